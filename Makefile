@@ -1,0 +1,55 @@
+# Everything a newcomer or contributor does, one word each. `make` alone lists them.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-test run test quick check fix bench shot reference migration lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: .venv/ready ## the environment with pinned versions; everything else calls it
+
+.venv/ready: requirements.lock pyproject.toml tools/setup.sh
+	@PYTHON=$(PYTHON) bash tools/setup.sh
+
+setup-test: setup ## what only tests need beside it: a browser and a Japanese font
+	@bash tools/setup-test.sh
+
+run: setup ## the example world and both systems on localhost
+	@$(BIN)/tanuki shop example
+	@$(BIN)/tanuki up
+
+test: setup-test check ## everything: SQLite and PostgreSQL, browser, docs; warnings are errors
+	@$(BIN)/python -m pytest
+	@bash runs/shop.sh
+
+quick: setup ## what a contributor runs all day: no browser, no PostgreSQL
+	@$(BIN)/python -m pytest -m "not browser and not postgres and not slow"
+
+check: setup ## ruff, mypy strict, generated docs current
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m tanuki.reference --check
+
+fix: setup ## put right what check can put right by itself
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+	@$(BIN)/python -m tanuki.reference
+
+bench: setup ## every claim of speed and quality, side by side with its peer
+	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+shot: setup-test ## the README's picture of the week's page, from the example world
+	@$(BIN)/python tools/shot.py
+
+migration: setup ## a new migration from the tables: make migration m="what changed"
+	@$(BIN)/python tools/migration.py "$(m)"
+
+lock: setup ## requirements.lock from pyproject.toml
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 --output-file requirements.lock
+
+clean: ## the environment and what the embedded mode wrote
+	rm -rf .venv .cache var

@@ -1,0 +1,43 @@
+"""Every command of Tanuki, one line each; a command's code is imported only when it is called."""
+
+from tanuki.terminal import Commands, run
+
+SHOP = {
+    "import": ("tanuki.shop.commands.data:import_", "Bring in sales, masters, prices, stock, promotions, deliveries."),
+    "quarantine": ("tanuki.shop.commands.data:quarantine", "Rows that could not be believed: list, fix, drop."),
+    "sales": ("tanuki.shop.commands.data:sales", "Sales by day, week or month, by region, store, item."),
+    "week": ("tanuki.shop.commands.week:week", "Run the weekly cycle for a week, and show where it stands."),
+    "forecasts": ("tanuki.shop.commands.week:forecasts", "What was forecast and proposed for a week."),
+    "orders": ("tanuki.shop.commands.week:orders", "Order lines and purchase orders: show, change, release, cancel, issue again."),
+    "confirm": ("tanuki.shop.commands.week:confirm", "Confirm a store's orders for a week."),
+    "evaluate": ("tanuki.shop.commands.week:evaluate", "What a week's orders were worth, once its sales are known."),
+    "backtest": ("tanuki.shop.commands.models:backtest", "Forecast past weeks with only what was known then, and score it."),
+    "train": ("tanuki.shop.commands.models:train", "Train a model, register it, and make it the champion."),
+    "published": ("tanuki.shop.commands.models:published", "Our forecast beside one published for the same week, same cut-off."),
+    "example": ("tanuki.shop.commands.example:example", "Make the example world: a chain with three years of sales."),
+}
+TANUKI = {
+    "up": ("tanuki.commands:up", "Web server and worker in one process."),
+    "serve": ("tanuki.commands:serve", "The web server alone."),
+    "worker": ("tanuki.commands:worker", "A worker alone: schedules, queues, durable work."),
+    "shop": ("tanuki.__main__:shop", "AI Shop: sales in, order quantities out, people in the loop."),
+    "work": ("tanuki.platform.commands.work:work", "Durable work: list, show, cancel, resume."),
+    "users": ("tanuki.platform.commands.people:users", "People who may sign in: add, list, disable."),
+    "sql": ("tanuki.platform.commands.data:sql", "Ask the warehouse."),
+    "warehouse": ("tanuki.platform.commands.data:warehouse", "Where the warehouse's Parquet files are; tidy them."),
+    "mlflow": ("tanuki.platform.commands.data:mlflow", "The model registry's own pages."),
+    "db": ("tanuki.platform.commands.data:db", "The database's schema: upgrade, revision."),
+    "settings": ("tanuki.commands:settings", "Every setting: name, value, default, help."),
+}
+
+shop = Commands("shop", lazy=SHOP, help="AI Shop: sales in, order quantities out, people in the loop.")
+tanuki = Commands("tanuki", lazy=TANUKI, help="Tanuki: two machine-learning systems on one small platform.")
+
+
+def main() -> None:
+    """The command line."""
+    run(tanuki)
+
+
+if __name__ == "__main__":
+    main()

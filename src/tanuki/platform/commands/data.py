@@ -1,0 +1,96 @@
+"""The data's places from the command line: ask the warehouse, find its files, the registry's pages, the database's schema."""
+
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+
+import click
+
+from tanuki.errors import UserError
+from tanuki.terminal import emit, json_option, resources
+
+OLD_ENOUGH = 3600.0  # seconds; a younger file may belong to an import that is still to commit
+
+
+@click.command(help='Ask the warehouse: `tanuki sql "select store, sum(units) from shop_sales group by store"`. Read-only.')
+@click.argument("query")
+@click.option("--as-of", help="See what was known at this moment, such as 2021-01-11T10:00+09:00.")
+@click.option("--csv", "as_csv", is_flag=True, help="CSV instead of a table.")
+@json_option
+def sql(query: str, as_of: str | None, as_csv: bool, as_json: bool) -> None:
+    try:
+        moment = None if as_of is None else datetime.fromisoformat(as_of).astimezone(UTC)
+    except ValueError as wrong:
+        raise UserError("%(text)s is not a moment; expected one such as 2021-01-11T10:00+09:00.", text=as_of) from wrong
+    with resources() as res, res.db.read() as db:
+        found = res.warehouse.sql(db, query, as_of=moment)
+    if as_csv:
+        click.echo(found.write_csv(), nl=False)
+    else:
+        emit(found.to_dicts(), as_json, found.columns)
+
+
+@click.group(help="Where the warehouse's Parquet files are, and what crashes left there.")
+def warehouse() -> None: ...
+
+
+@warehouse.command(help="The folder of a table's Parquet files, or of all; any tool that reads Parquet can use them.")
+@click.argument("table", required=False, default="")
+def path(table: str) -> None:
+    with resources() as res:
+        click.echo(res.warehouse.folder(table))
+
+
+@warehouse.command(help="Delete Parquet files that no import names: what crashed imports left.")
+def tidy() -> None:
+    with resources() as res, res.db.read() as db:
+        old = [key for key in res.warehouse.orphans(db) if time.time() - res.objects.modified(key).timestamp() > OLD_ENOUGH]
+        for key in old:
+            res.objects.delete(key)
+            click.echo(f"deleted {key}")
+        click.echo(f"{len(old)} files that no import names.")
+
+
+@click.group(help="The model registry's own pages.")
+def mlflow() -> None: ...
+
+
+@mlflow.command(help="Serve MLflow's pages on loopback until stopped.")
+@click.option("--port", default=5000, show_default=True)
+def ui(port: int) -> None:
+    from tanuki import settings
+
+    with resources() as res:
+        _ = res.registry.client  # makes the registry when it is not there yet
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+        command += ["--backend-store-uri", res.registry.tracking_uri, "--workers", "1"]
+        quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        click.echo(f"The model registry is at http://127.0.0.1:{port}/")
+        sys.exit(subprocess.call(command, env=settings.child_environment(**quiet)))  # noqa: S603 our own interpreter
+
+
+@click.group(help="The database's schema.")
+def db() -> None: ...
+
+
+@db.command(help="Bring the schema to this code's revision. The embedded database does it by itself.")
+def upgrade() -> None:
+    from tanuki import settings, start
+    from tanuki.platform import db as database
+
+    url = settings.read().database_url
+    start.upgrade_all(url)
+    click.echo(f"The schema is at {database.newest_revision()}.")
+
+
+@db.command(help="The schema's revision, and the one this code needs.")
+def revision() -> None:
+    from tanuki import settings
+    from tanuki.platform import db as database
+
+    made = database.Database(settings.read().database_url)
+    with made.read() as session:
+        found = database.revision_of(session)
+    made.close()
+    click.echo(f"The schema is at {found or 'nothing'}; this code needs {database.newest_revision()}.")

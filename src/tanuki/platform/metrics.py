@@ -1,0 +1,66 @@
+"""Numbers that people act on, for Prometheus: requests, workflow steps, queues, model versions. One registry a process."""
+
+from functools import cache
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector, generate_latest
+
+REQUEST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+STEP_SECONDS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+
+
+class Metrics:
+    """The registry and what is in it."""
+
+    def __init__(self) -> None:
+        registry = CollectorRegistry()
+        self.registry = registry
+        self.requests = Counter("tanuki_requests", "Requests answered.", ["method", "route", "status"], registry=registry)
+        self.request_seconds = Histogram(
+            "tanuki_request_seconds",
+            "Seconds from a request to its answer.",
+            ["method", "route"],
+            buckets=REQUEST_SECONDS,
+            registry=registry,
+        )
+        self.steps = Counter("tanuki_steps", "Workflow steps run.", ["workflow", "step", "outcome"], registry=registry)
+        self.step_seconds = Histogram(
+            "tanuki_step_seconds", "Seconds that a workflow step took.", ["workflow", "step"], buckets=STEP_SECONDS, registry=registry
+        )
+        self.queued = Gauge("tanuki_queue_length", "Runs that wait in a queue.", ["queue"], registry=registry)
+        self.models = Gauge(
+            "tanuki_model_version", "The version that an alias of a model stands at.", ["model", "alias"], registry=registry
+        )
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+
+    def text(self) -> bytes:
+        """Everything in Prometheus's text format."""
+        return generate_latest(self.registry)
+
+
+@cache
+def process() -> Metrics:
+    """This process's metrics."""
+    return Metrics()
+
+
+def observe_request(method: str, route: str, status: int, seconds: float) -> None:
+    """Count a request by its route's pattern, never by its path: paths are endless."""
+    process().requests.labels(method, route, str(status)).inc()
+    process().request_seconds.labels(method, route).observe(seconds)
+
+
+def observe_step(workflow: str, step: str, seconds: float, *, outcome: str = "done") -> None:
+    """Count a workflow step; the outcome is done or failed."""
+    process().steps.labels(workflow, step, outcome).inc()
+    process().step_seconds.labels(workflow, step).observe(seconds)
+
+
+def set_queue_length(queue: str, length: int) -> None:
+    """How many runs wait in a queue."""
+    process().queued.labels(queue).set(length)
+
+
+def set_model_version(model: str, alias: str, version: int) -> None:
+    """Which version an alias of a model stands at."""
+    process().models.labels(model, alias).set(version)

@@ -1,0 +1,28 @@
+"""How Alembic runs our migrations: on the given URL, under a lock, with every table of Tanuki known."""
+
+from alembic import context
+from sqlalchemy import text
+
+from tanuki.platform.db import Base, engine
+
+__import__("tanuki.tables")
+
+config = context.config
+made = engine(config.attributes["url"])
+OURS = set(Base.metadata.tables)
+ADVISORY_LOCK = 740117
+
+
+def ours(_object: object, name: str | None, kind: str, reflected: bool, _compare: object) -> bool:
+    """Tables of others (DBOS keeps its own in the same SQLite file) are not our business."""
+    return not (kind == "table" and reflected and name not in OURS)
+
+
+with made.connect() as connection:
+    context.configure(connection=connection, target_metadata=Base.metadata, include_object=ours, render_as_batch=True, compare_type=True)
+    with context.begin_transaction():
+        if made.dialect.name == "postgresql":
+            connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK})
+        context.run_migrations()
+    connection.commit()
+made.dispose()

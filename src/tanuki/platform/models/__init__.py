@@ -1,0 +1,1 @@
+"""Models: registry, and later gate, release and serving."""

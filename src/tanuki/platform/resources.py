@@ -1,0 +1,38 @@
+"""What functions may need, made once in start.py and passed as one value; workflow steps, which get only their own arguments, ask here."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tanuki.platform.db import Database
+from tanuki.platform.objects import Objects
+from tanuki.platform.warehouse import Warehouse
+from tanuki.platform.workflows import Work
+from tanuki.settings import Settings
+
+if TYPE_CHECKING:
+    from tanuki.platform.models.registry import Registry
+
+
+@dataclass(frozen=True)
+class Resources:
+    """The engines of this process. The registry imports heavy libraries only when it is used."""
+
+    settings: Settings
+    db: Database
+    objects: Objects
+    warehouse: Warehouse
+    registry: "Registry"
+    work: Work
+
+
+_current: list[Resources] = []
+
+
+def use(resources: Resources) -> None:
+    """Make these the resources of this process's workflow steps."""
+    _current[:] = [resources]
+
+
+def current() -> Resources:
+    """The resources of this process's workflow steps; a bug when none were set."""
+    return _current[0]

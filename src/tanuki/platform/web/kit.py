@@ -1,0 +1,513 @@
+"""How a typed function becomes a page: HTML, JSON and CSV from one view, forms and JSON from one action, and who is asking.
+
+Closed by default: a page or action is for people who are signed in, unless it says `public=True`.
+"""
+
+import csv as csv_format
+import hmac
+import inspect
+import io
+import json
+import mimetypes
+import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Request, UploadFile, params
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from pydantic import BaseModel, ConfigDict, create_model
+from sqlalchemy.orm import Session
+
+from tanuki.errors import NotAllowed, SignInNeeded
+from tanuki.platform import accounts
+from tanuki.platform.accounts import Person
+from tanuki.platform.metrics import Metrics
+from tanuki.platform.resources import Resources
+from tanuki.platform.web import charts, i18n
+from tanuki.platform.web.i18n import LANGS, Texts
+
+HERE = Path(__file__).parent
+FORM_BYTES = 1_000_000
+UPLOAD_BYTES = 200_000_000
+FORM_FIELDS = 20_000  # a check page has a few fields for each store and item
+THEMES = ("auto", "light", "dark")
+YEAR_SECONDS = 365 * 24 * 3600
+REQUEST = "kit_request"  # a name that no view uses
+MAX_BYTES = "tanuki_max_bytes"  # the attribute by which an endpoint says how large a body it takes
+
+
+@dataclass(frozen=True)
+class System:
+    """What a system adds to the site. Its router has no prefix: paths are whole, `/shop/…`.
+
+    A menu entry is (path, title as msgid, roles that see it; none: everybody). Templates extend `base.html`.
+    """
+
+    key: str
+    title: str
+    router: APIRouter
+    menu: Sequence[tuple[str, str, tuple[str, ...]]]
+    templates: Path
+    locale: Path
+
+
+@dataclass(frozen=True)
+class StaticFile:
+    """A file that every page may use, under a URL that changes with its content."""
+
+    url: str
+    content: bytes
+    type: str
+
+
+@dataclass(frozen=True)
+class Site:
+    """What all pages share; made once."""
+
+    resources: Resources
+    systems: tuple[System, ...]
+    texts: Texts
+    metrics: Metrics
+    pages: dict[str, Environment]
+    static: dict[str, StaticFile]
+
+    def cookie(self, name: str) -> str:
+        """A cookie's name; over HTTPS the browser lets no other host set it."""
+        return f"__Host-tanuki-{name}" if self.resources.settings.https else f"tanuki-{name}"
+
+    def set_cookie(self, response: Response, name: str, value: str, *, seconds: int | None = None) -> None:
+        """Set one of our cookies: never read by scripts, not sent by other sites' forms."""
+        secure = self.resources.settings.https
+        response.set_cookie(self.cookie(name), value, max_age=seconds, path="/", httponly=True, samesite="lax", secure=secure)
+
+    def drop_cookie(self, response: Response, name: str) -> None:
+        """Take one of our cookies back."""
+        response.delete_cookie(self.cookie(name), path="/", httponly=True, samesite="lax", secure=self.resources.settings.https)
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Who is asking, how we know, and how they like to read."""
+
+    person: Person | None
+    via: str  # session, token or nobody
+    token: str  # the session's or visitor's secret: forms and flashed messages are bound to it
+    lang: str
+    theme: str
+    new: bool = False  # the visitor's cookie is not set yet
+
+    @property
+    def csrf(self) -> str:
+        """What a form must bring back; made from the secret, which it does not betray."""
+        return hmac.new(self.token.encode(), b"csrf", sha256).hexdigest()
+
+
+@dataclass(frozen=True)
+class Done:
+    """What an action did: where to go on, and a message (a msgid, with its values) shown there."""
+
+    to: str
+    message: str = ""
+    values: Mapping[str, object] = field(default_factory=dict)
+
+
+def site(systems: Sequence[System], resources: Resources, metrics: Metrics) -> Site:
+    """Read templates, texts and static files once."""
+    texts = Texts([HERE / "locale", *(system.locale for system in systems)])
+    static = {file.name: static_file(file) for file in sorted((HERE / "static").iterdir()) if file.is_file()}
+    folders = [HERE / "templates", *(system.templates for system in systems)]
+    pages = {lang: environment(lang, folders, texts, static) for lang in LANGS}
+    return Site(resources, tuple(systems), texts, metrics, pages, static)
+
+
+def static_file(file: Path) -> StaticFile:
+    """A file with its hashed URL."""
+    content = file.read_bytes()
+    return StaticFile(
+        f"/static/{sha256(content).hexdigest()[:12]}/{file.name}", content, mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+    )
+
+
+def environment(lang: str, folders: Iterable[Path], texts: Texts, static: Mapping[str, StaticFile]) -> Environment:
+    """Jinja for one language, so that macros and filters need not be told which."""
+    made = Environment(
+        loader=ChoiceLoader([FileSystemLoader(folder) for folder in folders]),
+        extensions=["jinja2.ext.i18n", "jinja2.ext.do"],
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.install_gettext_callables(partial(texts.text, lang), partial(texts.plural, lang), newstyle=True)  # type: ignore[attr-defined]
+    made.filters.update(i18n.filters(lang))
+    made.globals.update(
+        lang=lang,
+        langs=LANGS,
+        chart=partial(charts.chart, lang=lang),
+        static=lambda name: static[name].url,
+        say=partial(texts.say, lang),
+        url=url,
+    )
+    return made
+
+
+def url(path: str, **query: object) -> str:
+    """A path with a query; what is None or empty is left out."""
+    given = {name: value for name, value in query.items() if value not in (None, "")}
+    return f"{path}?{urlencode(given, doseq=True)}" if given else path
+
+
+# ---- who is asking -------------------------------------------------------------------------------------------------
+
+
+def site_of(request: Request) -> Site:
+    """The site that a request came to."""
+    found = request.app.state.site
+    assert isinstance(found, Site)
+    return found
+
+
+def resources_of(request: Request) -> Resources:
+    return site_of(request).resources
+
+
+Res = Annotated[Resources, Depends(resources_of)]
+
+
+def visit_of(request: Request) -> Visit:
+    """Who is asking: the bearer of an API token, a signed-in browser, or nobody we know. Remembered for error pages."""
+    found = request.scope.get("tanuki_visit")
+    if isinstance(found, Visit):
+        return found
+    here, now = site_of(request), datetime.now(UTC)
+    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+    session = request.cookies.get(here.cookie("session"), "")
+    liked = reader(request)
+    if scheme.lower() == "bearer":
+        made = visit_by_token(here.resources, bearer.strip(), now, liked)
+    else:
+        made = visit_by_session(here, request, session, now, liked)
+    request.scope["tanuki_visit"] = made
+    return made
+
+
+def reader(request: Request) -> tuple[str, str]:
+    """Language and theme as this browser remembers them, or as it asks for."""
+    here = site_of(request)
+    lang = request.cookies.get(here.cookie("lang"), "")
+    theme = request.cookies.get(here.cookie("theme"), "")
+    return lang if lang in LANGS else i18n.from_header(request.headers.get("accept-language", "")), theme if theme in THEMES else "auto"
+
+
+def visit_by_token(res: Resources, token: str, now: datetime, liked: tuple[str, str]) -> Visit:
+    """A program with an API token; a token that is not good is refused at once."""
+    with res.db.read() as db:
+        person = accounts.person_of_token(db, token, now)
+        due = person is not None and accounts.token_use_due(db, token, now)
+    if person is None:
+        raise SignInNeeded("The API token is not valid; make a new one on the account page.")
+    if due:
+        with res.db.write() as db:
+            accounts.note_token_use(db, token, now)
+    return Visit(person, "token", token, *liked)
+
+
+def visit_by_session(here: Site, request: Request, token: str, now: datetime, liked: tuple[str, str]) -> Visit:
+    """A browser, signed in or not."""
+    if token:
+        with here.resources.db.read() as db:
+            person = accounts.person_of_session(db, token, now)
+            if person is not None:
+                lang, theme = accounts.preferences(db, person)
+                return Visit(person, "session", token, lang or liked[0], theme or liked[1])
+    visitor = request.cookies.get(here.cookie("visitor"), "")
+    return Visit(None, "nobody", visitor or secrets.token_urlsafe(24), *liked, new=not visitor)
+
+
+Visiting = Annotated[Visit, Depends(visit_of)]
+
+
+def person_of(visit: Visiting) -> Person:
+    """The person who is asking; nobody is sent to sign in."""
+    if visit.person is None:
+        raise SignInNeeded("Please sign in.")
+    return visit.person
+
+
+Who = Annotated[Person, Depends(person_of)]
+
+
+def lang_of(visit: Visiting) -> str:
+    return visit.lang
+
+
+Lang = Annotated[str, Depends(lang_of)]
+
+
+def read_session(res: Res) -> Iterator[Session]:
+    with res.db.read() as db:
+        yield db
+
+
+def write_session(res: Res, visit: Visiting) -> Iterator[Session]:
+    """One transaction. It begins after the visit is known: noting a token's use writes, too."""
+    with res.db.write() as db:
+        yield db
+
+
+Db = Annotated[Session, Depends(read_session, scope="function")]
+WriteDb = Annotated[Session, Depends(write_session, scope="function")]
+
+
+async def from_our_form(request: Request, visit: Visiting) -> None:
+    """Refuse what another site made a signed-in browser send. A bearer's token cannot be sent that way."""
+    if visit.via == "token":
+        return
+    given: object = request.headers.get("x-csrf-token")
+    if given is None and not request.url.path.startswith("/api/"):
+        given = (await request.form(max_fields=FORM_FIELDS)).get("csrf")
+    if not isinstance(given, str) or not hmac.compare_digest(given.encode(), visit.csrf.encode()):
+        raise NotAllowed("This form is too old or was not made by this page; open the page again and send it once more.")
+
+
+FromOurForm = Depends(from_our_form)
+
+
+# ---- pages and actions ---------------------------------------------------------------------------------------------
+
+
+def page(
+    router: APIRouter,
+    path: str,
+    view: Callable[..., BaseModel],
+    template: str,
+    *,
+    csv: Callable[[Any], Any] | None = None,
+    public: bool = False,
+) -> None:
+    """Register what a view gives as HTML at `path`, as JSON at `/api` + path and, with `csv`, its rows at path + `.csv`.
+
+    `csv` gives rows from what the view gave: models, mappings or a polars frame. The template gets it as `view`.
+    """
+    closed = [] if public else [Depends(person_of)]
+
+    def as_html(request: Request, made: BaseModel) -> Response:
+        return render(request, template, view=made, url_csv=f"{request.url.path}.csv{query(request)}" if csv else None)
+
+    def as_csv(request: Request, made: BaseModel) -> Response:
+        assert csv is not None
+        name = request.url.path.strip("/").replace("/", "-")
+        return Response(
+            table(csv(made)), media_type="text/csv; charset=utf-8", headers={"Content-Disposition": f'attachment; filename="{name}"'}
+        )
+
+    if csv is not None:
+        router.add_api_route(f"{path}.csv", answering(view, as_csv), include_in_schema=False, response_class=Response, dependencies=closed)
+    router.add_api_route(
+        path, answering(view, as_html), include_in_schema=False, response_class=HTMLResponse, dependencies=[Depends(visit_of), *closed]
+    )
+    shape = inspect.signature(view, eval_str=True).return_annotation
+    router.add_api_route(f"/api{path}", view, response_model=shape, response_class=JSONResponse, dependencies=closed)
+
+
+def action(router: APIRouter, path: str, do: Callable[..., Done], *, max_bytes: int = FORM_BYTES, public: bool = False) -> None:
+    """Register what a form does at POST `path`, and the same with a JSON object at `/api` + path (a form still, when it takes files).
+
+    The form is answered with 303 to `Done.to`, where the message is shown; JSON with the message and where the result is.
+    """
+    dependencies = [Depends(visit_of), *([] if public else [Depends(person_of)]), FromOurForm]
+    limits: Any = {"max_fields": FORM_FIELDS, "max_part_size": FORM_BYTES}
+    common: dict[str, Any] = {"methods": ["POST"], "dependencies": dependencies, "form_limits": limits}
+    form, program = answering(do, redirect), answering(from_json(do), outcome)
+    for endpoint in (form, program):
+        setattr(endpoint, MAX_BYTES, max_bytes)
+    router.add_api_route(path, form, include_in_schema=False, status_code=303, response_class=RedirectResponse, **common)
+    router.add_api_route(f"/api{path}", program, response_model=Outcome, **common)
+
+
+class Outcome(BaseModel):
+    """What an action did, for programs."""
+
+    message: str
+    to: str
+
+
+def redirect(request: Request, done: Done) -> Response:
+    """On to the next page, which shows the message."""
+    here, visit = site_of(request), visit_of(request)
+    response = RedirectResponse(done.to, 303)
+    if done.message:
+        here.set_cookie(response, "flash", sealed(visit.token, here.texts.fill(visit.lang, done.message, done.values)), seconds=60)
+    return response
+
+
+def outcome(request: Request, done: Done) -> Outcome:
+    """What an action did, in the reader's language."""
+    return Outcome(message=site_of(request).texts.fill(visit_of(request).lang, done.message, done.values), to=done.to)
+
+
+def answering(view: Callable[..., Any], answer: Callable[[Request, Any], Any]) -> Callable[..., Any]:
+    """An endpoint with a view's own parameters, whose answer is made from the request and what the view gave."""
+    signature = inspect.signature(view, eval_str=True)
+
+    def endpoint(**given: Any) -> Any:
+        request = given.pop(REQUEST)
+        return answer(request, view(**given))
+
+    asked = inspect.Parameter(REQUEST, inspect.Parameter.KEYWORD_ONLY, annotation=Request)
+    keywords = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in signature.parameters.values()]
+    endpoint.__signature__ = signature.replace(parameters=[*keywords, asked], return_annotation=inspect.Signature.empty)  # type: ignore[attr-defined]
+    endpoint.__name__, endpoint.__doc__ = view.__name__, view.__doc__
+    return endpoint
+
+
+def from_json(do: Callable[..., Done]) -> Callable[..., Done]:
+    """The same action with one JSON object instead of form fields. One that takes files stays a form."""
+    signature = inspect.signature(do, eval_str=True)
+    fields = {name: each for name, each in signature.parameters.items() if in_form(each.annotation)}
+    if not fields or any(takes_file(each.annotation) for each in fields.values()):
+        return do
+    shapes: dict[str, Any] = {
+        name: (each.annotation, ... if each.default is inspect.Parameter.empty else each.default) for name, each in fields.items()
+    }
+    whole = whole_form(fields)
+    body = whole or create_model(f"{do.__name__}_body", __config__=ConfigDict(extra="forbid"), **shapes)
+
+    def act(**given: Any) -> Done:
+        sent = given.pop("body")
+        return do(**given, **({next(iter(fields)): sent} if whole else {name: getattr(sent, name) for name in fields}))
+
+    rest = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for name, each in signature.parameters.items() if name not in fields]
+    act.__signature__ = signature.replace(parameters=[*rest, inspect.Parameter("body", inspect.Parameter.KEYWORD_ONLY, annotation=body)])  # type: ignore[attr-defined]
+    act.__name__, act.__doc__ = do.__name__, do.__doc__
+    return act
+
+
+def in_form(annotation: Any) -> bool:
+    """Whether a parameter comes from a form."""
+    return takes_file(annotation) or any(isinstance(each, params.Form) for each in get_args(annotation)[1:])
+
+
+def takes_file(annotation: Any) -> bool:
+    """Whether a parameter is a file or several."""
+    if any(isinstance(each, params.File) for each in get_args(annotation)[1:]):
+        return True
+    return annotation is UploadFile or (get_origin(annotation) is list and UploadFile in get_args(annotation))
+
+
+def whole_form(fields: Mapping[str, inspect.Parameter]) -> type[BaseModel] | None:
+    """The model, when the whole form is one."""
+    if len(fields) != 1:
+        return None
+    shape = get_args(next(iter(fields.values())).annotation)[0]
+    return shape if isinstance(shape, type) and issubclass(shape, BaseModel) else None
+
+
+def query(request: Request) -> str:
+    """The query as it was asked, with its question mark."""
+    return f"?{request.url.query}" if request.url.query else ""
+
+
+def table(rows: Any) -> bytes:
+    """Rows as CSV that spreadsheets open in the right encoding."""
+    records = (
+        rows.to_dicts()
+        if hasattr(rows, "to_dicts")
+        else [each.model_dump() if isinstance(each, BaseModel) else dict(each) for each in rows]
+    )
+    columns = list(rows.columns) if hasattr(rows, "columns") else list(records[0]) if records else []
+    made = io.StringIO()
+    writer = csv_format.writer(made, lineterminator="\r\n")
+    writer.writerow(columns)
+    writer.writerows([[cell(record[name]) for name in columns] for record in records])
+    return b"\xef\xbb\xbf" + made.getvalue().encode()
+
+
+def cell(value: Any) -> Any:
+    """A value in a CSV cell. A text that a spreadsheet would take for a formula is marked as text."""
+    if isinstance(value, datetime):
+        return value.astimezone(i18n.TOKYO).isoformat(timespec="seconds")
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{value}"
+    return value
+
+
+# ---- HTML ----------------------------------------------------------------------------------------------------------
+
+
+def render(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+    """A page in the reader's language, with menu, message and the forms' secret."""
+    here, visit = site_of(request), visit_of(request)
+    message = unsealed(visit.token, request.cookies.get(here.cookie("flash"), ""))
+    path = request.url.path
+    context: dict[str, Any] = {
+        "who": visit.person,
+        "theme": visit.theme,
+        "here": f"{path}{query(request)}" if request.method == "GET" else path,
+        "menus": menus(here.systems, visit.person, path),
+        "flash": message,
+        "csrf": lambda: Markup('<input type="hidden" name="csrf" value="{}">').format(visit.csrf),
+        "request_id": request.scope.get("tanuki_request_id", ""),
+        "url_csv": None,
+    }
+    response = HTMLResponse(here.pages[visit.lang].get_template(template).render({**context, **values}), status)
+    if here.cookie("flash") in request.cookies:
+        here.drop_cookie(response, "flash")
+    if visit.new:
+        here.set_cookie(response, "visitor", visit.token)
+    return response
+
+
+@dataclass(frozen=True)
+class MenuEntry:
+    """A line of the menu as one person sees it on one page."""
+
+    path: str
+    title: str
+    here: bool
+
+
+def menus(systems: Iterable[System], person: Person | None, path: str) -> list[tuple[str, list[MenuEntry]]]:
+    """Each system's title and the entries that this person may see, with the one they are on marked."""
+    if person is None:
+        return []
+    found = []
+    for system in systems:
+        seen = [(to, title) for to, title, roles in system.menu if not roles or person.has(*roles)]
+        on = max((to for to, _ in seen if path == to or path.startswith(f"{to}/")), key=len, default=None)
+        if seen:
+            found.append((system.title, [MenuEntry(to, title, to == on) for to, title in seen]))
+    return found
+
+
+def sealed(secret: str, text: str) -> str:
+    """A text that only this browser's own session could have put into a cookie."""
+    body = urlsafe_b64encode(json.dumps(text).encode()).decode()
+    return f"{body}.{hmac.new(secret.encode(), f'flash:{body}'.encode(), sha256).hexdigest()}"
+
+
+def unsealed(secret: str, cookie: str) -> str | None:
+    """The text of a sealed cookie, or None when it is absent or not ours."""
+    body, _, mark = cookie.partition(".")
+    if not body or not hmac.compare_digest(mark.encode(), hmac.new(secret.encode(), f"flash:{body}".encode(), sha256).hexdigest().encode()):
+        return None
+    try:
+        return str(json.loads(urlsafe_b64decode(body)))
+    except (ValueError, Base64Error):
+        return None
+
+
+def safe_path(path: str) -> str:
+    """A path of our own to go on to, or the front page when it leads elsewhere."""
+    inside = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable() and "\\" not in path
+    return path if inside else "/"

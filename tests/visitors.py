@@ -1,0 +1,46 @@
+"""Browsers and programs for tests: people who sign in through the real form, and bearers of API tokens."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from tanuki.platform import accounts
+from tanuki.platform.resources import Resources
+
+PASSWORD = "a password for tests"
+
+
+def visitor(app: FastAPI, **kwargs: Any) -> TestClient:
+    """A browser in which nobody is signed in; it does not follow redirects."""
+    return TestClient(app, follow_redirects=False, **kwargs)
+
+
+def make_person(resources: Resources, name: str, *grants: tuple[str, str | None]) -> None:
+    """An account with the password for tests."""
+    with resources.db.write() as db:
+        accounts.add_user(db, name, grants=grants, password=PASSWORD, now=datetime.now(UTC))
+
+
+def signed_in(app: FastAPI, name: str) -> TestClient:
+    """A browser in which that person is signed in."""
+    browser = visitor(app)
+    answer = browser.post("/sign-in", data={"name": name, "password": PASSWORD, "csrf": csrf(browser, "/sign-in")})
+    assert answer.status_code == 303, answer.text
+    return browser
+
+
+def bearer(resources: Resources, app: FastAPI, name: str) -> TestClient:
+    """A program with an API token of that person."""
+    with resources.db.write() as db:
+        token = accounts.add_token(db, name, "test", now=datetime.now(UTC))
+    return visitor(app, headers={"Authorization": f"Bearer {token}"})
+
+
+def csrf(browser: TestClient, path: str = "/account") -> str:
+    """The secret of the forms on a page."""
+    found = re.search(r'name="csrf" value="([0-9a-f]+)"', browser.get(path).text)
+    assert found is not None
+    return found[1]

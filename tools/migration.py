@@ -1,0 +1,28 @@
+"""Makes a migration from the difference between the tables and the newest migration: numbered, so that the newest is the largest."""
+
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+from alembic import command
+
+from tanuki.platform.db import MIGRATIONS, alembic_config
+
+
+def main(message: str) -> None:
+    numbers = [int(file.name[:4]) for file in (MIGRATIONS / "versions").glob("[0-9]*_*.py")]
+    number = f"{max(numbers, default=0) + 1:04d}"
+    name = re.sub(r"[^a-z0-9]+", "_", message.lower()).strip("_")
+    if not name:
+        raise SystemExit('Say what changed: make migration m="what changed"')
+    with tempfile.TemporaryDirectory() as folder:
+        config = alembic_config(f"sqlite:///{Path(folder) / 'empty.db'}")
+        config.set_main_option("file_template", f"{number}_{name}")
+        if numbers:
+            command.upgrade(config, "head")
+        command.revision(config, message=message, rev_id=number, autogenerate=True)
+
+
+if __name__ == "__main__":
+    main(" ".join(sys.argv[1:]))
