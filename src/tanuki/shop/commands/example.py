@@ -1,0 +1,49 @@
+"""The example chain from the command line."""
+
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from tanuki.terminal import resources
+
+
+@click.command(
+    help="Make the example chain: ten stores, ten beverages, three years of sales, people to sign in as, and a week that waits for them. "
+    "Doing it again makes nothing twice."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Another seed, another chain.")
+@click.option("--last-day", type=click.DateTime(["%Y-%m-%d"]), help="Last day of sales, a Sunday; the last one before today, unless given.")
+@click.option(
+    "--only-files", type=click.Path(path_type=Path, file_okay=False), help="Only write the files into this folder; import nothing."
+)
+def example(seed: int, last_day: datetime | None, only_files: Path | None) -> None:
+    from tanuki.commands import working
+    from tanuki.platform.workflows import workers
+    from tanuki.shop import example as chain
+    from tanuki.shop.weeks import TOKYO, week_to_order
+    from tanuki.shop.world import world
+
+    now = datetime.now(UTC)
+    day = last_day.date() if last_day else week_to_order(now.astimezone(TOKYO).date()).cutoff
+    if only_files is not None:
+        sent = chain.write(world(seed, day), only_files)
+        click.echo(f"{len(sent)} files and truth.csv are in {only_files}.")
+        return
+    with resources() as res, ExitStack() as stack:
+        with res.db.read() as db:
+            alone = not workers(db, now)
+        if alone:
+            stack.enter_context(working(replace(res, settings=res.settings.model_copy(update={"schedule": False}))))
+        made = chain.make_example(res, seed=seed, now=now, last_day=day)
+    click.echo(f"{made.files} files, {made.rows} rows; {made.quarantined} rows wait in quarantine.")
+    click.echo(f"Played to their orders: {', '.join(map(str, made.weeks[:-1]))}. Waiting for the analyst's check: {made.weeks[-1]}.")
+    if not made.passwords:
+        click.echo("The users are there already; their passwords were shown when they were made.")
+        return
+    click.echo("Passwords, shown only now:")
+    wide = max(map(len, made.passwords))
+    for name, password in made.passwords.items():
+        click.echo(f"  {name.ljust(wide)}  {password}")

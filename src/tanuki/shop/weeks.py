@@ -1,0 +1,106 @@
+"""Weeks as the shop counts them: ISO weeks, Monday to Sunday, and the clock of the Monday on which a week is ordered."""
+
+import re
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from tanuki.errors import UserError
+
+TOKYO = ZoneInfo("Asia/Tokyo")
+WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+
+
+class Week(NamedTuple):
+    """A year and an ISO week number; weeks sort in time order, over every New Year."""
+
+    year: int
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.year}-W{self.number:02d}"
+
+    @property
+    def monday(self) -> date:
+        """Its first day."""
+        return date.fromisocalendar(self.year, self.number, 1)
+
+    @property
+    def sunday(self) -> date:
+        """Its last day."""
+        return date.fromisocalendar(self.year, self.number, 7)
+
+    @property
+    def days(self) -> list[date]:
+        """Its seven days, Monday first."""
+        return [self.monday + timedelta(days=n) for n in range(7)]
+
+    def plus(self, weeks: int) -> "Week":
+        """The week so many weeks later (earlier when negative)."""
+        return week_of(self.monday + timedelta(weeks=weeks))
+
+    @property
+    def order_day(self) -> date:
+        """The Monday on which this week is ordered: seven days before it begins."""
+        return self.monday - timedelta(days=7)
+
+    @property
+    def buffer(self) -> "Week":
+        """The unknown week between: it begins on the order day."""
+        return self.plus(-1)
+
+    @property
+    def cutoff(self) -> date:
+        """The last day whose sales are known when this week is ordered: the Sunday eight days before it begins."""
+        return self.order_day - timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """When things happen on the order day, as moments with a zone."""
+
+    aggregate: datetime
+    forecast: datetime
+    check_due: datetime
+    release: datetime
+    confirm_due: datetime
+
+
+def week_of(day: date) -> Week:
+    """The ISO week a day is in."""
+    year, number, _ = day.isocalendar()
+    return Week(year, number)
+
+
+def weeks_between(first: Week, last: Week) -> list[Week]:
+    """All weeks from first to last, both included; empty when last is before first."""
+    return [first.plus(n) for n in range((last.monday - first.monday).days // 7 + 1)]
+
+
+def parse_week(text: str) -> Week:
+    """A week written as 2021-W03. Raises UserError when it is not one, or the year has no such week."""
+    match = re.fullmatch(r"(\d{4})-?W(\d{1,2})", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise UserError(f"{text!r} is not a week; expected a year and an ISO week such as 2021-W03.")
+    year, number = int(match[1]), int(match[2])
+    try:
+        date.fromisocalendar(year, number, 1)
+    except ValueError as wrong:
+        last = date(year, 12, 28).isocalendar().week if year >= 1 else 52
+        raise UserError(f"There is no week {number} in {year}; expected 1 to {last}.") from wrong
+    return Week(year, number)
+
+
+def week_to_order(day: date) -> Week:
+    """The target week whose order day is in the ISO week of `day`: the week after it."""
+    return week_of(day).plus(1)
+
+
+def clock(target: Week) -> Clock:
+    """The order day's times for a target week, in Asia/Tokyo."""
+
+    def at(hour: int) -> datetime:
+        return datetime.combine(target.order_day, time(hour), TOKYO)
+
+    return Clock(aggregate=at(10), forecast=at(11), check_due=at(13), release=at(14), confirm_due=at(15))

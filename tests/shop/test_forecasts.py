@@ -1,0 +1,144 @@
+"""The champion's forecast of a week, made from what was recorded, kept once, and replaced only by training."""
+
+import json
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+import polars as pl
+import pytest
+from chain import NOW, TARGET, bring, make_chain, sales_csv
+from click.testing import CliRunner
+from sqlalchemy import func, select
+
+from tanuki import start
+from tanuki.errors import NotFound, UserError
+from tanuki.platform.resources import Resources
+from tanuki.settings import Settings
+from tanuki.shop import forecasts, panel
+from tanuki.shop.commands import models
+from tanuki.shop.forecasters import DEFAULT, SCHEMA
+from tanuki.shop.tables import Cycle, Forecast
+from tanuki.shop.weeks import Week, clock
+
+
+def made(res: Resources, as_of=NOW):
+    with res.db.read() as db:
+        return forecasts.make(db, res.warehouse, res.registry, TARGET, as_of=as_of)
+
+
+def started(res: Resources) -> None:
+    """A cycle that forecasts can belong to."""
+    times = clock(TARGET)
+    with res.db.write() as db:
+        columns = {"started_at": NOW, "as_of": NOW, "cutoff": TARGET.cutoff}
+        due = {name: times.check_due for name in ("check_due", "release_at", "confirm_due", "forecast_due") if hasattr(Cycle, name)}
+        db.add(Cycle(week=str(TARGET), state="started", auto=False, started_by="tests", **columns, **due))
+
+
+def test_the_default_forecasts_when_nothing_was_trained_and_the_registry_stays_untouched(embedded):
+    frame, model, version = made(make_chain(embedded))
+    assert (model, version) == (DEFAULT, None)
+    assert frame.schema == SCHEMA
+    assert frame.height == 2 * 3 * 2
+    assert not embedded.settings.home.joinpath("mlflow.db").exists()
+
+
+def test_sales_recorded_or_sold_later_change_nothing(embedded):
+    res = make_chain(embedded)
+    before, _, _ = made(res)
+    bring(res, "sales", sales_csv(TARGET.cutoff + timedelta(days=1), date(2021, 1, 31), more=500), NOW + timedelta(hours=1))
+    bring(res, "sales", sales_csv(date(2020, 12, 1), TARGET.cutoff, more=500), NOW + timedelta(hours=2))
+    assert made(res)[0].equals(before)
+    assert not made(res, NOW + timedelta(hours=3))[0].equals(before)
+
+
+def test_a_forecast_is_kept_once_however_often_it_is_stored(resources):
+    res = make_chain(resources)
+    started(res)
+    frame, model, _ = made(res)
+    for _ in range(2):
+        with res.db.write() as db:
+            forecasts.store(db, TARGET, frame, model, NOW)
+    with res.db.read() as db:
+        assert db.scalar(select(func.count()).select_from(Forecast)) == frame.height
+        kept = db.scalars(select(Forecast).where(Forecast.week == str(TARGET), Forecast.store == "chiba", Forecast.item == "milk")).one()
+    row = frame.row(by_predicate=(pl.col("store") == "chiba") & (pl.col("item") == "milk") & (pl.col("week") == str(TARGET)), named=True)
+    assert (kept.q05, kept.q50, kept.mean, kept.model, kept.as_of) == (row["q05"], row["q50"], row["mean"], DEFAULT, NOW)
+
+
+def test_without_sales_there_is_a_sentence(embedded):
+    with pytest.raises(UserError, match="2021-01-10"):
+        made(embedded)
+
+
+def test_a_trained_model_becomes_the_champion_that_forecasts(embedded):
+    res = make_chain(embedded)
+    with res.db.read() as db:
+        history = panel.load(db, res.warehouse, as_of=NOW)
+    assert forecasts.next_week(history) == TARGET
+    version = forecasts.train(history, res.registry, "moving_average", TARGET)
+    assert version.data_window == ("2020-01-06", "2021-01-10")
+    assert version.parameters["forecaster"] == "moving_average"
+    assert version.metrics["rows"] == 8 * 6
+    frame, model, used = made(res)
+    assert (model, used) == ("moving_average", version.version)
+    last = history.sales.filter(pl.col("date") > TARGET.cutoff - timedelta(days=28), pl.col("store") == "chiba", pl.col("item") == "milk")
+    chiba = frame.filter(pl.col("store") == "chiba", pl.col("item") == "milk", pl.col("week") == str(TARGET))
+    assert chiba["mean"].item() == pytest.approx(last["units"].sum() / 4)
+    again = forecasts.train(history, res.registry, "pooled", TARGET)
+    assert made(res)[1:] == ("pooled", again.version)
+
+
+def test_a_model_that_does_not_exist_cannot_be_trained(embedded):
+    res = make_chain(embedded)
+    with res.db.read() as db:
+        history = panel.load(db, res.warehouse, as_of=NOW)
+    with pytest.raises(NotFound, match="pooled"):
+        forecasts.train(history, res.registry, "crystal_ball", Week(2021, 3))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """A home folder in which the chain's sales are, as commands find it."""
+    res = start.resources(Settings(home=tmp_path))
+    make_chain(res)
+    start.close(res)
+    yield tmp_path
+
+
+def told(home: Path, command: click.Command, *words: str) -> list[dict[str, Any]]:
+    """What a command says in JSON."""
+    answer = CliRunner().invoke(command, [*words, "--json"], env={"TANUKI_HOME": str(home)}, catch_exceptions=False)
+    assert answer.exit_code == 0
+    return [json.loads(line) for line in answer.stdout.splitlines()]
+
+
+def test_the_commands_backtest_compare_and_train(home):
+    rows = told(home, models.backtest, "--from", "2020-W50", "--to", "2020-W52", "--models", "moving_average,pooled")
+    assert [row["model"] for row in rows] == ["moving_average", "pooled"]
+    promised = ["rows", "wape", "bias", "pinball", "coverage_80", "shortage_units", "leftover_units", "cost", "fill_rate"]
+    assert list(rows[0])[1:10] == promised
+    assert rows[0]["rows"] == 3 * 6
+
+    theirs = home / "published.csv"
+    theirs.write_text("year,week_of_year,store,item,item_price,prediction\n2020,52,chiba,milk,150,120\n", encoding="utf-8")
+    rows = told(home, models.published, str(theirs))
+    assert [(row["week"], row["model"], row["rows"]) for row in rows] == [("2020-W52", "published", 1), ("2020-W52", "pooled", 1)]
+
+    (row,) = told(home, models.train, "--model", "seasonal_naive")
+    assert (row["name"], row["alias"], row["data_to"]) == ("shop-forecast", "champion", "2021-01-10")
+    assert told(home, models.published, str(theirs))[1]["model"] == "seasonal_naive"
+
+
+@pytest.mark.parametrize("command", [models.backtest, models.train, models.published])
+def test_the_commands_name_the_models_there_are(home, command, tmp_path):
+    (tmp_path / "p.csv").write_text("year,week_of_year,store,item,prediction\n2020,52,chiba,milk,120\n", encoding="utf-8")
+    words = {
+        "backtest": ["--from", "2020-W50", "--to", "2020-W50", "--models", "oracle"],
+        "published": [str(tmp_path / "p.csv"), "--model", "oracle"],
+    }
+    with pytest.raises(NotFound, match="seasonal_naive"):
+        CliRunner().invoke(command, words.get(command.name, ["--model", "oracle"]), env={"TANUKI_HOME": str(home)}, catch_exceptions=False)

@@ -1,0 +1,92 @@
+"""Every score agrees with a second computation, in SQL."""
+
+import sqlite3
+
+import numpy as np
+import pytest
+
+from tanuki.shop import scores
+from tanuki.shop.forecasters import QUANTILES, at
+
+ROWS = 300
+
+
+@pytest.fixture(scope="module")
+def numbers() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(7)
+    actual = random.poisson(40, ROWS).astype(float)
+    forecast = np.round(actual * random.uniform(0.6, 1.5, ROWS), 1)
+    forecast[:10] = actual[:10]
+    actual[10] = forecast[10] = 0.0
+    return actual, forecast, np.sort(random.uniform(0, 80, (ROWS, len(QUANTILES))), axis=1)
+
+
+@pytest.fixture(scope="module")
+def table(numbers) -> sqlite3.Connection:
+    db = sqlite3.connect(":memory:")
+    db.execute(f"create table t (a real, f real, {', '.join(f'q{n} real' for n in range(len(QUANTILES)))})")
+    db.executemany(
+        f"insert into t values (?, ?{', ?' * len(QUANTILES)})",
+        [[a, f, *q] for a, f, q in zip(*(each.tolist() for each in numbers), strict=True)],
+    )
+    return db
+
+
+@pytest.mark.parametrize(
+    ("score", "query"),
+    [
+        (scores.wape, "select sum(abs(a - f)) / sum(a) from t"),
+        (scores.bias, "select (sum(f) - sum(a)) / sum(a) from t"),
+        (scores.under_forecast_share, "select avg(f < a) from t"),
+        (scores.shortage_units, "select sum(max(a - f, 0)) from t"),
+        (scores.leftover_units, "select sum(max(f - a, 0)) from t"),
+        (scores.cost, "select avg(case when a > f then 3 * (a - f) else f - a end) from t"),
+        (scores.fill_rate, "select sum(min(a, f)) / sum(a) from t"),
+    ],
+)
+def test_a_score_agrees_with_sql(numbers, table, score, query):
+    (oracle,) = table.execute(query).fetchone()
+    assert score(numbers[0], numbers[1]) == pytest.approx(oracle)
+
+
+def test_pinball_agrees_with_sql(numbers, table):
+    parts = " union all ".join(
+        f"select case when a >= q{n} then {tau} * (a - q{n}) else (1 - {tau}) * (q{n} - a) end as loss from t"
+        for n, tau in enumerate(QUANTILES)
+    )
+    (oracle,) = table.execute(f"select avg(loss) from ({parts})").fetchone()
+    assert scores.pinball(numbers[0], numbers[2], QUANTILES) == pytest.approx(oracle)
+
+
+def test_coverage_agrees_with_sql(numbers, table):
+    (oracle,) = table.execute("select avg(a between q1 and q5) from t").fetchone()
+    assert scores.coverage_80(numbers[0], numbers[2][:, 1], numbers[2][:, 5]) == pytest.approx(oracle)
+
+
+def test_zones_agree_with_sql(numbers, table):
+    query = "select case when a - f > 0.05 * a then 'too_little' when f - a > 0.2 * a then 'too_much' else 'within' end from t"
+    assert scores.zones(numbers[0], numbers[1], too_much=0.2, too_little=0.05) == [zone for (zone,) in table.execute(query)]
+
+
+@pytest.mark.parametrize(("ordered", "zone"), [(100.0, "within"), (120.0, "within"), (121.0, "too_much"), (99.0, "too_little")])
+def test_leftovers_within_a_fifth_are_tolerated_and_any_shortage_is_not(ordered, zone):
+    assert scores.zones(np.array([100.0]), np.array([ordered])) == [zone]
+
+
+def test_the_order_at_the_critical_ratio_is_the_cheapest(numbers):
+    actual = numbers[0]
+    quantiles = np.tile(np.quantile(actual, QUANTILES), (ROWS, 1))
+    cheapest = min(range(20, 70), key=lambda units: scores.cost(actual, np.full(ROWS, float(units))))
+    assert at(quantiles, 0.75)[0] == pytest.approx(cheapest, abs=1)
+
+
+def test_nothing_to_score_is_no_error():
+    nothing = np.zeros(0)
+    assert [score(nothing, nothing) for score in (scores.wape, scores.bias, scores.cost)] == [0.0, 0.0, 0.0]
+    assert scores.fill_rate(nothing, nothing) == 1.0
+
+
+@pytest.mark.parametrize("level", [0.01, 0.05, 0.07, 0.5, 0.75, 5 / 6, 0.95, 0.99])
+def test_a_quantile_between_two_is_on_the_line_between_them(numbers, level):
+    expected = [np.interp(level, QUANTILES, line) for line in numbers[2]]
+    assert at(numbers[2], level) == pytest.approx(expected)

@@ -1,0 +1,300 @@
+"""The durable week: by hand and by rule, deadlines, killed at every step on both engines, New Year in order."""
+
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from chain import ANALYST, CHIBA, ITEMS, NOW, OSAKA, STORES, TARGET, bring, make_chain, sales_csv
+from sqlalchemy import func, select
+
+from tanuki.errors import UserError
+from tanuki.platform import resources as resources_file
+from tanuki.platform.resources import Resources
+from tanuki.platform.workflows import worker
+from tanuki.shop import makers, monitor, orders, rules, weekly
+from tanuki.shop.tables import Change, Confirmation, Cycle, Evaluation, Forecast, OrderLine, PurchaseOrder
+from tanuki.shop.weeks import TOKYO, Week, clock
+
+LATER = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+@contextmanager
+def working(res: Resources):
+    resources_file.use(res)
+    with worker(res.db, "tests"):
+        yield
+
+
+def start(res, week=TARGET, **options):
+    with res.db.write() as db:
+        return weekly.start(db, res.work, week, by="tests", now=options.pop("now", datetime.now(UTC)), **options)
+
+
+def state(res, week=TARGET):
+    with res.db.read() as db:
+        return orders.cycle(db, week).state
+
+
+def until(res, wanted, week=TARGET, seconds=60):
+    run = res.work.wait(orders.run_id(week), seconds=seconds, until=lambda: state(res, week) == wanted)
+    assert state(res, week) == wanted, (run.status, run.error)
+
+
+def counts(res):
+    with res.db.read() as db:
+        tables = (Forecast, OrderLine, Confirmation, PurchaseOrder)
+        return {table.__name__: db.scalar(select(func.count()).select_from(table)) for table in tables}
+
+
+SERIES = len(STORES) * len(ITEMS)
+WHOLE = {"Forecast": 2 * SERIES, "OrderLine": SERIES, "Confirmation": len(STORES), "PurchaseOrder": 4}
+
+
+def test_a_week_that_waits_for_nobody_goes_from_sales_to_purchase_orders_and_its_evaluation(resources):
+    make_chain(resources)
+    with working(resources):
+        start(resources, auto=True)
+        start(resources, auto=True)
+        until(resources, "ordered")
+    assert counts(resources) == WHOLE
+    with resources.db.read() as db:
+        cycle = orders.cycle(db, TARGET)
+        assert (cycle.cutoff, cycle.checked_by, cycle.findings) == (TARGET.cutoff, None, [])
+        for line in orders.visible(db, ANALYST, TARGET):
+            assert 0.5 < line.cases * line.case_units / line.recent_units < 2
+    with pytest.raises(UserError, match="not all there"), resources.db.write() as db:
+        monitor.evaluate(db, resources.warehouse, TARGET, LATER)
+    bring(resources, "sales", sales_csv(TARGET.buffer.monday, TARGET.sunday), now=LATER)
+    with resources.db.write() as db:
+        made = monitor.evaluate(db, resources.warehouse, TARGET, LATER)
+        assert len(made) == SERIES
+        for row in made:
+            assert row.shortage_units - row.leftover_units == row.actual - row.available_units
+    with resources.db.write() as db:
+        monitor.evaluate(db, resources.warehouse, TARGET, LATER)
+    with resources.db.read() as db:
+        assert db.scalar(select(func.count()).select_from(Evaluation)) == SERIES
+        (whole,) = monitor.worth(monitor.evaluations(db, ANALYST), "all")
+        assert whole.lines == SERIES
+        assert whole.wape < 0.25
+        assert {row.store for row in monitor.evaluations(db, CHIBA)} == {"chiba"}
+
+
+def test_people_check_release_change_and_confirm_and_the_run_follows(resources):
+    make_chain(resources)
+    with working(resources):
+        start(resources, hours=24)
+        until(resources, "proposed")
+        with resources.db.write() as db:
+            orders.change(db, ANALYST, TARGET, "chiba", "beer", cases=40, reason="a festival", version=1, now=NOW)
+            orders.release(db, ANALYST, resources.work, TARGET, NOW)
+        until(resources, "released")
+        with resources.db.write() as db:
+            orders.change(db, CHIBA, TARGET, "chiba", "coffee", cases=1, reason="", version=1, now=NOW)
+            orders.confirm(db, CHIBA, resources.work, TARGET, "chiba", NOW)
+        time.sleep(1)
+        assert counts(resources)["PurchaseOrder"] == 0
+        with resources.db.write() as db:
+            orders.confirm(db, OSAKA, resources.work, TARGET, "osaka", NOW)
+        until(resources, "ordered")
+    assert counts(resources) == WHOLE
+    with resources.db.read() as db:
+        held = {line.item: line.cases for line in makers.lines(db, "PO-2021W03-BREWER-CHIBA-1")}
+        assert held == {"beer": 40}
+        assert [change.stage for change in orders.changes(db, ANALYST, TARGET)] == ["confirm", "check"]
+
+
+def chain_rules(res, **values):
+    wanted = {"release_unchecked": True, "order_unconfirmed": True, "too_much": 0.2, "too_little": 0.0, "unusual": 0.3, **values}
+    with res.db.write() as db:
+        rules.change(db, ANALYST, **wanted, why="tests", now=NOW)
+
+
+def test_a_late_check_releases_by_rule_and_late_stores_are_ordered_by_rule(embedded):
+    make_chain(embedded)
+    with working(embedded):
+        start(embedded, hours=0)
+        until(embedded, "released")
+        with embedded.db.write() as db:
+            orders.cycle(db, TARGET).confirm_due = datetime.now(UTC)
+            embedded.work.send(db, orders.run_id(TARGET), "look", orders.TOPIC)
+        until(embedded, "ordered")
+    with embedded.db.read() as db:
+        assert [each.by for each in orders.confirmations(db, TARGET).values()] == [None, None]
+
+
+def test_a_late_check_holds_by_rule_and_late_stores_are_left_out_until_they_confirm(embedded):
+    make_chain(embedded)
+    chain_rules(embedded, release_unchecked=False, order_unconfirmed=False)
+    with working(embedded):
+        start(embedded, hours=0)
+        until(embedded, "held")
+        with embedded.db.read() as db:
+            assert "nobody had checked" in (orders.cycle(db, TARGET).alert or "")
+        with embedded.db.write() as db:
+            orders.release(db, ANALYST, embedded.work, TARGET, NOW)
+        until(embedded, "released")
+        with embedded.db.write() as db:
+            orders.cycle(db, TARGET).confirm_due = datetime.now(UTC)
+            orders.confirm(db, OSAKA, embedded.work, TARGET, "osaka", NOW)
+        end = time.monotonic() + 30
+        while counts(embedded)["PurchaseOrder"] < 2 and time.monotonic() < end:
+            time.sleep(0.2)
+        assert counts(embedded)["PurchaseOrder"] == 2
+        with embedded.db.read() as db:
+            assert "chiba" in (orders.cycle(db, TARGET).alert or "")
+        with embedded.db.write() as db:
+            orders.confirm(db, CHIBA, embedded.work, TARGET, "chiba", NOW)
+        until(embedded, "ordered")
+    assert counts(embedded) == WHOLE
+
+
+def test_a_week_without_sales_says_so_and_goes_on_once_they_are_there(embedded):
+    with working(embedded):
+        start(embedded, auto=True)
+        run = embedded.work.wait(orders.run_id(TARGET), seconds=60)
+        assert run.status == "failed"
+        with embedded.db.read() as db:
+            assert "There are no sales" in (orders.cycle(db, TARGET).alert or "")
+        make_chain(embedded)
+        with embedded.db.write() as db:
+            orders.cycle(db, TARGET).as_of = datetime.now(UTC)
+        embedded.work.resume(orders.run_id(TARGET))
+        until(embedded, "ordered")
+    assert counts(embedded) == WHOLE
+
+
+def test_a_store_that_stopped_sending_and_days_without_sales_are_found(embedded):
+    make_chain(embedded)
+    import polars as pl
+
+    from tanuki.shop.facts import SALES
+
+    with embedded.db.read() as db:
+        sales = embedded.warehouse.read(db, SALES, as_of=LATER)
+    day = TARGET.cutoff - timedelta(days=3)
+    broken = sales.filter((pl.col("store") != "osaka") | (pl.col("date") < day)).filter(pl.col("date") != day - timedelta(days=7))
+    assert weekly.check(sales, TARGET) == []
+    assert weekly.check(broken, TARGET) == [
+        {"code": "stale_store", "store": "osaka", "last": (day - timedelta(days=1)).isoformat()},
+        {"code": "missing_days", "days": 1, "first": (day - timedelta(days=7)).isoformat()},
+    ]
+
+
+def test_a_week_whose_sales_are_still_to_come_is_refused(embedded):
+    with pytest.raises(UserError, match="2021-W03 is ordered on 2021-01-11; the sales it needs, up to 2021-01-10"):
+        start(embedded, now=datetime(2021, 1, 10, 23, tzinfo=TOKYO))
+
+
+@pytest.mark.parametrize(
+    ("started", "hours", "check", "confirm"),
+    [
+        (clock(TARGET).aggregate, None, clock(TARGET).check_due, clock(TARGET).confirm_due),
+        (clock(TARGET).aggregate, 5, clock(TARGET).aggregate + timedelta(hours=5), clock(TARGET).aggregate + timedelta(hours=10)),
+        (LATER, None, LATER + timedelta(hours=2), LATER + timedelta(hours=3)),
+    ],
+)
+def test_deadlines_are_the_clocks_when_in_time_and_a_fair_while_otherwise(started, hours, check, confirm):
+    found = weekly.deadlines(TARGET, started, hours)
+    assert (found["check_due"], found["confirm_due"]) == (check, confirm)
+
+
+def test_four_weeks_over_new_year_in_order(embedded):
+    year_end = [Week(2020, 52), Week(2020, 53), Week(2021, 1), Week(2021, 2)]
+    make_chain(embedded, last=Week(2021, 2).sunday, now=LATER)
+    with working(embedded):
+        for week in year_end:
+            start(embedded, week, auto=True)
+            until(embedded, "ordered", week)
+            with embedded.db.write() as db:
+                assert len(monitor.evaluate(db, embedded.warehouse, week, LATER)) == SERIES
+    with embedded.db.read() as db:
+        assert [cycle.week for cycle in weekly.cycles(db)] == ["2021-W02", "2021-W01", "2020-W53", "2020-W52"]
+        assert [str(worth.key) for worth in monitor.worth(monitor.evaluations(db, ANALYST), "week")] == [str(week) for week in year_end]
+        assert db.scalar(select(func.count()).select_from(PurchaseOrder)) == 4 * 4
+
+
+CHILD = """
+import os, signal, sys, time
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+from tanuki.platform import resources
+from tanuki.platform.workflows import worker
+from tanuki.settings import Settings
+from tanuki import start
+from tanuki.shop import weekly
+home, url, when, number = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+res = start.resources(Settings.model_validate({"home": home, "database": url}), upgrade=False)
+done = [0]
+
+@event.listens_for(Session, when)
+def kill(session):
+    if session.new or session.dirty or session.info.get("wrote"):
+        done[0] += 1
+        if done[0] == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+@event.listens_for(Session, "after_flush")
+def wrote(session, context):
+    names = {type(each).__name__ for each in (*session.new, *session.dirty)}
+    session.info["wrote"] = bool(names - {"WorkerBeat"})
+
+resources.use(res)
+with worker(res.db, "child"):
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        if res.work.run("weekly-2021-W03").status == "done":
+            os._exit(0)
+        time.sleep(0.1)
+os._exit(3)
+"""
+
+
+def run_child(res, when, number):
+    command = [sys.executable, "-c", CHILD, str(res.settings.home), res.db.url, when, str(number)]
+    return subprocess.run(command, cwd=Path(__file__).parent, timeout=120, check=False, capture_output=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["before_commit", "after_commit"])
+def test_killed_at_each_step_nothing_is_lost_and_nothing_is_there_twice(resources, when):
+    """Each time the process kills itself one step's transaction later, until one gets through."""
+    make_chain(resources)
+    start(resources, auto=True)
+    kills = 0
+    for number in range(1, 30):
+        ended = run_child(resources, when, 1 if when == "after_commit" else number)
+        if ended.returncode == 0:
+            break
+        assert ended.returncode == -9, ended.stderr.decode()[-2000:]
+        kills += 1
+    assert kills >= 4
+    assert state(resources) == "ordered"
+    assert counts(resources) == WHOLE
+
+
+def test_an_edit_of_a_person_survives_a_kill(resources):
+    make_chain(resources)
+    start(resources, hours=24)
+    with subprocess.Popen([sys.executable, "-c", CHILD, str(resources.settings.home), resources.db.url, "before_commit", "999"]) as child:
+        until(resources, "proposed")
+        with resources.db.write() as db:
+            orders.change(db, ANALYST, TARGET, "osaka", "milk", cases=17, reason="closed on Friday", version=1, now=NOW)
+        child.kill()
+    with resources.db.write() as db:
+        orders.release(db, ANALYST, resources.work, TARGET, NOW)
+        orders.cycle(db, TARGET).release_at = NOW
+    with working(resources):
+        until(resources, "released")
+        with resources.db.write() as db:
+            for store in STORES:
+                orders.confirm(db, ANALYST, resources.work, TARGET, store, NOW)
+        until(resources, "ordered")
+    with resources.db.read() as db:
+        assert {line.item: line.cases for line in makers.lines(db, "PO-2021W03-ROASTER-OSAKA-1")}["milk"] == 17
+        assert db.scalar(select(func.count()).select_from(Change)) == 1
+        assert db.scalar(select(func.count()).select_from(Cycle)) == 1
