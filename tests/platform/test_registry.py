@@ -36,7 +36,12 @@ def test_versions_aliases_and_files(tmp_path):
     assert registry.started()
     registry.set_alias("forecast", CHAMPION, "1")
     found = registry.get("forecast", CHAMPION)
-    assert (found.version, found.aliases, found.parameters, found.metrics) == ("1", (CHAMPION,), {"lags": [7, 14], "name": "pooled"}, {"wape": 0.05})
+    assert (found.version, found.aliases, found.parameters, found.metrics) == (
+        "1",
+        (CHAMPION,),
+        {"lags": [7, 14], "name": "pooled"},
+        {"wape": 0.05},
+    )
     assert (found.data_window, found.code_version) == (("2020-01-01", "2021-01-10"), "0.1.0")
     (tmp_path / "into").mkdir()
     assert (registry.load("forecast", CHAMPION, tmp_path / "into") / "deep" / "weights.json").read_text() == "[1, 2]"

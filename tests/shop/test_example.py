@@ -8,9 +8,11 @@ import pytest
 from sqlalchemy import func, select
 
 from tanuki.errors import UserError
-from tanuki.shop import example
+from tanuki.platform import resources, workflows
+from tanuki.platform.accounts import COMMAND_LINE
+from tanuki.shop import example, makers, monitor, orders
 from tanuki.shop.tables import Item, Maker, QuarantinedRow, Region, Store
-from tanuki.shop.weeks import TOKYO
+from tanuki.shop.weeks import TOKYO, week_of
 from tanuki.shop.world import ITEMS, STORES, world
 
 LAST = date(2021, 6, 27)
@@ -172,3 +174,24 @@ def test_people_are_made_once_and_their_passwords_work(sqlite):
         assert sign_in(db, "manager-naha", passwords["manager-naha"], address="test", now=now)
     with sqlite.write() as db:
         assert example.add_people(db, now) == {}
+
+
+@pytest.mark.slow
+def test_a_past_week_is_played_to_its_evaluation_with_peoples_changes(embedded, made):
+    now = datetime.combine(LAST + timedelta(days=1), time(9), TOKYO)
+    week = week_of(LAST)
+    for file in example.files(made):
+        example.bring_in(embedded, file, now)
+    resources.use(embedded)
+    assert embedded.work.runs() == []
+    with workflows.worker(embedded.db, "test"):
+        for _ in range(2):
+            example.play(embedded, week, datetime.now(UTC))
+            with embedded.db.read() as db:
+                assert orders.cycle(db, week).state == "evaluated"
+                changes = orders.changes(db, COMMAND_LINE, week)
+                assert [change.by for change in changes if change.stage == "check"] == ["analyst"] * example.CHECKED_LINES
+                assert {change.by for change in changes if change.stage == "confirm"} < set(example.PEOPLE)
+                assert {each.by for each in orders.confirmations(db, week).values()} == {f"manager-{store.code}" for store in STORES}
+                assert len(makers.purchase_orders(db, COMMAND_LINE, week)) == 40
+                assert len(monitor.evaluations(db, COMMAND_LINE, week)) == 100

@@ -77,8 +77,7 @@ def train(history: History, registry: "Registry", name: str, week: Week) -> "Ver
             data_window=(first.isoformat(), week.cutoff.isoformat()),
             code_version=__version__,
         )
-    registry.set_alias(REGISTERED, CHAMPION, version.version)
-    return version
+    return registry.set_alias(REGISTERED, CHAMPION, version.version)
 
 
 def store(db: Session, week: Week, frame: pl.DataFrame, model: str, as_of: datetime) -> None:
@@ -92,3 +91,8 @@ def of_week(db: Session, week: Week) -> list[Forecast]:
     """What was forecast for a target week, by store and item."""
     wanted = (Forecast.cycle == str(week), Forecast.week == str(week))
     return list(db.scalars(select(Forecast).where(*wanted).order_by(Forecast.store, Forecast.item)))
+
+
+def of_cycle(db: Session, week: Week) -> list[Forecast]:
+    """All that was forecast when a week was ordered: the week itself and its buffer week."""
+    return list(db.scalars(select(Forecast).where(Forecast.cycle == str(week)).order_by(Forecast.week, Forecast.store, Forecast.item)))

@@ -50,9 +50,10 @@ class Registry:
     def client(self) -> "MlflowClient":
         """MLflow's client; the first time ever it makes its database, which takes some seconds."""
         from mlflow import MlflowClient
-        from mlflow.environment_variables import MLFLOW_DISABLE_TELEMETRY
+        from mlflow.environment_variables import MLFLOW_DISABLE_TELEMETRY, MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
 
         MLFLOW_DISABLE_TELEMETRY.set(True)
+        MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
         if not self.started():
             log.info("making the model registry, which takes some seconds")
             Path(self.tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)

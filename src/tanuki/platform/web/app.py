@@ -21,7 +21,7 @@ from tanuki import __version__
 from tanuki.errors import SignInNeeded, UserError
 from tanuki.platform import metrics
 from tanuki.platform.resources import Resources
-from tanuki.platform.web import health, people
+from tanuki.platform.web import health, people, runs
 from tanuki.platform.web.i18n import msgid
 from tanuki.platform.web.kit import FORM_BYTES, MAX_BYTES, System, Visit, reader, render, safe_path, site, site_of, visit_of
 
@@ -95,6 +95,7 @@ def create(resources: Resources, systems: Sequence[System]) -> FastAPI:
     app.state.site = site(systems, resources, metrics.process())
     app.include_router(health.router)
     app.include_router(people.router)
+    app.include_router(runs.router)
     for system in systems:
         app.include_router(system.router, tags=[system.key])
     app.add_exception_handler(UserError, answer_user_error)

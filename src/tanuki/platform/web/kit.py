@@ -3,10 +3,8 @@
 Closed by default: a page or action is for people who are signed in, unless it says `public=True`.
 """
 
-import csv as csv_format
 import hmac
 import inspect
-import io
 import json
 import mimetypes
 import secrets
@@ -33,7 +31,7 @@ from tanuki.platform import accounts
 from tanuki.platform.accounts import Person
 from tanuki.platform.metrics import Metrics
 from tanuki.platform.resources import Resources
-from tanuki.platform.web import charts, i18n
+from tanuki.platform.web import charts, i18n, spreadsheet
 from tanuki.platform.web.i18n import LANGS, Texts
 
 HERE = Path(__file__).parent
@@ -308,7 +306,9 @@ def page(
         assert csv is not None
         name = request.url.path.strip("/").replace("/", "-")
         return Response(
-            table(csv(made)), media_type="text/csv; charset=utf-8", headers={"Content-Disposition": f'attachment; filename="{name}"'}
+            spreadsheet.table(csv(made)),
+            media_type="text/csv; charset=utf-8",
+            headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )
 
     if csv is not None:
@@ -416,30 +416,6 @@ def whole_form(fields: Mapping[str, inspect.Parameter]) -> type[BaseModel] | Non
 def query(request: Request) -> str:
     """The query as it was asked, with its question mark."""
     return f"?{request.url.query}" if request.url.query else ""
-
-
-def table(rows: Any) -> bytes:
-    """Rows as CSV that spreadsheets open in the right encoding."""
-    records = (
-        rows.to_dicts()
-        if hasattr(rows, "to_dicts")
-        else [each.model_dump() if isinstance(each, BaseModel) else dict(each) for each in rows]
-    )
-    columns = list(rows.columns) if hasattr(rows, "columns") else list(records[0]) if records else []
-    made = io.StringIO()
-    writer = csv_format.writer(made, lineterminator="\r\n")
-    writer.writerow(columns)
-    writer.writerows([[cell(record[name]) for name in columns] for record in records])
-    return b"\xef\xbb\xbf" + made.getvalue().encode()
-
-
-def cell(value: Any) -> Any:
-    """A value in a CSV cell. A text that a spreadsheet would take for a formula is marked as text."""
-    if isinstance(value, datetime):
-        return value.astimezone(i18n.TOKYO).isoformat(timespec="seconds")
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{value}"
-    return value
 
 
 # ---- HTML ----------------------------------------------------------------------------------------------------------

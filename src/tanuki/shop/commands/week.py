@@ -18,11 +18,10 @@ if TYPE_CHECKING:
 
 WAITS_FOR = {
     "proposed": "It waits for the analyst's check until {check_due}.",
-    "held": "It is held: {alert}",
+    "held": "{alert}",
     "checked": "The check is done; the stores see it at {release_at}.",
     "released": "It waits for the stores' confirmation until {confirm_due}.",
-    "ordered": "It is ordered; once its sales have arrived it is evaluated.",
-    "evaluated": "It is evaluated.",
+    "ordered": "Once its sales have arrived it is evaluated.",
 }
 PEOPLES_TURN = ("proposed", "held", "checked", "released")
 LONGEST = 3600.0

@@ -1,5 +1,6 @@
 """One LightGBM over all series and both leads: how a week compares with the series' last four, with the spread of its errors on weeks it never saw."""
 
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -99,16 +100,12 @@ class LightGbm:
         return made
 
     def save(self, folder: Path) -> None:
-        import json
-
         save_spread(folder, self.spread)
         (folder / "names.json").write_text(json.dumps({"stores": self.stores, "items": self.items}, ensure_ascii=False), encoding="utf-8")
         if self.booster is not None:
             (folder / "model.txt").write_text(self.booster.model_to_string(), encoding="utf-8")
 
     def load(self, folder: Path) -> None:
-        import json
-
         import lightgbm
 
         self.spread = load_spread(folder)

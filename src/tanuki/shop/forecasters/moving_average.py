@@ -1,5 +1,7 @@
 """The mean of the last four known weeks, for both weeks."""
 
+import numpy as np
+
 from tanuki.shop.features import mean_of
 from tanuki.shop.forecasters import Numbers
 from tanuki.shop.forecasters.points import PointForecaster
@@ -19,6 +21,4 @@ class MovingAverage(PointForecaster):
 
 def known_or_nothing(values: Numbers, known: Numbers) -> Numbers:
     """Values with gaps filled by the line's mean over all it knows, else by 0."""
-    import numpy as np
-
     return np.where(np.isfinite(values), values, np.nan_to_num(mean_of(known)))

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# One week of AI Shop, from an empty folder to the purchase orders of 2021-W03 and what they were worth.
+# bash runs/shop.sh [FOLDER with sales*.csv stores.csv items.csv item_prices.csv regions.csv published_forecast_*.csv]; without one, the example chain.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+data=${1:-}
+export TANUKI_HOME; TANUKI_HOME=$(mktemp -d)
+trap 'rm -rf "$TANUKI_HOME"' EXIT
+tanuki=.venv/bin/tanuki
+
+if [ -n "$data" ]; then
+  $tanuki shop import --regions "$data/regions.csv" --stores "$data/stores.csv" --items "$data/items.csv" \
+    --prices "$data/item_prices.csv" --sales "$data"/sales*.csv
+else
+  # A chain whose sales go on for a week after 2021-W03, so that the week can be evaluated.
+  files=$TANUKI_HOME/files
+  $tanuki shop example --last-day 2021-01-31 --only-files "$files"
+  for kind in regions stores items prices promotions; do arguments+=("--$kind" "$files/$kind.csv"); done
+  for kind in weather deliveries stock sales; do for file in "$files/$kind"_2*.csv; do arguments+=("--$kind" "$file"); done; done
+  $tanuki shop import "${arguments[@]}"
+fi
+
+for week in 2020-W52 2020-W53 2021-W01 2021-W02 2021-W03; do
+  $tanuki shop week "$week" --auto
+  $tanuki shop evaluate "$week"
+done
+$tanuki shop forecasts 2021-W03 | sed -n 1,6p
+$tanuki shop orders purchase 2021-W03 --out "$TANUKI_HOME/sent" | sed -n 1,6p
+echo "$(find "$TANUKI_HOME/sent" -name '*.csv' | wc -l) purchase orders of 2021-W03 are written."
+if [ -n "$data" ]; then $tanuki shop published "$data"/published_forecast_*.csv; fi

@@ -1,0 +1,164 @@
+"""How good was it: what past weeks' orders were worth, the three zones as a scatter, and what people's changes did."""
+
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from tanuki.platform.web.kit import Db, Lang, Who, page
+from tanuki.shop import monitor, rules
+from tanuki.shop.people import must_see
+from tanuki.shop.tables import Evaluation
+from tanuki.shop.web.shown import Choice, names
+from tanuki.shop.weeks import parse_week
+
+router = APIRouter()
+ZONES = {"within": "var(--chart-1)", "too_much": "var(--chart-3)", "too_little": "var(--bad)"}
+MOST_POINTS = 2000
+
+
+class Sum(BaseModel):
+    """Evaluated lines added up; wape, bias and fill_rate are shares, cost in yen."""
+
+    key: str
+    name: str
+    lines: int
+    actual: float
+    wape: float
+    bias: float
+    fill_rate: float
+    shortage_units: float
+    leftover_units: float
+    cost_yen: float
+    proposed_cost_yen: float
+    within: int
+    too_much: int
+    too_little: int
+
+
+class Row(BaseModel):
+    """One evaluated line."""
+
+    week: str
+    store: str
+    item: str
+    actual: float
+    forecast: float
+    proposed_units: float
+    ordered_units: float
+    available_units: float
+    shortage_units: float
+    leftover_units: float
+    cost_yen: float
+    proposed_cost_yen: float
+    zone: str
+
+
+class GoodView(BaseModel):
+    """What orders were worth: all together, by week, store and item, and each line."""
+
+    week: str | None
+    store: str | None
+    item: str | None
+    weeks: list[str]
+    stores: list[Choice]
+    items: list[Choice]
+    whole: Sum | None
+    by_week: list[Sum]
+    by_store: list[Sum]
+    by_item: list[Sum]
+    changed: list[Row]
+    changed_cost_yen: float
+    changed_proposed_cost_yen: float
+    too_much: float
+    too_little: float
+    rows: list[Row]
+    chart: dict[str, Any] | None
+
+
+def view(db: Db, who: Who, lang: Lang, week: str | None = None, store: str | None = None, item: str | None = None) -> GoodView:
+    """All evaluated weeks this person may see, or a part of them."""
+    if store is not None:
+        must_see(db, who, store)
+    every = monitor.evaluations(db, who)
+    found = monitor.evaluations(db, who, parse_week(week) if week else None, store=store, item=item)
+    called = names(db, lang)
+    whole = monitor.worth(found, "all")
+    limits = rules.get(db)
+    rows = [row(each) for each in found]
+    changed = [each for each in rows if each.ordered_units != each.proposed_units]
+    return GoodView(
+        week=week,
+        store=store,
+        item=item,
+        weeks=sorted({each.week for each in every}, reverse=True),
+        stores=called.choices("stores", sorted({each.store for each in every})),
+        items=called.choices("items", sorted({each.item for each in every})),
+        whole=total(whole[0], {}) if whole else None,
+        by_week=[total(each, {}) for each in reversed(monitor.worth(found, "week"))],
+        by_store=[total(each, called.stores) for each in monitor.worth(found, "store")],
+        by_item=[total(each, called.items) for each in monitor.worth(found, "item")],
+        changed=changed[:100],
+        changed_cost_yen=sum(each.cost_yen for each in changed),
+        changed_proposed_cost_yen=sum(each.proposed_cost_yen for each in changed),
+        too_much=limits.too_much,
+        too_little=limits.too_little,
+        rows=rows,
+        chart=chart_of(rows[:MOST_POINTS], limits.too_much, limits.too_little) if rows else None,
+    )
+
+
+def total(each: monitor.Worth, called: dict[str, str]) -> Sum:
+    """A sum with its name."""
+    values = {name: getattr(each, name) for name in Sum.model_fields if name not in ("name",)}
+    return Sum(name=called.get(each.key, each.key), **values)
+
+
+def row(each: Evaluation) -> Row:
+    """An evaluated line as the page shows it."""
+    return Row(**{name: getattr(each, name) for name in Row.model_fields})
+
+
+def chart_of(rows: list[Row], too_much: float, too_little: float) -> dict[str, Any]:
+    """The zones: sold against what was there to sell, the diagonal, and the band within tolerance. Needs a description."""
+    most = max(max(each.actual, each.available_units) for each in rows) or 1.0
+    x: dict[str, Any] = {"field": "actual", "type": "quantitative", "title": None, "scale": {"domain": [0, most]}}
+    y: dict[str, Any] = {"field": "available_units", "type": "quantitative", "title": None, "scale": {"domain": [0, most]}}
+    ends = [
+        {"actual": at, "available_units": at, "low": at * (1 - too_little), "high": min(most * 1.5, at * (1 + too_much))}
+        for at in (0, most)
+    ]
+    points = [{"actual": each.actual, "available_units": each.available_units, "zone": each.zone} for each in rows]
+    return {
+        "width": 520,
+        "height": 420,
+        "layer": [
+            {
+                "data": {"values": ends},
+                "mark": {"type": "area", "color": "var(--chart-1)", "opacity": 0.12, "clip": True},
+                "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}},
+            },
+            {
+                "data": {"values": ends},
+                "mark": {"type": "line", "color": "var(--muted)", "strokeDash": [4, 4], "clip": True},
+                "encoding": {"x": x, "y": y},
+            },
+            {
+                "data": {"values": points},
+                "mark": {"type": "point", "filled": True, "size": 34, "opacity": 0.75, "clip": True},
+                "encoding": {
+                    "x": x,
+                    "y": y,
+                    "color": {
+                        "field": "zone",
+                        "type": "nominal",
+                        "legend": None,
+                        "scale": {"domain": list(ZONES), "range": list(ZONES.values())},
+                    },
+                },
+            },
+        ],
+    }
+
+
+page(router, "/shop/good", view, "shop/good.html", csv=lambda view: view.rows)

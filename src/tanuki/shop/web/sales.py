@@ -1,0 +1,120 @@
+"""Sales: by day, week or month, of everything or by region, store, item, as a chart and as a table."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from tanuki.platform.web.kit import Db, Lang, Res, Who, page
+from tanuki.shop import sales
+from tanuki.shop.people import stores_of
+from tanuki.shop.sales import By, Group
+from tanuki.shop.web.shown import Choice, names
+
+router = APIRouter()
+USUAL = {"day": timedelta(days=60), "week": timedelta(weeks=52), "month": timedelta(days=1100)}
+MOST_SERIES = 12  # lines that a chart can carry
+
+
+class SalesRow(BaseModel):
+    """What one group sold in one period, which is named by its first day."""
+
+    period: date
+    group: str
+    name: str
+    units: int
+    amount_yen: int
+
+
+class SalesView(BaseModel):
+    """Sales added up."""
+
+    by: By
+    group: Group
+    first: date | None
+    last: date | None
+    region: str | None
+    store: str | None
+    item: str | None
+    regions: list[Choice]
+    stores: list[Choice]
+    items: list[Choice]
+    rows: list[SalesRow]
+    units: int
+    amount_yen: int
+    chart: dict[str, Any] | None
+
+
+def view(
+    db: Db,
+    who: Who,
+    lang: Lang,
+    res: Res,
+    by: By = "week",
+    group: Group = "all",
+    first: date | None = None,
+    last: date | None = None,
+    region: str | None = None,
+    store: str | None = None,
+    item: str | None = None,
+) -> SalesView:
+    """Units and yen of each period; the last year by week, unless asked otherwise."""
+    now = datetime.now(UTC)
+    called = names(db, lang)
+    own = stores_of(db, who)
+    common: dict[str, Any] = {
+        "by": by,
+        "group": group,
+        "region": region,
+        "store": store,
+        "item": item,
+        "regions": called.choices("regions"),
+        "stores": called.choices("stores", own),
+        "items": called.choices("items"),
+    }
+    known = sales.span(db, res.warehouse, who, now)
+    if known.first is None or known.last is None:
+        return SalesView(first=first, last=last, rows=[], units=0, amount_yen=0, chart=None, **common)
+    last = last or known.last
+    first = first or max(known.first, last - USUAL[by])
+    frame = sales.totals(
+        db, res.warehouse, who, by=by, group=group, first=first, last=last, region=region, store=store, item=item, as_of=now
+    )
+    name_of = {"region": called.regions, "store": called.stores, "item": called.items, "all": {}}[group]
+    rows = [
+        SalesRow(**{**each, "amount_yen": each["amount_yen"] or 0}, name=name_of.get(each["group"], each["group"]))
+        for each in frame.to_dicts()
+    ]
+    return SalesView(
+        first=first,
+        last=last,
+        rows=rows,
+        units=sum(each.units for each in rows),
+        amount_yen=sum(each.amount_yen for each in rows),
+        chart=chart_of(rows, group) if rows else None,
+        **common,
+    )
+
+
+def chart_of(rows: list[SalesRow], group: str) -> dict[str, Any]:
+    """Units over time, a line for each group; of many groups the best sellers. Needs a description."""
+    totals: dict[str, int] = {}
+    for each in rows:
+        totals[each.name] = totals.get(each.name, 0) + each.units
+    shown = set(sorted(totals, key=lambda name: -totals[name])[:MOST_SERIES])
+    colour = {} if group == "all" else {"color": {"field": "name", "type": "nominal", "legend": {"title": None, "columns": 6}}}
+    return {
+        "width": 900,
+        "height": 300,
+        "data": {"values": [{"period": str(each.period), "units": each.units, "name": each.name} for each in rows if each.name in shown]},
+        "mark": {"type": "line", "point": len(rows) < 120, "strokeWidth": 2},
+        "encoding": {
+            "x": {"field": "period", "type": "temporal", "title": None},
+            "y": {"field": "units", "type": "quantitative", "title": None},
+            **colour,
+        },
+    }
+
+
+page(router, "/shop/sales", view, "shop/sales.html", csv=lambda view: view.rows)

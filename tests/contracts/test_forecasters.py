@@ -1,0 +1,158 @@
+"""What holds for every forecaster, whatever is inside it."""
+
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tanuki.shop.forecasters import COLUMNS, DEFAULT, FORECASTERS, SCHEMA, make
+from tanuki.shop.panel import History, Panel, of_sales
+from tanuki.shop.weeks import Week
+
+TARGET = Week(2021, 3)
+POINTS = ["seasonal_naive", "moving_average"]
+
+
+def sold(store: str, item: str, weeks: int, mean: float, *, end: date = TARGET.cutoff, seed: int = 1) -> pl.DataFrame:
+    """So many weeks of Poisson sales with a weekday shape, up to `end`."""
+    days = [end - timedelta(days=n) for n in range(7 * weeks)][::-1]
+    random = np.random.default_rng([seed, *store.encode(), *item.encode()])
+    units = random.poisson([mean * (1.3 if day.weekday() >= 4 else 0.9) for day in days]).astype(float)
+    return pl.DataFrame({"date": days, "store": store, "item": item, "units": units})
+
+
+def chain(weeks: int = 60) -> History:
+    """Three stores with two items each, and a fourth that opened three weeks ago."""
+    old = [sold(store, item, weeks, mean) for store, mean in [("a", 20), ("b", 40), ("c", 3)] for item in ("milk", "beer")]
+    return of_sales(pl.concat([*old, sold("new", "milk", 3, 10)]))
+
+
+@pytest.fixture(scope="module", params=list(FORECASTERS))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def panel() -> Panel:
+    return chain().panel(TARGET)
+
+
+@pytest.fixture(scope="module")
+def fitted(name, panel):
+    model = make(name)
+    model.fit(panel)
+    return model
+
+
+@pytest.fixture(scope="module")
+def forecast(fitted, panel) -> pl.DataFrame:
+    return fitted.predict(panel)
+
+
+def again(name: str, panel: Panel) -> pl.DataFrame:
+    model = make(name)
+    model.fit(panel)
+    return model.predict(panel)
+
+
+def test_every_series_has_both_weeks_once(forecast):
+    assert forecast.schema == SCHEMA
+    assert forecast.height == 7 * 2
+    assert forecast.select("store", "item", "week").is_unique().all()
+    assert set(forecast["week"]) == {"2021-W02", "2021-W03"}
+
+
+def test_quantiles_are_finite_never_negative_and_never_cross(forecast):
+    values = forecast.select(COLUMNS).to_numpy()
+    assert np.isfinite(values).all()
+    assert np.isfinite(forecast["mean"].to_numpy()).all()
+    assert (values >= 0).all()
+    assert (np.diff(values, axis=1) >= 0).all()
+
+
+def test_the_level_of_a_steady_series_is_found_within_a_fifth(forecast):
+    week = forecast.filter(pl.col("store") == "b", pl.col("week") == "2021-W03")
+    truth = 40 * (3 * 1.3 + 4 * 0.9)
+    assert week["mean"].to_list() == pytest.approx([truth, truth], rel=0.2)
+
+
+def test_the_same_panel_gives_the_same_bits(name, panel, forecast):
+    assert again(name, panel).equals(forecast)
+
+
+def test_a_saved_model_is_the_same_when_loaded(name, fitted, panel, forecast, tmp_path):
+    fitted.save(tmp_path / "model")
+    loaded = make(name)
+    loaded.load(tmp_path / "model")
+    assert loaded.predict(panel).equals(forecast)
+    assert loaded.parameters == fitted.parameters
+
+
+def test_what_is_saved_is_plain(fitted, tmp_path):
+    fitted.save(tmp_path)
+    assert {file.suffix for file in Path(tmp_path).iterdir()} <= {".json", ".txt", ".npz"}
+
+
+def test_the_input_is_left_as_it_was(name):
+    panel = chain().panel(TARGET)
+    before = panel.sales.clone()
+    again(name, panel)
+    assert panel.sales.equals(before)
+
+
+def test_the_order_of_rows_and_columns_makes_no_difference(name, panel, forecast):
+    shuffled = replace(panel, sales=panel.sales.sample(fraction=1, shuffle=True, seed=5).select("units", "item", "date", "store"))
+    assert again(name, shuffled).equals(forecast)
+
+
+def test_a_model_forecasts_stores_and_items_that_it_never_met(name, fitted):
+    wider = of_sales(pl.concat([chain().sales, sold("d", "milk", 20, 30), sold("a", "tea", 2, 8), sold("d", "cola", 1, 5)])).panel(TARGET)
+    forecast = fitted.predict(wider)
+    assert forecast.height == 10 * 2
+    assert np.isfinite(forecast.select(COLUMNS).to_numpy()).all()
+    met = forecast.filter(pl.col("store") == "d", pl.col("item") == "milk", pl.col("week") == "2021-W03")
+    assert met["mean"].item() == pytest.approx(30 * 7.5, rel=0.35)
+
+
+def test_no_sales_give_an_empty_forecast(name):
+    empty = of_sales(chain().sales.clear()).panel(TARGET)
+    forecast = again(name, empty)
+    assert forecast.height == 0
+    assert forecast.schema == SCHEMA
+
+
+@pytest.mark.parametrize("days", [1, 5, 9])
+def test_a_chain_that_opened_a_few_days_ago_is_forecast(name, days):
+    young = pl.concat([sold("a", item, 2, 20) for item in ("milk", "beer")]).filter(pl.col("date") > TARGET.cutoff - timedelta(days=days))
+    forecast = again(name, of_sales(young).panel(TARGET))
+    assert forecast.height == 4
+    assert np.isfinite(forecast.select(COLUMNS).to_numpy()).all()
+
+
+def test_a_series_that_sold_nothing_for_long_is_forecast_near_nothing(name):
+    ended = chain().sales.with_columns(
+        pl.when((pl.col("item") == "beer") & (pl.col("store") == "b") & (pl.col("date") > date(2020, 8, 1)))
+        .then(0.0)
+        .otherwise(pl.col("units"))
+        .alias("units")
+    )
+    forecast = again(name, of_sales(ended).panel(TARGET)).filter(pl.col("store") == "b", pl.col("item") == "beer")
+    assert (forecast["mean"] < 30).all()
+
+
+def test_the_default_model_is_one_of_them():
+    assert DEFAULT in FORECASTERS
+
+
+def test_nothing_after_the_cutoff_moves_a_forecast_by_one_bit(name, forecast):
+    after = [sold(store, "milk", 4, 500, end=date(2021, 2, 7), seed=9) for store in ("a", "b", "c", "new", "later")]
+    history = of_sales(
+        pl.concat([chain().sales, *after])
+        .filter((pl.col("date") <= TARGET.cutoff) | (pl.col("units") > 100))
+        .unique(["date", "store", "item"], keep="first")
+    )
+    assert history.sales.filter(pl.col("date") > TARGET.cutoff).height > 100
+    assert again(name, history.panel(TARGET)).equals(forecast)

@@ -1,0 +1,33 @@
+"""The generated reference pages are current, whole, and noticed when they are not."""
+
+from click.testing import CliRunner
+
+from tanuki import settings
+from tanuki.__main__ import SHOP, TANUKI
+from tanuki.reference import pages, reference
+
+
+def test_the_pages_in_docs_are_current():
+    checked = CliRunner().invoke(reference, ["--check"])
+    assert checked.exit_code == 0, checked.output
+
+
+def test_every_setting_and_every_command_has_its_place():
+    made = pages()
+    for field in settings.Settings.model_fields:
+        assert f"| `{settings.variable(field)}` |" in made["settings.md"]
+    for name in [*(f"tanuki {name}" for name in TANUKI), *(f"tanuki shop {name}" for name in SHOP)]:
+        assert f"\n## {name}" in made["commands.md"]
+
+
+def test_a_stale_page_is_named_and_writing_mends_it(tmp_path):
+    def call(*options):
+        return CliRunner().invoke(reference, ["--folder", str(tmp_path), *options])
+
+    assert call().exit_code == 0
+    assert call("--check").exit_code == 0
+    (tmp_path / "settings.md").write_text("old")
+    assert call("--check").exit_code == 1
+    assert "settings.md is stale" in call("--check").output
+    call()
+    assert (tmp_path / "settings.md").read_text("utf-8") == pages()["settings.md"]
