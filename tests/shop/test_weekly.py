@@ -134,7 +134,7 @@ def test_a_late_check_holds_by_rule_and_late_stores_are_left_out_until_they_conf
         start(embedded, hours=0)
         until(embedded, "held")
         with embedded.db.read() as db:
-            assert "nobody had checked" in (orders.cycle(db, TARGET).alert or "")
+            assert "nobody had checked" in (orders.alert_words(orders.cycle(db, TARGET), "en") or "")
         with embedded.db.write() as db:
             orders.release(db, ANALYST, embedded.work, TARGET, NOW)
         until(embedded, "released")
@@ -146,7 +146,7 @@ def test_a_late_check_holds_by_rule_and_late_stores_are_left_out_until_they_conf
             time.sleep(0.2)
         assert counts(embedded)["PurchaseOrder"] == 2
         with embedded.db.read() as db:
-            assert "chiba" in (orders.cycle(db, TARGET).alert or "")
+            assert "chiba" in (orders.alert_words(orders.cycle(db, TARGET), "ja") or "")
         with embedded.db.write() as db:
             orders.confirm(db, CHIBA, embedded.work, TARGET, "chiba", NOW)
         until(embedded, "ordered")
@@ -159,7 +159,7 @@ def test_a_week_without_sales_says_so_and_goes_on_once_they_are_there(embedded):
         run = embedded.work.wait(orders.run_id(TARGET), seconds=60)
         assert run.status == "failed"
         with embedded.db.read() as db:
-            assert "There are no sales" in (orders.cycle(db, TARGET).alert or "")
+            assert "There are no sales" in (orders.alert_words(orders.cycle(db, TARGET), "en") or "")
         make_chain(embedded)
         with embedded.db.write() as db:
             orders.cycle(db, TARGET).as_of = datetime.now(UTC)

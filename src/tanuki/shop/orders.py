@@ -18,8 +18,22 @@ from tanuki.shop.weeks import Week
 
 TOPIC = "people"
 MOST_CASES = 100_000
+ALERTS = {
+    "held": {"en": "{by} holds it: {why}", "ja": "{by}が保留しました：{why}"},
+    "unchecked": {
+        "en": "The check’s deadline passed and nobody had checked; an analyst must release the week.",
+        "ja": "確認の期限までに誰も確認しませんでした。分析担当が公開してください。",
+    },
+    "unconfirmed": {"en": "Not confirmed in time, so not ordered yet: {stores}.", "ja": "期限までに確定されず、まだ発注していません：{stores}。"},
+    "stopped": {"en": "The run stopped: {why}", "ja": "処理が止まりました：{why}"},
+}
 CHECKING = ("proposed", "held")
 SEEN_BY_STORES = ("released", "ordered", "evaluated")
+
+
+def alert_words(found: Cycle, lang: str) -> str | None:
+    """What a person must see to, in "ja" or "en"; None when there is nothing."""
+    return None if found.alert is None else ALERTS[found.alert["code"]][lang].format(**found.alert)
 
 
 def run_id(week: Week) -> str:
@@ -127,7 +141,7 @@ def hold(db: Session, who: Person, work: Work, week: Week, *, why: str, now: dat
     found = locked(db, week)
     if found.state not in CHECKING:
         raise Conflict("%(week)s is %(state)s; only a week that waits for the check can be held.", week=week, state=found.state)
-    found.state, found.alert = "held", f"{who.name}: {why.strip()}"
+    found.state, found.alert = "held", {"code": "held", "by": who.name, "why": why.strip()}
     work.send(db, run_id(week), "held", TOPIC)
     return found
 

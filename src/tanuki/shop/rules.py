@@ -9,7 +9,7 @@ from tanuki.errors import UserError
 from tanuki.platform.accounts import Person, require
 from tanuki.shop.tables import Rules
 
-DEFAULT = {"release_unchecked": True, "order_unconfirmed": True, "too_much": 0.20, "too_little": 0.0, "unusual": 0.30}
+DEFAULT = {"release_unchecked": True, "order_unconfirmed": True, "too_much": 0.20, "too_little": 0.0, "unusual": 0.20}
 MOST = {"too_much": 10.0, "too_little": 1.0, "unusual": 10.0}  # shares of a week's sales
 
 

@@ -72,7 +72,7 @@ class Rules(Base):
     order_unconfirmed: Mapped[bool] = mapped_column(default=True)  # when a store is late: order as released, else hold that store
     too_much: Mapped[float] = mapped_column(default=0.20)  # leftovers up to this share of sales are within tolerance
     too_little: Mapped[float] = mapped_column(default=0.0)  # shortages beyond this share of demand are risky
-    unusual: Mapped[float] = mapped_column(default=0.30)  # a proposal this share away from recent weeks is shown first
+    unusual: Mapped[float] = mapped_column(default=0.20)  # a proposal this share away from recent weeks is shown first
     by: Mapped[str | None]
     at: Mapped[datetime | None]
     why: Mapped[str | None]
@@ -152,7 +152,7 @@ class Cycle(Base):
     findings: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)  # of the data check: code and fields, worded when shown
     model: Mapped[str | None]
     model_version: Mapped[str | None]
-    alert: Mapped[str | None]  # what a person must see to: why it is held, or why its run stopped
+    alert: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # code and values, worded when shown (orders.alert_words): what a person must see to: why it is held, or why its run stopped
 
 
 class Forecast(Base):

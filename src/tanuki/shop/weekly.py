@@ -318,7 +318,7 @@ def until_checked(res: Resources, week: Week, now: datetime) -> float:
         if found.auto or rules.get(db).release_unchecked:
             found.state = "checked"
             return 0.0
-        found.state, found.alert = "held", "The check's deadline passed and nobody had checked; an analyst must release the week."
+        found.state, found.alert = "held", {"code": "unchecked"}
         log.warning("week held unchecked", week=str(week))
         return LOOK_AGAIN
 
@@ -356,7 +356,7 @@ def until_confirmed(res: Resources, week: Week, now: datetime) -> float:
         if found.auto or rules.get(db).order_unconfirmed:
             db.add_all(Confirmation(week=str(week), store=store, by=None, at=now) for store in late)
             return 0.0
-        found.alert = f"Not confirmed in time, so not ordered yet: {', '.join(late)}."
+        found.alert = {"code": "unconfirmed", "stores": ", ".join(late)}
         return LOOK_AGAIN
 
 
@@ -384,7 +384,7 @@ def finish(res: Resources, week: Week, now: datetime) -> str:
 def fail(text: str, why: str) -> None:
     """Say on the cycle why its run stopped; its state stays what it was, so that a resumed run goes on from there."""
     with current().db.write() as db:
-        db.execute(update(Cycle).where(Cycle.week == text).values(alert=why))
+        db.execute(update(Cycle).where(Cycle.week == text).values(alert={"code": "stopped", "why": why}))
 
 
 weekly_run = DBOS.workflow(name=WORKFLOW)(weekly)

@@ -9,11 +9,12 @@ from pydantic import BaseModel
 from tanuki.platform.accounts import require
 from tanuki.platform.web.i18n import msgid
 from tanuki.platform.web.kit import Db, Done, Res, Who, action, page
-from tanuki.platform.workflows import STATUSES, Run
+from tanuki.platform.workflows import Run
 
 router = APIRouter()
 PAGE = 50
 LOOK = ("analyst", "operator")
+STATUSES = (msgid("queued"), msgid("running"), msgid("done"), msgid("failed"), msgid("cancelled"), msgid("given up"))
 
 
 class StepRow(BaseModel):
@@ -66,7 +67,7 @@ def view(db: Db, who: Who, res: Res, status: str | None = None, offset: int = 0)
     require(who, *LOOK)
     found = res.work.runs(status=status, limit=PAGE, offset=offset)
     return RunsView(
-        runs=[row(each) for each in found], status=status, statuses=list(dict.fromkeys(STATUSES.values())), offset=offset, limit=PAGE
+        runs=[row(each) for each in found], status=status, statuses=list(STATUSES), offset=offset, limit=PAGE
     )
 
 

@@ -97,7 +97,7 @@ def run_week(res: "Resources", target: "Week", *, as_of: datetime | None, auto: 
             "%(week)s stopped (%(status)s): %(why)s Then `tanuki work resume %(run)s`.",
             week=target,
             status=run.status,
-            why=cycle.alert or run.error or "",
+            why=orders.alert_words(cycle, "en") or run.error or "",
             run=run.id,
         )
     return cycle
@@ -117,7 +117,9 @@ def row(cycle: "Cycle") -> dict[str, Any]:
         "ordered_at",
         "evaluated_at",
     )
-    return {name: getattr(cycle, name) for name in (*names, *times, "alert")}
+    from tanuki.shop import orders
+
+    return {**{name: getattr(cycle, name) for name in (*names, *times)}, "alert": orders.alert_words(cycle, "en")}
 
 
 @click.command(help="What was forecast and proposed for WEEK, one row a store and item.")

@@ -21,7 +21,8 @@ from tanuki.shop.weeks import parse_week
 router = APIRouter()
 Text = Annotated[str, Form()]
 PAGE = 50
-HISTORY_WEEKS = 52
+HISTORY_WEEKS = 26
+SHOWN_ELSEWHERE = ("demand", "cases")  # reasons that a row of the table says in its columns
 
 
 class Line(BaseModel):
@@ -44,6 +45,7 @@ class Line(BaseModel):
     unusual: float
     unusual_why: list[str]
     reason: str
+    because: str
 
 
 class CheckView(BaseModel):
@@ -105,7 +107,7 @@ def view(
         state=found.state,
         model=found.model,
         check_due=found.check_due,
-        alert=found.alert,
+        alert=orders.alert_words(found, lang),
         open=found.state in orders.CHECKING,
         lines=[line_of(each, thoughts[each.store, each.item], called.stores, called.items, lang) for each in shown[offset : offset + PAGE]],
         total=len(shown),
@@ -134,6 +136,7 @@ def line_of(line: OrderLine, thought: Forecast, stores: dict[str, str], items: d
         unusual=line.unusual,
         unusual_why=[ordering.words([each], lang) for each in line.unusual_why],
         reason=ordering.words(line.reason, lang),
+        because=ordering.words([each for each in line.reason if each["code"] not in SHOWN_ELSEWHERE], lang),
     )
 
 
@@ -228,8 +231,8 @@ def chart_of(history: list[Weekly], line: OrderLine) -> dict[str, Any]:
     x = {"field": "monday", "type": "temporal", "title": None}
     target = rows[-2]["monday"] if last is not None else rows[-1]["monday"]
     return {
-        "width": 760,
-        "height": 240,
+        "width": 560,
+        "height": 260,
         "data": {"values": rows},
         "layer": [
             {
@@ -239,17 +242,17 @@ def chart_of(history: list[Weekly], line: OrderLine) -> dict[str, Any]:
             },
             {
                 "transform": [{"filter": "datum.q50 != null"}],
-                "mark": {"type": "line", "color": "var(--chart-2)", "strokeDash": [5, 4], "point": True},
+                "mark": {"type": "line", "color": "var(--chart-2)", "strokeDash": [5, 4], "point": {"color": "var(--chart-2)", "size": 40}},
                 "encoding": {"x": x, "y": {"field": "q50", "type": "quantitative"}},
             },
             {
                 "transform": [{"filter": "datum.units != null"}],
-                "mark": {"type": "line", "color": "var(--chart-1)", "point": {"size": 18}},
+                "mark": {"type": "line", "color": "var(--chart-1)", "point": {"color": "var(--chart-1)", "size": 18}},
                 "encoding": {"x": x, "y": {"field": "units", "type": "quantitative"}},
             },
             {
                 "data": {"values": [{"monday": target, "order": line.cases * line.case_units}]},
-                "mark": {"type": "point", "shape": "diamond", "size": 110, "filled": True, "color": "var(--accent)"},
+                "mark": {"type": "point", "shape": "diamond", "size": 130, "filled": True, "opacity": 1, "color": "var(--ink)"},
                 "encoding": {"x": x, "y": {"field": "order", "type": "quantitative"}},
             },
         ],
@@ -274,6 +277,12 @@ def change(
     return Done(f"{to}#{store}-{item}", msgid("%(item)s of %(store)s: %(cases)s cases."), values)
 
 
-page(router, "/shop/check", view, "shop/check.html", csv=lambda view: [each.model_dump(exclude={"unusual_why"}) for each in view.lines])
+page(
+    router,
+    "/shop/check",
+    view,
+    "shop/check.html",
+    csv=lambda view: [each.model_dump(exclude={"unusual_why", "because"}) for each in view.lines],
+)
 page(router, "/shop/check/{week}/{store}/{item}", line_view, "shop/line.html", csv=lambda view: view.history)
 action(router, "/shop/check/{week}/{store}/{item}", change)

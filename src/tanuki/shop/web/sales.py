@@ -11,9 +11,12 @@ from tanuki.shop import sales
 from tanuki.shop.people import stores_of
 from tanuki.shop.sales import By, Group
 from tanuki.shop.web.shown import Choice, names
+from tanuki.shop.weeks import week_of
 
 router = APIRouter()
-USUAL = {"day": timedelta(days=60), "week": timedelta(weeks=52), "month": timedelta(days=1100)}
+USUAL_DAYS = 60
+USUAL_WEEKS = 52
+USUAL_YEARS = 3
 MOST_SERIES = 12  # lines that a chart can carry
 
 
@@ -77,7 +80,7 @@ def view(
     if known.first is None or known.last is None:
         return SalesView(first=first, last=last, rows=[], units=0, amount_yen=0, chart=None, **common)
     last = last or known.last
-    first = first or max(known.first, last - USUAL[by])
+    first = first or max(known.first, usual(by, last))
     frame = sales.totals(
         db, res.warehouse, who, by=by, group=group, first=first, last=last, region=region, store=store, item=item, as_of=now
     )
@@ -95,6 +98,13 @@ def view(
         chart=chart_of(rows, group) if rows else None,
         **common,
     )
+
+
+def usual(by: By, last: date) -> date:
+    """The first day shown when nobody asks otherwise: whole weeks and months."""
+    if by == "week":
+        return week_of(last).plus(1 - USUAL_WEEKS).monday
+    return last - timedelta(days=USUAL_DAYS) if by == "day" else date(last.year - USUAL_YEARS, last.month, 1)
 
 
 def chart_of(rows: list[SalesRow], group: str) -> dict[str, Any]:

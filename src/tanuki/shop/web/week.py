@@ -20,8 +20,8 @@ Text = Annotated[str, Form()]
 COMPUTING = ("started", "aggregated", "forecast", "checked")
 FINDINGS = {
     "stale_store": msgid("%(store)s sent no sales after %(last)s."),
-    "missing_days": msgid("%(days)s days without any sales, the first on %(first)s."),
-    "quarantine": msgid("%(rows)s rows wait in quarantine."),
+    "missing_days": msgid("Days without any sales: %(days)s, the first on %(first)s."),
+    "quarantine": msgid("Rows waiting in quarantine: %(rows)s."),
 }
 
 
@@ -114,9 +114,9 @@ def view(db: Db, who: Who, lang: Lang, week: str | None = None) -> WeekView:
         model=found.model,
         model_version=found.model_version,
         sales_rows=found.sales_rows,
-        alert=found.alert,
+        alert=orders.alert_words(found, lang),
         clock=steps(found, datetime.now(UTC)),
-        findings=[finding(each) for each in found.findings] if who.has(*CHAIN) else [],
+        findings=[finding(each, names(db, lang).stores) for each in found.findings] if who.has(*CHAIN) else [],
         lines=lines,
         unusual=unusual,
         changed=len(orders.changes(db, who, target)),
@@ -131,7 +131,7 @@ def steps(found: Cycle, now: datetime) -> list[ClockStep]:
         (msgid("Sales added up"), found.started_at, found.aggregated_at),
         (msgid("Forecast and proposals"), found.forecast_due, found.proposed_at),
         (msgid("Analyst’s check"), found.check_due, found.checked_at or found.released_at),
-        (msgid("Stores see it"), found.release_at, found.released_at),
+        (msgid("Stores see it"), max(found.release_at, found.check_due), found.released_at),
         (msgid("Managers confirm"), found.confirm_due, found.ordered_at),
         (msgid("Purchase orders"), found.confirm_due, found.ordered_at),
     ]
@@ -145,9 +145,10 @@ def steps(found: Cycle, now: datetime) -> list[ClockStep]:
     return made
 
 
-def finding(each: dict[str, Any]) -> Finding:
+def finding(each: dict[str, Any], stores: dict[str, str]) -> Finding:
     """A finding of the data check as a text with its values."""
-    return Finding(text=FINDINGS[each["code"]], values={name: value for name, value in each.items() if name != "code"})
+    values = {name: stores.get(value, value) if name == "store" else value for name, value in each.items() if name != "code"}
+    return Finding(text=FINDINGS[each["code"]], values=values)
 
 
 def turns(db: Db, week: Week, own: list[str], lang: str) -> list[StoreTurn]:
