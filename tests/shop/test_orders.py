@@ -156,7 +156,11 @@ def test_an_operator_sees_the_week_but_does_not_decide_it(proposed):
 
 def test_release_and_hold_only_while_the_check_is_open(proposed):
     with proposed.db.write() as db:
-        assert orders.hold(db, ANALYST, proposed.work, TARGET, why="the typhoon", now=NOW).alert == {"code": "held", "by": "ana", "why": "the typhoon"}
+        assert orders.hold(db, ANALYST, proposed.work, TARGET, why="the typhoon", now=NOW).alert == {
+            "code": "held",
+            "by": "ana",
+            "why": "the typhoon",
+        }
     with proposed.db.write() as db:
         assert orders.release(db, ANALYST, proposed.work, TARGET, NOW).checked_by == "ana"
     for act in (

@@ -24,7 +24,10 @@ ALERTS = {
         "en": "The check’s deadline passed and nobody had checked; an analyst must release the week.",
         "ja": "確認の期限までに誰も確認しませんでした。分析担当が公開してください。",
     },
-    "unconfirmed": {"en": "Not confirmed in time, so not ordered yet: {stores}.", "ja": "期限までに確定されず、まだ発注していません：{stores}。"},
+    "unconfirmed": {
+        "en": "Not confirmed in time, so not ordered yet: {stores}.",
+        "ja": "期限までに確定されず、まだ発注していません：{stores}。",
+    },
     "stopped": {"en": "The run stopped: {why}", "ja": "処理が止まりました：{why}"},
 }
 CHECKING = ("proposed", "held")

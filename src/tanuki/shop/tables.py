@@ -152,7 +152,9 @@ class Cycle(Base):
     findings: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)  # of the data check: code and fields, worded when shown
     model: Mapped[str | None]
     model_version: Mapped[str | None]
-    alert: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # code and values, worded when shown (orders.alert_words): what a person must see to: why it is held, or why its run stopped
+    alert: Mapped[dict[str, Any] | None] = mapped_column(
+        JSON(none_as_null=True)
+    )  # code and values, worded when shown (orders.alert_words): what a person must see to: why it is held, or why its run stopped
 
 
 class Forecast(Base):

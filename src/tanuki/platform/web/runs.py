@@ -1,9 +1,9 @@
 """Durable runs: which there are, their steps, durations and errors; cancel and resume for operators."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from tanuki.platform.accounts import require
@@ -13,6 +13,7 @@ from tanuki.platform.workflows import Run
 
 router = APIRouter()
 PAGE = 50
+MOST_RUNS = 1_000_000_000  # a larger offset is no number that a database takes
 LOOK = ("analyst", "operator")
 STATUSES = (msgid("queued"), msgid("running"), msgid("done"), msgid("failed"), msgid("cancelled"), msgid("given up"))
 
@@ -62,13 +63,11 @@ def row(run: Run) -> RunRow:
     return RunRow(**{name: getattr(run, name) for name in RunRow.model_fields})
 
 
-def view(db: Db, who: Who, res: Res, status: str | None = None, offset: int = 0) -> RunsView:
+def view(db: Db, who: Who, res: Res, status: str | None = None, offset: Annotated[int, Query(ge=0, le=MOST_RUNS)] = 0) -> RunsView:
     """Runs, newest first."""
     require(who, *LOOK)
     found = res.work.runs(status=status, limit=PAGE, offset=offset)
-    return RunsView(
-        runs=[row(each) for each in found], status=status, statuses=list(STATUSES), offset=offset, limit=PAGE
-    )
+    return RunsView(runs=[row(each) for each in found], status=status, statuses=list(STATUSES), offset=offset, limit=PAGE)
 
 
 def run_view(db: Db, who: Who, res: Res, run_id: str) -> RunView:

@@ -228,10 +228,10 @@ def chart_of(history: list[Weekly], line: OrderLine) -> dict[str, Any]:
     last = next((each for each in reversed(rows) if each["units"] is not None), None)
     if last is not None:  # the band begins where the line ends
         rows.append({**last, "units": None, "q10": last["units"], "q50": last["units"], "q90": last["units"]})
-    x = {"field": "monday", "type": "temporal", "title": None}
+    x = {"field": "monday", "type": "temporal", "title": None, "axis": {"format": "%b", "tickCount": "month"}}
     target = rows[-2]["monday"] if last is not None else rows[-1]["monday"]
     return {
-        "width": 560,
+        "width": 440,
         "height": 260,
         "data": {"values": rows},
         "layer": [

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Form, UploadFile
+from fastapi import APIRouter, Form, Query, UploadFile
 from pydantic import BaseModel
 
 from tanuki.errors import UserError
@@ -13,10 +13,12 @@ from tanuki.platform.web.kit import UPLOAD_BYTES, Db, Done, Res, Who, WriteDb, a
 from tanuki.shop import facts
 from tanuki.shop.facts import quarantine
 from tanuki.shop.people import CHAIN
+from tanuki.shop.tables import QuarantinedRow
 
 router = APIRouter()
 Text = Annotated[str, Form()]
-PAGE = 25
+PAGE = 50
+MOST_ROWS = 1_000_000_000  # a larger offset is no number that a database takes
 
 
 class ImportRow(BaseModel):
@@ -59,14 +61,14 @@ class DataView(BaseModel):
     kinds: list[str]
 
 
-def view(db: Db, who: Who, offset: int = 0) -> DataView:
+def view(db: Db, who: Who, offset: Annotated[int, Query(ge=0, le=MOST_ROWS)] = 0) -> DataView:
     """What came in, and what waits."""
     return DataView(
         imports=[ImportRow(**{name: getattr(each, name) for name in ImportRow.model_fields}) for each in facts.imports(db, who)],
         waiting=[
             Waiting(
                 **{name: getattr(each, name) for name in Waiting.model_fields if name != "values"},
-                values={name: str(value or "") for name, value in each.values.items()},
+                values=shown(each),
             )
             for each in quarantine.waiting(db, who, limit=PAGE, offset=offset)
         ],
@@ -75,6 +77,12 @@ def view(db: Db, who: Who, offset: int = 0) -> DataView:
         limit=PAGE,
         kinds=list(reversed(facts.KINDS)),
     )
+
+
+def shown(row: QuarantinedRow) -> dict[str, str]:
+    """A row's values by column, the faulty one among them even when the file had none."""
+    values = {name: str(value or "") for name, value in row.values.items()}
+    return values if row.column in values or row.column not in facts.columns(row.kind) else {**values, row.column: ""}
 
 
 def bring(db: WriteDb, who: Who, res: Res, kind: Text, file: UploadFile, mapping: Text = "") -> Done:

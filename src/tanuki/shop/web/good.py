@@ -9,12 +9,13 @@ from tanuki.platform.web.kit import Db, Lang, Who, page
 from tanuki.shop import monitor, rules
 from tanuki.shop.people import must_see
 from tanuki.shop.tables import Evaluation
-from tanuki.shop.web.shown import Choice, names
+from tanuki.shop.web.shown import Choice, Names, names
 from tanuki.shop.weeks import parse_week
 
 router = APIRouter()
-ZONES = {"within": "var(--chart-1)", "too_much": "var(--chart-3)", "too_little": "var(--bad)"}
+ZONES = {"within": "var(--ok)", "too_much": "var(--chart-2)", "too_little": "var(--bad)"}
 MOST_POINTS = 2000
+MOST_CHANGED = 100
 
 
 class Sum(BaseModel):
@@ -41,7 +42,9 @@ class Row(BaseModel):
 
     week: str
     store: str
+    store_name: str
     item: str
+    item_name: str
     actual: float
     forecast: float
     proposed_units: float
@@ -68,6 +71,7 @@ class GoodView(BaseModel):
     by_store: list[Sum]
     by_item: list[Sum]
     changed: list[Row]
+    changed_lines: int
     changed_cost_yen: float
     changed_proposed_cost_yen: float
     too_much: float
@@ -85,7 +89,7 @@ def view(db: Db, who: Who, lang: Lang, week: str | None = None, store: str | Non
     called = names(db, lang)
     whole = monitor.worth(found, "all")
     limits = rules.get(db)
-    rows = [row(each) for each in found]
+    rows = [row(each, called) for each in found]
     changed = [each for each in rows if each.ordered_units != each.proposed_units]
     return GoodView(
         week=week,
@@ -98,7 +102,8 @@ def view(db: Db, who: Who, lang: Lang, week: str | None = None, store: str | Non
         by_week=[total(each, {}) for each in reversed(monitor.worth(found, "week"))],
         by_store=[total(each, called.stores) for each in monitor.worth(found, "store")],
         by_item=[total(each, called.items) for each in monitor.worth(found, "item")],
-        changed=changed[:100],
+        changed=changed[:MOST_CHANGED],
+        changed_lines=len(changed),
         changed_cost_yen=sum(each.cost_yen for each in changed),
         changed_proposed_cost_yen=sum(each.proposed_cost_yen for each in changed),
         too_much=limits.too_much,
@@ -114,38 +119,45 @@ def total(each: monitor.Worth, called: dict[str, str]) -> Sum:
     return Sum(name=called.get(each.key, each.key), **values)
 
 
-def row(each: Evaluation) -> Row:
+def row(each: Evaluation, called: Names) -> Row:
     """An evaluated line as the page shows it."""
-    return Row(**{name: getattr(each, name) for name in Row.model_fields})
+    named: dict[str, Any] = {"store_name": called.stores.get(each.store, each.store), "item_name": called.items.get(each.item, each.item)}
+    return Row(**named, **{name: getattr(each, name) for name in Row.model_fields if name not in named})
 
 
 def chart_of(rows: list[Row], too_much: float, too_little: float) -> dict[str, Any]:
-    """The zones: sold against what was there to sell, the diagonal, and the band within tolerance. Needs a description."""
-    most = max(max(each.actual, each.available_units) for each in rows) or 1.0
-    x: dict[str, Any] = {"field": "actual", "type": "quantitative", "title": None, "scale": {"domain": [0, most]}}
-    y: dict[str, Any] = {"field": "available_units", "type": "quantitative", "title": None, "scale": {"domain": [0, most]}}
-    ends = [
-        {"actual": at, "available_units": at, "low": at * (1 - too_little), "high": min(most * 1.5, at * (1 + too_much))}
-        for at in (0, most)
+    """The three zones: units sold to the right, units that were there to sell upwards, the diagonal dashed. Needs a description."""
+    most = 1.05 * max(1.0, *(each.actual for each in rows), *(each.available_units for each in rows))
+    scale = {"domain": [0, most], "nice": False}
+    x: dict[str, Any] = {"field": "actual", "type": "quantitative", "title": None, "scale": scale}
+    y: dict[str, Any] = {"field": "available_units", "type": "quantitative", "title": None, "scale": scale}
+    edges = [
+        {"actual": at, "floor": 0, "low": at * (1 - too_little), "even": at, "high": at * (1 + too_much), "top": most} for at in (0.0, most)
     ]
     points = [{"actual": each.actual, "available_units": each.available_units, "zone": each.zone} for each in rows]
+
+    def area(zone: str, low: str, high: str) -> dict[str, Any]:
+        return {
+            "data": {"values": edges},
+            "mark": {"type": "area", "color": ZONES[zone], "opacity": 0.13, "clip": True},
+            "encoding": {"x": x, "y": {**y, "field": low}, "y2": {"field": high}},
+        }
+
     return {
-        "width": 520,
-        "height": 420,
+        "width": 400,  # small enough for its labels to be read on a phone
+        "height": 400,
         "layer": [
+            area("too_little", "floor", "low"),
+            area("within", "low", "high"),
+            area("too_much", "high", "top"),
             {
-                "data": {"values": ends},
-                "mark": {"type": "area", "color": "var(--chart-1)", "opacity": 0.12, "clip": True},
-                "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}},
-            },
-            {
-                "data": {"values": ends},
-                "mark": {"type": "line", "color": "var(--muted)", "strokeDash": [4, 4], "clip": True},
-                "encoding": {"x": x, "y": y},
+                "data": {"values": edges},
+                "mark": {"type": "line", "color": "var(--muted)", "strokeDash": [4, 4]},
+                "encoding": {"x": x, "y": {**y, "field": "even"}},
             },
             {
                 "data": {"values": points},
-                "mark": {"type": "point", "filled": True, "size": 34, "opacity": 0.75, "clip": True},
+                "mark": {"type": "point", "filled": True, "size": 36, "opacity": 0.8},
                 "encoding": {
                     "x": x,
                     "y": y,

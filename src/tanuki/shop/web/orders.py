@@ -11,6 +11,7 @@ from tanuki.errors import UserError
 from tanuki.platform.web.i18n import msgid
 from tanuki.platform.web.kit import Db, Done, Lang, Res, Who, WriteDb, action, page
 from tanuki.shop import makers, weekly
+from tanuki.shop.orders import cycle
 from tanuki.shop.tables import PurchaseOrder
 from tanuki.shop.web.shown import Names, names, wanted
 from tanuki.shop.weeks import parse_week
@@ -57,7 +58,7 @@ class OrdersView(BaseModel):
 def view(db: Db, who: Who, lang: Lang, week: str | None = None) -> OrdersView:
     """The purchase orders of the newest week, or of the one asked for, within the stores this person may see."""
     target = wanted(db, week)
-    weeks = [each.week for each in weekly.cycles(db)]
+    state = cycle(db, target).state if target else None
     called = names(db, lang)
     found = makers.purchase_orders(db, who, target) if target else makers.purchase_orders(db, who, limit=0)
     rows = [row(db, called, each) for each in found]
@@ -66,7 +67,7 @@ def view(db: Db, who: Who, lang: Lang, week: str | None = None) -> OrdersView:
         if each.status == "issued":
             total = sums.setdefault(each.maker, MakerSum(maker=each.maker, name=each.maker_name, orders=0, cases=0, units=0))
             total.orders, total.cases, total.units = total.orders + 1, total.cases + each.cases, total.units + each.units
-    state = next((each.state for each in weekly.cycles(db) if target and each.week == str(target)), None)
+    weeks = [each.week for each in weekly.cycles(db)]
     return OrdersView(week=str(target) if target else None, weeks=weeks, state=state, rows=rows, makers=list(sums.values()))
 
 

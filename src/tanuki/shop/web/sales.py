@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from tanuki.platform.web.charts import SERIES
 from tanuki.platform.web.kit import Db, Lang, Res, Who, page
 from tanuki.shop import sales
 from tanuki.shop.people import stores_of
@@ -112,17 +113,20 @@ def chart_of(rows: list[SalesRow], group: str) -> dict[str, Any]:
     totals: dict[str, int] = {}
     for each in rows:
         totals[each.name] = totals.get(each.name, 0) + each.units
-    shown = set(sorted(totals, key=lambda name: -totals[name])[:MOST_SERIES])
-    colour = {} if group == "all" else {"color": {"field": "name", "type": "nominal", "legend": {"title": None, "columns": 6}}}
+    shown = sorted(totals, key=lambda name: -totals[name])[:MOST_SERIES]
+    scale = {"domain": shown, "range": [SERIES[n % len(SERIES)] for n in range(len(shown))]}
+    dashes = {"domain": shown, "range": [[1, 0] if n < len(SERIES) else [6, 3] for n in range(len(shown))]}
+    of = {"field": "name", "type": "nominal", "legend": {"title": None, "columns": 6, "symbolType": "stroke", "symbolStrokeWidth": 2.5}}
+    lines = {} if group == "all" else {"color": {**of, "scale": scale}, "strokeDash": {**of, "scale": dashes}}
     return {
-        "width": 900,
+        "width": 1060,
         "height": 300,
         "data": {"values": [{"period": str(each.period), "units": each.units, "name": each.name} for each in rows if each.name in shown]},
-        "mark": {"type": "line", "point": len(rows) < 120, "strokeWidth": 2},
+        "mark": {"type": "line", "strokeWidth": 2},
         "encoding": {
-            "x": {"field": "period", "type": "temporal", "title": None},
+            "x": {"field": "period", "type": "temporal", "title": None, "axis": {"labelOverlap": "parity", "labelSeparation": 10}},
             "y": {"field": "units", "type": "quantitative", "title": None},
-            **colour,
+            **lines,
         },
     }
 

@@ -69,7 +69,7 @@ def view(db: Db, who: Who, lang: Lang, store: str | None = None, week: str | Non
         week=found.week,
         state=found.state,
         confirm_due=found.confirm_due,
-        release_at=found.release_at,
+        release_at=max(found.release_at, found.check_due),
         open=found.state == "released" and done is None,
         confirmed_at=done.at if done else None,
         confirmed_by=done.by if done else None,

@@ -101,7 +101,7 @@ def view(db: Db, who: Who, lang: Lang, week: str | None = None) -> WeekView:
         )
         return WeekView(**empty, **common, auto=False, computing=False, clock=[], findings=[], lines=0, unusual=0, changed=0, stores=[])
     found = orders.cycle(db, target)
-    unusual, lines = orders.count_unusual(db, target)
+    unusual, lines = orders.count_unusual(db, target) if who.has(*CHAIN) else (0, 0)
     return WeekView(
         week=str(target),
         first_day=target.monday,
@@ -114,7 +114,7 @@ def view(db: Db, who: Who, lang: Lang, week: str | None = None) -> WeekView:
         model=found.model,
         model_version=found.model_version,
         sales_rows=found.sales_rows,
-        alert=orders.alert_words(found, lang),
+        alert=orders.alert_words(found, lang) if who.has(*CHAIN) else None,
         clock=steps(found, datetime.now(UTC)),
         findings=[finding(each, names(db, lang).stores) for each in found.findings] if who.has(*CHAIN) else [],
         lines=lines,
@@ -173,7 +173,7 @@ def start(db: WriteDb, who: Who, res: Res, week: Text, hours: Annotated[float | 
     require(who, *CHAIN)
     target = parse_week(week)
     weekly.start(db, res.work, target, by=who.name, now=datetime.now(UTC), hours=hours)
-    return Done(url("/shop/week", week=target), msgid("%(week)s is started."), {"week": target})
+    return Done(url("/shop/week", week=str(target)), msgid("%(week)s is started."), {"week": target})
 
 
 def release(db: WriteDb, who: Who, res: Res, week: str) -> Done:
@@ -181,7 +181,7 @@ def release(db: WriteDb, who: Who, res: Res, week: str) -> Done:
     target = parse_week(week)
     orders.release(db, who, res.work, target, datetime.now(UTC))
     return Done(
-        url("/shop/week", week=target),
+        url("/shop/week", week=str(target)),
         msgid("The check of %(week)s is done; the stores see it as soon as its time has come."),
         {"week": target},
     )
@@ -191,7 +191,7 @@ def hold(db: WriteDb, who: Who, res: Res, week: str, why: Text) -> Done:
     """Keep the week from the stores until somebody releases it."""
     target = parse_week(week)
     orders.hold(db, who, res.work, target, why=why, now=datetime.now(UTC))
-    return Done(url("/shop/week", week=target), msgid("%(week)s is held."), {"week": target})
+    return Done(url("/shop/week", week=str(target)), msgid("%(week)s is held."), {"week": target})
 
 
 page(router, "/shop/week", view, "shop/week.html", csv=lambda view: view.stores)

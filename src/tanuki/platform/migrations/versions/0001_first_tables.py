@@ -62,7 +62,7 @@ def upgrade() -> None:
         sa.Column("findings", sa.JSON(), nullable=False),
         sa.Column("model", sa.String(), nullable=True),
         sa.Column("model_version", sa.String(), nullable=True),
-        sa.Column("alert", sa.String(), nullable=True),
+        sa.Column("alert", sa.JSON(none_as_null=True), nullable=True),
         sa.PrimaryKeyConstraint("week", name=op.f("pk_shop_cycle")),
     )
     op.create_table(

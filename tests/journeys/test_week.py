@@ -1,0 +1,167 @@
+"""A week as people live it, in a real browser: the analyst checks at a desk, managers confirm on phones, orders leave; in both languages."""
+
+import re
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "shop"))
+
+from chain import TARGET, make_chain
+
+from tanuki.shop import orders, weekly
+from visitors import PASSWORD, make_person
+
+pytestmark = pytest.mark.browser
+
+WORDS = {
+    "en": {"waiting": "waits for the check", "save": "Save", "done": "The check is done", "stores": "waits for the stores", "confirm": "Confirm all", "thanks": "Confirmed. Thank you!", "issued": "issued", "order": "Purchase order"},
+    "ja": {"waiting": "確認待ち", "save": "保存", "done": "確認を終える", "stores": "店舗の確定待ち", "confirm": "すべて確定する", "thanks": "確定しました。ありがとうございます。", "issued": "発行済み", "order": "発注書"},
+}  # fmt: skip
+
+
+class Visit:
+    """A person's browser, which remembers everything that went wrong in it."""
+
+    def __init__(self, chromium: Browser, server: str, lang: str, width: int) -> None:
+        self.context = chromium.new_context(
+            viewport={"width": width, "height": 860}, locale={"ja": "ja-JP", "en": "en-US"}[lang], java_script_enabled=width > 600
+        )
+        self.page: Page = self.context.new_page()
+        self.server = server
+        self.faults: list[str] = []
+        self.page.on("console", lambda message: self.faults.append(f"console: {message.text}"))
+        self.page.on("pageerror", lambda error: self.faults.append(f"page: {error}"))
+        self.page.on("requestfailed", lambda request: self.faults.append(f"failed: {request.url}"))
+        self.page.on(
+            "request", lambda request: request.url.startswith((server, "data:")) or self.faults.append(f"left the machine: {request.url}")
+        )
+
+    def sign_in(self, name: str) -> None:
+        self.page.goto(f"{self.server}/")
+        self.page.fill("input[name=name]", name)
+        self.page.fill("input[name=password]", PASSWORD)
+        self.page.click("main form button")
+
+    def go(self, path: str) -> None:
+        answer = self.page.goto(self.server + path)
+        assert answer is not None
+        assert answer.status == 200
+        self.fits()
+
+    def fits(self) -> None:
+        """Nothing sticks out sideways."""
+        out = (
+            self.page.locator("html").evaluate("page => page.scrollWidth - page.clientWidth")
+            if self.page.viewport_size["width"] > 600
+            else 0
+        )  # type: ignore[index]
+        assert out <= 0, (self.page.url, out)
+
+
+@pytest.mark.parametrize("lang", ["en", "ja"])
+def test_a_week_from_the_check_to_the_purchase_orders(chromium, home, server, lang):
+    words = WORDS[lang]
+    make_chain(home)
+    make_person(home, "ana", ("analyst", None))
+    for store in ("chiba", "osaka"):
+        make_person(home, f"m-{store}", ("manager", store))
+    with home.db.write() as db:
+        weekly.start(db, home.work, TARGET, by="tests", now=datetime.now(UTC), hours=24)
+
+    desk = Visit(chromium, server, lang, 1280)
+    desk.sign_in("ana")
+    expect(desk.page).to_have_url(re.compile("/shop/week"))
+    expect(desk.page.locator("h1")).to_contain_text(words["waiting"], timeout=60_000)
+    desk.go("/shop/check")
+    row = desk.page.locator("tr#chiba-beer")
+    row.locator("input[name=cases]").fill("33")
+    row.locator("input[name=reason]").fill("祭り")
+    row.get_by_role("button").click()
+    expect(desk.page).to_have_url(re.compile("#chiba-beer"))
+    expect(desk.page.locator("tr#chiba-beer input[name=cases]")).to_have_value("33")
+    desk.go("/shop/check/2021-W03/chiba/beer")
+    expect(desk.page.locator("svg.chart")).to_be_visible()
+    expect(desk.page.locator("main")).to_contain_text("祭り")
+    desk.go("/shop/check")
+    desk.page.get_by_role("button", name=words["done"]).first.click()
+    expect(desk.page.locator("h1")).to_contain_text(words["stores"], timeout=60_000)
+
+    for store in ("chiba", "osaka"):
+        phone = Visit(chromium, server, lang, 390)
+        phone.sign_in(f"m-{store}")
+        expect(phone.page).to_have_url(re.compile("/shop/store"))
+        if store == "chiba":
+            expect(phone.page.locator("input[name=cases]").first).to_have_value("33")
+            phone.page.locator("input[name=cases]").nth(1).fill("5")
+        phone.page.get_by_role("button", name=words["confirm"]).click()
+        expect(phone.page.locator(".flash").first).to_contain_text(words["thanks"])
+        assert phone.page.goto(f"{server}/shop/store?store={'osaka' if store == 'chiba' else 'chiba'}").status == 404
+        phone.faults = [fault for fault in phone.faults if "404" not in fault]
+        assert phone.faults == []
+        phone.context.close()
+
+    home.work.wait(orders.run_id(TARGET), seconds=60)
+    desk.go("/shop/orders")
+    expect(desk.page.locator("tbody tr")).to_have_count(4)
+    expect(desk.page.locator("tbody tr").first).to_contain_text(words["issued"])
+    desk.page.get_by_role("link", name="PO-2021W03-BREWER-CHIBA-1").click()
+    expect(desk.page.locator("h1")).to_contain_text(words["order"])
+    expect(desk.page.locator("tbody tr").first).to_contain_text("33")
+    with desk.page.expect_download() as download:
+        desk.page.locator("a[href$='/sent.csv']").click()
+    assert "PO-2021W03-BREWER-CHIBA-1" in download.value.path().read_text("utf-8-sig")
+    for path in (
+        "/shop/week",
+        "/shop/good",
+        "/shop/sales",
+        "/shop/data",
+        "/shop/models",
+        "/shop/rules",
+        "/runs",
+        "/runs/weekly-2021-W03",
+        "/account",
+        "/api",
+    ):
+        desk.go(path)
+        assert desk.page.locator("html").get_attribute("lang") == lang
+    assert desk.faults == []
+    desk.context.close()
+
+
+def test_language_and_theme_are_switched_on_any_page_and_remembered(chromium, home, server):
+    make_person(home, "ana", ("analyst", None))
+    desk = Visit(chromium, server, "en", 1280)
+    desk.sign_in("ana")
+    desk.page.locator(".wide button[name=lang][value=ja]").click()
+    expect(desk.page.locator("h1")).to_contain_text("今週")
+    desk.page.locator(".wide button[name=theme][value=dark]").click()
+    expect(desk.page.locator("html")).to_have_attribute("data-theme", "dark")
+    desk.go("/shop/sales")
+    assert desk.page.locator("html").get_attribute("lang") == "ja"
+    assert desk.page.locator("html").get_attribute("data-theme") == "dark"
+    assert desk.faults == []
+    desk.context.close()
+
+
+def test_a_file_is_brought_in_and_a_row_is_put_right_on_the_page(chromium, home, server, tmp_path):
+    make_chain(home)
+    make_person(home, "ana", ("analyst", None))
+    file = tmp_path / "late.csv"
+    file.write_text("date,store,item,sales\n2021-01-11,chiba,beer,12\n2021-01-11,chiba,coffee,many\n", encoding="utf-8")
+    desk = Visit(chromium, server, "en", 1280)
+    desk.sign_in("ana")
+    desk.go("/shop/data")
+    desk.page.set_input_files("input[type=file]", str(file))
+    desk.page.get_by_role("button", name="Bring in").click()
+    expect(desk.page.locator(".flash")).to_contain_text("1 rows new")
+    desk.page.locator("details.waiting summary").click()
+    desk.page.locator("input[aria-invalid]").fill("15")
+    desk.page.get_by_role("button", name="Put it right").click()
+    expect(desk.page.locator(".flash")).to_contain_text("The row counts now.")
+    expect(desk.page.locator("details.waiting")).to_have_count(0)
+    assert desk.faults == []
+    desk.context.close()
