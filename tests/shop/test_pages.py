@@ -170,7 +170,8 @@ def test_a_form_of_another_site_is_refused(app, embedded):
 def test_json_and_csv_say_what_the_page_says(app, embedded):
     browser = signed_in(app, "analyst")
     view = browser.get("/api/shop/check").json()
-    assert [(line["store"], line["item"], line["units"]) for line in view["lines"]][0] == ("chiba", "beer", 60)
+    first = view["lines"][0]
+    assert (first["store"], first["item"], first["units"]) == ("chiba", "beer", 60)
     rows = list(csv.DictReader(io.StringIO(browser.get("/shop/check.csv").content.decode("utf-8-sig"))))
     assert [(row["store"], row["item"], row["units"]) for row in rows] == [
         (line["store"], line["item"], str(line["units"])) for line in view["lines"]
