@@ -40,6 +40,12 @@ def serve() -> None:
 )
 def worker() -> None:
     with resources() as res, working(res):
+        if res.settings.metrics_port:
+            from prometheus_client import start_http_server
+
+            from tanuki.platform import metrics
+
+            start_http_server(res.settings.metrics_port, addr=res.settings.host, registry=metrics.process().registry)
         stop = threading.Event()
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: stop.set())

@@ -36,6 +36,9 @@ class Settings(BaseModel):
     https: bool = Field(False, description="Pages are reached over HTTPS (through a proxy): cookies are then sent over HTTPS only.")
     session_days: int = Field(14, ge=1, le=365, description="Days a sign-in lasts.")
     worker: str = Field("", description="Name of this worker, stable over restarts; empty: the host's name and the process id.")
+    metrics_port: int = Field(
+        0, ge=0, le=65535, description="Port on which a worker alone serves /metrics (the web server has its own); 0: none."
+    )
     schedule: bool = Field(True, description="Workers start the weekly cycle by the clock. Off: only commands and pages start it.")
     log: Literal["auto", "console", "json"] = Field(
         "auto", description="Log lines for people or for machines; auto: by whether a person watches."

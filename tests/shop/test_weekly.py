@@ -298,3 +298,15 @@ def test_an_edit_of_a_person_survives_a_kill(resources):
         assert {line.item: line.cases for line in makers.lines(db, "PO-2021W03-ROASTER-OSAKA-1")}["milk"] == 17
         assert db.scalar(select(func.count()).select_from(Change)) == 1
         assert db.scalar(select(func.count()).select_from(Cycle)) == 1
+
+
+def test_steps_are_measured_and_the_models_version_is_known(embedded):
+    from tanuki.platform import metrics
+
+    make_chain(embedded)
+    with working(embedded):
+        start(embedded, auto=True)
+        until(embedded, "ordered")
+    seen = metrics.process().text().decode()
+    for step in ("aggregate", "forecast", "propose", "release", "order", "finish"):
+        assert f'tanuki_steps_total{{outcome="done",step="{step}",workflow="weekly"}}' in seen

@@ -4,6 +4,7 @@ Read `weekly` from top to bottom. Each step is one transaction and one record; a
 step done twice leaves what it left the first time. What people decided stands in the cycle's row; a message only wakes the run.
 """
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import wraps
@@ -15,6 +16,8 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from tanuki.errors import UserError
+from tanuki.platform import log as log_file
+from tanuki.platform import metrics
 from tanuki.platform.resources import Resources, current
 from tanuki.platform.workflows import Work
 from tanuki.shop import forecasts, makers, monitor, ordering, orders, rules
@@ -130,7 +133,14 @@ def step(function: Callable[[Resources, Week, datetime], Any]) -> Callable[[str]
     )
     @wraps(function)
     def run(text: str) -> Any:
-        return function(current(), parse_week(text), datetime.now(UTC))
+        begun, outcome = time.monotonic(), "failed"
+        log_file.bind(run_id=f"{WORKFLOW}-{text}")
+        try:
+            made = function(current(), parse_week(text), datetime.now(UTC))
+            outcome = "done"
+        finally:
+            metrics.observe_step(WORKFLOW, function.__name__, time.monotonic() - begun, outcome=outcome)
+        return made
 
     return run
 
@@ -199,6 +209,9 @@ def forecast(res: Resources, week: Week, now: datetime) -> int:
         if found.forecast_at is None:
             forecasts.store(db, week, frame, model, found.as_of)
             found.state, found.forecast_at, found.model, found.model_version = "forecast", now, model, version
+            log.info("week forecast", week=str(week), model=model, rows=frame.height)
+    if version is not None:
+        metrics.set_model_version(forecasts.REGISTERED, "champion", int(version))
     return int(frame.height)
 
 
@@ -377,6 +390,7 @@ def finish(res: Resources, week: Week, now: datetime) -> str:
         found = orders.locked(db, week)
         if found.ordered_at is None:
             found.state, found.ordered_at, found.alert = "ordered", now, None
+            log.info("week ordered", week=str(week))
     return "ordered"
 
 
