@@ -73,6 +73,7 @@ def must_be_current(db: database.Database) -> None:
         reason = str(error.orig).strip().splitlines()[0]
         raise UserError("The database does not answer (%(reason)s); expected the one that TANUKI_DATABASE names.", reason=reason) from error
     if found != database.newest_revision():
+        db.close()
         raise UserError(
             "The database's schema is %(found)s, this code needs %(wanted)s; run `tanuki db upgrade`.",
             found=found,

@@ -28,9 +28,9 @@ FLAGS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium; `make setup-test` installs it."""
+    """Debian's Chromium; `make setup-test` installs it. Gone after the module: its event loop is not one that others can live with."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser

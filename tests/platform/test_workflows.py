@@ -143,6 +143,16 @@ def test_a_run_of_a_killed_worker_is_finished_by_another_one(database, work):
             assert list(db.scalars(select(WorkerBeat.name))) == ["other"]
 
 
+def test_a_run_that_waits_when_its_worker_ends_in_order_is_taken_over_by_the_next(database, work):
+    with worker(database, "first"):
+        start(database, work, "test-waits", "e-1", 5)
+        work.wait("e-1", seconds=30, until=lambda: bool(work.run("e-1").steps))
+    with worker(database, "second"):
+        with database.write() as db:
+            work.send(db, "e-1", 1, "people")
+        assert work.wait("e-1", seconds=30).status == "done"
+
+
 def test_a_worker_that_is_gone_is_dead_at_once_here_and_after_a_while_elsewhere(sqlite: Database):
     now = datetime.now(UTC)
     gone = subprocess.Popen([sys.executable, "-c", ""])

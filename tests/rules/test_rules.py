@@ -185,7 +185,7 @@ def test_every_file_opens_with_its_purpose():
 
 
 def test_no_source_file_is_too_long():
-    assert too_long({path: text for path, text in tracked().items() if path.startswith("src/")}) == []
+    assert too_long({path: text for path, text in tracked().items() if path.startswith("src/") and not path.endswith(".po")}) == []
 
 
 def test_no_file_names_a_machine():

@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tanuki.errors import NotFound, UserError
@@ -33,6 +33,7 @@ QUEUE = "work"
 POLL_SECONDS = 0.25
 BEAT_SECONDS = 5.0
 DEAD_AFTER = timedelta(seconds=30)
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 ACTIVE = ("ENQUEUED", "PENDING", "DELAYED")
 STATUSES = {
     "ENQUEUED": "queued",
@@ -253,8 +254,8 @@ def worker(db: Database, name: str, schedules: list[dict[str, Any]] | None = Non
         stop.set()
         beating.join(timeout=10)
         DBOS.destroy(workflow_completion_timeout_sec=0)
-        with db.write() as session:
-            session.execute(delete(WorkerBeat).where(WorkerBeat.name == name))
+        with db.write() as session:  # runs that wait for people are still in this worker's name: the next one takes them over at once
+            session.execute(update(WorkerBeat).where(WorkerBeat.name == name).values(seen_at=LONG_AGO))
 
 
 def beat(db: Database, name: str, stop: threading.Event) -> None:

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 import polars as pl
-from fastapi import APIRouter, Form
+from fastapi import APIRouter, Form, Query
 from pydantic import BaseModel
 
 from tanuki.errors import NotFound
@@ -78,7 +78,7 @@ def view(
     store: str | None = None,
     item: str | None = None,
     unusual: bool = False,
-    offset: int = 0,
+    offset: Annotated[int, Query(ge=0)] = 0,
 ) -> CheckView:
     """The week's lines, the most unusual first."""
     require(who, *CHAIN)
