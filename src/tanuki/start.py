@@ -76,6 +76,6 @@ def must_be_current(db: database.Database) -> None:
         db.close()
         raise UserError(
             "The database's schema is %(found)s, this code needs %(wanted)s; run `tanuki db upgrade`.",
-            found=found,
+            found=found or "empty",
             wanted=database.newest_revision(),
         )

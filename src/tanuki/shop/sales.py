@@ -1,5 +1,6 @@
 """What was sold: sums by day, week or month, by region, store or item, for pages and people; within the stores they may see."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
@@ -17,7 +18,7 @@ from tanuki.shop.tables import Store
 
 By = Literal["day", "week", "month"]
 Group = Literal["all", "region", "store", "item"]
-EVERY = {"day": "1d", "week": "1w", "month": "1mo"}
+SUMS = {"period": pl.Date, "group": pl.String, "units": pl.Int64, "amount_yen": pl.Int64}
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,11 @@ class Span:
 
 def span(db: Session, warehouse: Warehouse, who: Person, now: datetime) -> Span:
     """From when to when there are sales this person may see."""
-    sales = warehouse.read(db, SALES, as_of=now).filter(pl.col("store").is_in(stores_of(db, who)))
-    return Span(None, None) if sales.is_empty() else Span(*sales.select(pl.col("date").min(), pl.col("date").max().alias("last")).row(0))
+    stores = stores_of(db, who)
+    if not stores or not warehouse.files(db, SALES.name, now):
+        return Span(None, None)
+    query = f"select min(date), max(date) from {SALES.name} where store in ({texts(stores)})"
+    return Span(*warehouse.sql(db, query, as_of=now).row(0))
 
 
 def totals(
@@ -60,15 +64,18 @@ def totals(
     regions = {code: region_code or "" for code, region_code in db.execute(select(Store.code, Store.region_code))}
     if region is not None:
         stores = [code for code in stores if regions.get(code) == region]
-    sales = warehouse.read(db, SALES, as_of=as_of, where="date between ? and ?", params=(first, last)).filter(pl.col("store").is_in(stores))
-    if item is not None:
-        sales = sales.filter(pl.col("item") == item)
-    named = {
-        "all": pl.lit("all"),
-        "region": pl.col("store").replace_strict(regions, default="", return_dtype=pl.String),
-        "store": pl.col("store"),
-        "item": pl.col("item"),
-    }[group]
-    period = pl.col("date").dt.truncate(EVERY[by])
-    sums = sales.group_by(period.alias("period"), named.alias("group")).agg(pl.col("units").sum(), pl.col("amount_yen").sum())
-    return sums.sort("period", "group")
+    if not stores or not warehouse.files(db, SALES.name, as_of):
+        return pl.DataFrame(schema=SUMS)
+    region_of = " ".join(f"when {texts([code])} then {texts([name])}" for code, name in regions.items())
+    named = {"all": "'all'", "region": f"case store {region_of} end", "store": "store", "item": "item"}[group]
+    only = "" if item is None else f" and item = {texts([item])}"
+    query = (
+        f"select date_trunc('{by}', date)::date as period, {named} as \"group\", sum(units) as units, coalesce(sum(amount_yen), 0) as amount_yen "
+        f"from {SALES.name} where date between date '{first}' and date '{last}' and store in ({texts(stores)}){only} group by all order by all"
+    )
+    return warehouse.sql(db, query, as_of=as_of).cast(pl.Schema(SUMS))
+
+
+def texts(values: Sequence[str]) -> str:
+    """Texts for SQL."""
+    return ", ".join("'" + value.replace("'", "''") + "'" for value in values)

@@ -38,6 +38,9 @@ def import_(mapping: tuple[str, ...], as_json: bool, **given: tuple[Path, ...]) 
         raise UserError("--map takes OURS=THEIRS, e.g. units=qty.")
     if not any(given.values()):
         raise UserError("Name at least one file, e.g. --sales sales.csv.")
+    unknown = set(names) - {name for kind in facts.KINDS if given.get(kind) for name in facts.columns(kind)}
+    if unknown:
+        raise UserError("--map names %(names)s, which none of these files has.", names=", ".join(sorted(unknown)))
     rows: list[dict[str, Any]] = []
     waiting: list[str] = []
     with resources() as res:
@@ -53,9 +56,6 @@ def import_(mapping: tuple[str, ...], as_json: bool, **given: tuple[Path, ...]) 
                     if made.quarantined:
                         held = quarantine.waiting(db, COMMAND_LINE, import_id=made.id, limit=SHOWN)
                         waiting += [sentence(row) for row in held]
-        unknown = set(names) - {name for kind in facts.KINDS if given.get(kind) for name in facts.columns(kind)}
-        if unknown:
-            raise UserError("--map names %(names)s, which none of these files has.", names=", ".join(sorted(unknown)))
     emit(rows, as_json)
     total = sum(row["quarantined"] for row in rows)
     if total and not as_json:

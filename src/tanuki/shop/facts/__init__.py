@@ -53,12 +53,14 @@ def import_file(
     )
     last = db.scalars(select(Import).where(Import.kind == kind).order_by(Import.id.desc()).limit(1)).first()
     if last is not None and last.sha256 == digest:
-        report.unchanged = rows.height
+        report.unchanged = last.new + last.changed + last.unchanged
         return report
     good, bad = checks.sort(layout, rows, known(db, warehouse, layout, now))
     seen = db.scalars(select(Import.id).where(Import.sha256 == digest)).first() is not None
     report.new, report.changed, report.unchanged = take(db, warehouse, layout, good, now, name)
     report.quarantined = 0 if seen else len(bad)  # the rows of a file that came before wait already, or were decided
+    if seen and not report.new and not report.changed:
+        return report
     db.add(report)
     db.flush()
     if report.quarantined:
@@ -71,9 +73,12 @@ def import_file(
 def known(db: Session, warehouse: Warehouse, layout: Layout, now: datetime) -> checks.Known:
     """What a file's rows are compared with. Before a master was imported, any store or item may come and is made from the sales."""
     mastered = set(db.scalars(select(Import.kind).distinct()))
-    prices = None
+    prices = usual = None
     if layout.kind == "sales":
         prices = warehouse.read(db, PRICES, as_of=now).drop("recorded_at")
+        if warehouse.files(db, SALES.name, now):
+            query = "select store, item, median(units) as _usual from shop_sales group by all"
+            usual = warehouse.sql(db, query, as_of=now)
     every = {EVERY} if layout.kind in ("prices", "promotions") else set()
     return checks.Known(
         today=now.astimezone(TOKYO).date(),
@@ -81,6 +86,7 @@ def known(db: Session, warehouse: Warehouse, layout: Layout, now: datetime) -> c
         items=set(db.scalars(select(Item.code))) | every if "items" in mastered else None,
         regions=set(db.scalars(select(Region.code))) if "regions" in mastered else None,
         prices=prices,
+        usual=usual,
     )
 
 
@@ -105,7 +111,7 @@ def append_new(db: Session, warehouse: Warehouse, table: FactTable, good: pl.Dat
     if "date" in keys:
         where, params = "date between ? and ?", (facts["date"].min(), facts["date"].max())
     before = warehouse.read(db, table, as_of=now, where=where, params=params).drop("recorded_at").with_columns(_known=pl.lit(True))
-    joined = facts.join(before, on=keys, how="left", suffix="_before")
+    joined = facts.join(before, on=keys, how="left", suffix="_before", maintain_order="left")
     same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"{name}_before")) for name in table.schema if name not in keys)
     state = joined.select(
         pl.when(pl.col("_known").is_null()).then(pl.lit("new")).when(same).then(pl.lit("unchanged")).otherwise(pl.lit("changed")).alias("s")

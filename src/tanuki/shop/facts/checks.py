@@ -21,7 +21,8 @@ WEEKDAY_NAMES = {
     **{f"{name}曜日": n for n, name in enumerate("月火水木金土日", 1)},
 }
 PAST = {"sales", "stock"}  # kinds whose days cannot lie ahead
-DAY_FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%Y%m%d", "%Y年%m月%d日", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f")
+THOUSANDS = r"^\s*[+-]?\d{1,3}(,\d{3})+(\.\d*)?\s*$"
+DAY_FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%Y年%m月%d日", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Known:
     items: set[str] | None = None
     regions: set[str] | None = None
     prices: pl.DataFrame | None = None  # item, store, applied_from, applied_to, price_yen
+    usual: pl.DataFrame | None = None  # store, item, _usual: the median of what each series is known to have sold
 
 
 @dataclass
@@ -47,26 +49,34 @@ class Faults:
 
 
 def typed(layout: Layout, rows: pl.DataFrame) -> pl.DataFrame:
-    """Text and, beside it under `=name`, what it means; null where it means nothing."""
+    """Text and, beside it under `=name`, what it means; null where it means nothing. Each different text is looked at once."""
     columns = []
     for column in layout.columns:
+        kind = {DAY: pl.Date, COUNT: pl.Int64, NUMBER: pl.Float64}.get(column.type, pl.String)
         if column.name not in rows.columns:
-            columns.append(
-                pl.lit(None, {DAY: pl.Date, COUNT: pl.Int64, NUMBER: pl.Float64}.get(column.type, pl.String)).alias(f"={column.name}")
-            )
-            continue
-        text = pl.col(column.name)
-        if column.type == DAY:
-            value = pl.coalesce(text.str.to_date(form, strict=False) for form in DAY_FORMATS)
-        elif column.type in (COUNT, NUMBER):
-            number = text.str.replace_all("[,，¥￥]", "").cast(pl.Float64, strict=False)
-            number = pl.when(number.is_finite()).then(number)
-            whole = number.round() == number
-            value = pl.when(whole & (number.abs() < 1e15)).then(number).cast(pl.Int64) if column.type == COUNT else number
+            columns.append(pl.lit(None, kind).alias(f"={column.name}"))
+        elif kind == pl.String:
+            columns.append(pl.col(column.name).alias(f"={column.name}"))
         else:
-            value = text
-        columns.append(value.alias(f"={column.name}"))
+            texts = rows.select(pl.col(column.name).unique()).drop_nulls()
+            means = texts.select(meaning(pl.col(column.name), column.type)).to_series()
+            columns.append(
+                pl.col(column.name).replace_strict(texts.to_series(), means, default=None, return_dtype=kind).alias(f"={column.name}")
+            )
     return rows.with_columns(columns)
+
+
+def meaning(text: pl.Expr, type_: str) -> pl.Expr:
+    """What a text means as a day, a whole number or a number."""
+    text = text.str.normalize("NFKC")
+    if type_ == DAY:
+        days = [text.str.to_date(form, strict=False) for form in DAY_FORMATS]
+        return pl.coalesce(pl.when(text.str.contains(r"^\d{8}$")).then(text.str.to_date("%Y%m%d", strict=False)), *days)
+    text = text.str.replace_all("[¥円]", "")
+    text = pl.when(text.str.contains(THOUSANDS)).then(text.str.replace_all(",", "")).otherwise(text)  # 1,5 is not fifteen
+    number = text.str.strip_chars().cast(pl.Float64, strict=False)
+    number = pl.when(number.is_finite()).then(number)
+    return pl.when((number.round() == number) & (number.abs() < 1e15)).then(number).cast(pl.Int64) if type_ == COUNT else number
 
 
 def sort(layout: Layout, rows: pl.DataFrame, known: Known) -> tuple[pl.DataFrame, list[dict[str, object]]]:
@@ -86,11 +96,11 @@ def sort(layout: Layout, rows: pl.DataFrame, known: Known) -> tuple[pl.DataFrame
                 faults.add(pl.col(column.name).str.len_chars() > 200, column.name, "a name of at most 200 characters")
     frame = frame.with_columns(extra(layout, frame, known))
     special(layout, faults, known)
-    repeated(layout, faults)
     number = pl.lit(None, pl.Int32)
     for n in reversed(range(len(faults.found))):
         number = pl.when(faults.found[n][0]).then(pl.lit(n, pl.Int32)).otherwise(number)
     frame = frame.with_columns(number.alias("_fault"))
+    frame = repeated(layout, frame, faults)
     good = frame.filter(pl.col("_fault").is_null())
     return good.select(ROW, *(pl.col(f"={column.name}").alias(column.name) for column in layout.columns)), bad_rows(rows, frame, faults)
 
@@ -124,12 +134,24 @@ def extra(layout: Layout, frame: pl.DataFrame, known: Known) -> list[pl.Expr | p
     """Columns that checks need beside a row's own: the price in force, what the series usually sells."""
     if layout.kind != "sales":
         return []
-    made: list[pl.Expr | pl.Series] = [pl.col("=units").median().over("=store", "=item").alias("_median")]
+    made: list[pl.Expr | pl.Series] = [usual(frame, known)]
     price = pl.Series("_price", [None] * frame.height, dtype=pl.Float64)
     if known.prices is not None and not known.prices.is_empty():
         wanted = frame.select(ROW, pl.col("=date").alias("date"), pl.col("=store").alias("store"), pl.col("=item").alias("item"))
         price = in_force(wanted, known.prices)
     return [*made, price]
+
+
+def usual(frame: pl.DataFrame, known: Known) -> pl.Series:
+    """What a row's series usually sells: the median of what is known of it, else of the file's, else (one or two rows) of all series."""
+    series = ["=store", "=item"]
+    own = pl.when(pl.len().over(series) > 2).then(pl.col("=units").median().over(series))
+    found = frame.select(*series, own.alias("_own"), pl.col("=units").median().alias("_all"))
+    if known.usual is None:
+        return found.select(pl.coalesce("_own", "_all").alias("_median")).to_series()
+    before = known.usual.rename({"store": "=store", "item": "=item"})
+    found = found.join(before, on=series, how="left", maintain_order="left")
+    return found.select(pl.coalesce("_usual", "_own", "_all").alias("_median")).to_series()
 
 
 def in_force(wanted: pl.DataFrame, prices: pl.DataFrame) -> pl.Series:
@@ -210,13 +232,21 @@ def sales(faults: Faults) -> None:
     )
 
 
-def repeated(layout: Layout, faults: Faults) -> None:
-    """Rows about what an earlier row of the file was about already."""
+def repeated(layout: Layout, frame: pl.DataFrame, faults: Faults) -> pl.DataFrame:
+    """Rows about what an earlier good row of the file was about already get that fault."""
     keys = [pl.col(f"={key}").fill_null("") if layout.column(key).type == CODE else pl.col(f"={key}") for key in layout.keys]
-    first = pl.col(ROW).first().over(keys)
-    known = pl.all_horizontal(pl.col(f"={key}").is_not_null() | pl.lit(layout.column(key).empty) for key in layout.keys)
+    good = frame.filter(pl.col("_fault").is_null()).select(ROW, *keys)
+    names = [f"={key}" for key in layout.keys]
     faults.add(
-        known & (pl.col(ROW) != first),
+        pl.col("_first").is_not_null(),
         layout.keys[-1],
-        pl.format("one row for each " + ", ".join(layout.keys) + "; row {} has it already", first),
+        pl.format("one row for each " + ", ".join(layout.keys) + "; row {} has it already", pl.col("_first")),
+    )
+    again = good.filter(good.select(names).is_duplicated())
+    if again.is_empty():
+        return frame.with_columns(pl.lit(None, pl.UInt32).alias("_first"))
+    again = again.with_columns(pl.col(ROW).first().over(names).alias("_first")).filter(pl.col(ROW) != pl.col("_first"))
+    fault = pl.lit(len(faults.found) - 1, pl.Int32)
+    return frame.join(again.select(ROW, "_first"), on=ROW, how="left", maintain_order="left").with_columns(
+        pl.when(pl.col("_first").is_not_null()).then(fault).otherwise(pl.col("_fault")).alias("_fault")
     )
