@@ -54,15 +54,15 @@ def worker() -> None:
 
 
 @contextmanager
-def working(res: "Resources") -> Iterator[None]:
-    """This process runs durable work, with the systems' workflows and schedules."""
+def working(res: "Resources", *, schedules: bool = True) -> Iterator[None]:
+    """This process runs durable work, with the systems' workflows. The schedules become what the settings say, or stay what they are."""
     from tanuki.platform import log, resources, workflows
     from tanuki.shop import weekly
 
     log.set_up(res.settings)
     resources.use(res)
-    schedules = weekly.SCHEDULES if res.settings.schedule else []
-    with workflows.worker(res.db, res.settings.worker_name, schedules):
+    wanted = weekly.SCHEDULES if res.settings.schedule else []
+    with workflows.worker(res.db, res.settings.worker_name, wanted if schedules else None):
         yield
 
 

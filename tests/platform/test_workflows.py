@@ -171,3 +171,27 @@ def test_a_worker_that_is_gone_is_dead_at_once_here_and_after_a_while_elsewhere(
         db.add_all([beat("elsewhere", 1, now), beat("far", 2, now - timedelta(hours=1))])
     with sqlite.read() as db:
         assert [each.host for each in workers(db, now)] == ["elsewhere"]
+
+
+@DBOS.workflow(name="test-tick")
+def tick(due: datetime, _context: object) -> None:
+    double(1)
+
+
+def test_schedules_are_replaced_when_given_and_left_alone_otherwise(database, work):
+    daily = {"schedule_name": "daily", "workflow_fn": tick, "schedule": "0 3 * * *", "context": None, "cron_timezone": "Asia/Tokyo"}
+    with worker(database, "one", [daily, {**daily, "schedule_name": "other"}]):
+        assert {each["schedule_name"] for each in DBOS.list_schedules()} == {"daily", "other"}
+    with worker(database, "two"):
+        assert {each["schedule_name"] for each in DBOS.list_schedules()} == {"daily", "other"}
+    with worker(database, "three", [daily]):
+        assert {each["schedule_name"] for each in DBOS.list_schedules()} == {"daily"}
+
+
+def test_a_schedule_fires(database, work):
+    each_second = {"schedule_name": "tick", "workflow_fn": tick, "schedule": "* * * * * *", "context": None}
+    with worker(database, "one", [each_second]):
+        end = datetime.now(UTC) + timedelta(seconds=30)
+        while not work.runs(status="done", name="test-tick") and datetime.now(UTC) < end:
+            work.queue_lengths()
+        assert work.runs(status="done", name="test-tick")

@@ -17,7 +17,7 @@ from tanuki.platform.resources import Resources
 from tanuki.platform.workflows import worker
 from tanuki.shop import makers, monitor, orders, rules, weekly
 from tanuki.shop.tables import Change, Confirmation, Cycle, Evaluation, Forecast, OrderLine, PurchaseOrder
-from tanuki.shop.weeks import TOKYO, Week, clock
+from tanuki.shop.weeks import TOKYO, Week, clock, week_to_order
 
 LATER = datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -310,3 +310,26 @@ def test_steps_are_measured_and_the_models_version_is_known(embedded):
     seen = metrics.process().text().decode()
     for step in ("aggregate", "forecast", "propose", "release", "order", "finish"):
         assert f'tanuki_steps_total{{outcome="done",step="{step}",workflow="weekly"}}' in seen
+
+
+def test_the_clock_starts_the_week_that_is_ordered_now_and_leaves_an_older_one_alone(embedded):
+    resources_file.use(embedded)
+    target = week_to_order(datetime.now(TOKYO).date())
+    weekly.begin(target.plus(-1).monday.isoformat())
+    weekly.begin(target.monday.isoformat())
+    weekly.begin(target.monday.isoformat())
+    with embedded.db.read() as db:
+        assert [(cycle.week, cycle.started_by) for cycle in weekly.cycles(db)] == [(str(target), "clock")]
+    assert [run.id for run in embedded.work.runs()] == [orders.run_id(target)]
+
+
+def test_every_hour_weeks_whose_sales_have_arrived_are_evaluated_once(embedded):
+    make_chain(embedded)
+    with working(embedded):
+        start(embedded, auto=True)
+        until(embedded, "ordered")
+    assert weekly.evaluate_complete("now") == 0
+    bring(embedded, "sales", sales_csv(TARGET.buffer.monday, TARGET.sunday), now=LATER)
+    assert weekly.evaluate_complete("now") == 1
+    assert weekly.evaluate_complete("now") == 0
+    assert state(embedded) == "evaluated"

@@ -221,7 +221,7 @@ def failed_step(steps: list[Any]) -> int:
 def worker(db: Database, name: str, schedules: list[dict[str, Any]] | None = None) -> Iterator[None]:
     """Run durable work in this process while the block lasts.
 
-    The workflows must be imported before. What dead workers were running is taken over: at once when they were processes of this
+    The workflows must be imported before. `schedules` replace those there are; None leaves them as they are. What dead workers were running is taken over: at once when they were processes of this
     host that are gone, otherwise when they have not been seen for half a minute.
     """
     from dbos import DBOS

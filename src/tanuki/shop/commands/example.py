@@ -1,7 +1,6 @@
 """The example chain from the command line."""
 
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,7 +35,7 @@ def example(seed: int, last_day: datetime | None, only_files: Path | None) -> No
         with res.db.read() as db:
             alone = not workers(db, now)
         if alone:
-            stack.enter_context(working(replace(res, settings=res.settings.model_copy(update={"schedule": False}))))
+            stack.enter_context(working(res, schedules=False))
         made = chain.make_example(res, seed=seed, now=now, last_day=day)
     click.echo(f"{made.files} files, {made.rows} rows; {made.quarantined} rows wait in quarantine.")
     click.echo(f"Played to their orders: {', '.join(map(str, made.weeks[:-1]))}. Waiting for the analyst's check: {made.weeks[-1]}.")

@@ -80,8 +80,7 @@ def run_week(res: "Resources", target: "Week", *, as_of: datetime | None, auto: 
         alone = not workers(db, now)
     with ExitStack() as stack:
         if alone:
-            quiet = res.settings.model_copy(update={"schedule": False})
-            stack.enter_context(working(type(res)(**{**vars(res), "settings": quiet})))
+            stack.enter_context(working(res, schedules=False))
         with res.db.write() as db:
             weekly.start(db, res.work, target, by="command line", now=now, as_of=as_of, auto=auto, hours=hours)
 
