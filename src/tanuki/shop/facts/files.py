@@ -42,9 +42,7 @@ def read(layout: Layout, name: str, content: bytes, mapping: Mapping[str, str]) 
     texts = frame.with_columns(pl.all().str.strip_chars().replace("", None))
     if marks is None:
         return texts.with_row_index(ROW, offset=1).with_columns(pl.lit(None, pl.Int64).alias(RAGGED))
-    return texts.with_columns(
-        pl.Series(ROW, [row for row, _ in marks], pl.UInt32), pl.Series(RAGGED, [width for _, width in marks], pl.Int64)
-    )
+    return texts.with_columns(marks)
 
 
 def parquet(name: str, content: bytes) -> pl.DataFrame:
@@ -77,7 +75,7 @@ def plain(column: Any) -> pl.Series:
     return made
 
 
-def delimited(name: str, content: bytes, names: set[str]) -> tuple[pl.DataFrame, list[tuple[int, int | None]] | None]:
+def delimited(name: str, content: bytes, names: set[str]) -> tuple[pl.DataFrame, list[pl.Series] | None]:
     """A CSV file's rows as text, whatever its encoding (UTF-8, Shift-JIS) and delimiter; where rows are uneven, their ROW and RAGGED.
 
     `names` are those that a file's only column may have.
@@ -98,11 +96,24 @@ def delimited(name: str, content: bytes, names: set[str]) -> tuple[pl.DataFrame,
     try:
         frame = pl.read_csv(io.StringIO(text), separator=delimiter, infer_schema=False, raise_if_empty=False)
     except pl.exceptions.PolarsError:
-        return row_by_row(text, header, delimiter)
+        return uneven(text, header, delimiter)
     if frame.width != len(header) or "\n\n" in text or (frame.height and frame[frame.columns[-1]].has_nulls()):
-        return row_by_row(text, header, delimiter)  # a last value that is missing may mean a row that is too short
+        return uneven(text, header, delimiter)  # a last value that is missing may mean a row that is too short
     frame.columns = header
     return frame, None
+
+
+def uneven(text: str, header: list[str], delimiter: str) -> tuple[pl.DataFrame, list[pl.Series]]:
+    """Rows of which some have more or fewer values than the header, with ROW and RAGGED. What is too much stays with the last value."""
+    if '"' in text:
+        return row_by_row(text, header, delimiter)
+    lines = pl.DataFrame({"line": text.split("\n")}).with_row_index(ROW).slice(1)
+    lines = lines.filter(pl.col("line").str.strip_chars(delimiter + " \t") != "")
+    width = pl.col("line").str.count_matches(delimiter, literal=True).cast(pl.Int64) + 1
+    marks = lines.select(ROW, pl.when(width != len(header)).then(width).alias(RAGGED)).get_columns()
+    frame = lines.select(pl.col("line").str.splitn(delimiter, len(header))).unnest("line")
+    frame.columns = header
+    return frame, marks
 
 
 def once(name: str, header: Sequence[str]) -> None:
@@ -137,17 +148,20 @@ def decodes(line: bytes, encoding: str) -> bool:
     return True
 
 
-def row_by_row(text: str, header: list[str], delimiter: str) -> tuple[pl.DataFrame, list[tuple[int, int | None]]]:
-    """The same, slowly, for files in which some rows have more or fewer values than the header: those rows are marked."""
+def row_by_row(text: str, header: list[str], delimiter: str) -> tuple[pl.DataFrame, list[pl.Series]]:
+    """The same, slowly, for files with quotes."""
     rows: list[list[str]] = []
-    marks: list[tuple[int, int | None]] = []
+    numbers: list[int] = []
+    widths: list[int | None] = []
     for line, values in lines_of(text, len(header), delimiter):
         if not any(value.strip() for value in values):
             continue
-        marks.append((line - 1, None if len(values) == len(header) else len(values)))
-        last = delimiter.join(values[len(header) - 1 :])  # what is too much stays with the last value, so that people see it
+        numbers.append(line - 1)
+        widths.append(None if len(values) == len(header) else len(values))
+        last = delimiter.join(values[len(header) - 1 :])
         rows.append([*values[: len(header) - 1], *[""] * (len(header) - 1 - len(values)), last])
-    return pl.DataFrame(rows, schema=dict.fromkeys(header, pl.String), orient="row"), marks
+    frame = pl.DataFrame(rows, schema=dict.fromkeys(header, pl.String), orient="row")
+    return frame, [pl.Series(ROW, numbers, pl.UInt32), pl.Series(RAGGED, widths, pl.Int64)]
 
 
 def lines_of(text: str, width: int, delimiter: str) -> list[tuple[int, list[str]]]:
