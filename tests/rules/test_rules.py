@@ -259,7 +259,7 @@ def test_a_long_file_is_noticed():
 
 def test_a_machine_path_is_noticed():
     planted = {
-        "a.md": "fine: /work/runs\n" + "/ro" + "ot/.ssh",
+        "a.md": "fine: my/wo" + "rk/runs\n" + "/ro" + "ot/.ssh",
         "b.md": "/wo" + "rk/main/x",
         "c.md": "https://py" + "pi.org/x",
         "d.md": "PyPI",

@@ -214,6 +214,16 @@ def test_quarantined_rows_do_not_wait_twice_when_their_file_comes_again(masters)
     assert len(waiting(masters)) == 1
 
 
+def test_rows_that_waited_for_a_master_are_in_when_it_has_come_and_the_file_comes_again(masters):
+    text = HEAD + GOOD + "2021-01-06,,,atlantis,beer,5,\n"
+    assert take(masters, text).quarantined == 1
+    take(masters, "name,region\natlantis,east\n", "stores")
+    report = take(masters, text)
+    assert (report.new, report.unchanged, report.quarantined) == (1, 2, 0)
+    with masters.db.read() as db:
+        assert [row.status for row in db.scalars(select(QuarantinedRow))] == ["fixed"]
+
+
 def test_a_corrected_file_replaces_and_what_was_known_before_stays_readable(resources):
     make_chain(resources)
     day = date(2021, 1, 10)

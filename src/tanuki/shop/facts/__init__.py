@@ -51,16 +51,14 @@ def import_file(
     report = Import(
         kind=kind, file_name=name, sha256=digest, rows=rows.height, new=0, changed=0, unchanged=0, quarantined=0, recorded_at=now, by=by
     )
-    last = db.scalars(select(Import).where(Import.kind == kind).order_by(Import.id.desc()).limit(1)).first()
-    if last is not None and last.sha256 == digest:
-        report.unchanged = last.new + last.changed + last.unchanged
-        return report
     good, bad = checks.sort(layout, rows, known(db, warehouse, layout, now))
-    seen = db.scalars(select(Import.id).where(Import.sha256 == digest)).first() is not None
+    before = list(db.scalars(select(Import.id).where(Import.kind == kind, Import.sha256 == digest)))
     report.new, report.changed, report.unchanged = take(db, warehouse, layout, good, now, name)
-    report.quarantined = 0 if seen else len(bad)  # the rows of a file that came before wait already, or were decided
-    if seen and not report.new and not report.changed:
-        return report
+    report.quarantined = 0 if before else len(bad)  # the rows of a file that came before wait already, or were decided
+    if before:
+        let_go(db, before, set(good[ROW]), by, now)
+        if not report.new and not report.changed:
+            return report
     db.add(report)
     db.flush()
     if report.quarantined:
@@ -68,6 +66,13 @@ def import_file(
             each.update(import_id=report.id, kind=kind, file_name=name, status="waiting")
         db.execute(insert(QuarantinedRow), bad)
     return report
+
+
+def let_go(db: Session, imports: list[int], rows: set[int], by: str, now: datetime) -> None:
+    """Rows of a file that waited and can be believed now that it came again: a master they needed has come meanwhile."""
+    for row in db.scalars(select(QuarantinedRow).where(QuarantinedRow.import_id.in_(imports), QuarantinedRow.status == "waiting")):
+        if row.row in rows:
+            row.status, row.decided_by, row.decided_at, row.why = "fixed", by, now, "the file came again"
 
 
 def known(db: Session, warehouse: Warehouse, layout: Layout, now: datetime) -> checks.Known:
