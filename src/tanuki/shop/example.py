@@ -14,6 +14,7 @@ from tanuki.platform import accounts
 from tanuki.platform.accounts import COMMAND_LINE, Person
 from tanuki.platform.resources import Resources
 from tanuki.shop import facts, monitor, orders, weekly
+from tanuki.shop.facts import quarantine
 from tanuki.shop.tables import Import, OrderLine
 from tanuki.shop.weeks import TOKYO, Week, clock, week_to_order
 from tanuki.shop.world import STORES, World, world
@@ -129,11 +130,12 @@ def make_example(res: Resources, *, seed: int, now: datetime, last_day: date | N
         play(res, week, now)
     wait_at_check(res, target, now)
     with res.db.write() as db:
+        held = quarantine.count(db)
         passwords = add_people(db, now)  # last, so that nobody's password is lost when something before fails
     return Made(
         files=len(imports),
         rows=sum(each.rows for each in imports),
-        quarantined=sum(each.quarantined for each in imports),
+        quarantined=held,
         passwords=passwords,
         weeks=[*past, target],
     )
