@@ -18,6 +18,16 @@ from tanuki.shop.tables import QuarantinedRow
 router = APIRouter()
 Text = Annotated[str, Form()]
 PAGE = 50
+EXPECTED = (  # of what checks.py expects, the sentences without values: pages say them in the reader's language
+    msgid("a name"),
+    msgid("a known store"),
+    msgid("a known item"),
+    msgid("a known region"),
+    msgid("zero or more"),
+    msgid("a day such as 2021-01-31"),
+    msgid("a whole number"),
+    msgid("a number"),
+)
 MOST_ROWS = 1_000_000_000  # a larger offset is no number that a database takes
 
 
