@@ -29,7 +29,7 @@ def resources(settings: Settings, *, upgrade: bool | None = None) -> Resources:
         db=db,
         objects=objects,
         warehouse=Warehouse(objects),
-        registry=Registry(settings.mlflow_url, objects.path("mlflow")),
+        registry=Registry(settings.mlflow_url, f"{settings.objects_url}/mlflow", objects.endpoint, objects.key, objects.secret),
         work=Work(url),
     )
 

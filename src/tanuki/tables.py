@@ -1,6 +1,7 @@
 """Every table of Tanuki, imported so that the metadata is whole; for migrations and for tests."""
 
 import tanuki.platform.accounts
+import tanuki.platform.models.tables
 import tanuki.platform.warehouse
 import tanuki.platform.workflows
 import tanuki.shop.tables  # noqa: F401

@@ -47,6 +47,16 @@ def test_keys_are_listed_by_folder_in_order(objects):
     assert objects.list("nowhere") == []
 
 
+def test_what_another_process_put_is_seen(objects):
+    other = Objects(objects.url, objects.endpoint, objects.key, objects.secret)
+    objects.put("f/1", b"x")
+    assert objects.list("f") == ["f/1"]
+    assert not objects.exists("f/2")
+    other.put("f/2", b"x")
+    assert objects.list("f") == ["f/1", "f/2"]
+    assert objects.exists("f/2")
+
+
 def test_the_moment_of_a_put_is_known(objects):
     objects.put("a", b"x")
     assert abs(datetime.now(UTC) - objects.modified("a")) < timedelta(minutes=2)

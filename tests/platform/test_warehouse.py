@@ -86,10 +86,44 @@ def test_nothing_reads_as_an_empty_frame_with_all_columns(sqlite, tmp_path):
         assert warehouse.read(db, SOLD, as_of=MONDAY).schema == empty.schema
 
 
-def test_two_facts_about_the_same_in_one_append_are_a_bug(sqlite, tmp_path):
-    twice = pl.DataFrame({"day": [DAY, DAY], "shop": ["a", "a"], "units": [1, 2]})
-    with pytest.raises(ValueError, match="more than once"), sqlite.write() as db:
-        Warehouse(Objects(str(tmp_path))).append(db, SOLD, twice, recorded_at=MONDAY, source="tests")
+ONE = {"day": [DAY], "shop": ["a"], "units": [1]}
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"day": [DAY, DAY], "shop": ["a", "a"], "units": [1, 2]}, "more than once"),
+        ({"day": [DAY], "shop": ["a"]}, "expected .*units"),
+        (ONE | {"price": [1]}, "have the columns .*price"),
+        (ONE | {"units": ["many"]}, "do not fit its types"),
+        (ONE | {"units": [1.5]}, "units loses something from Float64 to Int64"),
+        (ONE | {"day": [datetime(2021, 1, 3, 9, tzinfo=UTC)]}, "day loses something"),
+        (ONE | {"shop": [None]}, "nothing in .*shop"),
+        (ONE | {"removed": [None]}, "or removed"),
+    ],
+)
+def test_facts_that_do_not_fit_their_table_are_a_bug_and_leave_nothing(sqlite, tmp_path, columns, says):
+    warehouse = Warehouse(Objects(str(tmp_path / "objects")))
+    with pytest.raises(ValueError, match=says), sqlite.write() as db:
+        warehouse.append(db, SOLD, pl.DataFrame(columns), recorded_at=MONDAY, source="tests")
+    assert warehouse.objects.list() == []
+
+
+def test_facts_whose_types_hold_the_same_values_fit(sqlite, tmp_path):
+    warehouse = Warehouse(Objects(str(tmp_path / "objects")))
+    frame = pl.DataFrame({"units": [2.0, None], "shop": ["a", "b"], "day": [DAY, DAY]}).cast({"shop": pl.Categorical})
+    with sqlite.write() as db:
+        warehouse.append(db, SOLD, frame, recorded_at=MONDAY, source="tests")
+    assert known(sqlite, warehouse, MONDAY) == {"a": 2, "b": None}
+
+
+def test_a_folder_may_have_any_name(sqlite, tmp_path):
+    warehouse = Warehouse(Objects(str(tmp_path / "it's [mine] *")))
+    add(sqlite, warehouse, MONDAY, chiba=1)
+    add(sqlite, warehouse, TUESDAY, chiba=5)
+    assert known(sqlite, warehouse, TUESDAY) == {"chiba": 5}
+    with sqlite.read() as db:
+        assert warehouse.sql(db, "select units from sold").rows() == [(5,)]
 
 
 def test_sql_sees_the_newest_the_history_and_what_was_known_before(database, warehouse):
@@ -100,6 +134,51 @@ def test_sql_sees_the_newest_the_history_and_what_was_known_before(database, war
         assert warehouse.sql(db, "select units from sold", as_of=MONDAY).rows() == [(1,)]
         assert warehouse.sql(db, "with h as (from sold_history) select sum(units) from h").rows() == [(6,)]
         assert warehouse.sql(db, "describe sold")["column_name"].to_list() == ["day", "shop", "units", "recorded_at", "removed"]
+        before = MONDAY - timedelta(days=1)
+        assert warehouse.sql(db, "select shop, units from sold union all select shop, units from sold_history", as_of=before).rows() == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "-- all\nfrom sold",
+        "(select 1)",
+        "with x as (from sold) from x -- end",
+        "select 1;",
+        "values (1)",
+        "pivot sold on shop using sum(units)",
+    ],
+)
+def test_sql_takes_a_question_however_it_begins(sqlite, tmp_path, query):
+    warehouse = Warehouse(Objects(str(tmp_path / "objects")))
+    add(sqlite, warehouse, MONDAY, chiba=1)
+    with sqlite.read() as db:
+        assert warehouse.sql(db, query).height == 1
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "copy sold to '{there}'",
+        "explain analyze copy sold to '{there}'",
+        "with x as (copy sold to '{there}') select 1",
+        "select (with x as (copy sold to '{there}') select 1)",
+        "copy (pivot sold on shop using sum(units)) to '{there}'",
+        "select 1) ; copy sold to '{there}'; from (select 1",
+        "export database '{there}'",
+        "attach '{there}'",
+    ],
+)
+def test_sql_writes_nothing_even_where_it_may_read(sqlite, tmp_path, query):
+    warehouse = Warehouse(Objects(str(tmp_path / "objects")))
+    add(sqlite, warehouse, MONDAY, chiba=1)
+    (key,) = warehouse.objects.list()
+    content = warehouse.objects.get(key)
+    for there in (warehouse.objects.path(key), f"{warehouse.folder('sold')}/new"):
+        with pytest.raises(UserError), sqlite.read() as db:
+            warehouse.sql(db, query.format(there=there))
+    assert warehouse.objects.list() == [key]
+    assert warehouse.objects.get(key) == content
 
 
 @pytest.mark.parametrize(
@@ -112,14 +191,18 @@ def test_sql_sees_the_newest_the_history_and_what_was_known_before(database, war
         ("select * from elsewhere", "cannot answer: Catalog Error"),
         ("select 1; drop view sold", "one query at a time"),
         ("select * from read_csv('/etc/passwd')", "cannot answer"),
-        ("with x as (select 1) insert into sold select 1", "cannot answer"),
+        ("with x as (select 1) insert into sold select 1", "begins with SELECT"),
+        ("select * from read_text('{objects}/../secret')", "cannot answer: Permission Error"),
+        ("select '1 day'::interval", "cannot answer"),
     ],
 )
 def test_sql_only_reads_the_warehouse_and_says_what_is_wrong(sqlite, tmp_path, query, says):
     warehouse = Warehouse(Objects(str(tmp_path / "objects")))
     add(sqlite, warehouse, MONDAY, chiba=1)
-    with pytest.raises(UserError, match=says), sqlite.read() as db:
-        warehouse.sql(db, query)
+    (tmp_path / "secret").write_text("hush")
+    with pytest.raises(UserError, match=says) as error, sqlite.read() as db:
+        warehouse.sql(db, query.replace("{objects}", str(tmp_path / "objects")))
+    assert "\n" not in str(error.value)
 
 
 def test_any_tool_can_read_the_folder(sqlite, tmp_path):

@@ -12,6 +12,7 @@ from tanuki.platform.resources import Resources
 from tanuki.platform.web import app as web
 from tanuki.shop import forecasts, makers, weekly
 from tanuki.shop import web as shop_web
+from tanuki.shop.forecasters import COLUMNS
 from tanuki.shop.tables import Confirmation, OrderLine
 from visitors import bearer, csrf, make_person, signed_in, visitor
 
@@ -73,7 +74,7 @@ def released_week(res: Resources) -> None:
     import polars as pl
 
     make_chain(res)
-    quantiles = dict.fromkeys(("q05", "q10", "q25", "q50", "q75", "q90", "q95", "mean"), 100.0)
+    quantiles = dict.fromkeys((*COLUMNS, "mean"), 100.0)
     rows = [
         {"store": s, "item": i, "week": w, **quantiles}
         for s in ("chiba", "osaka")

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import polars as pl
 
 FOLDER = "warehouse"
-READS = ("select", "with", "describe", "summarize", "show", "from", "values", "pivot", "unpivot", "explain")
 
 
 @dataclass(frozen=True)
@@ -64,19 +63,16 @@ class Warehouse:
         self.objects = objects
 
     def append(self, db: Session, table: FactTable, frame: "pl.DataFrame", *, recorded_at: datetime, source: str) -> None:
-        """Add facts. They count once the caller's transaction commits. A column `removed` (bool) takes facts back."""
+        """Add facts. They count once the caller's transaction commits. A column `removed` (bool) takes facts back.
+
+        Facts that do not fit the table are a bug of the caller: ValueError.
+        """
         import polars as pl
 
         if frame.is_empty():
             return
-        removed = pl.col("removed") if "removed" in frame.columns else pl.lit(False).alias("removed")
-        whole = frame.select(
-            *(pl.col(name).cast(kind) for name, kind in table.schema.items()),
-            pl.lit(recorded_at.astimezone(UTC)).cast(pl.Datetime("us", "UTC")).alias("recorded_at"),
-            removed,
-        )
-        if whole.select(table.keys).is_duplicated().any():
-            raise ValueError(f"facts of {table.name} have the same key {table.keys} more than once in one append")
+        moment = pl.lit(recorded_at.astimezone(UTC)).cast(pl.Datetime("us", "UTC")).alias("recorded_at")
+        whole = fitted(table, frame).select(*table.schema, moment, "removed")
         content = io.BytesIO()
         whole.write_parquet(content)
         key = f"{FOLDER}/{table.name}/{recorded_at.astimezone(UTC):%Y-%m-%d}/{uuid.uuid4().hex}.parquet"
@@ -111,7 +107,7 @@ class Warehouse:
         """SQL for the newest version of each key in the files; the later file wins among those of one moment."""
         if len(files) == 1:
             return f"select * from {self.parquet(files)} where not removed and ({where})"
-        order = " ".join(f"when '{self.objects.path(file.key)}' then {file.id}" for file in files)
+        order = " ".join(f"when {literal(self.objects.path(file.key))} then {file.id}" for file in files)
         numbered = (
             f"select * exclude (filename), case filename {order} end as _file from {self.parquet(files, filename=True)} where {where}"
         )
@@ -122,30 +118,29 @@ class Warehouse:
 
     def parquet(self, files: Sequence[WarehouseFile], *, filename: bool = False) -> str:
         """SQL that reads the files."""
-        paths = ", ".join("'" + self.objects.path(file.key).replace("'", "''") + "'" for file in files)
+        paths = ", ".join(literal(self.objects.path(file.key)) for file in files)
         return f"read_parquet([{paths}], union_by_name=true{', filename=true' if filename else ''})"
 
     def sql(self, db: Session, query: str, *, as_of: datetime | None = None) -> "pl.DataFrame":
         """Ask anything of the facts, read-only: each table as it is known, and `<table>_history` with every version."""
         import duckdb
+        import polars as pl
 
-        if not query.strip() or query.split(None, 1)[0].lower().strip("(") not in READS:
-            raise UserError("The warehouse is only read; expected a query that begins with SELECT or WITH.")
         with self.duck() as duck:
             for table in db.scalars(select(WarehouseTable).order_by(WarehouseTable.name)):
-                files = self.files(db, table.name, as_of)
-                if files:
-                    duck.execute(f'create view "{table.name}" as {self.newest(files, table.keys)}')
-                    duck.execute(f'create view "{table.name}_history" as select * from {self.parquet(files)}')
-            duck.execute(f"set allowed_directories = ['{self.folder()}']")
+                every = self.files(db, table.name)
+                known = [file for file in every if as_of is None or file.recorded_at <= as_of]
+                files, there = known or every[-1:], "true" if known else "false"  # nothing known yet: the columns without rows
+                duck.execute(f'create view "{table.name}" as {self.newest(files, table.keys, there)}')
+                duck.execute(f'create view "{table.name}_history" as select * from {self.parquet(files)} where {there}')
+            duck.execute(f"set allowed_directories = [{literal(self.folder())}]")
             duck.execute("set enable_external_access = false")
             duck.execute("set lock_configuration = true")
             try:
-                if len(duck.extract_statements(query)) != 1:
-                    raise UserError("Expected one query at a time.")
+                must_only_read(duck, query)
                 found: pl.DataFrame = duck.sql(query).pl()
                 return found
-            except duckdb.Error as error:
+            except (duckdb.Error, pl.exceptions.PolarsError) as error:
                 raise UserError("The warehouse cannot answer: %(why)s", why=" ".join(str(error).split())) from error
 
     def folder(self, table: str = "") -> str:
@@ -167,6 +162,49 @@ class Warehouse:
             if not self.objects.local:
                 duck.register_filesystem(self.objects.fs)
             yield duck
+
+
+def fitted(table: FactTable, frame: "pl.DataFrame") -> "pl.DataFrame":
+    """The facts in the table's types, with `removed`. Raises ValueError unless columns, values and keys fit without a loss."""
+    import polars as pl
+
+    whole = frame if "removed" in frame.columns else frame.with_columns(removed=pl.lit(False))
+    kinds = {**table.schema, "removed": pl.Boolean}
+    if set(whole.columns) != set(kinds):
+        raise ValueError(f"facts of {table.name} have the columns {sorted(whole.columns)}; expected {sorted(kinds)}")
+    try:
+        cast = whole.select(pl.col(name).cast(kind) for name, kind in kinds.items())
+    except pl.exceptions.InvalidOperationError as error:
+        raise ValueError(f"facts of {table.name} do not fit its types: {error}") from error
+    for name, kind in whole.schema.items():
+        if kind not in (pl.Null, kinds[name]) and not cast[name].cast(kind).eq_missing(whole[name]).all():
+            raise ValueError(f"facts of {table.name} do not fit its types: {name} loses something from {kind} to {kinds[name]}")
+    keys = list(table.keys)
+    if any(cast.select(*keys, "removed").null_count().row(0)):
+        raise ValueError(f"facts of {table.name} have nothing in {keys} or removed")
+    if cast.select(keys).is_duplicated().any():
+        raise ValueError(f"facts of {table.name} have the same key {keys} more than once in one append")
+    return cast
+
+
+def must_only_read(duck: "duckdb.DuckDBPyConnection", query: str) -> None:
+    """Refuse a query that is not one SELECT (or what DuckDB makes one of) and everything in it that writes.
+
+    The kind of statement does not tell: DuckDB lets a WITH at the top write files. It does not below the top, so it is planned there first.
+    """
+    from duckdb import StatementType
+
+    statements = duck.extract_statements(query)
+    if not statements or statements[0].type not in (StatementType.SELECT, StatementType.MULTI):  # a PIVOT is several
+        raise UserError("The warehouse is only read; expected a query that begins with SELECT or WITH.")
+    if len(statements) != 1:
+        raise UserError("Expected one query at a time.")
+    duck.execute(f"explain from (\n{statements[0].query.strip().rstrip(';')}\n)")
+
+
+def literal(value: str) -> str:
+    """A text for SQL."""
+    return "'" + value.replace("'", "''") + "'"
 
 
 def quoted(names: Sequence[str]) -> str:

@@ -109,7 +109,8 @@ def on_days(keys: pl.DataFrame, days: Sequence[date], frame: pl.DataFrame, colum
     if frame.height == 0 or not days:
         return matrix
     placed = (
-        frame.select("store", "item", "date", column)
+        frame.group_by("store", "item", "date")
+        .agg(pl.col(column).max())
         .filter(pl.col("date").is_between(days[0], days[-1]))
         .join(keys.with_row_index("line"), on=["store", "item"])
         .select(pl.col("line").cast(pl.Int64), (pl.col("date") - days[0]).dt.total_days().alias("day"), column)

@@ -10,7 +10,8 @@ from itertools import pairwise
 from math import ceil, floor
 from typing import Any
 
-LEVELS = (0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95)
+LEVELS = (0.01, 0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95, 0.99)
+LOW, HIGH = LEVELS.index(0.10), LEVELS.index(0.90)
 KEEPS_OVER_DAYS = 14  # what is on hand on the order day is over a week old when the target week begins, two when it ends
 
 Reason = dict[str, Any]
@@ -72,7 +73,7 @@ def propose(demand: Demand, rules: ItemRules, stock: Stock | None) -> Proposal:
     """Cases so that the target week has the best quantity. Without stock it is the quantity to have for the week, and says so."""
     target = demand.at(rules.critical_ratio)
     reason: list[Reason] = [
-        {"code": "demand", "mean": demand.mean, "low": demand.quantiles[1], "high": demand.quantiles[5]},
+        {"code": "demand", "mean": demand.mean, "low": demand.quantiles[LOW], "high": demand.quantiles[HIGH]},
         {"code": "service", "ratio": rules.critical_ratio, "units": target},
     ]
     carried = carry(rules, stock, reason)
@@ -158,7 +159,7 @@ def unusual(proposal: Proposal, demand: Demand, recent: Sequence[float], thresho
     elif demand.mean >= 1:
         why.append({"code": "awake", "mean": demand.mean})
         score = max(score, 1.0)
-    band = demand.quantiles[5] - demand.quantiles[1]
+    band = demand.quantiles[HIGH] - demand.quantiles[LOW]
     if demand.mean >= 1 and band > demand.mean:
         why.append({"code": "wide", "share": band / demand.mean})
         score = max(score, 1.0)

@@ -21,7 +21,7 @@ CLOSED_DAYS = 3  # a store silent for so many days was closed and sold nothing; 
 
 SALES = pl.Schema({"date": pl.Date(), "store": pl.String(), "item": pl.String(), "units": pl.Float64()})
 PRICES = pl.Schema({"date": pl.Date(), "store": pl.String(), "item": pl.String(), "price_yen": pl.Float64()})
-PROMOTIONS = pl.Schema({"date": pl.Date(), "store": pl.String(), "item": pl.String(), "discount": pl.Float64()})
+PROMOTIONS = pl.Schema({"date": pl.Date(), "store": pl.String(), "item": pl.String(), "kind": pl.String(), "discount": pl.Float64()})
 WEATHER = pl.Schema({"date": pl.Date(), "store": pl.String(), "temperature_c": pl.Float64()})
 STORES = pl.Schema({"store": pl.String(), "region": pl.String()})
 
@@ -31,7 +31,7 @@ class Panel:
     """All that a forecast of `target` and of its buffer week may use.
 
     sales is a whole daily grid per store and item, from its first sale to the cut-off: 0 where nothing sold, null where the store reported nothing.
-    prices and promotions also cover the two weeks to forecast; weather ends at the cut-off. Any of the three may be empty.
+    promotions have a row for each kind that is on, with its largest discount. prices and promotions also cover the two weeks to forecast; weather ends at the cut-off. Any of the three may be empty.
     """
 
     target: Week
@@ -47,7 +47,7 @@ class History:
     """Everything known at one moment, from which the panel of any week is cut.
 
     sales: date, store, item, units. prices: item, store, applied_from, applied_to, price_yen and promotions: store, item, date_from, date_to,
-    discount, where store (or item) "" means every one. weather: date, region, temperature_c. deliveries: date, store, item, units.
+    kind, discount, where store (or item) "" means every one. weather: date, region, temperature_c. deliveries: date, store, item, units.
     """
 
     sales: pl.DataFrame
@@ -125,7 +125,7 @@ def load(db: Session, warehouse: "Warehouse", *, as_of: datetime) -> History:
     return History(
         sales=read(facts.SALES, "date", "store", "item", "units"),
         prices=read(facts.PRICES, "item", "store", "applied_from", "applied_to", "price_yen"),
-        promotions=read(facts.PROMOTIONS, "store", "item", "date_from", "date_to", "discount"),
+        promotions=read(facts.PROMOTIONS, "store", "item", "date_from", "date_to", "kind", "discount"),
         weather=read(facts.WEATHER, "date", "region", "temperature_c"),
         stores=pl.DataFrame([(code, region or "") for code, region in stores], schema=STORES, orient="row"),
         deliveries=read(facts.DELIVERIES, "date", "store", "item", "units"),
@@ -140,7 +140,14 @@ def of_sales(sales: pl.DataFrame) -> History:
             schema={"item": pl.String, "store": pl.String, "applied_from": pl.Date, "applied_to": pl.Date, "price_yen": pl.Float64}
         ),
         promotions=pl.DataFrame(
-            schema={"store": pl.String, "item": pl.String, "date_from": pl.Date, "date_to": pl.Date, "discount": pl.Float64}
+            schema={
+                "store": pl.String,
+                "item": pl.String,
+                "date_from": pl.Date,
+                "date_to": pl.Date,
+                "kind": pl.String,
+                "discount": pl.Float64,
+            }
         ),
         weather=pl.DataFrame(schema={"date": pl.Date, "region": pl.String, "temperature_c": pl.Float64}),
         stores=sales.select("store").unique().sort("store").with_columns(pl.lit("").alias("region")),
@@ -212,27 +219,31 @@ def in_force(days: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
 
 
 def promoted(days: pl.DataFrame, promotions: pl.DataFrame) -> pl.DataFrame:
-    """The discount of each store and item on each day that had one; of several, the largest."""
+    """The kinds of promotion of each store and item on each day that had any, each with its discount; of several, the largest."""
     if days.height == 0 or promotions.height == 0:
         return pl.DataFrame(schema=PROMOTIONS)
     plans = promotions.select(
         "store",
         "item",
         pl.date_ranges("date_from", pl.max_horizontal("date_from", "date_to")).alias("date"),
+        pl.col("kind").fill_null(""),
         pl.col("discount").cast(pl.Float64),
     ).explode("date")
     found = [
         days.join(
-            plans.filter((pl.col("store") == "") == (not by_store), (pl.col("item") == "") == (not by_item)).select(*on, "discount"), on=on
+            plans.filter((pl.col("store") == "") == (not by_store), (pl.col("item") == "") == (not by_item)).select(
+                *on, "kind", "discount"
+            ),
+            on=on,
         )
         for by_store, by_item, on in kinds_of_plan()
     ]
     return (
-        pl.concat([frame.select("date", "store", "item", pl.col("discount").fill_null(0.0)) for frame in found])
-        .group_by("date", "store", "item")
+        pl.concat([frame.select("date", "store", "item", "kind", pl.col("discount").fill_null(0.0)) for frame in found])
+        .group_by("date", "store", "item", "kind")
         .agg(pl.col("discount").max())
         .select(PROMOTIONS.names())
-        .sort("store", "item", "date")
+        .sort("store", "item", "date", "kind")
     )
 
 

@@ -32,6 +32,8 @@ class Store(Base):
     name_ja: Mapped[str]
     name_en: Mapped[str]
     external_id: Mapped[str | None]
+    shelf_units: Mapped[int | None]  # what fits on all its shelves; None: everything
+    truck_cases: Mapped[int | None]  # cases that one week's delivery can bring; None: all of them
 
 
 class Maker(Base):
@@ -59,7 +61,8 @@ class Item(Base):
     max_cases: Mapped[int | None]
     shelf_life_days: Mapped[int | None]  # None: keeps longer than it matters
     shortage_cost_yen: Mapped[float] = mapped_column(default=3.0)
-    leftover_cost_yen: Mapped[float] = mapped_column(default=1.0)
+    leftover_cost_yen: Mapped[float] = mapped_column(default=1.0)  # of a unit that cannot be sold any more
+    service_class: Mapped[str] = mapped_column(default="B", server_default="B")  # A, B or C: how often it must be there at least (rules)
 
 
 class Rules(Base):
@@ -73,6 +76,12 @@ class Rules(Base):
     too_much: Mapped[float] = mapped_column(default=0.20)  # leftovers up to this share of sales are within tolerance
     too_little: Mapped[float] = mapped_column(default=0.0)  # shortages beyond this share of demand are risky
     unusual: Mapped[float] = mapped_column(default=0.20)  # a proposal this share away from recent weeks is shown first
+    service_a: Mapped[float] = mapped_column(
+        default=0.95, server_default="0.95"
+    )  # an item of class A must be enough in this share of weeks
+    service_b: Mapped[float] = mapped_column(default=0.90, server_default="0.9")
+    service_c: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    holding: Mapped[float] = mapped_column(default=0.25, server_default="0.25")  # of its leftover cost: a unit that can be sold next week
     by: Mapped[str | None]
     at: Mapped[datetime | None]
     why: Mapped[str | None]
@@ -165,11 +174,12 @@ class Forecast(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     cycle: Mapped[str] = mapped_column(ForeignKey("shop_cycle.week"))  # the target week it was made for
-    week: Mapped[str]  # the target week or its buffer week
+    week: Mapped[str]  # the target week, its buffer week, or both together (Week.both)
     store: Mapped[str]
     item: Mapped[str]
     as_of: Mapped[datetime]
     model: Mapped[str]
+    q01: Mapped[float] = mapped_column(server_default="0")
     q05: Mapped[float]
     q10: Mapped[float]
     q25: Mapped[float]
@@ -177,7 +187,11 @@ class Forecast(Base):
     q75: Mapped[float]
     q90: Mapped[float]
     q95: Mapped[float]
+    q99: Mapped[float] = mapped_column(server_default="0")
     mean: Mapped[float]
+    moved: Mapped[dict[str, float] | None] = mapped_column(
+        JSON(none_as_null=True)
+    )  # of the target week: from the last known week to the mean, in units
 
 
 class OrderLine(Base):
@@ -195,6 +209,10 @@ class OrderLine(Base):
     cases: Mapped[int]  # what counts now
     recent_units: Mapped[float]  # mean week of the last four known
     reason: Mapped[list[dict[str, Any]]] = mapped_column(JSON)  # codes and numbers, worded in ja or en when shown (ordering.words)
+    floor_units: Mapped[float] = mapped_column(
+        default=0.0, server_default="0"
+    )  # what the simplest rule would order: the recent mean, less what is left
+    expected_cost_yen: Mapped[float] = mapped_column(default=0.0, server_default="0")  # of the proposal
     unusual: Mapped[float]  # how far from what is usual; the analyst sees the largest first
     unusual_why: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
     version: Mapped[int] = mapped_column(default=1)  # grows with each change, so that nobody overwrites what they did not see
@@ -278,5 +296,28 @@ class Evaluation(Base):
     leftover_units: Mapped[float]
     cost_yen: Mapped[float]
     proposed_cost_yen: Mapped[float]  # had the proposal been ordered unchanged
+    expected_cost_yen: Mapped[float] = mapped_column(default=0.0, server_default="0")  # what the proposal was expected to cost
+    floor_cost_yen: Mapped[float] = mapped_column(default=0.0, server_default="0")  # had the simplest rule ordered
     zone: Mapped[str]  # within, too_much or too_little
     at: Mapped[datetime]
+
+
+# ---- watching ------------------------------------------------------------------------------------------------------
+
+
+class Alarm(Base):
+    """Something is not as it should be, compared with a named reference, and what to do about it. Open until it is over or a person closes it."""
+
+    __tablename__ = "shop_alarm"
+    __table_args__ = (Index("ix_shop_alarm_open", "closed_at", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    code: Mapped[str]  # worded when shown (watch.words)
+    subject: Mapped[str]  # what it is about: "all", store=…, item=…, a model
+    week: Mapped[str]  # the last week that it was seen in
+    values: Mapped[dict[str, Any]] = mapped_column(JSON)
+    opened_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
+    closed_by: Mapped[str | None]  # None while open, and when it ended by itself
+    why: Mapped[str | None]

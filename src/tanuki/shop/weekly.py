@@ -306,7 +306,7 @@ def recent_weeks(res: Resources, db: Session, week: Week, as_of: datetime) -> di
 
 def demand_of(each: Forecast) -> ordering.Demand:
     """A stored forecast as the ordering rule takes it."""
-    return ordering.Demand(each.mean, (each.q05, each.q10, each.q25, each.q50, each.q75, each.q90, each.q95))
+    return ordering.Demand(each.mean, (each.q01, each.q05, each.q10, each.q25, each.q50, each.q75, each.q90, each.q95, each.q99))
 
 
 def rules_of(item: Item) -> ordering.ItemRules:

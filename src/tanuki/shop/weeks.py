@@ -51,6 +51,11 @@ class Week(NamedTuple):
         return self.plus(-1)
 
     @property
+    def both(self) -> str:
+        """The buffer week and this one together, written as an ISO 8601 interval: 2021-W02/2021-W03."""
+        return f"{self.buffer}/{self}"
+
+    @property
     def cutoff(self) -> date:
         """The last day whose sales are known when this week is ordered: the Sunday eight days before it begins."""
         return self.order_day - timedelta(days=1)

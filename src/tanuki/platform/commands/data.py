@@ -1,14 +1,18 @@
 """The data's places from the command line: ask the warehouse, find its files, the registry's pages, the database's schema."""
 
-import subprocess
+import os
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from tanuki.errors import UserError
 from tanuki.terminal import emit, json_option, resources
+
+if TYPE_CHECKING:
+    import polars as pl
 
 OLD_ENOUGH = 3600.0  # seconds; a younger file may belong to an import that is still to commit
 
@@ -19,16 +23,35 @@ OLD_ENOUGH = 3600.0  # seconds; a younger file may belong to an import that is s
 @click.option("--csv", "as_csv", is_flag=True, help="CSV instead of a table.")
 @json_option
 def sql(query: str, as_of: str | None, as_csv: bool, as_json: bool) -> None:
-    try:
-        moment = None if as_of is None else datetime.fromisoformat(as_of).astimezone(UTC)
-    except ValueError as wrong:
-        raise UserError("%(text)s is not a moment; expected one such as 2021-01-11T10:00+09:00.", text=as_of) from wrong
     with resources() as res, res.db.read() as db:
-        found = res.warehouse.sql(db, query, as_of=moment)
+        found = res.warehouse.sql(db, query, as_of=moment(as_of))
     if as_csv:
-        click.echo(found.write_csv(), nl=False)
+        click.echo(csv(found), nl=False)
     else:
         emit(found.to_dicts(), as_json, found.columns)
+
+
+def moment(text: str | None) -> datetime | None:
+    """An ISO moment given on the command line; without a zone it is Tokyo's."""
+    from tanuki.platform.web.i18n import TOKYO
+
+    if text is None:
+        return None
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError as wrong:
+        raise UserError("%(text)s is not a moment; expected one such as 2021-01-11T10:00+09:00.", text=text) from wrong
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=TOKYO)
+
+
+def csv(found: "pl.DataFrame") -> str:
+    """An answer as CSV, which has no lists and structs."""
+    from polars.exceptions import ComputeError
+
+    try:
+        return found.write_csv()
+    except ComputeError as error:
+        raise UserError("CSV cannot hold this answer (%(why)s); use --json.", why=" ".join(str(error).split())) from error
 
 
 @click.group(help="Where the warehouse's Parquet files are, and what crashes left there.")
@@ -62,12 +85,16 @@ def ui(port: int) -> None:
     from tanuki import settings
 
     with resources() as res:
+        uri = res.registry.tracking_uri
+        if uri.startswith(("http://", "https://")):
+            click.echo(f"The model registry has its own server, at {uri}")
+            return
         _ = res.registry.client  # makes the registry when it is not there yet
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-        command += ["--backend-store-uri", res.registry.tracking_uri, "--workers", "1"]
-        quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        click.echo(f"The model registry is at http://127.0.0.1:{port}/")
-        sys.exit(subprocess.call(command, env=settings.child_environment(**quiet)))  # noqa: S603 our own interpreter
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    extra = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_BACKEND_STORE_URI": uri}
+    click.echo(f"The model registry is at http://127.0.0.1:{port}/")
+    sys.stdout.flush()
+    os.execve(sys.executable, command, settings.child_environment(**extra))  # noqa: S606 in our place: a signal to us ends the server
 
 
 @click.group(help="The database's schema.")

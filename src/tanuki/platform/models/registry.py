@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from tanuki.errors import NotFound
+from tanuki.platform.objects import Objects
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,11 +36,15 @@ class Version:
 
 
 class Registry:
-    """Models under a name, each with versions. Nothing of MLflow is loaded before the first use."""
+    """Models under a name, each with versions. Nothing of MLflow is loaded before the first use.
 
-    def __init__(self, tracking_uri: str, artifacts: str) -> None:
+    MLflow keeps what is known of a version; its files go where MLflow looks for them, a folder or S3 with our own credentials.
+    """
+
+    def __init__(self, tracking_uri: str, artifacts: str, endpoint: str = "", key: str = "", secret: str = "") -> None:
         self.tracking_uri = tracking_uri
         self.artifacts = artifacts
+        self.files = Objects(artifacts, endpoint, key, secret)
 
     def started(self) -> bool:
         """Whether anything may be registered, told without loading MLflow; an embedded registry begins with its first use."""
@@ -50,10 +55,9 @@ class Registry:
     def client(self) -> "MlflowClient":
         """MLflow's client; the first time ever it makes its database, which takes some seconds."""
         from mlflow import MlflowClient
-        from mlflow.environment_variables import MLFLOW_DISABLE_TELEMETRY, MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
+        from mlflow.environment_variables import MLFLOW_DISABLE_TELEMETRY
 
         MLFLOW_DISABLE_TELEMETRY.set(True)
-        MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
         if not self.started():
             log.info("making the model registry, which takes some seconds")
             Path(self.tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
@@ -79,14 +83,15 @@ class Registry:
             self.client.log_param(run.info.run_id, key, json.dumps(value))
         for key, value in metrics.items():
             self.client.log_metric(run.info.run_id, key, value)
-        self.client.log_artifacts(run.info.run_id, str(folder), "model")
+        for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+            self.files.put(f"{place(name, run.info.run_id)}/{file.relative_to(folder).as_posix()}", file.read_bytes())
         try:
             self.client.get_registered_model(name)
         except MlflowException:
             self.client.create_registered_model(name)
         made = self.client.create_model_version(
             name,
-            source=f"{run.info.artifact_uri}/model",
+            source=self.files.path(place(name, run.info.run_id)),
             run_id=run.info.run_id,
             tags={"data_first": data_window[0], "data_last": data_window[1], "code_version": code_version},
         )
@@ -121,8 +126,15 @@ class Registry:
 
     def load(self, name: str, wanted: str, into: Path) -> Path:
         """Copy a version's files into a folder and give the folder that holds them. Raises NotFound."""
-        found = self._found(name, wanted)
-        return Path(self.client.download_artifacts(found.run_id, "model", str(into)))
+        begins = f"{place(name, self._found(name, wanted).run_id)}/"
+        keys = self.files.list(begins)
+        if not keys:
+            raise NotFound("There is no object %(key)s.", key=self.files.path(begins))
+        for key in keys:
+            file = into / "model" / key.removeprefix(begins)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(self.files.get(key))
+        return into / "model"
 
     def set_alias(self, name: str, alias: str, version: str) -> Version:
         """Let an alias mean a version from now on. Raises NotFound."""
@@ -144,3 +156,8 @@ class Registry:
             return self.client.get_model_version(name, number)
         except MlflowException as error:
             raise missing from error
+
+
+def place(name: str, run_id: str) -> str:
+    """Where a version's files are below the artifacts: where MLflow's own pages look for them."""
+    return f"{name}/{run_id}/artifacts/model"

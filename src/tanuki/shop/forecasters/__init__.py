@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from statistics import NormalDist
 from typing import Protocol
 
 import numpy as np
@@ -14,9 +15,11 @@ from tanuki.shop.panel import Panel
 
 Numbers = NDArray[np.float64]
 
-QUANTILES = (0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95)
-COLUMNS = ("q05", "q10", "q25", "q50", "q75", "q90", "q95")
+QUANTILES = (0.01, 0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95, 0.99)
+COLUMNS = ("q01", "q05", "q10", "q25", "q50", "q75", "q90", "q95", "q99")
+SCORES = np.array([NormalDist().inv_cdf(level) for level in QUANTILES])  # of the standard normal distribution
 SCHEMA = pl.Schema({"store": pl.String(), "item": pl.String(), "week": pl.String(), **dict.fromkeys((*COLUMNS, "mean"), pl.Float64())})
+TOGETHER = 0.5  # correlation of the two weeks where a model does not tell
 LEADS = (1, 2)  # weeks after the cut-off: the buffer week and the target week
 
 
@@ -35,7 +38,10 @@ class Forecaster(Protocol):
         ...
 
     def predict(self, panel: Panel) -> pl.DataFrame:
-        """[store, item, week, q05 … q95, mean] for the panel's buffer and target week: never negative, never decreasing over the quantiles."""
+        """[store, item, week, q01 … q99, mean] for the panel's buffer week, its target week and both together (`Week.both`).
+
+        Never negative, never decreasing over the quantiles. The mean of both is the sum of the two means.
+        """
         ...
 
     def save(self, folder: Path) -> None:
@@ -80,11 +86,16 @@ def make(name: str) -> Forecaster:
 
 
 def forecast(panel: Panel, keys: pl.DataFrame, quantiles: list[Numbers], mean: list[Numbers]) -> pl.DataFrame:
-    """What `predict` gives back, from one matrix of quantiles (lines as `keys`) and one mean for each of the two weeks."""
+    """What `predict` gives back, from a mean (one a line of `keys`) for each of the two weeks, and quantiles for each.
+
+    Quantiles of both together may be given as a third matrix; otherwise they are put together from the two.
+    """
     if keys.height == 0:
         return pl.DataFrame(schema=SCHEMA)
+    if len(quantiles) == len(LEADS):
+        quantiles = [*quantiles, added(*quantiles)]
     frames = []
-    for week, values, middle in zip((panel.target.buffer, panel.target), quantiles, mean, strict=True):
+    for week, values, middle in zip((panel.target.buffer, panel.target, panel.target.both), quantiles, [*mean, sum(mean)], strict=True):
         tidy = np.maximum.accumulate(np.maximum(values, 0.0), axis=1)
         columns = dict(zip(COLUMNS, tidy.T, strict=True))
         frames.append(
@@ -96,13 +107,21 @@ def forecast(panel: Panel, keys: pl.DataFrame, quantiles: list[Numbers], mean: l
 
 
 def quantile(frame: pl.DataFrame, level: float) -> Numbers:
-    """The quantile at any level of each row of a forecast, on the line between the two kept ones around it; beyond them, the last one kept."""
+    """The quantile at any level of each row of a forecast, between the two kept ones around it; beyond them, the last one kept."""
     return at(frame.select(COLUMNS).to_numpy(), level)
 
 
 def at(quantiles: Numbers, level: float) -> Numbers:
-    """The quantile at `level` of each line, on the line between its neighbours among QUANTILES."""
+    """The quantile at `level` of each line: between its neighbours among QUANTILES as if the distribution were normal there."""
     upper = int(np.clip(np.searchsorted(QUANTILES, level), 1, len(QUANTILES) - 1))
-    low, high = QUANTILES[upper - 1], QUANTILES[upper]
-    part = float(np.clip((level - low) / (high - low), 0.0, 1.0))
+    score = NormalDist().inv_cdf(min(max(level, QUANTILES[0]), QUANTILES[-1]))
+    part = (score - SCORES[upper - 1]) / (SCORES[upper] - SCORES[upper - 1])
     return np.asarray(quantiles[:, upper - 1] * (1 - part) + quantiles[:, upper] * part)
+
+
+def added(buffer: Numbers, target: Numbers) -> Numbers:
+    """Quantiles of the sum of two weeks whose demand goes half together, from those of each: lines × QUANTILES."""
+    middle = QUANTILES.index(0.5)
+    a, b = buffer - buffer[:, [middle]], target - target[:, [middle]]
+    around = np.sign(SCORES) * np.sqrt(a**2 + b**2 + 2 * TOGETHER * np.abs(a * b))
+    return np.asarray(buffer[:, [middle]] + target[:, [middle]] + around)

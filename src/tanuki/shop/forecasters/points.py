@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from tanuki.shop.features import grid as grid_of
 from tanuki.shop.features import weekly
-from tanuki.shop.forecasters import LEADS, QUANTILES, Numbers, forecast
+from tanuki.shop.forecasters import LEADS, QUANTILES, SCORES, Numbers, forecast
 from tanuki.shop.panel import Panel
 
 ORIGINS = 26  # past weeks whose errors count
 ENOUGH = 60  # errors below which the spread of random counts stands in
-COUNTS = np.array([-2.47, -1.92, -1.01, 0.0, 1.01, 1.92, 2.47])  # quantiles of a spread half as wide again as that of Poisson counts
+COUNTS = 1.5 * SCORES  # quantiles of a spread half as wide again as that of Poisson counts
 SMALLEST = 0.25  # units: the least level that errors are measured against, so that series without sales have a spread too
 
 Points = Callable[[Numbers, int], Numbers]
