@@ -11,9 +11,17 @@ SHOP = {
     "orders": ("tanuki.shop.commands.week:orders", "Order lines and purchase orders: show, change, release, cancel, issue again."),
     "confirm": ("tanuki.shop.commands.week:confirm", "Confirm a store's orders for a week."),
     "evaluate": ("tanuki.shop.commands.week:evaluate", "What a week's orders were worth, once its sales are known."),
+    "added-value": ("tanuki.shop.commands.watch:added_value", "What people's changes were worth, by person, item, store or stage."),
+    "watch": ("tanuki.shop.commands.watch:watch", "Look for what is not as it should be, and list the open alarms."),
+    "alarms": ("tanuki.shop.commands.watch:alarms", "Close an alarm."),
     "backtest": ("tanuki.shop.commands.models:backtest", "Forecast past weeks with only what was known then, and score it."),
-    "train": ("tanuki.shop.commands.models:train", "Train a model, register it, and make it the champion."),
+    "train": ("tanuki.shop.commands.models:train", "Train a model, register it, and on the gate's GO make it the champion."),
+    "gate": ("tanuki.shop.commands.models:gate", "Judge a registered version: GO or NO-GO, with a sentence for each reason."),
+    "release": ("tanuki.shop.commands.models:release", "Make a version the champion: on its GO, or by a person's own decision."),
+    "rollback": ("tanuki.shop.commands.models:rollback", "Back to the version that was live before."),
+    "releases": ("tanuki.shop.commands.models:releases", "What went live and why; what the gate found."),
     "published": ("tanuki.shop.commands.models:published", "Our forecast beside one published for the same week, same cut-off."),
+    "simulate": ("tanuki.shop.commands.simulate:simulate", "Policies lived through week by week against true demand, and what they cost."),
     "example": ("tanuki.shop.commands.example:example", "Make the example world: a chain with three years of sales."),
 }
 TANUKI = {

@@ -57,11 +57,11 @@ def worker() -> None:
 def working(res: "Resources", *, schedules: bool = True) -> Iterator[None]:
     """This process runs durable work, with the systems' workflows. The schedules become what the settings say, or stay what they are."""
     from tanuki.platform import log, resources, workflows
-    from tanuki.shop import weekly
+    from tanuki.shop import retrain, weekly
 
     log.set_up(res.settings)
     resources.use(res)
-    wanted = weekly.SCHEDULES if res.settings.schedule else []
+    wanted = [*weekly.SCHEDULES, *retrain.SCHEDULES] if res.settings.schedule else []
     with workflows.worker(res.db, res.settings.worker_name, wanted if schedules else None):
         yield
 

@@ -11,9 +11,10 @@ from tanuki.errors import UserError
 from tanuki.platform import resources, workflows
 from tanuki.platform.accounts import COMMAND_LINE
 from tanuki.shop import example, makers, monitor, orders
+from tanuki.shop.cast import ITEMS, STORES
 from tanuki.shop.tables import Item, Maker, QuarantinedRow, Region, Store
 from tanuki.shop.weeks import TOKYO, week_of
-from tanuki.shop.world import ITEMS, STORES, world
+from tanuki.shop.world import world
 
 LAST = date(2021, 6, 27)
 KEYS = ["date", "store", "item"]

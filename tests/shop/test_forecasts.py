@@ -1,4 +1,4 @@
-"""The champion's forecast of a week, made from what was recorded, kept once, and replaced only by training."""
+"""The forecast of a week, made from what was recorded by the champion, kept once; what is trained is a challenger and changes nothing by itself."""
 
 import json
 from collections.abc import Iterator
@@ -15,9 +15,11 @@ from sqlalchemy import func, select
 
 from tanuki import start
 from tanuki.errors import NotFound, UserError
+from tanuki.platform.accounts import Person
+from tanuki.platform.models import release
 from tanuki.platform.resources import Resources
 from tanuki.settings import Settings
-from tanuki.shop import forecasts, panel
+from tanuki.shop import forecasts, gate, panel
 from tanuki.shop.commands import models
 from tanuki.shop.forecasters import DEFAULT, SCHEMA
 from tanuki.shop.tables import Cycle, Forecast
@@ -61,8 +63,9 @@ def started(res: Resources) -> None:
 def test_the_default_forecasts_when_nothing_was_trained_and_the_registry_stays_untouched(embedded):
     frame, model, version = made(make_chain(embedded))
     assert (model, version) == (DEFAULT, None)
-    assert frame.schema == SCHEMA
-    assert frame.height == 2 * 3 * 2
+    assert frame.drop("moved").schema == SCHEMA
+    assert frame.height == 2 * 3 * 3
+    assert frame.drop_nulls("moved")["week"].unique().to_list() == [str(TARGET)]
     assert not embedded.settings.home.joinpath("mlflow.db").exists()
 
 
@@ -95,22 +98,27 @@ def test_without_sales_there_is_a_sentence(embedded):
 
 
 @mlflow_warns
-def test_a_trained_model_becomes_the_champion_that_forecasts(embedded):
+def test_a_trained_model_is_a_challenger_and_forecasts_only_once_it_is_released(embedded):
     res = make_chain(embedded)
     with res.db.read() as db:
         history = panel.load(db, res.warehouse, as_of=NOW)
     assert forecasts.next_week(history) == TARGET
     version = forecasts.train(history, res.registry, "moving_average", TARGET)
-    assert version.data_window == ("2020-01-06", "2021-01-10")
+    assert (version.aliases, version.data_window) == (("challenger",), ("2020-01-06", "2021-01-10"))
     assert version.parameters["forecaster"] == "moving_average"
     assert version.metrics["rows"] == 8 * 6
+    assert made(res)[1:] == (DEFAULT, None)
+    ana = Person("ana", "Analyst", frozenset({("analyst", None)}))
+    with res.db.write() as db:
+        gate.keep(db, gate.judged(history, gate.costs(db), res.registry, weeks=8), by="ana", now=NOW)
+        release.override(db, res.registry, ana, forecasts.REGISTERED, version.version, why="a test", now=NOW)
     frame, model, used = made(res)
     assert (model, used) == ("moving_average", version.version)
     last = history.sales.filter(pl.col("date") > TARGET.cutoff - timedelta(days=28), pl.col("store") == "chiba", pl.col("item") == "milk")
     chiba = frame.filter(pl.col("store") == "chiba", pl.col("item") == "milk", pl.col("week") == str(TARGET))
     assert chiba["mean"].item() == pytest.approx(last["units"].sum() / 4)
-    again = forecasts.train(history, res.registry, "pooled", TARGET)
-    assert made(res)[1:] == ("pooled", again.version)
+    forecasts.train(history, res.registry, "seasonal_naive", TARGET)
+    assert made(res)[1:] == ("moving_average", version.version)
 
 
 def test_a_model_that_does_not_exist_cannot_be_trained(embedded):
@@ -150,9 +158,10 @@ def test_the_commands_backtest_compare_and_train(home):
     rows = told(home, models.published, str(theirs))
     assert [(row["week"], row["model"], row["rows"]) for row in rows] == [("2020-W52", "published", 1), ("2020-W52", "pooled", 1)]
 
-    (row,) = told(home, models.train, "--model", "seasonal_naive")
-    assert (row["name"], row["alias"], row["data_to"]) == ("shop-forecast", "champion", "2021-01-10")
-    assert told(home, models.published, str(theirs))[1]["model"] == "seasonal_naive"
+    (row,) = told(home, models.train, "--model", "seasonal_naive", "--no-gate")
+    assert (row["name"], row["alias"], row["data_to"]) == ("shop-forecast", "challenger", "2021-01-10")
+    assert "verdict" not in row
+    assert told(home, models.published, str(theirs))[1]["model"] == "pooled"
 
 
 @pytest.mark.parametrize("command", [models.backtest, models.train, models.published])

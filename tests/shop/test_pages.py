@@ -25,7 +25,17 @@ ROLES = {
     "admin": (("admin", None),),
 }
 ORDER = "PO-2021W03-BREWER-CHIBA-1"
-FILLED = {"week": "2021-W03", "store": "chiba", "item": "beer", "number": ORDER, "run_id": "weekly-2021-W03", "row": "1", "import_id": "1"}
+FILLED = {
+    "week": "2021-W03",
+    "store": "chiba",
+    "item": "beer",
+    "number": ORDER,
+    "run_id": "weekly-2021-W03",
+    "row": "1",
+    "import_id": "1",
+    "version": "1",
+    "alarm_id": "1",
+}
 # path: who may look; everybody else who is signed in gets 403, or 404 where a store's things are not theirs
 CHAIN = {"analyst", "operator", "admin"}
 WITH_STORE = CHAIN | {"own"}
@@ -39,6 +49,8 @@ LOOK = {
     "/shop/orders/{number}": WITH_STORE,
     "/shop/orders/{number}/sent.csv": WITH_STORE,
     "/shop/good": ALL,
+    "/shop/added-value": ALL,
+    "/shop/watch": CHAIN,
     "/shop/sales": ALL,
     "/shop/data": CHAIN,
     "/shop/models": CHAIN,
@@ -46,6 +58,7 @@ LOOK = {
     "/runs": CHAIN,
     "/runs/{run_id}": CHAIN,
 }
+RULES = {"too_much": 0.2, "too_little": 0, "unusual": 0.2, "service_a": 0.95, "service_b": 0.9, "service_c": 0, "holding": 0.25, "why": "x"}
 # path: who may try, and what is sent; "may" means that the answer is about the thing, not about the person
 DO = {
     "/shop/week/start": (CHAIN, {"week": "2021-W02"}),
@@ -59,10 +72,15 @@ DO = {
     "/shop/data/quarantine/{row}/fix": (CHAIN, {"name": ["units"], "value": ["1"]}),
     "/shop/data/quarantine/{row}/drop": (CHAIN, {"why": "x"}),
     "/shop/data/imports/{import_id}/drop": (CHAIN, {"why": "x"}),
-    "/shop/rules": ({"analyst", "admin"}, {"too_much": 0.2, "too_little": 0, "unusual": 0.2, "why": "x"}),
+    "/shop/rules": ({"analyst", "admin"}, RULES),
+    "/shop/watch/{alarm_id}/close": (CHAIN, {"why": "x"}),
+    "/shop/models/rollback": (CHAIN, {"why": "x"}),
+    "/shop/models/{version}/override": ({"analyst", "admin"}, {"why": "x"}),
     "/runs/{run_id}/cancel": ({"operator", "admin"}, {}),
     "/runs/{run_id}/resume": ({"operator", "admin"}, {}),
 }
+PARTS = {"last": 70.0, "season": -14.3, "safety": 5.9, "rounding": -1.6}
+SUM = {"code": "sum", "parts": [{"code": c, "units": u} for c, u in PARTS.items()], "cases": 10, "case_units": 6, "units": 60}
 
 
 def filled(path: str) -> str:
@@ -96,7 +114,7 @@ def released_week(res: Resources) -> None:
                     "unusual_why": [],
                     "version": 1,
                 }
-                db.add(OrderLine(week=str(TARGET), store=store, item=item, reason=[{"code": "stock_unknown"}], **values))
+                db.add(OrderLine(week=str(TARGET), store=store, item=item, reason=[SUM, {"code": "stock_unknown"}], **values))
         db.add(Confirmation(week=str(TARGET), store="chiba", by="own", at=NOW))
         db.flush()
         makers.issue(db, res.objects, TARGET, NOW, "tests")
@@ -154,7 +172,7 @@ def test_everybody_does_exactly_what_is_theirs(app, embedded):
 
 def test_another_stores_things_never_appear_on_a_managers_pages(app, embedded):
     browser = signed_in(app, "other")
-    for path in ("/shop/week", "/shop/store", "/shop/orders", "/shop/good", "/shop/sales?group=store"):
+    for path in ("/shop/week", "/shop/store", "/shop/orders", "/shop/good", "/shop/added-value", "/shop/sales?group=store"):
         for twin in ("", "/api"):
             answer = browser.get(twin + path)
             assert answer.status_code == 200
@@ -165,7 +183,7 @@ def test_another_stores_things_never_appear_on_a_managers_pages(app, embedded):
 
 def test_a_form_of_another_site_is_refused(app, embedded):
     browser = signed_in(app, "analyst")
-    assert browser.post("/shop/rules", data={"too_much": 0.2, "too_little": 0, "unusual": 0.2, "why": "x"}).status_code == 403
+    assert browser.post("/shop/rules", data=RULES).status_code == 403
 
 
 def test_json_and_csv_say_what_the_page_says(app, embedded):
@@ -205,3 +223,28 @@ def test_an_edit_on_the_page_is_kept_and_a_stale_one_is_refused(app, embedded):
     assert seen["confirmed_by"] == "other"
     again = manager.post("/shop/store/2021-W03/osaka", data={**form, "csrf": csrf(manager)})
     assert again.status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("lang", "sentence", "name"),
+    [
+        ("en", "Sold 70 last week; season −14, room for a good week +6, whole cases −2 → 60 units (10 × 6).", "season"),
+        ("ja", "先週の販売70個：季節 −14、売れた場合の備え +6、ケース単位 −2 → 60個（10ケース×6個）。", "季節"),
+    ],
+)
+def test_a_proposal_is_explained_as_a_sentence_and_as_a_sum(app, lang, sentence, name):
+    analyst = signed_in(app, "analyst")
+    for path in ("/shop/check", "/shop/check/2021-W03/chiba/beer"):
+        assert sentence in analyst.get(path, headers={"Accept-Language": lang}).text
+    assert sentence in signed_in(app, "other").get("/shop/store", headers={"Accept-Language": lang}).text
+    steps = analyst.get("/api/shop/check/2021-W03/chiba/beer", headers={"Accept-Language": lang}).json()["steps"]
+    assert [(each["units"], each["so_far"]) for each in steps] == [(70, 70), (-14, 56), (6, 62), (-2, 60)]
+    assert steps[1]["name"] == name
+
+
+def test_new_rules_are_kept_and_shown(app):
+    browser = signed_in(app, "analyst")
+    assert browser.post("/shop/rules", data={**RULES, "service_c": 0.5, "csrf": csrf(browser)}).status_code == 303
+    seen = browser.get("/api/shop/rules").json()
+    assert (seen["now"]["service_a"], seen["now"]["service_c"], seen["now"]["holding"]) == (0.95, 0.5, 0.25)
+    assert "95%, 90%, 50%" in browser.get("/shop/rules").text

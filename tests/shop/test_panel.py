@@ -93,14 +93,19 @@ def test_a_stores_own_price_goes_before_every_stores_and_ends_when_it_says():
 
 def test_a_promotion_of_all_stores_or_items_counts_for_each_and_the_largest_wins():
     history = of_sales(pl.concat([sold("a", "milk", MONDAY, 40), sold("a", "beer", MONDAY, 40), sold("b", "milk", MONDAY, 40)]))
-    plans = [("", "milk", date(2020, 12, 22), date(2020, 12, 22), 0.1), ("a", "", date(2020, 12, 22), date(2020, 12, 23), 0.3)]
+    plans = [
+        ("", "milk", date(2020, 12, 22), date(2020, 12, 22), "price", 0.1),
+        ("a", "", date(2020, 12, 22), date(2020, 12, 23), "price", 0.3),
+    ]
+    plans.append(("b", "milk", date(2020, 12, 22), date(2020, 12, 22), "display", 0.0))
     found = with_plans(history, promotions=plans).panel(Week(2020, 52)).promotions
-    assert {(day.day, store, item): off for day, store, item, off in found.iter_rows()} == {
-        (22, "a", "milk"): 0.3,
-        (22, "a", "beer"): 0.3,
-        (22, "b", "milk"): 0.1,
-        (23, "a", "milk"): 0.3,
-        (23, "a", "beer"): 0.3,
+    assert {(day.day, store, item, kind): off for day, store, item, kind, off in found.iter_rows()} == {
+        (22, "a", "milk", "price"): 0.3,
+        (22, "a", "beer", "price"): 0.3,
+        (22, "b", "milk", "price"): 0.1,
+        (22, "b", "milk", "display"): 0.0,
+        (23, "a", "milk", "price"): 0.3,
+        (23, "a", "beer", "price"): 0.3,
     }
 
 

@@ -8,8 +8,9 @@ import polars as pl
 import pytest
 
 from tanuki.shop import scores
-from tanuki.shop.features import grid
-from tanuki.shop.forecasters.pooled import Pooled, Settings, learn
+from tanuki.shop.features import EVENTS
+from tanuki.shop.forecasters import MOVES
+from tanuki.shop.forecasters.pooled import Pooled
 from tanuki.shop.panel import History, of_sales
 from tanuki.shop.weeks import Week
 
@@ -82,7 +83,7 @@ def test_a_planned_discount_raises_the_forecast_as_past_discounts_raised_sales()
     history = chain(lambda day, store, item: 1.6 if cheap(day, item) else 1.0)
     weeks = [day for day in (START + timedelta(weeks=n) for n in range(82)) if cheap(day, "beer")]
     plans = pl.DataFrame(
-        [("", "beer", monday, monday + timedelta(days=6), 0.2) for monday in weeks], schema=history.promotions.schema, orient="row"
+        [("", "beer", monday, monday + timedelta(days=6), "price", 0.2) for monday in weeks], schema=history.promotions.schema, orient="row"
     )
     with_plans, without = target_week(replace(history, promotions=plans)), target_week(history)
     for store in STORES:
@@ -126,13 +127,120 @@ def test_a_month_never_seen_widens_the_band():
     assert widths[Week(2020, 37)] > 1.3 * widths[Week(2020, 35)]
 
 
-def test_days_taken_together_by_kind_learn_the_same_as_days_one_by_one():
-    history = chain(until=date(2020, 12, 27))
-    numbers = grid(history.panel(Week(2020, 52)))
-    unknown = np.full_like(numbers.units, np.nan)
-    tiny = np.zeros_like(numbers.units)
-    tiny[0, 0] = 1e-12  # a price that moves by nothing to speak of keeps the days apart
-    together, apart = (learn(numbers, unknown, discount, Settings(rounds=10)) for discount in (unknown, tiny))
-    assert together.base == pytest.approx(apart.base)
-    assert together.month == pytest.approx(apart.month)
-    assert together.item_event == pytest.approx(apart.item_event)
+def test_what_moves_the_forecast_adds_up_and_names_the_cause():
+    plans = pl.DataFrame(
+        [("", "beer", monday, monday + timedelta(days=6), "display", 0.0) for monday in display_weeks()],
+        schema=chain().promotions.schema,
+        orient="row",
+    )
+    history = replace(chain(lambda day, store, item: 1.5 if item == "beer" and on_display(day) else 1.0), promotions=plans)
+    panel, model = history.panel(TARGET), Pooled()
+    model.fit(panel)
+    explained = model.explain(panel)
+    means = model.predict(panel).filter(pl.col("week") == str(TARGET))["mean"]
+    total = explained.select(pl.sum_horizontal("last", *MOVES)).to_series()
+    assert total.to_list() == pytest.approx(means.to_list())
+    beer, milk = explained.filter(pl.col("item") == "beer"), explained.filter(pl.col("item") == "milk")
+    assert (beer["promotion"] / beer["last"]).min() > 0.25
+    assert (milk["promotion"] / milk["last"]).abs().max() < 0.05
+    last_week = history.sales.filter(pl.col("date").is_between(TARGET.cutoff - timedelta(days=6), TARGET.cutoff))
+    sold = last_week.group_by("store", "item").agg(pl.col("units").sum()).sort("store", "item")["units"]
+    assert explained["last"].to_list() == sold.to_list()
+
+
+def on_display(day: date) -> bool:
+    return (day.isocalendar().week % 5 == 0 and day < TARGET.buffer.monday) or TARGET.monday <= day <= TARGET.sunday
+
+
+def display_weeks() -> list[date]:
+    return [day for day in (START + timedelta(weeks=n) for n in range(82)) if on_display(day)]
+
+
+def test_sell_outs_are_taken_for_more_than_was_sold():
+    history = chain()
+    most = 85.0  # there is never more of tea in store c than that on a day
+    scarce = (pl.col("store") == "c") & (pl.col("item") == "tea")
+    sold = history.sales.with_columns(
+        pl.when(scarce).then(pl.col("units").clip(upper_bound=most)).otherwise(pl.col("units")).alias("units")
+    )
+    left = history.sales.select(
+        "date", "store", "item", pl.when(scarce).then((most - pl.col("units")).clip(lower_bound=0.0)).otherwise(9.0).alias("units")
+    )
+    row = (pl.col("store") == "c") & (pl.col("item") == "tea")
+    blind = target_week(replace(history, sales=sold)).filter(row)["mean"].item()
+    seeing = target_week(replace(history, sales=sold, stock=left)).filter(row)["mean"].item()
+    truth_there = true_week("c", "tea")
+    assert blind < 0.9 * truth_there
+    assert abs(seeing - truth_there) < 0.5 * abs(blind - truth_there)
+
+
+def test_a_day_without_stock_says_nothing_about_demand():
+    history = chain()
+    gone = (
+        (pl.col("store") == "b") & (pl.col("item") == "milk") & pl.col("date").is_between(TARGET.cutoff - timedelta(days=13), TARGET.cutoff)
+    )
+    sold = history.sales.with_columns(pl.when(gone).then(0.0).otherwise(pl.col("units")).alias("units"))
+    left = history.sales.select("date", "store", "item", pl.when(gone).then(0.0).otherwise(9.0).alias("units"))
+    forecast = target_week(replace(history, sales=sold, stock=left)).filter(pl.col("store") == "b", pl.col("item") == "milk")
+    assert forecast["mean"].item() == pytest.approx(true_week("b", "milk"), rel=0.1)
+
+
+def test_heat_that_is_over_is_not_taken_for_a_level():
+    random = np.random.default_rng(3)
+    days = [START + timedelta(days=n) for n in range((TARGET.sunday - START).days + 1)]
+    degrees = {day: 16 - 10 * np.cos(2 * np.pi * day.timetuple().tm_yday / 365.25) + random.normal(0, 2) for day in days}
+    for n in range(14):
+        degrees[TARGET.cutoff - timedelta(days=n)] += 8  # the two last known weeks are much too hot
+
+    def warmed(day: date, store: str, item: str) -> float:
+        usual = 16 - 10 * np.cos(2 * np.pi * day.timetuple().tm_yday / 365.25)
+        return float(np.exp(0.05 * (degrees[day] - usual))) if item == "beer" else 1.0
+
+    history = chain(warmed)
+    known = pl.DataFrame({"date": days, "region": "x", "temperature_c": [degrees[day] for day in days]})
+    seeing = replace(history, weather=known, stores=history.stores.with_columns(pl.lit("x").alias("region")))
+    beer = pl.col("item") == "beer"
+    truth_there = np.array([true_week(store, "beer") for store in STORES])
+    blind_error = target_week(history).filter(beer)["mean"].to_numpy() / truth_there - 1
+    error = target_week(seeing).filter(beer)["mean"].to_numpy() / truth_there - 1
+    assert blind_error.mean() > 0.1
+    assert abs(error.mean()) < 0.5 * blind_error.mean()
+
+
+def test_stores_differ_in_what_a_holiday_does():
+    def obon(day: date, store: str, item: str) -> float:
+        return {"a": 0.5, "b": 1.6}.get(store, 1.0) if (8, 13) <= (day.month, day.day) <= (8, 16) else 1.0
+
+    history = chain(obon, until=Week(2021, 32).sunday)
+    panel, model = history.panel(Week(2021, 32)), Pooled()
+    model.fit(panel)
+    effects = model.effects
+    assert effects is not None
+    of_store = dict(zip(effects.stores, effects.store_event[:, EVENTS.index("obon")], strict=True))
+    assert of_store["a"] < 0.75 < 1.25 < of_store["b"]
+
+
+def test_steady_growth_is_carried_on():
+    first = date(2018, 1, 1)
+    days = [first + timedelta(days=n) for n in range((TARGET.sunday - first).days + 1)]
+    random = np.random.default_rng(8)
+    grown = [np.exp(0.25 * (day - first).days / 365) for day in days]
+    sales = pl.concat(
+        pl.DataFrame({"date": days, "store": s, "item": i, "units": random.poisson(80 * np.array(grown)).astype(float)})
+        for s in STORES
+        for i in ITEMS
+    )
+    forecast = target_week(of_sales(sales))
+    then = 80 * sum(np.exp(0.25 * (day - first).days / 365) for day in TARGET.days)
+    assert forecast["mean"].mean() == pytest.approx(then, rel=0.01)
+
+
+def test_both_weeks_together_vary_less_than_the_two_one_after_the_other_and_more_than_one():
+    panel, model = chain().panel(TARGET), Pooled()
+    model.fit(panel)
+    forecast = model.predict(panel).with_columns((pl.col("q90") - pl.col("q10")).alias("band")).sort("store", "item")
+    buffer, target, both = (
+        forecast.filter(pl.col("week") == week)["band"].to_numpy() for week in (str(TARGET.buffer), str(TARGET), TARGET.both)
+    )
+    assert (both <= buffer + target + 1).all()
+    assert (both > target).mean() > 0.9

@@ -1,6 +1,7 @@
 """Every score agrees with a second computation, in SQL."""
 
 import sqlite3
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -87,6 +88,7 @@ def test_nothing_to_score_is_no_error():
 
 
 @pytest.mark.parametrize("level", [0.01, 0.05, 0.07, 0.5, 0.75, 5 / 6, 0.95, 0.99])
-def test_a_quantile_between_two_is_on_the_line_between_them(numbers, level):
-    expected = [np.interp(level, QUANTILES, line) for line in numbers[2]]
+def test_a_quantile_between_two_is_between_them_as_in_a_normal_distribution(numbers, level):
+    scores_of = [NormalDist().inv_cdf(each) for each in QUANTILES]
+    expected = [np.interp(NormalDist().inv_cdf(level), scores_of, line) for line in numbers[2]]
     assert at(numbers[2], level) == pytest.approx(expected)

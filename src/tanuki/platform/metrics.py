@@ -30,6 +30,7 @@ class Metrics:
         self.models = Gauge(
             "tanuki_model_version", "The version that an alias of a model stands at.", ["model", "alias"], registry=registry
         )
+        self.alarms = Gauge("tanuki_open_alarms", "Alarms that are open.", ["system", "code"], registry=registry)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
 
@@ -64,3 +65,8 @@ def set_queue_length(queue: str, length: int) -> None:
 def set_model_version(model: str, alias: str, version: int) -> None:
     """Which version an alias of a model stands at."""
     process().models.labels(model, alias).set(version)
+
+
+def set_open_alarms(system: str, code: str, count: int) -> None:
+    """How many alarms of a kind are open."""
+    process().alarms.labels(system, code).set(count)

@@ -96,6 +96,17 @@ class Warehouse:
             found: pl.DataFrame = duck.sql(query, params=list(params)).pl()
         return found.with_columns(pl.col("recorded_at").dt.convert_time_zone("UTC").cast(pl.Datetime("us", "UTC"))).cast(pl.Schema(schema))
 
+    def counts(
+        self, db: Session, table: FactTable, column: str, *, as_of: datetime, where: str = "true", params: Sequence[object] = ()
+    ) -> list[tuple[str, int]]:
+        """How many facts were recorded by a moment for each value of a column, in its order; corrected ones count each time."""
+        files = self.files(db, table.name, as_of)
+        if not files:
+            return []
+        query = f'select "{column}", count(*) from {self.parquet(files)} where {where} group by 1 order by 1'
+        with self.duck() as duck:
+            return [(str(value), int(rows)) for value, rows in duck.execute(query, list(params)).fetchall()]
+
     def files(self, db: Session, table: str, as_of: datetime | None = None) -> list[WarehouseFile]:
         """The Parquet files that count at a moment, oldest first."""
         query = select(WarehouseFile).where(WarehouseFile.table == table).order_by(WarehouseFile.id)

@@ -30,6 +30,8 @@ log = structlog.get_logger()
 APPLICATION = "tanuki"
 VERSION = "1"  # of the workflows' shapes: raise it when a running workflow could not go on in the new code
 QUEUE = "work"
+PARTS = "parts"  # of large computations: each worker takes one at a time, as it fills a core and much memory
+PART = "-part-"  # between a run's id and the number of its part
 POLL_SECONDS = 0.25
 BEAT_SECONDS = 5.0
 DEAD_AFTER = timedelta(seconds=30)
@@ -141,11 +143,13 @@ class Work:
 
     def resume(self, run_id: str) -> Run:
         """Let a cancelled or given-up run go on at the step it was in. A failed one is run again from its failed step."""
-        run = self.run(run_id)
+        run, queue = self.run(run_id), PARTS if PART in run_id else QUEUE
+        for part in self.client.list_workflows(workflow_id_prefix=f"{run_id}{PART}", status=["ERROR", "CANCELLED"], load_input=False):
+            self.resume(part.workflow_id)
         if run.status == "failed":
-            self.client.rewind_workflow(run_id, start_step=failed_step(self.client.list_workflow_steps(run_id)), queue_name=QUEUE)
+            self.client.rewind_workflow(run_id, start_step=failed_step(self.client.list_workflow_steps(run_id)), queue_name=queue)
         else:
-            self.client.resume_workflow(run_id, queue_name=QUEUE)
+            self.client.resume_workflow(run_id, queue_name=queue)
         return self.run(run_id)
 
     def wait(self, run_id: str, *, seconds: float, until: Callable[[], bool] = lambda: False) -> Run:
@@ -240,6 +244,7 @@ def worker(db: Database, name: str, schedules: list[dict[str, Any]] | None = Non
     )
     DBOS.launch()
     DBOS.register_queue(QUEUE, polling_interval_sec=POLL_SECONDS, worker_concurrency=4)
+    DBOS.register_queue(PARTS, polling_interval_sec=POLL_SECONDS, worker_concurrency=1)
     if schedules is not None:
         for known in DBOS.list_schedules():
             if known["schedule_name"] not in [wanted["schedule_name"] for wanted in schedules]:

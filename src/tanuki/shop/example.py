@@ -14,10 +14,11 @@ from tanuki.platform import accounts
 from tanuki.platform.accounts import COMMAND_LINE, Person
 from tanuki.platform.resources import Resources
 from tanuki.shop import facts, monitor, orders, weekly
+from tanuki.shop.cast import STORES
 from tanuki.shop.facts import quarantine
 from tanuki.shop.tables import Import, OrderLine
 from tanuki.shop.weeks import TOKYO, Week, clock, week_to_order
-from tanuki.shop.world import STORES, World, world
+from tanuki.shop.world import World, world
 
 ARRIVES = time(8)  # files of the week before are there when the shops open on Monday
 WEEKLY_FILES = 3  # the last weeks come in a file each, what was before in one

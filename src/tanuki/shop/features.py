@@ -27,7 +27,8 @@ WINDOWS = (
 class Grid:
     """Daily units as a matrix: one line a store and item (sorted), one column a day to the cut-off, NaN where nothing is known.
 
-    `store` and `item` number each line's store and item in `stores` and `items`.
+    `store` and `item` number each line's store and item in `stores` and `items`. Where `sold_out`, customers wanted at least the units, perhaps
+    more; a day that began without stock and sold nothing tells nothing, so it is not known.
     """
 
     keys: pl.DataFrame  # store, item
@@ -37,14 +38,33 @@ class Grid:
     item: Codes
     days: list[date]
     units: Numbers
+    sold_out: NDArray[np.bool_]
 
     def known_to(self, columns: int) -> "Grid":
         """The same, knowing only the first so many days; what sold nothing in them stays, as NaN."""
-        return Grid(self.keys, self.stores, self.items, self.store, self.item, self.days[:columns], self.units[:, :columns])
+        return Grid(
+            self.keys,
+            self.stores,
+            self.items,
+            self.store,
+            self.item,
+            self.days[:columns],
+            self.units[:, :columns],
+            self.sold_out[:, :columns],
+        )
 
     def last(self, columns: int) -> "Grid":
         """The same, holding only the last so many days."""
-        return Grid(self.keys, self.stores, self.items, self.store, self.item, self.days[-columns:], self.units[:, -columns:])
+        return Grid(
+            self.keys,
+            self.stores,
+            self.items,
+            self.store,
+            self.item,
+            self.days[-columns:],
+            self.units[:, -columns:],
+            self.sold_out[:, -columns:],
+        )
 
 
 def grid(panel: Panel) -> Grid:
@@ -53,7 +73,7 @@ def grid(panel: Panel) -> Grid:
     keys = sales.select("store", "item").unique().sort("store", "item")
     stores, items = sorted(set(keys["store"])), sorted(set(keys["item"]))
     if sales.height == 0:
-        return Grid(keys, [], [], np.zeros(0, np.int64), np.zeros(0, np.int64), [], np.zeros((0, 0)))
+        return Grid(keys, [], [], np.zeros(0, np.int64), np.zeros(0, np.int64), [], np.zeros((0, 0)), np.zeros((0, 0), bool))
     first: date = sales.select(pl.col("date").min()).item()
     first -= timedelta(days=first.weekday())
     length = (panel.target.cutoff - first).days + 1
@@ -62,14 +82,18 @@ def grid(panel: Panel) -> Grid:
     )
     units = np.full((keys.height, length), np.nan)
     units[placed["line"].to_numpy(), placed["column"].to_numpy()] = placed["units"].to_numpy()
+    days = [first + timedelta(days=n) for n in range(length)]
+    sold_out = (on_days(keys, days, panel.stock, "units") == 0) & np.isfinite(units)
+    units[:, 1:][sold_out[:, 1:] & sold_out[:, :-1] & (units[:, 1:] == 0)] = np.nan
     return Grid(
         keys=keys,
         stores=stores,
         items=items,
         store=np.searchsorted(np.array(stores), keys["store"].to_numpy().astype(str)),
         item=np.searchsorted(np.array(items), keys["item"].to_numpy().astype(str)),
-        days=[first + timedelta(days=n) for n in range(length)],
+        days=days,
         units=units,
+        sold_out=sold_out & np.isfinite(units),
     )
 
 

@@ -1,5 +1,6 @@
-"""The forecast of a week: the champion of the registry fitted on what is known now, the rows that the cycle keeps of it, and how one becomes champion."""
+"""The forecast of a week: the champion of the registry fitted on what is known now, the rows that the cycle keeps of it, and how a challenger is made."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,8 +12,9 @@ from sqlalchemy.orm import Session
 
 from tanuki import __version__
 from tanuki.errors import NotFound, UserError
-from tanuki.platform.models.registry import CHAMPION
+from tanuki.platform.models.registry import CHALLENGER, CHAMPION
 from tanuki.shop import backtest, forecasters, panel
+from tanuki.shop.facts import SALES
 from tanuki.shop.forecasters import Forecaster
 from tanuki.shop.panel import History
 from tanuki.shop.tables import Forecast
@@ -24,11 +26,33 @@ if TYPE_CHECKING:
 
 REGISTERED = "shop-forecast"
 SCORED_WEEKS = 8
+PART_ROWS = 2_000_000  # daily facts forecast together: about 1.5 GB while it lasts
 
 
-def make(db: Session, warehouse: "Warehouse", registry: "Registry", week: Week, *, as_of: datetime) -> tuple[pl.DataFrame, str, str | None]:
-    """The forecast of a week and its buffer week from what was recorded at `as_of`, the model's name, and its version (None: nothing was ever trained)."""
-    known = panel.load(db, warehouse, as_of=as_of).panel(week)
+def parts(db: Session, warehouse: "Warehouse", week: Week, *, as_of: datetime, most_rows: int = PART_ROWS) -> list[list[str]]:
+    """The stores that are forecast together, so that no part of a large chain is more than one process can hold; none when nothing is known.
+
+    Stores stay in the order of their codes, as many in a part as `most_rows` facts allow, at least one.
+    """
+    found: list[list[str]] = []
+    room = 0
+    for store, rows in warehouse.counts(db, SALES, "store", as_of=as_of, where="date <= ?", params=(week.cutoff,)):
+        if not found or rows > room:
+            found.append([])
+            room = most_rows
+        found[-1].append(store)
+        room -= rows
+    return found
+
+
+def make(
+    db: Session, warehouse: "Warehouse", registry: "Registry", week: Week, *, as_of: datetime, stores: Sequence[str] | None = None
+) -> tuple[pl.DataFrame, str, str | None]:
+    """The forecast of a week, its buffer week and both from what was recorded at `as_of`, for some stores or all.
+
+    Gives the rows, the model's name and its version (None: nothing was ever trained). The rows have a column `moved` (with_moves).
+    """
+    known = panel.load(db, warehouse, as_of=as_of, stores=stores).panel(week)
     if known.sales.height == 0:
         raise UserError(
             "No sales up to %(cutoff)s are known, so %(week)s cannot be forecast; import them first.", cutoff=week.cutoff, week=week
@@ -36,7 +60,13 @@ def make(db: Session, warehouse: "Warehouse", registry: "Registry", week: Week, 
     panel.check(known.sales)
     model, version = champion(registry)
     model.fit(known)
-    return model.predict(known), model.name, version
+    return with_moves(model.predict(known), model.explain(known), week), model.name, version
+
+
+def with_moves(forecast: pl.DataFrame, explained: pl.DataFrame, week: Week) -> pl.DataFrame:
+    """A forecast with a column `moved`: of the target week, what moves the last known week's units to its mean; null elsewhere."""
+    moved = explained.select("store", "item", pl.lit(str(week)).alias("week"), pl.struct("last", *forecasters.MOVES).alias("moved"))
+    return forecast.join(moved, on=["store", "item", "week"], how="left", maintain_order="left")
 
 
 def champion(registry: "Registry") -> tuple[Forecaster, str | None]:
@@ -57,7 +87,10 @@ def next_week(history: History) -> Week:
 
 
 def train(history: History, registry: "Registry", name: str, week: Week) -> "Version":
-    """Fit a model as if to order `week`, register it with its scores over the eight weeks before that were known, and make it the champion."""
+    """Fit a model as if to order `week` and register it as the challenger, with its scores over the eight weeks before that were known.
+
+    It changes nothing that is live: the gate judges it, and a release makes it the champion.
+    """
     known = history.panel(week)
     if known.sales.height == 0:
         raise UserError("No sales up to %(cutoff)s are known, so nothing can be learnt for %(week)s.", cutoff=week.cutoff, week=week)
@@ -77,14 +110,21 @@ def train(history: History, registry: "Registry", name: str, week: Week) -> "Ver
             data_window=(first.isoformat(), week.cutoff.isoformat()),
             code_version=__version__,
         )
-    return registry.set_alias(REGISTERED, CHAMPION, version.version)
+    return registry.set_alias(REGISTERED, CHALLENGER, version.version)
 
 
 def store(db: Session, week: Week, frame: pl.DataFrame, model: str, as_of: datetime) -> None:
-    """Keep a forecast as the one of a week's cycle; an earlier one of the same cycle is replaced."""
-    db.execute(delete(Forecast).where(Forecast.cycle == str(week)))
-    if frame.height:
-        db.execute(insert(Forecast), [{**row, "cycle": str(week), "model": model, "as_of": as_of} for row in frame.iter_rows(named=True)])
+    """Keep a forecast as the one of a week's cycle for the stores it has; an earlier one of theirs is replaced."""
+    if frame.height == 0:
+        return
+    db.execute(delete(Forecast).where(Forecast.cycle == str(week), Forecast.store.in_(frame["store"].unique().to_list())))
+    db.execute(insert(Forecast), [{**row, "cycle": str(week), "model": model, "as_of": as_of} for row in frame.iter_rows(named=True)])
+
+
+def there(db: Session, week: Week, stores: Sequence[str]) -> bool:
+    """Whether a week's cycle has a forecast for all these stores already."""
+    found = select(Forecast.store).where(Forecast.cycle == str(week), Forecast.week == str(week)).distinct()
+    return set(stores) <= set(db.scalars(found))
 
 
 def of_week(db: Session, week: Week) -> list[Forecast]:

@@ -14,6 +14,7 @@ from tanuki.shop import rules
 from tanuki.shop.facts import SALES, STOCK
 from tanuki.shop.orders import cycle, locked
 from tanuki.shop.people import stores_of
+from tanuki.shop.proposals import rules_of
 from tanuki.shop.tables import Evaluation, Forecast, Item, OrderLine, Rules
 from tanuki.shop.weeks import Week
 
@@ -69,10 +70,11 @@ def evaluate(db: Session, warehouse: Warehouse, week: Week, now: datetime) -> li
     db.execute(delete(Evaluation).where(Evaluation.week == str(week)))
     made = []
     for line in db.scalars(select(OrderLine).where(OrderLine.week == str(week)).order_by(OrderLine.store, OrderLine.item)):
-        key, item = (line.store, line.item), items[line.item]
+        key = (line.store, line.item)
+        costs = costs_of(items[line.item], limits)
         sold, there = actual.get(key, 0.0), stock.get(key, 0.0)
         ordered, proposed = line.cases * line.case_units, line.proposed_cases * line.case_units
-        result = outcome(there + ordered, sold, item.shortage_cost_yen, item.leftover_cost_yen)
+        result = outcome(there + ordered, sold, *costs)
         made.append(
             Evaluation(
                 week=str(week),
@@ -86,7 +88,9 @@ def evaluate(db: Session, warehouse: Warehouse, week: Week, now: datetime) -> li
                 shortage_units=result.shortage,
                 leftover_units=result.leftover,
                 cost_yen=result.cost,
-                proposed_cost_yen=outcome(there + proposed, sold, item.shortage_cost_yen, item.leftover_cost_yen).cost,
+                proposed_cost_yen=outcome(there + proposed, sold, *costs).cost,
+                expected_cost_yen=line.expected_cost_yen,
+                floor_cost_yen=outcome(there + line.floor_units, sold, *costs).cost,
                 zone=zone(result, sold, limits),
                 at=now,
             )
@@ -95,6 +99,12 @@ def evaluate(db: Session, warehouse: Warehouse, week: Week, now: datetime) -> li
     found.state, found.evaluated_at = "evaluated", now
     db.flush()
     return made
+
+
+def costs_of(item: Item, chain: Rules) -> tuple[float, float]:
+    """Yen of a unit short and of a unit left, as the ordering rule counts them: what can still be sold next week is not lost."""
+    counted = rules_of(item, chain)
+    return counted.shortage_cost, counted.left_cost
 
 
 def by_key(frame: Any) -> dict[tuple[str, str], float]:

@@ -1,7 +1,7 @@
 """What was known when a week was ordered: the sales up to the cut-off, and the prices and promotions planned for the weeks to forecast."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -31,7 +31,8 @@ class Panel:
     """All that a forecast of `target` and of its buffer week may use.
 
     sales is a whole daily grid per store and item, from its first sale to the cut-off: 0 where nothing sold, null where the store reported nothing.
-    promotions have a row for each kind that is on, with its largest discount. prices and promotions also cover the two weeks to forecast; weather ends at the cut-off. Any of the three may be empty.
+    promotions have a row for each kind that is on, with its largest discount. prices and promotions also cover the two weeks to forecast; weather ends at the cut-off, and so does stock:
+    the units at the end of each day, where known. Any of the four may be empty.
     """
 
     target: Week
@@ -40,6 +41,7 @@ class Panel:
     promotions: pl.DataFrame
     weather: pl.DataFrame
     stores: pl.DataFrame
+    stock: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SALES))
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class History:
     """Everything known at one moment, from which the panel of any week is cut.
 
     sales: date, store, item, units. prices: item, store, applied_from, applied_to, price_yen and promotions: store, item, date_from, date_to,
-    kind, discount, where store (or item) "" means every one. weather: date, region, temperature_c. deliveries: date, store, item, units.
+    kind, discount, where store (or item) "" means every one. weather: date, region, temperature_c. deliveries, and stock at each day's end: date, store, item, units.
     """
 
     sales: pl.DataFrame
@@ -56,6 +58,7 @@ class History:
     weather: pl.DataFrame
     stores: pl.DataFrame
     deliveries: pl.DataFrame
+    stock: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SALES))
 
     def panel(self, target: Week) -> Panel:
         """What of this was known when `target` was ordered."""
@@ -72,6 +75,7 @@ class History:
             .select("date", "store", pl.col("temperature_c").cast(pl.Float64))
             .sort("date", "store"),
             stores=self.stores,
+            stock=self.stock.filter(pl.col("date") <= cutoff).select(pl.col(name).cast(kind) for name, kind in SALES.items()),
         )
 
     @cached_property
@@ -114,21 +118,25 @@ class History:
         return start, end
 
 
-def load(db: Session, warehouse: "Warehouse", *, as_of: datetime) -> History:
-    """Everything recorded at or before `as_of`."""
+def load(db: Session, warehouse: "Warehouse", *, as_of: datetime, stores: Sequence[str] | None = None) -> History:
+    """Everything recorded at or before `as_of`; of some stores only, when they are given."""
     from tanuki.shop import facts
 
     def read(table: "FactTable", *columns: str) -> pl.DataFrame:
-        return warehouse.read(db, table, as_of=as_of).select(columns)
+        if stores is None or "store" not in table.keys:
+            return warehouse.read(db, table, as_of=as_of).select(columns)
+        marks = ", ".join("?" for _ in stores)
+        return warehouse.read(db, table, as_of=as_of, where=f"store in ('', {marks})", params=tuple(stores)).select(columns)
 
-    stores = db.execute(select(Store.code, Store.region_code).order_by(Store.code)).all()
+    known = [(code, region or "") for code, region in db.execute(select(Store.code, Store.region_code).order_by(Store.code))]
     return History(
         sales=read(facts.SALES, "date", "store", "item", "units"),
         prices=read(facts.PRICES, "item", "store", "applied_from", "applied_to", "price_yen"),
         promotions=read(facts.PROMOTIONS, "store", "item", "date_from", "date_to", "kind", "discount"),
         weather=read(facts.WEATHER, "date", "region", "temperature_c"),
-        stores=pl.DataFrame([(code, region or "") for code, region in stores], schema=STORES, orient="row"),
+        stores=pl.DataFrame([row for row in known if stores is None or row[0] in stores], schema=STORES, orient="row"),
         deliveries=read(facts.DELIVERIES, "date", "store", "item", "units"),
+        stock=read(facts.STOCK, "date", "store", "item", "units"),
     )
 
 

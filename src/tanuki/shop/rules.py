@@ -9,8 +9,16 @@ from tanuki.errors import UserError
 from tanuki.platform.accounts import Person, require
 from tanuki.shop.tables import Rules
 
-DEFAULT = {"release_unchecked": True, "order_unconfirmed": True, "too_much": 0.20, "too_little": 0.0, "unusual": 0.20}
-MOST = {"too_much": 10.0, "too_little": 1.0, "unusual": 10.0}  # shares of a week's sales
+SHARES = {  # by name: the default, the least and the most
+    "too_much": (0.20, 0.0, 10.0),  # of a week's sales
+    "too_little": (0.0, 0.0, 1.0),
+    "unusual": (0.20, 0.01, 10.0),
+    "service_a": (0.95, 0.0, 0.99),  # of weeks
+    "service_b": (0.90, 0.0, 0.99),
+    "service_c": (0.0, 0.0, 0.99),
+    "holding": (0.25, 0.0, 1.0),  # of the leftover cost
+}
+DEFAULT = {"release_unchecked": True, "order_unconfirmed": True, **{name: default for name, (default, _, _) in SHARES.items()}}
 
 
 def get(db: Session) -> Rules:
@@ -24,34 +32,24 @@ def history(db: Session) -> list[Rules]:
 
 
 def change(
-    db: Session,
-    who: Person,
-    *,
-    release_unchecked: bool,
-    order_unconfirmed: bool,
-    too_much: float,
-    too_little: float,
-    unusual: float,
-    why: str,
-    now: datetime,
+    db: Session, who: Person, *, release_unchecked: bool, order_unconfirmed: bool, why: str, now: datetime, **shares: float
 ) -> Rules:
-    """Put new rules in force; the old ones stay on record. Raises UserError for a share out of its range or a missing reason."""
+    """Put new rules in force; the old ones stay on record. A share (SHARES) that is not given stays what it was.
+
+    Raises UserError for a share out of its range or a missing reason.
+    """
     require(who, "analyst")
-    for name, value in (("too_much", too_much), ("too_little", too_little), ("unusual", unusual)):
-        if not 0 <= value <= MOST[name] or (name == "unusual" and value == 0):
-            raise UserError("%(name)s is %(value)s; expected a share from 0 to %(most)s.", name=name, value=value, most=MOST[name])
+    before = get(db)
+    values = {name: shares.get(name, getattr(before, name)) for name in SHARES}
+    for name, value in values.items():
+        _, least, most = SHARES[name]
+        if not least <= value <= most:
+            raise UserError(
+                "%(name)s is %(value)s; expected a share from %(least)s to %(most)s.", name=name, value=value, least=least, most=most
+            )
     if not why.strip():
         raise UserError("Please say why the rules change.")
-    rules = Rules(
-        release_unchecked=release_unchecked,
-        order_unconfirmed=order_unconfirmed,
-        too_much=too_much,
-        too_little=too_little,
-        unusual=unusual,
-        by=who.name,
-        at=now,
-        why=why.strip(),
-    )
+    rules = Rules(release_unchecked=release_unchecked, order_unconfirmed=order_unconfirmed, by=who.name, at=now, why=why.strip(), **values)
     db.add(rules)
     db.flush()
     return rules

@@ -208,7 +208,7 @@ class OrderLine(Base):
     proposed_cases: Mapped[int]
     cases: Mapped[int]  # what counts now
     recent_units: Mapped[float]  # mean week of the last four known
-    reason: Mapped[list[dict[str, Any]]] = mapped_column(JSON)  # codes and numbers, worded in ja or en when shown (ordering.words)
+    reason: Mapped[list[dict[str, Any]]] = mapped_column(JSON)  # codes and numbers, worded in ja or en when shown (explain.words)
     floor_units: Mapped[float] = mapped_column(
         default=0.0, server_default="0"
     )  # what the simplest rule would order: the recent mean, less what is left

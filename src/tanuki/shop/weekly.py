@@ -11,7 +11,7 @@ from functools import wraps
 from typing import Any
 
 import structlog
-from dbos import DBOS
+from dbos import DBOS, SetWorkflowID
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
@@ -19,10 +19,11 @@ from tanuki.errors import UserError
 from tanuki.platform import log as log_file
 from tanuki.platform import metrics
 from tanuki.platform.resources import Resources, current
-from tanuki.platform.workflows import Work
-from tanuki.shop import forecasts, makers, monitor, ordering, orders, rules
-from tanuki.shop.facts import DELIVERIES, SALES, STOCK
-from tanuki.shop.tables import Confirmation, Cycle, Forecast, Item, OrderLine, PurchaseOrder, PurchaseOrderLine, QuarantinedRow
+from tanuki.platform.workflows import PART, PARTS, Work
+from tanuki.shop import forecasts, makers, monitor, orders, rules
+from tanuki.shop.facts import SALES
+from tanuki.shop.proposals import proposals
+from tanuki.shop.tables import Confirmation, Cycle, OrderLine, QuarantinedRow
 from tanuki.shop.weeks import TOKYO, Week, clock, parse_week, week_to_order
 
 log = structlog.get_logger()
@@ -31,7 +32,6 @@ WORKFLOW = "weekly"
 LATE_CHECK = timedelta(hours=2)  # what people get when a week is started after its clock
 LATE_CONFIRM = timedelta(hours=1)
 LOOK_AGAIN = 6 * 3600.0  # seconds between looks at a week that waits without a deadline
-RECENT_WEEKS = 4
 
 
 # ---- starting ------------------------------------------------------------------------------------------------------
@@ -103,7 +103,8 @@ def weekly(text: str) -> str:
         aggregate(text)  # 10:00  sales up to Sunday, and whether they can be believed
         while (seconds := until_forecast(text)) > 0:
             DBOS.sleep(seconds)
-        forecast(text)  # 11:00  quantiles for the buffer week and the target week
+        together(text, parts(text))  # 11:00  quantiles for the buffer week, the target week and both, part by part
+        forecast(text)
         propose(text)  #        cases per store and item, with reasons
         while (seconds := until_checked(text)) > 0:  # 13:00  the analyst's check is due
             DBOS.recv(orders.TOPIC, timeout_seconds=seconds)
@@ -120,7 +121,20 @@ def weekly(text: str) -> str:
         raise
 
 
-def step(function: Callable[[Resources, Week, datetime], Any]) -> Callable[[str], Any]:
+def together(text: str, stores: list[list[str]]) -> None:
+    """Every part of the chain forecast: here when there is one, otherwise by all workers, each one part at a time."""
+    if len(stores) == 1:
+        forecast_part(text, stores[0])
+        return
+    started = []
+    for number, part in enumerate(stores, start=1):
+        with SetWorkflowID(f"{orders.run_id(parse_week(text))}{PART}{number}"):
+            started.append(DBOS.enqueue_workflow(PARTS, part_run, text, part))
+    for each in started:
+        each.get_result()
+
+
+def step(function: Callable[..., Any]) -> Callable[..., Any]:
     """A durable step of the week: retried with growing pauses, unless a person must mend something first."""
 
     @DBOS.step(
@@ -132,11 +146,11 @@ def step(function: Callable[[Resources, Week, datetime], Any]) -> Callable[[str]
         should_retry=lambda error: not isinstance(error, UserError),
     )
     @wraps(function)
-    def run(text: str) -> Any:
+    def run(text: str, *more: Any) -> Any:
         begun, outcome = time.monotonic(), "failed"
         log_file.bind(run_id=f"{WORKFLOW}-{text}")
         try:
-            made = function(current(), parse_week(text), datetime.now(UTC))
+            made = function(current(), parse_week(text), datetime.now(UTC), *more)
             outcome = "done"
         finally:
             metrics.observe_step(WORKFLOW, function.__name__, time.monotonic() - begun, outcome=outcome)
@@ -197,22 +211,44 @@ def until_forecast(res: Resources, week: Week, now: datetime) -> float:
 
 
 @step
-def forecast(res: Resources, week: Week, now: datetime) -> int:
-    """The champion's quantiles, from only what was known at the cut-off."""
+def parts(res: Resources, week: Week, now: datetime) -> list[list[str]]:
+    """Which stores are forecast together."""
+    with res.db.read() as db:
+        found = forecasts.parts(db, res.warehouse, week, as_of=orders.cycle(db, week).as_of)
+    if not found:
+        raise UserError(
+            "No sales up to %(cutoff)s are known, so %(week)s cannot be forecast; import them first.", cutoff=week.cutoff, week=week
+        )
+    return found
+
+
+@step
+def forecast_part(res: Resources, week: Week, now: datetime, stores: list[str]) -> int:
+    """The champion's quantiles for some stores, from only what was known at the cut-off."""
     with res.db.read() as db:
         found = orders.cycle(db, week)
-        if found.forecast_at is not None:
+        if found.forecast_at is not None or forecasts.there(db, week, stores):
             return 0
-        frame, model, version = forecasts.make(db, res.warehouse, res.registry, week, as_of=found.as_of)
+        frame, model, version = forecasts.make(db, res.warehouse, res.registry, week, as_of=found.as_of, stores=stores)
     with res.db.write() as db:
         found = orders.locked(db, week)
         if found.forecast_at is None:
             forecasts.store(db, week, frame, model, found.as_of)
-            found.state, found.forecast_at, found.model, found.model_version = "forecast", now, model, version
-            log.info("week forecast", week=str(week), model=model, rows=frame.height)
+            found.model, found.model_version = model, version
+    return int(frame.height)
+
+
+@step
+def forecast(res: Resources, week: Week, now: datetime) -> None:
+    """All parts are there: the week is forecast."""
+    with res.db.write() as db:
+        found = orders.locked(db, week)
+        if found.forecast_at is None:
+            found.state, found.forecast_at = "forecast", now
+            log.info("week forecast", week=str(week), model=found.model)
+        version = found.model_version
     if version is not None:
         metrics.set_model_version(forecasts.REGISTERED, "champion", int(version))
-    return int(frame.height)
 
 
 @step
@@ -230,90 +266,6 @@ def propose(res: Resources, week: Week, now: datetime) -> int:
             db.add_all(made)
             found.state, found.proposed_at = "proposed", now
     return len(made)
-
-
-def proposals(res: Resources, db: Session, week: Week, as_of: datetime) -> list[OrderLine]:
-    """An order line for every store and item that has a forecast for the week."""
-    items = {item.code: item for item in db.scalars(select(Item))}
-    thoughts = {(each.week, each.store, each.item): each for each in db.scalars(select(Forecast).where(Forecast.cycle == str(week)))}
-    on_hand = {
-        (store, item): units
-        for store, item, units in res.warehouse.read(db, STOCK, as_of=as_of, where="date = ?", params=(week.cutoff,))
-        .select("store", "item", "units")
-        .iter_rows()
-    }
-    coming = arriving(res, db, week.buffer, as_of)
-    recent = recent_weeks(res, db, week, as_of)
-    threshold = rules.get(db).unusual
-    lines = []
-    for (of, store, item), each in sorted(thoughts.items()):
-        if of != str(week):
-            continue
-        demand = demand_of(each)
-        before = thoughts.get((str(week.buffer), store, item))
-        stock = None
-        if (store, item) in on_hand and before is not None:
-            stock = ordering.Stock(float(on_hand[store, item]), float(coming.get((store, item), 0)), before.mean)
-        made = ordering.propose(demand, rules_of(items[item]), stock)
-        units = recent.get((store, item), [])
-        unusual, why = ordering.unusual(made, demand, units, threshold)
-        lines.append(
-            OrderLine(
-                week=str(week),
-                store=store,
-                item=item,
-                case_units=items[item].case_units,
-                proposed_cases=made.cases,
-                cases=made.cases,
-                recent_units=sum(units) / len(units) if units else 0.0,
-                reason=made.reason,
-                unusual=unusual,
-                unusual_why=why,
-                version=1,
-            )
-        )
-    return lines
-
-
-def arriving(res: Resources, db: Session, week: Week, as_of: datetime) -> dict[tuple[str, str], float]:
-    """Units on order that arrive with the given week: our purchase orders when there are any, otherwise deliveries that are on record."""
-    ours = select(PurchaseOrder.store, PurchaseOrderLine.item, PurchaseOrderLine.units).join(
-        PurchaseOrderLine, PurchaseOrderLine.number == PurchaseOrder.number
-    )
-    found: list[Any] = list(db.execute(ours.where(PurchaseOrder.week == str(week), PurchaseOrder.status == "issued")))
-    if not found:
-        known = res.warehouse.read(db, DELIVERIES, as_of=as_of, where="date = ?", params=(week.monday,))
-        found = list(known.select("store", "item", "units").iter_rows())
-    total: dict[tuple[str, str], float] = {}
-    for store, item, units in found:
-        total[store, item] = total.get((store, item), 0.0) + float(units)
-    return total
-
-
-def recent_weeks(res: Resources, db: Session, week: Week, as_of: datetime) -> dict[tuple[str, str], list[float]]:
-    """Units of each of the last known whole weeks, oldest first, by store and item."""
-    import polars as pl
-
-    last = week.plus(-2)
-    first = last.plus(1 - RECENT_WEEKS)
-    sales = res.warehouse.read(db, SALES, as_of=as_of, where="date between ? and ?", params=(first.monday, last.sunday))
-    weeks = sales.group_by("store", "item", pl.col("date").dt.truncate("1w").alias("monday")).agg(pl.col("units").sum()).sort("monday")
-    found: dict[tuple[str, str], list[float]] = {}
-    for store, item, _, units in weeks.select("store", "item", "monday", "units").iter_rows():
-        found.setdefault((store, item), []).append(float(units))
-    return found
-
-
-def demand_of(each: Forecast) -> ordering.Demand:
-    """A stored forecast as the ordering rule takes it."""
-    return ordering.Demand(each.mean, (each.q01, each.q05, each.q10, each.q25, each.q50, each.q75, each.q90, each.q95, each.q99))
-
-
-def rules_of(item: Item) -> ordering.ItemRules:
-    """An item's master as the ordering rule takes it."""
-    return ordering.ItemRules(
-        item.case_units, item.min_cases, item.max_cases, item.shelf_life_days, item.shortage_cost_yen, item.leftover_cost_yen
-    )
 
 
 @step
@@ -402,6 +354,12 @@ def fail(text: str, why: str) -> None:
 
 
 weekly_run = DBOS.workflow(name=WORKFLOW)(weekly)
+
+
+@DBOS.workflow(name="forecast-part")
+def part_run(text: str, stores: list[str]) -> int:
+    """One part of a large chain's forecast; any worker takes it."""
+    return int(forecast_part(text, stores))
 
 
 # ---- by the clock --------------------------------------------------------------------------------------------------

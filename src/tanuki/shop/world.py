@@ -4,125 +4,44 @@ It is simulated day by day from EPOCH, because what can be sold depends on what 
 saw sell. With the same seed, a later last day has the same past.
 """
 
-import hashlib
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from tanuki.errors import UserError
+from tanuki.shop import shelf
+from tanuki.shop.cast import (
+    ITEMS,
+    KINDS,
+    REGIONS,
+    STORES,
+    identifier,
+    item_master,
+    item_rules,
+    region_master,
+    region_of_store,
+    store_master,
+)
+from tanuki.shop.managers import Managers
+from tanuki.shop.shelf import Counts, Flags, Lived
 from tanuki.shop.weeks import WEEKDAYS
 
 Floats = NDArray[np.float64]
-Counts = NDArray[np.int64]
 
 EPOCH = date(2016, 1, 4)  # a Monday
 LATEST = date(2040, 12, 30)  # growth goes on by the year and would become absurd
 WEEKS = 157  # three years and a little
 PLANNED_WEEKS = 4  # promotions and prices known ahead
-AGES = 4  # weeks on the shelf that are told apart
+AGES = 4  # weeks on the shelf that are told apart: juice of 28 days and more is still sold
 CALENDAR_YEARS = 26  # from EPOCH to LATEST and a little
 NOISE_SHAPE = 14.0  # of the gamma that widens Poisson: a day's demand varies by about 27 % beyond chance
 DISPLAY_LIFT = 1.3  # a special display without a lower price
+WEATHER_MEMORY, WEATHER_SPREAD, WEATHER_SHARE = 0.75, 1.6, 0.7  # of weather from day to day, in degrees
 MOOD_MEMORY, MOOD_SPREAD = 0.9, 0.05  # of each series' slow drift, week by week
 FORGOTTEN = 0.03  # share of lines in which a manager just repeats last week's order
-
-
-class Kind(NamedTuple):
-    """What sort of place a store is at: its week, Monday first, and what holidays and Obon do to it."""
-
-    week: tuple[float, ...]
-    holiday: float
-    obon: float
-
-
-class Habit(NamedTuple):
-    """How a manager orders: weeks remembered, share ordered on top, share of a promotion believed, whether year's end is planned for."""
-
-    memory: int
-    extra: float
-    promotion: float
-    plans: bool
-
-
-class StoreSpec(NamedTuple):
-    """A store of the example."""
-
-    code: str
-    ja: str
-    en: str
-    region: str
-    kind: str
-    level: float
-    growth: float  # a year
-    habit: Habit
-
-
-class ItemSpec(NamedTuple):
-    """A beverage of the example. `warmth` is its growth per 10 degrees, `year_end` its factor in the last days of December."""
-
-    code: str
-    ja: str
-    en: str
-    maker: str
-    price: int
-    case_units: int
-    min_cases: int
-    max_cases: int
-    shelf_life_days: int | None
-    shortage_cost_yen: int
-    leftover_cost_yen: int
-    level: float  # units a day in a store of level 1
-    warmth: float
-    year_end: float
-    elasticity: float
-
-
-REGIONS = {
-    "north_east": ("北東", "North-east", 12.5, 11.5),  # names, mean temperature, half its yearly swing
-    "east": ("東", "East", 16.3, 10.5),
-    "west": ("西", "West", 17.0, 11.0),
-    "south": ("南", "South", 20.0, 8.5),
-}
-MAKERS = {
-    "acorn": ("どんぐり山飲料", "Acorn Hill Drinks"),
-    "leafhat": ("葉っぱ帽子乳業", "Leaf Hat Dairy"),
-    "belly_drum": ("腹つづみ醸造", "Belly Drum Brewing"),
-    "moonlit": ("月見野茶園", "Moonlit Tea Garden"),
-}
-KINDS = {
-    "office": Kind((1.16, 1.14, 1.14, 1.12, 1.2, 0.66, 0.58), 0.6, 0.7),
-    "home": Kind((0.92, 0.9, 0.9, 0.93, 1.0, 1.18, 1.17), 1.15, 1.15),
-    "station": Kind((0.96, 0.95, 0.97, 1.0, 1.2, 1.06, 0.86), 0.95, 1.1),
-    "sights": Kind((0.82, 0.8, 0.84, 0.9, 1.04, 1.32, 1.28), 1.4, 1.35),
-}
-STORES = (
-    StoreSpec("morioka", "盛岡店", "Morioka", "north_east", "home", 0.7, 0.00, Habit(4, 0.25, 0.3, True)),
-    StoreSpec("sendai", "仙台店", "Sendai", "north_east", "station", 1.0, 0.01, Habit(3, 0.15, 0.6, True)),
-    StoreSpec("shinjuku", "新宿店", "Shinjuku", "east", "office", 1.5, 0.02, Habit(2, 0.12, 0.8, False)),
-    StoreSpec("ueno", "上野店", "Ueno", "east", "sights", 1.2, 0.015, Habit(3, 0.20, 0.5, True)),
-    StoreSpec("yokohama", "横浜店", "Yokohama", "east", "station", 1.3, 0.01, Habit(4, 0.10, 0.7, True)),
-    StoreSpec("chiba", "千葉店", "Chiba", "east", "home", 0.8, -0.01, Habit(6, 0.30, 0.2, False)),
-    StoreSpec("nagoya", "名古屋店", "Nagoya", "west", "office", 1.1, 0.01, Habit(2, 0.18, 0.4, True)),
-    StoreSpec("osaka", "大阪店", "Osaka", "west", "station", 1.4, 0.01, Habit(3, 0.10, 0.9, True)),
-    StoreSpec("fukuoka", "福岡店", "Fukuoka", "south", "home", 1.0, 0.02, Habit(2, 0.20, 0.5, False)),
-    StoreSpec("naha", "那覇店", "Naha", "south", "sights", 0.9, 0.02, Habit(5, 0.22, 0.6, False)),
-)
-ITEMS = (
-    ItemSpec("green_tea", "緑茶", "Green tea", "moonlit", 130, 24, 1, 60, None, 60, 15, 34, 0.10, 1.05, 2.2),
-    ItemSpec("barley_tea", "麦茶", "Barley tea", "moonlit", 120, 24, 0, 60, None, 55, 12, 22, 0.42, 0.90, 2.0),
-    ItemSpec("coffee", "コーヒー", "Coffee", "moonlit", 200, 12, 1, 90, None, 95, 20, 36, -0.08, 0.95, 1.6),
-    ItemSpec("cocoa", "ココア", "Cocoa", "acorn", 160, 12, 0, 60, None, 70, 18, 14, -0.38, 1.15, 2.0),
-    ItemSpec("orange_juice", "オレンジジュース", "Orange juice", "acorn", 140, 12, 0, 60, 28, 60, 30, 20, 0.12, 1.45, 2.6),
-    ItemSpec("sports_drink", "スポーツドリンク", "Sports drink", "acorn", 130, 24, 0, 60, None, 55, 12, 18, 0.36, 0.80, 2.4),
-    ItemSpec("mineral_water", "天然水", "Mineral water", "acorn", 100, 24, 1, 60, None, 45, 8, 32, 0.22, 0.95, 1.8),
-    ItemSpec("milk", "牛乳", "Milk", "leafhat", 130, 6, 1, 90, 14, 50, 60, 24, -0.03, 0.90, 1.4),
-    ItemSpec("soy_milk", "豆乳", "Soy milk", "leafhat", 120, 6, 0, 60, 21, 50, 45, 12, -0.05, 0.90, 1.8),
-    ItemSpec("beer", "ビール", "Beer", "belly_drum", 220, 24, 1, 60, None, 80, 14, 26, 0.24, 1.60, 2.8),
-)
 
 
 @dataclass(frozen=True)
@@ -143,8 +62,50 @@ class World:
     truth: pl.DataFrame  # date, store, item, expected, demand, sales
 
 
+@dataclass(frozen=True)
+class Nature:
+    """What happens whatever anybody orders, from EPOCH: arrays over days, and over weeks for the moods of managers."""
+
+    days: list[date]  # PLANNED_WEEKS more than there is demand for
+    degrees: Floats  # day, region
+    list_price: Floats  # day, item
+    revisions: list[tuple[int, date, int]]
+    promotions: pl.DataFrame
+    expected: Floats  # day, store, item: mean demand if everything were always in stock
+    demand: Counts  # day, store, item
+    managers: Managers
+
+
 def world(seed: int, last_day: date) -> World:
     """Three years that end on `last_day`, a Sunday. The same seed and day give the same world; a later day the same past."""
+    made = nature(seed, last_day)
+    lived = lived_by_managers(made)
+    known = len(made.demand)
+    shown = slice(known - 7 * WEEKS, known)
+    start = made.days[shown.start]
+    keys = grid(made.days[shown])
+    return World(
+        seed=seed,
+        last_day=last_day,
+        regions=region_master(),
+        stores=store_master(),
+        items=item_master(),
+        prices=price_list(made.revisions, start, made.days[-1]),
+        promotions=made.promotions.filter(pl.col("date_to") >= start),
+        weather=weather_frame(made.days[shown], made.degrees[shown]),
+        sales=sales_frame(keys, lived.sales[shown], made.list_price[shown]),
+        stock=keys.with_columns(pl.Series("units", lived.stock[shown].ravel())),
+        deliveries=deliveries_frame(made.days, lived.deliveries, start),
+        truth=keys.with_columns(
+            pl.Series("expected", made.expected[shown].ravel()).round(3),
+            pl.Series("demand", made.demand[shown].ravel()),
+            pl.Series("sales", lived.sales[shown].ravel()),
+        ),
+    )
+
+
+def nature(seed: int, last_day: date) -> Nature:
+    """Everything up to `last_day` that does not depend on orders. A later day has the same past."""
     first = EPOCH + timedelta(weeks=WEEKS) - timedelta(days=1)
     if last_day.isoweekday() != 7 or not first <= last_day <= LATEST:
         raise UserError(
@@ -158,28 +119,24 @@ def world(seed: int, last_day: date) -> World:
     expected = expected_demand(seed, days, degrees, list_price, lift)[:known]
     noise = np.random.default_rng([seed, 5]).gamma(NOISE_SHAPE, 1 / NOISE_SHAPE, expected.shape)
     demand = np.random.default_rng([seed, 6]).poisson(expected * noise)
-    sales, stock, deliveries = live(seed, demand, expected, lift, days)
-    shown = slice(known - 7 * WEEKS, known)
-    start = days[shown.start]
-    keys = grid(days[shown])
-    return World(
-        seed=seed,
-        last_day=last_day,
-        regions=region_master(),
-        stores=store_master(),
-        items=item_master(),
-        prices=price_list(revisions, start, days[-1]),
-        promotions=promotions.filter(pl.col("date_to") >= start),
-        weather=weather_frame(days[shown], degrees[shown]),
-        sales=sales_frame(keys, sales[shown], list_price[shown]),
-        stock=keys.with_columns(pl.Series("units", stock[shown].ravel())),
-        deliveries=deliveries_frame(days, deliveries, start),
-        truth=keys.with_columns(
-            pl.Series("expected", expected[shown].ravel()).round(3),
-            pl.Series("demand", demand[shown].ravel()),
-            pl.Series("sales", sales[shown].ravel()),
-        ),
+    managers = Managers(
+        habits=[store.habit for store in STORES],
+        rules=item_rules(),
+        usual=expected[:7].sum(axis=0),
+        foreseen=week_ahead(lift, days),
+        forgotten=np.random.default_rng([seed, 7]).random((known // 7, *demand.shape[1:])) < FORGOTTEN,
     )
+    return Nature(days, degrees, list_price, revisions, promotions, expected, demand, managers)
+
+
+def lived_by_managers(made: Nature) -> Lived:
+    """Sales, stock and deliveries as the managers' orders make them."""
+    return shelf.live(made.demand, keeps(), made.managers.first, made.managers.order)
+
+
+def keeps() -> Flags:
+    """Which items can still be sold at which age. [age, item]"""
+    return shelf.keeping([item.shelf_life_days for item in ITEMS], AGES)
 
 
 # ---- demand --------------------------------------------------------------------------------------------------------
@@ -187,15 +144,20 @@ def world(seed: int, last_day: date) -> World:
 
 def temperature(seed: int, days: list[date]) -> Floats:
     """Mean temperature of each day and region: the season and weather that lasts for some days. [day, region]"""
-    steps = np.random.default_rng([seed, 1]).normal(0.0, 1.6, (len(days), len(REGIONS) + 1))
+    steps = np.random.default_rng([seed, 1]).normal(0.0, WEATHER_SPREAD, (len(days), len(REGIONS) + 1))
+    lasting = np.zeros_like(steps)
+    for day in range(1, len(days)):
+        lasting[day] = WEATHER_MEMORY * lasting[day - 1] + steps[day]
+    degrees = climate(days) + WEATHER_SHARE * lasting[:, :-1] + WEATHER_SHARE * lasting[:, -1:]  # each region's own, and the country's
+    return np.asarray(np.round(degrees, 1), dtype=np.float64)
+
+
+def climate(days: list[date]) -> Floats:
+    """The temperature that is usual on each day in each region. [day, region]"""
     around = np.array([[np.cos(2 * np.pi * (day.timetuple().tm_yday - 212) / 365.25)] for day in days])  # warmest at July's end
     mean = np.array([each[2] for each in REGIONS.values()])
     swing = np.array([each[3] for each in REGIONS.values()])
-    lasting = np.zeros_like(steps)
-    for day in range(1, len(days)):
-        lasting[day] = 0.75 * lasting[day - 1] + steps[day]
-    degrees = mean + swing * around + 0.7 * lasting[:, :-1] + 0.7 * lasting[:, -1:]
-    return np.asarray(np.round(degrees, 1), dtype=np.float64)
+    return np.asarray(mean + swing * around, dtype=np.float64)
 
 
 def prices_of(seed: int, days: list[date]) -> tuple[Floats, list[tuple[int, date, int]]]:
@@ -273,56 +235,26 @@ def year_end_share(day: date) -> float:
 
 def expected_demand(seed: int, days: list[date], degrees: Floats, list_price: Floats, lift: Floats) -> Floats:
     """Mean demand if everything were always in stock. [day, store, item]"""
-    rng = np.random.default_rng([seed, 4])
-    taste = np.exp(rng.normal(0.0, 0.18, (len(STORES), len(ITEMS))))
-    steps = rng.normal(0.0, MOOD_SPREAD, (len(days) // 7, len(STORES), len(ITEMS)))
-    mood = np.zeros_like(steps)
-    for week in range(1, len(mood)):
-        mood[week] = MOOD_MEMORY * mood[week - 1] + steps[week]
-    region = [list(REGIONS).index(store.region) for store in STORES]
+    taste, mood = taste_and_mood(seed, len(days) // 7)
     years = np.arange(len(days))[:, None] / 365.25
     store = np.array([each.level for each in STORES]) * np.array([1 + each.growth for each in STORES]) ** years
     item = np.array([each.level for each in ITEMS])
-    warmth = np.array([each.warmth for each in ITEMS]) * (degrees[:, region, None] - 16.0) / 10
+    warmth = np.array([each.warmth for each in ITEMS]) * (degrees[:, region_of_store(), None] - 16.0) / 10
     dearer = (list_price / list_price[0]) ** -0.5  # people get used to most of it
     per_store = (store * calendar(days))[:, :, None]
     per_item = (item * dearer * year_end(days))[:, None, :]
     return np.asarray(per_store * per_item * taste * np.exp(warmth) * np.exp(np.repeat(mood, 7, axis=0)) * lift, dtype=np.float64)
 
 
-# ---- managers and shelves ------------------------------------------------------------------------------------------
-
-
-def live(seed: int, demand: Counts, expected: Floats, lift: Floats, days: list[date]) -> tuple[Counts, Counts, Counts]:
-    """Sales and stock at each day's end [day, store, item], and deliveries [Monday, store, item], one more than there are weeks.
-
-    What the manager ordered arrives on Monday; the oldest is sold first; what is past its shelf life is thrown away; what is not
-    there is not sold.
-    """
-    weeks = len(demand) // 7
-    forgotten = np.random.default_rng([seed, 7]).random((weeks, *demand.shape[1:])) < FORGOTTEN
-    foreseen = week_ahead(lift, days)
-    keeps = np.array([[item.shelf_life_days is None or age * 7 < item.shelf_life_days for item in ITEMS] for age in range(AGES)])
-    batches = np.zeros((AGES, *demand.shape[1:]), dtype=np.int64)
-    sales, stock = np.zeros_like(demand), np.zeros_like(demand)
-    deliveries = np.zeros((weeks + 1, *demand.shape[1:]), dtype=np.int64)
-    deliveries[0] = in_cases(1.5 * expected[:7].sum(axis=0))
-    sold = np.tile(expected[:7].sum(axis=0), (8, 1, 1))  # of the last eight weeks, newest last
-    for week in range(weeks):
-        batches = np.stack([deliveries[week], batches[0], batches[1], batches[2] + batches[3]]) * keeps[:, None, :]
-        ran_out = stock[week * 7 - 7 : week * 7].min(axis=0) == 0 if week else np.zeros(demand.shape[1:], dtype=bool)
-        wanted = managers_want(sold, batches.sum(axis=0), foreseen[week], foreseen[week + 1], ran_out)
-        deliveries[week + 1] = np.where(forgotten[week], deliveries[week], in_cases(wanted))
-        for day in range(week * 7, week * 7 + 7):
-            left = demand[day].copy()
-            for age in reversed(range(AGES)):
-                taken = np.minimum(left, batches[age])
-                batches[age] -= taken
-                left -= taken
-            sales[day] = demand[day] - left
-            stock[day] = batches.sum(axis=0)
-        sold = np.concatenate([sold[1:], sales[None, week * 7 : week * 7 + 7].sum(axis=1)])
-    return sales, stock, deliveries
+def taste_and_mood(seed: int, weeks: int) -> tuple[Floats, Floats]:
+    """What each store's customers like [store, item], and the logarithm of each series' slow drift [week, store, item]."""
+    rng = np.random.default_rng([seed, 4])
+    taste = np.exp(rng.normal(0.0, 0.18, (len(STORES), len(ITEMS))))
+    steps = rng.normal(0.0, MOOD_SPREAD, (weeks, len(STORES), len(ITEMS)))
+    mood = np.zeros_like(steps)
+    for week in range(1, weeks):
+        mood[week] = MOOD_MEMORY * mood[week - 1] + steps[week]
+    return taste, mood
 
 
 def week_ahead(lift: Floats, days: list[date]) -> Floats:
@@ -334,59 +266,7 @@ def week_ahead(lift: Floats, days: list[date]) -> Floats:
     return np.asarray((1 + belief * (promoted - 1)) * np.where(plans, ending, 1.0), dtype=np.float64)
 
 
-def managers_want(sold: Floats, shelf: Counts, this_week: Floats, next_week: Floats, ran_out: NDArray[np.bool_]) -> Floats:
-    """Units each manager wants for next week: the usual week, more after a sell-out, less what should be left of what is there."""
-    usual = np.stack([sold[-store.habit.memory :, s].mean(axis=0) for s, store in enumerate(STORES)])
-    usual = usual * np.where(ran_out, 1.12, 1.0)
-    extra = 1 + np.array([store.habit.extra for store in STORES])[:, None]
-    left = np.maximum(0.0, shelf - usual * this_week)
-    return np.asarray(np.maximum(0.0, usual * next_week * extra - left), dtype=np.float64)
-
-
-def in_cases(units: Floats) -> Counts:
-    """Units rounded up to whole cases within each item's limits."""
-    case = np.array([item.case_units for item in ITEMS])
-    least, most = np.array([item.min_cases for item in ITEMS]), np.array([item.max_cases for item in ITEMS])
-    return np.asarray(np.clip(np.ceil(units / case), least, most) * case, dtype=np.int64)
-
-
 # ---- frames --------------------------------------------------------------------------------------------------------
-
-
-def identifier(kind: str, code: str) -> str:
-    """An id such as another system would give: 32 hexadecimal digits, always the same for the same thing."""
-    return hashlib.sha256(f"{kind}:{code}".encode()).hexdigest()[:32]
-
-
-def region_master() -> pl.DataFrame:
-    """id, name, name_ja, name_en."""
-    rows = [(identifier("region", code), code, each[0], each[1]) for code, each in REGIONS.items()]
-    return pl.DataFrame(rows, schema=["id", "name", "name_ja", "name_en"], orient="row")
-
-
-def store_master() -> pl.DataFrame:
-    """id, name, region, name_ja, name_en."""
-    rows = [(identifier("store", each.code), each.code, each.region, each.ja, each.en) for each in STORES]
-    return pl.DataFrame(rows, schema=["id", "name", "region", "name_ja", "name_en"], orient="row")
-
-
-def item_master() -> pl.DataFrame:
-    """id, name, names, maker and its names, and how the item is ordered."""
-    numbers = ("case_units", "min_cases", "max_cases", "shelf_life_days", "shortage_cost_yen", "leftover_cost_yen")
-    rows = [
-        {
-            "id": identifier("item", each.code),
-            "name": each.code,
-            "name_ja": each.ja,
-            "name_en": each.en,
-            "maker": each.maker,
-            "maker_name_ja": MAKERS[each.maker][0],
-            "maker_name_en": MAKERS[each.maker][1],
-        }
-        | {name: getattr(each, name) for name in numbers}
-        for each in ITEMS
-    ]
-    return pl.DataFrame(rows)
 
 
 def price_list(revisions: list[tuple[int, date, int]], start: date, end: date) -> pl.DataFrame:

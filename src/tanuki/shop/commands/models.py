@@ -1,4 +1,4 @@
-"""Models from the command line: forecast past weeks again, train, compare with published forecasts."""
+"""Models from the command line: forecast past weeks again, train, judge, release and go back, compare with published forecasts."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tanuki.errors import NotFound, UserError
 from tanuki.terminal import emit, json_option, resources
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from tanuki.platform.accounts import Person
+    from tanuki.platform.models.tables import Release
     from tanuki.platform.resources import Resources
     from tanuki.shop.panel import History
 
@@ -49,14 +54,24 @@ def backtest(first: str, last: str, models: str | None, shortage: float, leftove
     show(past.summary(pl.concat(rows), shortage=shortage, leftover=leftover), as_json)
 
 
+weeks_option = click.option(
+    "--weeks", type=click.IntRange(min=1), default=12, show_default=True, help="Past weeks that the gate forecasts again."
+)
+SCORED = ("wape", "bias", "coverage_80", "cost", "fill_rate")
+
+
 @click.command(
-    help="Fit a model on what is known, score it on the last eight weeks, register it and make it the champion that the weekly cycle uses."
+    help="Fit a model on what is known, score it on the last eight weeks, register it as the challenger, and let the gate judge it. On GO it becomes "
+    "the champion that the weekly cycle uses; on NO-GO nothing changes and the exit code is 1."
 )
 @click.option("--model", "name", required=True, help="Which model, such as pooled.")
 @click.option("--week", "text", help="Learn as if to order this week; the next one to order, unless given.")
+@click.option("--no-gate", is_flag=True, help="Only register it as the challenger.")
+@weeks_option
 @json_option
-def train(name: str, text: str | None, as_json: bool) -> None:
-    from tanuki.platform.models.registry import CHAMPION
+@click.pass_context
+def train(ctx: click.Context, name: str, text: str | None, no_gate: bool, weeks: int, as_json: bool) -> None:
+    from tanuki.platform.models.registry import CHALLENGER
     from tanuki.shop import forecasters, forecasts
     from tanuki.shop.weeks import parse_week
 
@@ -65,12 +80,97 @@ def train(name: str, text: str | None, as_json: bool) -> None:
         history = known_now(res)
         week = parse_week(text) if text else forecasts.next_week(history)
         version = forecasts.train(history, res.registry, name, week)
-    begin, end = version.data_window
-    row = {"name": version.name, "version": version.version, "model": name, "alias": CHAMPION, "data_from": begin, "data_to": end}
-    show(
-        [{**row, **{key: version.metrics[key] for key in ("wape", "bias", "coverage_80", "cost", "fill_rate") if key in version.metrics}}],
-        as_json,
-    )
+        begin, end = version.data_window
+        made = {"name": version.name, "version": version.version, "model": name, "alias": CHALLENGER, "data_from": begin, "data_to": end}
+        row = {**made, **{key: version.metrics[key] for key in SCORED if key in version.metrics}}
+        said = {} if no_gate else pass_gate(res, history, version.version, weeks=weeks, release_it=True)
+    show([{**row, **(said if as_json else brief(said))}], as_json)
+    tell(ctx, said, as_json)
+
+
+@click.command(
+    help="Judge a registered version over past weeks, beside the champion, the plain rules and, where deliveries are known, people. On GO it becomes the "
+    "champion; on NO-GO there is a sentence for each reason, nothing changes and the exit code is 1."
+)
+@click.option("--version", "wanted", default="challenger", show_default=True, help="Which version: its number or alias.")
+@weeks_option
+@click.option("--no-release", is_flag=True, help="Only judge and keep the verdict.")
+@json_option
+@click.pass_context
+def gate(ctx: click.Context, wanted: str, weeks: int, no_release: bool, as_json: bool) -> None:
+    with resources() as res:
+        said = pass_gate(res, known_now(res), wanted, weeks=weeks, release_it=not no_release)
+    if as_json:
+        emit([said], as_json)
+    else:
+        emit([brief(said)], as_json)
+        emit([compared(line) for line in said["comparisons"] if line["slice"] == "all"], as_json)
+    tell(ctx, said, as_json)
+
+
+@click.command(
+    help="Make VERSION the champion: on the GO that it has or, with --override, against a NO-GO, by a named person with a reason."
+)
+@click.argument("version")
+@click.option("--override", is_flag=True, help="Against the gate's NO-GO.")
+@click.option("--why", default="", help="The reason; needed with --override.")
+@click.option("--by", help="The person's account; needed with --override.")
+@json_option
+def release(version: str, override: bool, why: str, by: str | None, as_json: bool) -> None:
+    from tanuki.platform.models import release as live
+    from tanuki.shop import forecasts
+
+    with resources() as res, res.db.write() as db:
+        who, now = person(db, by), datetime.now(UTC)
+        if override:
+            made = live.override(db, res.registry, who, forecasts.REGISTERED, version, why=why, now=now)
+        else:
+            verdict = live.latest(db, forecasts.REGISTERED, version)
+            if verdict is None:
+                raise UserError("Version %(version)s was never judged; let the gate judge it first.", version=version)
+            made = live.release(db, res.registry, who, verdict, now)
+        emit([released(made)], as_json)
+
+
+@click.command(help="Back to the version that was live before; done again, forth to the one that was left.")
+@click.option("--why", required=True, help="The reason.")
+@click.option("--by", help="The person's account; the command line itself, unless given.")
+@json_option
+def rollback(why: str, by: str | None, as_json: bool) -> None:
+    from tanuki.platform.models import release as live
+    from tanuki.shop import forecasts
+
+    with resources() as res, res.db.write() as db:
+        made = live.rollback(db, res.registry, person(db, by), forecasts.REGISTERED, why=why, now=datetime.now(UTC))
+        emit([released(made)], as_json)
+
+
+@click.command(help="What went live and why, newest first; with --verdicts, what the gate found.")
+@click.option("--verdicts", is_flag=True, help="The gate's verdicts instead.")
+@json_option
+def releases(verdicts: bool, as_json: bool) -> None:
+    from tanuki.platform.models import release as live
+    from tanuki.shop import forecasts
+    from tanuki.shop.gate import words
+
+    with resources() as res, res.db.read() as db:
+        if not verdicts:
+            emit([released(each) for each in live.releases(db, forecasts.REGISTERED)], as_json)
+            return
+        found = live.verdicts(db, forecasts.REGISTERED)
+    rows = [
+        {
+            "id": each.id,
+            "version": each.version,
+            "verdict": "GO" if each.go else "NO-GO",
+            "champion": each.champion,
+            "at": each.at,
+            "by": each.by,
+            "reasons": " ".join(words(reason, "en") for reason in each.report["reasons"]),
+        }
+        for each in found
+    ]
+    emit(rows, as_json)
 
 
 @click.command(help="Published forecasts (CSV: year,week_of_year,store,item,item_price,prediction) beside ours: same rows, same cut-off.")
@@ -95,6 +195,85 @@ def published(files: tuple[Path, ...], name: str | None, as_json: bool) -> None:
     if len(theirs) > 1:
         rows += [{"week": "all", **line} for line in past.compared(pl.concat(found), model.name)]
     show(rows, as_json)
+
+
+def pass_gate(res: "Resources", history: "History", wanted: str, *, weeks: int, release_it: bool) -> dict[str, Any]:
+    """Judge a version, keep the verdict, and on GO make it the champion. What happened, for machines; sentences in English."""
+    from tanuki.platform.accounts import COMMAND_LINE
+    from tanuki.platform.models import release as live
+    from tanuki.shop import forecasts
+    from tanuki.shop import gate as gates
+
+    with res.db.read() as db:
+        prices = gates.costs(db)
+    found = gates.judged(history, prices, res.registry, wanted, weeks=weeks)
+    now = datetime.now(UTC)
+    with res.db.write() as db:
+        verdict = gates.keep(db, found, by=COMMAND_LINE.name, now=now)
+        if moves := verdict.go and release_it and not is_live(res, forecasts.REGISTERED, found.version):
+            live.release(db, res.registry, COMMAND_LINE, verdict, now)
+        said = {"version": found.version, "verdict": "GO" if verdict.go else "NO-GO", "verdict_id": verdict.id, "champion": found.champion}
+    return {
+        **said,
+        "released": moves,
+        "weeks": found.report["weeks"],
+        "floor": found.report["floor"],
+        "reasons": found.report["reasons"],
+        "sentences": [gates.words(reason, "en") for reason in found.report["reasons"]],
+        "comparisons": found.report["comparisons"],
+    }
+
+
+def is_live(res: "Resources", model: str, version: str) -> bool:
+    """Whether the version is the champion already."""
+    from tanuki.platform.models import release as live
+
+    champion = live.live(res.registry, model)
+    return champion is not None and champion.version == version
+
+
+def brief(said: Mapping[str, Any]) -> dict[str, Any]:
+    """A verdict in a line."""
+    return {key: said[key] for key in ("version", "verdict", "champion", "released", "floor") if key in said}
+
+
+def compared(line: Mapping[str, Any]) -> dict[str, Any]:
+    """A comparison in a line."""
+    shares = {key: f"{line[key]:+.1%}" for key in ("change", "low", "high")}
+    return {
+        "measure": line["measure"],
+        "beside": line["other"],
+        "rows": line["rows"],
+        "worse by": shares["change"],
+        "from": shares["low"],
+        "to": shares["high"],
+    }
+
+
+def tell(ctx: click.Context, said: Mapping[str, Any], as_json: bool) -> None:
+    """Every reason as a sentence, and exit code 1 when it is NO-GO."""
+    if not as_json:
+        for sentence in said.get("sentences", []):
+            click.echo(sentence)
+    if said.get("verdict") == "NO-GO":
+        ctx.exit(1)
+
+
+def released(made: "Release") -> dict[str, Any]:
+    """A change of what is live, in a line."""
+    return {name: getattr(made, name) for name in ("id", "version", "previous", "kind", "at", "by", "why")}
+
+
+def person(db: "Session", name: str | None) -> "Person":
+    """Somebody by their account; the command line itself when nobody is named. Raises NotFound."""
+    from tanuki.platform import accounts
+
+    if name is None:
+        return accounts.COMMAND_LINE
+    found = accounts.person(db, name)
+    if found is None:
+        raise NotFound("There is no account %(name)s.", name=name)
+    return found
 
 
 def known_now(res: "Resources") -> "History":

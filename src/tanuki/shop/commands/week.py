@@ -128,8 +128,8 @@ def row(cycle: "Cycle") -> dict[str, Any]:
 @json_option
 def forecasts(week: str, store: str | None, lang: str, as_json: bool) -> None:
     from tanuki.platform.accounts import COMMAND_LINE
+    from tanuki.shop import explain, orders
     from tanuki.shop import forecasts as kept
-    from tanuki.shop import ordering, orders
     from tanuki.shop.weeks import parse_week
 
     target = parse_week(week)
@@ -145,7 +145,7 @@ def forecasts(week: str, store: str | None, lang: str, as_json: bool) -> None:
                 **{name: round(getattr(each, name), 3) for name in ("q05", "q10", "q25", "q50", "q75", "q90", "q95", "mean")},
                 "order_units": line.cases * line.case_units,
                 "order_cases": line.cases,
-                "reason": ordering.words(line.reason, lang),
+                "reason": explain.words(line.reason, lang),
             }
             for each in kept.of_week(db, target)
             if (line := lines.get((each.store, each.item))) is not None
@@ -163,7 +163,7 @@ def orders() -> None: ...
 @json_option
 def list_(week: str, store: str | None, as_json: bool) -> None:
     from tanuki.platform.accounts import COMMAND_LINE
-    from tanuki.shop import ordering
+    from tanuki.shop import explain
     from tanuki.shop import orders as lines
     from tanuki.shop.weeks import parse_week
 
@@ -176,7 +176,8 @@ def list_(week: str, store: str | None, as_json: bool) -> None:
                 "cases": line.cases,
                 "units": line.cases * line.case_units,
                 "recent_units": round(line.recent_units, 1),
-                "unusual": ordering.words(line.unusual_why, "en"),
+                "unusual": explain.words(line.unusual_why, "en"),
+                "because": explain.because(line.reason, "en"),
             }
             for line in lines.visible(db, COMMAND_LINE, parse_week(week), store)
         ]

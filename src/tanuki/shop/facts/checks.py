@@ -20,6 +20,7 @@ WEEKDAY_NAMES = {
     **{name: n for n, name in enumerate("月火水木金土日", 1)},
     **{f"{name}曜日": n for n, name in enumerate("月火水木金土日", 1)},
 }
+CLASSES = ("A", "B", "C")  # of service: how often an item must be there at least
 PAST = {"sales", "stock"}  # kinds whose days cannot lie ahead
 THOUSANDS = r"^\s*[+-]?\d{1,3}(,\d{3})+(\.\d*)?\s*$"
 DAY_FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%Y年%m月%d日", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f")
@@ -189,6 +190,8 @@ def special(layout: Layout, faults: Faults, known: Known) -> None:
         ("shelf_life_days", 1),
         ("shortage_cost_yen", 0),
         ("leftover_cost_yen", 0),
+        ("shelf_units", 0),
+        ("truck_cases", 0),
         ("price_yen", 0),
         ("discount", 0),
     ):
@@ -197,6 +200,8 @@ def special(layout: Layout, faults: Faults, known: Known) -> None:
     for first, last in (("applied_from", "applied_to"), ("date_from", "date_to")):
         if last in names:
             faults.add(pl.col(f"={last}") < pl.col(f"={first}"), last, f"a day not before {first}")
+    if "service_class" in names:
+        faults.add(~pl.col("=service_class").is_in(CLASSES), "service_class", f"one of {', '.join(CLASSES)}")
     if "discount" in names:
         faults.add(pl.col("=discount") > 1, "discount", "a share from 0 to 1")
     if "temperature_c" in names:

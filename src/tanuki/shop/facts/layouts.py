@@ -82,6 +82,8 @@ LAYOUTS = {
             (
                 Column("code", CODE, required=True, names=("name", "store", "店舗", "店舗名")),
                 Column("region", CODE, empty=True, names=("region_name", "地域", "地域名")),
+                Column("shelf_units", COUNT, empty=True, names=("棚容量", "棚の容量")),
+                Column("truck_cases", COUNT, empty=True, names=("配送上限", "トラック積載数")),
                 ID,
                 NAME_JA,
                 NAME_EN,
@@ -101,6 +103,7 @@ LAYOUTS = {
                 Column("shelf_life_days", COUNT, empty=True, names=("賞味日数",)),
                 Column("shortage_cost_yen", NUMBER, empty=True, names=("欠品費用",)),
                 Column("leftover_cost_yen", NUMBER, empty=True, names=("売残費用",)),
+                Column("service_class", TEXT, empty=True, names=("class", "サービス区分", "ランク")),
                 ID,
                 NAME_JA,
                 NAME_EN,

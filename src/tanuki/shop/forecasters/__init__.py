@@ -1,6 +1,7 @@
 """Models that forecast the buffer and the target week of every store and item as quantiles. One contract suite holds for all of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from statistics import NormalDist
@@ -19,6 +20,8 @@ QUANTILES = (0.01, 0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95, 0.99)
 COLUMNS = ("q01", "q05", "q10", "q25", "q50", "q75", "q90", "q95", "q99")
 SCORES = np.array([NormalDist().inv_cdf(level) for level in QUANTILES])  # of the standard normal distribution
 SCHEMA = pl.Schema({"store": pl.String(), "item": pl.String(), "week": pl.String(), **dict.fromkeys((*COLUMNS, "mean"), pl.Float64())})
+MOVES = ("level", "season", "holiday", "price", "promotion", "weather")
+EXPLAINED = pl.Schema({"store": pl.String(), "item": pl.String(), **dict.fromkeys(("last", *MOVES), pl.Float64())})
 TOGETHER = 0.5  # correlation of the two weeks where a model does not tell
 LEADS = (1, 2)  # weeks after the cut-off: the buffer week and the target week
 
@@ -42,6 +45,10 @@ class Forecaster(Protocol):
 
         Never negative, never decreasing over the quantiles. The mean of both is the sum of the two means.
         """
+        ...
+
+    def explain(self, panel: Panel) -> pl.DataFrame:
+        """[store, item, last, …MOVES]: units of the last known week and what moves them to the target week's mean; they add up to it."""
         ...
 
     def save(self, folder: Path) -> None:
@@ -104,6 +111,23 @@ def forecast(panel: Panel, keys: pl.DataFrame, quantiles: list[Numbers], mean: l
             )
         )
     return pl.concat(frames).select(SCHEMA.names()).sort("store", "item", "week")
+
+
+def explanation(keys: pl.DataFrame, found: Mapping[str, Numbers]) -> pl.DataFrame:
+    """What `explain` gives back, from what is known of each line of `keys`; what is not given is nothing."""
+    nothing = np.zeros(keys.height)
+    return keys.with_columns(pl.Series(name, found.get(name, nothing)) for name in ("last", *MOVES)).select(EXPLAINED.names())
+
+
+def by_level(model: Forecaster, panel: Panel) -> pl.DataFrame:
+    """An explanation for a model that knows no reasons: the level of the series changed, that is all."""
+    means = model.predict(panel).filter(pl.col("week") == str(panel.target)).select("store", "item", "mean")
+    week = panel.sales.filter(pl.col("date") > panel.target.cutoff - timedelta(days=7))
+    last = week.group_by("store", "item").agg(pl.col("units").sum().alias("last"))
+    found = means.join(last, on=["store", "item"], how="left").with_columns(pl.col("last").fill_null(0.0)).sort("store", "item")
+    return explanation(
+        found.select("store", "item"), {"last": found["last"].to_numpy(), "level": (found["mean"] - found["last"]).to_numpy()}
+    )
 
 
 def quantile(frame: pl.DataFrame, level: float) -> Numbers:

@@ -10,7 +10,7 @@ import polars as pl
 
 from tanuki.shop.features import Grid, mean_of, weekly
 from tanuki.shop.features import grid as grid_of
-from tanuki.shop.forecasters import LEADS, Numbers, forecast
+from tanuki.shop.forecasters import LEADS, Numbers, by_level, forecast
 from tanuki.shop.forecasters.points import around, begun, load_spread, save_spread, scaled, spread
 from tanuki.shop.panel import Panel
 
@@ -59,6 +59,9 @@ class AutoEts:
             lines = ahead["unique_id"].unique(maintain_order=True).to_numpy()
             means[:, lines] = np.maximum(ahead["AutoETS"].to_numpy().reshape(-1, len(LEADS)).T, 0.0)
         return forecast(panel, grid.keys, [around(mean, self.spread[lead]) for lead, mean in zip(LEADS, means, strict=True)], list(means))
+
+    def explain(self, panel: Panel) -> pl.DataFrame:
+        return by_level(self, panel)
 
     def save(self, folder: Path) -> None:
         save_spread(folder, self.spread)

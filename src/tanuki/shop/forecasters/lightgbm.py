@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tanuki.shop.features import WEEK_FEATURES, Grid, level, week_features, weekly
 from tanuki.shop.features import grid as grid_of
-from tanuki.shop.forecasters import LEADS, Numbers, forecast
+from tanuki.shop.forecasters import LEADS, Numbers, by_level, forecast
 from tanuki.shop.forecasters.points import around, begun, load_spread, save_spread, scaled, spread
 from tanuki.shop.panel import Panel
 
@@ -98,6 +98,9 @@ class LightGbm:
         made = week_features(grid, known, weeks, known.shape[1], lead)
         made[:, 0], made[:, 1] = numbered(grid.keys["store"], self.stores), numbered(grid.keys["item"], self.items)
         return made
+
+    def explain(self, panel: Panel) -> pl.DataFrame:
+        return by_level(self, panel)
 
     def save(self, folder: Path) -> None:
         save_spread(folder, self.spread)

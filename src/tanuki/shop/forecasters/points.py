@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tanuki.shop.features import grid as grid_of
 from tanuki.shop.features import weekly
-from tanuki.shop.forecasters import LEADS, QUANTILES, SCORES, Numbers, forecast
+from tanuki.shop.forecasters import LEADS, QUANTILES, SCORES, Numbers, by_level, forecast
 from tanuki.shop.panel import Panel
 
 ORIGINS = 26  # past weeks whose errors count
@@ -51,6 +51,9 @@ class PointForecaster:
         weeks = weekly(grid.units)
         means = [self.point(weeks, lead) for lead in LEADS]
         return forecast(panel, grid.keys, [around(mean, self.spread[lead]) for lead, mean in zip(LEADS, means, strict=True)], means)
+
+    def explain(self, panel: Panel) -> pl.DataFrame:
+        return by_level(self, panel)
 
     def save(self, folder: Path) -> None:
         save_spread(folder, self.spread)

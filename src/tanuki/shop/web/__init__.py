@@ -6,14 +6,14 @@ from fastapi import APIRouter
 
 from tanuki.platform.web.i18n import msgid
 from tanuki.platform.web.kit import System
-from tanuki.shop.web import check, data, good, models, orders, rules, sales, store, week
+from tanuki.shop.web import added_value, check, data, good, models, orders, rules, sales, store, watch, week
 
 HERE = Path(__file__).parent
 CHAIN = ("analyst", "operator")
 EVERYBODY = ("analyst", "operator", "manager")
 
 router = APIRouter()
-for subject in (week, check, store, orders, good, sales, data, models, rules):
+for subject in (week, check, store, orders, good, added_value, watch, sales, data, models, rules):
     router.include_router(subject.router)
 
 SYSTEM = System(
@@ -26,6 +26,8 @@ SYSTEM = System(
         ("/shop/check", msgid("Check"), CHAIN),
         ("/shop/orders", msgid("Orders"), EVERYBODY),
         ("/shop/good", msgid("How good was it"), EVERYBODY),
+        ("/shop/added-value", msgid("What changes were worth"), EVERYBODY),
+        ("/shop/watch", msgid("Watching"), CHAIN),
         ("/shop/sales", msgid("Sales"), EVERYBODY),
         ("/shop/data", msgid("Data"), CHAIN),
         ("/shop/models", msgid("Models"), CHAIN),

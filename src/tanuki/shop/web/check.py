@@ -1,6 +1,7 @@
 """The analyst's check: every store and item of a week, the unusual first, edited in place; and one line with its history."""
 
 from datetime import UTC, date, datetime
+from itertools import accumulate
 from typing import Annotated, Any
 
 import polars as pl
@@ -11,7 +12,7 @@ from tanuki.errors import NotFound
 from tanuki.platform.accounts import require
 from tanuki.platform.web.i18n import msgid
 from tanuki.platform.web.kit import Db, Done, Lang, Res, Who, WriteDb, action, page, url
-from tanuki.shop import forecasts, ordering, orders
+from tanuki.shop import explain, forecasts, orders
 from tanuki.shop.facts import SALES
 from tanuki.shop.people import CHAIN
 from tanuki.shop.tables import Change, Forecast, OrderLine
@@ -22,7 +23,6 @@ router = APIRouter()
 Text = Annotated[str, Form()]
 PAGE = 50
 HISTORY_WEEKS = 26
-SHOWN_ELSEWHERE = ("demand", "cases")  # reasons that a row of the table says in its columns
 
 
 class Line(BaseModel):
@@ -134,9 +134,9 @@ def line_of(line: OrderLine, thought: Forecast, stores: dict[str, str], items: d
         units=line.cases * line.case_units,
         version=line.version,
         unusual=line.unusual,
-        unusual_why=[ordering.words([each], lang) for each in line.unusual_why],
-        reason=ordering.words(line.reason, lang),
-        because=ordering.words([each for each in line.reason if each["code"] not in SHOWN_ELSEWHERE], lang),
+        unusual_why=[explain.words([each], lang) for each in line.unusual_why],
+        reason=explain.words(line.reason, lang),
+        because=explain.because(line.reason, lang),
     )
 
 
@@ -162,14 +162,24 @@ class Edit(BaseModel):
     reason: str
 
 
+class Step(BaseModel):
+    """One part of the sum that explains a proposal, in whole units, and the sum up to it."""
+
+    code: str
+    name: str
+    units: int
+    so_far: int
+
+
 class LineView(BaseModel):
-    """One line with its history, the forecast band, and what people changed."""
+    """One line with its history, the forecast band, the sum that explains it, and what people changed."""
 
     week: str
     state: str
     open: bool
     may_change: bool
     line: Line
+    steps: list[Step]
     history: list[Weekly]
     changes: list[Edit]
     chart: dict[str, Any]
@@ -211,10 +221,21 @@ def line_view(db: Db, who: Who, lang: Lang, res: Res, week: str, store: str, ite
         open=found.state in orders.CHECKING,
         may_change=who.has("analyst"),
         line=line_of(line, thoughts[str(target)], called.stores, called.items, lang),
+        steps=steps_of(line, lang),
         history=history,
         changes=[edit(each) for each in orders.changes(db, who, target, store) if each.item == item],
         chart=chart_of(history, line),
     )
+
+
+def steps_of(line: OrderLine, lang: str) -> list[Step]:
+    """The sum from last week's sales to the proposal; empty where none was kept."""
+    parts = explain.parts_of(line.reason)
+    sums = accumulate(int(each.units) for each in parts)
+    return [
+        Step(code=each.code, name=explain.name(each, lang), units=int(each.units), so_far=so_far)
+        for each, so_far in zip(parts, sums, strict=True)
+    ]
 
 
 def edit(each: Change) -> Edit:

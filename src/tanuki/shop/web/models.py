@@ -1,15 +1,22 @@
-"""Models: the versions in the registry, which one the cycle uses, and which one each week used."""
+"""Models: the versions in the registry, what the gate found about them, what went live and why, and which one each week used."""
 
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Form
 from pydantic import BaseModel
+from sqlalchemy.orm import Session
 
 from tanuki.platform.accounts import require
-from tanuki.platform.web.kit import Db, Res, Who, page
-from tanuki.shop import forecasters, forecasts, weekly
+from tanuki.platform.models import release
+from tanuki.platform.models.gate import OVERALL
+from tanuki.platform.models.registry import CHAMPION
+from tanuki.platform.models.tables import GateVerdict
+from tanuki.platform.web.i18n import msgid
+from tanuki.platform.web.kit import Db, Done, Lang, Res, Who, WriteDb, action, page
+from tanuki.shop import forecasters, forecasts, gate, weekly
 from tanuki.shop.people import CHAIN
+from tanuki.shop.web.shown import names
 
 router = APIRouter()
 
@@ -37,18 +44,97 @@ class UsedBy(BaseModel):
     forecast_at: datetime | None
 
 
+class Compared(BaseModel):
+    """A version beside another model over all rows: how much worse (below 0: better) as a share, and between what and what."""
+
+    measure: str
+    other: str
+    rows: int
+    ours: float
+    theirs: float
+    change: float
+    low: float
+    high: float
+
+
+class Verdict(BaseModel):
+    """What the gate found about a version, with a sentence for each reason."""
+
+    id: int
+    version: str
+    champion: str | None
+    go: bool
+    at: datetime
+    by: str
+    weeks: list[str]
+    reasons: list[dict[str, Any]]
+    sentences: list[str]
+    compared: list[Compared]
+    live: bool
+    may_override: bool
+
+
+class Released(BaseModel):
+    """A change of what is live."""
+
+    version: str
+    previous: str | None
+    kind: str
+    at: datetime
+    by: str
+    why: str | None
+
+
 class ModelsView(BaseModel):
     """Versions, newest first; none when nothing was ever trained, and then the default is used."""
 
     default: str
     known: list[str]
     champion: str | None
+    previous: str | None
+    may_roll_back: bool
     versions: list[ModelVersion]
+    verdicts: list[Verdict]
+    releases: list[Released]
     weeks: list[UsedBy]
 
 
-def view(db: Db, who: Who, res: Res) -> ModelsView:
-    """The registry's versions and the weeks that used them."""
+def verdicts(db: Session, who: Who, lang: str, champion: str | None) -> list[Verdict]:
+    """The gate's verdicts as the page shows them; only the newest about a version that is not live can be decided against."""
+    called = names(db, lang)
+    known = {**called.items, **called.stores, **called.regions}
+    rows: list[Verdict] = []
+    for each in release.verdicts(db, forecasts.REGISTERED):
+        newest = each.version not in {row.version for row in rows}
+        may = newest and not each.go and each.version != champion and who.has(*release.MAY_OVERRIDE)
+        rows.append(verdict(each, lang, known, live=each.version == champion, may_override=may))
+    return rows
+
+
+def verdict(each: GateVerdict, lang: str, known: dict[str, str], *, live: bool, may_override: bool) -> Verdict:
+    """One verdict in the reader's words."""
+    return Verdict(
+        id=each.id,
+        version=each.version,
+        champion=each.champion,
+        go=each.go,
+        at=each.at,
+        by=each.by,
+        weeks=each.report["weeks"],
+        reasons=each.report["reasons"],
+        sentences=[gate.words(reason, lang, known) for reason in each.report["reasons"]],
+        compared=[
+            Compared(**{**line, "measure": gate.MEASURES[line["measure"]][lang]})
+            for line in each.report["comparisons"]
+            if line["slice"] == OVERALL
+        ],
+        live=live,
+        may_override=may_override,
+    )
+
+
+def view(db: Db, who: Who, res: Res, lang: Lang) -> ModelsView:
+    """The registry's versions, the gate's verdicts, and the weeks that used them."""
     require(who, *CHAIN)
     versions = [
         ModelVersion(
@@ -64,16 +150,36 @@ def view(db: Db, who: Who, res: Res) -> ModelsView:
         )
         for each in res.registry.versions(forecasts.REGISTERED)
     ]
+    meant = {alias: each.version for each in versions for alias in each.aliases}
+    champion, previous = meant.get(CHAMPION), meant.get(release.PREVIOUS)
     return ModelsView(
         default=forecasters.DEFAULT,
         known=list(forecasters.FORECASTERS),
-        champion=next((each.version for each in versions if "champion" in each.aliases), None),
+        champion=champion,
+        previous=previous,
+        may_roll_back=previous is not None and who.has(*release.MAY_RELEASE),
         versions=versions,
+        verdicts=verdicts(db, who, lang, champion),
+        releases=[
+            Released(**{name: getattr(each, name) for name in Released.model_fields}) for each in release.releases(db, forecasts.REGISTERED)
+        ],
         weeks=[
             UsedBy(week=each.week, model=each.model, version=each.model_version, forecast_at=each.forecast_at)
             for each in weekly.cycles(db, 20)
         ],
     )
+
+
+def roll_back(db: WriteDb, who: Who, res: Res, why: Annotated[str, Form()]) -> Done:
+    """Back to the version that was live before."""
+    made = release.rollback(db, res.registry, who, forecasts.REGISTERED, why=why, now=datetime.now(UTC))
+    return Done("/shop/models", msgid("Version %(version)s is live again."), {"version": made.version})
+
+
+def override(db: WriteDb, who: Who, res: Res, version: str, why: Annotated[str, Form()]) -> Done:
+    """Make a version live against a NO-GO."""
+    release.override(db, res.registry, who, forecasts.REGISTERED, version, why=why, now=datetime.now(UTC))
+    return Done("/shop/models", msgid("Version %(version)s is live, against the gate."), {"version": version})
 
 
 page(
@@ -83,3 +189,5 @@ page(
     "shop/models.html",
     csv=lambda view: [each.model_dump(exclude={"metrics", "parameters", "aliases"}) for each in view.versions],
 )
+action(router, "/shop/models/rollback", roll_back)
+action(router, "/shop/models/{version}/override", override)

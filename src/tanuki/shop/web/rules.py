@@ -1,4 +1,4 @@
-"""The chain's rules: what happens when a deadline passes, and the thresholds; with everything they ever were."""
+"""The chain's rules: what happens when a deadline passes, the thresholds and the service; with everything they ever were."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -25,6 +25,10 @@ class RulesRow(BaseModel):
     too_much: float
     too_little: float
     unusual: float
+    service_a: float
+    service_b: float
+    service_c: float
+    holding: float
     by: str | None
     at: datetime | None
     why: str | None
@@ -55,6 +59,10 @@ def change(
     too_much: Share,
     too_little: Share,
     unusual: Share,
+    service_a: Share,
+    service_b: Share,
+    service_c: Share,
+    holding: Share,
     why: Annotated[str, Form()],
     release_unchecked: Annotated[bool, Form()] = False,
     order_unconfirmed: Annotated[bool, Form()] = False,
@@ -68,6 +76,10 @@ def change(
         too_much=too_much,
         too_little=too_little,
         unusual=unusual,
+        service_a=service_a,
+        service_b=service_b,
+        service_c=service_c,
+        holding=holding,
         why=why,
         now=datetime.now(UTC),
     )

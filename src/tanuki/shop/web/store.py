@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from tanuki.errors import NotFound, UserError
 from tanuki.platform.web.i18n import msgid
 from tanuki.platform.web.kit import Db, Done, Lang, Res, Who, WriteDb, action, page, url
-from tanuki.shop import ordering, orders, weekly
+from tanuki.shop import explain, orders, weekly
 from tanuki.shop.people import must_see, stores_of
 from tanuki.shop.web.shown import Choice, names
 from tanuki.shop.weeks import parse_week
@@ -29,6 +29,7 @@ class StoreLine(BaseModel):
     recent_units: float
     version: int
     reason: str
+    because: str
 
 
 class StoreView(BaseModel):
@@ -83,7 +84,8 @@ def view(db: Db, who: Who, lang: Lang, store: str | None = None, week: str | Non
                 units=line.cases * line.case_units,
                 recent_units=line.recent_units,
                 version=line.version,
-                reason=ordering.words(line.reason, lang),
+                reason=explain.words(line.reason, lang),
+                because=explain.because(line.reason, lang),
             )
             for line in visible
         ],

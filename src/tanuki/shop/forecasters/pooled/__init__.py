@@ -1,0 +1,216 @@
+"""One multiplicative Poisson regression for all stores and items: what one series cannot tell alone, it borrows from the others.
+
+units ~ base(series) × weekday(series) × month(item) × event(item, store) × payday × period(item) × what is paid and promoted × warmth, times how the
+series did lately. Every factor is the ratio of what was sold to what the others expect, drawn towards its prior as if some more units had
+been sold just as the prior says.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from tanuki.shop.features import Grid, Numbers
+from tanuki.shop.features import grid as grid_of
+from tanuki.shop.forecasters import explanation, forecast
+from tanuki.shop.forecasters.pooled import levels
+from tanuki.shop.forecasters.pooled.calendars import codes
+from tanuki.shop.forecasters.pooled.causes import KINDS, Causes, causes, kind_of
+from tanuki.shop.forecasters.pooled.learning import Effects, Learner, Settings, learn
+from tanuki.shop.forecasters.pooled.levels import FOLLOWERS, RECENT_WEEKS
+from tanuki.shop.forecasters.pooled.spread import Spread, measure, quantiles
+from tanuki.shop.panel import Panel
+
+
+@dataclass
+class Pooled:
+    """The regression as a forecaster."""
+
+    settings: Settings = field(default_factory=Settings)
+    effects: Effects | None = None
+    spread: Spread | None = None
+    weights: list[float] = field(default_factory=list)
+    name: str = "pooled"
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        return {key: float(value) for key, value in asdict(self.settings).items()}
+
+    def fit(self, panel: Panel) -> None:
+        grid = grid_of(panel)
+        if grid.keys.height == 0:
+            return
+        moved_by = causes(grid, panel, grid.days)
+        self.weights, self.spread, learner = past_weeks(grid, moved_by, self.settings)
+        self.effects = learn(grid, moved_by, self.settings, learner).effects()
+
+    def predict(self, panel: Panel) -> pl.DataFrame:
+        grid = grid_of(panel)
+        if grid.keys.height == 0 or self.effects is None or self.spread is None:
+            return forecast(panel, grid.keys.clear(), [], [])
+        parts, level = self.ahead(grid, panel)
+        then = {name: part[:, -14:] for name, part in parts.items()}
+        mean = weeks_of(product(then)) * level
+        days = [*panel.target.buffer.days, *panel.target.days]
+        share = np.sqrt(self.spread.shares(grid.keys["item"].to_list(), moves(then)) + unseen_weeks(self.effects, days)[:, None] ** 2)
+        totals = [mean[0], mean[1], mean.sum(axis=0)]
+        made = [quantiles(total, share[n], self.spread.levels, self.spread.family) for n, total in enumerate(totals)]
+        return forecast(panel, grid.keys, made, list(mean))
+
+    def explain(self, panel: Panel) -> pl.DataFrame:
+        grid = grid_of(panel)
+        if grid.keys.height == 0 or self.effects is None:
+            return explanation(grid.keys.clear(), {})
+        parts, level = self.ahead(grid, panel)
+        last, then = slice(-21, -14), slice(-7, None)
+        now = {name: part[:, last] for name, part in parts.items()}
+        before = product(now).sum(axis=1) * level[1]
+        found = {"last": np.nan_to_num(grid.units[:, -7:]).sum(axis=1)}
+        found["level"] = before - found["last"]
+        for name in now:  # one part after the other from the last known week's days to the target's
+            now[name] = parts[name][:, then]
+            after = product(now).sum(axis=1) * level[1]
+            found[name] = found.get(name, 0.0) + after - before
+            before = after
+        return explanation(grid.keys, found)
+
+    def ahead(self, grid: Grid, panel: Panel) -> tuple[dict[str, Numbers], Numbers]:
+        """The parts of the last weeks' days and the fourteen to forecast, and each line's level in the two weeks: 2 × lines."""
+        effects, days = needed(self.effects), [*panel.target.buffer.days, *panel.target.days]
+        recent = grid.last(RECENT_WEEKS * 7)
+        past = len(recent.days)
+        moved_by = causes(grid, panel, [*grid.days, *days]).between(len(grid.days) - past, len(grid.days) + len(days))
+        parts = parts_of(effects, grid, [*recent.days, *days], moved_by)
+        sold, due, around = levels.weekly_sums(recent, product(parts)[:, :past], effects.burst)
+        return parts, np.tensordot(self.weights, levels.ahead(grid, sold, due, around, effects.growth), axes=1)
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        parts = {
+            "effects": {} if self.effects is None else asdict(self.effects),
+            "spread": {} if self.spread is None else asdict(self.spread),
+        }
+        arrays = {f"{part}.{key}": value for part, kept in parts.items() for key, value in kept.items() if isinstance(value, np.ndarray)}
+        np.savez(folder / "pooled.npz", allow_pickle=False, **arrays)
+        rest = {part: {key: value for key, value in kept.items() if not isinstance(value, np.ndarray)} for part, kept in parts.items()}
+        text = json.dumps({"settings": asdict(self.settings), "weights": self.weights, **rest}, ensure_ascii=False)
+        (folder / "pooled.json").write_text(text, encoding="utf-8")
+
+    def load(self, folder: Path) -> None:
+        kept = json.loads((folder / "pooled.json").read_text(encoding="utf-8"))
+        self.settings, self.weights = Settings(**kept["settings"]), kept["weights"]
+        with np.load(folder / "pooled.npz", allow_pickle=False) as arrays:
+            for part in ("effects", "spread"):
+                kept[part] |= {key.split(".", 1)[1]: arrays[key] for key in arrays if key.startswith(f"{part}.")}
+        self.effects = Effects(**kept["effects"]) if kept["effects"] else None
+        self.spread = Spread(**kept["spread"]) if kept["spread"] else None
+
+
+def needed(effects: Effects | None) -> Effects:
+    """The effects. Raises ValueError before anything was learnt."""
+    if effects is None:
+        raise ValueError("nothing was learnt yet; fit comes first")
+    return effects
+
+
+def past_weeks(grid: Grid, moved_by: Causes, settings: Settings) -> tuple[list[float], Spread, Learner | None]:
+    """The followers' weights and the spread, over past weeks forecast as if they were ahead; and the last of their learners.
+
+    Each week is learnt anew, from what was learnt for the one before. Weeks that sold out do not count.
+    """
+    weeks = len(grid.days) // 7
+    origins = list(range(weeks - 2, 5, -settings.apart))[: settings.origins][::-1]
+    learner: Learner | None = None
+    lines = grid.keys.height
+    means = np.full((len(FOLLOWERS), len(origins), 2, lines), np.nan)
+    actual, unseen = np.full((len(origins), 3, lines), np.nan), np.zeros((len(origins), 3))
+    stretch = np.zeros((len(origins), 3, lines))
+    for n, origin in enumerate(origins):
+        columns = 7 * origin
+        past, end = grid.known_to(columns), 7 * (origin + 2)
+        learner = learn(past, moved_by.between(0, columns), settings, learner)
+        effects = learner.effects()
+        recent = past.last(RECENT_WEEKS * 7)
+        first = columns - len(recent.days)
+        shape = shape_of(effects, past, recent.days, moved_by.between(first, columns))
+        then = parts_of(effects, past, grid.days[columns:end], moved_by.ahead(columns, end))
+        ahead, stretch[n] = weeks_of(product(then)), moves(then)
+        sold, due, around = levels.weekly_sums(recent, shape, effects.burst)
+        begun = np.isfinite(past.units).any(axis=1)
+        means[:, n] = np.where(begun, ahead * levels.ahead(past, sold, due, around, effects.growth), np.nan)
+        week = grid.units[:, columns:end].reshape(lines, 2, 7).sum(axis=2).T
+        out = grid.sold_out[:, columns:end].reshape(lines, 2, 7).any(axis=2).T
+        week = np.where(out, np.nan, week)
+        actual[n] = [week[0], week[1], week.sum(axis=0)]
+        unseen[n] = unseen_weeks(effects, grid.days[columns:end])
+    away = (actual[None, :, :2] - means) ** 2 / np.maximum(means + (0.05 * means) ** 2, 1.0)
+    losses = np.nansum(np.minimum(away, np.nanquantile(away, 0.99) if len(origins) else 0.0), axis=(1, 2, 3))
+    weight = levels.weights(losses) if len(origins) else np.full(len(FOLLOWERS), 1 / len(FOLLOWERS))
+    mean = np.tensordot(weight, means, axes=1)
+    mean = np.concatenate([mean, mean.sum(axis=1, keepdims=True)], axis=1)
+    return [float(w) for w in weight], measure(grid, actual, mean, unseen, stretch, settings.least_spread), learner
+
+
+def shape_of(effects: Effects, grid: Grid, days: Sequence[date], moved_by: Causes) -> Numbers:
+    """What is expected of each line on each day were it as in the last period."""
+    return product(parts_of(effects, grid, days, moved_by))
+
+
+def product(parts: Mapping[str, Numbers]) -> Numbers:
+    """All parts together."""
+    return np.asarray(reduce(np.multiply, parts.values()))
+
+
+def moves(ahead: Mapping[str, Numbers]) -> Numbers:
+    """By how much, as a logarithm, causes move the buffer week, the target week and both: 3 × lines."""
+    daily = product(ahead)
+    plain = product({name: part for name, part in ahead.items() if name not in KINDS})
+    weeks, without = weeks_of(daily), weeks_of(plain)
+    both = np.stack([*weeks, weeks.sum(axis=0)]) / np.maximum(np.stack([*without, without.sum(axis=0)]), 1e-9)
+    return np.asarray(np.log(np.maximum(both, 1e-3)))
+
+
+def parts_of(effects: Effects, grid: Grid, days: Sequence[date], moved_by: Causes) -> dict[str, Numbers]:
+    """The factors of each line and day by what they stand for; their product is what is expected. Stores, items and series never seen get what is known of the others."""
+    known = {tuple(key): line for line, key in enumerate(effects.keys)}
+    lines = np.array([known.get(key, -1) for key in grid.keys.iter_rows()])
+    seen = lines >= 0
+    store_number = {store: n for n, store in enumerate(effects.stores)}
+    item_number = {item: n for n, item in enumerate(effects.items)}
+    stores = np.array([store_number.get(store, -1) for store in grid.keys["store"]])
+    items = np.array([item_number.get(item, -1) for item in grid.keys["item"]])
+    met, sold = (stores >= 0)[:, None], (items >= 0)[:, None]
+    prior = np.where(met[:, 0], effects.store[stores], effects.store.mean()) * np.where(
+        sold[:, 0], effects.item[items], effects.item.mean()
+    )
+    base = np.where(seen, effects.base[lines], prior) * np.where(sold[:, 0], effects.period[items], 1.0)
+    on = codes(days)
+    parts = {"level": base[:, None] * (np.where(seen[:, None], effects.series_weekday[lines], 1.0) * effects.weekday)[:, on.weekday]}
+    parts["season"] = np.where(sold, effects.item_month[items], 1.0)[:, on.month] * effects.month[on.month]
+    everyone = effects.event[on.event] * effects.detail[on.detail] * effects.payday[on.payday]
+    of_event = np.where(sold, effects.item_event[items], 1.0) * np.where(met, effects.store_event[stores], 1.0)
+    parts["holiday"] = of_event[:, on.event] * everyone
+    place = {name: k for k, name in enumerate(moved_by.names)}
+    response = np.where(sold, effects.response[items], effects.response_of_all)
+    for kind in dict.fromkeys(map(kind_of, effects.causes)):
+        chosen = [(place[name], k) for k, name in enumerate(effects.causes) if kind_of(name) == kind and name in place]
+        if chosen:
+            values = [moved_by.values[at] for at, _ in chosen]
+            parts[kind] = Causes([], values, values).effect(response[:, [k for _, k in chosen]])
+    return parts
+
+
+def weeks_of(daily: Numbers) -> Numbers:
+    """Days added up to weeks: weeks × lines."""
+    return np.asarray(daily.reshape(len(daily), -1, 7).sum(axis=2).T)
+
+
+def unseen_weeks(effects: Effects, days: Sequence[date]) -> Numbers:
+    """Of two weeks and both together, the spread that months never seen add."""
+    weeks = np.sqrt(effects.unseen)[codes(days).month].reshape(-1, 7).mean(axis=1)
+    return np.array([*weeks, weeks.mean()])
