@@ -155,8 +155,11 @@ def verdict(good: bool) -> str:
     return "ok  " if good else "MISS"
 
 
-def chain(series: int) -> None:
-    """36 monthly files of sales imported and one week run to its proposals by the real commands, in a folder of their own."""
+def chain(series: int, workers: int) -> None:
+    """36 monthly files of sales imported and one week run to its proposals by the real commands, in a folder of their own.
+
+    The week's parts are taken by so many worker processes: the command's own, and `tanuki worker` for each other one.
+    """
     tanuki = str(Path(sys.executable).with_name("tanuki"))
     with tempfile.TemporaryDirectory() as folder:
         files = monthly(series, Path(folder) / "files")
@@ -170,7 +173,13 @@ def chain(series: int) -> None:
             f"import of {len(files)} months of sales": [tanuki, "shop", "import", *imported],
             f"the week {TARGET} to its proposals": [tanuki, "shop", "week", str(TARGET)],
         }
-        lines = [{"what": what, "series": series, **watched(command, environment)} for what, command in steps.items()]
+        lines = []
+        for what, command in steps.items():
+            others = workers - 1 if command[2] == "week" else 0
+            lines.append(
+                {"what": what, "series": series, "workers": others + 1, **watched(command, environment, [tanuki, "worker"], others)}
+            )
+            print(lines[-1], flush=True)
     for line in lines:
         print(f"{line['what']:34} {line['series']:>8,} series {line['seconds']:>9.1f} s   {line['peak_gib']:>6.2f} GiB at most")
     RESULTS.mkdir(exist_ok=True)
@@ -210,11 +219,19 @@ sys.exit(done.returncode)
 """  # a small process starts what is watched, since Linux tells the most memory that any child ever held
 
 
-def watched(command: list[str], environment: dict[str, str]) -> dict[str, float]:
-    """Wall time of a command, and the most memory that it or a process it started held."""
+def watched(command: list[str], environment: dict[str, str], other: list[str], others: int) -> dict[str, float]:
+    """Wall time of a command with some other processes beside it, and the most memory that each held, added up."""
     begun = time.perf_counter()
+    beside = [
+        subprocess.Popen([sys.executable, "-c", STARTER, *other], env=environment, stdout=subprocess.PIPE, text=True) for _ in range(others)
+    ]
     done = subprocess.run([sys.executable, "-c", STARTER, *command], env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    return {"seconds": time.perf_counter() - begun, "peak_gib": int(done.stdout.split()[-1]) / 2**20}
+    seconds = time.perf_counter() - begun
+    said = [done.stdout]
+    for process in beside:
+        subprocess.run(["pkill", "-TERM", "-P", str(process.pid)], check=True)  # the worker itself, below its starter
+        said.append(process.communicate(timeout=60)[0])
+    return {"seconds": seconds, "peak_gib": sum(int(text.split()[-1]) for text in said) / 2**20}
 
 
 def main() -> None:
@@ -223,13 +240,14 @@ def main() -> None:
     parser.add_argument("--models", nargs="*", default=[DEFAULT])
     parser.add_argument("--peers", nargs="*", default=list(PEERS))
     parser.add_argument("--chain", action="store_true", help="the real commands from files to proposals instead")
+    parser.add_argument("--workers", type=int, default=2, help="worker processes of the chain's week")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         print(json.dumps(one(options.one, options.sizes[0])))
     elif options.chain:
         for series in options.sizes or [SIZES[-1]]:
-            chain(series)
+            chain(series, options.workers)
     else:
         measure(options.sizes or list(SIZES), options.models, options.peers)
 

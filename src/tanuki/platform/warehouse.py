@@ -4,6 +4,8 @@ The database lists the files that count, so a read sees exactly what was committ
 """
 
 import io
+import os
+import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -107,6 +109,15 @@ class Warehouse:
         with self.duck() as duck:
             return [(str(value), int(rows)) for value, rows in duck.execute(query, list(params)).fetchall()]
 
+    def last(self, db: Session, table: FactTable, column: str, *, as_of: datetime) -> Any:
+        """The largest value of a column ever recorded by a moment, read from the files' own statistics; None when there are no facts."""
+        files = self.files(db, table.name, as_of)
+        if not files:
+            return None
+        with self.duck() as duck:
+            found = duck.execute(f'select max("{column}") from {self.parquet(files)}').fetchone()
+        return found[0] if found else None
+
     def files(self, db: Session, table: str, as_of: datetime | None = None) -> list[WarehouseFile]:
         """The Parquet files that count at a moment, oldest first."""
         query = select(WarehouseFile).where(WarehouseFile.table == table).order_by(WarehouseFile.id)
@@ -168,7 +179,9 @@ class Warehouse:
         """A DuckDB connection of its own, which fetches nothing from anywhere."""
         import duckdb
 
-        with duckdb.connect(config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}) as duck:
+        spills = f"{tempfile.gettempdir()}/tanuki-duckdb-{os.getpid()}"  # what does not fit in memory; DuckDB takes it away again
+        given: dict[str, Any] = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false", "temp_directory": spills}
+        with duckdb.connect(config=given) as duck:
             duck.execute("set TimeZone = 'UTC'")
             if not self.objects.local:
                 duck.register_filesystem(self.objects.fs)

@@ -4,7 +4,7 @@ Files: layouts.py (what files look like), files.py (bytes to rows), checks.py (w
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 
 import polars as pl
@@ -24,6 +24,7 @@ __all__ = ["DELIVERIES", "KINDS", "PRICES", "PROMOTIONS", "SALES", "STOCK", "WEA
 
 KINDS = ("regions", "stores", "items", "prices", "promotions", "weather", "stock", "deliveries", "sales")  # masters first
 EVERY = ""  # in a key: every store, every item
+USUAL = timedelta(days=28)  # of the last sales that are known: what a series usually sells on a day
 ITEM_DEFAULTS = {"case_units": 1, "min_cases": 0, "shortage_cost_yen": 3.0, "leftover_cost_yen": 1.0}
 
 
@@ -81,9 +82,7 @@ def known(db: Session, warehouse: Warehouse, layout: Layout, now: datetime) -> c
     prices = usual = None
     if layout.kind == "sales":
         prices = warehouse.read(db, PRICES, as_of=now).drop("recorded_at")
-        if warehouse.files(db, SALES.name, now):
-            query = "select store, item, median(units) as _usual from shop_sales group by all"
-            usual = warehouse.sql(db, query, as_of=now)
+        usual = usual_units(db, warehouse, now)
     every = {EVERY} if layout.kind in ("prices", "promotions") else set()
     return checks.Known(
         today=now.astimezone(TOKYO).date(),
@@ -93,6 +92,15 @@ def known(db: Session, warehouse: Warehouse, layout: Layout, now: datetime) -> c
         prices=prices,
         usual=usual,
     )
+
+
+def usual_units(db: Session, warehouse: Warehouse, now: datetime) -> pl.DataFrame | None:
+    """[store, item, _usual]: the median day of the last weeks that are known; None when nothing is. Older sales are not read: a chain has many."""
+    last = warehouse.last(db, SALES, "date", as_of=now)
+    if last is None:
+        return None
+    recent = warehouse.read(db, SALES, as_of=now, where="date > ?", params=(last - USUAL,))
+    return recent.group_by("store", "item").agg(pl.col("units").median().alias("_usual"))
 
 
 def take(db: Session, warehouse: Warehouse, layout: Layout, good: pl.DataFrame, now: datetime, source: str) -> tuple[int, int, int]:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import date
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,7 +19,7 @@ import polars as pl
 from tanuki.shop.features import Grid, Numbers
 from tanuki.shop.features import grid as grid_of
 from tanuki.shop.forecasters import explanation, forecast
-from tanuki.shop.forecasters.pooled import levels
+from tanuki.shop.forecasters.pooled import levels, opinion
 from tanuki.shop.forecasters.pooled.calendars import codes
 from tanuki.shop.forecasters.pooled.causes import KINDS, Causes, causes, kind_of
 from tanuki.shop.forecasters.pooled.learning import Effects, Learner, Settings, learn
@@ -35,6 +36,8 @@ class Pooled:
     effects: Effects | None = None
     spread: Spread | None = None
     weights: list[float] = field(default_factory=list)
+    booster: Any = None  # the second opinion
+    share: float = 0.0  # how much it counts
     name: str = "pooled"
 
     @property
@@ -46,16 +49,19 @@ class Pooled:
         if grid.keys.height == 0:
             return
         moved_by = causes(grid, panel, grid.days)
-        self.weights, self.spread, learner = past_weeks(grid, moved_by, self.settings)
+        self.weights, self.share, self.spread, learner = past_weeks(grid, moved_by, self.settings)
         self.effects = learn(grid, moved_by, self.settings, learner).effects()
+        self.booster = None
+        if self.share > 0:
+            shape = shape_of(self.effects, grid, grid.days, moved_by)
+            self.booster = opinion.learn(opinion.Weeks(grid, shape, moved_by), len(grid.days) // 7)
 
     def predict(self, panel: Panel) -> pl.DataFrame:
         grid = grid_of(panel)
         if grid.keys.height == 0 or self.effects is None or self.spread is None:
             return forecast(panel, grid.keys.clear(), [], [])
-        parts, level = self.ahead(grid, panel)
+        parts, mean, _ = self.ahead(grid, panel)
         then = {name: part[:, -14:] for name, part in parts.items()}
-        mean = weeks_of(product(then)) * level
         days = [*panel.target.buffer.days, *panel.target.days]
         share = np.sqrt(self.spread.shares(grid.keys["item"].to_list(), moves(then)) + unseen_weeks(self.effects, days)[:, None] ** 2)
         totals = [mean[0], mean[1], mean.sum(axis=0)]
@@ -66,7 +72,7 @@ class Pooled:
         grid = grid_of(panel)
         if grid.keys.height == 0 or self.effects is None:
             return explanation(grid.keys.clear(), {})
-        parts, level = self.ahead(grid, panel)
+        parts, mean, level = self.ahead(grid, panel)
         last, then = slice(-21, -14), slice(-7, None)
         now = {name: part[:, last] for name, part in parts.items()}
         before = product(now).sum(axis=1) * level[1]
@@ -77,17 +83,25 @@ class Pooled:
             after = product(now).sum(axis=1) * level[1]
             found[name] = found.get(name, 0.0) + after - before
             before = after
+        found["promotion"] = found.get("promotion", 0.0) + mean[1] - before  # the second opinion is about prices and promotions
         return explanation(grid.keys, found)
 
-    def ahead(self, grid: Grid, panel: Panel) -> tuple[dict[str, Numbers], Numbers]:
-        """The parts of the last weeks' days and the fourteen to forecast, and each line's level in the two weeks: 2 × lines."""
+    def ahead(self, grid: Grid, panel: Panel) -> tuple[dict[str, Numbers], Numbers, Numbers]:
+        """The parts of the last weeks' days and the fourteen to forecast; the means of the two weeks and the level in them: 2 × lines."""
         effects, days = needed(self.effects), [*panel.target.buffer.days, *panel.target.days]
         recent = grid.last(RECENT_WEEKS * 7)
         past = len(recent.days)
-        moved_by = causes(grid, panel, [*grid.days, *days]).between(len(grid.days) - past, len(grid.days) + len(days))
+        first, end = len(grid.days) - past, len(grid.days) + len(days)
+        moved_by = causes(grid, panel, [*grid.days, *days]).between(first, end)
         parts = parts_of(effects, grid, [*recent.days, *days], moved_by)
-        sold, due, around = levels.weekly_sums(recent, product(parts)[:, :past], effects.burst)
-        return parts, np.tensordot(self.weights, levels.ahead(grid, sold, due, around, effects.growth), axes=1)
+        shape = product(parts)
+        sold, due, around = levels.weekly_sums(recent, shape[:, :past], effects.burst)
+        level = np.tensordot(self.weights, levels.ahead(grid, sold, due, around, effects.growth), axes=1)
+        mean = weeks_of(shape[:, past:]) * level
+        if self.booster is not None:
+            weeks = opinion.Weeks(recent, shape, moved_by)
+            mean = opinion.mixed(mean, opinion.means(self.booster, weeks, past // 7), self.share)
+        return parts, mean, level
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,12 +112,18 @@ class Pooled:
         arrays = {f"{part}.{key}": value for part, kept in parts.items() for key, value in kept.items() if isinstance(value, np.ndarray)}
         np.savez(folder / "pooled.npz", allow_pickle=False, **arrays)
         rest = {part: {key: value for key, value in kept.items() if not isinstance(value, np.ndarray)} for part, kept in parts.items()}
-        text = json.dumps({"settings": asdict(self.settings), "weights": self.weights, **rest}, ensure_ascii=False)
+        if self.booster is not None:
+            (folder / "opinion.txt").write_text(self.booster.model_to_string(), encoding="utf-8")
+        text = json.dumps({"settings": asdict(self.settings), "weights": self.weights, "share": self.share, **rest}, ensure_ascii=False)
         (folder / "pooled.json").write_text(text, encoding="utf-8")
 
     def load(self, folder: Path) -> None:
         kept = json.loads((folder / "pooled.json").read_text(encoding="utf-8"))
-        self.settings, self.weights = Settings(**kept["settings"]), kept["weights"]
+        self.settings, self.weights, self.share = Settings(**kept["settings"]), kept["weights"], kept["share"]
+        if (folder / "opinion.txt").exists():
+            import lightgbm
+
+            self.booster = lightgbm.Booster(model_str=(folder / "opinion.txt").read_text(encoding="utf-8"))
         with np.load(folder / "pooled.npz", allow_pickle=False) as arrays:
             for part in ("effects", "spread"):
                 kept[part] |= {key.split(".", 1)[1]: arrays[key] for key in arrays if key.startswith(f"{part}.")}
@@ -118,18 +138,18 @@ def needed(effects: Effects | None) -> Effects:
     return effects
 
 
-def past_weeks(grid: Grid, moved_by: Causes, settings: Settings) -> tuple[list[float], Spread, Learner | None]:
-    """The followers' weights and the spread, over past weeks forecast as if they were ahead; and the last of their learners.
+def past_weeks(grid: Grid, moved_by: Causes, settings: Settings) -> tuple[list[float], float, Spread, Learner | None]:
+    """The followers' weights, the second opinion's share and the spread, over past weeks forecast as if they were ahead; and the last learner.
 
     Each week is learnt anew, from what was learnt for the one before. Weeks that sold out do not count.
     """
-    weeks = len(grid.days) // 7
-    origins = list(range(weeks - 2, 5, -settings.apart))[: settings.origins][::-1]
+    origins = list(range(len(grid.days) // 7 - 2, 5, -settings.apart))[: settings.origins][::-1]
     learner: Learner | None = None
+    booster: Any = None
     lines = grid.keys.height
     means = np.full((len(FOLLOWERS), len(origins), 2, lines), np.nan)
     actual, unseen = np.full((len(origins), 3, lines), np.nan), np.zeros((len(origins), 3))
-    stretch = np.zeros((len(origins), 3, lines))
+    stretch, opinions = np.zeros((len(origins), 3, lines)), np.full((len(origins), 2, lines), np.nan)
     for n, origin in enumerate(origins):
         columns = 7 * origin
         past, end = grid.known_to(columns), 7 * (origin + 2)
@@ -139,21 +159,51 @@ def past_weeks(grid: Grid, moved_by: Causes, settings: Settings) -> tuple[list[f
         first = columns - len(recent.days)
         shape = shape_of(effects, past, recent.days, moved_by.between(first, columns))
         then = parts_of(effects, past, grid.days[columns:end], moved_by.ahead(columns, end))
-        ahead, stretch[n] = weeks_of(product(then)), moves(then)
+        daily = product(then)
+        ahead, stretch[n] = weeks_of(daily), moves(then)
         sold, due, around = levels.weekly_sums(recent, shape, effects.burst)
         begun = np.isfinite(past.units).any(axis=1)
         means[:, n] = np.where(begun, ahead * levels.ahead(past, sold, due, around, effects.growth), np.nan)
+        if n == 0 and moved_far(effects, past, moved_by.between(0, columns)):
+            booster = opinion.learn(
+                opinion.Weeks(past, shape_of(effects, past, past.days, moved_by.between(0, columns)), moved_by.between(0, columns)), origin
+            )
+        if booster is not None:
+            weeks = opinion.Weeks(recent, np.concatenate([shape, daily], axis=1), moved_by.between(first, end))
+            opinions[n] = opinion.means(booster, weeks, len(recent.days) // 7)
         week = grid.units[:, columns:end].reshape(lines, 2, 7).sum(axis=2).T
         out = grid.sold_out[:, columns:end].reshape(lines, 2, 7).any(axis=2).T
         week = np.where(out, np.nan, week)
         actual[n] = [week[0], week[1], week.sum(axis=0)]
         unseen[n] = unseen_weeks(effects, grid.days[columns:end])
-    away = (actual[None, :, :2] - means) ** 2 / np.maximum(means + (0.05 * means) ** 2, 1.0)
-    losses = np.nansum(np.minimum(away, np.nanquantile(away, 0.99) if len(origins) else 0.0), axis=(1, 2, 3))
-    weight = levels.weights(losses) if len(origins) else np.full(len(FOLLOWERS), 1 / len(FOLLOWERS))
-    mean = np.tensordot(weight, means, axes=1)
+    weight = levels.weights(losses(actual, means)) if origins else np.full(len(FOLLOWERS), 1 / len(FOLLOWERS))
+    mean, share = np.tensordot(weight, means, axes=1), 0.0
+    if booster is not None:
+        tried = np.stack([opinion.mixed(mean, opinions, each) for each in opinion.SHARES])
+        share = float(levels.weights(losses(actual, tried)) @ np.array(opinion.SHARES))
+        mean = opinion.mixed(mean, opinions, share)
     mean = np.concatenate([mean, mean.sum(axis=1, keepdims=True)], axis=1)
-    return [float(w) for w in weight], measure(grid, actual, mean, unseen, stretch, settings.least_spread), learner
+    return [float(w) for w in weight], share, measure(grid, actual, mean, unseen, stretch, settings.least_spread), learner
+
+
+def losses(actual: Numbers, means: Numbers) -> Numbers:
+    """What each of several ways to forecast past weeks missed: ways × origins × 2 × lines; squared errors in their usual size, the largest cut."""
+    missed = (actual[None, :, :2] - means) ** 2
+    middle = means.mean(axis=0)
+    relative = (missed.mean(axis=0) - middle) / np.maximum(middle, 1.0) ** 2
+    usual = max(float(np.nanmedian(relative)) * 2 if np.isfinite(relative).any() else 0.0, 0.05**2)  # of squares, twice the median is about the mean
+    away = missed / np.maximum(middle + usual * middle**2, 1.0)
+    return np.asarray(np.nansum(np.minimum(away, np.nanquantile(away, 0.99)), axis=(1, 2, 3)))
+
+
+def moved_far(effects: Effects, grid: Grid, moved_by: Causes) -> bool:
+    """Whether prices and promotions move weeks so far that a second opinion is worth its time."""
+    chosen = [n for n, name in enumerate(moved_by.names) if kind_of(name) != "weather"]
+    if not chosen or not effects.causes:
+        return False
+    place = [effects.causes.index(moved_by.names[n]) for n in chosen]
+    values = [moved_by.values[n][:, ::7] for n in chosen]
+    return bool(np.log(Causes([], values, values).effect(effects.response[grid.item][:, place])).std() > opinion.MOVES_FAR)
 
 
 def shape_of(effects: Effects, grid: Grid, days: Sequence[date], moved_by: Causes) -> Numbers:

@@ -59,10 +59,6 @@ def causes(grid: Grid, panel: Panel, days: Sequence[date]) -> Causes:
             grid.keys, days, rows.with_columns((pl.col("discount") == 0).cast(pl.Float64).alias("on")), "on"
         )  # a discount has its own
         found[f"promotion {kind}".strip()] = np.nan_to_num(on)
-        found[f"after {kind}".strip()] = later(np.nan_to_num(on))
-        found[f"rivals {kind}".strip()] = rivals(grid, np.nan_to_num(on))
-        if PRICE in found:
-            found[f"price in {kind}".strip()] = np.nan_to_num(on) * found[PRICE]
     if panel.promotions.height:
         discount = np.clip(np.nan_to_num(on_days(grid.keys, days, panel.promotions, "discount")), 0.0, 0.95)
         found[DISCOUNT] = -np.log1p(-discount)
@@ -94,13 +90,6 @@ def rivals(grid: Grid, price: Numbers) -> Numbers:
     np.add.at(total, grid.store, price)
     count = np.bincount(grid.store, minlength=len(grid.stores))[grid.store][:, None]
     return np.asarray((total[grid.store] - price) / np.maximum(count - 1, 1))
-
-
-def later(on: Numbers) -> Numbers:
-    """A week after: 1 where it was on seven days before."""
-    moved = np.zeros_like(on)
-    moved[:, 7:] = on[:, :-7]
-    return moved
 
 
 def warmth(grid: Grid, panel: Panel, days: Sequence[date]) -> tuple[Numbers, Numbers] | None:
