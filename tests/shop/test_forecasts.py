@@ -21,6 +21,7 @@ from tanuki.platform.resources import Resources
 from tanuki.settings import Settings
 from tanuki.shop import forecasts, gate, panel
 from tanuki.shop.commands import models
+from tanuki.shop.facts import SALES
 from tanuki.shop.forecasters import DEFAULT, SCHEMA
 from tanuki.shop.tables import Cycle, Forecast
 from tanuki.shop.weeks import Week, clock
@@ -67,6 +68,19 @@ def test_the_default_forecasts_when_nothing_was_trained_and_the_registry_stays_u
     assert frame.height == 2 * 3 * 3
     assert frame.drop_nulls("moved")["week"].unique().to_list() == [str(TARGET)]
     assert not embedded.settings.home.joinpath("mlflow.db").exists()
+
+
+def test_a_large_chain_is_forecast_in_parts_of_whole_stores(embedded):
+    res = make_chain(embedded)
+    with res.db.read() as db:
+        rows = dict(res.warehouse.counts(db, SALES, "store", as_of=NOW, where="date <= ?", params=(TARGET.cutoff,)))
+        assert forecasts.parts(db, res.warehouse, TARGET, as_of=NOW) == [["chiba", "osaka"]]
+        assert forecasts.parts(db, res.warehouse, TARGET, as_of=NOW, most_rows=sum(rows.values()) - 1) == [["chiba"], ["osaka"]]
+        assert forecasts.parts(db, res.warehouse, TARGET, as_of=NOW, most_rows=1) == [["chiba"], ["osaka"]]
+        assert forecasts.parts(db, res.warehouse, TARGET, as_of=NOW - timedelta(days=9999)) == []
+        alone = forecasts.make(db, res.warehouse, res.registry, TARGET, as_of=NOW, stores=["osaka"])[0]
+    assert alone["store"].unique().to_list() == ["osaka"]
+    assert alone.height == made(res)[0].height / 2
 
 
 def test_sales_recorded_or_sold_later_change_nothing(embedded):

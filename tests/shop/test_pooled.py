@@ -244,3 +244,54 @@ def test_both_weeks_together_vary_less_than_the_two_one_after_the_other_and_more
     )
     assert (both <= buffer + target + 1).all()
     assert (both > target).mean() > 0.9
+
+
+def advertised() -> History:
+    """Sales that only a cut price that is advertised moves far; prices and advertising planned ahead."""
+    random = np.random.default_rng(21)
+    stores, items = [f"s{n:02d}" for n in range(16)], ["a", "b", "c"]
+    sales, prices, plans = [], [], []
+    for week in range(82):
+        monday = START + timedelta(weeks=week)
+        for store in stores:
+            for item in items:
+                cut, shown = random.random() < 0.3, random.random() < 0.3
+                if monday == TARGET.monday:
+                    cut, shown = store < "s08", item != "c"
+                mean = 12.0 * (1 + items.index(item)) * (7.0 if cut and shown else 1.1 if cut or shown else 1.0)
+                days = [monday + timedelta(days=n) for n in range(7)]
+                sales += [(day, store, item, float(units)) for day, units in zip(days, random.poisson(mean, 7), strict=True)]
+                prices.append((item, store, monday, days[-1], 70.0 if cut else 100.0))
+                if shown:
+                    plans.append((store, item, monday, days[-1], "feat", 0.0))
+    made = of_sales(pl.DataFrame(sales, schema={"date": pl.Date, "store": pl.String, "item": pl.String, "units": pl.Float64}, orient="row"))
+    return replace(
+        made,
+        prices=pl.DataFrame(prices, schema=made.prices.schema, orient="row"),
+        promotions=pl.DataFrame(plans, schema=made.promotions.schema, orient="row"),
+    )
+
+
+def test_a_second_opinion_sees_what_a_regression_cannot(tmp_path):
+    history = advertised()
+    panel, model = history.panel(TARGET), Pooled()
+    model.fit(panel)
+    assert model.share > 0.2
+    forecast = model.predict(panel).filter(pl.col("week") == str(TARGET)).with_columns((pl.col("item") != "c").alias("shown"))
+    level = 12.0 * 7 * (1 + pl.col("item").replace_strict({"a": 0, "b": 1, "c": 2}))
+    lift = forecast.with_columns((pl.col("mean") / level).alias("lift"), (pl.col("store") < "s08").alias("cut"))
+    means = {(cut, shown): value for cut, shown, value in lift.group_by("cut", "shown").agg(pl.col("lift").mean()).iter_rows()}
+    assert means[True, True] > 4.5
+    assert means[True, False] < 2.0 > means[False, True]
+    explained = model.explain(panel)
+    assert explained.select(pl.sum_horizontal("last", *MOVES)).to_series().to_list() == pytest.approx(forecast["mean"].to_list())
+    model.save(tmp_path)
+    again = Pooled()
+    again.load(tmp_path)
+    assert again.predict(panel).equals(model.predict(panel))
+
+
+def test_without_strong_causes_nobody_else_is_asked():
+    panel, model = chain().panel(TARGET), Pooled()
+    model.fit(panel)
+    assert (model.share, model.booster) == (0.0, None)

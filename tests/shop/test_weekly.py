@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 from chain import ANALYST, CHIBA, ITEMS, NOW, OSAKA, STORES, TARGET, bring, make_chain, sales_csv
 from sqlalchemy import func, select
@@ -15,7 +16,7 @@ from tanuki.errors import UserError
 from tanuki.platform import resources as resources_file
 from tanuki.platform.resources import Resources
 from tanuki.platform.workflows import worker
-from tanuki.shop import makers, monitor, orders, rules, weekly
+from tanuki.shop import forecasts, makers, monitor, orders, rules, weekly
 from tanuki.shop.tables import Change, Confirmation, Cycle, Evaluation, Forecast, OrderLine, PurchaseOrder
 from tanuki.shop.weeks import TOKYO, Week, clock, week_to_order
 
@@ -333,3 +334,42 @@ def test_every_hour_weeks_whose_sales_have_arrived_are_evaluated_once(embedded):
     assert weekly.evaluate_complete("now") == 1
     assert weekly.evaluate_complete("now") == 0
     assert state(embedded) == "evaluated"
+
+
+def in_parts(monkeypatch):
+    """Every store is a part of its own."""
+    monkeypatch.setitem(forecasts.parts.__kwdefaults__, "most_rows", 1)
+
+
+def test_a_chain_in_parts_is_forecast_as_each_part_alone(resources, monkeypatch):
+    in_parts(monkeypatch)
+    make_chain(resources)
+    with working(resources):
+        start(resources, auto=True)
+        until(resources, "ordered")
+    assert [run.status for run in resources.work.runs(name="forecast-part")] == ["done", "done"]
+    with resources.db.read() as db:
+        cycle = db.get(Cycle, str(TARGET))
+        kept = {(each.store, each.item): each.mean for each in forecasts.of_week(db, TARGET)}
+        for store in ("chiba", "osaka"):
+            frame, *_ = forecasts.make(db, resources.warehouse, resources.registry, TARGET, as_of=cycle.as_of, stores=[store])
+            for row in frame.filter(pl.col("week") == str(TARGET)).iter_rows(named=True):
+                assert kept.pop((store, row["item"])) == row["mean"]
+    assert not kept
+
+
+@pytest.mark.slow
+def test_resuming_a_week_resumes_its_failed_parts(embedded, monkeypatch):
+    in_parts(monkeypatch)
+    make_chain(embedded)
+    folder = embedded.settings.home / "objects" / "warehouse"
+    with working(embedded):
+        folder.rename(folder.with_name("elsewhere"))
+        folder.mkdir()
+        start(embedded, auto=True)
+        assert embedded.work.wait("weekly-2021-W03", seconds=90).status == "failed"
+        folder.rmdir()
+        folder.with_name("elsewhere").rename(folder)
+        embedded.work.resume("weekly-2021-W03")
+        until(embedded, "ordered")
+    assert counts(embedded) == WHOLE
