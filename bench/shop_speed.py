@@ -24,6 +24,7 @@ import numpy as np
 import polars as pl
 
 from tanuki.shop.forecasters import DEFAULT
+from tanuki.shop.forecasts import PART_ROWS
 from tanuki.shop.panel import History, of_sales
 from tanuki.shop.weeks import Week
 
@@ -40,10 +41,10 @@ PRICE = 120
 LIMITS = {"statsforecast AutoTheta": 5.0, "mlforecast+LightGBM daily": 30.0}
 
 
-def sales(series: int, seed: int = 1) -> pl.DataFrame:
+def sales(series: int, seed: int = 1, items: int | None = None) -> pl.DataFrame:
     """[date, store, item, units] of three years up to the end of the target week."""
     random = np.random.default_rng(seed)
-    items = ITEMS_A_STORE.get(series, 10)
+    items = items or ITEMS_A_STORE.get(series, 10)
     days = pl.date_range(TARGET.cutoff - timedelta(days=365 * YEARS - 1), TARGET.sunday, eager=True)
     level = random.gamma(4.0, 5.0, series) + 1.0
     phase = random.integers(0, 12, items)[np.arange(series) % items]
@@ -66,19 +67,21 @@ def one(model: str, series: int) -> dict[str, Any]:
     from tanuki.shop import scores
     from tanuki.shop.forecasters import quantile
 
-    history: History = of_sales(sales(series))
-    begun = time.perf_counter()
-    panel = history.panel(TARGET)
-    cut = time.perf_counter() - begun
     forecast = KNOWN[model] if model in KNOWN else ours(model)
     forecast(of_sales(sales(10)).panel(TARGET))  # libraries are loaded, and what they compile is compiled, before anything is timed
-    begun, busy = time.perf_counter(), time.process_time()
-    made = forecast(panel)
-    seconds, processor = time.perf_counter() - begun, time.process_time() - busy
-    week = (
-        history.sales.filter(pl.col("date").is_between(TARGET.monday, TARGET.sunday)).group_by("store", "item").agg(pl.col("units").sum())
-    )
-    rows = made.join(week, on=["store", "item"])
+    cut = seconds = processor = 0.0
+    found = []
+    for number, part in enumerate(part_sizes(series), start=1):
+        history: History = of_sales(sales(part, seed=number, items=ITEMS_A_STORE[series]))
+        begun = time.perf_counter()
+        panel = history.panel(TARGET)
+        cut += time.perf_counter() - begun
+        begun, busy = time.perf_counter(), time.process_time()
+        made = forecast(panel)
+        seconds, processor = seconds + time.perf_counter() - begun, processor + time.process_time() - busy
+        week = history.sales.filter(pl.col("date").is_between(TARGET.monday, TARGET.sunday))
+        found.append(made.join(week.group_by("store", "item").agg(pl.col("units").sum()), on=["store", "item"]))
+    rows = pl.concat(found)
     actual = rows["units"].to_numpy()
     ways = [scores.cost(actual, ordered, 3.0) for ordered in (quantile(rows, 0.75), rows["mean"].to_numpy())]
     return {
@@ -91,6 +94,13 @@ def one(model: str, series: int) -> dict[str, Any]:
         "rows": rows.height,
         "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     }
+
+
+def part_sizes(series: int) -> list[int]:
+    """How many series are forecast together, one part after the other: whole stores, as `forecasts.parts` does it."""
+    items = ITEMS_A_STORE[series]
+    most = max(1, PART_ROWS // (items * 365 * YEARS)) * items
+    return [min(most, series - n) for n in range(0, series, most)]
 
 
 def measure(sizes: list[int], models: list[str], peers: list[str]) -> None:

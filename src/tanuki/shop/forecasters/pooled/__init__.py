@@ -191,7 +191,9 @@ def losses(actual: Numbers, means: Numbers) -> Numbers:
     missed = (actual[None, :, :2] - means) ** 2
     middle = means.mean(axis=0)
     relative = (missed.mean(axis=0) - middle) / np.maximum(middle, 1.0) ** 2
-    usual = max(float(np.nanmedian(relative)) * 2 if np.isfinite(relative).any() else 0.0, 0.05**2)  # of squares, twice the median is about the mean
+    usual = max(
+        float(np.nanmedian(relative)) * 2 if np.isfinite(relative).any() else 0.0, 0.05**2
+    )  # of squares, twice the median is about the mean
     away = missed / np.maximum(middle + usual * middle**2, 1.0)
     return np.asarray(np.nansum(np.minimum(away, np.nanquantile(away, 0.99)), axis=(1, 2, 3)))
 

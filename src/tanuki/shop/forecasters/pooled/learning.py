@@ -13,7 +13,7 @@ from tanuki.shop.forecasters.pooled.causes import Causes
 Known = NDArray[np.bool_]
 FEW = 3.0
 PLAIN = 0.01  # a variance beyond the mean, as a share of the squared mean, below which all cells count alike
-SAMPLE = 200_000
+SAMPLE = 50_000
 CUT, REST = 0.98, 1.08  # the largest surprises are cut there; what that leaves of the variance of normal errors
 USUAL_STEP = 0.08  # by how much demand moves from a month to the next, at least, while few months are known
 MOST_STEEP = 6.0  # no coefficient is beyond
@@ -78,7 +78,7 @@ class Learner:
     def __init__(self, grid: Grid, causes: Causes, settings: Settings) -> None:
         self.grid, self.causes, self.settings = grid, causes, settings
         self.known = np.isfinite(grid.units)
-        self.units = np.where(self.known, grid.units, 0.0)
+        self.sold = self.units = np.where(self.known, grid.units, 0.0)
         self.days: Days = codes(grid.days)
         self.period_of = periods(len(grid.days), settings.period_weeks)
         self.by_weekday = onehot(self.days.weekday, 7)
@@ -169,7 +169,7 @@ class Learner:
         self.expected = expected
         sure = self.known & ~self.grid.sold_out
         self.dispersion, self.burst = dispersed(self.units, expected, sure)
-        self.units = wanted(np.nan_to_num(self.grid.units), self.grid.sold_out, expected, self.burst)
+        self.units = wanted(self.sold, self.grid.sold_out, expected, self.burst)
         self.weight = 1 / (1 + self.burst * expected) if self.burst > PLAIN else None
         self.sold_by_item = self.of_item @ self.weighed(self.units)
 
