@@ -377,7 +377,8 @@ def test_commands_train_judge_release_and_go_back(tmp_path):
     start.close(res)
     code, (row,), _ = run(tmp_path, models.train, "--model", "moving_average", "--weeks", "8", "--json")
     assert (code, row["alias"], row["version"], row["verdict"], row["released"]) == (1, "challenger", "1", "NO-GO", False)
-    assert [each["code"] for each in row["reasons"]] == ["floor"]
+    assert {each["other"] for each in row["comparisons"]} == {"champion", "moving_average"}  # the default stands for a champion
+    assert "floor" in [each["code"] for each in row["reasons"]]
     assert "not better than that of the plain rule" in row["sentences"][0]
     with pytest.raises(Conflict):
         run(tmp_path, models.release, "1")
@@ -405,7 +406,7 @@ def test_the_page_says_why_and_offers_what_this_person_may(embedded):
     reason = {"code": "missing_slice", "slice": "store", "label": "chiba", "rows": 12}
     line = {"measure": "yen", "other": "managers", "slice": "all", "label": "", "rows": 6, "ours": 1.0, "theirs": 2.0}
     line |= {"change": -0.5, "low": -0.6, "high": -0.4}
-    report = {"weeks": ["2020-W42", "2021-W01"], "reasons": [reason], "comparisons": [line]}
+    report = {"weeks": ["2020-W42", "2021-W01"], "reasons": [reason], "comparisons": [line], "default": "pooled"}
     with embedded.db.write() as db:
         for version, go in (("1", True), ("2", False)):
             report = {**report, "reasons": [] if go else [reason]}
@@ -414,6 +415,7 @@ def test_the_page_says_why_and_offers_what_this_person_may(embedded):
     analyst = signed_in(app, "ana")
     page = analyst.get("/shop/models", headers={"Accept-Language": "ja"}).text
     assert "店舗「chiba」の予測がまったくありません（12行が欠けています）。" in page
+    assert "本番のバージョンがない間に使うpooledと比較" in page
     assert 'action="/shop/models/2/override"' in page
     assert 'action="/shop/models/1/override"' not in page
     assert "/override" not in signed_in(app, "ops").get("/shop/models").text

@@ -83,7 +83,10 @@ def costs(db: Session) -> Costs:
 
 
 def judged(history: History, prices: Costs, registry: "Registry", wanted: str = CHALLENGER, *, weeks: int = WEEKS) -> Judged:
-    """The gate over a registered version (a number or an alias) beside the champion, over the last whole weeks. Writes nothing."""
+    """The gate over a registered version (a number or an alias) beside the champion, over the last whole weeks. Writes nothing.
+
+    While no version is released the cycle forecasts with the default model: then that is the champion.
+    """
     version = registry.get(REGISTERED, wanted)
     champion = release.live(registry, REGISTERED)
     if champion is not None and champion.version == version.version:
@@ -95,11 +98,14 @@ def judged(history: History, prices: Costs, registry: "Registry", wanted: str = 
     limits = Limits()
     with ExitStack() as folders:
         ours = kept(registry, version, folders)
-        theirs = kept(registry, champion, folders) if champion is not None else None
+        kind = version.parameters["forecaster"]
+        stand_in = forecasters.DEFAULT if champion is None and kind != forecasters.DEFAULT else None
+        theirs = kept(registry, champion, folders) if champion is not None else forecasters.FORECASTERS[stand_in] if stand_in else None
         verdict = judge(history, prices, asked, ours, theirs, limits=limits)
     report = {
         "weeks": [str(asked[0]), str(asked[-1])],
-        "forecaster": version.parameters["forecaster"],
+        "forecaster": kind,
+        "default": stand_in,  # the model that stood for the champion
         "data_window": list(version.data_window),
         "limits": asdict(limits),
         **verdict.as_json(),

@@ -13,8 +13,8 @@ SHARES = {  # by name: the default, the least and the most
     "too_much": (0.20, 0.0, 10.0),  # of a week's sales
     "too_little": (0.0, 0.0, 1.0),
     "unusual": (0.20, 0.01, 10.0),
-    "service_a": (0.95, 0.0, 0.99),  # of weeks
-    "service_b": (0.90, 0.0, 0.99),
+    "service_a": (0.97, 0.0, 0.99),  # of weeks
+    "service_b": (0.93, 0.0, 0.99),  # 99 of 100 units sold in the closed loop (bench/shop_cost.py)
     "service_c": (0.0, 0.0, 0.99),
     "holding": (0.25, 0.0, 1.0),  # of the leftover cost
 }

@@ -77,9 +77,9 @@ class Rules(Base):
     too_little: Mapped[float] = mapped_column(default=0.0)  # shortages beyond this share of demand are risky
     unusual: Mapped[float] = mapped_column(default=0.20)  # a proposal this share away from recent weeks is shown first
     service_a: Mapped[float] = mapped_column(
-        default=0.95, server_default="0.95"
+        default=0.97, server_default="0.97"
     )  # an item of class A must be enough in this share of weeks
-    service_b: Mapped[float] = mapped_column(default=0.90, server_default="0.9")
+    service_b: Mapped[float] = mapped_column(default=0.93, server_default="0.93")
     service_c: Mapped[float] = mapped_column(default=0.0, server_default="0")
     holding: Mapped[float] = mapped_column(default=0.25, server_default="0.25")  # of its leftover cost: a unit that can be sold next week
     by: Mapped[str | None]

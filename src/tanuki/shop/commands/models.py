@@ -71,7 +71,7 @@ SCORED = ("wape", "bias", "coverage_80", "cost", "fill_rate")
 @json_option
 @click.pass_context
 def train(ctx: click.Context, name: str, text: str | None, no_gate: bool, weeks: int, as_json: bool) -> None:
-    from tanuki.platform.models.registry import CHALLENGER
+    from tanuki.platform.models.registry import CHALLENGER, CHAMPION
     from tanuki.shop import forecasters, forecasts
     from tanuki.shop.weeks import parse_week
 
@@ -81,9 +81,10 @@ def train(ctx: click.Context, name: str, text: str | None, no_gate: bool, weeks:
         week = parse_week(text) if text else forecasts.next_week(history)
         version = forecasts.train(history, res.registry, name, week)
         begin, end = version.data_window
-        made = {"name": version.name, "version": version.version, "model": name, "alias": CHALLENGER, "data_from": begin, "data_to": end}
+        made = {"name": version.name, "version": version.version, "model": name, "alias": "", "data_from": begin, "data_to": end}
         row = {**made, **{key: version.metrics[key] for key in SCORED if key in version.metrics}}
         said = {} if no_gate else pass_gate(res, history, version.version, weeks=weeks, release_it=True)
+        row["alias"] = CHAMPION if said.get("released") else CHALLENGER
     show([{**row, **(said if as_json else brief(said))}], as_json)
     tell(ctx, said, as_json)
 

@@ -63,6 +63,7 @@ class Verdict(BaseModel):
     id: int
     version: str
     champion: str | None
+    default: str | None  # the model that stood for the champion while none was released
     go: bool
     at: datetime
     by: str
@@ -117,6 +118,7 @@ def verdict(each: GateVerdict, lang: str, known: dict[str, str], *, live: bool, 
         id=each.id,
         version=each.version,
         champion=each.champion,
+        default=each.report["default"],
         go=each.go,
         at=each.at,
         by=each.by,

@@ -81,8 +81,8 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("expected_cost_yen", sa.Double(), server_default="0", nullable=False))
 
     with op.batch_alter_table("shop_rules", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("service_a", sa.Double(), server_default="0.95", nullable=False))
-        batch_op.add_column(sa.Column("service_b", sa.Double(), server_default="0.9", nullable=False))
+        batch_op.add_column(sa.Column("service_a", sa.Double(), server_default="0.97", nullable=False))
+        batch_op.add_column(sa.Column("service_b", sa.Double(), server_default="0.93", nullable=False))
         batch_op.add_column(sa.Column("service_c", sa.Double(), server_default="0", nullable=False))
         batch_op.add_column(sa.Column("holding", sa.Double(), server_default="0.25", nullable=False))
 

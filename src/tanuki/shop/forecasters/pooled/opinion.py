@@ -31,7 +31,8 @@ class Weeks:
 
     def __init__(self, grid: Grid, shape: Numbers, moved_by: Causes) -> None:
         units = np.where(grid.sold_out, np.nan, grid.units)
-        self.item = grid.item.astype(np.float64)
+        self.item = grid.item
+        self.lines_of_item = np.bincount(grid.item, minlength=len(grid.items))
         self.expected = 7 * weeks_means(shape)
         self.causes = [
             weeks_means(value) for name, value in zip(moved_by.names, moved_by.values, strict=True) if kind_of(name) != "weather"
@@ -43,7 +44,9 @@ class Weeks:
     def features(self, week: int) -> Numbers:
         """Of one week, from what is known LAG weeks before: lines × features."""
         past = self.left[:, max(0, week - LAG - 12) : max(0, week - LAG + 1)]
+        moved = np.log(self.expected[:, week] + 0.5) - np.log(self.expected[:, max(0, week - LAG - 12) : week - LAG + 1].mean(axis=1) + 0.5)
         columns = [self.item, np.log(self.expected[:, week] + 0.5), mean_of_known(past[:, -4:]), mean_of_known(past)]
+        columns += [moved, (np.bincount(self.item, moved) / self.lines_of_item)[self.item]]  # the item's lines are often promoted together
         for cause in self.causes:
             columns += [cause[:, week], cause[:, week - 1], cause[:, week - 2]]
         return np.column_stack(columns)
