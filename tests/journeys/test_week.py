@@ -6,14 +6,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from desk import Visit
+from playwright.sync_api import expect
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "shop"))
 
 from chain import TARGET, make_chain
 
 from tanuki.shop import orders, weekly
-from visitors import PASSWORD, make_person
+from visitors import make_person
 
 pytestmark = pytest.mark.browser
 
@@ -21,45 +22,6 @@ WORDS = {
     "en": {"waiting": "waits for the check", "save": "Save", "done": "The check is done", "stores": "waits for the stores", "confirm": "Confirm all", "thanks": "Confirmed. Thank you!", "issued": "issued", "order": "Purchase order"},
     "ja": {"waiting": "確認待ち", "save": "保存", "done": "確認を終える", "stores": "店舗の確定待ち", "confirm": "すべて確定する", "thanks": "確定しました。ありがとうございます。", "issued": "発行済み", "order": "発注書"},
 }  # fmt: skip
-
-
-class Visit:
-    """A person's browser, which remembers everything that went wrong in it."""
-
-    def __init__(self, chromium: Browser, server: str, lang: str, width: int) -> None:
-        self.context = chromium.new_context(
-            viewport={"width": width, "height": 860}, locale={"ja": "ja-JP", "en": "en-US"}[lang], java_script_enabled=width > 600
-        )
-        self.page: Page = self.context.new_page()
-        self.server = server
-        self.faults: list[str] = []
-        self.page.on("console", lambda message: self.faults.append(f"console: {message.text}"))
-        self.page.on("pageerror", lambda error: self.faults.append(f"page: {error}"))
-        self.page.on("requestfailed", lambda request: self.faults.append(f"failed: {request.url}"))
-        self.page.on(
-            "request", lambda request: request.url.startswith((server, "data:")) or self.faults.append(f"left the machine: {request.url}")
-        )
-
-    def sign_in(self, name: str) -> None:
-        self.page.goto(f"{self.server}/")
-        self.page.fill("input[name=name]", name)
-        self.page.fill("input[name=password]", PASSWORD)
-        self.page.click("main form button")
-
-    def go(self, path: str) -> None:
-        answer = self.page.goto(self.server + path)
-        assert answer is not None
-        assert answer.status == 200
-        self.fits()
-
-    def fits(self) -> None:
-        """Nothing sticks out sideways."""
-        out = (
-            self.page.locator("html").evaluate("page => page.scrollWidth - page.clientWidth")
-            if self.page.viewport_size["width"] > 600
-            else 0
-        )  # type: ignore[index]
-        assert out <= 0, (self.page.url, out)
 
 
 @pytest.mark.parametrize("lang", ["en", "ja"])

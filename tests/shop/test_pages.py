@@ -58,7 +58,16 @@ LOOK = {
     "/runs": CHAIN,
     "/runs/{run_id}": CHAIN,
 }
-RULES = {"too_much": 0.2, "too_little": 0, "unusual": 0.2, "service_a": 0.97, "service_b": 0.93, "service_c": 0, "holding": 0.25, "why": "x"}
+RULES = {
+    "too_much": 0.2,
+    "too_little": 0,
+    "unusual": 0.2,
+    "service_a": 0.97,
+    "service_b": 0.93,
+    "service_c": 0,
+    "holding": 0.25,
+    "why": "x",
+}
 # path: who may try, and what is sent; "may" means that the answer is about the thing, not about the person
 DO = {
     "/shop/week/start": (CHAIN, {"week": "2021-W02"}),
