@@ -1,5 +1,6 @@
 """Every table of Tanuki, imported so that the metadata is whole; for migrations and for tests."""
 
+import tanuki.animals.tables
 import tanuki.platform.accounts
 import tanuki.platform.models.tables
 import tanuki.platform.warehouse

@@ -1,0 +1,1 @@
+"""AI Animals: a photo network for animals; photos in, search, conversation and moderation out."""

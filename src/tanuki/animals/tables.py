@@ -1,0 +1,246 @@
+"""The network's records. What visitors did is not here: events go through the platform's event log to the warehouse."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from tanuki.platform.db import Base
+
+# ---- members -------------------------------------------------------------------------------------------------------
+
+
+class Member(Base):
+    """Somebody on the network. `name` is their account's and their address on the site; who leaves is taken out of this table."""
+
+    __tablename__ = "member"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(ForeignKey("account.name"), unique=True)
+    display: Mapped[str]
+    about: Mapped[str] = mapped_column(default="")
+    photo: Mapped[str | None] = mapped_column(ForeignKey("photo.digest"))  # the profile's picture
+    pseudonym: Mapped[str] = mapped_column(unique=True)  # stands for them in events; random, so that nothing leads back once they left
+    events: Mapped[bool] = mapped_column(default=True)  # whether what they look at may be logged under the pseudonym
+    joined_at: Mapped[datetime]
+    banned_at: Mapped[datetime | None]
+    banned_why: Mapped[str | None]
+    posts: Mapped[int] = mapped_column(default=0)  # published ones
+    followers: Mapped[int] = mapped_column(default=0)
+    following: Mapped[int] = mapped_column(default=0)
+
+
+class Follow(Base):
+    """One member wants to see another's posts."""
+
+    __tablename__ = "follow"
+    __table_args__ = (Index("ix_follow_followed", "followed_id", "at", "follower_id"),)
+
+    follower_id: Mapped[int] = mapped_column(ForeignKey("member.id"), primary_key=True)
+    followed_id: Mapped[int] = mapped_column(ForeignKey("member.id"), primary_key=True)
+    at: Mapped[datetime]
+
+
+class Shut(Base):
+    """One member does not want to see another (mute), or wants neither to see the other (block)."""
+
+    __tablename__ = "member_shut"
+    __table_args__ = (Index("ix_member_shut_other", "other_id", "kind"),)
+
+    member_id: Mapped[int] = mapped_column(ForeignKey("member.id"), primary_key=True)
+    other_id: Mapped[int] = mapped_column(ForeignKey("member.id"), primary_key=True)
+    kind: Mapped[str]  # mute or block
+    at: Mapped[datetime]
+
+
+# ---- photos and posts ----------------------------------------------------------------------------------------------
+
+
+class Photo(Base):
+    """A picture as it was taken in: upright, sRGB, without metadata, in several sizes, stored once under the hash of its content."""
+
+    __tablename__ = "photo"
+
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    width: Mapped[int]  # of the largest size, pixels
+    height: Mapped[int]
+    bytes: Mapped[int]  # of the largest size
+    colour: Mapped[str]  # the mean colour, #rrggbb: shown while the picture loads
+    source: Mapped[str]  # what was sent: jpeg, png, webp or heic
+    added_at: Mapped[datetime]
+
+
+class Post(Base):
+    """A photo with its words. States: checking (its owner sees it), published, held (with a reason), removed (by a moderator), deleted (by its owner)."""
+
+    __tablename__ = "post"
+    __table_args__ = (
+        UniqueConstraint("member_id", "key"),
+        Index("ix_post_newest", "state", "published_at", "id"),
+        Index("ix_post_category", "category", "state", "published_at", "id"),
+        Index("ix_post_member", "member_id", "state", "published_at", "id"),
+        Index("ix_post_heat", "state", "heat", "id"),
+        Index("ix_post_photo", "photo"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    member_id: Mapped[int] = mapped_column(ForeignKey("member.id"))
+    key: Mapped[str]  # the sender's idempotency key: the same key again is the same post
+    photo: Mapped[str] = mapped_column(ForeignKey("photo.digest"))
+    title: Mapped[str]
+    description: Mapped[str]
+    tags: Mapped[list[str]] = mapped_column(JSON)
+    category: Mapped[str]  # a key of species.CATEGORIES
+    breed: Mapped[str | None]  # a key of species.BREEDS
+    state: Mapped[str] = mapped_column(default="checking")
+    why: Mapped[str | None]  # why it is held or removed, as a code of moderation's reasons
+    note: Mapped[str | None]  # what a moderator wrote to the owner
+    before: Mapped[str | None]  # the state before it was deleted, for the undo
+    posted_at: Mapped[datetime]
+    published_at: Mapped[datetime | None]
+    edited_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
+    version: Mapped[int] = mapped_column(default=1)  # grows with each edit
+    likes: Mapped[int] = mapped_column(default=0)
+    comments: Mapped[int] = mapped_column(default=0)  # shown ones
+    heat: Mapped[float] = mapped_column(default=0.0)  # for "popular": grows with likes and with the moment of publication
+    source: Mapped[str | None]  # the file that `import` took it from
+
+
+class PostTag(Base):
+    """A tag of a published post, as it is compared (folded)."""
+
+    __tablename__ = "post_tag"
+    __table_args__ = (Index("ix_post_tag_post", "post_id"),)
+
+    tag: Mapped[str] = mapped_column(primary_key=True)
+    post_id: Mapped[int] = mapped_column(ForeignKey("post.id"), primary_key=True)
+
+
+class PostEdit(Base):
+    """What a post's words were before an edit: moderators see what a report was about."""
+
+    __tablename__ = "post_edit"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    post_id: Mapped[int] = mapped_column(ForeignKey("post.id"), index=True)
+    version: Mapped[int]
+    words: Mapped[dict[str, Any]] = mapped_column(JSON)
+    at: Mapped[datetime]
+
+
+# ---- what members do with posts ------------------------------------------------------------------------------------
+
+
+class Like(Base):
+    """A member likes a post."""
+
+    __tablename__ = "post_like"
+    __table_args__ = (Index("ix_post_like_member", "member_id", "at", "post_id"), Index("ix_post_like_post", "post_id", "at", "member_id"))
+
+    post_id: Mapped[int] = mapped_column(ForeignKey("post.id"), primary_key=True)
+    member_id: Mapped[int] = mapped_column(ForeignKey("member.id"), primary_key=True)
+    at: Mapped[datetime]
+
+
+class Comment(Base):
+    """What a member wrote under a post. States: shown, removed (by a moderator), deleted (by its writer)."""
+
+    __tablename__ = "post_comment"
+    __table_args__ = (UniqueConstraint("member_id", "key"), Index("ix_post_comment_post", "post_id", "id"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    post_id: Mapped[int] = mapped_column(ForeignKey("post.id"))
+    member_id: Mapped[int] = mapped_column(ForeignKey("member.id"))
+    key: Mapped[str]
+    words: Mapped[str]
+    state: Mapped[str] = mapped_column(default="shown")
+    why: Mapped[str | None]
+    note: Mapped[str | None]
+    at: Mapped[datetime]
+
+
+class Notification(Base):
+    """Something a member should know. What happens again (a like taken back and given anew) is not told twice."""
+
+    __tablename__ = "notification"
+    __table_args__ = (UniqueConstraint("member_id", "kind", "about"), Index("ix_notification_member", "member_id", "id"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    member_id: Mapped[int] = mapped_column(ForeignKey("member.id"))
+    kind: Mapped[str]  # like, follow, comment, published, held, removed, restored, warned, appeal
+    about: Mapped[str]  # what makes it the same thing, such as post:12:member:3
+    actor_id: Mapped[int | None] = mapped_column(ForeignKey("member.id"))
+    post_id: Mapped[int | None] = mapped_column(ForeignKey("post.id"))
+    values: Mapped[dict[str, Any]] = mapped_column(JSON)
+    at: Mapped[datetime]
+    seen_at: Mapped[datetime | None]
+
+
+# ---- moderation ----------------------------------------------------------------------------------------------------
+
+
+class Case(Base):
+    """A post, comment or member that moderators should look at; open until one of them decides. One open case a subject."""
+
+    __tablename__ = "moderation_case"
+    __table_args__ = (
+        Index("ix_moderation_case_queue", "state", "weight", "id"),
+        Index("ix_moderation_case_subject", "subject", "subject_id"),
+        Index("uq_moderation_case_open", "subject", "subject_id", unique=True, sqlite_where=text("state = 'open'"), postgresql_where=text("state = 'open'")),
+    )  # fmt: skip
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    subject: Mapped[str]  # post, comment or member
+    subject_id: Mapped[int]
+    member_id: Mapped[int | None]  # whose it is; None once they left
+    state: Mapped[str] = mapped_column(default="open")  # open or decided
+    weight: Mapped[float] = mapped_column(default=0.0)  # what comes first in the queue
+    reports: Mapped[int] = mapped_column(default=0)
+    opened_at: Mapped[datetime]
+    decided_at: Mapped[datetime | None]
+
+
+class Report(Base):
+    """A member says that something is not right, and why."""
+
+    __tablename__ = "moderation_report"
+    __table_args__ = (UniqueConstraint("case_id", "reporter_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("moderation_case.id"))
+    reporter_id: Mapped[int | None]  # None once they left
+    reason: Mapped[str]  # a key of moderation.REASONS
+    words: Mapped[str]
+    at: Mapped[datetime]
+
+
+class Decision(Base):
+    """What a moderator did about a case, and why; or what an automatic rule did."""
+
+    __tablename__ = "moderation_decision"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("moderation_case.id"), index=True)
+    action: Mapped[str]  # keep, hold, remove, restore, warn, ban or unban
+    reason: Mapped[str]
+    note: Mapped[str]  # to the owner
+    by: Mapped[str]
+    at: Mapped[datetime]
+
+
+class Appeal(Base):
+    """The owner thinks a decision wrong; another moderator decides."""
+
+    __tablename__ = "moderation_appeal"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    decision_id: Mapped[int] = mapped_column(ForeignKey("moderation_decision.id"), unique=True)
+    member_id: Mapped[int | None]
+    words: Mapped[str]
+    at: Mapped[datetime]
+    state: Mapped[str] = mapped_column(default="open")  # open, upheld (the decision stays) or overturned
+    decided_by: Mapped[str | None]
+    decided_at: Mapped[datetime | None]
+    answer: Mapped[str | None]
