@@ -8,6 +8,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from tanuki.platform.db import Base
 
+NEVER_AGAIN = {"sqlite_autoincrement": True}  # the id of a row that is gone is not given again: runs and events are named after it
+
 # ---- members -------------------------------------------------------------------------------------------------------
 
 
@@ -15,6 +17,11 @@ class Member(Base):
     """Somebody on the network. `name` is their account's and their address on the site; who leaves is taken out of this table."""
 
     __tablename__ = "member"
+    __table_args__ = (
+        Index("ix_member_photo", "photo"),
+        Index("ix_member_left", "left_at", sqlite_where=text("left_at is not null"), postgresql_where=text("left_at is not null")),
+        NEVER_AGAIN,
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(ForeignKey("account.name"), unique=True)
@@ -26,6 +33,7 @@ class Member(Base):
     joined_at: Mapped[datetime]
     banned_at: Mapped[datetime | None]
     banned_why: Mapped[str | None]
+    left_at: Mapped[datetime | None]  # they are leaving: not there for anybody any more, while a run takes away what was theirs
     posts: Mapped[int] = mapped_column(default=0)  # published ones
     followers: Mapped[int] = mapped_column(default=0)
     following: Mapped[int] = mapped_column(default=0)
@@ -82,6 +90,7 @@ class Post(Base):
         Index("ix_post_member", "member_id", "state", "published_at", "id"),
         Index("ix_post_heat", "state", "heat", "id"),
         Index("ix_post_photo", "photo"),
+        NEVER_AGAIN,
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -148,7 +157,7 @@ class Comment(Base):
     """What a member wrote under a post. States: shown, removed (by a moderator), deleted (by its writer)."""
 
     __tablename__ = "post_comment"
-    __table_args__ = (UniqueConstraint("member_id", "key"), Index("ix_post_comment_post", "post_id", "id"))
+    __table_args__ = (UniqueConstraint("member_id", "key"), Index("ix_post_comment_post", "post_id", "id"), NEVER_AGAIN)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     post_id: Mapped[int] = mapped_column(ForeignKey("post.id"))
@@ -165,7 +174,12 @@ class Notification(Base):
     """Something a member should know. What happens again (a like taken back and given anew) is not told twice."""
 
     __tablename__ = "notification"
-    __table_args__ = (UniqueConstraint("member_id", "kind", "about"), Index("ix_notification_member", "member_id", "id"))
+    __table_args__ = (
+        UniqueConstraint("member_id", "kind", "about"),
+        Index("ix_notification_member", "member_id", "id"),
+        Index("ix_notification_actor", "actor_id"),
+        Index("ix_notification_post", "post_id"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     member_id: Mapped[int] = mapped_column(ForeignKey("member.id"))
