@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -111,3 +111,14 @@ def test_numbers_yen_shares_days_and_moments_are_each_languages_own():
         f = i18n.filters(lang)
         shown = [f["n"](1234567.9), f["n"](1234.5, 2), f["yen"](1234.6), f["yen"](-5), f["pct"](0.123), f["pct"](0.123, 1)]
         assert [*shown, f["day"](date(2021, 1, 11)), f["moment"](moment), f["n"](None)] == expected
+
+
+def test_a_moment_is_told_by_how_long_ago_it_was_and_after_a_week_by_its_day():
+    now = datetime(2021, 1, 10, 22, 30, tzinfo=UTC)
+    passed = [timedelta(), timedelta(seconds=59), timedelta(minutes=3), timedelta(hours=26), timedelta(days=6), timedelta(days=40)]
+    for lang, expected in {
+        "en": ["just now", "just now", "3m ago", "1d ago", "6d ago", "2 Dec 2020", "January 2021"],
+        "ja": ["たった今", "たった今", "3分前", "1日前", "6日前", "2020年12月2日", "2021年1月"],
+    }.items():
+        f = i18n.filters(lang)
+        assert [*(f["ago"](now - each, now) for each in passed), f["month"](now)] == expected

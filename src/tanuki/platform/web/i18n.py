@@ -1,13 +1,13 @@
 """Two languages: texts from .po files read at start, and numbers, yen, days and moments as each language writes them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from babel import Locale
-from babel.dates import format_date, format_datetime
+from babel.dates import format_date, format_datetime, format_timedelta
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal, format_percent
 
@@ -18,6 +18,9 @@ DEFAULT = "en"
 TOKYO = ZoneInfo("Asia/Tokyo")
 DAY = {"en": "EEE d MMM y", "ja": "y年M月d日(E)"}
 MOMENT = {"en": "d MMM y, HH:mm", "ja": "y年M月d日 HH:mm"}
+DATE = {"en": "d MMM y", "ja": "y年M月d日"}
+MONTH = {"en": "MMMM y", "ja": "y年M月"}
+JUST_NOW = {"en": "just now", "ja": "たった今"}
 YEN = {"en": "¥{}", "ja": "{}円"}
 NOTHING = "–"
 
@@ -112,4 +115,19 @@ def filters(lang: str) -> dict[str, Any]:
         """A moment in Asia/Tokyo."""
         return NOTHING if value is None else format_datetime(value, format=MOMENT[lang], tzinfo=TOKYO, locale=locale)
 
-    return {"n": n, "yen": yen, "pct": pct, "day": day, "moment": moment}
+    def month(value: datetime | None) -> str:
+        """A month in Asia/Tokyo."""
+        return NOTHING if value is None else format_datetime(value, format=MONTH[lang], tzinfo=TOKYO, locale=locale)
+
+    def ago(value: datetime | None, now: datetime | None = None) -> str:
+        """How long ago a moment of the last week was; the day of an earlier one."""
+        if value is None:
+            return NOTHING
+        passed = (now or datetime.now(UTC)) - value
+        if passed < timedelta(minutes=1):
+            return JUST_NOW[lang]
+        if passed < timedelta(days=7):
+            return format_timedelta(-passed, add_direction=True, format="narrow", threshold=1, locale=locale)
+        return format_datetime(value, format=DATE[lang], tzinfo=TOKYO, locale=locale)
+
+    return {"n": n, "yen": yen, "pct": pct, "day": day, "moment": moment, "month": month, "ago": ago}
