@@ -79,6 +79,26 @@ class Photo(Base):
     added_at: Mapped[datetime]
 
 
+class BarredPhoto(Base):
+    """A picture that moderators removed: posted again, it is held for them to look at. Stays when the post that had it is gone."""
+
+    __tablename__ = "photo_barred"
+
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    why: Mapped[str]  # a key of moderation.REASONS
+    at: Mapped[datetime]
+
+
+class BannedWord(Base):
+    """A word that holds a post for a moderator, as it is compared (folded)."""
+
+    __tablename__ = "banned_word"
+
+    word: Mapped[str] = mapped_column(primary_key=True)
+    by: Mapped[str]
+    at: Mapped[datetime]
+
+
 class Post(Base):
     """A photo with its words. States: checking (its owner sees it), published, held (with a reason), removed (by a moderator), deleted (by its owner)."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, DateTime, Dialect, Engine, MetaData, TypeDecorator, create_engine, event, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase, Session
 
 NAMES = {
@@ -101,6 +102,14 @@ def engine(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return made
+
+
+def add_once(db: Session, table: type[Base], **values: Any) -> bool:
+    """Insert a row unless one with the same unique values is there, also one that a transaction beside this one is just adding. Whether it was added."""
+    insert = sqlite.insert if db.get_bind().dialect.name == "sqlite" else postgresql.insert
+    keys = list(table.__table__.primary_key)
+    wanted = insert(table.__table__).values(**values).on_conflict_do_nothing().returning(*keys)  # type: ignore[arg-type]
+    return db.execute(wanted).first() is not None
 
 
 def upgrade(url: str, revision: str = "head") -> None:

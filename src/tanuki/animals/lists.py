@@ -1,0 +1,53 @@
+"""Long lists in pages that stay put: the next page begins after the last thing seen, so what comes or goes meanwhile moves nothing."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Generic, TypeVar
+
+from tanuki.errors import UserError
+
+T = TypeVar("T")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MOST = 100  # on one page
+LARGEST = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """Some of a list, in its order, and what to ask for the next ones; None when these were the last."""
+
+    items: list[T]
+    next: str | None = None
+
+
+def page(found: Sequence[T], limit: int, place: Callable[[T], str]) -> Page[T]:
+    """A page of what was found when one more than the limit was asked for; `place` says where in the list a thing stands."""
+    items = list(found[:limit])
+    return Page(items, place(items[-1]) if len(found) > limit else None)
+
+
+def size(limit: int) -> int:
+    """How many a page may hold."""
+    return max(1, min(limit, MOST))
+
+
+def at_moment(moment: datetime, id_: int) -> str:
+    """A place in a list ordered by moment and id."""
+    return f"{(moment - EPOCH) // timedelta(microseconds=1)}-{id_}"
+
+
+def moment_of(place: str) -> tuple[datetime, int]:
+    """The moment and id of a place. Raises UserError for one that we did not give."""
+    microseconds, _, id_ = place.partition("-")
+    try:
+        return EPOCH + timedelta(microseconds=id_of(microseconds)), id_of(id_)
+    except OverflowError:
+        raise UserError("There is no such place in the list; begin again at its first page.") from None
+
+
+def id_of(place: str) -> int:
+    """The id of a place in a list ordered by id. Raises UserError for one that we did not give."""
+    if not (place.isascii() and place.isdigit() and int(place[:20]) <= LARGEST and len(place) < 20):
+        raise UserError("There is no such place in the list; begin again at its first page.")
+    return int(place)

@@ -1,0 +1,84 @@
+"""What a member should know: told once for the same thing, never about oneself or by somebody who is blocked or muted."""
+
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVarTuple
+
+from sqlalchemy import Select, exists, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from tanuki.animals import lists, members
+from tanuki.animals.lists import Page
+from tanuki.animals.tables import Member, Notification, Post, Shut
+from tanuki.platform.accounts import Person
+from tanuki.platform.db import add_once
+
+Columns = TypeVarTuple("Columns")
+COUNTED = 100  # unseen ones are counted up to here: nobody reads a larger number
+
+
+class Told(NamedTuple):
+    """A notification with whom and what it is about, where that is still there."""
+
+    notification: Notification
+    actor: Member | None
+    post: Post | None
+
+
+def tell(
+    db: Session,
+    member_id: int,
+    kind: str,
+    *,
+    about: str,
+    now: datetime,
+    actor_id: int | None = None,
+    post_id: int | None = None,
+    values: dict[str, Any] | None = None,
+) -> bool:
+    """Tell a member something, unless they did it themselves, do not want to hear of who did it, or were told before. Whether they were told."""
+    if actor_id is not None and (actor_id == member_id or not_heard(db, member_id, actor_id)):
+        return False
+    given = {"actor_id": actor_id, "post_id": post_id, "values": values or {}}
+    return add_once(db, Notification, member_id=member_id, kind=kind, about=about, at=now, **given)
+
+
+def not_heard(db: Session, member_id: int, actor_id: int) -> bool:
+    """Whether a member mutes somebody, or one of them blocks the other."""
+    shut_by_me = (Shut.member_id == member_id) & (Shut.other_id == actor_id)
+    shut_by_them = (Shut.member_id == actor_id) & (Shut.other_id == member_id) & (Shut.kind == "block")
+    return bool(db.scalar(select(exists().where(or_(shut_by_me, shut_by_them)))))
+
+
+def list_(db: Session, who: Person, *, after: str | None = None, limit: int = 24) -> Page[Told]:
+    """What somebody was told, newest first."""
+    wanted, limit = shown(select(Notification, Member, Post), members.of(db, who).id), lists.size(limit)
+    if after is not None:
+        wanted = wanted.where(Notification.id < lists.id_of(after))
+    found = [Told(*row) for row in db.execute(wanted.order_by(Notification.id.desc()).limit(limit + 1))]
+    return lists.page(found, limit, lambda told: str(told.notification.id))
+
+
+def shown(wanted: Select[*Columns], member_id: int) -> Select[*Columns]:
+    """Of a member's notifications those about what is still there: not a deleted post, nobody who is blocked, muted or gone."""
+    return (
+        wanted.select_from(Notification)
+        .outerjoin(Member, Member.id == Notification.actor_id)
+        .outerjoin(Post, Post.id == Notification.post_id)
+        .where(
+            Notification.member_id == member_id,
+            or_(Notification.actor_id.is_(None), Notification.actor_id.not_in(members.unseen_by(member_id))),
+            or_(Notification.post_id.is_(None), Post.state != "deleted"),
+        )
+    )
+
+
+def unseen(db: Session, who: Person) -> int:
+    """How many of them somebody has not seen; 100 also stands for more."""
+    new = shown(select(Notification.id), members.of(db, who).id).where(Notification.seen_at.is_(None)).limit(COUNTED)
+    return db.scalar(select(func.count()).select_from(new.subquery())) or 0
+
+
+def seen(db: Session, who: Person, *, now: datetime) -> None:
+    """Somebody has seen all of them."""
+    mine = update(Notification).where(Notification.member_id == members.of(db, who).id, Notification.seen_at.is_(None))
+    db.execute(mine.values(seen_at=now).execution_options(synchronize_session=False))
