@@ -140,11 +140,17 @@ def shut(db: Session, who: Person, name: str, kind: str, *, now: datetime) -> No
         raise UserError("You cannot block or mute yourself.")
     if len(shut_list(db, who)) >= SHUT_MOST:
         raise UserError("You can block and mute at most %(most)s members.", most=SHUT_MOST)
+    lock(db, me.id, other.id)
     if not add_once(db, Shut, member_id=me.id, other_id=other.id, kind=kind, at=now) and kind == "block":
         db.execute(update(Shut).where(Shut.member_id == me.id, Shut.other_id == other.id).values(kind=kind, at=now))
     if kind == "block":
         part(db, me.id, other.id)
         part(db, other.id, me.id)
+
+
+def lock(db: Session, *member_ids: int) -> None:
+    """Let nobody else change these members, or what is between them, until this transaction ends; always in one order, so that two never wait for each other."""
+    db.execute(select(Member.id).where(Member.id.in_(member_ids)).order_by(Member.id).with_for_update(key_share=True))
 
 
 def part(db: Session, follower_id: int, followed_id: int) -> bool:
