@@ -1,6 +1,6 @@
 """A person's browser in a journey."""
 
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, Request
 
 from visitors import PASSWORD
 
@@ -17,10 +17,15 @@ class Visit:
         self.faults: list[str] = []
         self.page.on("console", lambda message: self.faults.append(f"console: {message.text}"))
         self.page.on("pageerror", lambda error: self.faults.append(f"page: {error}"))
-        self.page.on("requestfailed", lambda request: self.faults.append(f"failed: {request.url}"))
+        self.page.on("requestfailed", self.failed)
         self.page.on(
             "request", lambda request: request.url.startswith((server, "data:")) or self.faults.append(f"left the machine: {request.url}")
         )
+
+    def failed(self, request: Request) -> None:
+        """A request that got no answer; one that the browser gave up because the person went on is none."""
+        if request.failure != "net::ERR_ABORTED":
+            self.faults.append(f"failed: {request.url} {request.failure}")
 
     def sign_in(self, name: str) -> None:
         self.page.goto(f"{self.server}/")

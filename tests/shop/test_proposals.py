@@ -142,7 +142,7 @@ def test_a_share_out_of_its_range_is_refused_and_nothing_changes(embedded, name,
         set_rules(embedded, **{name: value})
     with embedded.db.read() as db:
         assert rules.history(db) == []
-        assert (rules.get(db).service_a, rules.get(db).holding) == (0.95, 0.25)
+        assert {name: getattr(rules.get(db), name) for name in rules.SHARES} == {name: rules.DEFAULT[name] for name in rules.SHARES}
 
 
 def test_masters_say_the_class_of_an_item_and_what_a_store_holds(embedded):
