@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from tanuki.platform import accounts
+from tanuki.platform import accounts, tokens
 from tanuki.platform.resources import Resources
 
 PASSWORD = "a password for tests"
@@ -32,10 +32,13 @@ def signed_in(app: FastAPI, name: str) -> TestClient:
     return browser
 
 
-def bearer(resources: Resources, app: FastAPI, name: str) -> TestClient:
-    """A program with an API token of that person."""
+def bearer(resources: Resources, app: FastAPI, name: str, scopes: tuple[str, ...] | None = None) -> TestClient:
+    """A program with an API token of that person, for everything that their tokens may be for unless it is said."""
     with resources.db.write() as db:
-        token = accounts.add_token(db, name, "test", now=datetime.now(UTC))
+        who = accounts.person(db, name)
+        assert who is not None
+        wanted = tokens.scopes_for(who) if scopes is None else scopes
+        token = tokens.add_token(db, name, "test", scopes=wanted, now=datetime.now(UTC))
     return visitor(app, headers={"Authorization": f"Bearer {token}"})
 
 

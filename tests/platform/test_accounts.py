@@ -8,7 +8,7 @@ from argon2 import PasswordHasher
 from sqlalchemy import func, select, text
 
 from tanuki.errors import Conflict, NotAllowed, NotFound, TooMany, UserError
-from tanuki.platform import accounts
+from tanuki.platform import accounts, tokens
 from tanuki.platform.accounts import COMMAND_LINE, SYSTEM, Account, AccountGrant, AccountSession, AccountToken, AccountTry, Person
 
 NOW = datetime(2021, 1, 4, 1, tzinfo=UTC)
@@ -64,7 +64,7 @@ def test_an_unknown_name_takes_as_long_as_a_wrong_password(quick):
 
 def test_neither_password_nor_tokens_nor_addresses_are_in_the_database(db):
     token = sign_in(db)
-    api = accounts.add_token(db, "hana", "report", now=NOW)
+    api = tokens.add_token(db, "hana", "report", now=NOW)
     sign_in(db, password="wrong password")
     db.flush()
     for table in (Account, AccountGrant, AccountSession, AccountToken, AccountTry):
@@ -124,10 +124,10 @@ def test_an_admin_has_every_role_and_others_only_theirs():
 
 
 def test_disabling_ends_sessions_and_tokens_and_enabling_opens_again(db):
-    token, api = sign_in(db), accounts.add_token(db, "hana", "report", now=NOW)
+    token, api = sign_in(db), tokens.add_token(db, "hana", "report", now=NOW)
     accounts.disable(db, "hana", now=NOW, by="ken")
     assert accounts.person_of_session(db, token, NOW) is None
-    assert accounts.person_of_token(db, api, NOW) is None
+    assert tokens.person_of_token(db, api, NOW) is None
     assert sign_in(db) is None
     assert (accounts.account(db, "hana").disabled_at, accounts.account(db, "hana").disabled_by) == (NOW, "ken")
     accounts.enable(db, "hana")
@@ -208,29 +208,29 @@ def test_old_tries_and_ended_sessions_are_cleared_away(db):
 
 
 def test_an_api_token_is_its_owner_until_it_ends_or_is_revoked(db):
-    token = accounts.add_token(db, "hana", "report", now=NOW, days=30)
-    hana = accounts.person_of_token(db, token, NOW)
+    token = tokens.add_token(db, "hana", "report", now=NOW, days=30)
+    hana = tokens.person_of_token(db, token, NOW)
     assert hana.name == "hana"
-    assert accounts.person_of_token(db, token, NOW + timedelta(days=30)) is None
+    assert tokens.person_of_token(db, token, NOW + timedelta(days=30)) is None
     assert accounts.person_of_session(db, token, NOW) is None
-    [kept] = accounts.tokens(db, hana)
-    accounts.revoke_token(db, hana, kept.digest)
-    assert accounts.person_of_token(db, token, NOW) is None
+    [kept] = tokens.tokens_of(db, hana)
+    tokens.revoke_token(db, hana, kept.digest)
+    assert tokens.person_of_token(db, token, NOW) is None
 
 
 def test_nobody_revokes_anothers_token(db):
     accounts.add_user(db, "ken", grants=[("admin", None)], password=PASSWORD, now=NOW)
-    token = accounts.add_token(db, "hana", "report", now=NOW)
+    token = tokens.add_token(db, "hana", "report", now=NOW)
     with pytest.raises(NotFound):
-        accounts.revoke_token(db, Person("ken", "Ken", frozenset({("admin", None)})), accounts.digest(token))
+        tokens.revoke_token(db, Person("ken", "Ken", frozenset({("admin", None)})), accounts.digest(token))
 
 
 def test_a_tokens_last_use_is_noted_every_ten_minutes(db):
-    token = accounts.add_token(db, "hana", "report", now=NOW)
-    assert accounts.token_use_due(db, token, NOW)
-    accounts.note_token_use(db, token, NOW)
-    assert not accounts.token_use_due(db, token, NOW + timedelta(minutes=9))
-    assert accounts.token_use_due(db, token, NOW + timedelta(minutes=11))
+    token = tokens.add_token(db, "hana", "report", now=NOW)
+    assert tokens.token_use_due(db, token, NOW)
+    tokens.note_token_use(db, token, NOW)
+    assert not tokens.token_use_due(db, token, NOW + timedelta(minutes=9))
+    assert tokens.token_use_due(db, token, NOW + timedelta(minutes=11))
 
 
 def test_a_person_without_account_row_is_nobody(db):

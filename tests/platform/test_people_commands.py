@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from tanuki import start
 from tanuki.errors import Conflict, NotFound, UserError
-from tanuki.platform import accounts
+from tanuki.platform import accounts, tokens
 from tanuki.platform.commands.people import users
 from tanuki.settings import Settings
 
@@ -71,7 +71,7 @@ def test_a_token_is_printed_and_works(tanuki):
     token = tanuki("token", "hana", "report", "--days", "30").strip()
     made = start.resources(Settings(home=tanuki.home))
     with made.db.read() as db:
-        assert accounts.person_of_token(db, token, datetime.now(UTC)).name == "hana"
+        assert tokens.person_of_token(db, token, datetime.now(UTC)).name == "hana"
     start.close(made)
 
 

@@ -1,33 +1,37 @@
-"""Who people are and what they may do: names, passwords, roles, sessions, API tokens. Keeps no e-mail and no address of anybody."""
+"""Who people are and what they may do: accounts and roles, signing up, signing in, leaving. Keeps no e-mail and no address of anybody."""
 
 import re
 import secrets
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cache
 from hashlib import sha256
+from ipaddress import IPv6Address, ip_address
 
-from argon2 import PasswordHasher
-from argon2.exceptions import VerifyMismatchError
-from sqlalchemy import ForeignKey, delete, select
+from sqlalchemy import ForeignKey, ScalarSelect, delete, exists, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tanuki.errors import Conflict, NotAllowed, NotFound, TooMany, UserError
+from tanuki.platform import passwords
 from tanuki.platform.db import Base
 
-ROLES = ("analyst", "manager", "operator", "admin")
+ROLES = ("member", "moderator", "analyst", "manager", "operator", "admin")
 SCOPED = ("manager",)  # these roles are held for something: a manager's store
 RESERVED = ("tanuki", "command line")  # names that the system itself signs with
-PASSWORD_LENGTH = 10
-PASSWORD_LONGEST = 1_000  # hashing must not become the attack
+OFFICIALS = """admin administrator anonymous api deleted everybody everyone help info me mod moderator moderators nobody null official operator
+    owner root security staff support system tanuki team undefined unknown webmaster you"""
+OFFICIAL = frozenset(OFFICIALS.split())  # people would take these for us, or for nobody in particular; who signs up cannot have them
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,39}")
+DISPLAY_LONGEST = 40
+JOINERS = "\u200c\u200d"  # not seen, but they make one emoji of several, and words in some scripts
+BLANKS = "\u115f\u1160\u2800\u3164\uffa0"  # seen as nothing, although they are letters and signs
+SIGN_UPS = 10  # an hour, from one address
 GRACE = {"name": 5, "address": 20}  # failed tries before the waiting begins; an office shares one address
 FIRST_WAIT = timedelta(seconds=15)  # doubles with each further failure
 LONGEST_WAIT = timedelta(minutes=15)
 FORGET_TRIES = timedelta(hours=2)
-TOKEN_USED_STEP = timedelta(minutes=10)  # how exact a token's last use is kept
 
 
 class Account(Base):
@@ -78,6 +82,7 @@ class AccountToken(Base):
     digest: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(ForeignKey("account.name"), index=True)
     label: Mapped[str]
+    scopes: Mapped[str] = mapped_column(server_default="read write")  # what it is for, words of tokens.SCOPES
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
@@ -93,17 +98,35 @@ class AccountTry(Base):
     last_at: Mapped[datetime]
 
 
+class AccountGone(Base):
+    """The name of somebody who left, as a digest: it is not given to anybody again."""
+
+    __tablename__ = "account_gone"
+
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+
+
 @dataclass(frozen=True)
 class Person:
-    """Somebody who does something, with the roles they hold: (role, scope) where scope None means everywhere."""
+    """Somebody who does something, with the roles they hold: (role, scope) where scope None means everywhere.
+
+    `allowed` is what the API token that they use is for; None when they are here themselves, who may do everything that is theirs.
+    """
 
     name: str
     display: str
     grants: frozenset[tuple[str, str | None]]
+    allowed: frozenset[str] | None = None
 
     def has(self, *roles: str) -> bool:
-        """Whether they hold one of the roles, wherever it is for. An admin holds all."""
-        return any(role in roles or role == "admin" for role, _ in self.grants)
+        """Whether they hold one of the roles, wherever it is for. An admin holds all; an API token moderates only when it was made to."""
+        wanted = {role for role in roles if role != "moderator" or self.may("moderate")}
+        return bool(wanted) and any(role in wanted or role == "admin" for role, _ in self.grants)
+
+    def may(self, scope: str) -> bool:
+        """Whether they are here themselves, or with an API token that is for this."""
+        return self.allowed is None or scope in self.allowed
 
     def scopes(self, role: str) -> frozenset[str]:
         """What they hold a role for, such as a manager's stores."""
@@ -115,9 +138,12 @@ SYSTEM = Person("tanuki", "Tanuki", frozenset({("admin", None)}))
 
 
 def require(person: Person, *roles: str) -> None:
-    """Refuse a person who holds none of the roles."""
-    if not person.has(*roles):
-        raise NotAllowed("This needs the role %(roles)s; ask an administrator for it.", roles=" / ".join(roles))
+    """Refuse a person who holds none of the roles, or an API token that is not for it."""
+    if person.has(*roles):
+        return
+    if replace(person, allowed=None).has(*roles):
+        raise NotAllowed("This API token may not moderate; make one that may on the account page.")
+    raise NotAllowed("This needs the role %(roles)s; ask an administrator for it.", roles=" / ".join(roles))
 
 
 # ---- accounts ------------------------------------------------------------------------------------------------------
@@ -134,25 +160,50 @@ def add_user(
     by: str = COMMAND_LINE.name,
 ) -> str:
     """Make an account and give its password, generated when none is given."""
-    name = as_name(name)
+    name = checked_name(name)
+    shown = as_display(display, name)
+    wanted = checked_grants(grants)
+    password = passwords.made() if password is None else password
+    passwords.check(password, name)
+    if taken(db, name):
+        raise Conflict("There is already a user %(name)s.", name=name)
+    kept = passwords.hashed(password)
+    try:
+        with db.begin_nested():
+            db.add(Account(name=name, display=shown, password_hash=kept, password_changed_at=now, created_at=now, created_by=by))
+    except IntegrityError as faster:
+        raise Conflict("There is already a user %(name)s.", name=name) from faster
+    db.add_all(AccountGrant(name=name, role=role, scope=scope, granted_at=now, granted_by=by) for role, scope in wanted)
+    db.flush()
+    return password
+
+
+def checked_name(text: str) -> str:
+    """A name as it is kept. Raises UserError for one that nobody can have."""
+    name = as_name(text)
     if not NAME.fullmatch(name) or name in RESERVED:
         raise UserError(
             "%(name)s cannot be a user's name; expected 2 to 40 lower-case letters, digits, dots, dashes or underlines, beginning with a letter or digit.",
             name=name,
         )
+    return name
+
+
+def taken(db: Session, name: str) -> bool:
+    """Whether somebody has that name, or had it and left."""
     if db.get(Account, name) is not None:
-        raise Conflict("There is already a user %(name)s.", name=name)
-    wanted = checked_grants(grants)
-    password = secrets.token_urlsafe(12) if password is None else password
-    check_password(password, name)
-    hashed = hasher().hash(as_password(password))
-    db.add(
-        Account(name=name, display=display.strip() or name, password_hash=hashed, password_changed_at=now, created_at=now, created_by=by)
-    )
-    db.flush()
-    db.add_all(AccountGrant(name=name, role=role, scope=scope, granted_at=now, granted_by=by) for role, scope in wanted)
-    db.flush()
-    return password
+        return True
+    anybody_left = db.scalar(select(exists().select_from(AccountGone)))
+    return bool(anybody_left) and db.get(AccountGone, passwords.slow_digest(name)) is not None
+
+
+def as_display(text: str, name: str) -> str:
+    """The name that others see, however it was typed; the name itself when left out. Raises UserError for what cannot be seen, or is too long."""
+    shown = " ".join(unicodedata.normalize("NFC", text).split())
+    unseen = any(each in BLANKS or (unicodedata.category(each) in ("Cc", "Cf", "Cs", "Co") and each not in JOINERS) for each in shown)
+    if unseen or len(shown) > DISPLAY_LONGEST:
+        raise UserError("A shown name has up to %(longest)s characters, all of which can be seen.", longest=DISPLAY_LONGEST)
+    return shown or name
 
 
 def checked_grants(grants: Iterable[tuple[str, str | None]]) -> list[tuple[str, str]]:
@@ -166,6 +217,27 @@ def checked_grants(grants: Iterable[tuple[str, str | None]]) -> list[tuple[str, 
     if not wanted:
         raise UserError("A user needs at least one role; expected one of %(known)s.", known=", ".join(ROLES))
     return wanted
+
+
+def grant(db: Session, name: str, role: str, scope: str | None = None, *, now: datetime, by: str = COMMAND_LINE.name) -> None:
+    """Give an account a role, everywhere or for one store; one that it has already stays as it is."""
+    [(role, held_for)] = checked_grants([(role, scope)])
+    found = account(db, name)
+    if db.get(AccountGrant, (found.name, role, held_for)) is None:
+        db.add(AccountGrant(name=found.name, role=role, scope=held_for, granted_at=now, granted_by=by))
+        db.flush()
+
+
+def withdraw(db: Session, name: str, role: str, scope: str | None = None) -> None:
+    """Take a role from an account. Its last role stays: who should do nothing any more is disabled."""
+    found = account(db, name)
+    held = list(db.scalars(select(AccountGrant).where(AccountGrant.name == found.name).with_for_update()))
+    gone = next((each for each in held if (each.role, each.scope) == (role, scope or "")), None)
+    if gone is None:
+        raise NotFound("%(name)s does not have that role.", name=found.name)
+    checked_grants((each.role, each.scope) for each in held if each is not gone)
+    db.delete(gone)
+    db.flush()
 
 
 def users(db: Session) -> list[tuple[Account, frozenset[tuple[str, str | None]]]]:
@@ -184,13 +256,15 @@ def account(db: Session, name: str) -> Account:
     return found
 
 
-def person(db: Session, name: str) -> Person | None:
-    """The person of that name, or None when there is none or they are disabled."""
-    found = db.get(Account, name)
-    if found is None or found.disabled_at is not None:
+def person(db: Session, name: str | ScalarSelect[str]) -> Person | None:
+    """The person of that name, or None when there is none or they are disabled. One query, also where the name is one: every page asks this."""
+    grants = (AccountGrant.role, AccountGrant.scope)
+    asked = select(Account, *grants).outerjoin(AccountGrant, AccountGrant.name == Account.name)
+    rows = db.execute(asked.where(Account.name == name, Account.disabled_at.is_(None))).all()
+    if not rows:
         return None
-    held = db.scalars(select(AccountGrant).where(AccountGrant.name == name))
-    return Person(name, found.display, frozenset((grant.role, grant.scope or None) for grant in held))
+    found: Account = rows[0][0]
+    return Person(found.name, found.display, frozenset((role, scope or None) for _, role, scope in rows if role is not None))
 
 
 def disable(db: Session, name: str, *, now: datetime, by: str = COMMAND_LINE.name) -> None:
@@ -210,9 +284,9 @@ def enable(db: Session, name: str) -> None:
 def set_password(db: Session, name: str, *, now: datetime, password: str | None = None) -> str:
     """Give an account a new password, generated when none is given, and end its sessions."""
     found = account(db, name)
-    password = secrets.token_urlsafe(12) if password is None else password
-    check_password(password, found.name)
-    found.password_hash, found.password_changed_at = hasher().hash(as_password(password)), now
+    password = passwords.made() if password is None else password
+    passwords.check(password, found.name)
+    found.password_hash, found.password_changed_at = passwords.hashed(password), now
     sign_out_everywhere(db, found.name)
     forget_tries(db, found.name)
     return password
@@ -221,19 +295,11 @@ def set_password(db: Session, name: str, *, now: datetime, password: str | None 
 def change_password(db: Session, who: Person, old: str, new: str, *, now: datetime, keep: str = "") -> None:
     """A person's own change; it needs the old password and ends every session except the one whose token is `keep`."""
     found = account(db, who.name)
-    if not password_fits(found.password_hash, old):
+    if not passwords.fits(found.password_hash, old):
         raise UserError("The old password is not right.")
-    check_password(new, found.name)
-    found.password_hash, found.password_changed_at = hasher().hash(as_password(new)), now
+    passwords.check(new, found.name)
+    found.password_hash, found.password_changed_at = passwords.hashed(new), now
     sign_out_everywhere(db, found.name, keep=keep)
-
-
-def check_password(password: str, name: str) -> None:
-    """Refuse a password that is too short, absurdly long, or the name."""
-    if not PASSWORD_LENGTH <= len(password) <= PASSWORD_LONGEST:
-        raise UserError("A password needs at least %(length)s characters.", length=PASSWORD_LENGTH)
-    if as_name(password) == name:
-        raise UserError("The password must not be the name.")
 
 
 def prefer(db: Session, who: Person, *, lang: str | None = None, theme: str | None = None) -> None:
@@ -249,6 +315,47 @@ def preferences(db: Session, who: Person) -> tuple[str | None, str | None]:
     return found.lang, found.theme
 
 
+# ---- signing up and leaving ----------------------------------------------------------------------------------------
+
+
+def sign_up(db: Session, name: str, password: str, *, display: str = "", address: str, now: datetime, days: int = 14) -> str:
+    """A new member's account, and the token of their first session.
+
+    What cannot be is refused before anything is written but the count of tries from that address, so commit either way:
+    otherwise anybody could ask without end which names there are. Raises TooMany when there were too many tries.
+    """
+    name = checked_name(name)
+    if re.sub(r"[._-]|\d+$", "", name) in OFFICIAL:
+        raise UserError("%(name)s would be taken for somebody official; choose another name.", name=name)
+    as_display(display, name)
+    passwords.check(password, name)
+    add_user(db, name, display=display, grants=[("member", None)], now=now, password=password, by=name)
+    return new_session(db, name, now=now, days=days)
+
+
+def leave(db: Session, who: Person, password: str | None, *, now: datetime) -> None:
+    """Take an account away for good, with its roles, sessions and tokens. Only a digest of the name stays, so that nobody else is taken for them.
+
+    Whatever else hangs on the account is taken away before. It needs the password; None is for who took care of that, never for an API token.
+    """
+    found = account(db, who.name)
+    if password is None and who.allowed is not None:
+        raise NotAllowed("An API token cannot do this without the password.")
+    if password is not None and not passwords.fits(found.password_hash, password):
+        raise UserError("The password is not right.")
+    admins = select(AccountGrant.name).join(Account, Account.name == AccountGrant.name)
+    admins = admins.where(AccountGrant.role == "admin", Account.disabled_at.is_(None)).with_for_update()
+    if set(db.scalars(admins)) == {found.name}:
+        raise Conflict("You are the last administrator; make somebody else one before you leave.")
+    sign_out_everywhere(db, found.name)
+    forget_tries(db, found.name)
+    for table in (AccountToken, AccountGrant):
+        db.execute(delete(table).where(table.name == found.name))
+    db.delete(found)
+    db.add(AccountGone(digest=passwords.slow_digest(found.name), at=now))
+    db.flush()
+
+
 # ---- signing in ----------------------------------------------------------------------------------------------------
 
 
@@ -258,26 +365,42 @@ def sign_in(db: Session, name: str, password: str, *, address: str, now: datetim
     Raises TooMany while the name or the address has to wait. Takes as long for a name that does not exist as for one that does.
     """
     name = as_name(name)
-    keys = {kind: f"{kind}:{digest(value)}" for kind, value in (("name", name), ("address", address))}
+    keys = {kind: f"{kind}:{digest(value)}" for kind, value in (("name", name), ("address", place(address)))}
     tries = {each.key: each for each in db.scalars(select(AccountTry).where(AccountTry.key.in_(keys.values())).with_for_update())}
     wait = max((left(tries[key], GRACE[kind], now) for kind, key in keys.items() if key in tries), default=timedelta())
     if wait > timedelta():
         raise TooMany("Too many tries to sign in; try again in %(seconds)s seconds.", seconds=int(wait.total_seconds()) + 1)
     found = db.get(Account, name)
-    fits = password_fits(found.password_hash if found else unknown_hash(), password)
+    fits = passwords.fits(found.password_hash if found else passwords.unknown(), password)
     if found is None or not fits or found.disabled_at is not None:
         for key in keys.values():
             count(db, tries.get(key), key, now)
         return None
-    if hasher().check_needs_rehash(found.password_hash):
-        found.password_hash = hasher().hash(as_password(password))
+    if passwords.outdated(found.password_hash):
+        found.password_hash = passwords.hashed(password)
     forget_tries(db, name)
     db.execute(delete(AccountTry).where(AccountTry.last_at < now - FORGET_TRIES))
     db.execute(delete(AccountSession).where(AccountSession.expires_at <= now))
+    return new_session(db, name, now=now, days=days)
+
+
+def new_session(db: Session, name: str, *, now: datetime, days: int) -> str:
+    """The token of a new session, for somebody who proved who they are."""
     token = secrets.token_urlsafe(32)
     db.add(AccountSession(digest=digest(token), name=name, created_at=now, expires_at=now + timedelta(days=days)))
     db.flush()
     return token
+
+
+def place(address: str) -> str:
+    """Where somebody comes from, as far as it is one person's choice: a home has one IPv4 address, but a whole IPv6 network of them."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if not isinstance(found, IPv6Address):
+        return address
+    return str(found.ipv4_mapped or IPv6Address(int(found) >> 64 << 64))
 
 
 def left(tries: AccountTry, grace: int, now: datetime) -> timedelta:
@@ -320,65 +443,11 @@ def sessions(db: Session, who: Person, now: datetime) -> list[AccountSession]:
 
 def person_of_session(db: Session, token: str, now: datetime) -> Person | None:
     """Who is signed in with that token, if the session has not ended and the account is open."""
-    found = db.get(AccountSession, digest(token))
-    return person(db, found.name) if found is not None and found.expires_at > now else None
+    whose = select(AccountSession.name).where(AccountSession.digest == digest(token), AccountSession.expires_at > now)
+    return person(db, whose.scalar_subquery())
 
 
-# ---- API tokens ----------------------------------------------------------------------------------------------------
-
-
-def add_token(db: Session, name: str, label: str, *, now: datetime, days: int | None = None) -> str:
-    """A new API token for an account; it is shown this once."""
-    owner = account(db, name)
-    label = label.strip()
-    if not 1 <= len(label) <= 60:
-        raise UserError("A token needs a name of 1 to 60 characters that says what uses it.")
-    if days is not None and not 1 <= days <= 3650:
-        raise UserError("A token lasts 1 to 3650 days; found %(days)s.", days=days)
-    token = f"tanuki_{secrets.token_urlsafe(32)}"
-    expires = None if days is None else now + timedelta(days=days)
-    db.add(AccountToken(digest=digest(token), name=owner.name, label=label, created_at=now, expires_at=expires))
-    db.flush()
-    return token
-
-
-def tokens(db: Session, who: Person) -> list[AccountToken]:
-    """A person's API tokens, newest first."""
-    mine = select(AccountToken).where(AccountToken.name == who.name)
-    return list(db.scalars(mine.order_by(AccountToken.created_at.desc(), AccountToken.label).limit(100)))
-
-
-def revoke_token(db: Session, who: Person, token_digest: str) -> None:
-    """End one of a person's own API tokens."""
-    found = db.get(AccountToken, token_digest)
-    if found is None or found.name != who.name:
-        raise NotFound("There is no such token.")
-    db.delete(found)
-    db.flush()
-
-
-def person_of_token(db: Session, token: str, now: datetime) -> Person | None:
-    """Whose program shows that API token, if it has not ended and the account is open."""
-    found = db.get(AccountToken, digest(token))
-    if found is None or (found.expires_at is not None and found.expires_at <= now):
-        return None
-    return person(db, found.name)
-
-
-def token_use_due(db: Session, token: str, now: datetime) -> bool:
-    """Whether a token's last use was noted long enough ago to be noted again."""
-    found = db.get(AccountToken, digest(token))
-    return found is not None and (found.last_used_at is None or now - found.last_used_at > TOKEN_USED_STEP)
-
-
-def note_token_use(db: Session, token: str, now: datetime) -> None:
-    """Note that a token was used now."""
-    found = db.get(AccountToken, digest(token))
-    if found is not None:
-        found.last_used_at = now
-
-
-# ---- secrets -------------------------------------------------------------------------------------------------------
+# ---- names and secrets ---------------------------------------------------------------------------------------------
 
 
 def as_name(text: str) -> str:
@@ -386,31 +455,6 @@ def as_name(text: str) -> str:
     return unicodedata.normalize("NFKC", text).strip().lower()
 
 
-def as_password(text: str) -> str:
-    """A password as it is hashed: the same characters typed on another keyboard are the same password."""
-    return unicodedata.normalize("NFKC", text)
-
-
 def digest(token: str) -> str:
     """What is kept of a random token. Tokens are long and random, so a plain digest cannot be guessed back."""
     return sha256(token.encode()).hexdigest()
-
-
-@cache
-def hasher() -> PasswordHasher:
-    """Argon2id with the library's current parameters; older hashes are renewed at sign-in."""
-    return PasswordHasher()
-
-
-@cache
-def unknown_hash() -> str:
-    """A hash that no password fits, checked when there is no such name so that it takes as long."""
-    return hasher().hash(secrets.token_urlsafe(32))
-
-
-def password_fits(hashed: str, password: str) -> bool:
-    """Whether the password is the one that was hashed."""
-    try:
-        return hasher().verify(hashed, as_password(password[:PASSWORD_LONGEST]))
-    except VerifyMismatchError:
-        return False

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from tanuki.errors import UserError
-from tanuki.platform import accounts
+from tanuki.platform import accounts, tokens
 from tanuki.terminal import emit, json_option, resources
 
 password_option = click.option(
@@ -89,7 +89,7 @@ def password_(name: str, password_file: Path | None) -> None:
 def token(name: str, label: str, days: int) -> None:
     """Make an API token for what LABEL says and print it, this once."""
     with resources() as res, res.db.write() as db:
-        made = accounts.add_token(db, name, label, now=datetime.now(UTC), days=days)
+        made = tokens.add_token(db, name, label, now=datetime.now(UTC), days=days)
     click.echo(made)
 
 
