@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -32,7 +32,10 @@ VERSION = "1"  # of the workflows' shapes: raise it when a running workflow coul
 QUEUE = "work"
 PARTS = "parts"  # of large computations: each worker takes one at a time, as it fills a core and much memory
 PART = "-part-"  # between a run's id and the number of its part
+PROMPT = "prompt"  # short runs that somebody waits for: many at a time, and looked for often
 POLL_SECONDS = 0.25
+PROMPT_POLL_SECONDS = 0.1
+PROMPT_AT_A_TIME = 16
 BEAT_SECONDS = 5.0
 DEAD_AFTER = timedelta(seconds=30)
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -107,9 +110,9 @@ class Work:
 
         return DBOSClient(system_database_url=self.url, application_name=APPLICATION)
 
-    def enqueue(self, db: Session, name: str, run_id: str, *args: Any) -> None:
+    def enqueue(self, db: Session, name: str, run_id: str, *args: Any, queue: str = QUEUE) -> None:
         """Start the workflow `name` as `run_id` when this transaction commits. The same id again is the same run."""
-        options: Any = {"queue_name": QUEUE, "workflow_name": name, "workflow_id": run_id, "app_version": VERSION}
+        options: Any = {"queue_name": queue, "workflow_name": name, "workflow_id": run_id, "app_version": VERSION}
         self.client.enqueue_in_transaction(db.connection(), options, *args)
 
     def send(self, db: Session, run_id: str, message: Any, topic: str, key: str | None = None) -> None:
@@ -222,10 +225,13 @@ def failed_step(steps: list[Any]) -> int:
 
 
 @contextmanager
-def worker(db: Database, name: str, schedules: list[dict[str, Any]] | None = None) -> Iterator[None]:
+def worker(
+    db: Database, name: str, schedules: list[dict[str, Any]] | None = None, chores: Sequence[tuple[Callable[[], None], float]] = ()
+) -> Iterator[None]:
     """Run durable work in this process while the block lasts.
 
-    The workflows must be imported before. `schedules` replace those there are; None leaves them as they are. What dead workers were running is taken over: at once when they were processes of this
+    The workflows must be imported before. `schedules` replace those there are; None leaves them as they are. Chores are looks at what is owed, each
+    done at once and again after so many seconds; they leave no record, so work that must not be lost is enqueued by them. What dead workers were running is taken over: at once when they were processes of this
     host that are gone, otherwise when they have not been seen for half a minute.
     """
     from dbos import DBOS
@@ -245,19 +251,23 @@ def worker(db: Database, name: str, schedules: list[dict[str, Any]] | None = Non
     DBOS.launch()
     DBOS.register_queue(QUEUE, polling_interval_sec=POLL_SECONDS, worker_concurrency=4)
     DBOS.register_queue(PARTS, polling_interval_sec=POLL_SECONDS, worker_concurrency=1)
+    DBOS.register_queue(PROMPT, polling_interval_sec=PROMPT_POLL_SECONDS, worker_concurrency=PROMPT_AT_A_TIME)
     if schedules is not None:
         for known in DBOS.list_schedules():
             if known["schedule_name"] not in [wanted["schedule_name"] for wanted in schedules]:
                 DBOS.delete_schedule(known["schedule_name"])
         DBOS.apply_schedules(cast(Any, schedules))
     stop = threading.Event()
-    beating = threading.Thread(target=beat, args=(db, name, stop), name="worker-beat", daemon=True)
-    beating.start()
+    threads = [threading.Thread(target=beat, args=(db, name, stop), name="worker-beat", daemon=True)]
+    threads += [threading.Thread(target=repeat, args=(*chore, stop), name="worker-chore", daemon=True) for chore in chores]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         stop.set()
-        beating.join(timeout=10)
+        for thread in threads:
+            thread.join(timeout=10)
         DBOS.destroy(workflow_completion_timeout_sec=0)
         with db.write() as session:  # runs that wait for people are still in this worker's name: the next one takes them over at once
             session.execute(update(WorkerBeat).where(WorkerBeat.name == name).values(seen_at=LONG_AGO))
@@ -283,6 +293,19 @@ def beat(db: Database, name: str, stop: threading.Event) -> None:
         except SQLAlchemyError as error:
             log.warning("worker could not say that it is alive", error=error.__class__.__name__)
         if stop.wait(BEAT_SECONDS):
+            return
+
+
+def repeat(chore: Callable[[], None], seconds: float, stop: threading.Event) -> None:
+    """Do a chore now and again; when the database does not answer, the next time will do."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    while True:
+        try:
+            chore()
+        except SQLAlchemyError as error:
+            log.warning("chore not done", chore=chore.__name__, error=error.__class__.__name__)
+        if stop.wait(seconds):
             return
 
 
