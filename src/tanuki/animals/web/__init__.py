@@ -1,0 +1,30 @@
+"""The network's pages: in Japanese and English, for a phone first, with and without scripts."""
+
+from pathlib import Path
+
+from fastapi import APIRouter
+
+from tanuki.animals.web import feed, notes, people, photos, posting, site
+from tanuki.platform.web.i18n import msgid
+from tanuki.platform.web.kit import ANYBODY, System
+
+HERE = Path(__file__).parent
+
+router = APIRouter()
+for subject in (feed, photos, posting, people, notes, site):
+    router.include_router(subject.router)
+
+SYSTEM = System(
+    key="animals",
+    title=msgid("AI Animals"),
+    router=router,
+    menu=[
+        ("/animals", msgid("Home"), (ANYBODY,)),
+        ("/animals/newest", msgid("Newest"), (ANYBODY,)),
+        ("/animals/search", msgid("Search"), (ANYBODY,)),
+        ("/animals/desk", msgid("Moderators’ desk"), ("moderator",)),
+    ],
+    templates=HERE / "templates",
+    locale=HERE / "locale",
+    static=HERE / "static",
+)

@@ -1,0 +1,123 @@
+"""What the network's pages share: the frame around them and who looks at it, pictures in their sizes, answers to forms and to scripts."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cache
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Form, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from markupsafe import Markup
+from sqlalchemy.orm import Session
+
+from tanuki.animals import members, notifications
+from tanuki.animals.images import SIZES
+from tanuki.animals.species import BREEDS, CATEGORIES
+from tanuki.animals.tables import Member, Photo
+from tanuki.errors import NotFound
+from tanuki.platform.accounts import Person
+from tanuki.platform.web.kit import FORM_BYTES, MAX_BYTES, Done, FromOurForm, Res, person_of, redirect, render, safe_path, visit_of
+
+LIMIT = 24  # photos on a page
+CARD = "(min-width: 90rem) 17rem, (min-width: 40rem) 15rem, 50vw"  # how wide a photo among others is
+WHOLE = "(min-width: 40rem) 15rem, 100vw"  # the same in the home feed, where a phone shows one below the other
+
+Text = Annotated[str, Form()]
+
+
+def now() -> datetime:
+    """The moment of a request."""
+    return datetime.now(UTC)
+
+
+# ---- pages ---------------------------------------------------------------------------------------------------------
+
+
+def show(request: Request, db: Session, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+    """A page in the network's frame."""
+    visit = visit_of(request)
+    me = me_of(db, visit.person)
+    unseen = notifications.unseen(db, visit.person) if me is not None and visit.person is not None else 0
+    return render(request, f"animals/{template}", status=status, me=me, unseen=unseen, **names(visit.lang), **values)
+
+
+def me_of(db: Session, person: Person | None) -> Member | None:
+    """The member who looks; None for visitors and for people who only moderate."""
+    if person is None:
+        return None
+    try:
+        return members.of(db, person)
+    except NotFound:
+        return None
+
+
+@cache
+def names(lang: str) -> dict[str, Any]:
+    """What templates need to name animals and show pictures."""
+    categories = {key: str(getattr(name, lang)) for key, name in CATEGORIES.items()}
+    breeds = {key: str(getattr(breed, lang)) for key, breed in BREEDS.items()}
+    by_category: dict[str, list[tuple[str, str]]] = {}
+    for key, breed in BREEDS.items():
+        by_category.setdefault(breed.category, []).append((key, breeds[key]))
+    return {
+        "categories": categories,
+        "breeds_by_category": by_category,
+        "category_name": lambda key: categories.get(key, key),
+        "breed_name": lambda key: breeds.get(key, key),
+        "sources": sources,
+    }
+
+
+def sources(photo: Photo) -> Markup:
+    """The attributes of an <img> from which a browser takes the size that it needs, and knows the shape before it has any."""
+    longest = max(photo.width, photo.height)
+    widths = {name: max(1, round(photo.width * min(1, size / longest))) for name, size in SIZES.items()}
+    at = f"/animals/pictures/{photo.digest}"
+    every = ", ".join(f"{at}/{name}.jpg {width}w" for name, width in widths.items() if name == "list" or width > widths["list"])
+    return Markup('src="{}/page.jpg" srcset="{}" width="{}" height="{}"').format(at, every, photo.width, photo.height)
+
+
+# ---- forms ---------------------------------------------------------------------------------------------------------
+
+
+def form(router: APIRouter, path: str, *, max_bytes: int = FORM_BYTES) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
+    """Register what a form does at POST `path`, for people who are signed in."""
+
+    def register(do: Callable[..., Response]) -> Callable[..., Response]:
+        setattr(do, MAX_BYTES, max_bytes)
+        router.add_api_route(
+            path, do, methods=["POST"], include_in_schema=False, response_class=Response, dependencies=[Depends(person_of), FromOurForm]
+        )
+        return do
+
+    return register
+
+
+def onward(request: Request, to: str, message: str = "", **values: object) -> Response:
+    """On to a page of ours, which shows the message."""
+    return redirect(request, Done(safe_path(to), message, values))
+
+
+def for_script(request: Request) -> bool:
+    """Whether a script of ours asks, which shows the answer in the page that is there already."""
+    return "json" in request.headers.get("accept", "")
+
+
+def toggled(request: Request, to: str, *, on: bool, again: str, count: int | None = None) -> Response:
+    """The answer to a button that is on or off: `again` is what it does when pressed once more."""
+    if for_script(request):
+        return JSONResponse({"on": on, "count": count, "again": again})
+    return onward(request, to)
+
+
+def joined(res: Res, who: Annotated[Person, Depends(person_of)]) -> Person:
+    """Somebody who signed up for the network and does something in it for the first time becomes a member now."""
+    with res.db.read() as db:
+        known = me_of(db, who) is not None
+    if not known and ("member", None) in who.grants:
+        with res.db.write() as db:
+            members.join(db, who, now=now())
+    return who
+
+
+Acting = Annotated[Person, Depends(joined)]

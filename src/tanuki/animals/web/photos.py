@@ -1,0 +1,109 @@
+"""A photo's page with what is said under it, who likes it, liking and commenting; and the pictures themselves."""
+
+import secrets
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import HTMLResponse, Response
+
+from tanuki.animals import images, posts, social
+from tanuki.animals.images import SIZES
+from tanuki.animals.tables import Photo
+from tanuki.animals.web.frame import LIMIT, Acting, Text, form, names, now, onward, show, toggled
+from tanuki.animals.web.reasons import reason_words
+from tanuki.errors import NotFound
+from tanuki.platform.web.i18n import msgid
+from tanuki.platform.web.kit import YEAR_SECONDS, Db, Lang, Res, Viewer, url
+
+router = APIRouter()
+
+
+@router.get("/animals/posts/{post_id}", include_in_schema=False, response_class=HTMLResponse)
+def photo_page(request: Request, db: Db, viewer: Viewer, lang: Lang, post_id: int, after: str | None = None) -> Response:
+    """One photo; its owner also sees where it stands."""
+    card = posts.cards(db, viewer, [posts.visible(db, post_id, viewer)])[0]
+    talk = social.comments(db, viewer, post_id, after=after, limit=LIMIT)
+    path = f"/animals/posts/{post_id}"
+    called = names(lang)
+    kind = called["breed_name"](card.post.breed) if card.post.breed else called["category_name"](card.post.category)
+    return show(
+        request,
+        db,
+        "photo.html",
+        card=card,
+        alt=f"{card.post.title} ({kind})",
+        talk=talk.items,
+        older=path if after else None,
+        newer=talk.next and url(path, after=talk.next),
+        key=secrets.token_urlsafe(12),
+        undo_until=card.post.deleted_at and card.post.deleted_at + posts.UNDO,
+        decision=None,
+        reason_words=reason_words(request),
+    )
+
+
+@router.get("/animals/posts/{post_id}/likes", include_in_schema=False, response_class=HTMLResponse)
+def likes_page(request: Request, db: Db, viewer: Viewer, post_id: int, after: str | None = None) -> Response:
+    """Who likes a photo."""
+    page = social.likers(db, viewer, post_id, after=after, limit=LIMIT)
+    more = page.next and url(f"/animals/posts/{post_id}/likes", after=page.next)
+    return show(request, db, "likes.html", post=posts.visible(db, post_id, viewer), people=page.items, next=more)
+
+
+@form(router, "/animals/posts/{post_id}/like")
+def like(request: Request, res: Res, who: Acting, post_id: int, next: Text = "") -> Response:
+    """Like a photo."""
+    count = res.db.together(lambda db: social.like(db, who, post_id, now=now()))
+    path = f"/animals/posts/{post_id}"
+    return toggled(request, next or path, on=True, again=f"{path}/unlike", count=count)
+
+
+@form(router, "/animals/posts/{post_id}/unlike")
+def unlike(request: Request, res: Res, who: Acting, post_id: int, next: Text = "") -> Response:
+    """Like a photo no longer."""
+    count = res.db.together(lambda db: social.unlike(db, who, post_id, now=now()))
+    path = f"/animals/posts/{post_id}"
+    return toggled(request, next or path, on=False, again=f"{path}/like", count=count)
+
+
+@form(router, "/animals/posts/{post_id}/comments")
+def comment(request: Request, res: Res, who: Acting, post_id: int, words: Text, key: Annotated[str, Form(max_length=100)]) -> Response:
+    """Say something under a photo, and go to where it stands."""
+    made, count = res.db.together(
+        lambda db: (social.comment(db, who, post_id, words, key=key, now=now()), posts.visible(db, post_id, who).comments)
+    )
+    after = str(made.id - 1) if count > LIMIT else None
+    return onward(request, f"{url(f'/animals/posts/{post_id}', after=after)}#comment-{made.id}")
+
+
+@form(router, "/animals/comments/{comment_id}/delete")
+def delete_comment(request: Request, res: Res, who: Acting, comment_id: int) -> Response:
+    """Take back what one said."""
+    gone = res.db.together(lambda db: social.delete_comment(db, who, comment_id, now=now()))
+    return onward(request, f"/animals/posts/{gone.post_id}#talk", msgid("Your comment is deleted."))
+
+
+# ---- pictures ------------------------------------------------------------------------------------------------------
+
+
+@router.get("/animals/pictures/{digest}/{size}.jpg", include_in_schema=False)
+def picture(request: Request, res: Res, db: Db, viewer: Viewer, digest: str, size: str) -> Response:
+    """A picture in one of its sizes, for those who may see it. What everybody may see is kept for as long as anybody likes: its content never changes."""
+    if size not in SIZES:
+        raise NotFound("There is no such picture.")
+    public = in_public(db, digest)
+    if not public:
+        posts.picture(db, viewer, digest)
+    etag = f'"{digest}-{size}"'
+    headers = {"Cache-Control": f"public, max-age={YEAR_SECONDS}, immutable" if public else "private, no-store", "ETag": etag}
+    if etag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(res.objects.get(images.key(digest, size)), media_type="image/jpeg", headers=headers)
+
+
+def in_public(db: Db, digest: str) -> Photo | None:
+    """The picture, if everybody may see it."""
+    try:
+        return posts.picture(db, None, digest)
+    except NotFound:
+        return None

@@ -1,0 +1,155 @@
+"""Posting a photo, changing its words, deleting it and taking that back."""
+
+import re
+import secrets
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Request, UploadFile
+from fastapi.responses import HTMLResponse, Response
+
+from tanuki.animals import images, posts
+from tanuki.animals.posts import Draft
+from tanuki.animals.tables import Photo, Post
+from tanuki.animals.web.frame import Acting, Text, form, now, onward, show
+from tanuki.errors import NotFound, UserError
+from tanuki.platform.web.i18n import msgid
+from tanuki.platform.web.kit import Db, Res, Who, site_of, visit_of
+
+router = APIRouter()
+FORM_ROOM = 1_000_000  # bytes beside the picture: the words, and what a browser writes around them
+BETWEEN_TAGS = re.compile(r"[\s,、，;；#＃]+")
+
+
+@dataclass(frozen=True)
+class Filled:
+    """The form as somebody filled it in, so that nothing is typed twice."""
+
+    title: str = ""
+    description: str = ""
+    tags: str = ""
+    category: str = ""
+    breed: str = ""
+
+    def draft(self) -> Draft:
+        """What it says, checked."""
+        if not self.category:
+            raise UserError("Please choose a category.")
+        return Draft(self.title, self.description, tuple(filter(None, BETWEEN_TAGS.split(self.tags))), self.category, self.breed or None)
+
+
+@router.get("/animals/post", include_in_schema=False, response_class=HTMLResponse)
+def post_page(request: Request, db: Db, who: Who) -> Response:
+    """The form for a new post."""
+    return form_page(request, db, Filled())
+
+
+def form_page(request: Request, db: Db, filled: Filled, *, wrong: UserError | None = None, key: str = "") -> Response:
+    """The form, empty or as it was sent, with what is wrong. It has a key of its own, so that sending it twice posts once."""
+    sentence = wrong and site_of(request).texts.error(visit_of(request).lang, wrong)
+    status = wrong.status if wrong else 200
+    key = key or secrets.token_urlsafe(16)
+    return show(
+        request,
+        db,
+        "post.html",
+        status=status,
+        on="post",
+        post=None,
+        draft=filled,
+        wrong=sentence,
+        key=key,
+        most_megabytes=images.UPLOAD_MB,
+    )
+
+
+@form(router, "/animals/post", max_bytes=images.UPLOAD_MB * 1_000_000 + FORM_ROOM)
+def post(
+    request: Request,
+    res: Res,
+    who: Acting,
+    key: Text,
+    title: Text = "",
+    description: Text = "",
+    tags: Text = "",
+    category: Text = "",
+    breed: Text = "",
+    photo: UploadFile | None = None,
+    camera: UploadFile | None = None,
+) -> Response:
+    """A new post, which its owner sees at once. What is wrong is said on the form; the photo has to be chosen again, browsers want it so."""
+    filled = Filled(title, description, tags, category, breed)
+    sent = next((each for each in (photo, camera) if each is not None and each.size), None)
+    try:
+        draft = filled.draft()
+        if sent is None:
+            raise UserError("Please take or choose a photo.")
+        accepted = images.accept(sent.file.read())
+        images.store(res.objects, accepted)
+        made = res.db.together(lambda db: posts.accept(db, res.objects, res.work, who, draft, accepted, key=key, now=now()))
+    except UserError as error:
+        with res.db.read() as db:
+            return form_page(request, db, filled, wrong=error, key=key)
+    return onward(request, f"/animals/posts/{made.id}")
+
+
+@router.get("/animals/posts/{post_id}/edit", include_in_schema=False, response_class=HTMLResponse)
+def edit_page(request: Request, db: Db, who: Who, post_id: int) -> Response:
+    """The form with a post's words, for its owner."""
+    post, photo = owned(db, who, post_id)
+    return edit_form(request, db, post, photo, Filled(post.title, post.description, " ".join(post.tags), post.category, post.breed or ""))
+
+
+def owned(db: Db, who: Who, post_id: int) -> tuple[Post, Photo]:
+    """One of somebody's own posts, with its photo."""
+    card = posts.cards(db, who, [posts.visible(db, post_id, who)])[0]
+    if card.member.name != who.name:
+        raise NotFound("There is no such post.")
+    return card.post, card.photo
+
+
+def edit_form(request: Request, db: Db, post: Post, photo: Photo, filled: Filled, wrong: UserError | None = None) -> Response:
+    """The form for a post's words, with what is wrong."""
+    sentence = wrong and site_of(request).texts.error(visit_of(request).lang, wrong)
+    status = wrong.status if wrong else 200
+    return show(request, db, "post.html", status=status, post=post, photo=photo, draft=filled, wrong=sentence)
+
+
+@form(router, "/animals/posts/{post_id}/edit")
+def edit(
+    request: Request,
+    res: Res,
+    who: Acting,
+    post_id: int,
+    version: Text,
+    title: Text = "",
+    description: Text = "",
+    tags: Text = "",
+    category: Text = "",
+    breed: Text = "",
+) -> Response:
+    """Change what a post says."""
+    filled = Filled(title, description, tags, category, breed)
+    try:
+        draft = filled.draft()
+        seen = int(version) if version.isdigit() else 0
+        res.db.together(lambda db: posts.edit(db, res.work, who, post_id, draft, version=seen, now=now()))
+    except UserError as error:
+        if error.status != 400:
+            raise
+        with res.db.read() as db:
+            return edit_form(request, db, *owned(db, who, post_id), filled, error)
+    return onward(request, f"/animals/posts/{post_id}", msgid("Your post is changed."))
+
+
+@form(router, "/animals/posts/{post_id}/delete")
+def delete(request: Request, res: Res, who: Acting, post_id: int) -> Response:
+    """Take a post out of sight; the page that follows offers to take it back."""
+    res.db.together(lambda db: posts.delete(db, who, post_id, now=now()))
+    return onward(request, f"/animals/posts/{post_id}")
+
+
+@form(router, "/animals/posts/{post_id}/undo")
+def undo(request: Request, res: Res, who: Acting, post_id: int) -> Response:
+    """Bring a post back."""
+    res.db.together(lambda db: posts.undo(db, who, post_id, now=now()))
+    return onward(request, f"/animals/posts/{post_id}", msgid("Your post is back."))
