@@ -35,6 +35,9 @@ class Settings(BaseModel):
     proxies: str = Field("127.0.0.1", description="Comma-separated addresses of proxies whose X-Forwarded headers are believed.")
     https: bool = Field(False, description="Pages are reached over HTTPS (through a proxy): cookies are then sent over HTTPS only.")
     session_days: int = Field(14, ge=1, le=365, description="Days a sign-in lasts.")
+    sign_up: bool = Field(
+        True, description="Strangers may make themselves an account, as members of the network. Off: only `tanuki users` does."
+    )
     worker: str = Field("", description="Name of this worker, stable over restarts; empty: the host's name and the process id.")
     metrics_port: int = Field(
         0, ge=0, le=65535, description="Port on which a worker alone serves /metrics (the web server has its own); 0: none."

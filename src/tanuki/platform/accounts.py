@@ -338,6 +338,19 @@ def leave(db: Session, who: Person, password: str | None, *, now: datetime) -> N
 
     Whatever else hangs on the account is taken away before. It needs the password; None is for who took care of that, never for an API token.
     """
+    may_leave(db, who, password)
+    found = account(db, who.name)
+    sign_out_everywhere(db, found.name)
+    forget_tries(db, found.name)
+    for table in (AccountToken, AccountGrant):
+        db.execute(delete(table).where(table.name == found.name))
+    db.delete(found)
+    db.add(AccountGone(digest=passwords.slow_digest(found.name), at=now))
+    db.flush()
+
+
+def may_leave(db: Session, who: Person, password: str | None) -> None:
+    """Refuse to take an account away without its password, or while it is the last administrator's."""
     found = account(db, who.name)
     if password is None and who.allowed is not None:
         raise NotAllowed("An API token cannot do this without the password.")
@@ -347,13 +360,6 @@ def leave(db: Session, who: Person, password: str | None, *, now: datetime) -> N
     admins = admins.where(AccountGrant.role == "admin", Account.disabled_at.is_(None)).with_for_update()
     if set(db.scalars(admins)) == {found.name}:
         raise Conflict("You are the last administrator; make somebody else one before you leave.")
-    sign_out_everywhere(db, found.name)
-    forget_tries(db, found.name)
-    for table in (AccountToken, AccountGrant):
-        db.execute(delete(table).where(table.name == found.name))
-    db.delete(found)
-    db.add(AccountGone(digest=passwords.slow_digest(found.name), at=now))
-    db.flush()
 
 
 # ---- signing in ----------------------------------------------------------------------------------------------------
