@@ -5,9 +5,13 @@ import logging
 
 import pytest
 import structlog
+from fastapi import APIRouter
 
 from tanuki.platform import log
+from tanuki.platform.web import app as web
+from tanuki.platform.web.kit import System, Who
 from tanuki.settings import Settings
+from visitors import make_person, signed_in
 
 
 @pytest.fixture(autouse=True)
@@ -102,3 +106,21 @@ def test_auto_writes_json_when_nobody_watches(capsys):
     log.set_up(Settings())
     structlog.get_logger().info("photo posted")
     assert lines(capsys)[0]["event"] == "photo posted"
+
+
+def test_a_bug_in_a_request_is_logged_with_the_request_and_no_person(capsys, embedded, tmp_path):
+    router = APIRouter()
+
+    @router.get("/test/broken")
+    def broken(who: Who) -> None:
+        raise RuntimeError("detail")
+
+    make_person(embedded, "hana", ("analyst", None))
+    hana = signed_in(web.create(embedded, [System("test", "Test", router, [], tmp_path, tmp_path)]), "hana")
+    log.set_up(Settings(log="json"))
+    hana.get("/test/broken?least=3", headers={"X-Request-ID": "request-12345"})
+    failed, answered = [line for line in lines(capsys) if line["logger"].startswith("tanuki.")]
+    assert (failed["event"], failed["route"], failed["request_id"]) == ("request failed", "/test/broken", "request-12345")
+    assert failed["exception"][0]["exc_type"] == "RuntimeError"
+    assert (answered["event"], answered["status"]) == ("request answered", 500)
+    assert "hana" not in json.dumps([failed, answered]) and "least" not in json.dumps([failed, answered])

@@ -21,7 +21,7 @@ from tanuki import __version__
 from tanuki.errors import SignInNeeded, UserError
 from tanuki.platform import metrics
 from tanuki.platform.resources import Resources
-from tanuki.platform.web import health, people, runs
+from tanuki.platform.web import files, health, people, runs
 from tanuki.platform.web.i18n import msgid
 from tanuki.platform.web.kit import FORM_BYTES, MAX_BYTES, System, Visit, reader, render, safe_path, site, site_of, visit_of
 
@@ -30,7 +30,10 @@ log = structlog.get_logger()
 POLICY = "; ".join(
     [
         "default-src 'self'",
-        "img-src 'self' data:",
+        "img-src 'self' data: blob:",  # blob: a picture is looked at before it is sent
+        "media-src 'self' blob:",
+        "worker-src 'self'",
+        "manifest-src 'self'",
         "object-src 'none'",
         "base-uri 'none'",
         "form-action 'self'",
@@ -43,7 +46,7 @@ HEADERS = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Permissions-Policy": "camera=(self), geolocation=(), microphone=()",
 }
 HSTS = "max-age=31536000"
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
@@ -94,6 +97,7 @@ def create(resources: Resources, systems: Sequence[System]) -> FastAPI:
     app = FastAPI(title="Tanuki", version=__version__, openapi_url=None, docs_url=None, redoc_url=None)
     app.state.site = site(systems, resources, metrics.process())
     app.include_router(health.router)
+    app.include_router(files.router)
     app.include_router(people.router)
     app.include_router(runs.router)
     for system in systems:
@@ -180,13 +184,15 @@ def answer_user_error(request: Request, error: Exception) -> Response:
     if isinstance(error, SignInNeeded) and not for_program(request):
         onward = request.url.path + (f"?{request.url.query}" if request.url.query else "") if request.method == "GET" else "/"
         return RedirectResponse(f"/sign-in?{urlencode({'next': onward})}" if onward != "/" else "/sign-in", 303)
+    with suppress(UserError):
+        visit_of(request)  # the error may come before anybody asked who it is
     return problem(request, error.status, site_of(request).texts.error(known_visit(request).lang, error))
 
 
 def answer_http_error(request: Request, error: Exception) -> Response:
     """What the framework refuses: no such route, a wrong method, a body too large."""
     assert isinstance(error, HTTPException)
-    with suppress(SignInNeeded):
+    with suppress(UserError):
         visit_of(request)  # nobody asked yet who it is, when there is no route
     sentence = SENTENCES.get(error.status_code, str(error.detail))
     answer = problem(request, error.status_code, site_of(request).texts.text(known_visit(request).lang, sentence))

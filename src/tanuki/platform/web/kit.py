@@ -6,33 +6,33 @@ Closed by default: a page or action is for people who are signed in, unless it s
 import hmac
 import inspect
 import json
-import mimetypes
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Request, UploadFile, params
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from tanuki.errors import NotAllowed, SignInNeeded
-from tanuki.platform import accounts
+from tanuki.platform import accounts, tokens
 from tanuki.platform.accounts import Person
 from tanuki.platform.metrics import Metrics
 from tanuki.platform.resources import Resources
-from tanuki.platform.web import charts, i18n, spreadsheet
+from tanuki.platform.web import assets, i18n, spreadsheet
+from tanuki.platform.web.assets import StaticFile
 from tanuki.platform.web.i18n import LANGS, Texts
+from tanuki.platform.web.shapes import answering, from_json
 
 HERE = Path(__file__).parent
 FORM_BYTES = 1_000_000
@@ -40,15 +40,17 @@ UPLOAD_BYTES = 200_000_000
 FORM_FIELDS = 20_000  # a check page has a few fields for each store and item
 THEMES = ("auto", "light", "dark")
 YEAR_SECONDS = 365 * 24 * 3600
-REQUEST = "kit_request"  # a name that no view uses
+LOOKING = ("GET", "HEAD", "OPTIONS")  # an API token needs no more than reading for these
 MAX_BYTES = "tanuki_max_bytes"  # the attribute by which an endpoint says how large a body it takes
+ANYBODY = "anybody"  # as a menu entry's role: seen without signing in, too
 
 
 @dataclass(frozen=True)
 class System:
     """What a system adds to the site. Its router has no prefix: paths are whole, `/shop/…`.
 
-    A menu entry is (path, title as msgid, roles that see it; none: everybody). Templates extend `base.html`.
+    A menu entry is (path, title as msgid, roles that see it; none: everybody who is signed in). Templates extend `base.html`.
+    The files in `static` get URLs that change with their content; templates ask `static('name')` for them.
     """
 
     key: str
@@ -57,15 +59,8 @@ class System:
     menu: Sequence[tuple[str, str, tuple[str, ...]]]
     templates: Path
     locale: Path
-
-
-@dataclass(frozen=True)
-class StaticFile:
-    """A file that every page may use, under a URL that changes with its content."""
-
-    url: str
-    content: bytes
-    type: str
+    static: Path | None = None
+    leave: str | None = None  # the page where people leave for good; the account page leads there
 
 
 @dataclass(frozen=True)
@@ -122,41 +117,10 @@ class Done:
 def site(systems: Sequence[System], resources: Resources, metrics: Metrics) -> Site:
     """Read templates, texts and static files once."""
     texts = Texts([HERE / "locale", *(system.locale for system in systems)])
-    static = {file.name: static_file(file) for file in sorted((HERE / "static").iterdir()) if file.is_file()}
+    static = assets.static_files([HERE / "static", *(system.static for system in systems if system.static is not None)])
     folders = [HERE / "templates", *(system.templates for system in systems)]
-    pages = {lang: environment(lang, folders, texts, static) for lang in LANGS}
+    pages = {lang: assets.environment(lang, folders, texts, static, url=url) for lang in LANGS}
     return Site(resources, tuple(systems), texts, metrics, pages, static)
-
-
-def static_file(file: Path) -> StaticFile:
-    """A file with its hashed URL."""
-    content = file.read_bytes()
-    return StaticFile(
-        f"/static/{sha256(content).hexdigest()[:12]}/{file.name}", content, mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-    )
-
-
-def environment(lang: str, folders: Iterable[Path], texts: Texts, static: Mapping[str, StaticFile]) -> Environment:
-    """Jinja for one language, so that macros and filters need not be told which."""
-    made = Environment(
-        loader=ChoiceLoader([FileSystemLoader(folder) for folder in folders]),
-        extensions=["jinja2.ext.i18n", "jinja2.ext.do"],
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.install_gettext_callables(partial(texts.text, lang), partial(texts.plural, lang), newstyle=True)  # type: ignore[attr-defined]
-    made.filters.update(i18n.filters(lang))
-    made.globals.update(
-        lang=lang,
-        langs=LANGS,
-        chart=partial(charts.chart, lang=lang),
-        static=lambda name: static[name].url,
-        say=partial(texts.say, lang),
-        url=url,
-    )
-    return made
 
 
 def url(path: str, **query: object) -> str:
@@ -192,7 +156,7 @@ def visit_of(request: Request) -> Visit:
     session = request.cookies.get(here.cookie("session"), "")
     liked = reader(request)
     if scheme.lower() == "bearer":
-        made = visit_by_token(here.resources, bearer.strip(), now, liked)
+        made = visit_by_token(here.resources, bearer.strip(), now, liked, request.method in LOOKING)
     else:
         made = visit_by_session(here, request, session, now, liked)
     request.scope["tanuki_visit"] = made
@@ -207,16 +171,18 @@ def reader(request: Request) -> tuple[str, str]:
     return lang if lang in LANGS else i18n.from_header(request.headers.get("accept-language", "")), theme if theme in THEMES else "auto"
 
 
-def visit_by_token(res: Resources, token: str, now: datetime, liked: tuple[str, str]) -> Visit:
-    """A program with an API token; a token that is not good is refused at once."""
+def visit_by_token(res: Resources, token: str, now: datetime, liked: tuple[str, str], looks: bool) -> Visit:
+    """A program with an API token; a token that is not good, or only for looking, is refused at once."""
     with res.db.read() as db:
-        person = accounts.person_of_token(db, token, now)
-        due = person is not None and accounts.token_use_due(db, token, now)
+        person = tokens.person_of_token(db, token, now)
+        due = person is not None and tokens.token_use_due(db, token, now)
     if person is None:
         raise SignInNeeded("The API token is not valid; make a new one on the account page.")
+    if not looks and not person.may("write"):
+        raise NotAllowed("This API token may only read; make one that may write on the account page.")
     if due:
         with res.db.write() as db:
-            accounts.note_token_use(db, token, now)
+            tokens.note_token_use(db, token, now)
     return Visit(person, "token", token, *liked)
 
 
@@ -243,6 +209,14 @@ def person_of(visit: Visiting) -> Person:
 
 
 Who = Annotated[Person, Depends(person_of)]
+
+
+def viewer_of(visit: Visiting) -> Person | None:
+    """The person who is looking, or None: this may be looked at without signing in."""
+    return visit.person
+
+
+Viewer = Annotated[Person | None, Depends(viewer_of)]
 
 
 def lang_of(visit: Visiting) -> str:
@@ -356,63 +330,6 @@ def outcome(request: Request, done: Done) -> Outcome:
     return Outcome(message=site_of(request).texts.fill(visit_of(request).lang, done.message, done.values), to=done.to)
 
 
-def answering(view: Callable[..., Any], answer: Callable[[Request, Any], Any]) -> Callable[..., Any]:
-    """An endpoint with a view's own parameters, whose answer is made from the request and what the view gave."""
-    signature = inspect.signature(view, eval_str=True)
-
-    def endpoint(**given: Any) -> Any:
-        request = given.pop(REQUEST)
-        return answer(request, view(**given))
-
-    asked = inspect.Parameter(REQUEST, inspect.Parameter.KEYWORD_ONLY, annotation=Request)
-    keywords = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in signature.parameters.values()]
-    endpoint.__signature__ = signature.replace(parameters=[*keywords, asked], return_annotation=inspect.Signature.empty)  # type: ignore[attr-defined]
-    endpoint.__name__, endpoint.__doc__ = view.__name__, view.__doc__
-    return endpoint
-
-
-def from_json(do: Callable[..., Done]) -> Callable[..., Done]:
-    """The same action with one JSON object instead of form fields. One that takes files stays a form."""
-    signature = inspect.signature(do, eval_str=True)
-    fields = {name: each for name, each in signature.parameters.items() if in_form(each.annotation)}
-    if not fields or any(takes_file(each.annotation) for each in fields.values()):
-        return do
-    shapes: dict[str, Any] = {
-        name: (each.annotation, ... if each.default is inspect.Parameter.empty else each.default) for name, each in fields.items()
-    }
-    whole = whole_form(fields)
-    body = whole or create_model(f"{do.__name__}_body", __config__=ConfigDict(extra="forbid"), **shapes)
-
-    def act(**given: Any) -> Done:
-        sent = given.pop("body")
-        return do(**given, **({next(iter(fields)): sent} if whole else {name: getattr(sent, name) for name in fields}))
-
-    rest = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for name, each in signature.parameters.items() if name not in fields]
-    act.__signature__ = signature.replace(parameters=[*rest, inspect.Parameter("body", inspect.Parameter.KEYWORD_ONLY, annotation=body)])  # type: ignore[attr-defined]
-    act.__name__, act.__doc__ = do.__name__, do.__doc__
-    return act
-
-
-def in_form(annotation: Any) -> bool:
-    """Whether a parameter comes from a form."""
-    return takes_file(annotation) or any(isinstance(each, params.Form) for each in get_args(annotation)[1:])
-
-
-def takes_file(annotation: Any) -> bool:
-    """Whether a parameter is a file or several."""
-    if any(isinstance(each, params.File) for each in get_args(annotation)[1:]):
-        return True
-    return annotation is UploadFile or (get_origin(annotation) is list and UploadFile in get_args(annotation))
-
-
-def whole_form(fields: Mapping[str, inspect.Parameter]) -> type[BaseModel] | None:
-    """The model, when the whole form is one."""
-    if len(fields) != 1:
-        return None
-    shape = get_args(next(iter(fields.values())).annotation)[0]
-    return shape if isinstance(shape, type) and issubclass(shape, BaseModel) else None
-
-
 def query(request: Request) -> str:
     """The query as it was asked, with its question mark."""
     return f"?{request.url.query}" if request.url.query else ""
@@ -454,12 +371,10 @@ class MenuEntry:
 
 
 def menus(systems: Iterable[System], person: Person | None, path: str) -> list[tuple[str, list[MenuEntry]]]:
-    """Each system's title and the entries that this person may see, with the one they are on marked."""
-    if person is None:
-        return []
+    """Each system's title and the entries that this person (or a visitor) may see, with the one they are on marked."""
     found = []
     for system in systems:
-        seen = [(to, title) for to, title, roles in system.menu if not roles or person.has(*roles)]
+        seen = [(to, title) for to, title, roles in system.menu if ANYBODY in roles or (person and (not roles or person.has(*roles)))]
         on = max((to for to, _ in seen if path == to or path.startswith(f"{to}/")), key=len, default=None)
         if seen:
             found.append((system.title, [MenuEntry(to, title, to == on) for to, title in seen]))

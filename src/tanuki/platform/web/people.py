@@ -1,4 +1,4 @@
-"""Pages of people: signing in and out, their account, their language and theme, the front page, static files, the API's list."""
+"""Pages of people: signing up, in and out, their account, their language and theme, the front page, the API's list."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -7,8 +7,8 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from tanuki.errors import NotFound, UserError
-from tanuki.platform import accounts
+from tanuki.errors import NotAllowed, NotFound, UserError
+from tanuki.platform import accounts, tokens
 from tanuki.platform.web.i18n import LANGS
 from tanuki.platform.web.kit import (
     THEMES,
@@ -17,6 +17,7 @@ from tanuki.platform.web.kit import (
     Done,
     FromOurForm,
     Res,
+    Viewer,
     Visiting,
     Who,
     WriteDb,
@@ -33,42 +34,86 @@ Text = Annotated[str, Form()]
 
 
 @router.get("/", include_in_schema=False)
-def front(request: Request, who: Who) -> Response:
-    """On to the first page that this person may see."""
-    first = next((entries[0].path for _, entries in menus(site_of(request).systems, who, "/")), "/account")
+def front(request: Request, viewer: Viewer) -> Response:
+    """On to the first page that this person, or a visitor, may see."""
+    first = next((entries[0].path for _, entries in menus(site_of(request).systems, viewer, "/")), "/account" if viewer else "/sign-in")
     return RedirectResponse(first, 303)
-
-
-@router.get("/static/{mark}/{name}", include_in_schema=False)
-def static(request: Request, mark: str, name: str) -> Response:
-    """A static file; its URL changes with its content, so it may be kept for ever."""
-    found = site_of(request).static.get(name)
-    if found is None or found.url != f"/static/{mark}/{name}":
-        raise NotFound("There is no such file.")
-    return Response(found.content, media_type=found.type, headers={"Cache-Control": f"public, max-age={YEAR_SECONDS}, immutable"})
 
 
 # ---- signing in and out --------------------------------------------------------------------------------------------
 
 
 @router.get("/sign-in", include_in_schema=False, response_class=HTMLResponse)
-def sign_in_page(request: Request, visit: Visiting, next: str = "/") -> Response:
+def sign_in_page(request: Request, visit: Visiting, res: Res, next: str = "/") -> Response:
     """The form, or straight on for somebody who is signed in already."""
     if visit.person is not None:
         return RedirectResponse(safe_path(next), 303)
-    return render(request, "sign_in.html", next=safe_path(next), name="", wrong=False)
+    return render(request, "sign_in.html", next=safe_path(next), name="", wrong=False, sign_up=res.settings.sign_up)
 
 
 @router.post("/sign-in", include_in_schema=False, dependencies=[FromOurForm])
 def sign_in(request: Request, db: WriteDb, res: Res, name: Text = "", password: Text = "", next: Text = "/") -> Response:
     """A session and on to where they wanted to go, or the form once more. A try that failed is committed, too: it counts."""
-    address = request.client.host if request.client else ""
-    token = accounts.sign_in(db, name, password, address=address, now=datetime.now(UTC), days=res.settings.session_days)
+    token = accounts.sign_in(db, name, password, address=address_of(request), now=datetime.now(UTC), days=res.settings.session_days)
     if token is None:
-        return render(request, "sign_in.html", status=400, next=safe_path(next), name=name, wrong=True)
-    response = RedirectResponse(safe_path(next), 303)
-    site_of(request).set_cookie(response, "session", token, seconds=res.settings.session_days * 24 * 3600)
-    site_of(request).drop_cookie(response, "visitor")
+        shown = {"next": safe_path(next), "name": name, "wrong": True, "sign_up": res.settings.sign_up}
+        return render(request, "sign_in.html", status=400, **shown)
+    return signed_in(request, token, next)
+
+
+@router.get("/sign-up", include_in_schema=False, response_class=HTMLResponse)
+def sign_up_page(request: Request, visit: Visiting, res: Res, next: str = "/") -> Response:
+    """The form, or straight on for somebody who is signed in already."""
+    if visit.person is not None:
+        return RedirectResponse(safe_path(next), 303)
+    must_be_open(res)
+    return render(request, "sign_up.html", next=safe_path(next), name="", display="", wrong=None)
+
+
+@router.post("/sign-up", include_in_schema=False, dependencies=[FromOurForm])
+def sign_up(
+    request: Request,
+    db: WriteDb,
+    visit: Visiting,
+    res: Res,
+    name: Text = "",
+    display: Text = "",
+    password: Text = "",
+    again: Text = "",
+    next: Text = "/",
+) -> Response:
+    """An account, a session, and on to where they wanted to go; or the form once more with what is wrong. A try that failed is committed, too."""
+    if visit.person is not None:
+        return RedirectResponse(safe_path(next), 303)
+    must_be_open(res)
+    try:
+        if password != again:
+            raise UserError("The two passwords are not the same.")
+        days = res.settings.session_days
+        token = accounts.sign_up(db, name, password, display=display, address=address_of(request), now=datetime.now(UTC), days=days)
+    except UserError as wrong:
+        shown = {"next": safe_path(next), "name": name, "display": display, "wrong": wrong}
+        return render(request, "sign_up.html", status=wrong.status, **shown)
+    return signed_in(request, token, next)
+
+
+def must_be_open(res: Res) -> None:
+    """Raises NotFound where strangers cannot sign up."""
+    if not res.settings.sign_up:
+        raise NotFound("Here nobody signs up by themselves; an administrator makes accounts.")
+
+
+def address_of(request: Request) -> str:
+    """Where a request comes from; a proxy that we believe says it for the browser."""
+    return request.client.host if request.client else ""
+
+
+def signed_in(request: Request, token: str, onward: str) -> Response:
+    """On to where they wanted to go, with the cookie of their new session."""
+    response = RedirectResponse(safe_path(onward), 303)
+    here = site_of(request)
+    here.set_cookie(response, "session", token, seconds=here.resources.settings.session_days * 24 * 3600)
+    here.drop_cookie(response, "visitor")
     return response
 
 
@@ -87,19 +132,31 @@ def sign_out(request: Request, db: WriteDb, visit: Visiting, everywhere: Text = 
 # ---- the account ---------------------------------------------------------------------------------------------------
 
 
+def by_hand(visit: Visiting) -> None:
+    """Refuse an API token: otherwise one that leaked could make itself another that lasts longer and does more."""
+    if visit.via == "token":
+        raise NotAllowed("Only somebody who is signed in does this; an API token cannot.")
+
+
+own = APIRouter(dependencies=[Depends(by_hand)])
+
+
 @router.get("/account", include_in_schema=False, response_class=HTMLResponse)
 def account_page(request: Request, db: Db, who: Who, visit: Visiting) -> Response:
     """Who they are, their password, sessions and API tokens."""
-    return render(request, "account.html", **account_of(db, who, visit), made=None)
+    return render(request, "account.html", **account_of(request, db, who, visit), made=None)
 
 
-def account_of(db: Db, who: Who, visit: Visiting) -> dict[str, Any]:
+def account_of(request: Request, db: Db, who: Who, visit: Visiting) -> dict[str, Any]:
     """What the account page shows."""
     return {
         "grants": sorted(who.grants, key=str),
         "sessions": accounts.sessions(db, who, datetime.now(UTC)),
         "this": accounts.digest(visit.token),
-        "tokens": accounts.tokens(db, who),
+        "tokens": tokens.tokens_of(db, who),
+        "scopes": tokens.scopes_for(who),
+        "now": datetime.now(UTC),
+        "leave": next((system.leave for system in site_of(request).systems if system.leave), None),
     }
 
 
@@ -113,19 +170,30 @@ def change_password(db: WriteDb, who: Who, visit: Visiting, old: Text, new: Text
 
 def revoke_token(db: WriteDb, who: Who, token: Text) -> Done:
     """End one of their API tokens."""
-    accounts.revoke_token(db, who, token)
+    tokens.revoke_token(db, who, token)
     return Done("/account", "The token no longer works.")
 
 
-action(router, "/account/password", change_password)
-action(router, "/account/tokens/revoke", revoke_token)
+action(own, "/account/password", change_password)
+action(own, "/account/tokens/revoke", revoke_token)
 
 
-@router.post("/account/tokens", include_in_schema=False, response_class=HTMLResponse, dependencies=[FromOurForm])
-def add_token(request: Request, db: WriteDb, who: Who, visit: Visiting, label: Text = "", days: Annotated[int, Form()] = 365) -> Response:
+@own.post("/account/tokens", include_in_schema=False, response_class=HTMLResponse, dependencies=[FromOurForm])
+def add_token(
+    request: Request,
+    db: WriteDb,
+    who: Who,
+    visit: Visiting,
+    scope: Annotated[list[str], Form(default_factory=list)],
+    label: Text = "",
+    days: Annotated[int, Form()] = 365,
+) -> Response:
     """A new API token, shown on this page and never again; so there is no going on."""
-    made = accounts.add_token(db, who.name, label, now=datetime.now(UTC), days=days)
-    return render(request, "account.html", **account_of(db, who, visit), made=made)
+    made = tokens.add_token(db, who.name, label, scopes=scope, now=datetime.now(UTC), days=days)
+    return render(request, "account.html", **account_of(request, db, who, visit), made=made)
+
+
+router.include_router(own)
 
 
 # ---- how they like to read -----------------------------------------------------------------------------------------

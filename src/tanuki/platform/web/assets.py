@@ -1,0 +1,76 @@
+"""What pages are made with, read once: static files under URLs that change with their content, and Jinja for each language."""
+
+import gzip
+import mimetypes
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
+
+from tanuki.platform.web import charts, i18n
+from tanuki.platform.web.i18n import LANGS, Texts
+
+TYPES = {".webmanifest": "application/manifest+json", ".js": "text/javascript", ".woff2": "font/woff2"}  # not every machine knows these
+
+
+@dataclass(frozen=True)
+class StaticFile:
+    """A file that every page may use, under a URL that changes with its content. `packed` is it compressed, where that saves something."""
+
+    url: str
+    content: bytes
+    packed: bytes | None
+    type: str
+
+
+def static_files(folders: Iterable[Path]) -> dict[str, StaticFile]:
+    """The files of some folders by their names, which are the same name for every page: two files of one name are a bug."""
+    found: dict[str, StaticFile] = {}
+    for folder in folders:
+        for file in sorted(each for each in folder.iterdir() if each.is_file()):
+            if file.name in found:
+                raise ValueError(f"two static files are called {file.name}; the second is {file}")
+            found[file.name] = static_file(file)
+    return found
+
+
+def static_file(file: Path) -> StaticFile:
+    """A file with its hashed URL."""
+    content = file.read_bytes()
+    packed = gzip.compress(content, mtime=0)
+    return StaticFile(
+        f"/static/{sha256(content).hexdigest()[:12]}/{file.name}",
+        content,
+        packed if len(packed) < 0.9 * len(content) else None,
+        TYPES.get(file.suffix) or mimetypes.guess_type(file.name)[0] or "application/octet-stream",
+    )
+
+
+def environment(
+    lang: str, folders: Iterable[Path], texts: Texts, static: Mapping[str, StaticFile], *, url: Callable[..., str]
+) -> Environment:
+    """Jinja for one language, so that macros and filters need not be told which."""
+    made = Environment(
+        loader=ChoiceLoader([FileSystemLoader(folder) for folder in folders]),
+        extensions=["jinja2.ext.i18n", "jinja2.ext.do"],
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.install_gettext_callables(partial(texts.text, lang), partial(texts.plural, lang), newstyle=True)  # type: ignore[attr-defined]
+    made.filters.update(i18n.filters(lang))
+    names: dict[str, Any] = {
+        "lang": lang,
+        "langs": LANGS,
+        "chart": partial(charts.chart, lang=lang),
+        "static": lambda name: static[name].url,
+        "say": partial(texts.say, lang),
+        "url": url,
+    }
+    made.globals.update(names)
+    return made
