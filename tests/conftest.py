@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 from sqlalchemy import text
 
 import tanuki.tables
 from tanuki import start
-from tanuki.platform import workflows
+from tanuki.platform import passwords, workflows
 from tanuki.platform.db import Base, Database, engine
 from tanuki.platform.resources import Resources
 from tanuki.settings import Settings
@@ -23,6 +24,15 @@ ENGINES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
 
 for name in [name for name in os.environ if name.startswith("TANUKI_")]:
     del os.environ[name]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def real_hasher() -> Iterator[PasswordHasher]:
+    """What hashes passwords outside of tests; in tests, which sign in hundreds of times, Argon2id costs little."""
+    with pytest.MonkeyPatch.context() as patch:
+        real = passwords.hasher()
+        patch.setattr(passwords, "hasher", lambda: PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        yield real
 
 
 @pytest.fixture(scope="session")
