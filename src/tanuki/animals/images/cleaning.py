@@ -8,6 +8,7 @@ import json
 import resource
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import pillow_heif
@@ -16,8 +17,8 @@ import pyvips
 NEARLY = 0.9  # a JPEG can be decoded at 1/2, 1/4 or 1/8 for a fraction of the work; a tenth smaller than the largest size is taken for it
 LOADERS = {"jpeg": "VipsForeignLoadJpegBuffer", "png": "VipsForeignLoadPngBuffer", "webp": "VipsForeignLoadWebpBuffer"}
 NO_MEMORY = ("out of memory", "memory allocation", "bad_alloc")  # how the libraries say it
+LYING = "security limit exceeded"  # libheif of headers that announce what cannot be; it calls this a lack of memory too
 P3_PRIMARIES = 12  # what HEIC calls Display P3 where it has no profile
-DOTS = 72 / 25.4  # a JPEG names a density: always this one, so that the same pixels are the same bytes
 
 
 class Refused(ValueError):
@@ -67,7 +68,10 @@ def hurry(cpu_s: float, wall_s: float) -> None:
 
 
 def peak_mb() -> int:
-    """The most memory this process has ever had."""
+    """The most memory this process has ever had. What the system calls its maximum begins with its parent's, so that is not asked where there is better."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text().partition("VmHWM:")[2].split()[0]) // 1024
     return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) // 1024
 
 
@@ -80,7 +84,8 @@ def answered(content: bytes, job: dict[str, Any]) -> tuple[dict[str, Any], list[
     except MemoryError:
         return {"refused": "memory"}, []
     except (pyvips.Error, ValueError, RuntimeError, EOFError, SyntaxError, OSError) as error:  # the last five are what pillow-heif raises
-        return {"refused": "memory" if any(words in str(error).lower() for words in NO_MEMORY) else "damaged"}, []
+        said = str(error).lower()
+        return {"refused": "memory" if any(words in said for words in NO_MEMORY) and LYING not in said else "damaged"}, []
 
 
 def cleaned(content: bytes, job: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
@@ -117,6 +122,8 @@ def decoded(content: bytes, source: str, longest: int, pixels: int) -> Any:
 def of_heic(content: bytes, pixels: int) -> Any:
     """The main picture of a HEIC file; libheif itself turns it upright."""
     found = pillow_heif.open_heif(content)
+    if not len(found):
+        raise Refused("damaged")
     picture = found[found.primary_index]
     few_enough(*picture.size, pixels)
     picture.load()
@@ -153,8 +160,7 @@ def upright_srgb(image: Any) -> Any:
     if image.get_typeof("icc-profile-data") or image.interpretation == "cmyk":
         fallback = "cmyk" if image.interpretation == "cmyk" else "srgb"
         image = image.icc_transform("srgb", embedded=True, input_profile=fallback)
-    image = image.colourspace("srgb").cast("uchar").copy_memory().autorot()
-    return image.copy(xres=DOTS, yres=DOTS)
+    return image.colourspace("srgb").cast("uchar").copy_memory().autorot()
 
 
 if __name__ == "__main__":
