@@ -1,14 +1,23 @@
-"""Records: one SQLAlchemy schema on SQLite (WAL) or PostgreSQL, sessions whose owner commits, and UTC times."""
+"""Records: one SQLAlchemy schema on SQLite (WAL) or PostgreSQL, sessions whose owner commits, group commit, and UTC times."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
+from contextvars import copy_context
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, DateTime, Dialect, Engine, MetaData, TypeDecorator, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Session
+
+T = TypeVar("T")
 
 NAMES = {
     "ix": "ix_%(column_0_label)s",
@@ -18,6 +27,7 @@ NAMES = {
     "pk": "pk_%(table_name)s",
 }
 MIGRATIONS = Path(__file__).parent / "migrations"
+MOST_TOGETHER = 200  # writes in one commit: more would keep other writers waiting
 
 
 class Utc(TypeDecorator[datetime]):
@@ -50,7 +60,8 @@ class Base(DeclarativeBase):
 class Database:
     """Sessions on one engine. `read()` never writes; `write()` commits at the end, or rolls back when left by an error.
 
-    On SQLite a write takes the write lock at its beginning, so what it read cannot change under it.
+    On SQLite a write takes the write lock at its beginning, so what it read cannot change under it. `together()` is for short writes
+    under load: those that wait at the same moment share one commit, which is on the disk before anybody is told.
     """
 
     def __init__(self, url: str) -> None:
@@ -72,14 +83,122 @@ class Database:
         with self.engine.connect() as connection, Session(connection, expire_on_commit=False) as session, session.begin():
             yield session
 
+    def together(self, do: Callable[[Session], T]) -> T:
+        """What `do` gives, once it is committed together with the others that wait; its error undoes only its own part.
+
+        It runs in another thread, in the order of the calls, and once more by itself when the common commit fails: it must be repeatable,
+        short, and must not call this again. Not from inside `write()`, which holds the lock that this needs.
+        """
+        answer: Future[T] = self.writer.add(do)
+        return answer.result()
+
+    @cached_property
+    def writer(self) -> "Writer":
+        """The thread that writes for all; it begins with the first use."""
+        return Writer(self.engine)
+
     @property
     def embedded(self) -> bool:
         """Whether it is the embedded SQLite file."""
         return self.engine.dialect.name == "sqlite"
 
     def close(self) -> None:
-        """Give every connection back to the system."""
+        """Write what waits, and give every connection back to the system."""
+        if "writer" in self.__dict__:
+            self.writer.close()
         self.engine.dispose()
+
+
+class Call:
+    """A write that waits: what to do, in whose context, and the answer. As a context it keeps an error for the one who asked."""
+
+    def __init__(self, do: Callable[[Session], Any]) -> None:
+        self.do = do
+        self.context = copy_context()
+        self.answer: Future[Any] = Future()
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def __enter__(self) -> None:
+        self.result = self.error = None
+
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+        self.error = error
+        return True
+
+    def run(self, connection: Connection) -> None:
+        """Do it in a savepoint of the connection's transaction, in a session of its own."""
+        with self, Session(connection, expire_on_commit=False, join_transaction_mode="create_savepoint") as session, session.begin():
+            self.result = self.context.copy().run(self.do, session)
+
+    def tell(self, error: BaseException | None = None) -> None:
+        """Answer with an error, or with what was found."""
+        if (error := error or self.error) is not None:
+            self.answer.set_exception(error)
+        else:
+            self.answer.set_result(self.result)
+
+
+class Writer:
+    """One thread that runs what callers hand in, in that order; all that waits shares a transaction."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.waiting: SimpleQueue[Call | None] = SimpleQueue()
+        self.lock = threading.Lock()
+        self.closed = False
+        self.thread = threading.Thread(target=self.run, name="writer", daemon=True)
+        self.thread.start()
+
+    def add(self, do: Callable[[Session], Any]) -> Future[Any]:
+        """Let it wait for its turn."""
+        call = Call(do)
+        if threading.current_thread() is self.thread:
+            raise RuntimeError("a write that is run together with others waits for itself")
+        with self.lock:
+            if self.closed:
+                raise RuntimeError("the database is closed")
+            self.waiting.put(call)
+        return call.answer
+
+    def close(self) -> None:
+        """Run what waits, then end the thread."""
+        with self.lock:
+            self.closed = True
+            self.waiting.put(None)
+        self.thread.join()
+
+    def run(self) -> None:
+        """Group after group, until closed."""
+        call = self.waiting.get()
+        while call is not None:
+            group = [call]
+            while len(group) < MOST_TOGETHER and not self.waiting.empty() and (call := self.waiting.get()) is not None:
+                group.append(call)
+            self.write(group)
+            if call is not None:
+                call = self.waiting.get()
+
+    def write(self, group: list[Call]) -> None:
+        """One transaction for the group. When its commit fails, each is tried by itself, so that only the one at fault is told so."""
+        begun = False
+        try:
+            with self.engine.connect().execution_options(tanuki_durable=True) as connection, connection.begin():
+                begun = True
+                for call in group:
+                    call.run(connection)
+                    if connection.invalidated and call.error is not None:  # it went away, which is nobody's fault
+                        raise call.error
+        except SQLAlchemyError as error:
+            if begun and len(group) > 1:
+                for call in group:
+                    self.write([call])
+                return
+            for call in group:
+                call.tell(error)
+            return
+        for call in group:
+            call.tell()
 
 
 def engine(url: str) -> Engine:
@@ -98,8 +217,14 @@ def engine(url: str) -> Engine:
 
     @event.listens_for(made, "begin")
     def begin(connection: Connection) -> None:
-        write = connection.get_execution_options().get("tanuki_write", True)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+        options = connection.get_execution_options()
+        durable = options.get(
+            "tanuki_durable", False
+        )  # on the disk at the commit; otherwise safe from a killed process, not from a power cut
+        if durable != connection.info.get("tanuki_durable", False):
+            connection.exec_driver_sql(f"PRAGMA synchronous={'full' if durable else 'normal'}")
+            connection.info["tanuki_durable"] = durable
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("tanuki_write", True) else "BEGIN")
 
     return made
 
