@@ -509,3 +509,14 @@ def test_metrics_count_requests_by_pattern(app, hana):
     assert 'tanuki_requests_total{method="GET",route="/test/{shelf}",status="200"}' in numbers
     assert 'method="(other)"' in numbers and "BREW" not in numbers
     assert 'tanuki_queue_length{queue="work"} 0.0' in numbers
+
+
+def test_pages_of_the_platform_stand_in_the_frame_of_the_system_that_they_belong_to(embedded, tmp_path):
+    (tmp_path / "own.html").write_text("{% extends 'base.html' %}{% block top %}my own top{% endblock %}", encoding="utf-8")
+    own = System("own", "Own", APIRouter(), [("/own", "Own", (ANYBODY,))], tmp_path, tmp_path, frame="own.html")
+    other = System("test", "Test", APIRouter(), [("/test/a", "Shelf", ("analyst",))], tmp_path, tmp_path)
+    make_person(embedded, "hana", ("analyst", None))
+    stranger, hana = visitor(web.create(embedded, [other, own])), signed_in(web.create(embedded, [other, own]), "hana")
+    in_frame = {path: "my own top" in stranger.get(path).text for path in ("/sign-in", "/own/nothing", "/test/nothing")}
+    assert in_frame == {"/sign-in": True, "/own/nothing": True, "/test/nothing": False}
+    assert {path: "my own top" in hana.get(path).text for path in ("/account", "/own/nothing")} == {"/account": False, "/own/nothing": True}

@@ -4,14 +4,14 @@ from pathlib import Path
 
 from fastapi import APIRouter
 
-from tanuki.animals.web import feed, notes, people, photos, posting, site
+from tanuki.animals.web import data, feed, notes, people, photos, posting, site
 from tanuki.platform.web.i18n import msgid
 from tanuki.platform.web.kit import ANYBODY, System
 
 HERE = Path(__file__).parent
 
 router = APIRouter()
-for subject in (feed, photos, posting, people, notes, site):
+for subject in (feed, photos, posting, people, notes, data, site):
     router.include_router(subject.router)
 
 SYSTEM = System(
@@ -27,4 +27,6 @@ SYSTEM = System(
     templates=HERE / "templates",
     locale=HERE / "locale",
     static=HERE / "static",
+    leave="/animals/data",
+    frame="animals/frame.html",
 )

@@ -61,6 +61,7 @@ class System:
     locale: Path
     static: Path | None = None
     leave: str | None = None  # the page where people leave for good; the account page leads there
+    frame: str = "base.html"  # the template that its pages extend, and the platform's own (errors, the account) where they belong to it
 
 
 @dataclass(frozen=True)
@@ -343,11 +344,13 @@ def render(request: Request, template: str, *, status: int = 200, **values: Any)
     here, visit = site_of(request), visit_of(request)
     message = unsealed(visit.token, request.cookies.get(here.cookie("flash"), ""))
     path = request.url.path
+    entries = menus(here.systems, visit.person, path)
     context: dict[str, Any] = {
         "who": visit.person,
         "theme": visit.theme,
         "here": f"{path}{query(request)}" if request.method == "GET" else path,
-        "menus": menus(here.systems, visit.person, path),
+        "menus": entries,
+        "frame": frame_of(here.systems, {title for title, _ in entries}, path),
         "flash": message,
         "csrf": lambda: Markup('<input type="hidden" name="csrf" value="{}">').format(visit.csrf),
         "request_id": request.scope.get("tanuki_request_id", ""),
@@ -379,6 +382,13 @@ def menus(systems: Iterable[System], person: Person | None, path: str) -> list[t
         if seen:
             found.append((system.title, [MenuEntry(to, title, to == on) for to, title in seen]))
     return found
+
+
+def frame_of(systems: Iterable[System], seen: set[str], path: str) -> str:
+    """The frame of the system that a path belongs to; else of the only system that this person sees; else the platform's."""
+    under = [system for system in systems if path == f"/{system.key}" or path.startswith(f"/{system.key}/")]
+    only = under or [system for system in systems if system.title in seen]
+    return only[0].frame if len(only) == 1 else "base.html"
 
 
 def sealed(secret: str, text: str) -> str:

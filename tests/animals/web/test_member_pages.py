@@ -1,0 +1,183 @@
+"""What members do with a button: liking, following, commenting, muting, blocking, their own profile; joining; and with scripts the same in JSON."""
+
+import re
+
+import pytest
+from zoo import NOW, member, picture, post, staff
+
+from tanuki.animals import members, notifications, social
+from tanuki.animals.tables import Member
+from visitors import csrf, make_person, signed_in, visitor
+
+JSON = {"Accept": "application/json"}
+
+
+@pytest.fixture
+def made(embedded):
+    return post(embedded, member(embedded, "hana"), title="Mugi")
+
+
+@pytest.fixture
+def ken(app, embedded):
+    member(embedded, "ken")
+    return signed_in(app, "ken")
+
+
+def press(browser, path, headers=None, **sent):
+    return browser.post(path, data={"csrf": csrf(browser, "/animals/post"), **sent}, headers=headers)
+
+
+def test_a_like_goes_on_where_one_was_and_a_script_gets_the_count(ken, made):
+    path = f"/animals/posts/{made.id}"
+    answer = press(ken, f"{path}/like", next="/animals/newest")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/animals/newest")
+    assert press(ken, f"{path}/unlike", JSON).json() == {"on": False, "count": 0, "again": f"{path}/like"}
+    assert press(ken, f"{path}/like", JSON).json() == {"on": True, "count": 1, "again": f"{path}/unlike"}
+
+
+def test_a_button_never_leads_off_the_site(ken, made):
+    answer = press(ken, f"/animals/posts/{made.id}/like", next="https://elsewhere.example/")
+    assert answer.headers["location"] == "/"
+
+
+def test_following_shows_on_the_profile(ken, made):
+    assert press(ken, "/animals/members/hana/follow").status_code == 303
+    page = ken.get("/animals/members/hana").text
+    assert 'aria-pressed="true" aria-label="Follow Hana"' in page and "<b>1</b> follower" in page
+    assert press(ken, "/animals/members/hana/unfollow", JSON).json()["again"] == "/animals/members/hana/follow"
+
+
+def test_what_cannot_be_done_is_said_to_scripts_in_their_language(ken, made):
+    answer = press(ken, "/animals/members/ken/follow", {**JSON, "Accept-Language": "ja"})
+    assert answer.status_code == 400
+    assert answer.json()["detail"] == "自分自身はフォローできません。"
+
+
+def test_a_comment_leads_to_itself_sent_twice_is_said_once_and_can_be_taken_back(ken, made):
+    path = f"/animals/posts/{made.id}"
+    key = re.search(r'name="key" value="([^"]+)"', ken.get(path).text)[1]
+    answers = [press(ken, f"{path}/comments", words="かわいい", key=key) for _ in range(2)]
+    assert answers[0].headers["location"] == answers[1].headers["location"]
+    page = ken.get(path).text
+    assert page.count("かわいい</p>") == 1
+    number = answers[0].headers["location"].partition("#comment-")[2]
+    assert press(ken, f"/animals/comments/{number}/delete").status_code == 303
+    assert "かわいい</p>" not in ken.get(path).text
+
+
+def test_a_late_comment_leads_to_its_page(ken, made, embedded):
+    with embedded.db.write() as db:
+        for n in range(30):
+            social.comment(db, member(embedded, "ken") if n == 0 else _ken(embedded), made.id, f"words {n}", key=f"k{n}", now=NOW)
+    answer = press(ken, f"/animals/posts/{made.id}/comments", words="the last", key="last")
+    page = ken.get(answer.headers["location"]).text
+    assert "the last" in page and "Earlier comments" in page
+
+
+def _ken(embedded):
+    with embedded.db.read() as db:
+        from tanuki.platform import accounts
+
+        return accounts.person(db, "ken")
+
+
+def test_a_muted_member_is_gone_from_the_lists_and_comes_back(ken, made):
+    assert "Mugi" in ken.get("/animals/newest").text
+    assert press(ken, "/animals/members/hana/mute").headers["location"] == "/animals/shut"
+    assert "Mugi" not in ken.get("/animals/newest").text
+    assert "Unmute" in ken.get("/animals/members/hana").text
+    press(ken, "/animals/members/hana/unshut")
+    assert "Mugi" in ken.get("/animals/newest").text
+
+
+def test_blocking_is_undone_from_the_list(ken, made):
+    press(ken, "/animals/members/hana/block")
+    assert ken.get("/animals/members/hana").status_code == 404
+    assert "/animals/members/hana/unshut" in ken.get("/animals/shut").text
+    press(ken, "/animals/members/hana/unshut")
+    assert ken.get("/animals/members/hana").status_code == 200
+
+
+def test_the_profile_is_changed_with_picture_and_consent(ken, embedded):
+    page = "/animals/settings"
+    sent = {"csrf": csrf(ken, page), "display": "ケン", "about": "犬と\n猫"}
+    answer = ken.post(page, data=sent, files={"photo": ("me.png", picture(5), "image/png")})
+    assert answer.status_code == 303
+    with embedded.db.read() as db:
+        now = db.query(Member).filter_by(name="ken").one()
+        assert (now.display, now.about, now.events) == ("ケン", "犬と\n猫", False)
+        assert now.photo is not None
+    assert f"/animals/pictures/{now.photo}/list.jpg" in ken.get("/animals/members/ken").text
+    ken.post(page, data={**sent, "events": "1", "no_photo": "1"})
+    with embedded.db.read() as db:
+        now = db.query(Member).filter_by(name="ken").one()
+        assert (now.photo, now.events) == (None, True)
+
+
+def test_news_are_told_in_words_and_marked_as_read(ken, made, app, embedded):
+    press(ken, f"/animals/posts/{made.id}/like")
+    press(ken, f"/animals/posts/{made.id}/comments", words="かわいい", key="k")
+    press(ken, "/animals/members/hana/follow")
+    hana = signed_in(app, "hana")
+    page = hana.get("/animals/notifications").text
+    for text in ("Ken likes your photo", "Ken commented on your photo", "かわいい", "Ken follows you", 'class="count">3'):
+        assert text in page
+    press(hana, "/animals/notifications/seen")
+    page = hana.get("/animals/notifications").text
+    assert 'class="count"' not in page and "fresh" not in page
+
+
+def test_who_signed_up_becomes_a_member_with_the_first_thing_they_do(app, embedded, made):
+    make_person(embedded, "new", ("member", None))
+    new = signed_in(app, "new")
+    assert new.get("/animals/me").headers["location"] == "/animals/join"
+    assert new.get("/animals").status_code == 200
+    assert press(new, f"/animals/posts/{made.id}/like").status_code == 303
+    assert new.get("/animals/me").headers["location"] == "/animals/members/new"
+
+
+def test_a_moderator_without_a_place_on_the_network_may_make_one(app, embedded):
+    staff(embedded, "mod", "moderator")
+    mod = signed_in(app, "mod")
+    assert "Make my profile" in mod.get("/animals/join").text
+    assert press(mod, "/animals/join").headers["location"] == "/animals/me"
+    assert mod.get("/animals/me").headers["location"] == "/animals/members/mod"
+
+
+def test_a_banned_member_reads_and_is_told_why_they_cannot_write(app, ken, made, embedded):
+    with embedded.db.write() as db:
+        banned = db.query(Member).filter_by(name="ken").one()
+        banned.banned_at, banned.banned_why = NOW, "spam"
+    assert "You are banned" in ken.get("/animals/members/ken").text
+    assert ken.get(f"/animals/posts/{made.id}").status_code == 200
+    answer = press(ken, f"/animals/posts/{made.id}/like")
+    assert answer.status_code == 403 and "Moderators have banned you" in answer.text
+
+
+def test_a_form_of_another_site_is_refused_and_so_is_nobody(app, ken, made):
+    for path in (f"/animals/posts/{made.id}/like", "/animals/members/hana/follow", "/animals/leave", "/animals/settings", "/animals/post"):
+        assert ken.post(path, data={"display": "x", "key": "k"}).status_code == 403, path
+        stranger = visitor(app)
+        assert stranger.post(path, data={"csrf": csrf(stranger, "/animals")}).status_code == 303, path
+
+
+def test_leaving_needs_the_password_and_ends_the_session(app, ken, embedded):
+    wrong = press(ken, "/animals/leave", password="wrong", sure="1")
+    assert wrong.status_code == 400 and "The password is not right." in wrong.text
+    assert "Please tick" in press(ken, "/animals/leave", password="a password for tests").text
+    gone = press(ken, "/animals/leave", password="a password for tests", sure="1")
+    assert gone.headers["location"] == "/animals/left"
+    assert "Your account is deleted" in ken.get("/animals/left").text
+    assert ken.get("/animals/settings").status_code == 303
+    assert visitor(app).get("/animals/members/ken").status_code == 404
+
+
+def test_the_archive_is_ones_own_and_not_kept_by_caches(ken, made):
+    answer = press(ken, "/animals/data/archive.zip")
+    assert answer.headers["content-type"] == "application/zip" and answer.content.startswith(b"PK")
+    assert answer.headers["cache-control"] == "private, no-store"
+    assert "ai-animals-ken.zip" in answer.headers["content-disposition"]
+
+
+assert members
+assert notifications

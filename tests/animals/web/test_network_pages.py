@@ -1,0 +1,159 @@
+"""The network's pages for those who look: every page opens, in both languages; who sees what; stored texts stay texts; the pictures' cache."""
+
+import json
+import re
+
+import pytest
+from zoo import NOW, member, post, staff
+
+from tanuki.animals import images, members, social
+from visitors import csrf, signed_in, visitor
+
+NASTY = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
+LOOK = ["/animals", "/animals/newest", "/animals/categories/cat", "/animals/credits", "/animals/offline", "/animals/left"]
+OWN = ["/animals/post", "/animals/notifications", "/animals/settings", "/animals/shut", "/animals/data"]
+
+
+@pytest.fixture
+def world(embedded):
+    """hana with a post, ken who likes it and wrote under it, mika whom hana blocks, and a moderator."""
+    hana, ken, mika = (member(embedded, name) for name in ("hana", "ken", "mika"))
+    staff(embedded, "mod", "moderator")
+    made = post(embedded, hana, title="Mugi", tags=("sun",))
+    with embedded.db.write() as db:
+        social.like(db, ken, made.id, now=NOW)
+        social.follow(db, ken, "hana", now=NOW)
+        social.comment(db, ken, made.id, "What a face", key="c", now=NOW)
+        members.shut(db, hana, "mika", "block", now=NOW)
+    return {"post": made, "hana": hana, "ken": ken, "mika": mika}
+
+
+@pytest.mark.parametrize("lang", ["en", "ja"])
+def test_every_page_opens_before_anybody_posted(app, embedded, lang):
+    member(embedded, "hana")
+    browser = signed_in(app, "hana")
+    for path in [*LOOK, *OWN, "/animals/members/hana", "/animals/members/hana/followers", "/animals/members/hana/following"]:
+        answer = browser.get(path, headers={"Accept-Language": lang})
+        assert answer.status_code == 200, path
+        assert f'<html lang="{lang}"' in answer.text
+
+
+def test_visitors_look_at_what_is_public_and_are_asked_to_sign_in_for_the_rest(app, world):
+    stranger, made = visitor(app), world["post"]
+    for path in [*LOOK, f"/animals/posts/{made.id}", f"/animals/posts/{made.id}/likes", "/animals/members/hana"]:
+        assert stranger.get(path).status_code == 200, path
+    for path in [*OWN, f"/animals/posts/{made.id}/edit", "/animals/me"]:
+        answer = stranger.get(path)
+        assert (answer.status_code, answer.headers["location"][:8]) == (303, "/sign-in"), path
+
+
+def test_a_photos_page_shows_its_words_who_likes_it_and_what_is_said(app, world):
+    page = signed_in(app, "ken").get(f"/animals/posts/{world['post'].id}").text
+    for text in ("Mugi", "#sun", "@hana", "1 member likes this", "What a face", "Your comment"):
+        assert text in page
+    assert re.search(r"/unlike\" aria-pressed=\"true\"", page)
+    assert "Ken" in visitor(app).get(f"/animals/posts/{world['post'].id}/likes").text
+
+
+def test_the_blocked_find_nothing_and_learn_nothing(app, world):
+    mika, made = signed_in(app, "mika"), world["post"]
+    assert mika.get(f"/animals/posts/{made.id}").status_code == 404
+    assert mika.get(f"/animals/posts/{made.id}/likes").status_code == 404
+    assert mika.get("/animals/members/hana").status_code == 404
+    for path in ("/animals", "/animals/newest", "/animals/categories/cat"):
+        assert "Mugi" not in mika.get(path).text
+    stranger = f"/animals/posts/{made.id + 99}"
+    words = [re.sub(r"[0-9a-f]{16,}", "", mika.get(path).text) for path in (f"/animals/posts/{made.id}", stranger)]
+    assert re.sub(r"\d+", "", words[0]) == re.sub(r"\d+", "", words[1])
+
+
+def test_a_page_has_a_next_one_and_nothing_comes_twice(app, embedded):
+    hana = member(embedded, "hana")
+    made = [post(embedded, hana, title=f"Photo {n}", seed=n % 3) for n in range(30)]
+    browser = visitor(app)
+    for start in ("/animals", "/animals/newest", "/animals/categories/cat", "/animals/members/hana"):
+        seen, path = [], start
+        while path:
+            page = browser.get(path).text
+            seen += re.findall(r'data-post="(\d+)"', page)
+            found = re.search(r'rel="next" href="([^"]+)"', page)
+            path = found and found[1].replace("&amp;", "&")
+        assert sorted(map(int, seen)) == sorted(each.id for each in made), start
+
+
+def test_texts_of_members_stay_texts(app, embedded):
+    hana = member(embedded, "hana")
+    with embedded.db.write() as db:
+        members.change(db, hana, display=NASTY[:40], about=NASTY, now=NOW)
+    made = post(embedded, hana, title=NASTY, description=NASTY, tags=(NASTY[:30],))
+    with embedded.db.write() as db:
+        social.comment(db, hana, made.id, NASTY, key="c", now=NOW)
+    member(embedded, "ken")
+    ken = signed_in(app, "ken")
+    ken.post(f"/animals/posts/{made.id}/comments", data={"csrf": csrf(ken, "/animals/post"), "words": NASTY, "key": "k"})
+    browser = signed_in(app, "hana")
+    pages = ["/animals", "/animals/newest", f"/animals/posts/{made.id}", f"/animals/posts/{made.id}/edit", "/animals/members/hana"]
+    for path in [*pages, "/animals/notifications", "/animals/settings"]:
+        text = browser.get(path).text
+        assert "alert(1)" in text, path
+        assert "<script>alert" not in text and "<img src=x" not in text, path
+
+
+def test_no_page_needs_what_the_policy_forbids(app, world):
+    browser = signed_in(app, "hana")
+    for path in [*LOOK, *OWN, f"/animals/posts/{world['post'].id}", "/animals/members/hana"]:
+        text = browser.get(path).text
+        assert not re.search(r"<[^>]+\s(style|on\w+)=", text), path
+        assert all("src=" in tag for tag in re.findall(r"<script[^>]*>", text)), path
+
+
+# ---- pictures ------------------------------------------------------------------------------------------------------
+
+
+def test_a_public_picture_is_kept_for_good_and_a_private_one_never(app, embedded, world):
+    hana, ken, stranger = signed_in(app, "hana"), signed_in(app, "ken"), visitor(app)
+    public = f"/animals/pictures/{world['post'].photo}/page.jpg"
+    for browser in (hana, ken, stranger):
+        answer = browser.get(public)
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert answer.headers["content-type"] == "image/jpeg" and answer.content.startswith(b"\xff\xd8")
+        again = browser.get(public, headers={"If-None-Match": answer.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+    for state in ("checking", "held", "removed", "deleted"):
+        private = f"/animals/pictures/{post(embedded, world['hana'], state=state).photo}/list.jpg"
+        assert hana.get(private).headers["cache-control"] == "private, no-store", state
+        assert (ken.get(private).status_code, stranger.get(private).status_code) == (404, 404), state
+        assert signed_in(app, "mod").get(private).status_code == 200, state
+
+
+def test_a_picture_has_three_sizes_and_no_other_name_leads_anywhere(app, world):
+    stranger, digest = visitor(app), world["post"].photo
+    assert [stranger.get(f"/animals/pictures/{digest}/{size}.jpg").status_code for size in images.SIZES] == [200] * 3
+    for path in (f"{digest}/huge.jpg", f"{digest}/..%2f..%2fkey.jpg", f"{'0' * 64}/list.jpg", f"{digest}/list.png"):
+        assert stranger.get(f"/animals/pictures/{path}").status_code == 404, path
+
+
+# ---- an app on a phone ---------------------------------------------------------------------------------------------
+
+
+def test_the_manifest_names_the_app_in_each_language_with_icons_that_exist(app):
+    browser = visitor(app)
+    for lang, name in {"en": "AI Animals", "ja": "AIアニマルズ"}.items():
+        answer = browser.get(f"/animals/manifest.webmanifest?lang={lang}")
+        assert answer.headers["content-type"] == "application/manifest+json"
+        made = answer.json()
+        assert (made["name"], made["scope"], made["display"]) == (name, "/animals", "standalone")
+        assert all(browser.get(icon["src"]).status_code == 200 for icon in made["icons"])
+        assert {"192x192", "512x512", "any"} == {icon["sizes"] for icon in made["icons"]}
+
+
+def test_the_worker_keeps_files_that_exist_and_a_page_that_knows_nobody(app, embedded):
+    member(embedded, "hana")
+    browser = signed_in(app, "hana")
+    answer = browser.get("/animals/sw.js?lang=ja")
+    assert answer.headers["service-worker-allowed"] == "/animals"
+    assert answer.headers["content-type"].startswith("text/javascript")
+    files = json.loads(re.search(r"const FILES = (\[.*?\]);", answer.text)[1])
+    assert files and all(browser.get(file).status_code == 200 for file in files)
+    page = browser.get("/animals/offline?lang=ja").text
+    assert "オフラインです" in page and "hana" not in page.lower() and "csrf" not in page
