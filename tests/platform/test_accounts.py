@@ -8,8 +8,9 @@ from argon2 import PasswordHasher
 from sqlalchemy import func, select, text
 
 from tanuki.errors import Conflict, NotAllowed, NotFound, TooMany, UserError
-from tanuki.platform import accounts, tokens
-from tanuki.platform.accounts import COMMAND_LINE, SYSTEM, Account, AccountGrant, AccountSession, AccountToken, AccountTry, Person
+from tanuki.platform import accounts, passwords, tokens
+from tanuki.platform.accounts import COMMAND_LINE, SYSTEM, Account, AccountGrant, AccountSession, AccountToken, Person
+from tanuki.platform.guessing import AccountTry
 
 NOW = datetime(2021, 1, 4, 1, tzinfo=UTC)
 PASSWORD = "correct horse"
@@ -72,7 +73,8 @@ def test_neither_password_nor_tokens_nor_addresses_are_in_the_database(db):
         assert not any(secret in content for secret in (PASSWORD, token, api, "192.0.2.1"))
 
 
-def test_a_password_is_renewed_when_the_hash_has_old_parameters(db):
+def test_a_password_is_renewed_when_the_hash_has_old_parameters(db, real_hasher, monkeypatch):
+    monkeypatch.setattr(passwords, "hasher", lambda: real_hasher)
     account = accounts.account(db, "hana")
     account.password_hash = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1).hash(PASSWORD)
     assert sign_in(db) is not None
@@ -80,10 +82,22 @@ def test_a_password_is_renewed_when_the_hash_has_old_parameters(db):
     assert sign_in(db) is not None
 
 
-@pytest.mark.parametrize("password", ["short", "x" * 1001, "hanako.sato"])
-def test_a_password_that_is_short_endless_or_the_name_is_refused(quick, password):
+@pytest.mark.parametrize(
+    "password",
+    [
+        *("short", "x" * 1001, "1234512345", "1234567890", "Password123!", "1q2w3e4r5t", "Ｑｗｅｒｔｙｕｉｏｐ", "abababababab"),
+        *("hanako.sato", "HANAKO-SATO-1999", "  hanako.sato  "),
+    ],
+)
+def test_a_password_that_is_short_endless_easily_guessed_or_the_name_is_refused(quick, password):
     with pytest.raises(UserError, match="password"):
         accounts.add_user(quick, "hanako.sato", grants=[("admin", None)], password=password, now=NOW)
+
+
+def test_words_that_do_not_belong_together_make_a_password_in_any_language(quick):
+    for name, password in [("ken", "correct horse battery"), ("mei", "柴犬と電車とりんごとギター"), ("rio", "hana likes rain")]:
+        accounts.add_user(quick, name, grants=[("member", None)], password=password, now=NOW)
+        assert sign_in(quick, name, password) is not None
 
 
 def test_a_generated_password_works(quick):
@@ -114,6 +128,23 @@ def test_a_manager_has_their_stores_and_only_those(db):
     ken = accounts.person_of_session(db, sign_in(db, "ken"), NOW)
     assert ken.scopes("manager") == {"chiba", "ueno"}
     assert ken.has("analyst", "manager") and not ken.has("analyst")
+
+
+def test_roles_are_given_and_taken_and_the_last_one_stays(db):
+    accounts.grant(db, "Hana", "moderator", now=NOW, by="ken")
+    accounts.grant(db, "hana", "moderator", now=NOW + timedelta(days=1), by="rio")
+    accounts.grant(db, "hana", "manager", "chiba", now=NOW)
+    assert accounts.grants_of(db, "hana") == {("analyst", None), ("moderator", None), ("manager", "chiba")}
+    assert db.get(AccountGrant, ("hana", "moderator", "")).granted_by == "ken"
+    for role, store in [("analyst", None), ("manager", "chiba")]:
+        accounts.withdraw(db, "hana", role, store)
+    with pytest.raises(UserError, match="at least one role"):
+        accounts.withdraw(db, "hana", "moderator")
+    with pytest.raises(NotFound):
+        accounts.withdraw(db, "hana", "manager", "chiba")
+    with pytest.raises(UserError, match="not a role"):
+        accounts.grant(db, "hana", "king", now=NOW)
+    assert accounts.person(db, "hana").grants == {("moderator", None)}
 
 
 def test_an_admin_has_every_role_and_others_only_theirs():
@@ -205,32 +236,6 @@ def test_old_tries_and_ended_sessions_are_cleared_away(db):
     sign_in(db, now=later)
     assert db.scalars(select(AccountSession.created_at)).all() == [later]
     assert db.scalars(select(AccountTry)).all() == []
-
-
-def test_an_api_token_is_its_owner_until_it_ends_or_is_revoked(db):
-    token = tokens.add_token(db, "hana", "report", now=NOW, days=30)
-    hana = tokens.person_of_token(db, token, NOW)
-    assert hana.name == "hana"
-    assert tokens.person_of_token(db, token, NOW + timedelta(days=30)) is None
-    assert accounts.person_of_session(db, token, NOW) is None
-    [kept] = tokens.tokens_of(db, hana)
-    tokens.revoke_token(db, hana, kept.digest)
-    assert tokens.person_of_token(db, token, NOW) is None
-
-
-def test_nobody_revokes_anothers_token(db):
-    accounts.add_user(db, "ken", grants=[("admin", None)], password=PASSWORD, now=NOW)
-    token = tokens.add_token(db, "hana", "report", now=NOW)
-    with pytest.raises(NotFound):
-        tokens.revoke_token(db, Person("ken", "Ken", frozenset({("admin", None)})), accounts.digest(token))
-
-
-def test_a_tokens_last_use_is_noted_every_ten_minutes(db):
-    token = tokens.add_token(db, "hana", "report", now=NOW)
-    assert tokens.token_use_due(db, token, NOW)
-    tokens.note_token_use(db, token, NOW)
-    assert not tokens.token_use_due(db, token, NOW + timedelta(minutes=9))
-    assert tokens.token_use_due(db, token, NOW + timedelta(minutes=11))
 
 
 def test_a_person_without_account_row_is_nobody(db):

@@ -7,14 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
-from ipaddress import IPv6Address, ip_address
 
 from sqlalchemy import ForeignKey, ScalarSelect, delete, exists, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from tanuki.errors import Conflict, NotAllowed, NotFound, TooMany, UserError
-from tanuki.platform import passwords
+from tanuki.errors import Conflict, NotAllowed, NotFound, UserError
+from tanuki.platform import guessing, passwords
 from tanuki.platform.db import Base
 
 ROLES = ("member", "moderator", "analyst", "manager", "operator", "admin")
@@ -28,10 +27,6 @@ DISPLAY_LONGEST = 40
 JOINERS = "\u200c\u200d"  # not seen, but they make one emoji of several, and words in some scripts
 BLANKS = "\u115f\u1160\u2800\u3164\uffa0"  # seen as nothing, although they are letters and signs
 SIGN_UPS = 10  # an hour, from one address
-GRACE = {"name": 5, "address": 20}  # failed tries before the waiting begins; an office shares one address
-FIRST_WAIT = timedelta(seconds=15)  # doubles with each further failure
-LONGEST_WAIT = timedelta(minutes=15)
-FORGET_TRIES = timedelta(hours=2)
 
 
 class Account(Base):
@@ -71,7 +66,7 @@ class AccountSession(Base):
     digest: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(ForeignKey("account.name"), index=True)
     created_at: Mapped[datetime]
-    expires_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class AccountToken(Base):
@@ -86,16 +81,6 @@ class AccountToken(Base):
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
-
-
-class AccountTry(Base):
-    """How often signing in failed lately, for a name and for an address; both only as digests."""
-
-    __tablename__ = "account_try"
-
-    key: Mapped[str] = mapped_column(primary_key=True)
-    failures: Mapped[int]
-    last_at: Mapped[datetime]
 
 
 class AccountGone(Base):
@@ -240,6 +225,11 @@ def withdraw(db: Session, name: str, role: str, scope: str | None = None) -> Non
     db.flush()
 
 
+def grants_of(db: Session, name: str) -> frozenset[tuple[str, str | None]]:
+    """What an account was given, also while it is disabled."""
+    return frozenset((each.role, each.scope or None) for each in db.scalars(select(AccountGrant).where(AccountGrant.name == name)))
+
+
 def users(db: Session) -> list[tuple[Account, frozenset[tuple[str, str | None]]]]:
     """Every account with its grants, by name."""
     grants: dict[str, set[tuple[str, str | None]]] = {}
@@ -288,7 +278,7 @@ def set_password(db: Session, name: str, *, now: datetime, password: str | None 
     passwords.check(password, found.name)
     found.password_hash, found.password_changed_at = passwords.hashed(password), now
     sign_out_everywhere(db, found.name)
-    forget_tries(db, found.name)
+    guessing.forget(db, found.name)
     return password
 
 
@@ -341,7 +331,7 @@ def leave(db: Session, who: Person, password: str | None, *, now: datetime) -> N
     may_leave(db, who, password)
     found = account(db, who.name)
     sign_out_everywhere(db, found.name)
-    forget_tries(db, found.name)
+    guessing.forget(db, found.name)
     for table in (AccountToken, AccountGrant):
         db.execute(delete(table).where(table.name == found.name))
     db.delete(found)
@@ -350,15 +340,17 @@ def leave(db: Session, who: Person, password: str | None, *, now: datetime) -> N
 
 
 def may_leave(db: Session, who: Person, password: str | None) -> None:
-    """Refuse to take an account away without its password, or while it is the last administrator's."""
-    found = account(db, who.name)
+    """Refuse to take an account away without its password, or while it is the last administrator's. Until the end nobody signs in with it."""
+    found = db.get(Account, who.name, with_for_update=True)
+    if found is None:
+        raise NotFound("There is no user %(name)s.", name=who.name)
     if password is None and who.allowed is not None:
         raise NotAllowed("An API token cannot do this without the password.")
     if password is not None and not passwords.fits(found.password_hash, password):
         raise UserError("The password is not right.")
     admins = select(AccountGrant.name).join(Account, Account.name == AccountGrant.name)
-    admins = admins.where(AccountGrant.role == "admin", Account.disabled_at.is_(None)).with_for_update()
-    if set(db.scalars(admins)) == {found.name}:
+    admins = admins.where(AccountGrant.role == "admin", Account.disabled_at.is_(None))
+    if set(db.scalars(admins.order_by(AccountGrant.name).with_for_update(of=AccountGrant))) == {found.name}:
         raise Conflict("You are the last administrator; make somebody else one before you leave.")
 
 
@@ -371,21 +363,16 @@ def sign_in(db: Session, name: str, password: str, *, address: str, now: datetim
     Raises TooMany while the name or the address has to wait. Takes as long for a name that does not exist as for one that does.
     """
     name = as_name(name)
-    keys = {kind: f"{kind}:{digest(value)}" for kind, value in (("name", name), ("address", place(address)))}
-    tries = {each.key: each for each in db.scalars(select(AccountTry).where(AccountTry.key.in_(keys.values())).with_for_update())}
-    wait = max((left(tries[key], GRACE[kind], now) for kind, key in keys.items() if key in tries), default=timedelta())
-    if wait > timedelta():
-        raise TooMany("Too many tries to sign in; try again in %(seconds)s seconds.", seconds=int(wait.total_seconds()) + 1)
+    guessing.may_try(db, name, address, now)
     found = db.get(Account, name)
     fits = passwords.fits(found.password_hash if found else passwords.unknown(), password)
     if found is None or not fits or found.disabled_at is not None:
-        for key in keys.values():
-            count(db, tries.get(key), key, now)
+        guessing.failed(db, name, address, now)
         return None
     if passwords.outdated(found.password_hash):
         found.password_hash = passwords.hashed(password)
-    forget_tries(db, name)
-    db.execute(delete(AccountTry).where(AccountTry.last_at < now - FORGET_TRIES))
+    guessing.forget(db, name)
+    guessing.tidy(db, now)
     db.execute(delete(AccountSession).where(AccountSession.expires_at <= now))
     return new_session(db, name, now=now, days=days)
 
@@ -396,39 +383,6 @@ def new_session(db: Session, name: str, *, now: datetime, days: int) -> str:
     db.add(AccountSession(digest=digest(token), name=name, created_at=now, expires_at=now + timedelta(days=days)))
     db.flush()
     return token
-
-
-def place(address: str) -> str:
-    """Where somebody comes from, as far as it is one person's choice: a home has one IPv4 address, but a whole IPv6 network of them."""
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return address
-    if not isinstance(found, IPv6Address):
-        return address
-    return str(found.ipv4_mapped or IPv6Address(int(found) >> 64 << 64))
-
-
-def left(tries: AccountTry, grace: int, now: datetime) -> timedelta:
-    """How long to wait still: nothing within the grace, then twice as long after each failure."""
-    if tries.failures < grace or now - tries.last_at > FORGET_TRIES:
-        return timedelta()
-    wait = min(FIRST_WAIT * (1 << min(tries.failures - grace, 10)), LONGEST_WAIT)
-    return tries.last_at + wait - now
-
-
-def count(db: Session, tries: AccountTry | None, key: str, now: datetime) -> None:
-    """Count a failed try; what is long past is forgotten."""
-    if tries is None:
-        db.merge(AccountTry(key=key, failures=1, last_at=now))
-        return
-    tries.failures = 1 if now - tries.last_at > FORGET_TRIES else tries.failures + 1
-    tries.last_at = now
-
-
-def forget_tries(db: Session, name: str) -> None:
-    """Let a name begin anew; the address stays counted."""
-    db.execute(delete(AccountTry).where(AccountTry.key == f"name:{digest(name)}"))
 
 
 def sign_out(db: Session, token: str) -> None:

@@ -33,7 +33,9 @@ def add_token(db: Session, name: str, label: str, *, scopes: Iterable[str] = ("r
     for scope in sorted(wanted.difference(SCOPES)):
         raise UserError("%(scope)s is not what a token can be for; expected %(known)s.", scope=scope, known=", ".join(SCOPES))
     who = person(db, owner.name)
-    if who is None or not wanted.issubset(scopes_for(who)):
+    if who is None:
+        raise Conflict("%(name)s is disabled.", name=owner.name)
+    if not wanted.issubset(scopes_for(who)):
         raise NotAllowed("Only a moderator's token may moderate.")
     if (db.scalar(select(func.count()).select_from(AccountToken).where(AccountToken.name == owner.name)) or 0) >= MOST:
         raise Conflict("There are %(most)s tokens already; revoke one that is not used any more.", most=MOST)

@@ -1,13 +1,18 @@
 """`tanuki users`: who may sign in, with which roles; new passwords and API tokens, each printed once."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tanuki.errors import UserError
 from tanuki.platform import accounts, tokens
 from tanuki.terminal import emit, json_option, resources
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 password_option = click.option(
     "--password-file",
@@ -44,7 +49,7 @@ def list_(as_json: bool) -> None:
             {
                 "name": account.name,
                 "display": account.display,
-                "roles": " ".join(sorted(role if scope is None else f"{role}:{scope}" for role, scope in grants)),
+                "roles": in_words(grants),
                 "created_at": account.created_at,
                 "created_by": account.created_by,
                 "disabled_at": account.disabled_at,
@@ -52,6 +57,44 @@ def list_(as_json: bool) -> None:
             for account, grants in accounts.users(db)
         ]
     emit(rows, as_json)
+
+
+@users.command()
+@click.argument("name")
+@click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    required=True,
+    type=click.Choice(accounts.ROLES),
+    help="What they may do from now on; may be given again.",
+)
+@click.option("--store", "stores", multiple=True, help="A manager's store; may be given again.")
+def grant(name: str, roles: tuple[str, ...], stores: tuple[str, ...]) -> None:
+    """Give an account more roles, such as moderator to a member."""
+    with resources() as res, res.db.write() as db:
+        for role, store in grants_of(roles, stores):
+            accounts.grant(db, name, role, store, now=datetime.now(UTC))
+        say_roles(db, name)
+
+
+@users.command()
+@click.argument("name")
+@click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    required=True,
+    type=click.Choice(accounts.ROLES),
+    help="What they may no longer do; may be given again.",
+)
+@click.option("--store", "stores", multiple=True, help="A store that they no longer manage; may be given again.")
+def withdraw(name: str, roles: tuple[str, ...], stores: tuple[str, ...]) -> None:
+    """Take roles from an account; it keeps at least one."""
+    with resources() as res, res.db.write() as db:
+        for role, store in grants_of(roles, stores):
+            accounts.withdraw(db, name, role, store)
+        say_roles(db, name)
 
 
 @users.command()
@@ -86,10 +129,13 @@ def password_(name: str, password_file: Path | None) -> None:
 @click.argument("name")
 @click.argument("label")
 @click.option("--days", type=int, default=365, show_default=True, help="How long it lasts.")
-def token(name: str, label: str, days: int) -> None:
+@click.option(
+    "--scope", "scopes", multiple=True, type=click.Choice(tokens.SCOPES), help="What it is for besides reading; may be given again."
+)
+def token(name: str, label: str, days: int, scopes: tuple[str, ...]) -> None:
     """Make an API token for what LABEL says and print it, this once."""
     with resources() as res, res.db.write() as db:
-        made = tokens.add_token(db, name, label, now=datetime.now(UTC), days=days)
+        made = tokens.add_token(db, name, label, scopes=scopes, now=datetime.now(UTC), days=days)
     click.echo(made)
 
 
@@ -99,6 +145,17 @@ def grants_of(roles: tuple[str, ...], stores: tuple[str, ...]) -> list[tuple[str
         raise UserError("A manager needs at least one store, and only managers have stores.")
     everywhere: list[tuple[str, str | None]] = [(role, None) for role in roles if role != "manager"]
     return everywhere + [("manager", store) for store in stores]
+
+
+def in_words(grants: Iterable[tuple[str, str | None]]) -> str:
+    """Grants as they are listed: `analyst manager:chiba`."""
+    return " ".join(sorted(role if scope is None else f"{role}:{scope}" for role, scope in grants))
+
+
+def say_roles(db: "Session", name: str) -> None:
+    """Print what an account's roles are now."""
+    found = accounts.account(db, name)
+    click.echo(f"{found.name} has the roles: {in_words(accounts.grants_of(db, found.name))}")
 
 
 def read_password(file: Path | None) -> str | None:

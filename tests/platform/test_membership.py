@@ -1,0 +1,190 @@
+"""Making oneself an account, and leaving for good: what names there can be, and what stays of somebody who left."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import select
+
+from tanuki.errors import Conflict, NotAllowed, NotFound, UserError
+from tanuki.platform import accounts, tokens
+from tanuki.platform.accounts import Account, AccountGone, AccountGrant, AccountSession, AccountToken, Person
+from tanuki.platform.guessing import AccountTry
+
+NOW = datetime(2021, 1, 4, 1, tzinfo=UTC)
+PASSWORD = "correct horse"
+XSS = "<script>alert(1)</script>\"'"
+
+
+@pytest.fixture
+def db(database):
+    with database.write() as session:
+        yield session
+
+
+@pytest.fixture
+def quick(sqlite):
+    with sqlite.write() as session:
+        yield session
+
+
+def sign_up(db, name="hana", password=PASSWORD, *, display="", address="192.0.2.1", now=NOW):
+    return accounts.sign_up(db, name, password, display=display, address=address, now=now)
+
+
+def sign_in(db, name="hana", password=PASSWORD, *, address="192.0.2.1"):
+    return accounts.sign_in(db, name, password, address=address, now=NOW)
+
+
+# ---- signing up
+
+
+def test_who_signs_up_is_a_member_and_signed_in(db):
+    token = sign_up(db, " Ｈana ", display="  花子\n🐕‍🦺 ")
+    assert accounts.person_of_session(db, token, NOW) == Person("hana", "花子 🐕‍🦺", frozenset({("member", None)}))
+    assert sign_in(db) is not None
+    assert db.get(Account, "hana").created_by == "hana"
+
+
+@pytest.mark.parametrize("name", ["admin", "Ad-Min", "admin42", "moderator.", "tanuki_1", "t.a.n.u.k.i", "me", "deleted", "null"])
+def test_a_name_that_others_would_take_for_somebody_official_is_not_for_who_signs_up(quick, name):
+    with pytest.raises(UserError, match="official"):
+        sign_up(quick, name)
+    assert quick.scalars(select(Account)).all() == []
+
+
+@pytest.mark.parametrize("name", ["madmin", "mei", "tanukichi", "admiral"])
+def test_a_name_that_only_looks_a_little_like_it_is_fine(quick, name):
+    assert sign_up(quick, name)
+
+
+@pytest.mark.parametrize("name", ["", "x", "has space", "<b>x</b>", "花子", "../etc", "a" * 41, "-hana"])
+def test_a_name_that_is_not_plain_is_refused(quick, name):
+    with pytest.raises(UserError, match="cannot be a user's name"):
+        sign_up(quick, name)
+
+
+@pytest.mark.parametrize("display", ["x" * 41, "a\u202eb", "a\u0000b", "\u200b", "\u3164", "\u2800\u2800", "\ud800"])
+def test_a_shown_name_that_cannot_be_seen_or_is_too_long_is_refused(quick, display):
+    with pytest.raises(UserError, match="shown name"):
+        sign_up(quick, display=display)
+    assert quick.scalars(select(Account)).all() == []
+
+
+@pytest.mark.parametrize(("display", "shown"), [("", "hana"), (" \t", "hana"), (XSS, XSS), ("か\u3099", "が"), ("👩‍👧 🐈‍⬛", "👩‍👧 🐈‍⬛")])
+def test_a_shown_name_is_any_text_that_can_be_seen(quick, display, shown):
+    sign_up(quick, display=display)
+    assert accounts.person(quick, "hana").display == shown
+
+
+def test_a_weak_password_is_refused_before_anything_is_kept(quick):
+    with pytest.raises(UserError, match="at least 10"):
+        sign_up(quick, password="short")
+    assert quick.scalars(select(Account)).all() == []
+
+
+def test_a_name_is_given_once_however_it_is_typed(db):
+    sign_up(db)
+    with pytest.raises(Conflict, match="already a user hana"):
+        sign_up(db, "HANA")
+
+
+def test_of_two_who_take_a_name_at_the_same_moment_one_gets_it(database):
+    def try_it(n):
+        try:
+            with database.write() as db:
+                sign_up(db, password=f"{PASSWORD} {n}")
+        except Conflict:
+            return None
+        return n
+
+    with ThreadPoolExecutor(4) as pool:
+        [winner] = [n for n in pool.map(try_it, range(4)) if n is not None]
+    with database.write() as db:
+        assert sign_in(db, password=f"{PASSWORD} {winner}") is not None
+
+
+# ---- leaving
+
+
+def leave(db, name="hana", password=PASSWORD):
+    accounts.leave(db, accounts.person(db, name), password, now=NOW)
+
+
+def test_who_left_is_nowhere_any_more(db):
+    session, token = sign_up(db, display="Hanako S."), tokens.add_token(db, "hana", "report", now=NOW)
+    sign_in(db, password="wrong password", address="198.51.100.7")
+    leave(db)
+    assert accounts.person(db, "hana") is None
+    assert accounts.person_of_session(db, session, NOW) is None
+    assert tokens.person_of_token(db, token, NOW) is None
+    assert sign_in(db) is None
+    for table in (Account, AccountGrant, AccountSession, AccountToken, AccountTry, AccountGone):
+        content = str(db.execute(select(*table.__table__.columns)).all())
+        assert not any(trace in content for trace in ("hana", "Hanako", "report")), table
+
+
+def test_the_name_of_who_left_is_not_given_again_and_looks_like_one_that_is_taken(db):
+    sign_up(db)
+    sign_up(db, "ken", address="198.51.100.7")
+    leave(db)
+    for make in (lambda name: sign_up(db, name), lambda name: accounts.add_user(db, name, grants=[("analyst", None)], now=NOW)):
+        said = {}
+        for name in ("hana", "ken"):
+            with pytest.raises(Conflict) as refused:
+                make(name)
+            said[name] = (refused.value.message, str(refused.value).replace(name, "…"))
+        assert said["hana"] == said["ken"]
+    sign_up(db, "hanae")
+
+
+def test_what_is_kept_of_a_name_is_not_found_by_hashing_names(quick):
+    sign_up(quick)
+    leave(quick)
+    [gone] = quick.scalars(select(AccountGone))
+    assert gone.at == NOW and gone.digest != accounts.digest("hana")
+    assert quick.scalars(select(AccountTry.key).where(AccountTry.key == f"name:{accounts.digest('hana')}")).all() == []
+
+
+def test_leaving_needs_the_password(db):
+    sign_up(db)
+    for wrong in ("", "wrong password"):
+        with pytest.raises(UserError, match="password is not right"):
+            leave(db, password=wrong)
+    program = tokens.person_of_token(db, tokens.add_token(db, "hana", "bot", scopes=("write",), now=NOW), NOW)
+    with pytest.raises(NotAllowed, match="without the password"):
+        accounts.leave(db, program, None, now=NOW)
+    assert accounts.person(db, "hana") is not None
+    accounts.leave(db, program, PASSWORD, now=NOW)
+    with pytest.raises(NotFound):
+        accounts.leave(db, program, PASSWORD, now=NOW)
+
+
+def test_the_last_administrator_stays(db):
+    for name in ("hana", "ken", "mei"):
+        accounts.add_user(db, name, grants=[("admin", None), ("member", None)], password=PASSWORD, now=NOW)
+    accounts.disable(db, "mei", now=NOW)
+    leave(db, "hana")
+    with pytest.raises(Conflict, match="last administrator"):
+        leave(db, "ken")
+    accounts.enable(db, "mei")
+    leave(db, "ken")
+
+
+def test_of_two_administrators_who_leave_at_the_same_moment_one_stays(database):
+    with database.write() as db:
+        for name in ("hana", "ken"):
+            accounts.add_user(db, name, grants=[("admin", None)], password=PASSWORD, now=NOW)
+
+    def try_it(name):
+        try:
+            with database.write() as db:
+                leave(db, name)
+        except Conflict:
+            return name
+        return None
+
+    with ThreadPoolExecutor(2) as pool:
+        [stays] = filter(None, pool.map(try_it, ["hana", "ken"]))
+    with database.read() as db:
+        assert db.scalars(select(Account.name)).all() == [stays]
