@@ -16,6 +16,7 @@ import polars as pl
 from tanuki.shop.forecasters import COLUMNS, QUANTILES, SCORES
 from tanuki.shop.panel import Panel
 
+DOCUMENTED = "mlforecast+LightGBM as documented"  # for its speed
 Peer = Callable[[Panel], pl.DataFrame]
 LEVELS = [98, 90, 80, 50]  # of intervals whose ends are the quantiles beside the median
 BOTH_YEARS = 104  # weeks of which a season of 52 can be learnt
@@ -202,6 +203,38 @@ def conformal(mean: pd.Series, errors: pd.DataFrame) -> pl.DataFrame:
     return result(list(mean.index), np.quantile(samples, QUANTILES, axis=1).T, mean.to_numpy())
 
 
+def mlforecast_documented(panel: Panel) -> pl.DataFrame:
+    """The same library letter by letter as its documentation has it: LightGBM with the threads it takes by itself, differences to the day before, and intervals from
+    ten windows of the horizon (the guide on prediction intervals). Days' quantiles are added up, as whoever reads them would have to.
+    """
+    from lightgbm import LGBMRegressor
+    from mlforecast import MLForecast
+    from mlforecast.lag_transforms import ExpandingMean, RollingMean
+    from mlforecast.target_transforms import Differences
+    from mlforecast.utils import PredictionIntervals
+
+    frame = daily(panel).to_pandas()
+    frame["ds"] = frame["ds"].astype("datetime64[ns]")
+    horizon = 7 * AHEAD
+    engine = MLForecast(
+        models=[LGBMRegressor(random_state=0, verbosity=-1)],
+        freq="D",
+        lags=[7, 14],
+        lag_transforms={1: [ExpandingMean()], 7: [RollingMean(window_size=28)]},
+        date_features=["dayofweek"],
+        target_transforms=[Differences([1])],
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        engine.fit(frame, prediction_intervals=PredictionIntervals(n_windows=WINDOWS, h=horizon))
+        ahead = engine.predict(horizon, level=LEVELS)
+    names = [
+        *(f"LGBMRegressor-lo-{n}" for n in LEVELS), "LGBMRegressor", *(f"LGBMRegressor-hi-{n}" for n in LEVELS[::-1])
+    ]  # fmt: skip
+    second = ahead[ahead["ds"].dt.date >= panel.target.monday].groupby("unique_id")[names].sum()
+    return result(list(second.index), second.to_numpy(), second["LGBMRegressor"].to_numpy())
+
+
 def mlforecast_weekly(*, known_ahead: bool, log: bool) -> Peer:
     """The same library on weeks: lags up to a year where known, rolling means, the week of the year, its own conformal intervals, and exogenous plans if told."""
 
@@ -328,6 +361,7 @@ PEERS: dict[str, Peer] = {
     "statsforecast AutoTheta": statsforecast("AutoTheta", 52),
     "statsforecast CES": statsforecast("AutoCES", 52),
     "mlforecast+LightGBM daily": mlforecast_daily,
+    DOCUMENTED: mlforecast_documented,
     "mlforecast+LightGBM weekly": mlforecast_weekly(known_ahead=True, log=False),
     "mlforecast+LightGBM weekly log": mlforecast_weekly(known_ahead=True, log=True),
     "mlforecast+LightGBM weekly no plans": mlforecast_weekly(known_ahead=False, log=False),

@@ -1,5 +1,6 @@
 """The benches on real sales: what they read, what they compare with, and how they score. Their data and their peers' libraries need not be there."""
 
+import json
 import sys
 from datetime import date, timedelta
 from pathlib import Path
@@ -116,6 +117,37 @@ def test_a_peer_is_compared_by_the_cheaper_of_its_two_ways_to_order():
     ]
     assert shop_accuracy.best(lines, "cost_3") == (7.0, "naive") and shop_accuracy.best(lines, "wape") == (0.1, "moving average")
     assert shop_accuracy.best(lines, "cost_3", ("moving",)) == (8.0, "moving average")
+
+
+def test_wape_is_that_of_the_mean_and_of_the_median_and_a_peer_counts_by_the_nearer():
+    rows = pl.DataFrame({"actual": [2.0, 10.0], "mean": [4.0, 10.0], **{key: [2.0, 8.0] for key in COLUMNS}, "week": "w", "seconds": 1.0})
+    made = shop_accuracy.line("skforecast+LightGBM", rows)
+    assert made["wape"] == made["wape_median"] == pytest.approx(2 / 12)
+    ours = {**shop_accuracy.line("pooled", rows.with_columns(pl.lit(3.0).alias("mean"))), "wape_median": 0.09}
+    peers = [{**made, "wape_median": 0.1}, {**made, "model": "mlforecast+LightGBM weekly", "wape_median": None}]
+    assert shop_accuracy.best([ours, *peers], "wape") == (0.1, "skforecast+LightGBM")
+    said = shop_accuracy.verdicts("orange_juice", [ours, *peers], "pooled")
+    assert said[0].startswith("MISS wape of pooled / best peer")
+    assert said[1] == "ok   wape of pooled's median / the same = 0.900 (at most 0.90)"
+
+
+def test_a_peer_that_is_not_measured_stays_in_the_results_of_the_same_weeks_and_rows(tmp_path):
+    path, known = tmp_path / "kept.json", [{"model": name, "rows": 5} for name in ("naive", "seasonal naive", "pooled")]
+    path.write_text(json.dumps({"weeks": ["2020-W01"], "models": known}))
+    measured = [{"model": "pooled", "rows": 5}, {"model": "naive", "rows": 5}]
+    assert shop_accuracy.kept(path, measured, ["2020-W01"]) == [known[1]]
+    assert shop_accuracy.kept(path, measured, ["2020-W02"]) == shop_accuracy.kept(tmp_path / "none", measured, ["2020-W01"]) == []
+    assert shop_accuracy.kept(path, [{"model": "pooled", "rows": 4}], ["2020-W01"]) == []
+
+
+def test_the_documented_example_is_timed_beside_the_one_on_a_single_thread_and_nowhere_scored():
+    lines = [
+        {"model": name, "series": 500, "seconds": seconds, "cost_3": 1.0}
+        for name, seconds in (("pooled", 1.0), ("mlforecast+LightGBM daily", 6.0), (shop_peers.DOCUMENTED, 40.0))
+    ]
+    said = shop_speed.verdicts("pooled", lines)
+    assert [text[:4] for text in said[::2]] == ["MISS", "ok  "] and shop_peers.DOCUMENTED in said[2]
+    assert shop_peers.DOCUMENTED in shop_speed.PEERS and shop_peers.DOCUMENTED not in shop_accuracy.chosen("rolling", None)
 
 
 def test_only_rows_that_every_model_has_are_scored(tmp_path, monkeypatch):

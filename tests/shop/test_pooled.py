@@ -9,8 +9,11 @@ import pytest
 
 from tanuki.shop import scores
 from tanuki.shop.features import EVENTS
+from tanuki.shop.features import grid as grid_of
 from tanuki.shop.forecasters import MOVES
-from tanuki.shop.forecasters.pooled import Pooled
+from tanuki.shop.forecasters.pooled import Pooled, opinion
+from tanuki.shop.forecasters.pooled.causes import PRICE, causes
+from tanuki.shop.forecasters.pooled.spread import asked_levels
 from tanuki.shop.panel import History, of_sales
 from tanuki.shop.weeks import Week
 
@@ -295,3 +298,37 @@ def test_without_strong_causes_nobody_else_is_asked():
     panel, model = chain().panel(TARGET), Pooled()
     model.fit(panel)
     assert (model.share, model.booster) == (0.0, None)
+
+
+def test_the_second_opinion_sees_the_store_and_the_weeks_before():
+    panel = advertised().panel(TARGET)
+    grid = grid_of(panel)
+    moved_by = causes(grid, panel, grid.days)
+    weeks = opinion.Weeks(grid, np.ones_like(grid.units), moved_by)
+    seen, week = weeks.features(60), 60 * 7
+    price, shown = moved_by.values[moved_by.names.index(PRICE)], moved_by.values[moved_by.names.index("promotion feat")]
+    lowest = [min(price[line, week - 7 * back] for back in range(1, 9)) - price[line, week] for line in range(len(price))]
+    others = [
+        sum(shown[other, week] for other in range(len(shown)) if grid.store[other] == grid.store[line] and other != line)
+        for line in range(len(shown))
+    ]
+    for expected in (lowest, others):
+        assert any(np.allclose(column, expected) for column in seen.T)
+
+
+def medians(shocks: np.ndarray, rows: np.ndarray) -> float:
+    """The level asked for the median after eight weeks that all missed by these factors, and whose rows by these (8 × lines of five items)."""
+    grid = grid_of(chain().panel(TARGET))
+    grid = replace(grid, item=np.arange(rows.shape[1]) % 5)
+    week = np.round(1000 * shocks[:, None] * rows)
+    actual = np.stack([week, week, 2 * week], axis=1)
+    mean = np.broadcast_to(np.array([1000.0, 1000.0, 2000.0])[None, :, None], actual.shape)
+    return float(asked_levels(grid, actual, mean, np.full(actual.shape, 0.3), actual > 0, "gamma")[4])
+
+
+def test_the_median_follows_the_skew_of_rows_and_not_what_a_week_missed():
+    random = np.random.default_rng(4)
+    even, skew = random.gamma(1 / 0.3**2, 0.3**2, (8, 1000)), 1.5 - random.exponential(0.5, (8, 1000)).clip(max=1.4)
+    assert medians(np.ones(8), even) == pytest.approx(0.5, abs=0.02)
+    assert medians(np.full(8, 1.3), even) == pytest.approx(0.5, abs=0.03)
+    assert medians(np.ones(8), skew / skew.mean()) > 0.54

@@ -153,7 +153,8 @@ def past_weeks(grid: Grid, moved_by: Causes, settings: Settings) -> tuple[list[f
     for n, origin in enumerate(origins):
         columns = 7 * origin
         past, end = grid.known_to(columns), 7 * (origin + 2)
-        learner = learn(past, moved_by.between(0, columns), settings, learner)
+        before = moved_by.between(0, columns)
+        learner = learn(past, before, settings, learner)
         effects = learner.effects()
         recent = past.last(RECENT_WEEKS * 7)
         first = columns - len(recent.days)
@@ -164,10 +165,8 @@ def past_weeks(grid: Grid, moved_by: Causes, settings: Settings) -> tuple[list[f
         sold, due, around = levels.weekly_sums(recent, shape, effects.burst)
         begun = np.isfinite(past.units).any(axis=1)
         means[:, n] = np.where(begun, ahead * levels.ahead(past, sold, due, around, effects.growth), np.nan)
-        if n == 0 and moved_far(effects, past, moved_by.between(0, columns)):
-            booster = opinion.learn(
-                opinion.Weeks(past, shape_of(effects, past, past.days, moved_by.between(0, columns)), moved_by.between(0, columns)), origin
-            )
+        if n % opinion.AGAIN == 0 and (booster is not None or (n == 0 and moved_far(effects, past, before))):
+            booster = opinion.learn(opinion.Weeks(past, shape_of(effects, past, past.days, before), before), origin)
         if booster is not None:
             weeks = opinion.Weeks(recent, np.concatenate([shape, daily], axis=1), moved_by.between(first, end))
             opinions[n] = opinion.means(booster, weeks, len(recent.days) // 7)

@@ -13,7 +13,7 @@ from tanuki.shop.forecasters.pooled.learning import summing
 Known = NDArray[np.bool_]
 FAMILIES = ("gamma", "lognormal")
 ITEM_SHARE = 1.0  # an item's spread is drawn to everyone's as if there were so many more average items
-EVEN = 400  # levels that count as if past weeks had been just as the counts say
+EVEN = 800  # levels that count as if past weeks had been just as the counts say
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,14 @@ def measure(grid: Grid, actual: Numbers, mean: Numbers, unseen: Numbers, moves: 
         drawn = ITEM_SHARE * weight.sum() / max(size, 1)
         items[:, week] = np.maximum((total + drawn * everyone[week]) / np.maximum(seen + drawn, 1e-9), floor)
     shares = items[grid.item].T[None] + of_moves[:, None] * moves**2 + unseen[:, :, None] ** 2
-    tried = [(family, *of_family(actual, mean, np.sqrt(shares), known, family)) for family in FAMILIES]
+    tried = [(family, *of_family(grid, actual, mean, np.sqrt(shares), known, family)) for family in FAMILIES]
     family, levels, _ = min(tried, key=lambda each: each[2])
     return Spread(grid.items, items, everyone, of_moves, levels, family)
 
 
-def of_family(actual: Numbers, mean: Numbers, share: Numbers, known: Known, family: str) -> tuple[Numbers, float]:
+def of_family(grid: Grid, actual: Numbers, mean: Numbers, share: Numbers, known: Known, family: str) -> tuple[Numbers, float]:
     """The levels to ask a family for, and the pinball loss of past weeks with them: origins × 3 × lines."""
-    levels, missed = asked_levels(actual, mean, share, known, family), 0.0
+    levels, missed = asked_levels(grid, actual, mean, share, known, family), 0.0
     for origin, week in np.ndindex(len(actual), 2):
         rows = known[origin, week]
         made = quantiles(mean[origin, week][rows], share[origin, week][rows], levels, family)
@@ -90,15 +90,22 @@ def pinballs(actual: Numbers, mean: Numbers, made: Numbers) -> float:
     return float((np.maximum(taus * away, (taus - 1) * away) / np.sqrt(mean + 1)[:, None]).sum())
 
 
-def asked_levels(actual: Numbers, mean: Numbers, share: Numbers, known: Known, family: str) -> Numbers:
-    """Where past weeks were in their distributions, as levels at QUANTILES. Each counts in both directions: the next miss is as likely the other way."""
+def asked_levels(grid: Grid, actual: Numbers, mean: Numbers, share: Numbers, known: Known, family: str) -> Numbers:
+    """Where past weeks were in their distributions, as levels at QUANTILES.
+
+    What missed to one side is as likely to miss to the other next time, so each row counts in both directions. That alone would make every
+    distribution as skew as its family, so half of the weight keeps each row's side within its item's week, and turns only what all of them missed together.
+    """
     places = [np.zeros(0)]
     for origin, week in np.ndindex(len(actual), 2):
         rows = known[origin, week]
-        places.append(place(np.round(actual[origin, week][rows]), mean[origin, week][rows], share[origin, week][rows], family))
+        units, at, width, item = np.round(actual[origin, week][rows]), mean[origin, week][rows], share[origin, week][rows], grid.item[rows]
+        there = place(units, at, width, family)
+        missed = (np.bincount(item, units) + 1) / (np.bincount(item, at) + 1)
+        places += [there, 1 - there, there, place(np.round(units / missed[item] ** 2), at, width, family)]
     found = np.concatenate(places)
     even = (np.arange(EVEN) + 0.5) / EVEN
-    return np.asarray(np.quantile(np.concatenate([found, 1 - found, even]), QUANTILES))
+    return np.asarray(np.quantile(np.concatenate([found, even]), QUANTILES))
 
 
 def place(units: Numbers, mean: Numbers, share: Numbers, family: str) -> Numbers:
