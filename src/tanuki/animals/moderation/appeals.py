@@ -1,0 +1,124 @@
+"""Appeals: whom a decision is about says why it is wrong, once; another moderator than the one who decided upholds or overturns it."""
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from sqlalchemy import Select, func, or_, select
+from sqlalchemy.orm import Session
+
+from tanuki.animals import lists, members, notifications
+from tanuki.animals.lists import Page
+from tanuki.animals.moderation import cases, decisions
+from tanuki.animals.moderation.reasons import AGAINST, BAN, RESTORE, UNBAN
+from tanuki.animals.tables import Appeal, Case, Decision
+from tanuki.errors import Conflict, NotAllowed, NotFound, UserError
+from tanuki.platform.accounts import Person, require
+from tanuki.platform.db import add_once
+
+UNTIL = timedelta(days=180)  # after the decision
+WORDS_LONGEST, ANSWER_LONGEST = 2_000, 1_000
+
+
+class Asked(NamedTuple):
+    """An appeal with the decision that it is against, and that one's case."""
+
+    appeal: Appeal
+    decision: Decision
+    case: Case
+
+
+def may_appeal(db: Session, who: Person, decided: decisions.Decided, *, now: datetime) -> bool:
+    """Whether somebody can appeal against a decision: it is about them, against them, not too old, and they have not yet."""
+    me = members.viewer_id(db, who)
+    against_me = me is not None and decided.case.member_id == me and decided.decision.action in AGAINST
+    return against_me and now - decided.decision.at <= UNTIL and of_decision(db, decided.decision.id) is None
+
+
+def of_decision(db: Session, decision_id: int) -> Appeal | None:
+    """The appeal against a decision, if there is one."""
+    return db.scalar(select(Appeal).where(Appeal.decision_id == decision_id))
+
+
+def appeal(db: Session, who: Person, decision_id: int, words: str, *, now: datetime) -> Appeal:
+    """Say why a decision is wrong. Who is banned may, too."""
+    me, decided = members.of(db, who), decisions.decision(db, who, decision_id)
+    if decided.case.member_id != me.id:
+        raise NotFound("There is no such decision.")
+    if decided.decision.action not in AGAINST:
+        raise UserError("Nothing was decided against you here.")
+    if now - decided.decision.at > UNTIL:
+        raise Conflict("A decision can be appealed against for %(days)s days only.", days=UNTIL.days)
+    words = members.words(words, 1, WORDS_LONGEST, "An appeal has 1 to %(most)s characters; found %(found)s.", lines=True)
+    if not add_once(db, Appeal, decision_id=decision_id, member_id=me.id, words=words, at=now):
+        raise Conflict("You have appealed against this already.")
+    made = of_decision(db, decision_id)
+    assert made is not None
+    decisions.entered(db, who, decided.case, "appeal", {"appeal": made.id, "decision": decision_id}, now=now)
+    return made
+
+
+def waiting(db: Session, who: Person) -> Select[Appeal, Decision, Case]:
+    """Open appeals that this moderator may answer: not against their own decisions, not their own."""
+    require(who, "moderator")
+    me = members.viewer_id(db, who) or 0
+    joined = select(Appeal, Decision, Case).join(Decision, Decision.id == Appeal.decision_id).join(Case, Case.id == Decision.case_id)
+    return joined.where(Appeal.state == "open", Decision.by != who.name, or_(Appeal.member_id.is_(None), Appeal.member_id != me))
+
+
+def queue(db: Session, who: Person, *, after: str | None = None, limit: int = 24) -> Page[Asked]:
+    """Appeals that wait for this moderator, the oldest first."""
+    wanted, limit = waiting(db, who), lists.size(limit)
+    if after is not None:
+        wanted = wanted.where(Appeal.id > lists.id_of(after))
+    found = [Asked(*row) for row in db.execute(wanted.order_by(Appeal.id).limit(limit + 1))]
+    return lists.page(found, limit, lambda each: str(each.appeal.id))
+
+
+def length(db: Session, who: Person) -> int:
+    """How many appeals wait for this moderator."""
+    return db.scalar(select(func.count()).select_from(waiting(db, who).with_only_columns(Appeal.id).subquery())) or 0
+
+
+def one(db: Session, who: Person, appeal_id: int) -> Asked:
+    """An appeal, for moderators; not one's own."""
+    require(who, "moderator")
+    joined = select(Appeal, Decision, Case).join(Decision, Decision.id == Appeal.decision_id).join(Case, Case.id == Decision.case_id)
+    row = db.execute(joined.where(Appeal.id == appeal_id)).first() if 0 < appeal_id <= lists.LARGEST else None
+    me = members.viewer_id(db, who)
+    if row is None or (me is not None and row[0].member_id == me):
+        raise NotFound("There is no such appeal.")
+    return Asked(*row)
+
+
+def answer(db: Session, who: Person, appeal_id: int, *, overturn: bool, words: str, now: datetime) -> Appeal:
+    """Uphold a decision, or overturn it: then what it took away comes back. Raises NotAllowed for who decided it."""
+    asked = one(db, who, appeal_id)
+    db.refresh(asked.appeal, with_for_update=True)
+    if asked.decision.by == who.name:
+        raise NotAllowed("You made this decision; another moderator answers the appeal.")
+    if asked.appeal.state != "open":
+        raise Conflict("Somebody has answered this appeal meanwhile.")
+    words = members.words(words, 1, ANSWER_LONGEST, "An answer has 1 to %(most)s characters; found %(found)s.", lines=True)
+    found = asked.appeal
+    found.state, found.decided_by, found.decided_at, found.answer = ("overturned" if overturn else "upheld"), who.name, now, words
+    db.flush()
+    values = {"appeal": found.id, "decision": asked.decision.id, "answer": decisions.digest(words)}
+    decisions.entered(db, who, asked.case, found.state, values, now=now)
+    if overturn:
+        undo(db, who, asked, now=now)
+    if found.member_id is not None:
+        told = {"decision": asked.decision.id, "state": found.state, "answer": words, "subject": asked.case.subject}
+        post_id = asked.case.subject_id if asked.case.subject == "post" else None
+        notifications.tell(db, found.member_id, "appeal", about=f"appeal:{found.id}", post_id=post_id, values=told, now=now)
+    return found
+
+
+def undo(db: Session, who: Person, asked: Asked, *, now: datetime) -> None:
+    """Take back what a decision did, by a decision of its own. A warning, and what is gone or came back meanwhile, need none."""
+    subject, subject_id, back = asked.case.subject, asked.case.subject_id, RESTORE
+    if asked.decision.action == BAN:
+        subject, subject_id, back = "member", asked.case.member_id or 0, UNBAN
+    about = Case(subject=subject, subject_id=subject_id, member_id=asked.case.member_id)
+    if asked.case.member_id is not None and back in decisions.possible(db, about):
+        case = cases.open_case(db, subject, subject_id, asked.case.member_id, now=now)
+        decisions.settle(db, who, case, back, asked.decision.reason, "", now=now)
