@@ -34,9 +34,20 @@ class SignInNeeded(UserError):
 
 
 class TooMany(UserError):
-    """Too many tries in too short a time. Page 429."""
+    """Too many tries in too short a time. Page 429. The sentence says how many seconds to wait, as %(seconds)s."""
 
     status = 429
+
+    @property
+    def seconds(self) -> int:
+        """How long to wait."""
+        return int(str(self.values.get("seconds", 1)))
+
+
+class Stale(UserError):
+    """It is not what the program says that it has seen. Page 412."""
+
+    status = 412
 
 
 class Conflict(UserError):
