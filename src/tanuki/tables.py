@@ -3,6 +3,7 @@
 import tanuki.animals.tables
 import tanuki.animals.text.index
 import tanuki.platform.accounts
+import tanuki.platform.events
 import tanuki.platform.limits
 import tanuki.platform.models.tables
 import tanuki.platform.trail

@@ -60,10 +60,19 @@ def test_migrations_make_exactly_the_tables_of_the_code(database_url):
     database_file.upgrade(database_url)
     made = Database(database_url)
     with made.engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "include_object": for_this_engine(connection.dialect.name)}
+        )
         assert compare_metadata(context, Base.metadata) == []
         assert set(Base.metadata.tables) < set(inspect(connection).get_table_names())
     made.close()
+
+
+def for_this_engine(engine):
+    """Without the tables that FTS5 makes for itself, and without indexes for the other engine."""
+    return lambda thing, name, kind, _reflected, _compare: (
+        not (kind == "table" and name.startswith("post_fts")) and not (kind == "index" and thing.info.get("only", engine) != engine)
+    )
 
 
 def test_downgrading_and_upgrading_again_works(database_url):

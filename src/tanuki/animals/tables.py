@@ -109,6 +109,7 @@ class Post(Base):
         Index("ix_post_category", "category", "state", "published_at", "id"),
         Index("ix_post_member", "member_id", "state", "published_at", "id"),
         Index("ix_post_heat", "state", "heat", "id"),
+        Index("ix_post_likes", "state", "likes", "published_at", "id"),
         Index("ix_post_photo", "photo"),
         NEVER_AGAIN,
     )

@@ -2,6 +2,7 @@
 
 from alembic import context
 from sqlalchemy import text
+from sqlalchemy.schema import SchemaItem
 
 from tanuki.platform.db import Base, engine
 
@@ -13,8 +14,10 @@ OURS = set(Base.metadata.tables)
 ADVISORY_LOCK = 740117
 
 
-def ours(_object: object, name: str | None, kind: str, reflected: bool, _compare: object) -> bool:
-    """Tables of others (DBOS keeps its own in the same SQLite file) are not our business."""
+def ours(thing: SchemaItem, name: str | None, kind: str, reflected: bool, _compare: object) -> bool:
+    """Tables of others (DBOS keeps its own in the same SQLite file) are not our business, nor is an index that says it is for another engine only."""
+    if kind == "index" and thing.info.get("only", made.dialect.name) != made.dialect.name:
+        return False
     return not (kind == "table" and reflected and name not in OURS)
 
 
