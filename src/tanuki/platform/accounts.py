@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tanuki.errors import Conflict, NotAllowed, NotFound, UserError
-from tanuki.platform import guessing, passwords
+from tanuki.platform import guessing, limits, passwords
 from tanuki.platform.db import Base
 
 ROLES = ("member", "moderator", "analyst", "manager", "operator", "admin")
@@ -319,6 +319,7 @@ def sign_up(db: Session, name: str, password: str, *, display: str = "", address
         raise UserError("%(name)s would be taken for somebody official; choose another name.", name=name)
     as_display(display, name)
     passwords.check(password, name)
+    limits.use(db, guessing.place(address), "sign-up", now=now, most=SIGN_UPS, seconds=3600)
     add_user(db, name, display=display, grants=[("member", None)], now=now, password=password, by=name)
     return new_session(db, name, now=now, days=days)
 

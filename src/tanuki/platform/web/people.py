@@ -8,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from tanuki.errors import NotAllowed, NotFound, UserError
-from tanuki.platform import accounts, tokens
+from tanuki.platform import accounts, limits, tokens
 from tanuki.platform.web.i18n import LANGS
 from tanuki.platform.web.kit import (
     THEMES,
@@ -31,6 +31,7 @@ from tanuki.platform.web.kit import (
 
 router = APIRouter(dependencies=[Depends(visit_of)])
 Text = Annotated[str, Form()]
+PASSWORDS = 10  # an hour: how often somebody may give their password again
 
 
 @router.get("/", include_in_schema=False)
@@ -138,7 +139,15 @@ def by_hand(visit: Visiting) -> None:
         raise NotAllowed("Only somebody who is signed in does this; an API token cannot.")
 
 
+def seldom(res: Res, who: Who, _: Annotated[None, FromOurForm]) -> None:
+    """Count that somebody is asked for their password again, before anything is done and whether or not it is right: who sits down at another's open browser does not guess it."""
+    with res.db.write() as db:
+        limits.use(db, who.name, "password", now=datetime.now(UTC), most=PASSWORDS, seconds=3600)
+
+
+PasswordAsked = Depends(seldom)  # for every page that asks somebody who is signed in for their password
 own = APIRouter(dependencies=[Depends(by_hand)])
+with_password = APIRouter(dependencies=[Depends(by_hand), PasswordAsked])
 
 
 @router.get("/account", include_in_schema=False, response_class=HTMLResponse)
@@ -156,7 +165,7 @@ def account_of(request: Request, db: Db, who: Who, visit: Visiting) -> dict[str,
         "tokens": tokens.tokens_of(db, who),
         "scopes": tokens.scopes_for(who),
         "now": datetime.now(UTC),
-        "leave": next((system.leave for system in site_of(request).systems if system.leave), None),
+        "leave": next((system.leave for system in site_of(request).systems if system.leave and ("member", None) in who.grants), None),
     }
 
 
@@ -174,7 +183,7 @@ def revoke_token(db: WriteDb, who: Who, token: Text) -> Done:
     return Done("/account", "The token no longer works.")
 
 
-action(own, "/account/password", change_password)
+action(with_password, "/account/password", change_password)
 action(own, "/account/tokens/revoke", revoke_token)
 
 
@@ -194,6 +203,7 @@ def add_token(
 
 
 router.include_router(own)
+router.include_router(with_password)
 
 
 # ---- how they like to read -----------------------------------------------------------------------------------------
