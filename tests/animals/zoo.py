@@ -10,9 +10,9 @@ from argon2 import PasswordHasher
 from PIL import Image, ImageDraw
 from sqlalchemy import insert
 
-from tanuki.animals import members
+from tanuki.animals import images, members, posts
 from tanuki.animals.tables import Post
-from tanuki.platform import accounts, passwords
+from tanuki.platform import accounts
 from tanuki.platform.accounts import Account, AccountGrant, Person
 from tanuki.platform.resources import Resources
 from visitors import PASSWORD
@@ -70,17 +70,13 @@ def picture(seed: int = 0, width: int = 96, height: int = 72) -> bytes:
 
 
 @cache
-def accepted(seed: int = 0) -> Any:
+def accepted(seed: int = 0) -> images.Accepted:
     """That picture as it is taken in."""
-    from tanuki.animals import images
-
     return images.accept(picture(seed))
 
 
-def draft(title: str = "A cat", **values: Any) -> Any:
+def draft(title: str = "A cat", **values: Any) -> posts.Draft:
     """Words for a post."""
-    from tanuki.animals import posts
-
     return posts.Draft(**{"title": title, "description": "", "tags": (), "category": "cat", "breed": None, **values})
 
 
@@ -97,8 +93,6 @@ def post(
     **words: Any,
 ) -> Post:
     """A post of somebody's in a state. Its picture is its own unless a seed is given."""
-    from tanuki.animals import posts
-
     with resources.db.write() as db:
         number = count(resources)
         made = posts.accept(
@@ -118,14 +112,12 @@ def post(
 
 def into(db: Any, resources: Resources, who: Person, made: Post, state: str, why: str, now: datetime) -> None:
     """Bring a new post into a state."""
-    from tanuki.animals import posts
-
     if state in ("published", "removed", "deleted"):
         posts.publish(db, made, now=now)
     if state == "held":
         posts.hold(db, made, why, now=now)
     if state == "removed":
-        posts.withdraw(db, made, why, now=now)
+        posts.withdraw(db, made, "removed", why, now=now)
     if state == "deleted":
         posts.delete(db, who, made.id, now=now)
     assert made.state == state

@@ -10,7 +10,7 @@ from tanuki.errors import UserError
 T = TypeVar("T")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MOST = 100  # on one page
-LARGEST = 2**63 - 1
+LARGEST = 2**31 - 1  # an id can be no larger, and PostgreSQL takes no larger one even to look for
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,23 @@ def moment_of(place: str) -> tuple[datetime, int]:
     """The moment and id of a place. Raises UserError for one that we did not give."""
     microseconds, _, id_ = place.partition("-")
     try:
-        return EPOCH + timedelta(microseconds=id_of(microseconds)), id_of(id_)
+        return EPOCH + timedelta(microseconds=number(microseconds, most=2**63)), number(id_)
     except OverflowError:
-        raise UserError("There is no such place in the list; begin again at its first page.") from None
+        raise wrong() from None
 
 
 def id_of(place: str) -> int:
     """The id of a place in a list ordered by id. Raises UserError for one that we did not give."""
-    if not (place.isascii() and place.isdigit() and int(place[:20]) <= LARGEST and len(place) < 20):
-        raise UserError("There is no such place in the list; begin again at its first page.")
-    return int(place)
+    return number(place)
+
+
+def number(text: str, most: int = LARGEST) -> int:
+    """A number of a place."""
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= most):
+        raise wrong()
+    return int(text)
+
+
+def wrong() -> UserError:
+    """What somebody hears whose place is none."""
+    return UserError("There is no such place in the list; begin again at its first page.")

@@ -45,10 +45,16 @@ def active(db: Session, who: Person) -> Member:
 
 
 def viewer_id(db: Session, viewer: Person | None) -> int | None:
-    """The member who looks; None for somebody who is not one."""
+    """The member who looks; None for somebody who is not one. Asked once in a session, because every list asks."""
     if viewer is None:
         return None
-    return db.scalar(select(Member.id).where(Member.name == viewer.name, Member.left_at.is_(None)))
+    known: dict[str, int] = db.info.setdefault("viewers", {})
+    if viewer.name not in known:
+        found = db.scalar(select(Member.id).where(Member.name == viewer.name, Member.left_at.is_(None)))
+        if found is None:
+            return None
+        known[viewer.name] = found
+    return known[viewer.name]
 
 
 def moderates(viewer: Person | None) -> bool:

@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -130,6 +130,11 @@ class Work:
             status=wanted, name=name, limit=limit, offset=offset, sort_desc=True, load_input=False, load_output=False
         )
         return [as_run(status) for status in found]
+
+    def known(self, run_ids: Collection[str]) -> dict[str, str]:
+        """The statuses of those of the runs that there are."""
+        found = self.client.list_workflows(workflow_ids=list(run_ids), load_input=False, load_output=False) if run_ids else []
+        return {run.workflow_id: STATUSES[run.status] for run in found}
 
     def run(self, run_id: str) -> Run:
         """One run with its steps."""

@@ -1,0 +1,252 @@
+"""After a post was sent: a durable run checks it and publishes or holds it. And what is owed: checks that were lost, and the end of what was deleted.
+
+The run of a post is `post-<id>`, enqueued in the transaction that accepted it; an edit is checked by `post-<id>-v<version>`.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+from typing import Any
+
+import structlog
+from dbos import DBOS
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from tanuki.animals import images, lists, members, notifications, posts
+from tanuki.animals.posts import AFTER_POST, UNDO, run_id
+from tanuki.animals.tables import BannedWord, BarredPhoto, Member, Post
+from tanuki.animals.text.letters import fold
+from tanuki.errors import UserError
+from tanuki.platform import accounts, metrics
+from tanuki.platform import log as log_file
+from tanuki.platform.accounts import Person
+from tanuki.platform.db import add_once
+from tanuki.platform.resources import Resources, current
+from tanuki.platform.workflows import PROMPT
+
+log = structlog.get_logger()
+
+PURGE, TIDY = "animals-purge", "animals-tidy"
+LOOK_SECONDS = 15.0
+OWED_AFTER = timedelta(seconds=30)  # a post still unchecked by then is looked after
+TRY_AGAIN_AFTER = timedelta(minutes=1)  # what failed is tried again, for as long as it is owed
+UNUSED_AFTER = timedelta(hours=1)  # pictures are taken in a little before what uses them
+AT_ONCE = 50  # posts purged in one transaction
+WORD_LONGEST = 40
+LATIN = re.compile(r"[a-z0-9]")
+
+
+def step(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A durable step, tried again with growing pauses."""
+
+    @DBOS.step(
+        name=f"animals_{function.__name__}",
+        retries_allowed=True,
+        max_attempts=3,
+        interval_seconds=0.5,
+        backoff_rate=3.0,
+        should_retry=lambda error: not isinstance(error, UserError),
+    )
+    @wraps(function)
+    def run(workflow: str, *given: Any) -> Any:
+        begun, outcome = time.monotonic(), "failed"
+        log_file.bind(run_id=DBOS.workflow_id or workflow)
+        try:
+            made = function(current(), datetime.now(UTC), *given)
+            outcome = "done"
+        finally:
+            metrics.observe_step(workflow, function.__name__, time.monotonic() - begun, outcome=outcome)
+        return made
+
+    return run
+
+
+# ---- the run of a post ---------------------------------------------------------------------------------------------
+
+
+def after_post(post_id: int) -> str:
+    """A post from accepted to published or held; gives the state it then has. Running it twice leaves what running it once does."""
+    # A step that looks at the picture belongs here; what it finds goes into reason_to_hold().
+    return str(settle(AFTER_POST, post_id))
+
+
+@step
+def settle(res: Resources, now: datetime, post_id: int) -> str:
+    """Check and publish or hold, in one transaction; on SQLite, where each commit waits for the disk, with the other posts that are checked just now."""
+    if res.db.embedded:
+        return res.db.together(lambda db: check(db, post_id, now=now))
+    with res.db.write() as db:
+        return check(db, post_id, now=now)
+
+
+def check(db: Session, post_id: int, *, now: datetime) -> str:
+    """Decide about a post that is still to be checked, or was published and then edited; what moderators have decided stays."""
+    post = posts.locked(db, post_id)
+    if post is None:
+        return "gone"
+    state = post.before if post.state == "deleted" else post.state  # a deleted one is decided about too: an undo may bring it back
+    if state not in ("checking", "published"):
+        return str(state)
+    why = reason_to_hold(db, post)
+    if why is not None:
+        posts.hold(db, post, why, now=now)
+        notifications.tell(db, post.member_id, "held", about=run_id(post, post.version), post_id=post.id, values={"why": why}, now=now)
+        log.info("post held", post=post_id, why=why)
+    elif state == "checking":
+        posts.publish(db, post, now=now)
+    return post.state
+
+
+def reason_to_hold(db: Session, post: Post) -> str | None:
+    """The first of posts.HELD_BY_RULE that a post falls under."""
+    if db.get(BarredPhoto, post.photo) is not None:
+        return "barred_photo"
+    if said(db.scalars(select(BannedWord.word)), " ".join((post.title, post.description, *post.tags))) is not None:
+        return "banned_word"
+    if db.scalar(select(Member.banned_at).where(Member.id == post.member_id)) is not None:
+        return "banned_member"
+    return None
+
+
+def said(words: Iterable[str], text: str) -> str | None:
+    """The first of some folded words that a text has: as a word of its own where it is written in Latin letters, anywhere otherwise."""
+    text = fold(text)
+    for word in words:
+        if word in text and (not LATIN.match(word) or re.search(rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])", text)):
+            return word
+    return None
+
+
+after_post_run = DBOS.workflow(name=AFTER_POST)(after_post)
+
+
+# ---- words that hold a post ----------------------------------------------------------------------------------------
+
+
+def banned_words(db: Session, who: Person) -> list[BannedWord]:
+    """The words that hold a post, in order. For moderators."""
+    accounts.require(who, "moderator")
+    return list(db.scalars(select(BannedWord).order_by(BannedWord.word).limit(10_000)))
+
+
+def ban_word(db: Session, who: Person, word: str, *, now: datetime) -> None:
+    """From now on a post with this word is held for a moderator."""
+    accounts.require(who, "moderator")
+    folded = fold(members.words(word, 1, WORD_LONGEST, "A word has 1 to %(most)s characters; found %(found)s."))
+    if not folded:
+        raise UserError("A word has 1 to %(most)s characters; found %(found)s.", most=WORD_LONGEST, found=0)
+    add_once(db, BannedWord, word=folded, by=who.name, at=now)
+
+
+def allow_word(db: Session, who: Person, word: str) -> None:
+    """A word holds posts no longer."""
+    accounts.require(who, "moderator")
+    db.execute(delete(BannedWord).where(BannedWord.word == fold(word)))
+
+
+# ---- what is owed --------------------------------------------------------------------------------------------------
+
+
+def look() -> None:
+    """Start checks that are owed and were lost, and the purge when there is something to purge. Any number of workers may look at once."""
+    res, now = current(), datetime.now(UTC)
+    begin_owed(res, now)
+    with res.db.read() as db:
+        due = db.scalar(select(Post.id).where(*over(now)).limit(1))
+    if due is not None:
+        with res.db.write() as db:
+            res.work.enqueue(db, PURGE, f"{PURGE}-{now:%Y%m%dT%H%M}")
+
+
+def begin_owed(res: Resources, now: datetime) -> int:
+    """Start the run of each post that has waited long for its check and has none, and let failed ones go on; gives how many."""
+    begun, last = 0, 0
+    since = func.coalesce(Post.edited_at, Post.posted_at)
+    owed = select(Post).where(Post.state == "checking", since < now - OWED_AFTER).order_by(Post.id).limit(lists.MOST)
+    while True:
+        with res.db.read() as db:
+            found = db.scalars(owed.where(Post.id > last)).all()
+        if not found:
+            break
+        last = found[-1].id
+        runs = {post.id: (run_id(post), run_id(post, post.version)) for post in found}
+        known = res.work.known({run for pair in runs.values() for run in pair})
+        for post in found:
+            first, after_edit = runs[post.id]
+            if first in known and (after_edit in known or known[first] in ("queued", "running")):
+                continue
+            with res.db.write() as db:
+                res.work.enqueue(db, AFTER_POST, first if first not in known else after_edit, post.id, queue=PROMPT)
+            begun += 1
+    for status in ("failed", "given up"):
+        for run in res.work.runs(status=status, name=AFTER_POST):
+            if run.updated_at is None or run.updated_at < now - TRY_AGAIN_AFTER:
+                res.work.resume(run.id)
+                begun += 1
+    if begun:
+        log.warning("owed checks begun", posts=begun)
+    return begun
+
+
+def over(now: datetime) -> tuple[Any, ...]:
+    """What holds for a deleted post that can no longer be brought back."""
+    return (Post.state == "deleted", Post.deleted_at < now - UNDO)
+
+
+def erase_over(res: Resources, now: datetime) -> int:
+    """Everything of the posts that were deleted long enough ago gone for good: rows first, then pictures; a kill in between leaves those to forget_unused()."""
+    gone = 0
+    while True:
+        with res.db.write() as db:
+            ids = list(db.scalars(select(Post.id).where(*over(now)).order_by(Post.id).limit(AT_ONCE).with_for_update(skip_locked=True)))
+            digests = posts.erase(db, ids)
+        forget(res, digests)
+        gone += len(ids)
+        if not ids:
+            return gone
+
+
+def forget_unused(res: Resources, now: datetime) -> int:
+    """Pictures that nothing uses: of profiles that have another one now, of posts that were given up, of purges that were killed."""
+    with res.db.read() as db:
+        digests = images.unused(db, before=now - UNUSED_AFTER)
+    return forget(res, digests)
+
+
+def forget(res: Resources, digests: Iterable[str]) -> int:
+    """Take away the pictures among these that nothing uses; each in a transaction of its own, because files cannot be brought back."""
+    gone = 0
+    for digest in digests:
+        with res.db.write() as db:
+            gone += images.forget(db, res.objects, digest)
+    return gone
+
+
+erase, tidy = step(erase_over), step(forget_unused)
+
+
+@DBOS.workflow(name=PURGE)
+def purge() -> int:
+    """When there is something to purge: posts that can no longer be brought back."""
+    return int(erase(PURGE))
+
+
+@DBOS.workflow(name=TIDY)
+def tidy_hourly(due: datetime, _context: Any) -> int:
+    """Every hour: pictures that nothing uses."""
+    return int(tidy(TIDY))
+
+
+SCHEDULES: list[dict[str, Any]] = [
+    {
+        "schedule_name": TIDY,
+        "workflow_fn": tidy_hourly,
+        "schedule": "40 * * * *",
+        "context": None,
+        "cron_timezone": "Asia/Tokyo",
+    },
+]
+CHORES: list[tuple[Callable[[], None], float]] = [(look, LOOK_SECONDS)]

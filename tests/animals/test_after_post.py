@@ -1,0 +1,366 @@
+"""After a post was sent: published or held once, whatever is killed; what is owed is found; what was deleted goes for good."""
+
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select, text, update
+from tanuki.animals.text.search import search
+from zoo import accepted, draft, member, post, staff
+
+from tanuki.animals import after_post, images, members, notifications, posts
+from tanuki.animals.tables import BannedWord, Member, Notification, Photo, Post
+from tanuki.animals.text.letters import fold
+from tanuki.errors import NotAllowed, NotFound, UserError
+from tanuki.platform import resources as resources_file
+from tanuki.platform.resources import Resources
+from tanuki.platform.workflows import worker
+
+NOW = datetime(2026, 5, 1, 9, 0, tzinfo=UTC)
+
+
+@contextmanager
+def working(res: Resources, chores=()):
+    resources_file.use(res)
+    with worker(res.db, "tests", chores=chores):
+        yield
+
+
+def send(res, who, key="k", seed=1, **words):
+    with res.db.write() as db:
+        return posts.accept(db, res.objects, res.work, who, draft(**words), accepted(seed), key=key, now=datetime.now(UTC), most=None)
+
+
+def check(res, made, now=NOW):
+    with res.db.write() as db:
+        return after_post.check(db, made.id, now=now)
+
+
+def state(res, made):
+    with res.db.read() as db:
+        found = db.get(Post, made.id)
+        return found.state, found.why
+
+
+def until(done, seconds=30):
+    end = time.monotonic() + seconds
+    while not done() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert done()
+
+
+def found(res, words):
+    with res.db.read() as db:
+        return [hit.post_id for hit in search(db, words).posts]
+
+
+# ---- the run of a post ---------------------------------------------------------------------------------------------
+
+
+def test_a_sent_post_is_published_and_found_and_an_edit_is_checked_by_a_run_of_its_own(resources):
+    rex, mod = member(resources, "rex"), staff(resources, "mod")
+    with resources.db.write() as db:
+        after_post.ban_word(db, mod, "badword", now=NOW)
+    with working(resources):
+        made = send(resources, rex, title="柴犬")
+        until(lambda: resources.work.run(f"post-{made.id}").status == "done")
+        assert (state(resources, made), found(resources, "柴犬")) == (("published", None), [made.id])
+        with resources.db.write() as db:
+            posts.edit(db, resources.work, rex, made.id, draft("柴犬 badword"), version=1, now=datetime.now(UTC))
+        until(lambda: state(resources, made) == ("held", "banned_word"))
+        assert found(resources, "柴犬") == []
+        with resources.db.write() as db:
+            posts.edit(db, resources.work, rex, made.id, draft("柴犬 again"), version=2, now=datetime.now(UTC))
+        until(lambda: state(resources, made) == ("published", None))
+    assert found(resources, "柴犬") == [made.id]
+    assert {run.id: run.status for run in resources.work.runs()} == {f"post-{made.id}{edit}": "done" for edit in ("", "-v2", "-v3")}
+
+
+def test_checking_twice_is_checking_once(resources):
+    rex = member(resources, "rex")
+    made = send(resources, rex)
+    assert [check(resources, made), check(resources, made, NOW + timedelta(hours=1))] == ["published", "published"]
+    with resources.db.read() as db:
+        assert (db.get(Post, made.id).published_at, db.scalar(select(Member.posts))) == (NOW, 1)
+    with resources.db.write() as db:
+        posts.erase(db, [made.id])
+        assert after_post.check(db, made.id, now=NOW) == "gone"
+
+
+def test_a_post_with_a_picture_that_was_removed_is_held_and_its_owner_told(resources):
+    rex, ann = member(resources, "rex"), member(resources, "ann")
+    removed = post(resources, rex, state="removed", seed=1)
+    made = send(resources, ann, seed=1)
+    assert check(resources, made) == "held"
+    assert check(resources, made) == "held"
+    assert state(resources, made) == ("held", "barred_photo")
+    with resources.db.read() as db:
+        (told,) = notifications.list_(db, ann).items
+        assert (told.notification.kind, told.notification.values, told.post.id) == ("held", {"why": "barred_photo"}, made.id)
+        assert notifications.list_(db, rex).items == []
+    with resources.db.write() as db:
+        posts.publish(db, removed, now=NOW)
+    assert check(resources, send(resources, ann, key="again", seed=1)) == "published"
+
+
+def test_a_post_of_somebody_who_was_banned_meanwhile_is_held(embedded):
+    rex = member(embedded, "rex")
+    made = send(embedded, rex)
+    with embedded.db.write() as db:
+        db.execute(update(Member).values(banned_at=NOW))
+    check(embedded, made)
+    assert state(embedded, made) == ("held", "banned_member")
+
+
+@pytest.mark.parametrize(("before", "why"), [("held", "cruelty"), ("removed", "cruelty")])
+def test_what_moderators_decided_before_the_check_stays(embedded, before, why):
+    rex = member(embedded, "rex")
+    made = post(embedded, rex, state=before, why=why)
+    assert check(embedded, made) == before
+    assert state(embedded, made) == (before, why)
+
+
+def test_a_post_deleted_before_its_check_is_decided_about_and_comes_back_as_decided(embedded):
+    rex = member(embedded, "rex")
+    made = send(embedded, rex)
+    with embedded.db.write() as db:
+        posts.delete(db, rex, made.id, now=NOW)
+    assert (check(embedded, made), found(embedded, "cat")) == ("deleted", [])
+    with embedded.db.write() as db:
+        posts.undo(db, rex, made.id, now=NOW)
+    assert (state(embedded, made), found(embedded, "cat")) == (("published", None), [made.id])
+
+
+def test_posts_published_one_after_the_other_stand_in_that_order(embedded):
+    rex = member(embedded, "rex")
+    made = [send(embedded, rex, key=f"{n}") for n in range(3)]
+    for n in (1, 0, 2):
+        check(embedded, made[n], NOW + timedelta(microseconds=n == 2))
+    with embedded.db.read() as db:
+        assert [each.id for each in posts.newest(db, None).items] == [made[2].id, made[1].id, made[0].id]
+
+
+# ---- words that hold a post ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("word", "words", "held"),
+    [
+        ("ass", "What an ass!", True),
+        ("ass", "Grass and a glass", False),
+        ("ass", "Ａｓｓ", True),
+        ("バカ", "このバカ犬", True),
+        ("バカ", "このﾊﾞｶ犬", True),
+        ("buy now", "BUY  NOW cheap", True),
+        ("c++", "c++ dog", True),
+        ("死ね", "かわいい", False),
+    ],
+)
+def test_a_word_is_found_however_it_is_written_and_not_within_another_latin_one(word, words, held):
+    assert (after_post.said([fold(word)], words) is not None) == held
+
+
+@pytest.mark.parametrize("words", [{"title": "A badword"}, {"description": "so\nBADWORD"}, {"tags": ("badword",)}])
+def test_a_banned_word_anywhere_in_a_post_holds_it(embedded, words):
+    rex, mod = member(embedded, "rex"), staff(embedded, "mod")
+    with embedded.db.write() as db:
+        after_post.ban_word(db, mod, " BadWord ", now=NOW)
+        after_post.ban_word(db, mod, "badword", now=NOW)
+        assert [(each.word, each.by) for each in after_post.banned_words(db, mod)] == [("badword", "mod")]
+    made = send(embedded, rex, **words)
+    assert (check(embedded, made), state(embedded, made)) == ("held", ("held", "banned_word"))
+    with embedded.db.write() as db:
+        after_post.allow_word(db, mod, "BADWORD")
+    assert check(embedded, send(embedded, rex, key="again", **words)) == "published"
+
+
+def test_only_moderators_see_and_change_the_words(embedded):
+    rex, mod = member(embedded, "rex"), staff(embedded, "mod")
+    with embedded.db.write() as db:
+        for act in (
+            lambda: after_post.ban_word(db, rex, "x", now=NOW),
+            lambda: after_post.allow_word(db, rex, "x"),
+            lambda: after_post.banned_words(db, rex),
+        ):
+            with pytest.raises(NotAllowed):
+                act()
+        for word in ("", "x" * 41):
+            with pytest.raises(UserError, match="1 to 40"):
+                after_post.ban_word(db, mod, word, now=NOW)
+        assert db.scalar(select(func.count()).select_from(BannedWord)) == 0
+
+
+# ---- what is owed --------------------------------------------------------------------------------------------------
+
+
+def begin_owed(res, seconds=31):
+    return after_post.begin_owed(res, datetime.now(UTC) + timedelta(seconds=seconds))
+
+
+def lose(res, run):
+    """As if a run had never been."""
+    res.work.client.delete_workflows([run])
+
+
+def test_a_check_that_was_lost_is_begun_again_and_others_are_left_alone(resources):
+    rex = member(resources, "rex")
+    lost, waiting = send(resources, rex), send(resources, rex, key="other")
+    lose(resources, f"post-{lost.id}")
+    assert (begin_owed(resources, 0), begin_owed(resources), begin_owed(resources)) == (0, 1, 0)
+    assert set(resources.work.known([f"post-{lost.id}", f"post-{waiting.id}"]).values()) == {"queued"}
+    with working(resources):
+        until(lambda: state(resources, lost)[0] == state(resources, waiting)[0] == "published")
+    assert begin_owed(resources) == 0
+
+
+def test_a_lost_check_of_an_edit_is_begun_again(embedded):
+    rex = member(embedded, "rex")
+    with working(embedded):
+        made = send(embedded, rex)
+        until(lambda: embedded.work.run(f"post-{made.id}").status == "done")
+    with embedded.db.write() as db:
+        posts.hold(db, made, "banned_word", now=NOW)
+        posts.edit(db, embedded.work, rex, made.id, draft("better"), version=1, now=datetime.now(UTC))
+    lose(embedded, f"post-{made.id}-v2")
+    assert (begin_owed(embedded), begin_owed(embedded)) == (1, 0)
+    assert embedded.work.run(f"post-{made.id}-v2").status == "queued"
+
+
+def test_a_failed_check_is_tried_again_until_it_succeeds(embedded):
+    rex = member(embedded, "rex")
+    made = send(embedded, rex)
+    rename(embedded, "banned_word", "elsewhere")
+    with working(embedded):
+        until(lambda: embedded.work.run(f"post-{made.id}").status == "failed")
+        assert (state(embedded, made)[0], begin_owed(embedded)) == ("checking", 0)
+        rename(embedded, "elsewhere", "banned_word")
+        assert begin_owed(embedded, 90) == 1
+        until(lambda: state(embedded, made)[0] == "published")
+
+
+def rename(res, table, to):
+    with res.db.write() as db:
+        db.execute(text(f"alter table {table} rename to {to}"))
+
+
+def test_a_worker_looks_at_what_is_owed_by_itself(embedded):
+    rex = member(embedded, "rex")
+    owed, gone = send(embedded, rex), post(embedded, rex, state="deleted")
+    lose(embedded, f"post-{owed.id}")
+    with embedded.db.write() as db:
+        db.execute(update(Post).where(Post.id == owed.id).values(posted_at=datetime.now(UTC) - timedelta(minutes=1)))
+    with working(embedded, chores=after_post.CHORES):
+        until(lambda: state(embedded, owed)[0] == "published")
+        until(lambda: not exists(embedded, gone))
+
+
+def exists(res, made):
+    with res.db.read() as db:
+        return db.get(Post, made.id) is not None
+
+
+def test_posts_deleted_long_enough_ago_are_gone_with_their_pictures_unless_something_else_has_them(resources):
+    rex, ann = member(resources, "rex"), member(resources, "ann")
+    alone, shared, recent = (post(resources, rex, state="published", seed=seed) for seed in (1, 2, 3))
+    other = post(resources, ann, seed=2)
+    for made, minutes in ((alone, 11), (shared, 11), (recent, 9)):
+        with resources.db.write() as db:
+            posts.delete(db, rex, made.id, now=NOW - timedelta(minutes=minutes))
+    purge = after_post.erase_over
+    assert (purge(resources, NOW), purge(resources, NOW)) == (2, 0)
+    assert [exists(resources, made) for made in (alone, shared, recent, other)] == [False, False, True, True]
+    assert [resources.objects.exists(images.key(made.photo, "full")) for made in (alone, shared, recent)] == [False, True, True]
+    with resources.db.write() as db:
+        assert db.get(Photo, alone.photo) is None
+        with pytest.raises(NotFound):
+            posts.undo(db, rex, alone.id, now=NOW)
+        posts.undo(db, rex, recent.id, now=NOW)
+    assert purge(resources, NOW + timedelta(days=1)) == 0
+
+
+def test_pictures_that_nothing_uses_any_more_are_tidied_away(embedded):
+    rex = member(embedded, "rex")
+    used, unused = post(embedded, rex), post(embedded, rex)
+    with embedded.db.write() as db:
+        members.change(db, rex, photo=db.get(Photo, unused.photo), now=NOW)
+        posts.erase(db, [unused.id])
+    tidy = after_post.forget_unused
+    assert tidy(embedded, NOW + timedelta(days=1)) == 0
+    with embedded.db.write() as db:
+        members.change(db, rex, photo=None, now=NOW)
+    assert (tidy(embedded, NOW), tidy(embedded, NOW + timedelta(days=1))) == (0, 1)
+    assert [embedded.objects.exists(images.key(made.photo, "full")) for made in (used, unused)] == [True, False]
+
+
+# ---- killed --------------------------------------------------------------------------------------------------------
+
+CHILD = """
+import os, signal, sys, time
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+from tanuki import start
+from tanuki.animals import after_post, posts
+from tanuki.animals.tables import Post
+from tanuki.platform import resources
+from tanuki.platform.workflows import worker
+from tanuki.settings import Settings
+from tanuki.animals.text import index
+home, url, when, number = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+res = start.resources(Settings.model_validate({"home": home, "database": url}), upgrade=False)
+done = [0]
+
+def kill(*_):
+    done[0] += 1
+    if done[0] == number:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def changed(session):
+    if session.info.get("changed"):
+        kill()
+
+@event.listens_for(Session, "after_flush")
+def note(session, context):
+    session.info["changed"] = session.info.get("changed") or any(isinstance(each, Post) for each in session.dirty)
+
+if when == "in the middle":
+    event.listen(res.db.engine, "after_cursor_execute", lambda c, cursor, statement, *_: kill() if "post" in statement and "SELECT" not in statement else None)
+elif when in ("before_commit", "after_commit"):
+    event.listen(Session, when, changed)
+resources.use(res)
+with worker(res.db, "child"):
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        if not res.work.runs(status="queued") and not res.work.runs(status="running"):
+            os._exit(0)
+        time.sleep(0.05)
+os._exit(3)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["before_commit", "after_commit", "in the middle"])
+def test_killed_at_any_moment_every_post_is_published_or_held_once(resources, when):
+    rex, mod = member(resources, "rex"), staff(resources, "mod")
+    with resources.db.write() as db:
+        after_post.ban_word(db, mod, "badword", now=NOW)
+    made = [send(resources, rex, key=f"{n}", title="柴犬 badword" if n % 2 else "柴犬") for n in range(6)]
+    kills = 0
+    for number in range(1, 12):
+        command = [sys.executable, "-c", CHILD, str(resources.settings.home), resources.db.url, when, str(1 + number % 3)]
+        ended = subprocess.run(command, cwd=Path(__file__).parent, timeout=120, check=False, capture_output=True)
+        if ended.returncode == 0:
+            break
+        assert ended.returncode == -9, ended.stderr.decode()[-2000:]
+        kills += 1
+    assert kills >= 2
+    good, bad = [each.id for each in made[::2]], [each.id for each in made[1::2]]
+    assert [state(resources, each)[0] for each in made] == ["published", "held"] * 3
+    assert sorted(found(resources, "柴犬")) == good
+    with resources.db.read() as db:
+        assert db.scalar(select(Member.posts)) == len(good)
+        assert sorted(db.scalars(select(Notification.post_id))) == bad
+    assert {run.status for run in resources.work.runs()} == {"done"}
