@@ -38,7 +38,7 @@ def pool():
 
 
 def job(source: str = "jpeg") -> Job:
-    return Job(source, 50_000_000, SIZES, 82, False)
+    return Job(source, 50_000_000, SIZES, 82)
 
 
 def pids(pool: Decoder) -> set[int]:

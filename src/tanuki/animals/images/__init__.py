@@ -17,8 +17,7 @@ from tanuki.platform.objects import Objects
 UPLOAD_MB = 25  # the largest JPEG that a phone of 50 megapixels makes has about 20
 PIXELS_M = 50  # what phones take (48 megapixels) with a little room; a progressive JPEG of so many needs 300 MB, a HEIC 270 MB
 SIZES = {"list": 320, "page": 960, "full": 2048}  # the longest side, in pixels; smaller pictures stay as they are
-QUALITY = 82
-PROGRESSIVE = False
+QUALITY = 82  # likeness 0.973 at the size of a page; 90 has 0.984 and half as many bytes again
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ def accept(content: bytes) -> Accepted:
     It costs at most CPU_S seconds and MEMORY_MB, all of it in a child process that may crash.
     """
     source = readable(content)
-    job = Job(source, PIXELS_M * 1_000_000, SIZES, QUALITY, PROGRESSIVE)
+    job = Job(source, PIXELS_M * 1_000_000, SIZES, QUALITY)
     done = decoder.shared().clean(content, job)
     if isinstance(done, Refusal):
         raise refused(done, source)

@@ -34,13 +34,12 @@ TOO_LONG = (-signal.SIGPROF, -signal.SIGALRM)  # how a child ends by its own clo
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be made of a picture: the longest side of every size, and how they are written."""
+    """What is to be made of a picture: the longest side of every size, and the quality of the JPEGs."""
 
     source: str
     pixels: int  # at most
     sizes: dict[str, int]
     quality: int
-    progressive: bool
 
 
 @dataclass(frozen=True)
