@@ -4,14 +4,14 @@ from pathlib import Path
 
 from fastapi import APIRouter
 
-from tanuki.animals.web import data, feed, notes, people, photos, posting, site
+from tanuki.animals.web import data, desk, feed, notes, people, photos, posting, reports, search, site
 from tanuki.platform.web.i18n import msgid
 from tanuki.platform.web.kit import ANYBODY, System
 
 HERE = Path(__file__).parent
 
 router = APIRouter()
-for subject in (feed, photos, posting, people, notes, data, site):
+for subject in (feed, search, photos, posting, people, notes, reports, data, desk, site):
     router.include_router(subject.router)
 
 SYSTEM = System(

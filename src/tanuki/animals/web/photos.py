@@ -11,6 +11,7 @@ from tanuki.animals.images import SIZES
 from tanuki.animals.tables import Photo
 from tanuki.animals.web.frame import LIMIT, Acting, Text, form, names, now, onward, show, toggled
 from tanuki.animals.web.reasons import reason_words
+from tanuki.animals.web.reports import standing
 from tanuki.errors import NotFound
 from tanuki.platform.web.i18n import msgid
 from tanuki.platform.web.kit import YEAR_SECONDS, Db, Lang, Res, Viewer, url
@@ -37,7 +38,7 @@ def photo_page(request: Request, db: Db, viewer: Viewer, lang: Lang, post_id: in
         newer=talk.next and url(path, after=talk.next),
         key=secrets.token_urlsafe(12),
         undo_until=card.post.deleted_at and card.post.deleted_at + posts.UNDO,
-        decision=None,
+        decision=standing(request, db, viewer, lang, card.post),
         reason_words=reason_words(request),
     )
 

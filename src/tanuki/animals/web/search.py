@@ -1,0 +1,151 @@
+"""Searching photos by words, with filters and suggestions while somebody types."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from markupsafe import Markup, escape
+
+from tanuki.animals import members, posts
+from tanuki.animals.posts import Card
+from tanuki.animals.species import BREEDS, CATEGORIES
+from tanuki.animals.text import search
+from tanuki.animals.text.marks import Marked
+from tanuki.animals.text.suggest import suggest
+from tanuki.animals.web.frame import CARD, LIMIT, show
+from tanuki.platform.web.i18n import TOKYO, Texts, msgid
+from tanuki.platform.web.kit import Db, Lang, Viewer, site_of, url
+
+router = APIRouter()
+Short = Annotated[str, Query(max_length=200)]
+KINDS = {"breed": msgid("breed"), "category": msgid("category"), "tag": msgid("tag"), "word": ""}
+DAY = timedelta(days=1)
+EARLIEST, LATEST = date(2000, 1, 1), date(2200, 1, 1)  # days before and after are as good as these
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What somebody searches for."""
+
+    q: str
+    category: str
+    breed: str
+    tag: str
+    since: date | None
+    until: date | None
+    liked: bool
+    sort: str
+
+    @property
+    def any(self) -> bool:
+        """Whether it asks for anything; filters of time and likes alone do not."""
+        return bool(self.q.strip() or self.category or self.breed or self.tag)
+
+    def query(self, **changed: object) -> dict[str, object]:
+        """It as an address, with something changed."""
+        given = {
+            "q": self.q,
+            "category": self.category,
+            "breed": self.breed,
+            "tag": self.tag,
+            "since": self.since,
+            "until": self.until,
+            "liked": 1 if self.liked else None,
+            "sort": self.sort if self.sort != "relevance" else None,
+        }
+        return {**given, **changed}
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A photo that was found, with the words marked."""
+
+    card: Card
+    title: Markup
+    snippet: Markup | None
+
+
+@router.get("/animals/search", include_in_schema=False, response_class=HTMLResponse)
+def search_page(
+    request: Request,
+    db: Db,
+    viewer: Viewer,
+    lang: Lang,
+    q: str = "",
+    category: Short = "",
+    breed: Short = "",
+    tag: Short = "",
+    since: date | None = None,
+    until: date | None = None,
+    liked: bool = False,
+    sort: Short = "relevance",
+    after: str | None = None,
+) -> Response:
+    """What was found, or where to begin."""
+    asked = Asked(q, category, breed, tag, since, until, liked, sort)
+    found = find(db, viewer, asked, after) if asked.any else search.Found([], None, [])
+    cards = {card.post.id: card for card in posts.cards(db, viewer, posts.many(db, viewer, [hit.post_id for hit in found.posts]))}
+    return show(
+        request,
+        db,
+        "search.html",
+        on="search",
+        asked=asked,
+        filters=filters(site_of(request).texts, lang, asked),
+        cards=[
+            Hit(cards[hit.post_id], marked(hit.title), marked(hit.snippet) if any(is_hit for _, is_hit in hit.snippet) else None)
+            for hit in found.posts
+            if hit.post_id in cards
+        ],
+        next=found.next and url("/animals/search", **asked.query(after=found.next)),
+        sizes=CARD,
+    )
+
+
+def find(db: Db, viewer: Viewer, asked: Asked, after: str | None) -> search.Found:
+    """A page of what is asked for; days are days in Tokyo, both of them included."""
+    return search.search(
+        db,
+        asked.q,
+        hidden=members.hidden_ids(db, members.viewer_id(db, viewer)),
+        category=asked.category or None,
+        breed=asked.breed or None,
+        tag=asked.tag or None,
+        since=midnight(asked.since),
+        until=midnight(asked.until and min(asked.until, LATEST) + DAY),
+        liked=asked.liked,
+        sort=asked.sort,
+        after=after,
+        limit=LIMIT,
+    )
+
+
+def midnight(day: date | None) -> datetime | None:
+    """When a day begins in Tokyo."""
+    return None if day is None else datetime.combine(min(max(day, EARLIEST), LATEST), time(), TOKYO)
+
+
+def marked(parts: Marked) -> Markup:
+    """A text with what was searched for marked; all of it is text."""
+    return Markup("").join(Markup("<mark>{}</mark>").format(text) if hit else escape(text) for text, hit in parts)
+
+
+def filters(texts: Texts, lang: str, asked: Asked) -> list[dict[str, Any]]:
+    """What narrows the search, in words, each with the address of the search without it."""
+    words = {"category": str(getattr(CATEGORIES[asked.category], lang))} if asked.category in CATEGORIES else {}
+    words |= {"breed": str(getattr(BREEDS[asked.breed], lang))} if asked.breed in BREEDS else {}
+    words |= {"tag": f"#{asked.tag}"} if asked.tag else {}
+    words |= {"since": texts.fill(lang, msgid("from %(day)s"), {"day": asked.since})} if asked.since else {}
+    words |= {"until": texts.fill(lang, msgid("until %(day)s"), {"day": asked.until})} if asked.until else {}
+    words |= {"liked": texts.text(lang, msgid("only liked ones"))} if asked.liked else {}
+    return [{"name": name, "without": url("/animals/search", **asked.query(**{key: None}))} for key, name in words.items()]
+
+
+@router.get("/animals/suggest", include_in_schema=False)
+def suggestions(request: Request, db: Db, lang: Lang, q: Annotated[str, Query(max_length=200)] = "") -> Response:
+    """What somebody may be about to type."""
+    texts = site_of(request).texts
+    found = suggest(db, q, lang) if q.strip() else []
+    return JSONResponse([{"text": each.text, "kind": texts.text(lang, KINDS[each.kind])} for each in found])

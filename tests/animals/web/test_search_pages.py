@@ -1,0 +1,96 @@
+"""The search page: what is found with its words marked, filters that can be taken off, days of Tokyo, suggestions."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from zoo import NOW, member, post
+
+from tanuki.animals import members, social
+from visitors import signed_in, visitor
+
+
+@pytest.fixture
+def found(app, embedded):
+    """What a visitor's search gives: titles in order, and the page."""
+    hana, ken = member(embedded, "hana"), member(embedded, "ken")
+    cat = post(embedded, hana, title="子猫のムギ", description="縁側で寝ている <b>猫</b> です", tags=("昼寝",), breed="calico")
+    post(embedded, ken, title="柴犬の散歩", category="dog", breed="shiba", now=NOW + timedelta(hours=20))
+    with embedded.db.write() as db:
+        social.like(db, ken, cat.id, now=NOW)
+    browser = visitor(app)
+
+    def search(query, lang="en"):
+        answer = browser.get(f"/animals/search?{query}", headers={"Accept-Language": lang})
+        page = answer.text
+        titles = re.findall(r'<h2><a href="/animals/posts/\d+">(.*?)</a></h2>', page)
+        return answer.status_code, [re.sub(r"</?mark>", "", title) for title in titles], page
+
+    return search
+
+
+@pytest.mark.parametrize(("query", "titles"), [("q=猫", ["子猫のムギ"]), ("q=cat", ["子猫のムギ"]), ("q=shiba", ["柴犬の散歩"]), ("q=ｼﾊﾞ", ["柴犬の散歩"]), ("q=象", [])])  # fmt: skip
+def test_words_find_photos_in_both_languages(found, query, titles):
+    assert found(query)[:2] == (200, titles)
+
+
+def test_what_was_searched_for_is_marked_and_the_rest_stays_text(found):
+    page = found("q=猫")[2]
+    assert "縁側で寝ている &lt;b&gt;<mark>猫</mark>&lt;/b&gt;" in page
+
+
+def test_filters_narrow_and_each_can_be_taken_off(found):
+    assert found("category=cat")[1] == ["子猫のムギ"]
+    assert found("q=散歩&liked=1")[1] == []
+    status, titles, page = found("q=猫&category=cat&breed=calico&tag=昼寝&liked=1&sort=newest")
+    assert titles == ["子猫のムギ"]
+    chips = re.findall(r'<a class="chip" href="(/animals/search[^"]*)" aria-label="Remove the filter ([^"]+)"', page)
+    assert [name for _, name in chips] == ["Cats", "Calico", "#昼寝", "only liked ones"]
+    assert "category" not in chips[0][0] and "breed=calico" in chips[0][0] and "sort=newest" in chips[0][0]
+
+
+def test_days_are_days_in_tokyo_and_both_count(found):
+    day = (NOW + timedelta(hours=9)).date()  # the cat's day in Tokyo; the dog came on the next one
+    assert found(f"q=散歩&until={day}")[1] == [] and found(f"q=散歩&since={day}")[1] == ["柴犬の散歩"]
+    assert found(f"q=猫&since={day}&until={day}")[1] == ["子猫のムギ"]
+    assert found("q=猫&until=9999-12-31&since=0001-01-01")[0] == 200
+
+
+def test_what_cannot_be_searched_is_said(found):
+    assert found("q=cat&sort=beauty")[0] == 400
+    assert found("category=unicorn")[0] == 400
+    assert found(f"q={'x' * 201}")[0] == 400
+    assert found("q=cat&after=nonsense")[0] == 400
+    assert found("q=cat&since=soon")[0] == 422
+
+
+def test_an_empty_search_offers_where_to_begin(found):
+    assert 'href="/animals/categories/dog"' in found("")[2]
+    assert "Nothing found" in found("q=zzzz")[2]
+
+
+def test_blocked_members_are_not_found(app, embedded, found):
+    member(embedded, "mika")
+    with embedded.db.write() as db:
+        members.shut(db, member(embedded, "hana"), "mika", "block", now=NOW)
+    assert "子猫のムギ" not in signed_in(app, "mika").get("/animals/search?q=猫").text
+
+
+def test_the_next_page_of_a_search_goes_on_where_the_first_ended(app, embedded):
+    hana = member(embedded, "hana")
+    for n in range(30):
+        post(embedded, hana, title=f"Cat {n}", seed=n % 3, now=datetime(2026, 5, 1, tzinfo=UTC) + timedelta(minutes=n))
+    browser, seen, path = visitor(app), [], "/animals/search?q=cat&category=cat"
+    while path:
+        page = browser.get(path).text
+        seen += re.findall(r'data-post="(\d+)"', page)
+        more = re.search(r'rel="next" href="([^"]+)"', page)
+        path = more and more[1].replace("&amp;", "&")
+    assert len(seen) == len(set(seen)) == 30
+
+
+def test_suggestions_come_in_the_readers_language(app, found):
+    browser = visitor(app)
+    assert browser.get("/animals/suggest?q=shib", headers={"Accept-Language": "en"}).json() == [{"text": "Shiba Inu", "kind": "breed"}]
+    assert {"text": "柴犬", "kind": "品種"} in browser.get("/animals/suggest?q=しば", headers={"Accept-Language": "ja"}).json()
+    assert browser.get("/animals/suggest?q=").json() == []
