@@ -1,13 +1,13 @@
 """Making oneself an account, and leaving for good: what names there can be, and what stays of somebody who left."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import select
 
-from tanuki.errors import Conflict, NotAllowed, NotFound, UserError
-from tanuki.platform import accounts, tokens
+from tanuki.errors import Conflict, NotAllowed, NotFound, TooMany, UserError
+from tanuki.platform import accounts, guessing, tokens
 from tanuki.platform.accounts import Account, AccountGone, AccountGrant, AccountSession, AccountToken, Person
 from tanuki.platform.guessing import AccountTry
 
@@ -102,6 +102,46 @@ def test_of_two_who_take_a_name_at_the_same_moment_one_gets_it(database):
         [winner] = [n for n in pool.map(try_it, range(4)) if n is not None]
     with database.write() as db:
         assert sign_in(db, password=f"{PASSWORD} {winner}") is not None
+
+
+def test_one_address_asks_for_ten_names_an_hour_taken_or_not(db):
+    sign_up(db)
+    for _ in range(9):
+        with pytest.raises(Conflict):
+            sign_up(db)
+    with pytest.raises(TooMany):
+        sign_up(db, "ken")
+    sign_up(db, "ken", address="198.51.100.7")
+    sign_up(db, "mei", now=NOW + timedelta(hours=1))
+
+
+def test_what_asks_for_no_name_does_not_count(quick):
+    for _ in range(accounts.SIGN_UPS):
+        with pytest.raises(UserError):
+            sign_up(quick, password="short")
+    sign_up(quick)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.1", "192.0.2.2", False),
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("a-socket", "a-socket", True),
+    ],
+)
+def test_a_home_is_one_place_however_many_addresses_it_has(one, other, same):
+    assert (guessing.place(one) == guessing.place(other)) == same
+
+
+def test_guessing_from_many_addresses_of_one_home_has_to_wait_too(quick):
+    for n in range(20):
+        assert sign_in(quick, f"guess{n}", "wrong password", address=f"2001:db8::{n:x}") is None
+    with pytest.raises(TooMany):
+        sign_in(quick, address="2001:db8::ffff")
 
 
 # ---- leaving

@@ -68,11 +68,21 @@ def test_disabling_enabling_and_a_new_password(tanuki):
 
 def test_a_token_is_printed_and_works(tanuki):
     tanuki("add", "hana", "--role", "admin")
-    token = tanuki("token", "hana", "report", "--days", "30").strip()
+    only_reads = tanuki("token", "hana", "report", "--days", "30").strip()
+    does_more = tanuki("token", "hana", "bot", "--scope", "write", "--scope", "moderate").strip()
     made = start.resources(Settings(home=tanuki.home))
     with made.db.read() as db:
-        assert tokens.person_of_token(db, token, datetime.now(UTC)).name == "hana"
+        hana = tokens.person_of_token(db, only_reads, datetime.now(UTC))
+        assert (hana.name, hana.allowed) == ("hana", {"read"})
+        assert tokens.person_of_token(db, does_more, datetime.now(UTC)).allowed == {"read", "write", "moderate"}
     start.close(made)
+
+
+def test_a_member_becomes_a_moderator_and_a_manager_gets_another_store(tanuki):
+    tanuki("add", "hana", "--role", "member")
+    assert tanuki("grant", "hana", "--role", "moderator") == "hana has the roles: member moderator\n"
+    tanuki("grant", "Hana", "--role", "manager", "--store", "chiba", "--store", "ueno")
+    assert tanuki("withdraw", "hana", "--role", "manager", "--store", "ueno") == "hana has the roles: manager:chiba member moderator\n"
 
 
 @pytest.mark.parametrize(
@@ -82,6 +92,10 @@ def test_a_token_is_printed_and_works(tanuki):
         (["add", "ken", "--role", "analyst", "--store", "chiba"], UserError),
         (["add", "ken"], UserError),
         (["add", "hana", "--role", "admin"], Conflict),
+        (["grant", "nobody", "--role", "member"], NotFound),
+        (["grant", "hana", "--role", "manager"], UserError),
+        (["withdraw", "hana", "--role", "member"], NotFound),
+        (["withdraw", "hana", "--role", "admin"], UserError),
         (["disable", "nobody"], NotFound),
         (["token", "nobody", "report"], NotFound),
     ],
