@@ -56,13 +56,15 @@ def worker() -> None:
 @contextmanager
 def working(res: "Resources", *, schedules: bool = True) -> Iterator[None]:
     """This process runs durable work, with the systems' workflows. The schedules become what the settings say, or stay what they are."""
-    from tanuki.platform import log, resources, workflows
+    from tanuki.animals import after_post
+    from tanuki.platform import hourly, log, resources, workflows
     from tanuki.shop import retrain, weekly
 
     log.set_up(res.settings)
     resources.use(res)
-    wanted = [*weekly.SCHEDULES, *retrain.SCHEDULES] if res.settings.schedule else []
-    with workflows.worker(res.db, res.settings.worker_name, wanted if schedules else None):
+    wanted = [*hourly.SCHEDULES, *weekly.SCHEDULES, *retrain.SCHEDULES, *after_post.SCHEDULES] if res.settings.schedule else []
+    chores = after_post.CHORES if schedules and res.settings.schedule else []
+    with workflows.worker(res.db, res.settings.worker_name, wanted if schedules else None, chores):
         yield
 
 
@@ -70,12 +72,13 @@ def serve_pages(res: "Resources") -> None:
     """Serve both systems' pages until stopped."""
     import uvicorn
 
+    from tanuki.animals import web as animals_web
     from tanuki.platform import log
     from tanuki.platform.web import app
     from tanuki.shop import web as shop_web
 
     log.set_up(res.settings)
-    made = app.create(res, [shop_web.SYSTEM])
+    made = app.create(res, [shop_web.SYSTEM, animals_web.SYSTEM])
     config = uvicorn.Config(
         made,
         host=res.settings.host,

@@ -3,6 +3,7 @@
 from tanuki.errors import UserError
 from tanuki.platform import db as database
 from tanuki.platform import workflows
+from tanuki.platform.events import EventLog
 from tanuki.platform.models.registry import Registry
 from tanuki.platform.objects import Objects
 from tanuki.platform.resources import Resources
@@ -31,11 +32,13 @@ def resources(settings: Settings, *, upgrade: bool | None = None) -> Resources:
         warehouse=Warehouse(objects),
         registry=Registry(settings.mlflow_url, f"{settings.objects_url}/mlflow", objects.endpoint, objects.key, objects.secret),
         work=Work(url),
+        events=EventLog(db),
     )
 
 
 def close(made: Resources) -> None:
     """Give back what resources() took."""
+    made.events.close()
     made.work.close()
     made.db.close()
 

@@ -31,6 +31,9 @@ class Metrics:
             "tanuki_model_version", "The version that an alias of a model stands at.", ["model", "alias"], registry=registry
         )
         self.alarms = Gauge("tanuki_open_alarms", "Alarms that are open.", ["system", "code"], registry=registry)
+        self.events = Counter(
+            "tanuki_events", "Events written, or lost because the database did not answer.", ["outcome"], registry=registry
+        )
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
 
@@ -70,3 +73,8 @@ def set_model_version(model: str, alias: str, version: int) -> None:
 def set_open_alarms(system: str, code: str, count: int) -> None:
     """How many alarms of a kind are open."""
     process().alarms.labels(system, code).set(count)
+
+
+def count_events(outcome: str, count: int) -> None:
+    """Count events; the outcome is written or lost."""
+    process().events.labels(outcome).inc(count)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tanuki.platform.db import Database
+from tanuki.platform.events import EventLog
 from tanuki.platform.objects import Objects
 from tanuki.platform.warehouse import Warehouse
 from tanuki.platform.workflows import Work
@@ -23,6 +24,7 @@ class Resources:
     warehouse: Warehouse
     registry: "Registry"
     work: Work
+    events: EventLog
 
 
 _current: list[Resources] = []

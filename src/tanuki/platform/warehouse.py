@@ -58,6 +58,15 @@ class WarehouseFile(Base):
     source: Mapped[str]
 
 
+@dataclass(frozen=True)
+class Ready:
+    """A Parquet file that is written and does not count yet."""
+
+    key: str
+    rows: int
+    recorded_at: datetime
+
+
 class Warehouse:
     """Facts are only ever added; the newest version of each key recorded up to a moment is what was known at that moment."""
 
@@ -69,19 +78,29 @@ class Warehouse:
 
         Facts that do not fit the table are a bug of the caller: ValueError.
         """
+        self.count(db, table, self.prepare(table, frame, recorded_at=recorded_at), source=source)
+
+    def prepare(self, table: FactTable, frame: "pl.DataFrame", *, recorded_at: datetime) -> Ready | None:
+        """Write facts so that `count` takes a moment only: first half of `append`, for those who must not hold a transaction meanwhile."""
         import polars as pl
 
         if frame.is_empty():
-            return
+            return None
         moment = pl.lit(recorded_at.astimezone(UTC)).cast(pl.Datetime("us", "UTC")).alias("recorded_at")
         whole = fitted(table, frame).select(*table.schema, moment, "removed")
         content = io.BytesIO()
         whole.write_parquet(content)
         key = f"{FOLDER}/{table.name}/{recorded_at.astimezone(UTC):%Y-%m-%d}/{uuid.uuid4().hex}.parquet"
         self.objects.put(key, content.getvalue())
+        return Ready(key, whole.height, recorded_at)
+
+    def count(self, db: Session, table: FactTable, ready: Ready | None, *, source: str) -> None:
+        """Let facts that are written count, once the caller's transaction commits."""
+        if ready is None:
+            return
         db.merge(WarehouseTable(name=table.name, keys=list(table.keys)))
         db.flush()
-        db.add(WarehouseFile(table=table.name, key=key, rows=whole.height, recorded_at=recorded_at, source=source))
+        db.add(WarehouseFile(table=table.name, key=ready.key, rows=ready.rows, recorded_at=ready.recorded_at, source=source))
         db.flush()
 
     def read(self, db: Session, table: FactTable, *, as_of: datetime, where: str = "true", params: Sequence[object] = ()) -> "pl.DataFrame":
