@@ -23,6 +23,7 @@ ROLES = {
     "own": (("manager", "chiba"),),
     "other": (("manager", "osaka"),),
     "admin": (("admin", None),),
+    "member": (("member", None), ("moderator", None)),
 }
 ORDER = "PO-2021W03-BREWER-CHIBA-1"
 FILLED = {
