@@ -11,7 +11,7 @@ from tanuki.shop import scores
 from tanuki.shop.features import EVENTS
 from tanuki.shop.features import grid as grid_of
 from tanuki.shop.forecasters import MOVES
-from tanuki.shop.forecasters.pooled import Pooled, opinion
+from tanuki.shop.forecasters.pooled import Pooled, opinion, with_months_of_items
 from tanuki.shop.forecasters.pooled.causes import PRICE, causes
 from tanuki.shop.forecasters.pooled.spread import asked_levels
 from tanuki.shop.panel import History, of_sales
@@ -332,3 +332,22 @@ def test_the_median_follows_the_skew_of_rows_and_not_what_a_week_missed():
     assert medians(np.ones(8), even) == pytest.approx(0.5, abs=0.02)
     assert medians(np.full(8, 1.3), even) == pytest.approx(0.5, abs=0.03)
     assert medians(np.ones(8), skew / skew.mean()) > 0.54
+
+
+@pytest.mark.parametrize(("opposite", "free"), [(True, True), (False, False)])
+def test_items_get_months_of_their_own_when_past_weeks_ask_for_it(opposite, free):
+    first = date(2018, 1, 1)
+    days = [first + timedelta(days=n) for n in range((TARGET.sunday - first).days + 1)]
+    random = np.random.default_rng(6)
+    season = np.array([np.sin(2 * np.pi * day.month / 12) for day in days])
+    sales = pl.concat(
+        pl.DataFrame({"date": days, "store": store, "item": item, "units": random.poisson(8 * (1 + sign * 0.5 * season)).astype(float)})
+        for store in STORES
+        for item, sign in zip(ITEMS, (1, -1, 1, -1) if opposite else (1, 1, 1, 1), strict=True)
+    )
+    model = Pooled()
+    grid = grid_of(of_sales(sales).panel(TARGET))
+    chosen = with_months_of_items(grid, causes(grid, of_sales(sales).panel(TARGET), grid.days), model.settings)
+    assert (chosen.item_month_counts == model.settings.free_month_counts) == free
+    young = grid.last(7 * 100)
+    assert with_months_of_items(young, causes(young, of_sales(sales).panel(TARGET), young.days), model.settings) == model.settings

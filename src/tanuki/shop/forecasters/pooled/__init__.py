@@ -7,7 +7,7 @@ been sold just as the prior says.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from functools import reduce
 from pathlib import Path
@@ -22,10 +22,12 @@ from tanuki.shop.forecasters import explanation, forecast
 from tanuki.shop.forecasters.pooled import levels, opinion
 from tanuki.shop.forecasters.pooled.calendars import codes
 from tanuki.shop.forecasters.pooled.causes import KINDS, Causes, causes, kind_of
-from tanuki.shop.forecasters.pooled.learning import Effects, Learner, Settings, learn
+from tanuki.shop.forecasters.pooled.learning import Effects, Learner, Settings, learn, summing
 from tanuki.shop.forecasters.pooled.levels import FOLLOWERS, RECENT_WEEKS
 from tanuki.shop.forecasters.pooled.spread import Spread, measure, quantiles
 from tanuki.shop.panel import Panel
+
+TWO_YEARS = 104  # weeks: with fewer an item's months take the place of its level
 
 
 @dataclass
@@ -49,8 +51,9 @@ class Pooled:
         if grid.keys.height == 0:
             return
         moved_by = causes(grid, panel, grid.days)
-        self.weights, self.share, self.spread, learner = past_weeks(grid, moved_by, self.settings)
-        self.effects = learn(grid, moved_by, self.settings, learner).effects()
+        settings = with_months_of_items(grid, moved_by, self.settings)
+        self.weights, self.share, self.spread, learner = past_weeks(grid, moved_by, settings)
+        self.effects = learn(grid, moved_by, settings, learner).effects()
         self.booster = None
         if self.share > 0:
             shape = shape_of(self.effects, grid, grid.days, moved_by)
@@ -136,6 +139,28 @@ def needed(effects: Effects | None) -> Effects:
     if effects is None:
         raise ValueError("nothing was learnt yet; fit comes first")
     return effects
+
+
+def with_months_of_items(grid: Grid, moved_by: Causes, settings: Settings) -> Settings:
+    """The settings with items' months as free as the last past weeks were best forecast with; nothing is tried before two years are known.
+
+    Weeks are compared by item and within each item's level, since it is its season that is asked for.
+    """
+    origin = len(grid.days) // 7 - settings.origins * settings.apart
+    if origin < TWO_YEARS:
+        return settings
+    columns, end = 7 * origin, 7 * (len(grid.days) // 7)
+    past, before, of_item = grid.known_to(columns), moved_by.between(0, columns), summing(grid.item, len(grid.items))
+    known = np.isfinite(grid.units[:, columns:end]) & ~grid.sold_out[:, columns:end]
+    sold = weeks_of(of_item @ np.where(known, grid.units[:, columns:end], 0.0))
+    tried = []
+    for counts in (settings.item_month_counts, settings.free_month_counts):
+        chosen = replace(settings, item_month_counts=counts)
+        shape = shape_of(learn(past, before, chosen).effects(), past, grid.days[columns:end], moved_by.ahead(columns, end))
+        due = weeks_of(of_item @ np.where(known, shape, 0.0))
+        due *= sold.sum(axis=0) / np.maximum(due.sum(axis=0), 1e-9)
+        tried.append((float(((sold - due) ** 2 / np.maximum(due, 1.0)).sum()), counts))
+    return replace(settings, item_month_counts=min(tried)[1])
 
 
 def past_weeks(grid: Grid, moved_by: Causes, settings: Settings) -> tuple[list[float], float, Spread, Learner | None]:

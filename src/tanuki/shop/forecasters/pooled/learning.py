@@ -27,6 +27,7 @@ class Settings:
     weekday_counts: float = 2000.0  # a series' weekdays, towards everyone's
     month_counts: float = 200.0  # a month, towards the months beside it: only what was never seen is filled from them
     item_month_counts: float = 20_000.0  # an item's month, towards everyone's
+    free_month_counts: float = 1000.0  # the same where past weeks ask for it
     event_counts: float = 5000.0  # a kind of day, towards an ordinary one
     item_event_counts: float = 500.0  # an item's kind of day, towards everyone's
     store_event_counts: float = 5000.0  # a store's kind of day, towards everyone's
