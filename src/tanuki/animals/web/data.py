@@ -9,8 +9,10 @@ from tanuki.animals import archive, leave, members
 from tanuki.animals.web.frame import Text, form, now, show
 from tanuki.errors import UserError
 from tanuki.platform.web.kit import Db, Res, Who, site_of, visit_of
+from tanuki.platform.web.people import PasswordAsked
 
 router = APIRouter()
+asking = APIRouter(dependencies=[PasswordAsked])
 
 
 @router.get("/animals/data", include_in_schema=False, response_class=HTMLResponse)
@@ -29,7 +31,7 @@ def take_along(res: Res, who: Who) -> Response:
     return StreamingResponse(archive.streamed(res.db, res.objects, who, now=now()), media_type="application/zip", headers=headers)
 
 
-@form(router, "/animals/leave")
+@form(asking, "/animals/leave")
 def leave_for_good(request: Request, res: Res, who: Who, password: Text = "", sure: Annotated[bool, Form()] = False) -> Response:
     """Leave, with the password, or the page once more with what is wrong."""
     try:
@@ -49,3 +51,6 @@ def leave_for_good(request: Request, res: Res, who: Who, password: Text = "", su
 def left(request: Request, db: Db) -> Response:
     """Goodbye."""
     return show(request, db, "left.html")
+
+
+router.include_router(asking)
