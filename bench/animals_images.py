@@ -150,7 +150,7 @@ def cost(name: str, content: bytes) -> dict[str, Any]:
     images.decoder.close()
     busy = computing()
     said, seconds = outcome(content)
-    peak = images.decoder.shared().peak_mb
+    peak = images.decoder.shared().peak_mb or None  # a child that was killed did not say
     images.decoder.close()
     return {"file": name, "bytes": len(content), "cpu_s": computing() - busy, "wall_s": seconds, "peak_mb": peak, "said": said}
 
@@ -233,7 +233,7 @@ def targets(found: dict[str, Any]) -> list[str]:
     """What the numbers have to be, and whether they are."""
     rate = {(line["pictures"], line["engine"]): line["per_core_s"] for line in found["speed"]}
     worst = max(found["heavy"], key=lambda line: line["cpu_s"])
-    peak = max(found["broken"]["peak_mb"], *(line["peak_mb"] for line in found["heavy"]))
+    peak = max(found["broken"]["peak_mb"], *(line["peak_mb"] or 0 for line in found["heavy"]))
     said = [
         (found["start_s"] <= START_S, f"a child starts and does its first job in {found['start_s']:.2f} s (at most {START_S})"),
         (
