@@ -7,6 +7,7 @@ import pytest
 from fastapi import APIRouter
 from sqlalchemy import update
 
+from tanuki.animals import web as animals_web
 from tanuki.platform import accounts
 from tanuki.platform.accounts import Account, AccountToken
 from tanuki.platform.web import app as web
@@ -16,7 +17,7 @@ from visitors import PASSWORD, bearer, csrf, make_person, signed_in, visitor
 
 XSS = "<script>alert(1)</script>\"'&"
 ESCAPED = "&lt;script&gt;alert(1)&lt;/script&gt;&#34;&#39;&amp;"
-SYSTEMS = [shop_web.SYSTEM]
+SYSTEMS = [shop_web.SYSTEM, animals_web.SYSTEM]
 JAPANESE = {"Accept-Language": "ja"}
 
 
