@@ -265,7 +265,9 @@ def show(found: dict[str, Any]) -> None:
         )
     print(f"\n{'file':<46}{'bytes':>9}{'cpu, s':>8}{'wall, s':>9}{'peak, MB':>10}  said")
     for line in found["heavy"]:
-        print(f"{line['file']:<46}{line['bytes']:>9,}{line['cpu_s']:>8.2f}{line['wall_s']:>9.2f}{line['peak_mb']:>10}  {line['said'][:80]}")
+        print(
+            f"{line['file']:<46}{line['bytes']:>9,}{line['cpu_s']:>8.2f}{line['wall_s']:>9.2f}{line['peak_mb'] or 'killed':>10}  {line['said'][:80]}"
+        )
     print(
         "\n" + "  ".join(f"{key} {value:.2f}" if isinstance(value, float) else f"{key} {value}" for key, value in found["broken"].items())
     )
