@@ -17,8 +17,9 @@ setup: .venv/ready ## the environment with pinned versions; everything else call
 setup-test: setup ## what only tests need beside it: a browser and a Japanese font
 	@bash tools/setup-test.sh
 
-run: setup ## the example world and both systems on localhost
+run: setup ## the example worlds and both systems on localhost
 	@$(BIN)/tanuki shop example
+	@$(BIN)/tanuki animals example
 	@$(BIN)/tanuki up
 
 test: setup-test check ## everything: SQLite and PostgreSQL, browser, docs; warnings are errors

@@ -24,11 +24,19 @@ SHOP = {
     "simulate": ("tanuki.shop.commands.simulate:simulate", "Policies lived through week by week against true demand, and what they cost."),
     "example": ("tanuki.shop.commands.example:example", "Make the example world: a chain with three years of sales."),
 }
+ANIMALS = {
+    "import": ("tanuki.animals.commands.network:import_", "Post a folder of photos."),
+    "search": ("tanuki.animals.commands.network:search", "Search the published posts by words, Japanese or English."),
+    "reindex": ("tanuki.animals.commands.network:reindex", "Index every published post anew."),
+    "trail": ("tanuki.animals.commands.network:trail", "What moderators did, and whether the trail was changed."),
+    "example": ("tanuki.animals.commands.network:example", "Make the example network: photos, members, weeks of their life."),
+}
 TANUKI = {
     "up": ("tanuki.commands:up", "Web server and worker in one process."),
     "serve": ("tanuki.commands:serve", "The web server alone."),
     "worker": ("tanuki.commands:worker", "A worker alone: schedules, queues, durable work."),
     "shop": ("tanuki.__main__:shop", "AI Shop: sales in, order quantities out, people in the loop."),
+    "animals": ("tanuki.__main__:animals", "AI Animals: a photo network for animals."),
     "work": ("tanuki.platform.commands.work:work", "Durable work: list, show, cancel, resume."),
     "users": ("tanuki.platform.commands.people:users", "People who may sign in: add, list, disable."),
     "sql": ("tanuki.platform.commands.data:sql", "Ask the warehouse."),
@@ -39,6 +47,7 @@ TANUKI = {
 }
 
 shop = Commands("shop", lazy=SHOP, help="AI Shop: sales in, order quantities out, people in the loop.")
+animals = Commands("animals", lazy=ANIMALS, help="AI Animals: a photo network for animals.")
 tanuki = Commands("tanuki", lazy=TANUKI, help="Tanuki: two machine-learning systems on one small platform.")
 
 

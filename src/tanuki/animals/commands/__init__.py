@@ -1,0 +1,1 @@
+"""The network's commands, a file a subject."""
