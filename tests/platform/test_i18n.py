@@ -17,7 +17,7 @@ from tanuki.platform.web.i18n import Texts
 SOURCE = Path(tanuki.__file__).parent
 PACKAGES = ["platform", "shop"]
 WITH_TEXTS: dict[str, tuple[int, ...] | None] = dict.fromkeys(
-    ("_", "gettext", "msgid", "UserError", "NotFound", "NotAllowed", "SignInNeeded", "TooMany", "Conflict")
+    ("_", "gettext", "msgid", "UserError", "NotFound", "NotAllowed", "SignInNeeded", "TooMany", "Conflict", "Stale")
 ) | {"ngettext": (1, 2), "Done": (2,)}
 HERE_ONLY = ("commands", "migrations")  # commands speak English
 PLACE = re.compile(r"%\((\w+)\)s")

@@ -18,10 +18,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tanuki import __version__
-from tanuki.errors import SignInNeeded, UserError
-from tanuki.platform import metrics
+from tanuki.errors import SignInNeeded, TooMany, UserError
+from tanuki.platform import limits, metrics
 from tanuki.platform.resources import Resources
-from tanuki.platform.web import files, health, people, runs
+from tanuki.platform.web import files, health, people, rest, runs
 from tanuki.platform.web.i18n import msgid
 from tanuki.platform.web.kit import FORM_BYTES, MAX_BYTES, System, Visit, reader, render, safe_path, site, site_of, visit_of
 
@@ -59,6 +59,7 @@ TITLES = {
     404: msgid("Not found"),
     405: msgid("That did not work"),
     409: msgid("Changed meanwhile"),
+    412: msgid("Changed meanwhile"),
     413: msgid("Too large"),
     422: msgid("Something is missing or wrong"),
     429: msgid("Too many tries"),
@@ -76,6 +77,7 @@ WHAT_TO_DO = {
     404: msgid("Check the address, or start from the menu."),
     405: msgid("Start from the menu."),
     409: msgid("Open the page again: it shows what is true now. Then decide anew."),
+    412: msgid("Open the page again: it shows what is true now. Then decide anew."),
     413: msgid("Send a smaller file, or several."),
     422: msgid("Go back, put it right, and send it again."),
     429: msgid("Wait a little, then try again."),
@@ -103,6 +105,7 @@ def create(resources: Resources, systems: Sequence[System]) -> FastAPI:
     for system in systems:
         app.include_router(system.router, tags=[system.key])
     app.add_exception_handler(UserError, answer_user_error)
+    app.add_exception_handler(rest.NotModified, answer_not_modified)
     app.add_exception_handler(HTTPException, answer_http_error)
     app.add_exception_handler(RequestValidationError, answer_wrong_request)
     app.add_middleware(Edge, https=resources.settings.https)
@@ -186,7 +189,17 @@ def answer_user_error(request: Request, error: Exception) -> Response:
         return RedirectResponse(f"/sign-in?{urlencode({'next': onward})}" if onward != "/" else "/sign-in", 303)
     with suppress(UserError):
         visit_of(request)  # the error may come before anybody asked who it is
-    return problem(request, error.status, site_of(request).texts.error(known_visit(request).lang, error))
+    answer = problem(request, error.status, site_of(request).texts.error(known_visit(request).lang, error))
+    if isinstance(error, TooMany):
+        spent = limits.reached(error)
+        answer.headers.update({"Retry-After": str(error.seconds), **rest.announced([spent] if spent else [])})
+    return answer
+
+
+async def answer_not_modified(request: Request, error: Exception) -> Response:
+    """Who asks has it already."""
+    assert isinstance(error, rest.NotModified)
+    return Response(status_code=304, headers={"ETag": error.tag})
 
 
 def answer_http_error(request: Request, error: Exception) -> Response:

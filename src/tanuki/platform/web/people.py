@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Request
-from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from tanuki.errors import NotAllowed, NotFound, UserError
 from tanuki.platform import accounts, limits, tokens
+from tanuki.platform.web import rest
 from tanuki.platform.web.i18n import LANGS
 from tanuki.platform.web.kit import (
     THEMES,
@@ -239,30 +239,18 @@ def remembered(request: Request, name: str, value: str, onward: str) -> Response
 # ---- the API's list ------------------------------------------------------------------------------------------------
 
 
-def schema_of(request: Request) -> dict[str, Any]:
-    """The API described in OpenAPI, made once."""
-    app = request.app
-    if app.openapi_schema is None:
-        made = get_openapi(title=app.title, version=app.version, routes=app.routes)
-        made.setdefault("components", {})["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-        made["security"] = [{"token": []}]
-        app.openapi_schema = made
-    schema: dict[str, Any] = app.openapi_schema
-    return schema
-
-
 @router.get("/api/openapi.json", include_in_schema=False)
-def openapi(request: Request, who: Who) -> Response:
+def openapi(request: Request) -> Response:
     """The API for programs that read OpenAPI."""
-    return JSONResponse(schema_of(request))
+    return JSONResponse(rest.description(request.app))
 
 
 @router.get("/api", include_in_schema=False, response_class=HTMLResponse)
-def api_page(request: Request, who: Who) -> Response:
+def api_page(request: Request) -> Response:
     """The API for people: each operation with what it takes."""
     operations = [
         {"method": method.upper(), "path": path, **operation}
-        for path, methods in schema_of(request)["paths"].items()
+        for path, methods in rest.description(request.app)["paths"].items()
         for method, operation in methods.items()
     ]
     return render(request, "api.html", operations=operations)
