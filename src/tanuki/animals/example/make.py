@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -80,7 +81,8 @@ def own_photos(folder: Path) -> list[Stamp]:
 
 def come(res: Resources, story: life.Story, now: datetime) -> tuple[list[Person], dict[str, str]]:
     """The members, in the order of cast.NAMES, and two moderators; with the passwords of those that are told."""
-    since, passwords, people = now - timedelta(days=life.DAYS + 1), {}, []
+    since, people = now - timedelta(days=life.DAYS + 1), []
+    passwords: dict[str, str] = {}
     wanted = [(name, ("member", None)) for name in cast.NAMES] + [(name, ("moderator", None)) for name in MODERATORS]
     for number, (name, grant) in enumerate(wanted):
         with res.db.write() as db:
@@ -163,14 +165,13 @@ def lived(res: Resources, story: life.Story, people: list[Person], ids: dict[int
     """Follows, likes, comments, reports and what moderators decided; each is what it is when done again."""
     deeds: list[tuple[datetime, Callable[[Session], Any]]] = []
     for member, other, at in story.follows:
-        deeds.append((at, lambda db, m=member, o=other, at=at: social.follow(db, people[m], people[o].name, now=at)))
+        deeds.append((at, partial(social.follow, who=people[member], name=people[other].name, now=at)))
     for member, number, at in story.likes:
-        deeds.append((at, lambda db, m=member, n=number, at=at: social.like(db, people[m], ids[n], now=at)))
+        deeds.append((at, partial(social.like, who=people[member], post_id=ids[number], now=at)))
     for count, (member, number, at, said) in enumerate(story.comments):
-        key = f"example-{count}"
-        deeds.append((at, lambda db, m=member, n=number, at=at, s=said, k=key: social.comment(db, people[m], ids[n], s, key=k, now=at)))
+        deeds.append((at, partial(social.comment, who=people[member], post_id=ids[number], words=said, key=f"example-{count}", now=at)))
     for member, number, at, decided in story.reports:
-        deeds.append((at, lambda db, m=member, n=number, at=at, d=decided: report(db, people[m], ids[n], at, d)))
+        deeds.append((at, partial(report, who=people[member], post_id=ids[number], at=at, decided=decided)))
     deeds.sort(key=lambda each: each[0])
     done = 0
     for group in groups(iter(deeds), TOGETHER):

@@ -16,7 +16,7 @@ from tanuki.animals.species import BREEDS, CATEGORIES
 from tanuki.animals.tables import Member, Photo
 from tanuki.errors import NotFound
 from tanuki.platform.accounts import Person
-from tanuki.platform.web.kit import FORM_BYTES, MAX_BYTES, Done, FromOurForm, Res, person_of, redirect, render, safe_path, visit_of
+from tanuki.platform.web.kit import FORM_BYTES, MAX_BYTES, Done, FromOurForm, person_of, redirect, render, safe_path, visit_of
 
 LIMIT = 24  # photos on a page
 CARD = "(min-width: 90rem) 17rem, (min-width: 40rem) 15rem, 50vw"  # how wide a photo among others is
@@ -108,16 +108,3 @@ def toggled(request: Request, to: str, *, on: bool, again: str, count: int | Non
     if for_script(request):
         return JSONResponse({"on": on, "count": count, "again": again})
     return onward(request, to)
-
-
-def joined(res: Res, who: Annotated[Person, Depends(person_of)]) -> Person:
-    """Somebody who signed up for the network and does something in it for the first time becomes a member now."""
-    with res.db.read() as db:
-        known = me_of(db, who) is not None
-    if not known and ("member", None) in who.grants:
-        with res.db.write() as db:
-            members.join(db, who, now=now())
-    return who
-
-
-Acting = Annotated[Person, Depends(joined)]

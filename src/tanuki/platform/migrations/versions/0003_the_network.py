@@ -5,6 +5,7 @@ Revision 0003, after 0002.
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 import tanuki.platform.db
 
@@ -354,7 +355,7 @@ def upgrade() -> None:
     op.create_table(
         "post_text",
         sa.Column("post_id", sa.Integer(), nullable=False),
-        sa.Column("words", tanuki.animals.text.index.Tokens(), nullable=False),
+        sa.Column("words", sa.Text().with_variant(postgresql.TSVECTOR(), "postgresql"), nullable=False),
         sa.Column("counted", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(["post_id"], ["post.id"], name=op.f("fk_post_text_post_id")),
         sa.PrimaryKeyConstraint("post_id", name=op.f("pk_post_text")),

@@ -1,0 +1,128 @@
+"""Finding posts: the home feed, the search, suggestions, categories; and what was seen of them."""
+
+import secrets
+from datetime import datetime
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel
+
+from tanuki.animals import feed, members, posts
+from tanuki.animals.api import shapes
+from tanuki.animals.api.calls import After, Limit, now, reads
+from tanuki.animals.api.shapes import FoundOut, Named, Part, PostOut, example
+from tanuki.animals.species import CATEGORIES
+from tanuki.animals.text.marks import Marked
+from tanuki.animals.text.search import search
+from tanuki.animals.text.suggest import MOST, suggest
+from tanuki.platform.web.kit import Db, Lang, Viewer
+from tanuki.platform.web.rest import Page
+
+router = APIRouter(tags=["finding"])
+Code = Annotated[str | None, Query(max_length=40)]
+
+
+class PlacedOut(BaseModel):
+    """A post in its place of the feed, and why it stands there."""
+
+    post: PostOut
+    source: str
+    position: int
+
+
+class FeedOut(BaseModel):
+    """A page of the home feed. `request_id` goes into the events about it."""
+
+    items: list[PlacedOut]
+    next: str | None
+    request_id: str
+
+
+class SuggestionOut(BaseModel):
+    """Something to search for; `posts` is how many have it."""
+
+    model_config = example(text="柴犬", kind="breed", code="shiba", posts=3)
+
+    text: str
+    kind: Literal["breed", "category", "tag", "word"]
+    code: str | None
+    posts: int
+
+
+class CategoryOut(BaseModel):
+    """A category of animals with its breeds."""
+
+    code: str
+    name: Named
+    breeds: dict[str, Named]
+
+
+@reads(router, "/feed")
+def home(db: Db, viewer: Viewer, after: After = None, limit: Limit = 24) -> FeedOut:
+    """Posts of followed members, popular ones and new ones by turns."""
+    found = feed.home(db, viewer, after=after, limit=limit, now=now(), request_id=secrets.token_hex(8))
+    shown = {each.id: each for each in shapes.posts_out(db, viewer, posts.many(db, viewer, [placed.post_id for placed in found.items]))}
+    items = [
+        PlacedOut(post=shown[placed.post_id], source=placed.source, position=placed.position)
+        for placed in found.items
+        if placed.post_id in shown
+    ]
+    return FeedOut(items=items, next=found.next, request_id=found.request_id)
+
+
+@reads(router, "/search")
+def find(
+    db: Db,
+    viewer: Viewer,
+    q: Annotated[str, Query(max_length=1_000, description="Words in Japanese or English; all of them must be there.")] = "",
+    category: Code = None,
+    breed: Code = None,
+    tag: Code = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    liked: bool = False,
+    sort: Literal["relevance", "newest", "likes"] = "relevance",
+    after: After = None,
+    limit: Limit = 24,
+) -> Page[FoundOut]:
+    """Published posts that have all the words, written in any way."""
+    hidden = members.hidden_ids(db, members.viewer_id(db, viewer))
+    found = search(
+        db,
+        q,
+        hidden=hidden,
+        category=category,
+        breed=breed,
+        tag=tag,
+        since=since,
+        until=until,
+        liked=liked,
+        sort=sort,
+        after=after,
+        limit=limit,
+    )
+    shown = {each.id: each for each in shapes.posts_out(db, viewer, posts.many(db, viewer, [hit.post_id for hit in found.posts]))}
+    items = [
+        FoundOut(post=shown[hit.post_id], title=parts(hit.title), snippet=parts(hit.snippet)) for hit in found.posts if hit.post_id in shown
+    ]
+    return Page(items=items, next=found.next)
+
+
+def parts(marked: Marked) -> list[Part]:
+    """A text in pieces that were searched for, or not."""
+    return [Part(text=text, hit=hit) for text, hit in marked]
+
+
+@reads(router, "/suggestions")
+def suggestions(
+    db: Db, lang: Lang, q: Annotated[str, Query(max_length=200)], limit: Annotated[int, Query(ge=1, le=MOST)] = 8
+) -> list[SuggestionOut]:
+    """What begins as typed, as it is written or read, the most used first."""
+    return [SuggestionOut(**each._asdict()) for each in suggest(db, q, lang, limit)]
+
+
+@reads(router, "/categories")
+def categories() -> list[CategoryOut]:
+    """Categories of animals with their breeds."""
+    names = shapes.category_names()
+    return [CategoryOut(code=code, name=names[code], breeds=shapes.breed_names(code)) for code in CATEGORIES]

@@ -1,0 +1,9 @@
+"""Every route of the network for programs."""
+
+from fastapi import APIRouter
+
+from tanuki.animals.api import finding, me, members, moderation, posts
+
+router = APIRouter()
+for subject in (posts, finding, members, me, moderation):
+    router.include_router(subject.router)
