@@ -347,7 +347,7 @@ def test_items_get_months_of_their_own_when_past_weeks_ask_for_it(opposite, free
     )
     model = Pooled()
     grid = grid_of(of_sales(sales).panel(TARGET))
-    chosen = with_months_of_items(grid, causes(grid, of_sales(sales).panel(TARGET), grid.days), model.settings)
+    chosen, _ = with_months_of_items(grid, causes(grid, of_sales(sales).panel(TARGET), grid.days), model.settings)
     assert (chosen.item_month_counts == model.settings.free_month_counts) == free
     young = grid.last(7 * 100)
-    assert with_months_of_items(young, causes(young, of_sales(sales).panel(TARGET), young.days), model.settings) == model.settings
+    assert with_months_of_items(young, causes(young, of_sales(sales).panel(TARGET), young.days), model.settings) == (model.settings, None)

@@ -51,8 +51,8 @@ class Pooled:
         if grid.keys.height == 0:
             return
         moved_by = causes(grid, panel, grid.days)
-        settings = with_months_of_items(grid, moved_by, self.settings)
-        self.weights, self.share, self.spread, learner = past_weeks(grid, moved_by, settings)
+        settings, learner = with_months_of_items(grid, moved_by, self.settings)
+        self.weights, self.share, self.spread, learner = past_weeks(grid, moved_by, settings, learner)
         self.effects = learn(grid, moved_by, settings, learner).effects()
         self.booster = None
         if self.share > 0:
@@ -141,35 +141,37 @@ def needed(effects: Effects | None) -> Effects:
     return effects
 
 
-def with_months_of_items(grid: Grid, moved_by: Causes, settings: Settings) -> Settings:
-    """The settings with items' months as free as the last past weeks were best forecast with; nothing is tried before two years are known.
+def with_months_of_items(grid: Grid, moved_by: Causes, settings: Settings) -> tuple[Settings, Learner | None]:
+    """The settings with items' months as free as the last past weeks were best forecast with, and what was learnt with them; nothing is tried before two years are known.
 
     Weeks are compared by item and within each item's level, since it is its season that is asked for.
     """
     origin = len(grid.days) // 7 - settings.origins * settings.apart
     if origin < TWO_YEARS:
-        return settings
+        return settings, None
     columns, end = 7 * origin, 7 * (len(grid.days) // 7)
     past, before, of_item = grid.known_to(columns), moved_by.between(0, columns), summing(grid.item, len(grid.items))
     known = np.isfinite(grid.units[:, columns:end]) & ~grid.sold_out[:, columns:end]
     sold = weeks_of(of_item @ np.where(known, grid.units[:, columns:end], 0.0))
-    tried = []
+    tried: list[tuple[float, Settings, Learner]] = []
     for counts in (settings.item_month_counts, settings.free_month_counts):
         chosen = replace(settings, item_month_counts=counts)
-        shape = shape_of(learn(past, before, chosen).effects(), past, grid.days[columns:end], moved_by.ahead(columns, end))
+        learner = learn(past, before, chosen, tried[0][2] if tried else None)
+        shape = shape_of(learner.effects(), past, grid.days[columns:end], moved_by.ahead(columns, end))
         due = weeks_of(of_item @ np.where(known, shape, 0.0))
         due *= sold.sum(axis=0) / np.maximum(due.sum(axis=0), 1e-9)
-        tried.append((float(((sold - due) ** 2 / np.maximum(due, 1.0)).sum()), counts))
-    return replace(settings, item_month_counts=min(tried)[1])
+        tried.append((float(((sold - due) ** 2 / np.maximum(due, 1.0)).sum()), chosen, learner))
+    return min(tried, key=lambda each: each[0])[1:]
 
 
-def past_weeks(grid: Grid, moved_by: Causes, settings: Settings) -> tuple[list[float], float, Spread, Learner | None]:
+def past_weeks(
+    grid: Grid, moved_by: Causes, settings: Settings, learner: Learner | None
+) -> tuple[list[float], float, Spread, Learner | None]:
     """The followers' weights, the second opinion's share and the spread, over past weeks forecast as if they were ahead; and the last learner.
 
-    Each week is learnt anew, from what was learnt for the one before. Weeks that sold out do not count.
+    Each week is learnt anew, from what was learnt for the one before; the first from `learner`, where there is one. Weeks that sold out do not count.
     """
     origins = list(range(len(grid.days) // 7 - 2, 5, -settings.apart))[: settings.origins][::-1]
-    learner: Learner | None = None
     booster: Any = None
     lines = grid.keys.height
     means = np.full((len(FOLLOWERS), len(origins), 2, lines), np.nan)
