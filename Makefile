@@ -14,7 +14,7 @@ setup: .venv/ready ## the environment with pinned versions; everything else call
 .venv/ready: requirements.lock pyproject.toml tools/setup.sh
 	@PYTHON=$(PYTHON) bash tools/setup.sh
 
-setup-test: setup ## what only tests need beside it: a browser and a Japanese font
+setup-test: setup ## what only tests need beside it: a browser, a Japanese font, curl
 	@bash tools/setup-test.sh
 
 run: setup ## the example worlds and both systems on localhost
@@ -25,6 +25,7 @@ run: setup ## the example worlds and both systems on localhost
 test: setup-test check ## everything: SQLite and PostgreSQL, browser, docs; warnings are errors
 	@$(BIN)/python -m pytest
 	@bash runs/shop.sh
+	@bash runs/animals.sh
 
 quick: setup ## what a contributor runs all day: no browser, no PostgreSQL
 	@$(BIN)/python -m pytest -m "not browser and not postgres and not slow"

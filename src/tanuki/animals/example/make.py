@@ -106,7 +106,7 @@ def come(res: Resources, story: life.Story, now: datetime) -> tuple[list[Person]
 def keys(res: Resources, seed: int) -> dict[str, int]:
     """Posts of this example that are there already, by their keys."""
     with res.db.read() as db:
-        return dict(db.execute(select(Post.key, Post.id).where(Post.key.startswith(f"example-{seed}-"))).tuples().all())
+        return dict(db.execute(select(Post.key, Post.id).where(Post.key.startswith(f"example-{seed}-"))).all())
 
 
 def post_all(
