@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import structlog
-from sqlalchemy import event, func, select, text
+from sqlalchemy import event, func, select, text, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from test_db import beat
 
@@ -237,3 +237,25 @@ def test_what_was_answered_is_there_after_a_kill(database):
     child.stdout.close()
     assert {f"w{number}" for number in answered} <= set(names(database))
     assert len(names(database)) <= len(answered) + 1
+
+
+@pytest.mark.postgres
+def test_groups_of_two_processes_that_wait_for_each_other_end_all_the_same(postgres_url):
+    """A group holds the rows of all its writes: first one and then the other here, the other way round there."""
+    here, there = Database(postgres_url), Database(postgres_url)
+    WorkerBeat.__table__.create(here.engine)
+    here.together(lambda db: db.add_all([beat("a"), beat("b")]))
+
+    def grow(name):
+        grown = update(WorkerBeat).where(WorkerBeat.name == name).values(pid=WorkerBeat.pid + 1)
+        return lambda db: db.execute(grown) and None
+
+    before = {each.name: each.pid for each in here.together(lambda db: db.scalars(select(WorkerBeat)).all())}
+    with ThreadPoolExecutor(20) as pool:
+        for _ in range(3):
+            answers = [*held(here, pool, map(grow, "abab")), *held(there, pool, map(grow, "baba"))]
+            assert [answer.result() for answer in answers] == [None] * 8
+    with here.read() as db:
+        assert {each.name: each.pid - before[each.name] for each in db.scalars(select(WorkerBeat))} == {"a": 12, "b": 12}
+    here.close()
+    there.close()

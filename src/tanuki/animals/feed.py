@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select, true
+from sqlalchemy import ColumnElement, Integer, Select, bindparam, func, select, true
 from sqlalchemy.orm import Session
 
 from tanuki.animals import lists, members
@@ -27,6 +27,7 @@ PATTERNS = {  # which source fills which place, over and over; a source that has
     "visitor": ("popular", "new", "popular", "new", "popular", "popular", "new", "chance", "popular", "new"),
 }
 SOURCES = ("following", "popular", "new")
+FROM_ONE = 4  # followed posts of one member that a page considers: nobody fills it alone, and following thousands stays cheap
 CHANCES = 50  # a place by chance is drawn from so many of the newest posts that the walk has not shown
 LONGEST = 1_000  # posts in one walk; who wants more goes on with the newest, page by page
 LONGEST_CURSOR = 12_000  # characters
@@ -74,32 +75,36 @@ def home(db: Session, viewer: Person | None, *, after: str | None = None, limit:
 NEWEST = (Post.published_at.desc(), Post.id.desc())
 
 
-def showable(walk: Walk, viewer_id: int | None, published_at: Any = Post.published_at) -> list[ColumnElement[bool]]:
-    """What a post must be: published by the walk's beginning, not shown in it yet, by nobody that the viewer should not see."""
-    wanted = [Post.state == "published", published_at <= walk.since, Post.member_id.not_in(members.unseen_by(viewer_id))]
-    return [*wanted, Post.id.not_in(sorted(walk.shown))] if walk.shown else wanted
+def showable(walk: Walk, published_at: Any = Post.published_at) -> list[ColumnElement[bool]]:
+    """What a post must be: published by the walk's beginning, and not shown in it yet."""
+    wanted = [Post.state == "published", published_at <= walk.since]
+    if walk.shown:  # as numbers in the text: a thousand parameters cost more than the query
+        wanted.append(Post.id.not_in(bindparam("shown", sorted(walk.shown), Integer, expanding=True, literal_execute=True)))
+    return wanted
 
 
 def newest(walk: Walk, viewer_id: int | None) -> Select[tuple[int]]:
     """Posts, the last published first."""
-    return select(Post.id).where(*showable(walk, viewer_id)).order_by(*NEWEST)
+    return select(Post.id).where(*showable(walk), Post.member_id.not_in(members.unseen_by(viewer_id))).order_by(*NEWEST)
 
 
 def hottest(walk: Walk, viewer_id: int | None) -> Select[tuple[int]]:
     """Posts, those first that are liked much for their age. Their moment is compared in a way that no index offers itself for: SQLite would take the wrong one."""
-    unindexed = func.coalesce(Post.published_at, walk.since)
-    return select(Post.id).where(*showable(walk, viewer_id, unindexed)).order_by(Post.heat.desc(), Post.id.desc())
+    wanted = showable(walk, func.coalesce(Post.published_at, walk.since))
+    by_heat = (Post.heat.desc(), Post.id.desc())
+    return select(Post.id).where(*wanted, Post.member_id.not_in(members.unseen_by(viewer_id))).order_by(*by_heat)
 
 
 def followed(db: Session, walk: Walk, viewer_id: int, limit: int) -> Select[tuple[int]]:
     """The newest posts of followed members: a few of each, then the newest of those, so that it costs by how many are followed and not by how much they post."""
-    each = select(Post.id, Post.published_at).where(Post.member_id == Follow.followed_id, *showable(walk, viewer_id))
-    each = each.order_by(*NEWEST).limit(limit)
+    each = select(Post.id, Post.published_at).where(Post.member_id == Follow.followed_id, *showable(walk))
+    each = each.order_by(*NEWEST).limit(FROM_ONE)
+    mine = (Follow.follower_id == viewer_id, Follow.followed_id.not_in(members.unseen_by(viewer_id)))
     if db.get_bind().dialect.name == "sqlite":  # knows no LATERAL, PostgreSQL no quick IN of this kind
-        mine = select(Post.id).select_from(Follow).join(Post, Post.id.in_(each.with_only_columns(Post.id).correlate(Follow)))
-        return mine.where(Follow.follower_id == viewer_id).order_by(*NEWEST).limit(limit)
+        theirs = select(Post.id).select_from(Follow).join(Post, Post.id.in_(each.with_only_columns(Post.id).correlate(Follow)))
+        return theirs.where(*mine).order_by(*NEWEST).limit(limit)
     one = each.correlate(Follow).lateral("one")
-    theirs = select(one.c.id).select_from(Follow).join(one, true()).where(Follow.follower_id == viewer_id)
+    theirs = select(one.c.id).select_from(Follow).join(one, true()).where(*mine)
     return theirs.order_by(one.c.published_at.desc(), one.c.id.desc()).limit(limit)
 
 

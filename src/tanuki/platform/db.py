@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, DateTime, Dialect, Engine, MetaData, TypeDecorator, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 T = TypeVar("T")
@@ -28,6 +28,9 @@ NAMES = {
 }
 MIGRATIONS = Path(__file__).parent / "migrations"
 MOST_TOGETHER = 200  # writes in one commit: more would keep other writers waiting
+LOCK_WAIT = "200ms"  # of a group on PostgreSQL for a row that another process holds, perhaps while it waits for ours
+WAITED_FOR_EACH_OTHER = ("40P01", "40001", "55P03")  # PostgreSQL: a deadlock, writes that crossed, a lock not had in time
+TRIES = 5  # of one write that waited for another which waited for it
 
 
 class Utc(TypeDecorator[datetime]):
@@ -179,26 +182,36 @@ class Writer:
             if call is not None:
                 call = self.waiting.get()
 
-    def write(self, group: list[Call]) -> None:
-        """One transaction for the group. When its commit fails, each is tried by itself, so that only the one at fault is told so."""
+    def write(self, group: list[Call], tries: int = TRIES) -> None:
+        """One transaction for the group. When it fails, each is tried by itself, so that only the one at fault is told so.
+
+        On PostgreSQL a group holds the rows of all its writes, so two processes can wait for each other where single writes would not.
+        """
         begun = False
         try:
             with self.engine.connect().execution_options(tanuki_durable=True) as connection, connection.begin():
                 begun = True
+                if len(group) > 1 and connection.dialect.name == "postgresql":
+                    connection.exec_driver_sql(f"set local lock_timeout = '{LOCK_WAIT}'")
                 for call in group:
                     call.run(connection)
-                    if connection.invalidated and call.error is not None:  # it went away, which is nobody's fault
+                    if call.error is not None and (connection.invalidated or crossed(call.error)):  # which is nobody's fault
                         raise call.error
         except SQLAlchemyError as error:
-            if begun and len(group) > 1:
+            if begun and (len(group) > 1 or (tries > 1 and crossed(error))):
                 for call in group:
-                    self.write([call])
+                    self.write([call], tries - 1)
                 return
             for call in group:
                 call.tell(error)
             return
         for call in group:
             call.tell()
+
+
+def crossed(error: BaseException) -> bool:
+    """Whether two transactions waited for each other, so that one of them has to begin anew."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in WAITED_FOR_EACH_OTHER
 
 
 def engine(url: str) -> Engine:

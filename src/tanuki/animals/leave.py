@@ -1,0 +1,189 @@
+"""Leaving for good: shut at once, then everything taken away piece by piece by a durable run, `leave-<member id>`.
+
+From the second that somebody leaves nobody is signed in as them and nothing of theirs is shown (members.unseen_by). The run deletes in
+short transactions, so that thousands of posts hold nobody up, and keeps the counts of others right with each. What stays: events under a
+random pseudonym that leads nowhere, reports and decisions without whom they were about, and a digest by which the name is not given again.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import structlog
+from dbos import DBOS
+from sqlalchemy import ColumnElement, CursorResult, delete, or_, select, tuple_, update
+from sqlalchemy.orm import Session
+
+from tanuki.animals import members, posts, social
+from tanuki.animals.after_post import TRY_AGAIN_AFTER, forget, step
+from tanuki.animals.tables import Appeal, Case, Comment, Decision, Follow, Like, Member, Notification, Post, PostEdit, Report, Shut
+from tanuki.platform import accounts
+from tanuki.platform.accounts import Person
+from tanuki.platform.db import Base
+from tanuki.platform.resources import Resources, current
+from tanuki.platform.workflows import Work
+
+log = structlog.get_logger()
+
+WORKFLOW = "leave"
+ROWS = 500  # deleted in one transaction
+POSTS = 50  # each with its place in the search and its tags
+LOOK_SECONDS = 60.0
+
+
+def leave(db: Session, work: Work, who: Person, password: str, *, now: datetime) -> None:
+    """Somebody leaves: from this transaction's commit on they are not there any more, and the run takes away what was theirs."""
+    accounts.may_leave(db, who, password)
+    me = members.of(db, who)
+    accounts.disable(db, who.name, now=now, by=who.name)
+    me.left_at = now
+    db.flush()
+    work.enqueue(db, WORKFLOW, run_id(me.id), me.id)
+
+
+def run_id(member_id: int) -> str:
+    """The run that takes away what was a member's."""
+    return f"{WORKFLOW}-{member_id}"
+
+
+def look() -> None:
+    """Let runs that gave up go on: whoever left is owed it."""
+    res, now = current(), datetime.now(UTC)
+    for status in ("failed", "given up"):
+        for run in res.work.runs(status=status, name=WORKFLOW):
+            if run.updated_at is None or run.updated_at < now - TRY_AGAIN_AFTER:
+                res.work.resume(run.id)
+
+
+CHORES: list[tuple[Callable[[], None], float]] = [(look, LOOK_SECONDS)]
+
+
+# ---- the run -------------------------------------------------------------------------------------------------------
+
+
+def take_away(member_id: int) -> None:
+    """Everything of a member who left. Doing any of it twice is doing it once."""
+    leave_likes(WORKFLOW, member_id)
+    leave_comments(WORKFLOW, member_id)
+    leave_others(WORKFLOW, member_id)
+    leave_posts(WORKFLOW, member_id)
+    leave_moderation(WORKFLOW, member_id)
+    leave_name(WORKFLOW, member_id)
+
+
+take_away_run = DBOS.workflow(name=WORKFLOW)(take_away)
+
+
+def until_none(res: Resources, do: Callable[[Session], int]) -> None:
+    """Transaction after transaction, until one finds nothing to do."""
+    more = True
+    while more:
+        with res.db.write() as db:
+            more = do(db) > 0
+
+
+def some(db: Session, table: type[Base], whose: ColumnElement[bool]) -> int:
+    """Some rows less; gives how many."""
+    key = table.__table__.primary_key.columns
+    gone = db.execute(delete(table).where(tuple_(*key).in_(select(*key).where(whose).limit(ROWS))))
+    assert isinstance(gone, CursorResult)
+    return gone.rowcount
+
+
+@step
+def leave_likes(res: Resources, now: datetime, member_id: int) -> None:
+    """What they liked has a like less."""
+    until_none(res, lambda db: some_likes(db, member_id))
+
+
+def some_likes(db: Session, member_id: int) -> int:
+    """Some of their likes, with the counts of the posts that they liked."""
+    liked = db.scalars(select(Like.post_id).where(Like.member_id == member_id).order_by(Like.post_id).limit(ROWS)).all()
+    for post_id in liked:
+        post = posts.locked(db, post_id)
+        assert post is not None
+        social.liked(db, post, -1)
+    db.execute(delete(Like).where(Like.member_id == member_id, Like.post_id.in_(liked)))
+    return len(liked)
+
+
+@step
+def leave_comments(res: Resources, now: datetime, member_id: int) -> None:
+    """What they wrote under posts is gone, and not counted any more."""
+    until_none(res, lambda db: some_comments(db, member_id))
+
+
+def some_comments(db: Session, member_id: int) -> int:
+    """Some of their comments, with the counts of the posts under which they stood."""
+    written = select(Comment.id).where(Comment.member_id == member_id).order_by(Comment.post_id, Comment.id).limit(ROWS)
+    ids = db.scalars(written).all()
+    for comment_id in ids:
+        social.turn(db, comment_id, "deleted")
+    db.execute(delete(Comment).where(Comment.id.in_(ids)))
+    return len(ids)
+
+
+@step
+def leave_others(res: Resources, now: datetime, member_id: int) -> None:
+    """What is between them and others: follows, with the others' counts, blocks and mutes, and what anybody was told by them or they were told."""
+    until_none(res, lambda db: some_follows(db, member_id))
+    until_none(res, lambda db: some(db, Shut, or_(Shut.member_id == member_id, Shut.other_id == member_id)))
+    until_none(res, lambda db: some(db, Notification, or_(Notification.member_id == member_id, Notification.actor_id == member_id)))
+
+
+def some_follows(db: Session, member_id: int) -> int:
+    """Some of those who follow them or whom they follow."""
+    pairs = select(Follow.follower_id, Follow.followed_id)
+    pairs = pairs.where(or_(Follow.follower_id == member_id, Follow.followed_id == member_id)).limit(ROWS)
+    found = db.execute(pairs).all()
+    members.lock(db, *{one for pair in found for one in pair})
+    for follower_id, followed_id in found:
+        members.part(db, follower_id, followed_id)
+    return len(found)
+
+
+@step
+def leave_posts(res: Resources, now: datetime, member_id: int) -> None:
+    """First what others left at their posts, which may be much; then the posts, and the pictures that nobody else has."""
+    theirs = select(Post.id).where(Post.member_id == member_id)
+    for about in (Like.post_id, Comment.post_id, Notification.post_id, PostEdit.post_id):
+        until_none(res, lambda db, about=about: some(db, about.class_, about.in_(theirs)))  # type: ignore[misc]
+    while True:
+        with res.db.write() as db:
+            ids = list(db.scalars(theirs.order_by(Post.id).limit(POSTS)))
+            digests = posts.erase(db, ids)
+        if not ids:
+            return
+        forget(res, digests)  # a kill before this leaves them for tidy()
+
+
+@step
+def leave_moderation(res: Resources, now: datetime, member_id: int) -> None:
+    """Reports and cases stay, without whom they were by and about, and without words that could tell."""
+    with res.db.write() as db:
+        about_them = select(Case.id).where(Case.member_id == member_id)
+        decided = select(Decision.id).where(Decision.case_id.in_(about_them))
+        either = or_(Appeal.member_id == member_id, Appeal.decision_id.in_(decided))
+        for change in (
+            update(Report).where(Report.case_id.in_(about_them)).values(words=""),
+            update(Report).where(Report.reporter_id == member_id).values(words="", reporter_id=None),
+            update(Appeal).where(either).values(words="", answer=None, member_id=None),
+            update(Decision).where(Decision.case_id.in_(about_them)).values(note=""),
+            update(Case).where(Case.member_id == member_id, Case.state == "open").values(state="decided", decided_at=now),
+            update(Case).where(Case.member_id == member_id).values(subject_id=0, member_id=None),
+        ):
+            db.execute(change.execution_options(synchronize_session=False))
+
+
+@step
+def leave_name(res: Resources, now: datetime, member_id: int) -> None:
+    """At last they themselves, and their account; a digest keeps their name from being given to anybody else."""
+    with res.db.write() as db:
+        me = db.get(Member, member_id)
+        if me is None:
+            return
+        who, picture = Person(me.name, me.display, frozenset()), me.photo
+        db.delete(me)
+        db.flush()
+        accounts.leave(db, who, None, now=now)
+    forget(res, [picture] if picture else [])
+    log.info("member left", member=member_id)
