@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -53,12 +54,17 @@ class Gate:
 def held(database, pool, writes):
     """The futures of writes that share one commit, in their order."""
     with Gate(database):
-        answers = []
-        for write in writes:
-            waiting = database.writer.waiting.qsize()
-            answers.append(pool.submit(database.together, write))
-            while database.writer.waiting.qsize() == waiting:
-                pass
+        return queued(database, pool, writes)
+
+
+def queued(database, pool, writes):
+    """The futures of writes that wait, in their order."""
+    answers = []
+    for write in writes:
+        waiting = database.writer.waiting.qsize()
+        answers.append(pool.submit(database.together, write))
+        while database.writer.waiting.qsize() == waiting:
+            pass
     return answers
 
 
@@ -247,13 +253,17 @@ def test_groups_of_two_processes_that_wait_for_each_other_end_all_the_same(postg
     here.together(lambda db: db.add_all([beat("a"), beat("b")]))
 
     def grow(name):
-        grown = update(WorkerBeat).where(WorkerBeat.name == name).values(pid=WorkerBeat.pid + 1)
-        return lambda db: db.execute(grown) and None
+        def write(db):
+            db.execute(update(WorkerBeat).where(WorkerBeat.name == name).values(pid=WorkerBeat.pid + 1))
+            time.sleep(0.05)  # so that the other one has begun, too
+
+        return write
 
     before = {each.name: each.pid for each in here.together(lambda db: db.scalars(select(WorkerBeat)).all())}
     with ThreadPoolExecutor(20) as pool:
         for _ in range(3):
-            answers = [*held(here, pool, map(grow, "abab")), *held(there, pool, map(grow, "baba"))]
+            with Gate(here), Gate(there):
+                answers = [*queued(here, pool, map(grow, "abab")), *queued(there, pool, map(grow, "baba"))]
             assert [answer.result() for answer in answers] == [None] * 8
     with here.read() as db:
         assert {each.name: each.pid - before[each.name] for each in db.scalars(select(WorkerBeat))} == {"a": 12, "b": 12}
