@@ -8,7 +8,7 @@ import zoo
 from sqlalchemy import func, select, update
 from zoo import NOW
 
-from tanuki.animals import members, notifications, posts, social
+from tanuki.animals import after_post, members, notifications, posts, social
 from tanuki.animals.moderation import appeals, cases, decisions
 from tanuki.animals.moderation.reasons import POSSIBLE
 from tanuki.animals.tables import Case, Comment, Decision, Member, Post, Report
@@ -174,9 +174,12 @@ def test_restoring_restores_the_search_the_lists_the_counts_and_the_likes(net):
     assert net.see(lambda db: db.get(Post, net.post.id).why) is None
 
 
-def test_nothing_wrong_publishes_what_a_rule_held(net):
-    held = zoo.post(net.res, net.hana, state="held", why="banned_word")
-    case = net.do(cases.held_by_rule, held, now=NOW)
+def test_what_a_rule_holds_is_in_the_queue_and_nothing_wrong_publishes_it(net):
+    net.do(after_post.ban_word, net.mona, "casino", now=NOW)
+    held = zoo.post(net.res, net.hana, title="casino", state="checking")
+    assert net.do(after_post.check, held.id, now=NOW) == "held"
+    (case,) = net.see(cases.queue, net.mona).items
+    assert (case.subject_id, case.reports) == (held.id, 0)
     net.decide("keep", case=case)
     assert net.see(lambda db: db.get(Post, held.id).state) == "published"
 

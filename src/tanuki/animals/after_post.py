@@ -16,6 +16,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from tanuki.animals import images, lists, members, notifications, posts
+from tanuki.animals.moderation import cases
 from tanuki.animals.posts import AFTER_POST, UNDO, run_id
 from tanuki.animals.tables import BannedWord, BarredPhoto, Member, Post
 from tanuki.animals.text.letters import fold
@@ -75,9 +76,7 @@ def after_post(post_id: int) -> str:
 
 @step
 def settle(res: Resources, now: datetime, post_id: int) -> str:
-    """Check and publish or hold, in one transaction; on SQLite, where each commit waits for the disk, with the other posts that are checked just now."""
-    if res.db.embedded:
-        return res.db.together(lambda db: check(db, post_id, now=now))
+    """Check and publish or hold, in one transaction. It need not be on the disk before the run goes on: what a power cut takes, the run does again."""
     with res.db.write() as db:
         return check(db, post_id, now=now)
 
@@ -93,6 +92,7 @@ def check(db: Session, post_id: int, *, now: datetime) -> str:
     why = reason_to_hold(db, post)
     if why is not None:
         posts.hold(db, post, why, now=now)
+        cases.held_by_rule(db, post, now=now)
         notifications.tell(db, post.member_id, "held", about=run_id(post, post.version), post_id=post.id, values={"why": why}, now=now)
         log.info("post held", post=post_id, why=why)
     elif state == "checking":
@@ -102,13 +102,13 @@ def check(db: Session, post_id: int, *, now: datetime) -> str:
 
 def reason_to_hold(db: Session, post: Post) -> str | None:
     """The first of posts.HELD_BY_RULE that a post falls under."""
-    if db.get(BarredPhoto, post.photo) is not None:
+    barred = select(BarredPhoto.digest).where(BarredPhoto.digest == post.photo).exists()
+    barred_photo, banned_at = db.execute(select(barred, Member.banned_at).where(Member.id == post.member_id)).one()
+    if barred_photo:
         return "barred_photo"
     if said(db.scalars(select(BannedWord.word)), " ".join((post.title, post.description, *post.tags))) is not None:
         return "banned_word"
-    if db.scalar(select(Member.banned_at).where(Member.id == post.member_id)) is not None:
-        return "banned_member"
-    return None
+    return None if banned_at is None else "banned_member"
 
 
 def said(words: Iterable[str], text: str) -> str | None:
