@@ -127,7 +127,15 @@ def test_news_are_told_in_words_and_marked_as_read(ken, made, app, embedded):
     assert 'class="count"' not in page and "fresh" not in page
 
 
-def test_who_signed_up_becomes_a_member_with_the_first_thing_they_do(app, embedded, made):
+def test_who_signs_up_is_a_member_at_once(app, made):
+    new = visitor(app)
+    sent = {"name": "new", "display": "新人", "password": "a password for tests", "again": "a password for tests"}
+    assert new.post("/sign-up", data={**sent, "csrf": csrf(new, "/sign-up"), "next": "/animals/newest"}).status_code == 303
+    assert new.get("/animals/me").headers["location"] == "/animals/members/new"
+    assert f"/animals/posts/{made.id}/like" in new.get("/animals/newest").text
+
+
+def test_who_was_given_an_account_becomes_a_member_with_the_first_thing_they_do(app, embedded, made):
     make_person(embedded, "new", ("member", None))
     new = signed_in(app, "new")
     assert new.get("/animals/me").headers["location"] == "/animals/join"

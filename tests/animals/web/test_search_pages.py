@@ -42,7 +42,7 @@ def test_what_was_searched_for_is_marked_and_the_rest_stays_text(found):
 def test_filters_narrow_and_each_can_be_taken_off(found):
     assert found("category=cat")[1] == ["子猫のムギ"]
     assert found("q=散歩&liked=1")[1] == []
-    status, titles, page = found("q=猫&category=cat&breed=calico&tag=昼寝&liked=1&sort=newest")
+    _, titles, page = found("q=猫&category=cat&breed=calico&tag=昼寝&liked=1&sort=newest")
     assert titles == ["子猫のムギ"]
     chips = re.findall(r'<a class="chip" href="(/animals/search[^"]*)" aria-label="Remove the filter ([^"]+)"', page)
     assert [name for _, name in chips] == ["Cats", "Calico", "#昼寝", "only liked ones"]

@@ -30,5 +30,6 @@ SYSTEM = System(
     locale=HERE / "locale",
     static=HERE / "static",
     leave="/animals/data",
+    signed_up=people.join_now,
     frame="animals/frame.html",
 )

@@ -46,6 +46,11 @@ def join(request: Request, res: Res, who: Who, next: Text = "/animals/me") -> Re
     return onward(request, next, msgid("Welcome! This is your profile."))
 
 
+def join_now(db: Session, person: Person) -> None:
+    """Who signs up is a member at once."""
+    members.join(db, person, now=now())
+
+
 # ---- profiles ------------------------------------------------------------------------------------------------------
 
 

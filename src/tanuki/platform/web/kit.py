@@ -61,6 +61,7 @@ class System:
     locale: Path
     static: Path | None = None
     leave: str | None = None  # the page where people leave for good; the account page leads there
+    signed_up: Callable[[Session, Person], None] | None = None  # what it does when somebody made themselves an account, in that transaction
     frame: str = "base.html"  # the template that its pages extend, and the platform's own (errors, the account) where they belong to it
 
 

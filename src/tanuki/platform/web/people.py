@@ -92,10 +92,20 @@ def sign_up(
             raise UserError("The two passwords are not the same.")
         days = res.settings.session_days
         token = accounts.sign_up(db, name, password, display=display, address=address_of(request), now=datetime.now(UTC), days=days)
+        welcome(request, db, accounts.as_name(name))
     except UserError as wrong:
         shown = {"next": safe_path(next), "name": name, "display": display, "wrong": wrong}
         return render(request, "sign_up.html", status=wrong.status, **shown)
     return signed_in(request, token, next)
+
+
+def welcome(request: Request, db: WriteDb, name: str) -> None:
+    """Let the systems make what a new person needs."""
+    person = accounts.person(db, name)
+    assert person is not None
+    for system in site_of(request).systems:
+        if system.signed_up is not None:
+            system.signed_up(db, person)
 
 
 def must_be_open(res: Res) -> None:

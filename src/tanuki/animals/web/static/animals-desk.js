@@ -34,7 +34,7 @@ document.addEventListener("submit", async (event) => {
   const prepared = ahead;
   for (const button of form.querySelectorAll("button")) button.disabled = true;
   try {
-    const answer = await fetch(form.action, { method: "POST", body: sent, headers: { Accept: "application/json", "X-CSRF-Token": sent.get("csrf") } });
+    const answer = await fetch(form.getAttribute("action"), { method: "POST", body: sent, headers: { Accept: "application/json", "X-CSRF-Token": sent.get("csrf") } });
     const said = await answer.json();
     if (!answer.ok) throw new Error(said.detail);
     toast(said.message);
