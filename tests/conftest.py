@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from argon2 import PasswordHasher
 from sqlalchemy import text
 
@@ -33,6 +34,14 @@ def real_hasher() -> Iterator[PasswordHasher]:
         real = passwords.hasher()
         patch.setattr(passwords, "hasher", lambda: PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
         yield real
+
+
+@pytest.fixture(autouse=True)
+def short_tracebacks() -> None:
+    """As structlog shows an error unless told otherwise, with every local value, one line of the log takes half a minute."""
+    if not structlog.is_configured():
+        shown = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+        structlog.configure([structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, shown])
 
 
 @pytest.fixture(scope="session")
