@@ -17,7 +17,7 @@ from tanuki.animals.tables import Post
 from tanuki.animals.text.japanese import pieces
 from tanuki.animals.text.kana import hiragana, is_kana, romaji
 from tanuki.animals.text.letters import fold
-from tanuki.animals.text.names import sign, signs
+from tanuki.animals.text.names import sign, signs, unparted
 from tanuki.animals.text.words import index_tokens, spans
 from tanuki.platform.db import Base
 
@@ -25,7 +25,6 @@ from tanuki.platform.db import Base
 TITLE, NAMED, ANYWHERE = "\ue001", "\ue002", ""  # in the title; in the title, the tags, the category or the breed; wherever
 OF_CATEGORY, OF_BREED, TAGGED = "\ue003", "\ue004", "\ue005"  # for filters: chosen, not only mentioned
 IN_LATIN = "ー"  # begins a suggestion's key in Latin letters
-SIGNS = {code: 0xE100 + code for code in range(128) if not chr(code).isalnum()}
 MOST_KEY = 60  # letters
 ROWS_AT_ONCE = 1_000
 
@@ -143,14 +142,16 @@ def row(post: Post) -> Row:
     """A post's tokens and what it gives to suggestions; takes about a millisecond and needs no database."""
     title = set(index_tokens(post.title))
     named = title.union(*(index_tokens(tag) for tag in post.tags), signs(post.category), signs(post.breed) if post.breed else ())
-    filters = [OF_CATEGORY + post.category, *([OF_BREED + post.breed] if post.breed else []), *(tag_token(tag) for tag in post.tags)]
+    filters = filter_tokens(post.category, post.breed, *post.tags)
     words = {*named, *index_tokens(post.description), *filters, *(NAMED + token for token in named), *(TITLE + token for token in title)}
     return Row(post.id, sorted(words), [list(key) for key in sorted(suggested(post))])
 
 
-def tag_token(tag: str) -> str:
-    """The token of a post's tag, for the filter: the whole tag as tags are compared, its spaces and signs as private letters, since they would part tokens."""
-    return TAGGED + fold(tag).translate(SIGNS)[:MOST_KEY]
+def filter_tokens(category: str | None, breed: str | None, *tags: str) -> list[str]:
+    """The tokens of a post for what was chosen when it was written; a tag as tags are compared."""
+    folded = (fold("".join(filter(str.isprintable, tag)))[:MOST_KEY] for tag in tags)
+    chosen = [(OF_CATEGORY, category), (OF_BREED, breed), *((TAGGED, tag) for tag in folded)]
+    return [mark + unparted(text) for mark, text in chosen if text is not None]
 
 
 def suggested(post: Post) -> set[tuple[str, str, str]]:

@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from tanuki.animals.text.kana import hiragana, is_kana, short
-from tanuki.animals.text.letters import HAS_KANJI, TOKEN_LETTERS, folded
+from tanuki.animals.text.letters import ALL_KATAKANA, HAS_KANJI, TOKEN_LETTERS, folded
 from tanuki.animals.text.names import SHORT, longest, names, signs
 
 SHORTENED = "ー"  # begins the token of a reading without its long vowels; no word begins with it
@@ -148,13 +148,13 @@ def readings(kana: str) -> tuple[str, ...]:
 
 
 def can_be_named(word: Word) -> bool:
-    """Whether it can be the name of an animal, alone or with its neighbours."""
-    return word.is_noun or word.kind in AFFIXES
+    """Whether it can be the name of an animal by itself: ワシ is an eagle, わし is me."""
+    return word.is_noun or word.kind in AFFIXES or ALL_KATAKANA.fullmatch(word.surface) is not None
 
 
 @lru_cache(maxsize=REMEMBERED)
 def as_name(word: Word) -> str:
-    """A word as names are compared: as it is written, or in its usual form when only that is a name (さる: 猿). What is no noun is none."""
+    """A word as names are compared when it is one by itself: as it is written, or in its usual form when only that is a name (さる: 猿). What is no noun is none."""
     if not can_be_named(word):
         return "\n"
     known, kana, usual = names().written, hiragana(word.surface), token_of(word.usual)
@@ -201,5 +201,6 @@ def reading_of(letter: str) -> str:
 
 def written_names(found: list[Piece]) -> Iterator[tuple[int, int, tuple[str, ...]]]:
     """The names of animals among neighbouring words: start, end and codes."""
-    for first, last, codes in longest([as_name(piece.word) for piece in found], names().written, ""):
+    beside = [hiragana(piece.word.surface) for piece in found]
+    for first, last, codes in longest(beside, names().written, "", [as_name(piece.word) for piece in found]):
         yield found[first].start, found[last].end, codes

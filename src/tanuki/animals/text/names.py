@@ -12,8 +12,9 @@ from tanuki.animals.text.letters import ALL_KATAKANA, folded, runs, stem
 SIGN = (
     "\ue011"  # begins the token that stands for a category or breed, whatever it is called; a private letter, so that no text can hold it
 )
+PRIVATE = {code: 0xE100 + code for code in range(128) if not chr(code).isalnum()}
 SHORT = 3  # kana: shorter names are too often something else (さい, いか), so a katakana one is met only as katakana
-ALONE = 4  # kana: from here on a name is met also where the dictionary cuts it wrongly, as in しばいぬ
+ALONE = 4  # letters, some of them kana: from here on a name is met also where the dictionary cuts it wrongly, as in しばいぬ
 LOOSE = 6  # kana: from here on a katakana name is met also within a longer katakana word
 LONGEST = 6  # words in the longest name
 OF_PARTS = frozenset(
@@ -48,7 +49,7 @@ def names() -> Names:
                 key = written.replace("・", "")
                 add(made.japanese, hiragana(key), code)
                 add(made.written, key if ALL_KATAKANA.fullmatch(key) and len(key) <= SHORT else hiragana(key), code)
-                if is_kana(key) and len(key) >= ALONE:
+                if len(key) >= ALONE and any(map(is_kana, key)):
                     alone.add(written)
     return made._replace(alone=one_of(alone))
 
@@ -74,12 +75,13 @@ def one_of(written: set[str]) -> re.Pattern[str]:
     return re.compile(rf"(?=[{first}])(?:{'|'.join(found)})")
 
 
-def longest(parts: list[str], known: dict[str, Codes], between: str) -> Iterator[tuple[int, int, Codes]]:
-    """Names made of neighbouring parts, the longest first, none within another: first and last part, and codes."""
+def longest(parts: list[str], known: dict[str, Codes], between: str, alone: list[str] | None = None) -> Iterator[tuple[int, int, Codes]]:
+    """Names made of neighbouring parts, the longest first, none within another: first and last part, and codes. `alone` is how a part is compared that has no neighbour in the name."""
     first = 0
     while first < len(parts):
         for last in range(min(first + LONGEST, len(parts)) - 1, first - 1, -1):
-            if codes := known.get(between.join(parts[first : last + 1])):
+            name = alone[first] if alone and first == last else between.join(parts[first : last + 1])
+            if codes := known.get(name):
                 yield first, last, codes
                 first = last
                 break
@@ -91,7 +93,12 @@ def longest(parts: list[str], known: dict[str, Codes], between: str) -> Iterator
 
 def sign(code: str) -> str:
     """The token of a category or breed."""
-    return f"{SIGN}{code}"
+    return SIGN + unparted(code)
+
+
+def unparted(text: str) -> str:
+    """A text as one token: its spaces and signs as private letters, since they would part it (for FTS5's tokeniser `ascii`, `_` too is a sign)."""
+    return text.translate(PRIVATE)
 
 
 @cache

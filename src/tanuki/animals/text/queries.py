@@ -73,9 +73,11 @@ def name_term(name: str) -> Term:
 def japanese_terms(text: str) -> list[Term]:
     """Terms of a run of Japanese: a known name is one; else each word that says something, but hiragana that the dictionary cannot be trusted with is one as it stands."""
     found = pieces(text)
-    if len(found) > 1 and (codes := names().japanese.get(hiragana(text))):
-        main = tuple(token_of(piece.word.usual) for piece in found if forms(piece.word))
-        return [term(text, [(hiragana(text)[:TOKEN_LETTERS],), *signs_of(codes), main])]
+    if codes := names().japanese.get(hiragana(text)):
+        main = (
+            word_alternatives(found[0]) if len(found) == 1 else [tuple(token_of(piece.word.usual) for piece in found if forms(piece.word))]
+        )
+        return [term(text, [(hiragana(text)[:TOKEN_LETTERS],), *signs_of(codes), *main])]
     terms = []
     for chunk in chunks(found):
         if (whole := in_doubt(chunk)) and not trusted(chunk):

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from tanuki.animals.species import BREEDS, CATEGORIES
 from tanuki.animals.tables import Post
-from tanuki.animals.text.index import ANYWHERE, NAMED, OF_BREED, OF_CATEGORY, TITLE, tag_token
+from tanuki.animals.text.index import ANYWHERE, NAMED, TITLE, filter_tokens
 from tanuki.animals.text.marks import Marked, marked, snippet
 from tanuki.animals.text.matching import FIRST_WALK, Filters, Match, Order, Wanted, few, in_order, page, walk
 from tanuki.animals.text.matching import Found as Place
@@ -65,7 +65,7 @@ def search(
     A blank query with a category, breed or tag finds all of theirs. One of which nothing remains (signs, emoji, stopwords) finds nothing.
     """
     terms = checked(query, category, breed, sort, limit)
-    chosen = filter_tokens(category, breed, tag)
+    chosen = filter_tokens(category, breed, *([tag] if tag is not None else []))
     if not terms and not (chosen and not query.strip()):
         return Found([], None, [])
     filters = Filters(since, until, liked, frozenset(hidden))
@@ -95,12 +95,6 @@ def checked(query: str, category: str | None, breed: str | None, sort: str, limi
     if len(terms) > MOST_TERMS:
         raise UserError("Please search with at most %(most)s words.", most=MOST_TERMS)
     return terms
-
-
-def filter_tokens(category: str | None, breed: str | None, tag: str | None) -> list[str]:
-    """The tokens that a post has for what was chosen when it was written."""
-    chosen = [OF_CATEGORY + category] if category else []
-    return [*chosen, *([OF_BREED + breed] if breed else []), *([tag_token(tag)] if tag else [])]
 
 
 def wanted(terms: list[Term], mark: str, chosen: list[str]) -> Wanted:

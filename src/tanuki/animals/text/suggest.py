@@ -9,13 +9,14 @@ from sqlalchemy.orm import Session
 
 from tanuki.animals.species import BREEDS, CATEGORIES, Breed, Name
 from tanuki.animals.text.index import IN_LATIN, MOST_KEY, SearchWord, keys
-from tanuki.animals.text.kana import begun, hiragana
+from tanuki.animals.text.kana import begun, hiragana, of_latin, short
 from tanuki.animals.text.letters import fold, stem
 from tanuki.animals.text.names import sign
 from tanuki.errors import UserError
 
 LAST = "\U0010ffff"  # sorts after every letter
 MOST = 20
+CONSONANTS = "bcdfghjkmprstvwyz"
 
 
 class Suggestion(NamedTuple):
@@ -31,17 +32,25 @@ def suggest(db: Session, prefix: str, lang: str, limit: int = 8) -> list[Suggest
     """What begins with these letters and is in most posts. Names of breeds and categories are in the language; words in Japanese are offered to an English reader only when the letters are Japanese."""
     if not 1 <= limit <= MOST:
         raise UserError("There are 1 to %(most)s suggestions.", most=MOST)
-    typed = hiragana(fold(prefix[:MOST_KEY]))
+    typed = hiragana(fold("".join(filter(str.isprintable, prefix[:MOST_KEY]))))
     typed = typed if typed.isascii() else typed.rstrip(string.ascii_lowercase)  # しb: a syllable that is not yet kana
     if not typed:
         return []
-    begins = [typed, *([IN_LATIN + latin] if typed.isascii() and (latin := begun(typed)) else [])]
+    begins = [typed, *(spoken(typed) if typed.isascii() else ())]
     named = [code for code, known in known_names().items() if any(key.startswith(tuple(begins)) for key in known)]
     found = [*names(db, named, lang), *words(db, begins, 3 * limit, english_only=lang == "en" and typed.isascii())]
     once: dict[str, Suggestion] = {}
     for each in sorted(found, key=lambda each: (-each.posts, KINDS.index(each.kind), each.text)):
         once.setdefault(same(each.text), each)
     return list(once.values())[:limit]
+
+
+def spoken(latin: str) -> list[str]:
+    """Keys of Japanese words that begin as these letters sound: kou as こう, since somebody who writes long vowels means them; ko as こ and こう."""
+    kana = of_latin(latin.rstrip(CONSONANTS))
+    if kana and short(kana) != kana:
+        return [kana]
+    return [IN_LATIN + begun(latin)] if begun(latin) else []
 
 
 KINDS = ("breed", "category", "tag", "word")
