@@ -16,8 +16,7 @@ from tanuki.animals.images import Accepted
 from tanuki.animals.posts import DESCRIPTION_LONGEST, TITLE_LONGEST, Draft
 from tanuki.animals.species import BREEDS, CATEGORIES
 from tanuki.animals.tables import Post
-from tanuki.animals.text.names import SIGN
-from tanuki.animals.text.words import index_tokens
+from tanuki.animals.text.words import named
 from tanuki.errors import UserError
 from tanuki.platform.accounts import Person
 from tanuki.platform.resources import Resources
@@ -158,7 +157,7 @@ def drafted(each: Given) -> Draft:
 
 def guessed(label: str) -> tuple[str, str | None]:
     """The category and breed that a label names, or `other`."""
-    found = [token.removeprefix(SIGN) for token in index_tokens(label) if token.startswith(SIGN)]
+    found = named(label)
     breed = next((code for code in found if code in BREEDS), None)
     if breed is not None:
         return BREEDS[breed].category, breed

@@ -8,10 +8,11 @@ from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
+from tanuki.animals.species import BREEDS, CATEGORIES
 from tanuki.animals.text.japanese import Piece, forms, kanji, pieces, readings, written_names
 from tanuki.animals.text.kana import hiragana
 from tanuki.animals.text.letters import ALL_HIRAGANA, HAS_KANJI, TOKEN_LETTERS, Run, folded, runs, stem
-from tanuki.animals.text.names import Codes, longest, names, signs
+from tanuki.animals.text.names import Codes, longest, names, sign, signs
 
 WHOLE = 8  # hiragana: what is so short is a token as a whole too, where the dictionary cuts it
 
@@ -29,6 +30,12 @@ class Span(NamedTuple):
 def index_tokens(text: str) -> list[str]:
     """All tokens by which a text is found."""
     return sorted({token for span in spans(text) for token in span.tokens})
+
+
+def named(text: str) -> list[str]:
+    """The codes of the breeds and categories that a text names, breeds first."""
+    tokens = set(index_tokens(text))
+    return [code for code in (*BREEDS, *CATEGORIES) if sign(code) in tokens]
 
 
 @lru_cache(maxsize=2_000)  # a page shows what was just indexed or shown before
@@ -78,7 +85,7 @@ def japanese_spans(run: Run) -> Iterator[Span]:
             yield Span(start, start + len(text), (*readings(kana), *tokens_of(names().japanese.get(kana, ()))), text, kana)
         if not (is_name and ALL_HIRAGANA.fullmatch(text)):
             found = [piece.moved(start) for piece in pieces(text)]
-            yield from word_spans(found, named=is_name)
+            yield from word_spans(found, is_name)
             yield from (Span(chunk[0].start, chunk[-1].end, (whole,)) for chunk in chunks(found) if (whole := in_doubt(chunk)))
 
 
@@ -107,11 +114,11 @@ def cut(run: Run) -> Iterator[tuple[int, str, bool]]:
         yield run.start + place, run.text[place:], False
 
 
-def word_spans(found: list[Piece], named: bool) -> Iterator[Span]:
+def word_spans(found: list[Piece], is_name: bool) -> Iterator[Span]:
     """What the dictionary finds: words, their parts and kanji, and the names among them (unless all of it is one)."""
     for piece in found:
         if tokens := forms(piece.word):
-            shown = piece.word.surface if can_be_suggested(piece) and not named else ""
+            shown = piece.word.surface if can_be_suggested(piece) and not is_name else ""
             yield Span(piece.start, piece.end, tokens, shown, piece.word.reading if shown else "")
         for part in (part for level in piece.levels for part in level):
             if tokens := forms(part.word):
@@ -119,7 +126,7 @@ def word_spans(found: list[Piece], named: bool) -> Iterator[Span]:
         for part in piece.smallest:
             for start, end, tokens in kanji(part.word):
                 yield Span(part.start + start, part.start + end, tokens)
-    if not named:
+    if not is_name:
         for start, end, codes in written_names([part for piece in found for part in piece.smallest]):
             yield Span(start, end, tokens_of(codes))
 
