@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from tanuki.animals import images, members, posts, social
 from tanuki.animals.example import cast, life, painting, stamps
-from tanuki.animals.example.stamps import Stamp
+from tanuki.animals.example.stamps import Credit, Stamp
 from tanuki.animals.images import Accepted
 from tanuki.animals.moderation import appeals, cases, decisions
 from tanuki.animals.posts import Draft
@@ -28,7 +28,8 @@ from tanuki.platform.resources import Resources
 T = TypeVar("T")
 PHOTOS = 1_000
 TOGETHER = 40  # in one transaction
-TRUTH = "animals/example/truth-{seed}.json"
+KEPT = "animals/example"
+TRUTH = KEPT + "/truth-{seed}.json"
 MODERATORS = ("desk-one", "desk-two")  # two, because an appeal needs another one
 SHOWN = (*MODERATORS, *cast.NAMES[:2])  # whose passwords are told
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".heic")
@@ -60,9 +61,14 @@ def make(
     return Made(len(ids), len(ids) - len(before), passwords)
 
 
+def credits(res: Resources) -> tuple[Credit, ...]:
+    """Whose pictures the example shows; nobody's where it was never made."""
+    return stamps.CREDITS if res.objects.list(KEPT) else ()
+
+
 def began(res: Resources, seed: int, now: datetime) -> datetime:
     """When the example of this seed was first made: a later run goes on with the same story."""
-    key = f"animals/example/began-{seed}.json"
+    key = f"{KEPT}/began-{seed}.json"
     if not res.objects.exists(key):
         res.objects.put(key, json.dumps(now.astimezone(UTC).isoformat()).encode())
     return datetime.fromisoformat(json.loads(res.objects.get(key)))

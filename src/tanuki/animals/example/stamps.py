@@ -15,9 +15,6 @@ from tanuki.errors import UserError
 PACKAGE = "tuxpaint-stamps-default"
 STAMPS = Path("usr/share/tuxpaint/stamps")
 SECONDS = 600  # to fetch 160 MB
-CREDITS = (
-    ("Tux Paint stamps", "https://tuxpaint.org/stamps/", "GPL-2"),
-)  # what the pictures are made of: name, where it is described, licence
 DRAWN = ("cartoon", "toys")  # folders of drawings
 NOT_ANIMALS = ("food", "vehicles", "plants", "household", "town", "sports")
 CATEGORY = {  # the first part of a path below animals/ that is one of these decides
@@ -28,6 +25,18 @@ CATEGORY = {  # the first part of a path below animals/ that is one of these dec
 }  # fmt: skip
 BREED = {"duck": "duck", "drake": "duck", "pigeon": "pigeon", "crow": "crow", "rabbit": None}
 SMALLEST = 90  # pixels of the longer side; what is smaller would be a blot
+
+
+@dataclass(frozen=True)
+class Credit:
+    """Whose pictures they are, and under which licence."""
+
+    pictures: str
+    by: str
+    licence: str
+
+
+CREDITS = (Credit("Tux Paint stamps (tuxpaint.org)", "Bill Kendrick and the contributors of Tux Paint", "GPL-2"),)
 
 
 @dataclass(frozen=True)
