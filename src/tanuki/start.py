@@ -1,5 +1,6 @@
 """Settings to Resources: the only place that chooses engines."""
 
+from tanuki.animals.events import KINDS
 from tanuki.errors import UserError
 from tanuki.platform import db as database
 from tanuki.platform import workflows
@@ -32,7 +33,7 @@ def resources(settings: Settings, *, upgrade: bool | None = None) -> Resources:
         warehouse=Warehouse(objects),
         registry=Registry(settings.mlflow_url, f"{settings.objects_url}/mlflow", objects.endpoint, objects.key, objects.secret),
         work=Work(url),
-        events=EventLog(db),
+        events=EventLog(db, KINDS),
     )
 
 

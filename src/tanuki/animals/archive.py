@@ -10,6 +10,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, aliased
 
 from tanuki.animals import images, members
+from tanuki.animals.events import KINDS
 from tanuki.animals.tables import (
     Appeal,
     Case,
@@ -28,7 +29,9 @@ from tanuki.errors import NotFound
 from tanuki.platform import accounts
 from tanuki.platform.accounts import AccountSession, AccountToken, Person
 from tanuki.platform.db import Database
+from tanuki.platform.events import Event
 from tanuki.platform.objects import Objects
+from tanuki.platform.warehouse import Warehouse
 
 PIECE = 256 * 1024  # bytes that are handed on at a time
 ROWS = 500  # read at a time
@@ -40,11 +43,12 @@ def archive(db: Session, objects: Objects, who: Person, *, now: datetime) -> Ite
     made = Pieces()
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as whole:
         whole.writestr(entry("profile.json", now), as_json(profile(db, who, me)))
-        for name, query in contents(me, now).items():
+        lists = {name: rows(db, query) for name, query in contents(me, now).items()}
+        for name, found in {**lists, "recorded": recorded(db, objects, me)}.items():
             with whole.open(entry(f"{name}.json", now), "w", force_zip64=True) as part:
                 part.write(b"[")
-                for number, row in enumerate(db.execute(query.execution_options(yield_per=ROWS)).mappings()):
-                    part.write((b",\n" if number else b"\n") + as_json(dict(row)))
+                for number, row in enumerate(found):
+                    part.write((b",\n" if number else b"\n") + as_json(row))
                     if made.size > PIECE:
                         yield made.taken()
                 part.write(b"\n]\n")
@@ -86,6 +90,9 @@ class Pieces:
     def flush(self) -> None:
         """Nothing is kept back."""
 
+    def close(self) -> None:
+        """Nothing more will come."""
+
     def taken(self) -> bytes:
         """What was written since the last time."""
         whole = b"".join(self.parts)
@@ -104,6 +111,12 @@ def entry(name: str, now: datetime) -> zipfile.ZipInfo:
 def as_json(value: dict[str, Any]) -> bytes:
     """A record for people and programs: letters as they are, moments in ISO 8601."""
     return json.dumps(value, ensure_ascii=False, default=datetime.isoformat).encode()
+
+
+def rows(db: Session, query: Select[Any]) -> Iterator[dict[str, Any]]:
+    """What a query finds, a little at a time."""
+    for row in db.execute(query.execution_options(yield_per=ROWS)).mappings():
+        yield dict(row)
 
 
 # ---- what is in it -------------------------------------------------------------------------------------------------
@@ -173,6 +186,25 @@ def contents(me: Member, now: datetime) -> dict[str, Select[Any]]:
         .order_by(AccountSession.created_at),
         "tokens": token.where(AccountToken.name == me.name).order_by(AccountToken.created_at, AccountToken.label),
     }
+
+
+def recorded(db: Session, objects: Objects, me: Member) -> Iterator[dict[str, Any]]:
+    """What was recorded of what they did and looked at: in the warehouse, then what is still to go there."""
+    warehouse = Warehouse(objects)
+    for kind in KINDS:
+        files = warehouse.files(db, kind.table.name)
+        if not files:
+            continue
+        said = ", ".join(f'"{name}"' for name in kind.schema)
+        with warehouse.duck() as duck:
+            duck.execute(
+                f"select happened_at as at, {said} from {warehouse.parquet(files)} where person = ? and not removed", [me.pseudonym]
+            )
+            names = [column[0] for column in duck.description or ()]
+            while found := duck.fetchmany(ROWS):
+                yield from ({"kind": kind.name, **dict(zip(names, row, strict=True))} for row in found)
+    waiting = select(Event.kind, Event.at, Event.values).where(Event.person == me.pseudonym).order_by(Event.id)
+    yield from ({"kind": row["kind"], "at": row["at"], **row["values"]} for row in rows(db, waiting))
 
 
 def pictures(db: Session, me: Member) -> list[str]:

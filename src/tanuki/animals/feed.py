@@ -83,19 +83,19 @@ def showable(walk: Walk, published_at: Any = Post.published_at) -> list[ColumnEl
     return wanted
 
 
-def newest(walk: Walk, viewer_id: int | None) -> Select[tuple[int]]:
+def newest(walk: Walk, viewer_id: int | None) -> Select[int]:
     """Posts, the last published first."""
     return select(Post.id).where(*showable(walk), Post.member_id.not_in(members.unseen_by(viewer_id))).order_by(*NEWEST)
 
 
-def hottest(walk: Walk, viewer_id: int | None) -> Select[tuple[int]]:
+def hottest(walk: Walk, viewer_id: int | None) -> Select[int]:
     """Posts, those first that are liked much for their age. Their moment is compared in a way that no index offers itself for: SQLite would take the wrong one."""
     wanted = showable(walk, func.coalesce(Post.published_at, walk.since))
     by_heat = (Post.heat.desc(), Post.id.desc())
     return select(Post.id).where(*wanted, Post.member_id.not_in(members.unseen_by(viewer_id))).order_by(*by_heat)
 
 
-def followed(db: Session, walk: Walk, viewer_id: int, limit: int) -> Select[tuple[int]]:
+def followed(db: Session, walk: Walk, viewer_id: int, limit: int) -> Select[int]:
     """The newest posts of followed members: a few of each, then the newest of those, so that it costs by how many are followed and not by how much they post."""
     each = select(Post.id, Post.published_at).where(Post.member_id == Follow.followed_id, *showable(walk))
     each = each.order_by(*NEWEST).limit(FROM_ONE)
@@ -122,7 +122,7 @@ def arrange(sources: dict[str, list[int]], pattern: tuple[str, ...], *, first: i
     taken = {post_id for _, post_id in settled}
     drawn_from = [post_id for post_id in sources["new"] if post_id not in taken][:CHANCES]
     drawn = iter(sorted(drawn_from, key=lambda post_id: sha256(f"{seed}:{post_id}".encode()).digest()))
-    turns, placed = iter(settled), []
+    turns, placed = iter(settled), list[Placed]()
     for kind in kinds:
         source, post_id = ("chance", next(drawn, None)) if kind == "chance" else next(turns, (kind, None))
         if post_id is not None:

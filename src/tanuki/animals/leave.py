@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import structlog
 from dbos import DBOS
-from sqlalchemy import ColumnElement, CursorResult, delete, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, CursorResult, delete, inspect, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from tanuki.animals import members, posts, social
@@ -83,7 +83,7 @@ def until_none(res: Resources, do: Callable[[Session], int]) -> None:
 
 def some(db: Session, table: type[Base], whose: ColumnElement[bool]) -> int:
     """Some rows less; gives how many."""
-    key = table.__table__.primary_key.columns
+    key = inspect(table).primary_key
     gone = db.execute(delete(table).where(tuple_(*key).in_(select(*key).where(whose).limit(ROWS))))
     assert isinstance(gone, CursorResult)
     return gone.rowcount
@@ -169,7 +169,7 @@ def leave_moderation(res: Resources, now: datetime, member_id: int) -> None:
             update(Appeal).where(either).values(words="", answer=None, member_id=None),
             update(Decision).where(Decision.case_id.in_(about_them)).values(note=""),
             update(Case).where(Case.member_id == member_id, Case.state == "open").values(state="decided", decided_at=now),
-            update(Case).where(Case.member_id == member_id).values(subject_id=0, member_id=None),
+            update(Case).where(Case.member_id == member_id).values(subject_id=-Case.id, member_id=None),
         ):
             db.execute(change.execution_options(synchronize_session=False))
 

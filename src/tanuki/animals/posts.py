@@ -13,7 +13,7 @@ from sqlalchemy import Select, literal, select, true, tuple_, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy.orm import Session
 
-from tanuki.animals import images, lists, members
+from tanuki.animals import events, images, lists, members
 from tanuki.animals.lists import Page
 from tanuki.animals.species import BREEDS, CATEGORIES
 from tanuki.animals.tables import BarredPhoto, Comment, Follow, Like, Member, Notification, Photo, Post, PostEdit, PostTag
@@ -32,6 +32,7 @@ UNDO = timedelta(minutes=10)
 AN_HOUR = 60  # posts of one member, and edits
 TITLE_LONGEST, DESCRIPTION_LONGEST, TAG_LONGEST, KEY_LONGEST = 80, 2_000, 30, 100
 TAGS_MOST = 10
+LOCKED = "tanuki_posts_locked"  # in a session's info: the posts that it has locked
 HEAT_BEGAN = datetime(2020, 1, 1, tzinfo=UTC)
 HEAT_SECONDS = 43_200  # a post is as hot as one with a tenth of its likes that is so much younger
 HELD_BY_RULE = {  # why a post waits for a moderator although nobody has looked at it: a code, and what its owner is told
@@ -130,6 +131,7 @@ def accept(
     assert post is not None
     if new:
         work.enqueue(db, AFTER_POST, run_id(post), post.id, queue=PROMPT)
+        events.did(db, me, "post", post=post.id, category=post.category, breed=post.breed, now=now)
     return post
 
 
@@ -168,7 +170,10 @@ def edit(db: Session, work: Work, who: Person, post_id: int, draft: Draft, *, ve
         setattr(post, name, value)
     post.version, post.edited_at = post.version + 1, now
     if post.state == "published":
-        describe(db, post)
+        db.flush()
+        index.put(db, post)
+        db.execute(delete_from(PostTag).where(PostTag.post_id == post.id))
+        db.add_all(PostTag(tag=fold(tag), post_id=post.id) for tag in post.tags)
     unchecked = post.state == "checking"
     if post.state == "held" and post.why == "banned_word":
         post.state, post.why, post.note = "checking", None, None
@@ -223,9 +228,13 @@ def own(db: Session, who: Person, post_id: int) -> Post:
 
 def locked(db: Session, post_id: int) -> Post | None:
     """A post as it is now and stays until the transaction ends, whatever others do."""
-    if not 0 < post_id <= lists.LARGEST:
-        return None
-    return db.scalar(select(Post).where(Post.id == post_id).with_for_update(), execution_options={"populate_existing": True})
+    kept: dict[int, Post] = db.info.setdefault(LOCKED, {})
+    if post_id not in kept and 0 < post_id <= lists.LARGEST:
+        found = db.scalar(select(Post).where(Post.id == post_id).with_for_update(), execution_options={"populate_existing": True})
+        if found is None:
+            return None
+        kept[post_id] = found
+    return kept.get(post_id)
 
 
 # ---- states --------------------------------------------------------------------------------------------------------
@@ -280,7 +289,9 @@ def show(db: Session, post: Post, now: datetime) -> None:
     if post.published_at is None:
         post.published_at = now
     post.heat = heat(post.published_at, post.likes)
-    describe(db, post)
+    db.flush()
+    index.put(db, post)
+    db.add_all(PostTag(tag=fold(tag), post_id=post.id) for tag in post.tags)
     db.execute(update(Member).where(Member.id == post.member_id).values(posts=Member.posts + 1))
 
 
@@ -289,14 +300,6 @@ def hide(db: Session, post: Post) -> None:
     index.take(db, post.id)
     db.execute(delete_from(PostTag).where(PostTag.post_id == post.id))
     db.execute(update(Member).where(Member.id == post.member_id).values(posts=Member.posts - 1))
-
-
-def describe(db: Session, post: Post) -> None:
-    """Let the search and the tags know a published post's words as they are now."""
-    db.flush()
-    index.put(db, post)
-    db.execute(delete_from(PostTag).where(PostTag.post_id == post.id))
-    db.add_all(PostTag(tag=fold(tag), post_id=post.id) for tag in post.tags)
 
 
 def heat(published_at: datetime, likes: int) -> float:
@@ -323,6 +326,7 @@ def erase(db: Session, post_ids: list[int]) -> list[str]:
     for table in (Like, Comment, Notification, PostEdit, PostTag):
         db.execute(delete_from(table).where(table.post_id.in_(post_ids)))
     db.execute(delete_from(Post).where(Post.id.in_(post_ids)))
+    db.info.pop(LOCKED, None)
     return sorted(set(digests))
 
 

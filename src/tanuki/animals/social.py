@@ -6,7 +6,7 @@ from typing import NamedTuple
 from sqlalchemy import CursorResult, delete, or_, select, update
 from sqlalchemy.orm import Session
 
-from tanuki.animals import lists, members, notifications, posts
+from tanuki.animals import events, lists, members, notifications, posts
 from tanuki.animals.lists import Page
 from tanuki.animals.tables import Comment, Follow, Like, Member, Post
 from tanuki.errors import Conflict, NotFound, UserError
@@ -60,6 +60,7 @@ def like(db: Session, who: Person, post_id: int, *, now: datetime) -> int:
         return post.likes
     about = f"post:{post.id}:member:{me.id}"
     notifications.tell(db, post.member_id, "like", about=about, actor_id=me.id, post_id=post.id, now=now)
+    events.did(db, me, "like", post=post.id, undone=False, now=now)
     return liked(db, post, 1)
 
 
@@ -70,7 +71,10 @@ def unlike(db: Session, who: Person, post_id: int, *, now: datetime) -> int:
     post = published(db, post_id, who)
     gone = db.execute(delete(Like).where(Like.post_id == post.id, Like.member_id == me.id))
     assert isinstance(gone, CursorResult)
-    return liked(db, post, -1) if gone.rowcount else post.likes
+    if not gone.rowcount:
+        return post.likes
+    events.did(db, me, "like", post=post.id, undone=True, now=now)
+    return liked(db, post, -1)
 
 
 def liked(db: Session, post: Post, step: int) -> int:
@@ -119,6 +123,7 @@ def follow(db: Session, who: Person, name: str, *, now: datetime) -> Member:
         db.execute(update(Member).where(Member.id == me.id).values(following=Member.following + 1))
         db.execute(update(Member).where(Member.id == other.id).values(followers=Member.followers + 1))
         notifications.tell(db, other.id, "follow", about=f"member:{me.id}", actor_id=me.id, now=now)
+        events.did(db, me, "follow", whom=events.stand_in(other), undone=False, now=now)
     db.refresh(other)
     return other
 
@@ -129,7 +134,8 @@ def unfollow(db: Session, who: Person, name: str, *, now: datetime) -> Member:
     within_limit(db, who, "unfollow", now)
     other = members.profile(db, who, name)
     members.lock(db, me.id, other.id)
-    members.part(db, me.id, other.id)
+    if members.part(db, me.id, other.id):
+        events.did(db, me, "follow", whom=events.stand_in(other), undone=True, now=now)
     db.refresh(other)
     return other
 
@@ -178,6 +184,7 @@ def comment(db: Session, who: Person, post_id: int, words: str, *, key: str, now
         db.execute(update(Post).where(Post.id == post.id).values(comments=Post.comments + 1))
         about = f"comment:{made.id}"
         notifications.tell(db, post.member_id, "comment", about=about, actor_id=me.id, post_id=post.id, now=now)
+        events.did(db, me, "comment", post=post.id, now=now)
     return made
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import Select, exists, func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
-from tanuki.animals import lists, members, posts
+from tanuki.animals import events, lists, members, posts
 from tanuki.animals.lists import Page
 from tanuki.animals.moderation.reasons import HELD_WEIGHT, POSSIBLE, REASONS
 from tanuki.animals.tables import Case, Comment, Decision, Member, Photo, Post, PostEdit, Report
@@ -68,6 +68,7 @@ def report(db: Session, who: Person, subject: str, subject_id: int, reason: str,
         case.reports += 1
         case.weight += REASONS[reason].weight
         db.flush()
+        events.did(db, me, "report", subject=subject, subject_id=subject_id, reason=reason, now=now)
     return case
 
 
