@@ -10,11 +10,11 @@ import zoo
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, func, select
-from tanuki.animals.text.search import search
 from zoo import NOW, accepted, draft, member, post, staff
 
 from tanuki.animals import images, members, notifications, posts
 from tanuki.animals.tables import BarredPhoto, Comment, Follow, Like, Member, Notification, Photo, Post, PostEdit, PostTag
+from tanuki.animals.text.search import search
 from tanuki.errors import Conflict, NotAllowed, NotFound, TooMany, UserError
 
 STATES = ("checking", "published", "held", "removed", "deleted")
