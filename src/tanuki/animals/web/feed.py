@@ -1,12 +1,11 @@
 """Pages of photos: the home feed, the newest, a category; each page has an address and stays as it was while new photos come."""
 
-import secrets
-
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from tanuki.animals import feed, posts
 from tanuki.animals.species import CATEGORIES
+from tanuki.animals.web import seen
 from tanuki.animals.web.frame import CARD, LIMIT, WHOLE, now, show
 from tanuki.errors import NotFound
 from tanuki.platform.web.i18n import msgid
@@ -18,8 +17,10 @@ router = APIRouter()
 @router.get("/animals", include_in_schema=False, response_class=HTMLResponse)
 def home(request: Request, db: Db, viewer: Viewer, lang: Lang, after: str | None = None) -> Response:
     """Followed members' photos, popular ones and new ones by turns."""
-    found = feed.home(db, viewer, after=after, limit=LIMIT, now=now(), request_id=secrets.token_hex(8))
+    found = feed.home(db, viewer, after=after, limit=LIMIT, now=now(), request_id=seen.new_request())
     cards = posts.cards(db, viewer, posts.many(db, viewer, [placed.post_id for placed in found.items]))
+    placed = [each for each in found.items if each.post_id in {card.post.id for card in cards}]
+    seen.shown(request, db, viewer, "home", placed, considered=found.considered, request_id=found.request_id)
     return show(
         request,
         db,
@@ -30,7 +31,7 @@ def home(request: Request, db: Db, viewer: Viewer, lang: Lang, after: str | None
         start="/animals",
         after=after,
         cards=cards,
-        places={placed.post_id: placed.position for placed in found.items},
+        places={each.post_id: each.position for each in placed},
         request_id=found.request_id,
         next=found.next and url("/animals", after=found.next),
         sizes=WHOLE,
@@ -55,6 +56,8 @@ def category(request: Request, db: Db, viewer: Viewer, lang: Lang, category: str
 def latest(request: Request, db: Db, viewer: Viewer, *, title: str, path: str, after: str | None, category: str | None = None) -> Response:
     """A page of photos by their publication."""
     page = posts.newest(db, viewer, category=category, after=after, limit=LIMIT)
+    cards = posts.cards(db, viewer, page.items)
+    request_id, places = seen.in_order(request, db, viewer, "category" if category else "newest", [card.post.id for card in cards])
     return show(
         request,
         db,
@@ -64,9 +67,9 @@ def latest(request: Request, db: Db, viewer: Viewer, *, title: str, path: str, a
         chosen=category or "newest",
         start=path,
         after=after,
-        cards=posts.cards(db, viewer, page.items),
-        places={},
-        request_id=None,
+        cards=cards,
+        places=places,
+        request_id=request_id,
         next=page.next and url(path, after=page.next),
         sizes=CARD,
     )

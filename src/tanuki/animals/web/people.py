@@ -10,6 +10,7 @@ from tanuki.animals import images, members, posts, social
 from tanuki.animals.api.calls import Acting
 from tanuki.animals.lists import Page
 from tanuki.animals.tables import Follow, Member
+from tanuki.animals.web import seen
 from tanuki.animals.web.frame import CARD, LIMIT, Text, form, me_of, now, onward, show, toggled
 from tanuki.animals.web.reasons import reason_words
 from tanuki.platform.accounts import Person
@@ -60,6 +61,8 @@ def member_page(request: Request, db: Db, viewer: Viewer, name: str, after: str 
     member = members.profile(db, viewer, name)
     page = posts.of_member(db, viewer, name, after=after, limit=LIMIT)
     mine = viewer is not None and viewer.name == member.name
+    cards = posts.cards(db, viewer, page.items)
+    request_id, places = seen.in_order(request, db, viewer, "member", [] if mine else [card.post.id for card in cards])
     return show(
         request,
         db,
@@ -69,7 +72,9 @@ def member_page(request: Request, db: Db, viewer: Viewer, name: str, after: str 
         shut_kind=None if viewer is None or mine else shut_kind(db, viewer, member),
         followed=follows(db, viewer, member),
         after=after,
-        cards=posts.cards(db, viewer, page.items),
+        cards=cards,
+        places=places,
+        request_id=request_id,
         next=page.next and url(f"/animals/members/{member.name}", after=page.next),
         sizes=CARD,
         reason_words=reason_words(request),

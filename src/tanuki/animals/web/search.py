@@ -14,6 +14,7 @@ from tanuki.animals.species import BREEDS, CATEGORIES
 from tanuki.animals.text import search
 from tanuki.animals.text.marks import Marked
 from tanuki.animals.text.suggest import suggest
+from tanuki.animals.web import seen
 from tanuki.animals.web.frame import CARD, LIMIT, show
 from tanuki.platform.web.i18n import TOKYO, Texts, msgid
 from tanuki.platform.web.kit import Db, Lang, Viewer, site_of, url
@@ -87,17 +88,21 @@ def search_page(
     asked = Asked(q, category, breed, tag, since, until, liked, sort)
     found = find(db, viewer, asked, after) if asked.any else search.Found([], None, [])
     cards = {card.post.id: card for card in posts.cards(db, viewer, posts.many(db, viewer, [hit.post_id for hit in found.posts]))}
+    hits = [hit for hit in found.posts if hit.post_id in cards]
+    terms = [term.text for term in found.terms]
+    request_id, places = seen.in_order(request, db, viewer, "search", [hit.post_id for hit in hits], terms=terms if asked.any else None)
     return show(
         request,
         db,
         "search.html",
         on="search",
         asked=asked,
+        request_id=request_id,
+        places=places,
         filters=filters(site_of(request).texts, lang, asked),
         cards=[
             Hit(cards[hit.post_id], marked(hit.title), marked(hit.snippet) if any(is_hit for _, is_hit in hit.snippet) else None)
-            for hit in found.posts
-            if hit.post_id in cards
+            for hit in hits
         ],
         next=found.next and url("/animals/search", **asked.query(after=found.next)),
         sizes=CARD,

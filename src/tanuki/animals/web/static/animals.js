@@ -202,7 +202,7 @@ function send() {
   if (!noted.length) return;
   const form = new FormData();
   form.set("csrf", csrf());
-  form.set("seen", JSON.stringify(noted.splice(0)));
+  form.set("told", JSON.stringify(noted.splice(0)));
   navigator.sendBeacon("/animals/seen", form);
 }
 
@@ -215,7 +215,7 @@ const seeing = "IntersectionObserver" in window && new IntersectionObserver((see
     } else {
       timers.set(card, setTimeout(() => {
         seeing.unobserve(card);
-        note({ kind: "impression", post: Number(card.dataset.post), ...place(card) });
+        note({ kind: "seen", post: Number(card.dataset.post), ...place(card) });
       }, 500));
     }
   }
