@@ -4,12 +4,14 @@ import io
 
 import pytest
 import zoo
+from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from tanuki.animals import after_post
 from tanuki.animals import web as animals_web
 from tanuki.animals.tables import Post
 from tanuki.platform import resources as resources_file
+from tanuki.platform.events import Event
 from tanuki.platform.web import app as web
 from visitors import bearer, visitor
 
@@ -174,6 +176,23 @@ def test_what_is_no_picture_gets_a_sentence_and_a_missing_key_too(net):
     problem(net.hana.post(f"{API}/posts", data=form, files=files), 422)
     problem(net.hana.get(f"{API}/posts/999"), 404)
     problem(net.hana.get(f"{API}/posts", params={"after": "x"}), 400)
+
+
+def test_what_is_shown_and_seen_is_logged_unless_one_does_not_want_it(net):
+    post_id = net.published()
+    request = net.taro.get(f"{API}/feed").json()["request_id"]
+    told = [{"kind": "open", "post": post_id, "request": request, "position": 0}, {"kind": "dwell", "post": post_id, "ms": 1500}]
+    assert net.taro.post(f"{API}/events", json=told).json() == {"kept": 2}
+    assert net.taro.post(f"{API}/events", json=told, headers={"DNT": "1"}).json() == {"kept": 0}
+    net.taro.patch(f"{API}/me", json={"events": False})
+    assert net.taro.post(f"{API}/events", json=told).json() == {"kept": 0}
+    problem(net.taro.post(f"{API}/events", json=[{"kind": "slept", "post": post_id}]), 422)
+    net.res.events.close()
+    with net.res.db.read() as db:
+        kinds = [
+            kind for (kind,) in db.execute(select(Event.kind).where(Event.values["request"].as_string() == request).order_by(Event.kind))
+        ]
+    assert kinds == ["impression", "open", "request"]
 
 
 def test_one_is_muted_blocked_and_let_back(net):

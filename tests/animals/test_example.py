@@ -116,6 +116,21 @@ def test_the_truth_is_kept_for_those_who_measure(home):
     assert len(truth["posts"]) == 10
 
 
+def test_weeks_of_visits_are_in_the_warehouse(home):
+    make.make(home, seed=1, now=NOW, photos=120)
+    with home.db.read() as db:
+        (row,) = home.warehouse.sql(
+            db, "select count(*) as n, count(distinct person) as people, min(propensity) as p from events_impression"
+        ).to_dicts()
+        opened = home.warehouse.sql(
+            db, "select avg(i.position) as place from events_impression i semi join events_open o using (request, post)"
+        )["place"][0]
+    assert row["n"] > 20_000
+    assert 100 < row["people"] <= life.VISITORS
+    assert row["p"] == pytest.approx(1 / 120, rel=0.05)
+    assert opened < 11.5
+
+
 def test_photos_of_ones_own_do_as_well(embedded, tmp_path):
     for n in range(3):
         Image.new("RGB", (64, 48), (80 * n, 10, 10)).save(tmp_path / f"pet-{n}.jpg")

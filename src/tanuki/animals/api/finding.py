@@ -1,14 +1,13 @@
 """Finding posts: the home feed, the search, suggestions, categories; and what was seen of them."""
 
-import secrets
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
 from tanuki.animals import feed, members, posts
-from tanuki.animals.api import shapes
+from tanuki.animals.api import seen, shapes
 from tanuki.animals.api.calls import After, Limit, now, reads
 from tanuki.animals.api.shapes import FoundOut, Named, Part, PostOut, example
 from tanuki.animals.species import CATEGORIES
@@ -58,20 +57,19 @@ class CategoryOut(BaseModel):
 
 
 @reads(router, "/feed")
-def home(db: Db, viewer: Viewer, after: After = None, limit: Limit = 24) -> FeedOut:
+def home(request: Request, db: Db, viewer: Viewer, after: After = None, limit: Limit = 24) -> FeedOut:
     """Posts of followed members, popular ones and new ones by turns."""
-    found = feed.home(db, viewer, after=after, limit=limit, now=now(), request_id=secrets.token_hex(8))
+    found = feed.home(db, viewer, after=after, limit=limit, now=now(), request_id=seen.new_request())
     shown = {each.id: each for each in shapes.posts_out(db, viewer, posts.many(db, viewer, [placed.post_id for placed in found.items]))}
-    items = [
-        PlacedOut(post=shown[placed.post_id], source=placed.source, position=placed.position)
-        for placed in found.items
-        if placed.post_id in shown
-    ]
+    placed = [each for each in found.items if each.post_id in shown]
+    seen.shown(request, db, viewer, "home", placed, considered=found.considered, request_id=found.request_id)
+    items = [PlacedOut(post=shown[each.post_id], source=each.source, position=each.position) for each in placed]
     return FeedOut(items=items, next=found.next, request_id=found.request_id)
 
 
 @reads(router, "/search")
 def find(
+    request: Request,
     db: Db,
     viewer: Viewer,
     q: Annotated[str, Query(max_length=1_000, description="Words in Japanese or English; all of them must be there.")] = "",
@@ -102,6 +100,8 @@ def find(
         limit=limit,
     )
     shown = {each.id: each for each in shapes.posts_out(db, viewer, posts.many(db, viewer, [hit.post_id for hit in found.posts]))}
+    terms = [term.text for term in found.terms] if q.strip() else None
+    seen.in_order(request, db, viewer, "search", [hit.post_id for hit in found.posts if hit.post_id in shown], terms=terms)
     items = [
         FoundOut(post=shown[hit.post_id], title=parts(hit.title), snippet=parts(hit.snippet)) for hit in found.posts if hit.post_id in shown
     ]

@@ -6,7 +6,7 @@ from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
 from tanuki.animals import images, members, posts, social
-from tanuki.animals.api import shapes
+from tanuki.animals.api import seen, shapes
 from tanuki.animals.api.calls import Acting, After, Id, Limit, now, reads, write, writes
 from tanuki.animals.api.shapes import CommentOut, MemberOut, PostOut, example
 from tanuki.animals.posts import Draft
@@ -79,10 +79,16 @@ def send(
 
 @reads(router, "/posts")
 def newest(
-    db: Db, viewer: Viewer, category: Annotated[str | None, Query(max_length=40)] = None, after: After = None, limit: Limit = 24
+    request: Request,
+    db: Db,
+    viewer: Viewer,
+    category: Annotated[str | None, Query(max_length=40)] = None,
+    after: After = None,
+    limit: Limit = 24,
 ) -> Page[PostOut]:
     """Published posts, of one category or all, the last published first."""
     page = posts.newest(db, viewer, category=category, after=after, limit=limit)
+    seen.in_order(request, db, viewer, "category" if category else "newest", [post.id for post in page.items])
     return Page(items=shapes.posts_out(db, viewer, page.items), next=page.next)
 
 

@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from tanuki.animals.api import finding, me, members, moderation, posts
+from tanuki.animals.api import finding, me, members, moderation, posts, seen
 
 router = APIRouter()
-for subject in (posts, finding, members, me, moderation):
+for subject in (posts, finding, seen, members, me, moderation):
     router.include_router(subject.router)

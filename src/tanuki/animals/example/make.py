@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +14,8 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from tanuki.animals import images, members, posts, social
+from tanuki.animals import events, images, members, posts, social
+from tanuki.animals.events import Looker, Placed
 from tanuki.animals.example import cast, life, painting, stamps
 from tanuki.animals.example.stamps import Credit, Stamp
 from tanuki.animals.images import Accepted
@@ -23,6 +25,7 @@ from tanuki.animals.tables import Post
 from tanuki.errors import Conflict, NotFound, UserError
 from tanuki.platform import accounts
 from tanuki.platform.accounts import Person
+from tanuki.platform.events import Event
 from tanuki.platform.resources import Resources
 
 T = TypeVar("T")
@@ -57,6 +60,7 @@ def make(
     ids = post_all(res, story, people, seed, before, composed=folder is None, progress=progress)
     if not res.objects.exists(TRUTH.format(seed=seed)):
         lived(res, story, people, ids, progress)
+        looked(res, story, ids, seed, started)
         res.objects.put(TRUTH.format(seed=seed), truth(story, ids, started))
     return Made(len(ids), len(ids) - len(before), passwords)
 
@@ -217,6 +221,31 @@ def one_appeal(db: Session, people: Sequence[Person], story: life.Story) -> None
                     db, person, decided.decision.id, "よく見てください。Please look again.", now=decided.decision.at + timedelta(hours=1)
                 )
             return
+
+
+def looked(res: Resources, story: life.Story, ids: dict[int, int], seed: int, now: datetime) -> None:
+    """What visitors were shown, opened and looked at goes to the warehouse as the hourly export would bring it."""
+    told: dict[str, list[Event]] = {kind.name: [] for kind in events.KINDS}
+    for number, visit in enumerate(story.visits):
+        person, request = sha256(f"visitor-{seed}-{visit.visitor}".encode()).hexdigest()[:16], f"example-{seed}-{number}"
+        chance = 1 / visit.considered  # each place shows each photo equally likely
+        placed = [Placed(ids[photo], "chance", position, chance, "random", 1) for position, photo in enumerate(visit.shown)]
+        considered = [ids[photo] for photo in range(visit.considered)]
+        made = events.listed(Looker(person), "home", placed, considered=considered, request_id=request, now=visit.at)
+        for position, photo in enumerate(visit.shown):
+            if photo in visit.opened:
+                about = {"request": request, "post": ids[photo], "position": position}
+                made += [
+                    events.made("open", person, visit.at, **about),
+                    events.made("dwell", person, visit.at, **about, ms=visit.opened[photo]),
+                ]
+        for part, event in enumerate(made):
+            event.id = f"{request}-{part}"
+            told[event.kind].append(event)
+    with res.db.write() as db:
+        for kind in events.KINDS:
+            if told[kind.name]:
+                res.warehouse.append(db, kind.table, kind.facts(told[kind.name]), recorded_at=now, source=f"example of seed {seed}")
 
 
 # ---- what nobody sees ----------------------------------------------------------------------------------------------
