@@ -4,8 +4,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from tanuki.animals import feed, posts
+from tanuki.animals.api import seen
 from tanuki.animals.species import CATEGORIES
-from tanuki.animals.web import seen
 from tanuki.animals.web.frame import CARD, LIMIT, WHOLE, now, show
 from tanuki.errors import NotFound
 from tanuki.platform.web.i18n import msgid

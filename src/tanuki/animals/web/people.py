@@ -7,10 +7,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy.orm import Session
 
 from tanuki.animals import images, members, posts, social
+from tanuki.animals.api import seen
 from tanuki.animals.api.calls import Acting
 from tanuki.animals.lists import Page
 from tanuki.animals.tables import Follow, Member
-from tanuki.animals.web import seen
 from tanuki.animals.web.frame import CARD, LIMIT, Text, form, me_of, now, onward, show, toggled
 from tanuki.animals.web.reasons import reason_words
 from tanuki.platform.accounts import Person

@@ -9,12 +9,12 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from markupsafe import Markup, escape
 
 from tanuki.animals import members, posts
+from tanuki.animals.api import seen
 from tanuki.animals.posts import Card
 from tanuki.animals.species import BREEDS, CATEGORIES
 from tanuki.animals.text import search
 from tanuki.animals.text.marks import Marked
 from tanuki.animals.text.suggest import suggest
-from tanuki.animals.web import seen
 from tanuki.animals.web.frame import CARD, LIMIT, show
 from tanuki.platform.web.i18n import TOKYO, Texts, msgid
 from tanuki.platform.web.kit import Db, Lang, Viewer, site_of, url
