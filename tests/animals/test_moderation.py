@@ -305,7 +305,7 @@ def test_the_trail_has_every_decision_and_notices_an_edit(net):
     net.answer(net.appeal(net.decide("remove", "blood", "note")), True)
     entries = net.see(trail.entries, about=f"post:{net.post.id}")
     assert [each.what for each in reversed(entries)] == ["remove", "appeal", "overturned", "restore"]
-    assert [each.by for each in reversed(entries)] == ["mona", "hana", "saki", "saki"]
+    assert [each.by for each in reversed(entries)] == ["mona", f"member:{net.post.member_id}", "saki", "saki"]
     assert "note" not in [each.values.get("note") for each in entries]
     assert net.see(trail.check) is None
     third = sorted(each.id for each in entries)[2]

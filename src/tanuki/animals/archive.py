@@ -34,7 +34,8 @@ from tanuki.platform.objects import Objects
 from tanuki.platform.warehouse import Warehouse
 
 PIECE = 256 * 1024  # bytes that are handed on at a time
-ROWS = 500  # read at a time
+ROWS = 100  # read at a time
+OTHERS = "whom"  # in events: another member's pseudonym, which is for nobody
 
 
 def archive(db: Session, objects: Objects, who: Person, *, now: datetime) -> Iterator[bytes]:
@@ -195,7 +196,7 @@ def recorded(db: Session, objects: Objects, me: Member) -> Iterator[dict[str, An
         files = warehouse.files(db, kind.table.name)
         if not files:
             continue
-        said = ", ".join(f'"{name}"' for name in kind.schema)
+        said = ", ".join(f'"{name}"' for name in kind.schema if name != OTHERS)
         with warehouse.duck() as duck:
             duck.execute(
                 f"select happened_at as at, {said} from {warehouse.parquet(files)} where person = ? and not removed", [me.pseudonym]
@@ -204,7 +205,9 @@ def recorded(db: Session, objects: Objects, me: Member) -> Iterator[dict[str, An
             while found := duck.fetchmany(ROWS):
                 yield from ({"kind": kind.name, **dict(zip(names, row, strict=True))} for row in found)
     waiting = select(Event.kind, Event.at, Event.values).where(Event.person == me.pseudonym).order_by(Event.id)
-    yield from ({"kind": row["kind"], "at": row["at"], **row["values"]} for row in rows(db, waiting))
+    for row in rows(db, waiting):
+        values = {name: value for name, value in row["values"].items() if name != OTHERS}
+        yield {"kind": row["kind"], "at": row["at"], **values}
 
 
 def pictures(db: Session, me: Member) -> list[str]:

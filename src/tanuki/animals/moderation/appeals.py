@@ -53,7 +53,7 @@ def appeal(db: Session, who: Person, decision_id: int, words: str, *, now: datet
         raise Conflict("You have appealed against this already.")
     made = of_decision(db, decision_id)
     assert made is not None
-    decisions.entered(db, who, decided.case, "appeal", {"appeal": made.id, "decision": decision_id}, now=now)
+    decisions.entered(db, f"member:{me.id}", decided.case, "appeal", {"appeal": made.id, "decision": decision_id}, now=now)
     return made
 
 
@@ -103,7 +103,7 @@ def answer(db: Session, who: Person, appeal_id: int, *, overturn: bool, words: s
     found.state, found.decided_by, found.decided_at, found.answer = ("overturned" if overturn else "upheld"), who.name, now, words
     db.flush()
     values = {"appeal": found.id, "decision": asked.decision.id, "answer": decisions.digest(words)}
-    decisions.entered(db, who, asked.case, found.state, values, now=now)
+    decisions.entered(db, who.name, asked.case, found.state, values, now=now)
     if overturn:
         undo(db, who, asked, now=now)
     if found.member_id is not None:

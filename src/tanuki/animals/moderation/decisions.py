@@ -96,7 +96,7 @@ def settle(db: Session, who: Person, case: Case, action: str, reason: str, note:
         values = {"decision": made.id, "reason": reason, "subject": case.subject, "note": note}
         post_id = case.subject_id if case.subject == "post" else None
         notifications.tell(db, case.member_id, TOLD[action], about=f"decision:{made.id}", post_id=post_id, values=values, now=now)
-    entered(db, who, case, action, {"decision": made.id, "reason": reason, "note": digest(note)}, now=now)
+    entered(db, who.name, case, action, {"decision": made.id, "reason": reason, "note": digest(note)}, now=now)
     return made
 
 
@@ -123,10 +123,10 @@ def ban(db: Session, member_id: int | None, why: str | None, *, now: datetime) -
     db.expire_all()
 
 
-def entered(db: Session, who: Person, case: Case, what: str, values: Mapping[str, object], *, now: datetime) -> None:
-    """Into the trail."""
+def entered(db: Session, by: str, case: Case, what: str, values: Mapping[str, object], *, now: datetime) -> None:
+    """Into the trail: a moderator by name, a member by a number, which leads nowhere once they left."""
     about = f"{case.subject}:{case.subject_id}"
-    trail.add(db, by=who.name, what=what, about=about, values={"case": case.id, **values}, now=now)
+    trail.add(db, by=by, what=what, about=about, values={"case": case.id, **values}, now=now)
 
 
 def digest(note: str) -> str | None:
