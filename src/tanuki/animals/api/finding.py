@@ -1,10 +1,10 @@
 """Finding posts: the home feed, the search, suggestions, categories; and what was seen of them."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel
+from pydantic import AfterValidator, AwareDatetime, BaseModel
 
 from tanuki.animals import feed, members, posts
 from tanuki.animals.api import seen, shapes
@@ -19,6 +19,8 @@ from tanuki.platform.web.rest import Page
 
 router = APIRouter(tags=["finding"])
 Code = Annotated[str | None, Query(max_length=40)]
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)  # what is before or after is as good as these
+Moment = Annotated[AwareDatetime, AfterValidator(lambda moment: min(max(moment, EARLIEST), LATEST))]
 
 
 class PlacedOut(BaseModel):
@@ -76,8 +78,8 @@ def find(
     category: Code = None,
     breed: Code = None,
     tag: Code = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
     liked: bool = False,
     sort: Literal["relevance", "newest", "likes"] = "relevance",
     after: After = None,

@@ -132,7 +132,7 @@ def edit(
     filled = Filled(title, description, tags, category, breed)
     try:
         draft = filled.draft()
-        seen = int(version) if version.isdigit() else 0
+        seen = int(version) if version.isdecimal() and len(version) < 10 else 0
         res.db.together(lambda db: posts.edit(db, res.work, who, post_id, draft, version=seen, now=now()))
     except UserError as error:
         if error.status != 400:

@@ -58,7 +58,7 @@ def report(
     request: Request, res: Res, who: Acting, subject: Text, subject_id: Text, reason: Text = "", words: Text = "", back: Text = "/animals"
 ) -> Response:
     """Report it, and go back to where it stands."""
-    if not subject_id.isdigit():
+    if not subject_id.isdecimal():
         raise NotFound("There is no such post.")
     if not reason:
         raise UserError("Please choose what is wrong.")

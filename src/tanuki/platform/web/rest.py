@@ -176,19 +176,19 @@ def description(app: FastAPI) -> dict[str, Any]:
         closed = operations_that_need_a_person(app)
         for path, methods in made["paths"].items():
             for method, operation in methods.items():
-                complete(operation, closed=(method.upper(), path) in closed)
+                complete(operation, method, closed=(method.upper(), path) in closed)
         app.openapi_schema = made
     return app.openapi_schema
 
 
-def complete(operation: dict[str, Any], *, closed: bool) -> None:
+def complete(operation: dict[str, Any], method: str, *, closed: bool) -> None:
     """Say of an operation what the framework does not know: its problems, and that anybody may call it."""
     answers: dict[str, Any] = operation["responses"]
     if "HTTPValidationError" in str(answers.get("422", "")):
         answers["422"] = response(422)
     if "requestBody" in operation:
         answers.setdefault("413", response(413))
-    for status in (*((401,) if closed else ()), 403, 500):
+    for status in (*((401,) if closed else ()), 400, 403, 404, 500, *(() if method == "get" else (409, 429))):
         answers.setdefault(str(status), response(status))
     answers.setdefault("default", {"description": "Another problem.", "content": {PROBLEM: {"schema": {"$ref": REF}}}})
     if not closed:
