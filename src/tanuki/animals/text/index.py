@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from sqlalchemy import JSON, Connection, Dialect, ForeignKey, Index, String, Text, TypeDecorator, delete, event, func, select
+from sqlalchemy import JSON, Connection, Dialect, ForeignKey, Index, String, Text, TypeDecorator, delete, event, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -62,6 +62,16 @@ class PostText(Base):
     counted: Mapped[list[list[str]]] = mapped_column(JSON)  # [key, kind, word] of each row in search_word that counts this post
 
 
+class PostPlaces(Base):
+    """Where in a published post its tokens stand, for highlights: cutting two dozen posts into words again would cost more than finding them. [[start, end, "token token"], …]"""
+
+    __tablename__ = "post_places"
+
+    post_id: Mapped[int] = mapped_column(ForeignKey("post.id"), primary_key=True)
+    title: Mapped[list[Any]] = mapped_column(JSON)
+    description: Mapped[list[Any]] = mapped_column(JSON)
+
+
 class SearchWord(Base):
     """A word, tag, category or breed that can be suggested, under each key by which it can be begun, and how many published posts have it."""
 
@@ -77,12 +87,17 @@ class SearchWord(Base):
     posts: Mapped[int]
 
 
+Place = tuple[int, int, str]
+
+
 class Row(NamedTuple):
     """A post as the index keeps it."""
 
     post_id: int
     words: list[str]
     counted: list[list[str]]
+    title: list[Place]
+    description: list[Place]
 
 
 # ---- the engines' own ----------------------------------------------------------------------------------------------
@@ -144,7 +159,12 @@ def row(post: Post) -> Row:
     named = title.union(*(index_tokens(tag) for tag in post.tags), signs(post.category), signs(post.breed) if post.breed else ())
     filters = filter_tokens(post.category, post.breed, *post.tags)
     words = {*named, *index_tokens(post.description), *filters, *(NAMED + token for token in named), *(TITLE + token for token in title)}
-    return Row(post.id, sorted(words), [list(key) for key in sorted(suggested(post))])
+    return Row(post.id, sorted(words), [list(key) for key in sorted(suggested(post))], places(post.title), places(post.description))
+
+
+def places(text: str) -> list[Place]:
+    """Where a text's tokens stand in it."""
+    return [(span.start, span.end, " ".join(span.tokens)) for span in spans(text)]
 
 
 def filter_tokens(category: str | None, breed: str | None, *tags: str) -> list[str]:
@@ -183,20 +203,24 @@ def store(db: Session, rows: Iterable[Row], gone: Iterable[int] = ()) -> None:
     counts: Counter[tuple[str, ...]] = Counter()
     for counted in db.scalars(select(PostText.counted).where(PostText.post_id.in_(ids))):
         counts.subtract(tuple(key) for key in counted)
-    db.execute(delete(PostText).where(PostText.post_id.in_(ids)).execution_options(synchronize_session=False))
+    for table in (PostText, PostPlaces):
+        db.execute(delete(table).where(table.post_id.in_(ids)).execution_options(synchronize_session=False))
     if new:
-        db.execute(PostText.__table__.insert(), [each._asdict() for each in new.values()])  # type: ignore[attr-defined]
+        db.execute(insert(PostText), [{"post_id": each.post_id, "words": each.words, "counted": each.counted} for each in new.values()])
+        db.execute(
+            insert(PostPlaces), [{"post_id": each.post_id, "title": each.title, "description": each.description} for each in new.values()]
+        )
         counts.update(tuple(key) for each in new.values() for key in each.counted)
     count(db, {key: change for key, change in counts.items() if change})
 
 
 def count(db: Session, changes: dict[tuple[str, ...], int]) -> None:
     """Add to the suggestions' counts; what no post has any more is gone."""
-    insert = sqlite.insert if db.connection().dialect.name == "sqlite" else postgresql.insert
+    upsert = sqlite.insert if db.connection().dialect.name == "sqlite" else postgresql.insert
     ordered = sorted(changes)
     for part in (ordered[start : start + ROWS_AT_ONCE] for start in range(0, len(ordered), ROWS_AT_ONCE)):
         values = [dict(zip(("key", "kind", "word", "posts"), (*key, changes[key]), strict=True)) for key in part]
-        wanted = insert(SearchWord.__table__).values(values)  # type: ignore[arg-type]
+        wanted = upsert(SearchWord.__table__).values(values)  # type: ignore[arg-type]
         db.execute(
             wanted.on_conflict_do_update(index_elements=["key", "kind", "word"], set_={"posts": SearchWord.posts + wanted.excluded.posts})
         )

@@ -1,9 +1,9 @@
 """What of a text is shown for a query: the title and a piece of the description, cut into parts that say whether they were searched for. Nothing is escaped here; templates do that to every part."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from tanuki.animals.text.index import Place, places
 from tanuki.animals.text.queries import Term
-from tanuki.animals.text.words import spans
 
 Marked = list[tuple[str, bool]]  # parts of a text in order, and whether each is a hit
 
@@ -12,14 +12,14 @@ BEFORE = 30  # letters before its first hit
 GAP = "…"
 
 
-def marked(text: str, terms: Iterable[Term]) -> Marked:
-    """The whole text with its hits."""
-    return parts(text, hits(text, terms), 0, len(text))
+def marked(text: str, terms: Iterable[Term], at: Sequence[Place] | None = None) -> Marked:
+    """The whole text with its hits; `at` is where its tokens stand, if that is known."""
+    return parts(text, hits(places(text) if at is None else at, terms), 0, len(text))
 
 
-def snippet(text: str, terms: Iterable[Term]) -> Marked:
+def snippet(text: str, terms: Iterable[Term], at: Sequence[Place] | None = None) -> Marked:
     """So much of a long text as is worth a look: from shortly before the first hit, or its beginning."""
-    found = hits(text, terms)
+    found = hits(places(text) if at is None else at, terms)
     start = max(0, found[0][0] - BEFORE) if found else 0
     start = max(0, min(start, len(text) - LONGEST))
     end = min(len(text), start + LONGEST)
@@ -27,11 +27,11 @@ def snippet(text: str, terms: Iterable[Term]) -> Marked:
     return [*([(GAP, False)] if start else []), *made, *([(GAP, False)] if end < len(text) else [])]
 
 
-def hits(text: str, terms: Iterable[Term]) -> list[tuple[int, int]]:
+def hits(at: Iterable[Place], terms: Iterable[Term]) -> list[tuple[int, int]]:
     """Where a text has what was searched for; hits that touch within one word are one."""
     wanted = {token for term in terms for tokens in term.alternatives for token in tokens}
     merged: list[tuple[int, int]] = []
-    for start, end in sorted((span.start, span.end) for span in spans(text) if not wanted.isdisjoint(span.tokens)):
+    for start, end in sorted((start, end) for start, end, tokens in at if not wanted.isdisjoint(tokens.split(" "))):
         if merged and start < merged[-1][1]:
             merged[-1] = merged[-1][0], max(end, merged[-1][1])
         else:

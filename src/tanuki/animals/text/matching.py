@@ -5,13 +5,13 @@ where they do not fill it, the index is asked for all posts with the tokens, but
 end all of them are put in order (`all_of`). The work grows with the square root of the number of posts, but for words that are common and whose posts stand all at the end of the order.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, ColumnElement, Integer, bindparam, column, text
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import BindParameter, ColumnElement, bindparam, column, text
 from sqlalchemy.orm import Session
 
 from tanuki.platform.db import Utc
@@ -49,23 +49,23 @@ class Filters(NamedTuple):
     hidden: frozenset[int] = frozenset()
 
 
-class Found(NamedTuple):
+class Placed(NamedTuple):
     """A post and what puts it in order."""
 
     id: int
     likes: int
     published_at: datetime
-    tier: int = 0
+    tier: int = 0  # of relevance
 
 
-def page(db: Session, match: Match, order: Order, filters: Filters, limit: int) -> list[Found]:
+def page(db: Session, match: Match, order: Order, filters: Filters, limit: int) -> list[Placed]:
     """The first posts that match, in order."""
     found = walk(db, match, order, filters, limit, FIRST_WALK)
     if len(found) == limit:
         return found
     ids = few(db, match)
     if ids is not None:
-        return in_order(db, ids, [], order, filters, limit)
+        return in_order(db, ids, order, filters, limit)
     found = walk(db, match, order, filters, limit, LONG_WALK)
     return found if len(found) == limit else all_of(db, match, order, filters, limit)
 
@@ -80,7 +80,7 @@ def few(db: Session, match: Match) -> list[int] | None:
     return ids if len(ids) <= FEW else None
 
 
-def walk(db: Session, match: Match, order: Order, filters: Filters, limit: int, most: int) -> list[Found]:
+def walk(db: Session, match: Match, order: Order, filters: Filters, limit: int, most: int) -> list[Placed]:
     """The first posts that match among so many that stand at the beginning of the order."""
     if embedded(db):
         words = "cross join post_text t on t.post_id = p.id"
@@ -91,59 +91,41 @@ def walk(db: Session, match: Match, order: Order, filters: Filters, limit: int, 
     return ask(db, f"from ({inner}) p {words} where {holds}", order, filters, limit, {**values, "most": most})
 
 
-def in_order(
-    db: Session, ids: list[int], tiers: list[Match], order: Order, filters: Filters, limit: int, after_tier: int = 0
-) -> list[Found]:
-    """These posts in order; with tiers, first those of the first, which has them too where a later one has them. The order's place is then one within `after_tier`."""
-    values: dict[str, Any] = {}
-    cases = ""
-    for number, tier in enumerate(tiers, 1):
-        holds, more = condition(db, tier, f"tier{number}_")
-        values |= more
-        cases += f" when {holds} then {number}"
+def in_order(db: Session, ids: list[int], order: Order, filters: Filters, limit: int) -> list[Placed]:
+    """These posts, put in order."""
     if embedded(db):
-        posts = "json_each(:ids) i cross join post p on p.id = i.value cross join post_text t on t.post_id = p.id"
-        values["ids"] = f"[{','.join(map(str, ids))}]"
+        posts, given = "json_each(:ids) i cross join post p on p.id = i.value", json.dumps(ids)
     else:
-        posts = "unnest(:ids) i(id) cross join lateral (select * from post where id = i.id offset 0) p join post_text t on t.post_id = p.id"
-        values["ids"] = ids
-    tier_of = f"case{cases} else {len(tiers) + 1} end" if tiers else "0"
-    later = placed(order._replace(after=None), filters)
-    inner = f"select {taken(filters)}, {tier_of} as tier from {posts} where {' and '.join(later)}"
-    begins = "true"
-    if order.after is not None:
-        begins = f"(tier > :after_tier or (tier = :after_tier and {after(order)}))"
-        values["after_tier"] = after_tier
-    return ask(db, f"from ({inner}) p where {begins}", order, filters, limit, values, tiered=True)
+        posts, given = (
+            "unnest(cast(:ids as integer[])) i(id) cross join lateral (select * from post where id = i.id offset 0) p",
+            f"{{{','.join(map(str, ids))}}}",
+        )
+    return ask(db, f"from {posts} where {' and '.join(placed(order, filters))}", order, filters, limit, {"ids": given})
 
 
-def all_of(db: Session, match: Match, order: Order, filters: Filters, limit: int) -> list[Found]:
+def all_of(db: Session, match: Match, order: Order, filters: Filters, limit: int) -> list[Placed]:
     """All posts that match, put in order: for what is common, but nowhere near the beginning of the order."""
     if embedded(db):
         posts = "post_fts cross join post p on p.id = post_fts.rowid where post_fts match :match"
     else:
         posts = "post_text t join post p on p.id = t.post_id where t.words @@ cast(:match as tsquery)"
-    inner = f"select {taken(filters)} from {posts} and {' and '.join(placed(order, filters))}"
-    return ask(db, f"from ({inner}) p where true", order, filters, limit, {"match": expression(db, match)})
+    return ask(db, f"from {posts} and {' and '.join(placed(order, filters))}", order, filters, limit, {"match": expression(db, match)})
 
 
-def ask(db: Session, what: str, order: Order, filters: Filters, limit: int, values: dict[str, Any], tiered: bool = False) -> list[Found]:
+def ask(db: Session, what: str, order: Order, filters: Filters, limit: int, values: dict[str, Any]) -> list[Placed]:
     """The rows of a query over posts `p`, in order, without the hidden members' ones."""
-    tier, by_tier = ("p.tier", "p.tier, ") if tiered else ("0", "")
     values |= {"limit": limit, "since": filters.since, "until": filters.until}
     values |= {f"after_{name}": value for name, value in zip(order.columns, order.after or (), strict=False)}
     typed: list[BindParameter[Any]] = [bindparam(name, type_=Utc()) for name in ("since", "until", "after_published_at")]
-    if "ids" in values and not embedded(db):
-        typed.append(bindparam("ids", type_=postgresql.ARRAY(Integer)))
     if filters.hidden:
         what += " and p.member_id not in :hidden"
         values["hidden"] = sorted(filters.hidden)
         typed.append(bindparam("hidden", expanding=True))
-    asked = text(f"select p.id, p.likes, p.published_at, {tier} as tier {what} order by {by_tier}{descending(order)} limit :limit")
+    asked = text(f"select p.id, p.likes, p.published_at {what} order by {descending(order)} limit :limit")
     used = set(re.findall(r":(\w+)", asked.text))
     asked = asked.bindparams(*(parameter for parameter in typed if parameter.key in used))
-    columns: tuple[ColumnElement[Any], ...] = (column("id"), column("likes"), column("published_at", Utc()), column("tier"))
-    return [Found(*row) for row in db.execute(asked.columns(*columns), {name: values[name] for name in used})]
+    columns: tuple[ColumnElement[Any], ...] = (column("id"), column("likes"), column("published_at", Utc()))
+    return [Placed(*row) for row in db.execute(asked.columns(*columns), {name: values[name] for name in used})]
 
 
 # ---- pieces of queries ---------------------------------------------------------------------------------------------
@@ -188,14 +170,14 @@ def expression(db: Session, match: Match) -> str:
     return f"({said}){no}({joined(match.without, lambda token: f'{quote}{token}{quote}', both, either)})" if match.without else said
 
 
-def condition(db: Session, match: Match, prefix: str = "match") -> tuple[str, dict[str, str]]:
+def condition(db: Session, match: Match) -> tuple[str, dict[str, str]]:
     """The match asked of one row `t` of post_text: SQL and its values."""
     if not embedded(db):
-        return f"t.words @@ cast(:{prefix} as tsquery)", {prefix: expression(db, match)}
+        return "t.words @@ cast(:match as tsquery)", {"match": expression(db, match)}
     values: dict[str, str] = {}
 
     def holds(token: str) -> str:
-        name = f"{prefix}{len(values)}"
+        name = f"token{len(values)}"
         values[name] = f" {token} "
         return f"instr(t.words, :{name}) > 0"
 

@@ -7,7 +7,7 @@ from sqlalchemy import delete, func, select, text
 from sqlalchemy.orm import Session
 
 from tanuki.animals.tables import Post
-from tanuki.animals.text.index import PostText, SearchWord, count, row, store
+from tanuki.animals.text.index import PostPlaces, PostText, SearchWord, count, row, store
 from tanuki.platform.db import Database
 
 AT_ONCE = 200  # posts in a transaction: their words are cut before it begins, so it is short
@@ -45,7 +45,8 @@ def tidy(db: Session) -> int:
     if db.connection().dialect.name == "postgresql":
         db.execute(text("lock table search_word in exclusive mode"))  # nobody counts meanwhile; SQLite has one writer anyway
     published = select(Post.id).where(Post.state == "published")
-    db.execute(delete(PostText).where(PostText.post_id.not_in(published)).execution_options(synchronize_session=False))
+    for table in (PostText, PostPlaces):
+        db.execute(delete(table).where(table.post_id.not_in(published)).execution_options(synchronize_session=False))
     db.execute(delete(SearchWord))
     counts: Counter[tuple[str, ...]] = Counter()
     posts = 0

@@ -15,10 +15,9 @@ from sqlalchemy.orm import Session
 
 from tanuki.animals.species import BREEDS, CATEGORIES
 from tanuki.animals.tables import Post
-from tanuki.animals.text.index import ANYWHERE, NAMED, TITLE, filter_tokens
+from tanuki.animals.text.index import ANYWHERE, NAMED, TITLE, PostPlaces, filter_tokens
 from tanuki.animals.text.marks import Marked, marked, snippet
-from tanuki.animals.text.matching import FIRST_WALK, Filters, Match, Order, Wanted, few, in_order, page, walk
-from tanuki.animals.text.matching import Found as Place
+from tanuki.animals.text.matching import Filters, Match, Order, Placed, Wanted, few, in_order, page
 from tanuki.animals.text.queries import Term, query_terms
 from tanuki.errors import UserError
 
@@ -103,20 +102,18 @@ def wanted(terms: list[Term], mark: str, chosen: list[str]) -> Wanted:
     return (*asked, *(((token,),) for token in chosen))
 
 
-def by_relevance(db: Session, tiers: list[Wanted], place: tuple[Any, ...] | None, filters: Filters, limit: int) -> list[Place]:
+def by_relevance(db: Session, tiers: list[Wanted], place: tuple[Any, ...] | None, filters: Filters, limit: int) -> list[Placed]:
     """The first posts by tier, the newest first within each."""
     tier, order = (place[0], Order(False, place[1:])) if place else (1, Order(False))
-    if tier == 1:
-        found = walk(db, Match(tiers[0]), order, filters, limit, FIRST_WALK)
-        if len(found) == limit:
-            return [each._replace(tier=1) for each in found]
-    ids = few(db, Match(tiers[-1]))
-    if ids is not None:
-        return in_order(db, ids, [Match(each) for each in tiers[:-1]], order, filters, limit, after_tier=tier)
-    found = []
+    common = few(db, Match(tiers[-1])) is None
+    found: list[Placed] = []
     for number in range(tier, len(tiers) + 1):
         match = Match(tiers[number - 1], tiers[number - 2] if number > 1 else ())
-        found += [each._replace(tier=number) for each in page(db, match, order, filters, limit - len(found))]
+        some = None if common else few(db, match)
+        more = (
+            page(db, match, order, filters, limit - len(found)) if some is None else in_order(db, some, order, filters, limit - len(found))
+        )
+        found += [each._replace(tier=number) for each in more]
         if len(found) == limit:
             break
         order = Order(False)
@@ -125,17 +122,20 @@ def by_relevance(db: Session, tiers: list[Wanted], place: tuple[Any, ...] | None
 
 def shown(db: Session, ids: list[int], terms: list[Term]) -> list[Hit]:
     """The posts with their hits marked."""
-    words = {
-        id: (title, description)
-        for id, title, description in db.execute(select(Post.id, Post.title, Post.description).where(Post.id.in_(ids)))
-    }
-    return [Hit(id, marked(words[id][0], terms), snippet(words[id][1], terms)) for id in ids]
+    asked = select(Post.id, Post.title, Post.description, PostPlaces.title, PostPlaces.description).join(
+        PostPlaces, PostPlaces.post_id == Post.id
+    )
+    words = {id: texts for id, *texts in db.execute(asked.where(Post.id.in_(ids)))}
+    return [
+        Hit(id, marked(title, terms, at_title), snippet(description, terms, at_description))
+        for id, (title, description, at_title, at_description) in ((id, words[id]) for id in ids)
+    ]
 
 
 # ---- places --------------------------------------------------------------------------------------------------------
 
 
-def write_place(last: Place, sort: str) -> str:
+def write_place(last: Placed, sort: str) -> str:
     """Where the page after this post begins, for whoever asks for it next."""
     values = {"relevance": [last.tier], "likes": [last.likes], "newest": []}[sort]
     said = json.dumps([sort, *values, last.published_at.isoformat(), last.id], separators=(",", ":"))

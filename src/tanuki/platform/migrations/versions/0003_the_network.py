@@ -360,6 +360,14 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["post_id"], ["post.id"], name=op.f("fk_post_text_post_id")),
         sa.PrimaryKeyConstraint("post_id", name=op.f("pk_post_text")),
     )
+    op.create_table(
+        "post_places",
+        sa.Column("post_id", sa.Integer(), nullable=False),
+        sa.Column("title", sa.JSON(), nullable=False),
+        sa.Column("description", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(["post_id"], ["post.id"], name=op.f("fk_post_places_post_id")),
+        sa.PrimaryKeyConstraint("post_id", name=op.f("pk_post_places")),
+    )
     with op.batch_alter_table("account_session", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_account_session_expires_at"), ["expires_at"], unique=False)
 
@@ -382,6 +390,7 @@ def downgrade() -> None:
     with op.batch_alter_table("account_session", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_account_session_expires_at"))
 
+    op.drop_table("post_places")
     op.drop_table("post_text")
     with op.batch_alter_table("post_tag", schema=None) as batch_op:
         batch_op.drop_index("ix_post_tag_post")
