@@ -13,7 +13,7 @@ from tanuki.animals.api.calls import now, writes
 from tanuki.animals.api.shapes import example
 from tanuki.animals.events import Placed
 from tanuki.platform.accounts import Person
-from tanuki.platform.web.kit import Res, Viewer, resources_of
+from tanuki.platform.web.kit import Res, Viewer, site_of
 
 router = APIRouter(tags=["finding"])
 
@@ -66,7 +66,7 @@ def shown(
     told = events.listed(who, page, placed, considered=considered, request_id=request_id, now=moment)
     if terms is not None:
         told += events.searched(who, terms, len(placed), request_id=request_id, now=moment)
-    resources_of(request).events.put(*told)
+    site_of(request).resources.events.put(*told)
 
 
 def in_order(
