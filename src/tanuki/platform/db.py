@@ -14,8 +14,11 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, DateTime, Dialect, Engine, MetaData, TypeDecorator, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Session
+
+from tanuki.errors import UserError
 
 T = TypeVar("T")
 
@@ -217,7 +220,9 @@ def crossed(error: BaseException) -> bool:
 def engine(url: str) -> Engine:
     """An engine for a SQLAlchemy URL; a SQLite file's folder is made when absent."""
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20, hide_parameters=True)
+        server = create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20, hide_parameters=True)
+        event.listen(server, "handle_error", refuse_nul)
+        return server
     made = create_engine(url, hide_parameters=True)
     if made.url.database:
         Path(made.url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -240,6 +245,12 @@ def engine(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("tanuki_write", True) else "BEGIN")
 
     return made
+
+
+def refuse_nul(wrong: ExceptionContext) -> None:
+    """PostgreSQL keeps no text with the character NUL, and does not even compare with one; who sent it hears so. SQLite takes it as any other."""
+    if "NUL (0x00)" in str(wrong.original_exception):
+        raise UserError("A text cannot hold the character NUL.")
 
 
 def add_once(db: Session, table: type[Base], **values: Any) -> bool:

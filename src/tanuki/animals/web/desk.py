@@ -2,12 +2,13 @@
 
 from collections import Counter
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from sqlalchemy.orm import Session
 
+from tanuki.animals import lists
 from tanuki.animals.moderation import appeals, cases, decisions
 from tanuki.animals.moderation.reasons import ACTIONS, BAN, HOLD, KEEP, REASONS, REMOVE, RESTORE, UNBAN, WARN
 from tanuki.animals.tables import Case
@@ -23,6 +24,7 @@ from tanuki.platform.web.kit import Db, Res, Who, site_of, url, visit_of
 KEYS = {KEEP: "k", HOLD: "h", REMOVE: "r", RESTORE: "s", WARN: "w", BAN: "b", UNBAN: "u"}
 LOOKS = {KEEP: "", RESTORE: "", UNBAN: "", HOLD: "quiet", WARN: "quiet", REMOVE: "danger", BAN: "danger"}
 ENTRIES = 50
+Before = Annotated[int | None, Query(ge=1, le=lists.LARGEST)]
 
 
 def moderator(who: Who) -> Person:
@@ -204,7 +206,7 @@ def decided_page(request: Request, db: Db, who: Who, after: str | None = None) -
 
 
 @router.get("/animals/desk/trail", include_in_schema=False, response_class=HTMLResponse)
-def trail_page(request: Request, db: Db, who: Who, about: str | None = None, before: int | None = None) -> Response:
+def trail_page(request: Request, db: Db, who: Who, about: str | None = None, before: Before = None) -> Response:
     """The trail, all of it or about one thing, and whether it is whole."""
     found = trail.entries(db, about=about, before=before, limit=ENTRIES + 1)
     broken = trail.check(db) if before is None else None
