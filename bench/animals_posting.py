@@ -1,0 +1,146 @@
+"""Posting through the whole site beside the ceiling that its single stages allow: picture, files, records, check, and an upload by itself.
+
+    python bench/animals_posting.py [--posts 400]
+
+Each stage is timed alone, one after the other; the ceiling is what all cores could do if nothing but these stages cost anything. The site is `tanuki serve` and `tanuki worker`;
+members post as fast as they are answered, and the clock stops when the last post is published.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from animals_site import RESULTS, Program, Site, people, pictures, verdict
+from fastapi import FastAPI, File, Form, UploadFile
+from sqlalchemy import func, select
+from starlette.testclient import TestClient
+
+from tanuki.animals import after_post, images, posts
+from tanuki.animals.posts import Draft
+from tanuki.animals.tables import Post
+from tanuki.platform import accounts
+from tanuki.platform.resources import Resources
+
+LEAST = 0.60
+CLIENTS = 8
+
+
+def timed(do: Any) -> tuple[Any, float]:
+    began = time.perf_counter()
+    made = do()
+    return made, time.perf_counter() - began
+
+
+def stages(res: Resources, name: str, photos: list[bytes]) -> dict[str, float]:
+    """Median seconds of each stage of one post."""
+    took: dict[str, list[float]] = {"upload": [], "picture": [], "files": [], "records": [], "check": []}
+    with res.db.read() as db:
+        who = accounts.person(db, name)
+    assert who is not None
+    client = TestClient(bare())
+    images.accept(photos[0])
+    for n, photo in enumerate(photos):
+        now = datetime.now(UTC)
+        took["upload"].append(
+            timed(lambda p=photo: client.post("/", files={"photo": ("a.jpg", p, "image/jpeg")}, data={"title": "cat"}))[1]
+        )
+        accepted, seconds = timed(lambda p=photo: images.accept(p))
+        took["picture"].append(seconds)
+        took["files"].append(timed(lambda a=accepted: images.store(res.objects, a))[1])
+        draft = Draft(f"cat number {n} ねこ", "For a bench.", (), "cat")
+
+        def keep(db: Any, a: Any = accepted, n: int = n, d: Draft = draft, now: datetime = now) -> int:
+            return posts.accept(db, res.objects, res.work, who, d, a, key=f"stage-{n}", now=now, most=None).id
+
+        made, seconds = timed(lambda do=keep: res.db.together(do))
+        took["records"].append(seconds)
+        took["check"].append(timed(lambda id_=made, now=now: res.db.together(lambda db: after_post.check(db, id_, now=now)))[1])
+    return {stage: statistics.median(each) for stage, each in took.items()}
+
+
+def bare() -> FastAPI:
+    """An application that only takes the upload."""
+    app = FastAPI()
+
+    @app.post("/")
+    def take(photo: Annotated[UploadFile, File()], title: Annotated[str, Form()]) -> dict[str, int]:
+        return {"bytes": len(photo.file.read())}
+
+    return app
+
+
+def through_the_site(site: Site, tokens: list[str], photos: list[bytes]) -> float:
+    """Posts a second, from the first sent to the last published."""
+    lock, number, wrong = threading.Lock(), [0], []
+
+    def run(token_numbers: list[str]) -> None:
+        programs = [Program(site, token) for token in token_numbers]
+        while True:
+            with lock:
+                n = number[0]
+                number[0] += 1
+            if n >= len(photos):
+                return
+            answer = programs[n % len(programs)].post(f"site-{n}", photos[n], f"cat number {n} ねこ")
+            if answer.status != 201:
+                wrong.append(answer.body[:200])
+
+    threads = [threading.Thread(target=run, args=(tokens[n::CLIENTS],)) for n in range(CLIENTS)]
+    began = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if wrong:
+        raise SystemExit(f"{len(wrong)} posts were refused: {wrong[0]!r}")
+    with site.resources() as res:
+        while True:
+            with res.db.read() as db:
+                left = db.scalar(select(func.count()).select_from(Post).where(Post.key.startswith("site-"), Post.state != "published")) or 0
+            if not left:
+                return len(photos) / (time.perf_counter() - began)
+            time.sleep(0.05)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--posts", type=int, default=400)
+    options = parser.parse_args()
+    photos = pictures(options.posts + 60)
+    with tempfile.TemporaryDirectory() as folder:
+        site = Site(Path(folder))
+        with site.resources() as res:
+            known = people(res, options.posts // 40 + CLIENTS)
+            each = stages(res, known[0][0], photos[:60])
+        try:
+            site.begin("serve")
+            site.begin("worker")
+            warm = Program(site, known[1][1])
+            for n in range(6):
+                warm.post(f"warm-{n}", photos[n], "warm")
+            time.sleep(2)
+            reached = through_the_site(site, [token for _, token in known[2:]], photos[60:])
+        finally:
+            site.end()
+    cores = os.cpu_count() or 1
+    ceiling = cores / sum(each.values())
+    for stage, seconds in each.items():
+        print(f"  {stage:10} {seconds * 1000:8.1f} ms")
+    print(f"  ceiling of {cores} cores {ceiling:8.1f} posts/s")
+    print(f"  the site         {reached:8.1f} posts/s")
+    print(f"{verdict(reached >= LEAST * ceiling)} {reached / ceiling:.2f} of the ceiling (at least {LEAST})")
+    if options.posts >= 400:
+        RESULTS.mkdir(exist_ok=True)
+        found = {"stages_s": each, "ceiling_per_s": ceiling, "site_per_s": reached, "share": reached / ceiling}
+        (RESULTS / "animals_posting.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
