@@ -5,8 +5,10 @@ short transactions, so that thousands of posts hold nobody up, and keeps the cou
 random pseudonym that leads nowhere, reports and decisions without whom they were about, and a digest by which the name is not given again.
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import structlog
 from dbos import DBOS
@@ -22,11 +24,13 @@ from tanuki.platform.db import Base
 from tanuki.platform.resources import Resources, current
 from tanuki.platform.workflows import Work
 
+T = TypeVar("T")
 log = structlog.get_logger()
 
 WORKFLOW = "leave"
-ROWS = 500  # deleted in one transaction
-POSTS = 50  # each with its place in the search and its tags
+ROWS = 200  # deleted in one transaction
+POSTS = 25  # each with its place in the search and its tags
+SHORTEST_REST, LONGEST_REST = 0.01, 1.0  # seconds between two transactions
 LOOK_SECONDS = 60.0
 
 
@@ -73,12 +77,26 @@ def take_away(member_id: int) -> None:
 take_away_run = DBOS.workflow(name=WORKFLOW)(take_away)
 
 
-def until_none(res: Resources, do: Callable[[Session], int]) -> None:
-    """Transaction after transaction, until one finds nothing to do."""
-    more = True
-    while more:
+def until_none(res: Resources, do: Callable[[Session], T]) -> Iterator[T]:
+    """What transaction after transaction did, until one finds nothing to do.
+
+    Between two it rests as long as the first took: a writer who waits for SQLite's lock looks for it only now and then, and would else never find it free.
+    """
+    while True:
+        begun = time.monotonic()
         with res.db.write() as db:
-            more = do(db) > 0
+            done = do(db)
+        if not done:
+            return
+        took = time.monotonic() - begun
+        yield done
+        time.sleep(min(max(took, SHORTEST_REST), LONGEST_REST))
+
+
+def all_of(res: Resources, do: Callable[[Session], int]) -> None:
+    """The same for what needs nothing done in between."""
+    for _ in until_none(res, do):
+        pass
 
 
 def some(db: Session, table: type[Base], whose: ColumnElement[bool]) -> int:
@@ -92,7 +110,7 @@ def some(db: Session, table: type[Base], whose: ColumnElement[bool]) -> int:
 @step
 def leave_likes(res: Resources, now: datetime, member_id: int) -> None:
     """What they liked has a like less."""
-    until_none(res, lambda db: some_likes(db, member_id))
+    all_of(res, lambda db: some_likes(db, member_id))
 
 
 def some_likes(db: Session, member_id: int) -> int:
@@ -109,7 +127,7 @@ def some_likes(db: Session, member_id: int) -> int:
 @step
 def leave_comments(res: Resources, now: datetime, member_id: int) -> None:
     """What they wrote under posts is gone, and not counted any more."""
-    until_none(res, lambda db: some_comments(db, member_id))
+    all_of(res, lambda db: some_comments(db, member_id))
 
 
 def some_comments(db: Session, member_id: int) -> int:
@@ -125,9 +143,9 @@ def some_comments(db: Session, member_id: int) -> int:
 @step
 def leave_others(res: Resources, now: datetime, member_id: int) -> None:
     """What is between them and others: follows, with the others' counts, blocks and mutes, and what anybody was told by them or they were told."""
-    until_none(res, lambda db: some_follows(db, member_id))
-    until_none(res, lambda db: some(db, Shut, or_(Shut.member_id == member_id, Shut.other_id == member_id)))
-    until_none(res, lambda db: some(db, Notification, or_(Notification.member_id == member_id, Notification.actor_id == member_id)))
+    all_of(res, lambda db: some_follows(db, member_id))
+    all_of(res, lambda db: some(db, Shut, or_(Shut.member_id == member_id, Shut.other_id == member_id)))
+    all_of(res, lambda db: some(db, Notification, or_(Notification.member_id == member_id, Notification.actor_id == member_id)))
 
 
 def some_follows(db: Session, member_id: int) -> int:
@@ -146,13 +164,8 @@ def leave_posts(res: Resources, now: datetime, member_id: int) -> None:
     """First what others left at their posts, which may be much; then the posts, and the pictures that nobody else has."""
     theirs = select(Post.id).where(Post.member_id == member_id)
     for about in (Like.post_id, Comment.post_id, Notification.post_id, PostEdit.post_id):
-        until_none(res, lambda db, about=about: some(db, about.class_, about.in_(theirs)))  # type: ignore[misc]
-    while True:
-        with res.db.write() as db:
-            ids = list(db.scalars(theirs.order_by(Post.id).limit(POSTS)))
-            digests = posts.erase(db, ids)
-        if not ids:
-            return
+        all_of(res, lambda db, about=about: some(db, about.class_, about.in_(theirs)))  # type: ignore[misc]
+    for digests in until_none(res, lambda db: posts.erase(db, list(db.scalars(theirs.order_by(Post.id).limit(POSTS))))):
         forget(res, digests)  # a kill before this leaves them for tidy()
 
 
