@@ -123,7 +123,7 @@ def test_nobody_revokes_anothers_token(db):
 
 def test_a_tokens_last_use_is_noted_every_ten_minutes(db):
     token = tokens.add_token(db, "hana", "report", now=NOW)
-    assert tokens.token_use_due(db, token, NOW)
+    assert tokens.bearer(db, token, NOW)[1]
     tokens.note_token_use(db, token, NOW)
-    assert not tokens.token_use_due(db, token, NOW + timedelta(minutes=9))
-    assert tokens.token_use_due(db, token, NOW + timedelta(minutes=11))
+    assert not tokens.bearer(db, token, NOW + timedelta(minutes=9))[1]
+    assert tokens.bearer(db, token, NOW + timedelta(minutes=11))[1]

@@ -73,20 +73,23 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = url
         self.engine = engine(url)
+        how: dict[str, Any] = {"tanuki_write": False} if self.embedded else {"isolation_level": "REPEATABLE READ"}
+        self.reading = self.engine.execution_options(**how)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A session on one consistent snapshot of what is committed."""
-        with self.engine.connect().execution_options(tanuki_write=False) as connection:
-            if not self.embedded:
-                connection = connection.execution_options(isolation_level="REPEATABLE READ")
-            with Session(connection, expire_on_commit=False, autoflush=False) as session:
-                yield session
+        with self.reader() as session:
+            yield session
+
+    def reader(self) -> Session:
+        """The session of `read`, for those who close it themselves. It takes a connection when it is first used."""
+        return Session(self.reading, expire_on_commit=False, autoflush=False)
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A session in one transaction, committed when the block ends without an error."""
-        with self.engine.connect() as connection, Session(connection, expire_on_commit=False) as session, session.begin():
+        """A session in one transaction, committed when the block ends without an error. It takes a connection when it is first used."""
+        with Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     def together(self, do: Callable[[Session], T]) -> T:
@@ -223,7 +226,7 @@ def engine(url: str) -> Engine:
         server = create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20, hide_parameters=True)
         event.listen(server, "handle_error", refuse_nul)
         return server
-    made = create_engine(url, hide_parameters=True)
+    made = create_engine(url, pool_size=10, max_overflow=40, hide_parameters=True)  # as many as the web server has threads
     if made.url.database:
         Path(made.url.database).parent.mkdir(parents=True, exist_ok=True)
 

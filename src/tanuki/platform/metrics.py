@@ -50,8 +50,15 @@ def process() -> Metrics:
 
 def observe_request(method: str, route: str, status: int, seconds: float) -> None:
     """Count a request by its route's pattern, never by its path: paths are endless."""
-    process().requests.labels(method, route, str(status)).inc()
-    process().request_seconds.labels(method, route).observe(seconds)
+    counter, histogram = request_numbers(method, route, status)
+    counter.inc()
+    histogram.observe(seconds)
+
+
+@cache
+def request_numbers(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    """The numbers of a kind of request, looked up once."""
+    return process().requests.labels(method, route, str(status)), process().request_seconds.labels(method, route)
 
 
 def observe_step(workflow: str, step: str, seconds: float, *, outcome: str = "done") -> None:

@@ -2,14 +2,16 @@
 
 import secrets
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, bindparam, func, or_, select
 from sqlalchemy.orm import Session
 
 from tanuki.errors import Conflict, NotAllowed, NotFound, UserError
-from tanuki.platform.accounts import AccountToken, Person, account, digest, person
+from tanuki.platform.accounts import Account, AccountGrant, AccountToken, Person, account, as_grants, digest, person
+from tanuki.platform.db import Utc
 
 SCOPES = ("read", "write", "moderate")  # look; change what is one's own; decide about others' things
 MOST = 50  # an account's tokens
@@ -64,17 +66,27 @@ def revoke_token(db: Session, who: Person, token_digest: str) -> None:
 
 def person_of_token(db: Session, token: str, now: datetime) -> Person | None:
     """Whose program shows that API token, with what it is for, if it has not ended and the account is open."""
-    found = db.get(AccountToken, digest(token))
-    if found is None or (found.expires_at is not None and found.expires_at <= now):
+    found = bearer(db, token, now)
+    return found[0] if found else None
+
+
+def bearer(db: Session, token: str, now: datetime) -> tuple[Person, bool] | None:
+    """The same, and whether the token's last use was noted long enough ago to be noted again. One query: every call asks this."""
+    rows = db.execute(of_token(), {"digest": digest(token), "now": now}).all()
+    if not rows:
         return None
-    who = person(db, found.name)
-    return who and replace(who, allowed=frozenset(found.scopes.split()))
+    name, display, scopes, used = rows[0][:4]
+    who = Person(name, display, as_grants(row[4:] for row in rows), frozenset(scopes.split()))
+    return who, used is None or now - used > USED_STEP
 
 
-def token_use_due(db: Session, token: str, now: datetime) -> bool:
-    """Whether a token's last use was noted long enough ago to be noted again."""
-    found = db.get(AccountToken, digest(token))
-    return found is not None and (found.last_used_at is None or now - found.last_used_at > USED_STEP)
+@cache
+def of_token() -> Select[*tuple[Any, ...]]:
+    """An account by a token's digest, a row for each grant."""
+    asked = select(Account.name, Account.display, AccountToken.scopes, AccountToken.last_used_at, AccountGrant.role, AccountGrant.scope)
+    joined = asked.join(AccountToken, AccountToken.name == Account.name).outerjoin(AccountGrant, AccountGrant.name == Account.name)
+    lasts = or_(AccountToken.expires_at.is_(None), AccountToken.expires_at > bindparam("now", type_=Utc))
+    return joined.where(AccountToken.digest == bindparam("digest"), lasts, Account.disabled_at.is_(None))
 
 
 def note_token_use(db: Session, token: str, now: datetime) -> None:

@@ -13,7 +13,6 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,7 +20,7 @@ from tanuki import __version__
 from tanuki.errors import SignInNeeded, TooMany, UserError
 from tanuki.platform import limits, metrics
 from tanuki.platform.resources import Resources
-from tanuki.platform.web import files, health, people, rest, runs
+from tanuki.platform.web import files, health, people, rest, routes, runs
 from tanuki.platform.web.i18n import msgid
 from tanuki.platform.web.kit import FORM_BYTES, MAX_BYTES, System, Visit, reader, render, safe_path, site, site_of, visit_of
 
@@ -90,6 +89,7 @@ WANTED = {
     "bool": msgid("yes or no"),
     "date": msgid("a day such as 2021-01-31"),
     "datetime": msgid("a moment such as 2021-01-31T10:00:00+09:00"),
+    "timezone": msgid("a moment such as 2021-01-31T10:00:00+09:00"),
     "json": msgid("JSON"),
 }
 
@@ -98,12 +98,8 @@ def create(resources: Resources, systems: Sequence[System]) -> FastAPI:
     """The site of these systems on these resources."""
     app = FastAPI(title="Tanuki", version=__version__, openapi_url=None, docs_url=None, redoc_url=None)
     app.state.site = site(systems, resources, metrics.process())
-    app.include_router(health.router)
-    app.include_router(files.router)
-    app.include_router(people.router)
-    app.include_router(runs.router)
-    for system in systems:
-        app.include_router(system.router, tags=[system.key])
+    ours = [(health.router, ""), (files.router, ""), (people.router, ""), (runs.router, "")]
+    routes.include(app, [*ours, *((system.router, system.key) for system in systems)])
     app.add_exception_handler(UserError, answer_user_error)
     app.add_exception_handler(rest.NotModified, answer_not_modified)
     app.add_exception_handler(HTTPException, answer_http_error)
@@ -117,7 +113,9 @@ class Edge:
 
     def __init__(self, app: ASGIApp, *, https: bool) -> None:
         self.app = app
-        self.headers = {**HEADERS, **({"Strict-Transport-Security": HSTS} if https else {})}
+        headers = {**HEADERS, **({"Strict-Transport-Security": HSTS} if https else {})}
+        self.headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        self.ours = {b"x-request-id", *(name for name, _ in self.headers)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -144,9 +142,10 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers.update({"X-Request-ID": request_id, **self.headers})
-                headers.setdefault("Cache-Control", "private, no-cache")
+                theirs = [each for each in message["headers"] if each[0] not in self.ours]
+                message["headers"] = [*theirs, (b"x-request-id", request_id.encode()), *self.headers]
+                if all(name != b"cache-control" for name, _ in theirs):
+                    message["headers"].append((b"cache-control", b"private, no-cache"))
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):

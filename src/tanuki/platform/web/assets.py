@@ -59,6 +59,7 @@ def environment(
         extensions=["jinja2.ext.i18n", "jinja2.ext.do"],
         autoescape=True,
         undefined=StrictUndefined,
+        auto_reload=False,  # looking at each file for each page
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -77,6 +78,7 @@ def first(forms: str | Sequence[str] | None) -> str:
     return forms if isinstance(forms, str) else (forms or [""])[0]
 
 
+@lru_cache(maxsize=1_000)
 def from_header(accept_language: str) -> str:
     """The first of our languages that a browser asks for."""
     wanted: list[tuple[float, str]] = []

@@ -9,16 +9,19 @@ import json
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
+from anyio import CancelScope, CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment
 from markupsafe import Markup
 from pydantic import BaseModel
@@ -101,7 +104,7 @@ class Visit:
     theme: str
     new: bool = False  # the visitor's cookie is not set yet
 
-    @property
+    @cached_property
     def csrf(self) -> str:
         """What a form must bring back; made from the secret, which it does not betray."""
         return hmac.new(self.token.encode(), b"csrf", sha256).hexdigest()
@@ -141,7 +144,7 @@ def site_of(request: Request) -> Site:
     return found
 
 
-def resources_of(request: Request) -> Resources:
+async def resources_of(request: Request) -> Resources:  # async: what waits for nothing needs no thread
     return site_of(request).resources
 
 
@@ -155,12 +158,10 @@ def visit_of(request: Request) -> Visit:
         return found
     here, now = site_of(request), datetime.now(UTC)
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-    session = request.cookies.get(here.cookie("session"), "")
-    liked = reader(request)
     if scheme.lower() == "bearer":
-        made = visit_by_token(here.resources, bearer.strip(), now, liked, request.method in LOOKING)
+        made = visit_by_token(here.resources, bearer.strip(), now, reader(request), request.method in LOOKING)
     else:
-        made = visit_by_session(here, request, session, now, liked)
+        made = visit_by_session(here, request, now)
     request.scope["tanuki_visit"] = made
     return made
 
@@ -170,16 +171,18 @@ def reader(request: Request) -> tuple[str, str]:
     here = site_of(request)
     lang = request.cookies.get(here.cookie("lang"), "")
     theme = request.cookies.get(here.cookie("theme"), "")
-    return lang if lang in LANGS else i18n.from_header(request.headers.get("accept-language", "")), theme if theme in THEMES else "auto"
+    return lang if lang in LANGS else i18n.from_header(
+        request.headers.get("accept-language", "")[:200]
+    ), theme if theme in THEMES else "auto"
 
 
 def visit_by_token(res: Resources, token: str, now: datetime, liked: tuple[str, str], looks: bool) -> Visit:
     """A program with an API token; a token that is not good, or only for looking, is refused at once."""
     with res.db.read() as db:
-        person = tokens.person_of_token(db, token, now)
-        due = person is not None and tokens.token_use_due(db, token, now)
-    if person is None:
+        found = tokens.bearer(db, token, now)
+    if found is None:
         raise SignInNeeded("The API token is not valid; make a new one on the account page.")
+    person, due = found
     if not looks and not person.may("write"):
         raise NotAllowed("This API token may only read; make one that may write on the account page.")
     if due:
@@ -188,22 +191,30 @@ def visit_by_token(res: Resources, token: str, now: datetime, liked: tuple[str, 
     return Visit(person, "token", token, *liked)
 
 
-def visit_by_session(here: Site, request: Request, token: str, now: datetime, liked: tuple[str, str]) -> Visit:
+def visit_by_session(here: Site, request: Request, now: datetime) -> Visit:
     """A browser, signed in or not."""
+    liked = reader(request)
+    token = request.cookies.get(here.cookie("session"), "")
     if token:
         with here.resources.db.read() as db:
-            person = accounts.person_of_session(db, token, now)
-            if person is not None:
-                lang, theme = accounts.preferences(db, person)
-                return Visit(person, "session", token, lang or liked[0], theme or liked[1])
+            found = accounts.signed_in(db, token, now)
+        if found is not None:
+            person, lang, theme = found
+            return Visit(person, "session", token, lang or liked[0], theme or liked[1])
     visitor = request.cookies.get(here.cookie("visitor"), "")
     return Visit(None, "nobody", visitor or secrets.token_urlsafe(24), *liked, new=not visitor)
 
 
-Visiting = Annotated[Visit, Depends(visit_of)]
+async def visiting(request: Request) -> Visit:
+    """The visit, for what a route asks for: found in a thread when it has to be looked up."""
+    shown = "authorization" in request.headers or request.cookies.get(site_of(request).cookie("session"))
+    return await run_in_threadpool(visit_of, request) if shown else visit_of(request)
 
 
-def person_of(visit: Visiting) -> Person:
+Visiting = Annotated[Visit, Depends(visiting)]
+
+
+async def person_of(visit: Visiting) -> Person:
     """The person who is asking; nobody is sent to sign in."""
     if visit.person is None:
         raise SignInNeeded("Please sign in.")
@@ -213,7 +224,7 @@ def person_of(visit: Visiting) -> Person:
 Who = Annotated[Person, Depends(person_of)]
 
 
-def viewer_of(visit: Visiting) -> Person | None:
+async def viewer_of(visit: Visiting) -> Person | None:
     """The person who is looking, or None: this may be looked at without signing in."""
     return visit.person
 
@@ -221,16 +232,25 @@ def viewer_of(visit: Visiting) -> Person | None:
 Viewer = Annotated[Person | None, Depends(viewer_of)]
 
 
-def lang_of(visit: Visiting) -> str:
+async def lang_of(visit: Visiting) -> str:
     return visit.lang
 
 
 Lang = Annotated[str, Depends(lang_of)]
 
 
-def read_session(res: Res) -> Iterator[Session]:
-    with res.db.read() as db:
+async def read_session(request: Request) -> AsyncIterator[Session]:
+    """It takes a connection in the thread that first uses it, and waits for nothing when it gives it back to SQLite."""
+    database = site_of(request).resources.db
+    db = database.reader()
+    try:
         yield db
+    finally:
+        if database.embedded or not db.in_transaction():
+            db.close()
+        else:
+            with CancelScope(shield=True):  # in a thread of its own: those of the pool may be waiting for this connection
+                await to_thread.run_sync(db.close, limiter=CapacityLimiter(1))
 
 
 def write_session(res: Res, visit: Visiting) -> Iterator[Session]:
@@ -290,10 +310,10 @@ def page(
     if csv is not None:
         router.add_api_route(f"{path}.csv", answering(view, as_csv), include_in_schema=False, response_class=Response, dependencies=closed)
     router.add_api_route(
-        path, answering(view, as_html), include_in_schema=False, response_class=HTMLResponse, dependencies=[Depends(visit_of), *closed]
+        path, answering(view, as_html), include_in_schema=False, response_class=HTMLResponse, dependencies=[Depends(visiting), *closed]
     )
     shape = inspect.signature(view, eval_str=True).return_annotation
-    router.add_api_route(f"/api{path}", view, response_model=shape, response_class=JSONResponse, dependencies=closed)
+    router.add_api_route(f"/api{path}", view, response_model=shape, dependencies=closed)
 
 
 def action(router: APIRouter, path: str, do: Callable[..., Done], *, max_bytes: int = FORM_BYTES, public: bool = False) -> None:
@@ -301,7 +321,7 @@ def action(router: APIRouter, path: str, do: Callable[..., Done], *, max_bytes: 
 
     The form is answered with 303 to `Done.to`, where the message is shown; JSON with the message and where the result is.
     """
-    dependencies = [Depends(visit_of), *([] if public else [Depends(person_of)]), FromOurForm]
+    dependencies = [Depends(visiting), *([] if public else [Depends(person_of)]), FromOurForm]
     limits: Any = {"max_fields": FORM_FIELDS, "max_part_size": FORM_BYTES}
     common: dict[str, Any] = {"methods": ["POST"], "dependencies": dependencies, "form_limits": limits}
     form, program = answering(do, redirect), answering(from_json(do), outcome)
@@ -346,6 +366,7 @@ def render(request: Request, template: str, *, status: int = 200, **values: Any)
     message = unsealed(visit.token, request.cookies.get(here.cookie("flash"), ""))
     path = request.url.path
     entries = menus(here.systems, visit.person, path)
+    csrf = Markup(f'<input type="hidden" name="csrf" value="{visit.csrf}">')  # noqa: S704 hexadecimal digits only
     context: dict[str, Any] = {
         "who": visit.person,
         "theme": visit.theme,
@@ -353,7 +374,7 @@ def render(request: Request, template: str, *, status: int = 200, **values: Any)
         "menus": entries,
         "frame": frame_of(here.systems, {title for title, _ in entries}, path),
         "flash": message,
-        "csrf": lambda: Markup('<input type="hidden" name="csrf" value="{}">').format(visit.csrf),
+        "csrf": lambda: csrf,
         "request_id": request.scope.get("tanuki_request_id", ""),
         "url_csv": None,
     }

@@ -26,10 +26,10 @@ from tanuki.platform.web.kit import (
     render,
     safe_path,
     site_of,
-    visit_of,
+    visiting,
 )
 
-router = APIRouter(dependencies=[Depends(visit_of)])
+router = APIRouter(dependencies=[Depends(visiting)])
 Text = Annotated[str, Form()]
 PASSWORDS = 10  # an hour: how often somebody may give their password again
 
