@@ -28,6 +28,7 @@ ANIMALS = {
     "import": ("tanuki.animals.commands.network:import_", "Post a folder of photos."),
     "search": ("tanuki.animals.commands.network:search", "Search the published posts by words, Japanese or English."),
     "reindex": ("tanuki.animals.commands.network:reindex", "Index every published post anew."),
+    "words": ("tanuki.animals.commands.words:words", "Words that hold a post for a moderator: list, ban, allow."),
     "trail": ("tanuki.animals.commands.network:trail", "What moderators did, and whether the trail was changed."),
     "example": ("tanuki.animals.commands.network:example", "Make the example network: photos, members, weeks of their life."),
 }

@@ -1,23 +1,28 @@
 """After a post was sent: published or held once, whatever is killed; what is owed is found; what was deleted goes for good."""
 
+import json
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import func, select, text, update
 from zoo import accepted, draft, member, post, staff
 
 from tanuki.animals import after_post, images, members, notifications, posts
+from tanuki.animals.commands.words import words
 from tanuki.animals.tables import BannedWord, Member, Notification, Photo, Post
 from tanuki.animals.text.index import PostText
 from tanuki.animals.text.letters import fold
 from tanuki.animals.text.search import search
 from tanuki.errors import NotAllowed, NotFound, UserError
 from tanuki.platform import resources as resources_file
+from tanuki.platform import trail
 from tanuki.platform.resources import Resources
 from tanuki.platform.workflows import worker
 
@@ -149,7 +154,7 @@ def test_posts_published_one_after_the_other_stand_in_that_order(embedded):
 
 
 @pytest.mark.parametrize(
-    ("word", "words", "held"),
+    ("word", "said", "held"),
     [
         ("ass", "What an ass!", True),
         ("ass", "Grass and a glass", False),
@@ -161,22 +166,24 @@ def test_posts_published_one_after_the_other_stand_in_that_order(embedded):
         ("死ね", "かわいい", False),
     ],
 )
-def test_a_word_is_found_however_it_is_written_and_not_within_another_latin_one(word, words, held):
-    assert (after_post.said([fold(word)], words) is not None) == held
+def test_a_word_is_found_however_it_is_written_and_not_within_another_latin_one(word, said, held):
+    assert (after_post.said([fold(word)], said) is not None) == held
 
 
-@pytest.mark.parametrize("words", [{"title": "A badword"}, {"description": "so\nBADWORD"}, {"tags": ("badword",)}])
-def test_a_banned_word_anywhere_in_a_post_holds_it(embedded, words):
+@pytest.mark.parametrize("said", [{"title": "A badword"}, {"description": "so\nBADWORD"}, {"tags": ("badword",)}])
+def test_a_banned_word_anywhere_in_a_post_holds_it(embedded, said):
     rex, mod = member(embedded, "rex"), staff(embedded, "mod")
     with embedded.db.write() as db:
         after_post.ban_word(db, mod, " BadWord ", now=NOW)
         after_post.ban_word(db, mod, "badword", now=NOW)
         assert [(each.word, each.by) for each in after_post.banned_words(db, mod)] == [("badword", "mod")]
-    made = send(embedded, rex, **words)
+    made = send(embedded, rex, **said)
     assert (check(embedded, made), state(embedded, made)) == ("held", ("held", "banned_word"))
     with embedded.db.write() as db:
-        after_post.allow_word(db, mod, "BADWORD")
-    assert check(embedded, send(embedded, rex, key="again", **words)) == "published"
+        after_post.allow_word(db, mod, "BADWORD", now=NOW)
+        after_post.allow_word(db, mod, "BADWORD", now=NOW)
+        assert [(each.what, each.about) for each in trail.entries(db)] == [("allow word", "word:badword"), ("ban word", "word:badword")]
+    assert check(embedded, send(embedded, rex, key="again", **said)) == "published"
 
 
 def test_only_moderators_see_and_change_the_words(embedded):
@@ -184,7 +191,7 @@ def test_only_moderators_see_and_change_the_words(embedded):
     with embedded.db.write() as db:
         for act in (
             lambda: after_post.ban_word(db, rex, "x", now=NOW),
-            lambda: after_post.allow_word(db, rex, "x"),
+            lambda: after_post.allow_word(db, rex, "x", now=NOW),
             lambda: after_post.banned_words(db, rex),
         ):
             with pytest.raises(NotAllowed):
@@ -193,6 +200,15 @@ def test_only_moderators_see_and_change_the_words(embedded):
             with pytest.raises(UserError, match="1 to 40"):
                 after_post.ban_word(db, mod, word, now=NOW)
         assert db.scalar(select(func.count()).select_from(BannedWord)) == 0
+
+
+def test_the_command_bans_and_allows_words_and_shows_them(tmp_path):
+    call = partial(CliRunner(env={"TANUKI_HOME": str(tmp_path)}).invoke, words)
+    assert call(["--ban", "Badword", "--ban", "バカ"]).exit_code == 0
+    shown = call(["--allow", "badword", "--json"])
+    assert [json.loads(line)["word"] for line in shown.stdout.splitlines()] == ["バカ"]
+    with pytest.raises(UserError, match="1 to 40"):
+        call(["--ban", "x" * 41], catch_exceptions=False)
 
 
 # ---- what is owed --------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 from dbos import DBOS
-from sqlalchemy import delete, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from tanuki.animals import images, lists, members, notifications, posts
@@ -21,7 +21,7 @@ from tanuki.animals.posts import AFTER_POST, UNDO, run_id
 from tanuki.animals.tables import BannedWord, BarredPhoto, Member, Post
 from tanuki.animals.text.letters import fold
 from tanuki.errors import UserError
-from tanuki.platform import accounts, metrics
+from tanuki.platform import accounts, metrics, trail
 from tanuki.platform import log as log_file
 from tanuki.platform.accounts import Person
 from tanuki.platform.db import add_once
@@ -136,15 +136,17 @@ def ban_word(db: Session, who: Person, word: str, *, now: datetime) -> None:
     """From now on a post with this word is held for a moderator."""
     accounts.require(who, "moderator")
     folded = fold(members.words(word, 1, WORD_LONGEST, "A word has 1 to %(most)s characters; found %(found)s."))
-    if not folded:
-        raise UserError("A word has 1 to %(most)s characters; found %(found)s.", most=WORD_LONGEST, found=0)
-    add_once(db, BannedWord, word=folded, by=who.name, at=now)
+    if add_once(db, BannedWord, word=folded, by=who.name, at=now):
+        trail.add(db, by=who.name, what="ban word", about=f"word:{folded}", values={}, now=now)
 
 
-def allow_word(db: Session, who: Person, word: str) -> None:
+def allow_word(db: Session, who: Person, word: str, *, now: datetime) -> None:
     """A word holds posts no longer."""
     accounts.require(who, "moderator")
-    db.execute(delete(BannedWord).where(BannedWord.word == fold(word)))
+    banned = db.get(BannedWord, fold(word))
+    if banned is not None:
+        db.delete(banned)
+        trail.add(db, by=who.name, what="allow word", about=f"word:{banned.word}", values={}, now=now)
 
 
 # ---- what is owed --------------------------------------------------------------------------------------------------

@@ -211,12 +211,6 @@ def undo(db: Session, who: Person, post_id: int, *, now: datetime) -> Post:
     return post
 
 
-def undoable(db: Session, who: Person, *, now: datetime) -> list[Post]:
-    """Posts that somebody has just deleted and can bring back, the last one first."""
-    mine = select(Post).where(Post.member_id == members.of(db, who).id, Post.state == "deleted", Post.deleted_at >= now - UNDO)
-    return list(db.scalars(mine.order_by(Post.deleted_at.desc(), Post.id.desc()).limit(lists.MOST)))
-
-
 def own(db: Session, who: Person, post_id: int) -> Post:
     """A post of somebody's own, locked until the transaction ends, by somebody who may write."""
     me = members.active(db, who)
