@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from desk import Visit
 from playwright.sync_api import Browser, expect, sync_playwright
-
-from conftest import CHROMIUM, FLAGS
+from serving import CHROMIUM, FLAGS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "animals"))
 

@@ -194,8 +194,10 @@ const noted = [];
 const silent = navigator.globalPrivacyControl || navigator.doNotTrack === "1" || !document.querySelector("#act");
 
 function note(what) {
-  if (!silent) noted.push(what);
+  if (silent) return;
+  noted.push(what);
   if (noted.length >= 50) send();
+  else if (noted.length === 1) setTimeout(send, 3000);
 }
 
 function send() {
@@ -242,7 +244,8 @@ function looking(photo) {
     from = JSON.parse(sessionStorage.getItem("from"));
   } catch { /* somebody else's */ }
   sessionStorage.removeItem("from");
-  note({ kind: "open", ...(from?.post === post ? from : { post }) });
+  const what = from?.post === post ? from : { post };
+  note({ kind: "open", ...what });
   let since = document.visibilityState === "visible" ? performance.now() : null;
   let ms = 0;
   document.addEventListener("visibilitychange", () => {
@@ -251,7 +254,7 @@ function looking(photo) {
     } else if (since !== null) {
       ms += performance.now() - since;
       since = null;
-      if (ms > 300) note({ kind: "dwell", post, ms: Math.round(ms) });
+      if (ms > 300) note({ kind: "dwell", ...what, ms: Math.round(ms) });
       ms = 0;
       send();
     }
@@ -259,7 +262,6 @@ function looking(photo) {
 }
 
 document.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && send());
-setInterval(send, 10000);
 
 /* ---- a post that is being checked shows itself when it is ready ---- */
 

@@ -8,6 +8,7 @@ const FILES = {{ files | tojson }};
 const MOST_PICTURES = 300;
 
 self.addEventListener("install", (event) => {
+  event.addRoutes?.({ condition: { requestMethod: "POST" }, source: "network" }); // what is told while a page goes away must not wait for this worker
   event.waitUntil(caches.open(SHELL).then((cache) => cache.addAll([OFFLINE, ...FILES])).then(() => self.skipWaiting()));
 });
 
