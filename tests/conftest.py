@@ -111,6 +111,12 @@ def embedded(tmp_path: Path) -> Iterator[Resources]:
     yield from with_resources(Settings(home=tmp_path / "home"))
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Resources]:
+    """The same once for all tests of a file, which leave each other what they need."""
+    yield from with_resources(Settings(home=tmp_path_factory.mktemp("shared") / "home"))
+
+
 def with_resources(settings: Settings) -> Iterator[Resources]:
     made = start.resources(settings, upgrade=False)
     Base.metadata.create_all(made.db.engine)

@@ -49,14 +49,20 @@ def reads(router: APIRouter, path: str, **options: Any) -> Callable[[Endpoint], 
     return router.get(PREFIX + path, responses=responses, **options)
 
 
-def writes(router: APIRouter, method: str, path: str, *, max_bytes: int | None = None, **options: Any) -> Callable[[Endpoint], Endpoint]:
-    """Register a route that changes something. A browser's session must send its secret along, a token needs the scope `write`."""
+def writes(
+    router: APIRouter, method: str, path: str, *, max_bytes: int | None = None, public: bool = False, **options: Any
+) -> Callable[[Endpoint], Endpoint]:
+    """Register a route that changes something. A browser's session must send its secret along, a token needs the scope `write`.
+
+    Nobody we know is told to sign in, unless it is `public`.
+    """
+    needed = [FromOurForm] if public else [Depends(person_of), FromOurForm]
     responses = {**rest.problems(*MAY_FAIL, 403, 409, 413, 429), **options.pop("responses", {})}
 
     def register(do: Endpoint) -> Endpoint:
         if max_bytes is not None:
             setattr(do, MAX_BYTES, max_bytes)
-        router.add_api_route(PREFIX + path, do, methods=[method], dependencies=[FromOurForm], responses=responses, **options)
+        router.add_api_route(PREFIX + path, do, methods=[method], dependencies=needed, responses=responses, **options)
         return do
 
     return register

@@ -36,7 +36,7 @@ class Kept(BaseModel):
     kept: int
 
 
-@writes(router, "POST", "/events", status_code=202)
+@writes(router, "POST", "/events", public=True, status_code=202)
 def tell(
     request: Request, response: Response, res: Res, viewer: Viewer, told: Annotated[list[Told], Field(max_length=events.MOST_AT_ONCE)]
 ) -> Kept:

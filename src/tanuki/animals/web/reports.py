@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 from sqlalchemy.orm import Session
 
-from tanuki.animals import lists
+from tanuki.animals import lists, members
 from tanuki.animals.api.calls import Acting
 from tanuki.animals.moderation import appeals, cases, decisions
 from tanuki.animals.moderation.decisions import Decided
@@ -136,7 +136,7 @@ def decisions_page(request: Request, db: Db, who: Who, lang: Lang, after: str | 
 
 def standing(request: Request, db: Session, who: Person | None, lang: str, post: Post) -> Shown | None:
     """The decision by which somebody's post is out of sight now; None when a rule did it, or it is not theirs."""
-    if who is None or post.state not in ("held", "removed"):
+    if who is None or post.state not in ("held", "removed") or members.viewer_id(db, who) != post.member_id:
         return None
     for each in decisions.mine(db, who, limit=lists.MOST).items:
         if (each.case.subject, each.case.subject_id) == ("post", post.id) and each.decision.action in (HOLD, REMOVE):
