@@ -354,7 +354,8 @@ def outcome(request: Request, done: Done) -> Outcome:
 
 def query(request: Request) -> str:
     """The query as it was asked, with its question mark."""
-    return f"?{request.url.query}" if request.url.query else ""
+    asked: str = request.scope["query_string"].decode("latin-1")
+    return f"?{asked}" if asked else ""
 
 
 # ---- HTML ----------------------------------------------------------------------------------------------------------
@@ -364,7 +365,7 @@ def render(request: Request, template: str, *, status: int = 200, **values: Any)
     """A page in the reader's language, with menu, message and the forms' secret."""
     here, visit = site_of(request), visit_of(request)
     message = unsealed(visit.token, request.cookies.get(here.cookie("flash"), ""))
-    path = request.url.path
+    path: str = request.scope["path"]
     entries = menus(here.systems, visit.person, path)
     csrf = Markup(f'<input type="hidden" name="csrf" value="{visit.csrf}">')  # noqa: S704 hexadecimal digits only
     context: dict[str, Any] = {
