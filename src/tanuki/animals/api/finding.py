@@ -9,7 +9,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel
 from tanuki.animals import feed, members, posts
 from tanuki.animals.api import seen, shapes
 from tanuki.animals.api.calls import After, Limit, now, reads
-from tanuki.animals.api.shapes import FoundOut, Named, Part, PostOut, example
+from tanuki.animals.api.shapes import FoundOut, Named, Part, PostOut, example, example_of
 from tanuki.animals.species import CATEGORIES
 from tanuki.animals.text.marks import Marked
 from tanuki.animals.text.search import search
@@ -26,6 +26,8 @@ Moment = Annotated[AwareDatetime, AfterValidator(lambda moment: min(max(moment, 
 class PlacedOut(BaseModel):
     """A post in its place of the feed, and why it stands there."""
 
+    model_config = example(post=example_of(PostOut), source="following", position=0)
+
     post: PostOut
     source: str
     position: int
@@ -33,6 +35,8 @@ class PlacedOut(BaseModel):
 
 class FeedOut(BaseModel):
     """A page of the home feed. `request_id` goes into the events about it."""
+
+    model_config = example(items=[example_of(PlacedOut)], next=None, request_id="5f0c2a9be1d34c77")
 
     items: list[PlacedOut]
     next: str | None
@@ -52,6 +56,8 @@ class SuggestionOut(BaseModel):
 
 class CategoryOut(BaseModel):
     """A category of animals with its breeds."""
+
+    model_config = example(code="dog", name={"ja": "犬", "en": "Dogs"}, breeds={"shiba": {"ja": "柴犬", "en": "Shiba Inu"}})
 
     code: str
     name: Named

@@ -38,6 +38,8 @@ class Reporting(BaseModel):
 class Reported(BaseModel):
     """A report was taken in."""
 
+    model_config = example(case_id=5)
+
     case_id: int
 
 
@@ -71,6 +73,16 @@ class Answer(BaseModel):
 
 class EntryOut(BaseModel):
     """An entry of the trail: who did what about which thing; sealed by its digest with the one before."""
+
+    model_config = example(
+        id=9,
+        at=shapes.WHEN,
+        by="mona",
+        what="remove",
+        about="post:1",
+        values={"case": 5, "decision": 4, "reason": "not_an_animal", "note": None},
+        digest=shapes.DIGEST,
+    )
 
     id: int
     at: datetime

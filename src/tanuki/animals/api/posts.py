@@ -58,11 +58,11 @@ def send(
     who: Acting,
     key: rest.Key,
     photo: Annotated[UploadFile, File(description="A JPEG, PNG, WebP or HEIC picture.")],
-    title: Annotated[str, Form()],
-    category: Annotated[str, Form()],
-    description: Annotated[str, Form()] = "",
-    tags: Annotated[list[str] | None, Form()] = None,
-    breed: Annotated[str | None, Form()] = None,
+    title: Annotated[str, Form(examples=["昼寝する柴犬"])],
+    category: Annotated[str, Form(examples=["dog"])],
+    description: Annotated[str, Form(examples=["Asleep in the sun."])] = "",
+    tags: Annotated[list[str] | None, Form(examples=[["犬", "nap"]])] = None,
+    breed: Annotated[str | None, Form(examples=["shiba"])] = None,
 ) -> PostOut:
     """Post a photo. It is `checking` and seen by its owner at once, and published when its check says so. The same key again gives the same post."""
     draft = Draft(title, description, tuple(tags or ()), category, breed)

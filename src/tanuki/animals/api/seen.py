@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
 from tanuki.animals import events, lists
-from tanuki.animals.api.calls import now, writes
+from tanuki.animals.api.calls import now, write, writes
 from tanuki.animals.api.shapes import example
 from tanuki.animals.events import Placed
 from tanuki.platform.accounts import Person
@@ -33,6 +33,8 @@ class Told(BaseModel):
 class Kept(BaseModel):
     """How many were kept; none for whom does not agree, or whose browser asks not to be followed."""
 
+    model_config = example(kept=1)
+
     kept: int
 
 
@@ -42,7 +44,11 @@ def tell(
 ) -> Kept:
     """Say what was in sight, opened and looked at. They are on the disk when this answers."""
     body, address = [each.model_dump(exclude_none=True) for each in told], request.client.host if request.client else ""
-    return Kept(kept=res.db.together(lambda db: events.accept_beacon(db, viewer, body, request.headers, address=address, now=now())))
+
+    def do(db: Session) -> int:
+        return events.accept_beacon(db, viewer, body, request.headers, address=address, now=now())
+
+    return Kept(kept=write(request, response, res, do))
 
 
 def new_request() -> str:

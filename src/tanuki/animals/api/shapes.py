@@ -29,8 +29,16 @@ def example(**values: Any) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": [values]})
 
 
+def example_of(shape: type[BaseModel]) -> dict[str, Any]:
+    """The example of a shape, for the example of one that holds it."""
+    extra: Any = shape.model_config["json_schema_extra"]
+    return dict(extra["examples"][0])
+
+
 class Named(BaseModel):
     """A name in both languages."""
+
+    model_config = example(ja="柴犬", en="Shiba Inu")
 
     ja: str
     en: str
@@ -144,12 +152,20 @@ class NotificationOut(BaseModel):
 class Part(BaseModel):
     """A piece of a text, and whether it is what was searched for."""
 
+    model_config = example(text="柴犬", hit=True)
+
     text: str
     hit: bool
 
 
 class FoundOut(BaseModel):
     """A post that was found, with its title and a piece of its words marked."""
+
+    model_config = example(
+        post=example_of(PostOut),
+        title=[{"text": "昼寝する", "hit": False}, {"text": "柴犬", "hit": True}],
+        snippet=[{"text": "Asleep in the sun.", "hit": False}],
+    )
 
     post: PostOut
     title: list[Part]
@@ -168,6 +184,8 @@ class ShutOut(BaseModel):
 
 class ReportOut(BaseModel):
     """A report, as moderators see it."""
+
+    model_config = example(reason="not_an_animal", words="A car.", at=WHEN)
 
     reason: str
     words: str
@@ -194,6 +212,15 @@ class CaseOut(BaseModel):
 
 class CaseWhole(CaseOut):
     """A case with what it is about, what was reported, and what can be done."""
+
+    model_config = example(
+        **example_of(CaseOut),
+        post=example_of(PostOut),
+        comment=None,
+        reported=[example_of(ReportOut)],
+        possible=["keep", "hold", "remove", "warn", "ban"],
+        before=[],
+    )
 
     post: PostOut | None
     comment: CommentOut | None

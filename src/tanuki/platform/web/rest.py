@@ -177,8 +177,40 @@ def description(app: FastAPI) -> dict[str, Any]:
         for path, methods in made["paths"].items():
             for method, operation in methods.items():
                 complete(operation, method, closed=(method.upper(), path) in closed)
+        complete_examples(schemas)
         app.openapi_schema = made
     return app.openapi_schema
+
+
+def complete_examples(schemas: dict[str, Any]) -> None:
+    """Put back into examples the nulls, which the framework takes out of them, and give a page of a list the example of what it holds."""
+    for schema in schemas.values():
+        for example in schema.get("examples", ()):
+            put_nulls(example, schema, schemas)
+    for name, schema in schemas.items():
+        if name.startswith("Page_"):
+            held = schemas[referred(schema["properties"]["items"]["items"])]
+            schema["examples"] = [{"items": held.get("examples", []), "next": None}]
+
+
+def put_nulls(example: object, schema: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Give an example, and what is in it, null for each property that it must have and lacks."""
+    if isinstance(example, list):
+        for each in example:
+            put_nulls(each, schema.get("items", {}), schemas)
+    elif name := referred(schema):
+        put_nulls(example, schemas[name], schemas)
+    elif isinstance(example, dict):
+        for name in schema.get("required", ()):
+            example.setdefault(name, None)
+        for name, value in example.items():
+            put_nulls(value, schema.get("properties", {}).get(name, {}), schemas)
+
+
+def referred(schema: dict[str, Any]) -> str:
+    """The name of the schema that one stands for, also as one of several or as null; empty when it stands for itself."""
+    among = [schema, *schema.get("anyOf", ())]
+    return next((str(each["$ref"]).rpartition("/")[2] for each in among if "$ref" in each), "")
 
 
 def complete(operation: dict[str, Any], method: str, *, closed: bool) -> None:
