@@ -15,7 +15,7 @@ from tanuki.platform.web import i18n
 from tanuki.platform.web.i18n import Texts
 
 SOURCE = Path(tanuki.__file__).parent
-PACKAGES = ["platform", "shop"]
+PACKAGES = ["platform", "shop", "animals"]
 WITH_TEXTS: dict[str, tuple[int, ...] | None] = dict.fromkeys(
     ("_", "gettext", "msgid", "UserError", "NotFound", "NotAllowed", "SignInNeeded", "TooMany", "Conflict", "Stale")
 ) | {"ngettext": (1, 2), "Done": (2,)}

@@ -26,6 +26,7 @@ from tanuki.platform import log as log_file
 from tanuki.platform.accounts import Person
 from tanuki.platform.db import add_once
 from tanuki.platform.resources import Resources, current
+from tanuki.platform.web.i18n import msgid
 from tanuki.platform.workflows import PROMPT
 
 log = structlog.get_logger()
@@ -135,7 +136,7 @@ def banned_words(db: Session, who: Person) -> list[BannedWord]:
 def ban_word(db: Session, who: Person, word: str, *, now: datetime) -> None:
     """From now on a post with this word is held for a moderator."""
     accounts.require(who, "moderator")
-    folded = fold(members.words(word, 1, WORD_LONGEST, "A word has 1 to %(most)s characters; found %(found)s."))
+    folded = fold(members.words(word, 1, WORD_LONGEST, msgid("A word has 1 to %(most)s characters; found %(found)s.")))
     if add_once(db, BannedWord, word=folded, by=who.name, at=now):
         trail.add(db, by=who.name, what="ban word", about=f"word:{folded}", values={}, now=now)
 

@@ -13,6 +13,7 @@ from tanuki.errors import NotAllowed, NotFound, UserError
 from tanuki.platform import accounts
 from tanuki.platform.accounts import Person
 from tanuki.platform.db import add_once
+from tanuki.platform.web.i18n import msgid
 
 DISPLAY_LONGEST = 40
 ABOUT_LONGEST = 500
@@ -93,10 +94,10 @@ def change(
     """Change what is given of one's profile; a photo of None takes the picture away. `events`: whether what they look at may be logged."""
     me = active(db, who)
     if display is not None:
-        me.display = words(display, 1, DISPLAY_LONGEST, "A name to show has 1 to %(most)s characters; found %(found)s.")
+        me.display = words(display, 1, DISPLAY_LONGEST, msgid("A name to show has 1 to %(most)s characters; found %(found)s."))
     if about is not None:
         me.about = words(
-            about, 0, ABOUT_LONGEST, "What you say about yourself has at most %(most)s characters; found %(found)s.", lines=True
+            about, 0, ABOUT_LONGEST, msgid("What you say about yourself has at most %(most)s characters; found %(found)s."), lines=True
         )
     if photo is None:
         me.photo = None

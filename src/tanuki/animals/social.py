@@ -13,6 +13,7 @@ from tanuki.errors import Conflict, NotFound, UserError
 from tanuki.platform import limits
 from tanuki.platform.accounts import Person
 from tanuki.platform.db import add_once
+from tanuki.platform.web.i18n import msgid
 
 HOUR = 3600
 HOURLY = {
@@ -171,7 +172,7 @@ def comment(db: Session, who: Person, post_id: int, words: str, *, key: str, now
     me = members.active(db, who)
     if not 1 <= len(key) <= posts.KEY_LONGEST or members.clean(key) != key:
         raise UserError("An idempotency key has 1 to %(most)s characters that can be seen.", most=posts.KEY_LONGEST)
-    words = members.words(words, 1, COMMENT_LONGEST, "A comment has 1 to %(most)s characters; found %(found)s.", lines=True)
+    words = members.words(words, 1, COMMENT_LONGEST, msgid("A comment has 1 to %(most)s characters; found %(found)s."), lines=True)
     before = written(db, me, key, post_id, words)
     if before is not None:
         return before

@@ -67,6 +67,12 @@ def test_the_blocked_find_nothing_and_learn_nothing(app, world):
     assert re.sub(r"\d+", "", words[0]) == re.sub(r"\d+", "", words[1])
 
 
+def test_a_moderator_without_a_place_on_the_network_opens_a_held_post(app, embedded, world):
+    held = post(embedded, world["hana"], state="held", why="banned_word")
+    page = signed_in(app, "mod").get(f"/animals/posts/{held.id}")
+    assert page.status_code == 200 and "This post is held" not in page.text
+
+
 def test_a_page_has_a_next_one_and_nothing_comes_twice(app, embedded):
     hana = member(embedded, "hana")
     made = [post(embedded, hana, title=f"Photo {n}", seed=n % 3) for n in range(30)]

@@ -14,6 +14,7 @@ from tanuki.animals.tables import Appeal, Case, Decision
 from tanuki.errors import Conflict, NotAllowed, NotFound, UserError
 from tanuki.platform.accounts import Person, require
 from tanuki.platform.db import add_once
+from tanuki.platform.web.i18n import msgid
 
 UNTIL = timedelta(days=180)  # after the decision
 WORDS_LONGEST, ANSWER_LONGEST = 2_000, 1_000
@@ -48,7 +49,7 @@ def appeal(db: Session, who: Person, decision_id: int, words: str, *, now: datet
         raise UserError("Nothing was decided against you here.")
     if now - decided.decision.at > UNTIL:
         raise Conflict("A decision can be appealed against for %(days)s days only.", days=UNTIL.days)
-    words = members.words(words, 1, WORDS_LONGEST, "An appeal has 1 to %(most)s characters; found %(found)s.", lines=True)
+    words = members.words(words, 1, WORDS_LONGEST, msgid("An appeal has 1 to %(most)s characters; found %(found)s."), lines=True)
     if not add_once(db, Appeal, decision_id=decision_id, member_id=me.id, words=words, at=now):
         raise Conflict("You have appealed against this already.")
     made = of_decision(db, decision_id)
@@ -98,7 +99,7 @@ def answer(db: Session, who: Person, appeal_id: int, *, overturn: bool, words: s
         raise NotAllowed("You made this decision; another moderator answers the appeal.")
     if asked.appeal.state != "open":
         raise Conflict("Somebody has answered this appeal meanwhile.")
-    words = members.words(words, 1, ANSWER_LONGEST, "An answer has 1 to %(most)s characters; found %(found)s.", lines=True)
+    words = members.words(words, 1, ANSWER_LONGEST, msgid("An answer has 1 to %(most)s characters; found %(found)s."), lines=True)
     found = asked.appeal
     found.state, found.decided_by, found.decided_at, found.answer = ("overturned" if overturn else "upheld"), who.name, now, words
     db.flush()

@@ -16,6 +16,7 @@ from tanuki.errors import NotFound, UserError
 from tanuki.platform import limits
 from tanuki.platform.accounts import Person, require
 from tanuki.platform.db import add_once
+from tanuki.platform.web.i18n import msgid
 
 AN_HOUR = 60  # reports of one member
 WORDS_LONGEST = 1_000
@@ -58,7 +59,7 @@ def report(db: Session, who: Person, subject: str, subject_id: int, reason: str,
     me = members.active(db, who)
     if reason not in REASONS:
         raise UserError("%(reason)s is not a reason; expected one of %(known)s.", reason=reason, known=", ".join(REASONS))
-    words = members.words(words, 0, WORDS_LONGEST, "A report has at most %(most)s characters; found %(found)s.", lines=True)
+    words = members.words(words, 0, WORDS_LONGEST, msgid("A report has at most %(most)s characters; found %(found)s."), lines=True)
     owner_id = owner_of(db, who, subject, subject_id)
     if owner_id == me.id:
         raise UserError("This is your own; you can change or delete it yourself.")

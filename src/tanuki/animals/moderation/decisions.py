@@ -20,6 +20,7 @@ from tanuki.animals.tables import Case, Decision, Member
 from tanuki.errors import Conflict, NotFound, UserError
 from tanuki.platform import trail
 from tanuki.platform.accounts import Person, require
+from tanuki.platform.web.i18n import msgid
 
 NOTE_LONGEST = 1_000
 TOLD = {HOLD: "held", REMOVE: "removed", RESTORE: "restored", WARN: "warned", BAN: "banned", UNBAN: "unbanned"}  # kinds of notifications
@@ -86,7 +87,7 @@ def settle(db: Session, who: Person, case: Case, action: str, reason: str, note:
         raise UserError("%(reason)s is not a reason; expected one of %(known)s.", reason=reason, known=", ".join(REASONS))
     if action not in possible(db, case):
         raise Conflict("That changes nothing any more: look at the case again.")
-    note = members.words(note, 0, NOTE_LONGEST, "A note has at most %(most)s characters; found %(found)s.", lines=True)
+    note = members.words(note, 0, NOTE_LONGEST, msgid("A note has at most %(most)s characters; found %(found)s."), lines=True)
     made = Decision(case_id=case.id, action=action, reason=reason, note=note, by=who.name, at=now)
     db.add(made)
     case.state, case.decided_at = "decided", now
