@@ -53,8 +53,8 @@ class Draft:
     breed: str | None = None
 
     def __post_init__(self) -> None:
-        title = members.words(self.title, 1, TITLE_LONGEST, "A title has 1 to %(most)s characters; found %(found)s.")
-        described = "A description has at most %(most)s characters; found %(found)s."
+        title = members.words(self.title, 1, TITLE_LONGEST, msgid("A title has 1 to %(most)s characters; found %(found)s."))
+        described = msgid("A description has at most %(most)s characters; found %(found)s.")
         breed = self.breed or None
         if self.category not in CATEGORIES:
             raise UserError(
