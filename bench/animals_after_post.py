@@ -36,7 +36,23 @@ RESULTS = Path(__file__).parent / "results" / "animals_after_post.json"
 PICTURES, POSTERS, READERS, PILE = 20, 8, 2, 500
 READ_PAUSE = 0.05  # a reader looks, waits, looks again
 LOOK_PAUSE = 0.02
-WORDS = ["柴犬", "散歩", "公園", "昼寝", "三毛猫", "膝の上", "puppy", "garden", "morning", "sleepy", "sunshine", "window", "friend", "雪", "海"]
+WORDS = [
+    "柴犬",
+    "散歩",
+    "公園",
+    "昼寝",
+    "三毛猫",
+    "膝の上",
+    "puppy",
+    "garden",
+    "morning",
+    "sleepy",
+    "sunshine",
+    "window",
+    "friend",
+    "雪",
+    "海",
+]
 WORKER = """
 import sys
 from tanuki import start

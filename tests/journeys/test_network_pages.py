@@ -88,7 +88,9 @@ def test_axe_finds_nothing_and_nothing_sticks_out(chromium, network, server, lan
             answer = visit.page.goto(server + path.format(**network))
             assert answer.status == (404 if "nothing" in path else 200), path
             visit.fits()
-            found += [(path, each["id"], each["nodes"][0]["html"][:90]) for each in Axe().run(visit.page, options=rules).response["violations"]]
+            found += [
+                (path, each["id"], each["nodes"][0]["html"][:90]) for each in Axe().run(visit.page, options=rules).response["violations"]
+            ]
         visit.context.close()
     assert found == []
 
