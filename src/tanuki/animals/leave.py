@@ -6,7 +6,7 @@ random pseudonym that leads nowhere, reports and decisions without whom they wer
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ from dbos import DBOS
 from sqlalchemy import ColumnElement, CursorResult, delete, inspect, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from tanuki.animals import members, posts, social
+from tanuki.animals import members, posts
 from tanuki.animals.after_post import TRY_AGAIN_AFTER, forget, step
 from tanuki.animals.tables import Appeal, Case, Comment, Decision, Follow, Like, Member, Notification, Post, PostEdit, Report, Shut
 from tanuki.platform import accounts
@@ -116,12 +116,17 @@ def leave_likes(res: Resources, now: datetime, member_id: int) -> None:
 def some_likes(db: Session, member_id: int) -> int:
     """Some of their likes, with the counts of the posts that they liked."""
     liked = db.scalars(select(Like.post_id).where(Like.member_id == member_id).order_by(Like.post_id).limit(ROWS)).all()
-    for post_id in liked:
-        post = posts.locked(db, post_id)
-        assert post is not None
-        social.liked(db, post, -1)
+    for post in locked(db, liked):
+        post.likes -= 1
+        post.heat = posts.heat(post.published_at, post.likes) if post.published_at is not None else 0.0
     db.execute(delete(Like).where(Like.member_id == member_id, Like.post_id.in_(liked)))
     return len(liked)
+
+
+def locked(db: Session, post_ids: Iterable[int]) -> Sequence[Post]:
+    """Posts whose counts are about to change, as they are now."""
+    wanted = select(Post).where(Post.id.in_(post_ids)).order_by(Post.id).with_for_update()
+    return db.scalars(wanted.execution_options(populate_existing=True)).all()
 
 
 @step
@@ -132,12 +137,13 @@ def leave_comments(res: Resources, now: datetime, member_id: int) -> None:
 
 def some_comments(db: Session, member_id: int) -> int:
     """Some of their comments, with the counts of the posts under which they stood."""
-    written = select(Comment.id).where(Comment.member_id == member_id).order_by(Comment.post_id, Comment.id).limit(ROWS)
-    ids = db.scalars(written).all()
-    for comment_id in ids:
-        social.turn(db, comment_id, "deleted")
-    db.execute(delete(Comment).where(Comment.id.in_(ids)))
-    return len(ids)
+    written = select(Comment.id, Comment.post_id).where(Comment.member_id == member_id)
+    under = {row.id: row.post_id for row in db.execute(written.order_by(Comment.post_id, Comment.id).limit(ROWS))}
+    found = {post.id: post for post in locked(db, under.values())}
+    for post_id in db.scalars(select(Comment.post_id).where(Comment.id.in_(under), Comment.state == "shown")):
+        found[post_id].comments -= 1
+    db.execute(delete(Comment).where(Comment.id.in_(under)))
+    return len(under)
 
 
 @step
@@ -149,14 +155,15 @@ def leave_others(res: Resources, now: datetime, member_id: int) -> None:
 
 
 def some_follows(db: Session, member_id: int) -> int:
-    """Some of those who follow them or whom they follow."""
-    pairs = select(Follow.follower_id, Follow.followed_id)
-    pairs = pairs.where(or_(Follow.follower_id == member_id, Follow.followed_id == member_id)).limit(ROWS)
-    found = db.execute(pairs).all()
-    members.lock(db, *{one for pair in found for one in pair})
-    for follower_id, followed_id in found:
-        members.part(db, follower_id, followed_id)
-    return len(found)
+    """Some of those who follow them or whom they follow; only the others' counts matter still."""
+    followed = db.scalars(select(Follow.followed_id).where(Follow.follower_id == member_id).limit(ROWS)).all()
+    followers = db.scalars(select(Follow.follower_id).where(Follow.followed_id == member_id).limit(ROWS)).all()
+    members.lock(db, *followed, *followers)
+    db.execute(update(Member).where(Member.id.in_(followed)).values(followers=Member.followers - 1))
+    db.execute(update(Member).where(Member.id.in_(followers)).values(following=Member.following - 1))
+    db.execute(delete(Follow).where(Follow.follower_id == member_id, Follow.followed_id.in_(followed)))
+    db.execute(delete(Follow).where(Follow.followed_id == member_id, Follow.follower_id.in_(followers)))
+    return len(followed) + len(followers)
 
 
 @step

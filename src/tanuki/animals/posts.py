@@ -3,6 +3,7 @@
 A post's state changes here and nowhere else, in one transaction with everything that follows from it: what the search knows, tags, and how many posts a member shows.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -310,18 +311,17 @@ def unbar(db: Session, post: Post) -> None:
 
 def erase(db: Session, post_ids: list[int]) -> list[str]:
     """Posts and everything about them gone for good; gives the digests of their pictures, for images.forget() in a later transaction."""
-    digests = []
-    for post_id in sorted(post_ids):
-        post = locked(db, post_id)
-        if post is not None:
-            if post.state == "published":
-                hide(db, post)
-            digests.append(post.photo)
+    wanted = select(Post).where(Post.id.in_(post_ids)).order_by(Post.id).with_for_update()
+    found = db.scalars(wanted, execution_options={"populate_existing": True}).all()
+    shown = [post for post in found if post.state == "published"]
+    index.store(db, [], gone=[post.id for post in shown])
+    for member_id, count in sorted(Counter(post.member_id for post in shown).items()):
+        db.execute(update(Member).where(Member.id == member_id).values(posts=Member.posts - count))
     for table in (Like, Comment, Notification, PostEdit, PostTag):
         db.execute(delete_from(table).where(table.post_id.in_(post_ids)))
     db.execute(delete_from(Post).where(Post.id.in_(post_ids)))
     db.info.pop(LOCKED, None)
-    return sorted(set(digests))
+    return sorted({post.photo for post in found})
 
 
 # ---- who sees what -------------------------------------------------------------------------------------------------
