@@ -288,6 +288,7 @@ FORGED = [
     forged("relevance", 1, NOW.isoformat(), "1"),
     forged("relevance", True, NOW.isoformat(), 1),
     forged("relevance", 9, NOW.isoformat(), 1),
+    forged("relevance", 0, NOW.isoformat(), 1),
     forged("relevance", 1, NOW.isoformat(), 1 << 70),
     forged("relevance", 1, "0001-01-01T00:00:00+14:00", 1),
     forged("relevance", 1, 5, 1),

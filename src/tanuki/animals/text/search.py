@@ -122,14 +122,13 @@ def by_relevance(db: Session, tiers: list[Wanted], place: tuple[Any, ...] | None
 
 def shown(db: Session, ids: list[int], terms: list[Term]) -> list[Hit]:
     """The posts with their hits marked."""
-    asked = select(Post.id, Post.title, Post.description, PostPlaces.title, PostPlaces.description).join(
-        PostPlaces, PostPlaces.post_id == Post.id
-    )
-    words = {id: texts for id, *texts in db.execute(asked.where(Post.id.in_(ids)))}
-    return [
-        Hit(id, marked(title, terms, at_title), snippet(description, terms, at_description))
-        for id, (title, description, at_title, at_description) in ((id, words[id]) for id in ids)
-    ]
+    texts = select(Post.id, Post.title, Post.description, PostPlaces.title, PostPlaces.description)
+    words = {id: rest for id, *rest in db.execute(texts.join(PostPlaces, PostPlaces.post_id == Post.id).where(Post.id.in_(ids)))}
+    made = []
+    for id in filter(words.__contains__, ids):
+        title, description, at_title, at_description = words[id]
+        made.append(Hit(id, marked(title, terms, at_title), snippet(description, terms, at_description)))
+    return made
 
 
 # ---- places --------------------------------------------------------------------------------------------------------
@@ -153,8 +152,8 @@ def read_place(written: str | None, sort: str) -> tuple[Any, ...] | None:
         published_at = datetime.fromisoformat(at).astimezone(UTC)
     except (ValueError, TypeError, OverflowError, RecursionError):
         raise wrong from None
-    most = {"relevance": len(TIERS), "likes": 2**31 - 1, "newest": None}[sort]
-    right_number = numbers == [] if most is None else len(numbers) == 1 and type(numbers[0]) is int and 0 <= numbers[0] <= most
+    allowed = {"relevance": range(1, len(TIERS) + 1), "likes": range(2**31), "newest": None}[sort]
+    right_number = numbers == [] if allowed is None else len(numbers) == 1 and type(numbers[0]) is int and numbers[0] in allowed
     if kind != sort or not right_number or type(id) is not int or not 0 <= id < 2**31:
         raise wrong
     return (*numbers, published_at, id)
