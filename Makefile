@@ -23,7 +23,7 @@ run: setup ## the example worlds and both systems on localhost
 	@$(BIN)/tanuki up
 
 test: setup-test check ## everything: SQLite and PostgreSQL, browser, docs; warnings are errors
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 	@bash runs/shop.sh
 	@bash runs/animals.sh
 
