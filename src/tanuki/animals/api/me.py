@@ -21,7 +21,7 @@ router = APIRouter(tags=["me"])
 
 
 class Change(BaseModel):
-    """What to change of one's profile; what is not given stays. A picture of null takes it away."""
+    """What to change of one's profile; what is not given stays."""
 
     model_config = ConfigDict(extra="forbid", **example(display="花", about="柴犬と暮らしています。", events=False))
 
