@@ -61,20 +61,7 @@ def look() -> None:
 CHORES: list[tuple[Callable[[], None], float]] = [(look, LOOK_SECONDS)]
 
 
-# ---- the run -------------------------------------------------------------------------------------------------------
-
-
-def take_away(member_id: int) -> None:
-    """Everything of a member who left. Doing any of it twice is doing it once."""
-    leave_likes(WORKFLOW, member_id)
-    leave_comments(WORKFLOW, member_id)
-    leave_others(WORKFLOW, member_id)
-    leave_posts(WORKFLOW, member_id)
-    leave_moderation(WORKFLOW, member_id)
-    leave_name(WORKFLOW, member_id)
-
-
-take_away_run = DBOS.workflow(name=WORKFLOW)(take_away)
+# ---- what is taken away --------------------------------------------------------------------------------------------
 
 
 def until_none(res: Resources, do: Callable[[Session], T]) -> Iterator[T]:
@@ -107,7 +94,6 @@ def some(db: Session, table: type[Base], whose: ColumnElement[bool]) -> int:
     return gone.rowcount
 
 
-@step
 def leave_likes(res: Resources, now: datetime, member_id: int) -> None:
     """What they liked has a like less."""
     all_of(res, lambda db: some_likes(db, member_id))
@@ -129,7 +115,6 @@ def locked(db: Session, post_ids: Iterable[int]) -> Sequence[Post]:
     return db.scalars(wanted.execution_options(populate_existing=True)).all()
 
 
-@step
 def leave_comments(res: Resources, now: datetime, member_id: int) -> None:
     """What they wrote under posts is gone, and not counted any more."""
     all_of(res, lambda db: some_comments(db, member_id))
@@ -146,7 +131,6 @@ def some_comments(db: Session, member_id: int) -> int:
     return len(under)
 
 
-@step
 def leave_others(res: Resources, now: datetime, member_id: int) -> None:
     """What is between them and others: follows, with the others' counts, blocks and mutes, and what anybody was told by them or they were told."""
     all_of(res, lambda db: some_follows(db, member_id))
@@ -166,7 +150,6 @@ def some_follows(db: Session, member_id: int) -> int:
     return len(followed) + len(followers)
 
 
-@step
 def leave_posts(res: Resources, now: datetime, member_id: int) -> None:
     """First what others left at their posts, which may be much; then the posts, and the pictures that nobody else has."""
     theirs = select(Post.id).where(Post.member_id == member_id)
@@ -176,7 +159,6 @@ def leave_posts(res: Resources, now: datetime, member_id: int) -> None:
         forget(res, digests)  # a kill before this leaves them for tidy()
 
 
-@step
 def leave_moderation(res: Resources, now: datetime, member_id: int) -> None:
     """Reports and cases stay, without whom they were by and about, and without words that could tell."""
     with res.db.write() as db:
@@ -194,9 +176,13 @@ def leave_moderation(res: Resources, now: datetime, member_id: int) -> None:
             db.execute(change.execution_options(synchronize_session=False))
 
 
-@step
 def leave_name(res: Resources, now: datetime, member_id: int) -> None:
-    """At last they themselves, and their account; a digest keeps their name from being given to anybody else."""
+    """At last they themselves, and their account; a digest keeps their name from being given to anybody else.
+
+    What they were just doing when they left may have come after the other steps; so those are done once more.
+    """
+    for part in PARTS:
+        part(res, now, member_id)
     with res.db.write() as db:
         me = db.get(Member, member_id)
         if me is None:
@@ -207,3 +193,18 @@ def leave_name(res: Resources, now: datetime, member_id: int) -> None:
         accounts.leave(db, who, None, now=now)
     forget(res, [picture] if picture else [])
     log.info("member left", member=member_id)
+
+
+# ---- the run -------------------------------------------------------------------------------------------------------
+
+PARTS = (leave_likes, leave_comments, leave_others, leave_posts, leave_moderation)
+STEPS = tuple(step(part) for part in (*PARTS, leave_name))
+
+
+def take_away(member_id: int) -> None:
+    """Everything of a member who left, step by step. Doing any of it twice is doing it once."""
+    for each in STEPS:
+        each(WORKFLOW, member_id)
+
+
+take_away_run = DBOS.workflow(name=WORKFLOW)(take_away)
