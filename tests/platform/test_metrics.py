@@ -19,11 +19,12 @@ def test_a_request_is_counted_with_its_duration():
 
 
 def test_a_workflow_step_is_counted_by_outcome():
-    metrics.observe_step("weekly", "forecast", 3.0)
-    metrics.observe_step("weekly", "forecast", 3.0, outcome="failed")
-    assert sample("tanuki_steps_total", workflow="weekly", step="forecast", outcome="done") == 1
-    assert sample("tanuki_steps_total", workflow="weekly", step="forecast", outcome="failed") == 1
-    assert sample("tanuki_step_seconds_count", workflow="weekly", step="forecast") == 2
+    observed = {"workflow": "tests", "step": "forecast"}  # a name of its own: the process has run real weeks by now
+    metrics.observe_step("tests", "forecast", 3.0)
+    metrics.observe_step("tests", "forecast", 3.0, outcome="failed")
+    assert sample("tanuki_steps_total", **observed, outcome="done") == 1
+    assert sample("tanuki_steps_total", **observed, outcome="failed") == 1
+    assert sample("tanuki_step_seconds_count", **observed) == 2
 
 
 def test_queues_and_model_versions_stand_at_what_was_set_last():
