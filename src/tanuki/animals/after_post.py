@@ -4,7 +4,6 @@ The run of a post is `post-<id>`, enqueued in the transaction that accepted it; 
 """
 
 import re
-import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import wraps
@@ -20,12 +19,11 @@ from tanuki.animals.moderation import cases
 from tanuki.animals.posts import AFTER_POST, UNDO, run_id
 from tanuki.animals.tables import BannedWord, BarredPhoto, Member, Post
 from tanuki.animals.text.letters import fold
-from tanuki.errors import UserError
-from tanuki.platform import accounts, metrics, trail
-from tanuki.platform import log as log_file
+from tanuki.platform import accounts, trail
 from tanuki.platform.accounts import Person
 from tanuki.platform.db import add_once
 from tanuki.platform.resources import Resources, current
+from tanuki.platform.steps import durable, observed
 from tanuki.platform.web.i18n import msgid
 from tanuki.platform.workflows import PROMPT
 
@@ -44,24 +42,11 @@ LATIN = re.compile(r"[a-z0-9]")
 def step(function: Callable[..., Any]) -> Callable[..., Any]:
     """A durable step, tried again with growing pauses."""
 
-    @DBOS.step(
-        name=f"animals_{function.__name__}",
-        retries_allowed=True,
-        max_attempts=3,
-        interval_seconds=0.5,
-        backoff_rate=3.0,
-        should_retry=lambda error: not isinstance(error, UserError),
-    )
+    @durable(f"animals_{function.__name__}", attempts=3)
     @wraps(function)
     def run(workflow: str, *given: Any) -> Any:
-        begun, outcome = time.monotonic(), "failed"
-        log_file.bind(run_id=DBOS.workflow_id or workflow)
-        try:
-            made = function(current(), datetime.now(UTC), *given)
-            outcome = "done"
-        finally:
-            metrics.observe_step(workflow, function.__name__, time.monotonic() - begun, outcome=outcome)
-        return made
+        with observed(workflow, function.__name__, DBOS.workflow_id or workflow):
+            return function(current(), datetime.now(UTC), *given)
 
     return run
 

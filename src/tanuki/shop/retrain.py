@@ -3,7 +3,6 @@
 Training never changes what is live by itself: a version that does not pass stays a challenger, and the alarms that asked for it say so.
 """
 
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import wraps
@@ -12,13 +11,11 @@ from typing import Any
 import structlog
 from dbos import DBOS
 
-from tanuki.errors import UserError
-from tanuki.platform import log as log_file
-from tanuki.platform import metrics
 from tanuki.platform.accounts import SYSTEM
 from tanuki.platform.models import release
 from tanuki.platform.models.registry import CHAMPION
 from tanuki.platform.resources import Resources, current
+from tanuki.platform.steps import durable, observed
 from tanuki.shop import forecasts, gate, panel, watch
 from tanuki.shop.watch import RETRAIN
 from tanuki.shop.weeks import TOKYO, Week, parse_week, week_to_order
@@ -29,24 +26,11 @@ log = structlog.get_logger()
 def step(function: Callable[..., Any]) -> Callable[..., Any]:
     """A durable step of a retraining: retried with growing pauses, unless a person must mend something first."""
 
-    @DBOS.step(
-        name=f"retrain_{function.__name__}",
-        retries_allowed=True,
-        max_attempts=3,
-        interval_seconds=0.5,
-        backoff_rate=3.0,
-        should_retry=lambda error: not isinstance(error, UserError),
-    )
+    @durable(f"retrain_{function.__name__}", attempts=3)
     @wraps(function)
     def run(text: str, *more: Any) -> Any:
-        begun, outcome = time.monotonic(), "failed"
-        log_file.bind(run_id=watch.retrain_id(text))
-        try:
-            made = function(current(), parse_week(text), datetime.now(UTC), *more)
-            outcome = "done"
-        finally:
-            metrics.observe_step(RETRAIN, function.__name__, time.monotonic() - begun, outcome=outcome)
-        return made
+        with observed(RETRAIN, function.__name__, watch.retrain_id(text)):
+            return function(current(), parse_week(text), datetime.now(UTC), *more)
 
     return run
 

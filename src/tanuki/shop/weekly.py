@@ -4,7 +4,6 @@ Read `weekly` from top to bottom. Each step is one transaction and one record; a
 step done twice leaves what it left the first time. What people decided stands in the cycle's row; a message only wakes the run.
 """
 
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import wraps
@@ -16,9 +15,9 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from tanuki.errors import UserError
-from tanuki.platform import log as log_file
 from tanuki.platform import metrics
 from tanuki.platform.resources import Resources, current
+from tanuki.platform.steps import durable, observed
 from tanuki.platform.workflows import PART, PARTS, Work
 from tanuki.shop import forecasts, makers, monitor, orders, rules
 from tanuki.shop.facts import SALES
@@ -137,24 +136,11 @@ def together(text: str, stores: list[list[str]]) -> None:
 def step(function: Callable[..., Any]) -> Callable[..., Any]:
     """A durable step of the week: retried with growing pauses, unless a person must mend something first."""
 
-    @DBOS.step(
-        name=function.__name__,
-        retries_allowed=True,
-        max_attempts=4,
-        interval_seconds=0.5,
-        backoff_rate=3.0,
-        should_retry=lambda error: not isinstance(error, UserError),
-    )
+    @durable(function.__name__, attempts=4)
     @wraps(function)
     def run(text: str, *more: Any) -> Any:
-        begun, outcome = time.monotonic(), "failed"
-        log_file.bind(run_id=f"{WORKFLOW}-{text}")
-        try:
-            made = function(current(), parse_week(text), datetime.now(UTC), *more)
-            outcome = "done"
-        finally:
-            metrics.observe_step(WORKFLOW, function.__name__, time.monotonic() - begun, outcome=outcome)
-        return made
+        with observed(WORKFLOW, function.__name__, f"{WORKFLOW}-{text}"):
+            return function(current(), parse_week(text), datetime.now(UTC), *more)
 
     return run
 

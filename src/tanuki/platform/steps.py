@@ -1,0 +1,36 @@
+"""Steps of durable runs: tried again with growing pauses, their lines under the run's id, their time and outcome counted."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from dbos import DBOS
+
+from tanuki.errors import UserError
+from tanuki.platform import log, metrics
+
+
+def durable(name: str, *, attempts: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A function becomes a step of that name, tried so often, unless a person must mend something first."""
+    made: Callable[[Callable[..., Any]], Callable[..., Any]] = DBOS.step(
+        name=name,
+        retries_allowed=True,
+        max_attempts=attempts,
+        interval_seconds=0.5,
+        backoff_rate=3.0,
+        should_retry=lambda error: not isinstance(error, UserError),
+    )
+    return made
+
+
+@contextmanager
+def observed(workflow: str, step: str, run_id: str) -> Iterator[None]:
+    """What a step does is logged under the run's id, and counted with how long it took and whether it failed."""
+    begun, outcome = time.monotonic(), "failed"
+    log.bind(run_id=run_id)
+    try:
+        yield
+        outcome = "done"
+    finally:
+        metrics.observe_step(workflow, step, time.monotonic() - begun, outcome=outcome)
