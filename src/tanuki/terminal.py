@@ -70,6 +70,17 @@ def emit(rows: Sequence[Mapping[str, Any]], as_json: bool, columns: Sequence[str
         click.echo("  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, wide, right, strict=True)).rstrip())
 
 
+def tell_passwords(passwords: Mapping[str, str]) -> None:
+    """New people's passwords, or that there are none to show any more."""
+    if not passwords:
+        click.echo("The users are there already; their passwords were shown when they were made.")
+        return
+    click.echo("Passwords, shown only now:")
+    wide = max(map(len, passwords))
+    for name, password in passwords.items():
+        click.echo(f"  {name.ljust(wide)}  {password}")
+
+
 def text(value: Any) -> str:
     """A value in a table for people: floats with two digits, moments to the second, nothing as a dash."""
     if value is None:

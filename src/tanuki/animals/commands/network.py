@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tanuki.terminal import emit, json_option, resources
+from tanuki.terminal import emit, json_option, resources, tell_passwords
 
 if TYPE_CHECKING:
     from tanuki.platform.resources import Resources
@@ -33,13 +33,7 @@ def example(seed: int, folder: Path | None, count: int) -> None:
     with resources() as res, progress_bars() as progress:
         made = make(res, seed=seed, now=datetime.now(UTC), photos=count, folder=folder, progress=progress)
     click.echo(f"{made.posts} photos are on the network, {made.new} of them new.")
-    if not made.passwords:
-        click.echo("The users are there already; their passwords were shown when they were made.")
-        return
-    click.echo("Passwords, shown only now:")
-    wide = max(map(len, made.passwords))
-    for name, password in made.passwords.items():
-        click.echo(f"  {name.ljust(wide)}  {password}")
+    tell_passwords(made.passwords)
 
 
 @click.command(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tanuki.terminal import resources
+from tanuki.terminal import resources, tell_passwords
 
 
 @click.command(
@@ -39,10 +39,4 @@ def example(seed: int, last_day: datetime | None, only_files: Path | None) -> No
         made = chain.make_example(res, seed=seed, now=now, last_day=day)
     click.echo(f"{made.files} files, {made.rows} rows; {made.quarantined} rows wait in quarantine.")
     click.echo(f"Played to their orders: {', '.join(map(str, made.weeks[:-1]))}. Waiting for the analyst's check: {made.weeks[-1]}.")
-    if not made.passwords:
-        click.echo("The users are there already; their passwords were shown when they were made.")
-        return
-    click.echo("Passwords, shown only now:")
-    wide = max(map(len, made.passwords))
-    for name, password in made.passwords.items():
-        click.echo(f"  {name.ljust(wide)}  {password}")
+    tell_passwords(made.passwords)
