@@ -13,7 +13,6 @@ from tanuki.animals.api.calls import Acting, After, Id, Limit, now, reads, write
 from tanuki.animals.api.shapes import AppealOut, CaseOut, CaseWhole, DecisionOut, example
 from tanuki.animals.moderation import appeals, cases, decisions
 from tanuki.animals.moderation.reasons import ACTIONS, REASONS
-from tanuki.animals.tables import Case, Member
 from tanuki.platform import trail
 from tanuki.platform.accounts import require
 from tanuki.platform.web.kit import Db, Res, Who
@@ -117,12 +116,9 @@ def report(request: Request, response: Response, res: Res, who: Acting, given: R
 @reads(router, "/moderation/cases")
 def queue(db: Db, who: Who, after: After = None, limit: Limit = 24) -> Page[CaseOut]:
     """Open cases, the most urgent first."""
-    return shapes.items(cases.queue(db, who, after=after, limit=limit), lambda each: shapes.case(each, owner(db, each)))
-
-
-def owner(db: Session, case: Case) -> Member | None:
-    """Whose a case's subject is."""
-    return db.get(Member, case.member_id) if case.member_id is not None else None
+    page = cases.queue(db, who, after=after, limit=limit)
+    owners = cases.owners(db, page.items)
+    return shapes.items(page, lambda each: shapes.case(each, owners.get(each.member_id or 0)))
 
 
 @reads(router, "/moderation/cases/{case_id}")

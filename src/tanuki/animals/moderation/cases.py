@@ -115,12 +115,17 @@ def queue(db: Session, who: Person, *, after: str | None = None, limit: int = 24
     if after is not None:
         weight, _, id_ = after.partition("-")
         try:
-            place = -float(weight), lists.id_of(id_)
+            last = -float(weight), lists.id_of(id_)
         except ValueError:
             raise lists.wrong() from None
-        wanted = wanted.where(tuple_(-Case.weight, Case.id) > tuple_(*place))
+        wanted = wanted.where(tuple_(-Case.weight, Case.id) > tuple_(*last))
     found = db.scalars(wanted.order_by(Case.weight.desc(), Case.id).limit(limit + 1)).all()
-    return lists.page(found, limit, lambda case: f"{case.weight}-{case.id}")
+    return lists.page(found, limit, place)
+
+
+def place(case: Case) -> str:
+    """Where a case stands in the queue."""
+    return f"{case.weight}-{case.id}"
 
 
 def waiting(db: Session, who: Person) -> Select[Case]:
@@ -128,6 +133,12 @@ def waiting(db: Session, who: Person) -> Select[Case]:
     require(who, "moderator")
     me = members.viewer_id(db, who)
     return select(Case).where(Case.state == "open", or_(Case.member_id.is_(None), Case.member_id != (me or 0)))
+
+
+def owners(db: Session, found: Sequence[Case]) -> dict[int, Member]:
+    """Whose the subjects of cases are, by id, as far as they are still there."""
+    ids = {case.member_id for case in found if case.member_id is not None}
+    return {member.id: member for member in db.scalars(select(Member).where(Member.id.in_(ids)))}
 
 
 def length(db: Session, who: Person) -> int:

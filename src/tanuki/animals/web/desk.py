@@ -9,10 +9,11 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from sqlalchemy.orm import Session
 
 from tanuki.animals import lists
+from tanuki.animals.api.calls import now
 from tanuki.animals.moderation import appeals, cases, decisions
 from tanuki.animals.moderation.reasons import ACTIONS, BAN, HOLD, KEEP, REASONS, REMOVE, RESTORE, UNBAN, WARN
 from tanuki.animals.tables import Case
-from tanuki.animals.web.frame import LIMIT, Text, for_script, form, now, onward, show
+from tanuki.animals.web.frame import LIMIT, Text, for_script, form, onward, show
 from tanuki.animals.web.reasons import action_words, reason_words
 from tanuki.animals.web.reports import page_of
 from tanuki.errors import UserError
@@ -100,7 +101,7 @@ def case_at_desk(request: Request, db: Db, who: Who, case: Case | None) -> Respo
 
 def next_case(db: Session, who: Person, case: Case) -> int | None:
     """The case after one in the queue, or the first of it at its end."""
-    after = cases.queue(db, who, after=f"{case.weight}-{case.id}", limit=1).items if case.state == "open" else []
+    after = cases.queue(db, who, after=cases.place(case), limit=1).items if case.state == "open" else []
     found = [each.id for each in [*after, *cases.queue(db, who, limit=2).items] if each.id != case.id]
     return found[0] if found else None
 
