@@ -13,7 +13,7 @@ from tanuki.animals.moderation.appeals import Asked
 from tanuki.animals.moderation.cases import Subject
 from tanuki.animals.notifications import Told
 from tanuki.animals.posts import Card
-from tanuki.animals.species import BREEDS, CATEGORIES
+from tanuki.animals.species import CATEGORIES, breeds_of
 from tanuki.animals.tables import Appeal, Case, Comment, Decision, Member, Photo, Post, Report
 from tanuki.platform.accounts import Person
 from tanuki.platform.web.rest import Page
@@ -383,4 +383,4 @@ def category_names() -> dict[str, Named]:
 
 def breed_names(category: str) -> dict[str, Named]:
     """Breeds of a category by code."""
-    return {code: Named(ja=breed.ja, en=breed.en) for code, breed in BREEDS.items() if breed.category == category}
+    return {code: Named(ja=breed.ja, en=breed.en) for code, breed in breeds_of(category).items()}

@@ -23,7 +23,6 @@ CATEGORY = {  # the first part of a path below animals/ that is one of these dec
     "bovines": "farm", "pig": "farm", "pig_golden": "farm", "pig_golden2": "farm", "hen": "farm", "rooster": "farm", "chicken_profile": "farm", "turkey": "farm",
     "birds": "bird", "fish": "fish", "insects": "insect", "lizards": "reptile", "amphibians": "reptile",
 }  # fmt: skip
-BREED = {"duck": "duck", "drake": "duck", "pigeon": "pigeon", "crow": "crow", "rabbit": None}
 SMALLEST = 90  # pixels of the longer side; what is smaller would be a blot
 
 

@@ -6,7 +6,8 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
 from tanuki.animals import archive, leave, members
-from tanuki.animals.web.frame import Text, form, now, show
+from tanuki.animals.api.calls import now
+from tanuki.animals.web.frame import Text, form, show
 from tanuki.errors import UserError
 from tanuki.platform.web.kit import Db, Res, Who, site_of, visit_of
 from tanuki.platform.web.people import PasswordAsked

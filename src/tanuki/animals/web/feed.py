@@ -5,8 +5,9 @@ from fastapi.responses import HTMLResponse, Response
 
 from tanuki.animals import feed, posts
 from tanuki.animals.api import seen
+from tanuki.animals.api.calls import now
 from tanuki.animals.species import CATEGORIES
-from tanuki.animals.web.frame import CARD, LIMIT, WHOLE, now, show
+from tanuki.animals.web.frame import CARD, LIMIT, WHOLE, show
 from tanuki.errors import NotFound
 from tanuki.platform.web.i18n import msgid
 from tanuki.platform.web.kit import Db, Lang, Viewer, site_of, url

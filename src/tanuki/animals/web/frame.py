@@ -1,7 +1,6 @@
 """What the network's pages share: the frame around them and who looks at it, pictures in their sizes, answers to forms and to scripts."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated, Any
 
@@ -23,11 +22,6 @@ CARD = "(min-width: 90rem) 17rem, (min-width: 40rem) 15rem, 50vw"  # how wide a 
 WHOLE = "(min-width: 40rem) 15rem, 100vw"  # the same in the home feed, where a phone shows one below the other
 
 Text = Annotated[str, Form()]
-
-
-def now() -> datetime:
-    """The moment of a request."""
-    return datetime.now(UTC)
 
 
 # ---- pages ---------------------------------------------------------------------------------------------------------

@@ -9,10 +9,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from tanuki.animals import notifications
-from tanuki.animals.api.calls import Acting
+from tanuki.animals.api.calls import Acting, now
 from tanuki.animals.notifications import Told
 from tanuki.animals.tables import Comment, Member, Photo
-from tanuki.animals.web.frame import LIMIT, form, now, onward, show
+from tanuki.animals.web.frame import LIMIT, form, onward, show
 from tanuki.platform.web.i18n import msgid
 from tanuki.platform.web.kit import Db, Lang, Res, Who, site_of, url
 

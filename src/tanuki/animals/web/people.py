@@ -8,10 +8,10 @@ from sqlalchemy.orm import Session
 
 from tanuki.animals import images, members, posts, social
 from tanuki.animals.api import seen
-from tanuki.animals.api.calls import Acting
+from tanuki.animals.api.calls import Acting, now
 from tanuki.animals.lists import Page
-from tanuki.animals.tables import Follow, Member
-from tanuki.animals.web.frame import CARD, LIMIT, Text, form, me_of, now, onward, show, toggled
+from tanuki.animals.tables import Follow, Member, Shut
+from tanuki.animals.web.frame import CARD, LIMIT, Text, form, me_of, onward, show, toggled
 from tanuki.animals.web.reasons import reason_words
 from tanuki.platform.accounts import Person
 from tanuki.platform.web.i18n import msgid
@@ -89,9 +89,9 @@ def follows(db: Session, viewer: Person | None, member: Member) -> bool:
 
 def shut_kind(db: Session, viewer: Person, member: Member) -> str | None:
     """Whether the viewer mutes or blocks a member."""
-    if me_of(db, viewer) is None:
-        return None
-    return next((shut.kind for shut, other in members.shut_list(db, viewer) if other.id == member.id), None)
+    me = me_of(db, viewer)
+    found = db.get(Shut, (me.id, member.id)) if me is not None else None
+    return found.kind if found is not None else None
 
 
 @router.get("/animals/members/{name}/followers", include_in_schema=False, response_class=HTMLResponse)

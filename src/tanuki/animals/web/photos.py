@@ -7,10 +7,10 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
 
 from tanuki.animals import images, posts, social
-from tanuki.animals.api.calls import Acting
+from tanuki.animals.api.calls import Acting, now
 from tanuki.animals.images import SIZES
 from tanuki.animals.tables import Photo
-from tanuki.animals.web.frame import LIMIT, Text, form, names, now, onward, show, toggled
+from tanuki.animals.web.frame import LIMIT, Text, form, names, onward, show, toggled
 from tanuki.animals.web.reasons import reason_words
 from tanuki.animals.web.reports import standing
 from tanuki.errors import NotFound

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Request, UploadFile
 from fastapi.responses import HTMLResponse, Response
 
 from tanuki.animals import images, posts
-from tanuki.animals.api.calls import Acting
+from tanuki.animals.api.calls import Acting, now
 from tanuki.animals.posts import Draft
 from tanuki.animals.tables import Photo, Post
-from tanuki.animals.web.frame import Text, form, now, onward, show
+from tanuki.animals.web.frame import Text, form, onward, show
 from tanuki.errors import NotFound, UserError
 from tanuki.platform.web.i18n import msgid
 from tanuki.platform.web.kit import Db, Res, Who, site_of, visit_of

@@ -8,12 +8,12 @@ from fastapi.responses import HTMLResponse, Response
 from sqlalchemy.orm import Session
 
 from tanuki.animals import lists, members
-from tanuki.animals.api.calls import Acting
+from tanuki.animals.api.calls import Acting, now
 from tanuki.animals.moderation import appeals, cases, decisions
 from tanuki.animals.moderation.decisions import Decided
 from tanuki.animals.moderation.reasons import BAN, HOLD, REASONS, REMOVE, RESTORE, UNBAN, WARN
 from tanuki.animals.tables import Appeal, Comment, Member, Post
-from tanuki.animals.web.frame import LIMIT, Text, form, now, onward, show
+from tanuki.animals.web.frame import LIMIT, Text, form, onward, show
 from tanuki.animals.web.reasons import reason_words
 from tanuki.errors import NotFound, UserError
 from tanuki.platform.accounts import Person

@@ -5,7 +5,8 @@ import json
 from fastapi import APIRouter, Request, Response
 
 from tanuki.animals import events
-from tanuki.animals.web.frame import Text, now
+from tanuki.animals.api.calls import now
+from tanuki.animals.web.frame import Text
 from tanuki.errors import UserError
 from tanuki.platform.web.kit import FromOurForm, Res, Viewer
 
