@@ -169,11 +169,7 @@ def begin_owed(res: Resources, now: datetime) -> int:
             with res.db.write() as db:
                 res.work.enqueue(db, AFTER_POST, first if first not in known else after_edit, post.id, queue=PROMPT)
             begun += 1
-    for status in ("failed", "given up"):
-        for run in res.work.runs(status=status, name=AFTER_POST):
-            if run.updated_at is None or run.updated_at < now - TRY_AGAIN_AFTER:
-                res.work.resume(run.id)
-                begun += 1
+    begun += res.work.resume_failed(AFTER_POST, before=now - TRY_AGAIN_AFTER)
     if begun:
         log.warning("owed checks begun", posts=begun)
     return begun

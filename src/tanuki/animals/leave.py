@@ -6,7 +6,7 @@ random pseudonym that leads nowhere, reports and decisions without whom they wer
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -52,10 +52,7 @@ def run_id(member_id: int) -> str:
 def look() -> None:
     """Let runs that gave up go on: whoever left is owed it."""
     res, now = current(), datetime.now(UTC)
-    for status in ("failed", "given up"):
-        for run in res.work.runs(status=status, name=WORKFLOW):
-            if run.updated_at is None or run.updated_at < now - TRY_AGAIN_AFTER:
-                res.work.resume(run.id)
+    res.work.resume_failed(WORKFLOW, before=now - TRY_AGAIN_AFTER)
 
 
 CHORES: list[tuple[Callable[[], None], float]] = [(look, LOOK_SECONDS)]
@@ -102,17 +99,11 @@ def leave_likes(res: Resources, now: datetime, member_id: int) -> None:
 def some_likes(db: Session, member_id: int) -> int:
     """Some of their likes, with the counts of the posts that they liked."""
     liked = db.scalars(select(Like.post_id).where(Like.member_id == member_id).order_by(Like.post_id).limit(ROWS)).all()
-    for post in locked(db, liked):
+    for post in posts.locked_all(db, liked):
         post.likes -= 1
         post.heat = posts.heat(post.published_at, post.likes) if post.published_at is not None else 0.0
     db.execute(delete(Like).where(Like.member_id == member_id, Like.post_id.in_(liked)))
     return len(liked)
-
-
-def locked(db: Session, post_ids: Iterable[int]) -> Sequence[Post]:
-    """Posts whose counts are about to change, as they are now."""
-    wanted = select(Post).where(Post.id.in_(post_ids)).order_by(Post.id).with_for_update()
-    return db.scalars(wanted.execution_options(populate_existing=True)).all()
 
 
 def leave_comments(res: Resources, now: datetime, member_id: int) -> None:
@@ -124,7 +115,7 @@ def some_comments(db: Session, member_id: int) -> int:
     """Some of their comments, with the counts of the posts under which they stood."""
     written = select(Comment.id, Comment.post_id).where(Comment.member_id == member_id)
     under = {row.id: row.post_id for row in db.execute(written.order_by(Comment.post_id, Comment.id).limit(ROWS))}
-    found = {post.id: post for post in locked(db, under.values())}
+    found = {post.id: post for post in posts.locked_all(db, under.values())}
     for post_id in db.scalars(select(Comment.post_id).where(Comment.id.in_(under), Comment.state == "shown")):
         found[post_id].comments -= 1
     db.execute(delete(Comment).where(Comment.id.in_(under)))

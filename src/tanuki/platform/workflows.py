@@ -160,6 +160,14 @@ class Work:
             self.client.resume_workflow(run_id, queue_name=queue)
         return self.run(run_id)
 
+    def resume_failed(self, name: str, *, before: datetime) -> int:
+        """Let the runs of a workflow that failed or were given up, and have rested since before a moment, go on; gives how many."""
+        ended = [run for status in ("failed", "given up") for run in self.runs(status=status, name=name)]
+        rested = [run for run in ended if run.updated_at is None or run.updated_at < before]
+        for run in rested:
+            self.resume(run.id)
+        return len(rested)
+
     def wait(self, run_id: str, *, seconds: float, until: Callable[[], bool] = lambda: False) -> Run:
         """Wait until a run has ended, `until` is true, or the seconds are over; gives the run as it then is."""
         end = time.monotonic() + seconds

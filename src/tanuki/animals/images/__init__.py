@@ -4,8 +4,8 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Select, delete, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Select, delete, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from tanuki.animals.images import decoder, formats
 from tanuki.animals.images.decoder import CPU_S, MEMORY_MB, Job, Refusal
@@ -120,7 +120,7 @@ def forget(db: Session, objects: Objects, digest: str) -> bool:
     Call it in a transaction after the one that took the last use away: files do not come back when a transaction is undone. Left without files,
     a record that nothing uses is healed by keep() and taken away by the next forget().
     """
-    if db.scalar(held(digest).with_for_update()) is None or db.scalar(used(digest)):
+    if db.scalar(held(digest).with_for_update()) is None or db.scalar(select(used(digest))):
         return False
     db.execute(delete(Photo).where(Photo.digest == digest))
     for size in reversed(SIZES):
@@ -133,15 +133,12 @@ def held(digest: str) -> Select[Photo]:
     return select(Photo).where(Photo.digest == digest)
 
 
-def used(digest: str) -> Select[bool]:
+def used(digest: str | InstrumentedAttribute[str]) -> ColumnElement[bool]:
     """Whether a post, whatever its state, or a profile has a picture."""
-    return select(or_(select(Post.id).where(Post.photo == digest).exists(), select(Member.id).where(Member.photo == digest).exists()))
+    return or_(select(Post.id).where(Post.photo == digest).exists(), select(Member.id).where(Member.photo == digest).exists())
 
 
 def unused(db: Session, *, before: datetime, limit: int = 100) -> list[str]:
     """Digests of pictures taken in before a moment that nothing uses: what forget() is still owed."""
-    nobody = ~or_(
-        select(Post.id).where(Post.photo == Photo.digest).exists(),
-        select(Member.id).where(Member.photo == Photo.digest).exists(),
-    )
-    return list(db.scalars(select(Photo.digest).where(Photo.added_at < before, nobody).order_by(Photo.added_at, Photo.digest).limit(limit)))
+    owed = select(Photo.digest).where(Photo.added_at < before, ~used(Photo.digest))
+    return list(db.scalars(owed.order_by(Photo.added_at, Photo.digest).limit(limit)))
