@@ -201,9 +201,10 @@ def store(db: Session, rows: Iterable[Row], gone: Iterable[int] = ()) -> None:
     new = {each.post_id: each for each in rows}
     ids = sorted({*new, *gone})
     counts: Counter[tuple[str, ...]] = Counter()
-    for counted in db.scalars(select(PostText.counted).where(PostText.post_id.in_(ids))):
+    known = db.execute(select(PostText.post_id, PostText.counted).where(PostText.post_id.in_(ids))).all()
+    for _, counted in known:
         counts.subtract(tuple(key) for key in counted)
-    for table in (PostText, PostPlaces):
+    for table in (PostText, PostPlaces) if known else ():
         db.execute(delete(table).where(table.post_id.in_(ids)).execution_options(synchronize_session=False))
     if new:
         db.execute(insert(PostText), [{"post_id": each.post_id, "words": each.words, "counted": each.counted} for each in new.values()])
@@ -216,13 +217,12 @@ def store(db: Session, rows: Iterable[Row], gone: Iterable[int] = ()) -> None:
 
 def count(db: Session, changes: dict[tuple[str, ...], int]) -> None:
     """Add to the suggestions' counts; what no post has any more is gone."""
-    upsert = sqlite.insert if db.connection().dialect.name == "sqlite" else postgresql.insert
+    wanted = (sqlite.insert if db.connection().dialect.name == "sqlite" else postgresql.insert)(SearchWord.__table__)  # type: ignore[arg-type]
     ordered = sorted(changes)
     for part in (ordered[start : start + ROWS_AT_ONCE] for start in range(0, len(ordered), ROWS_AT_ONCE)):
-        values = [dict(zip(("key", "kind", "word", "posts"), (*key, changes[key]), strict=True)) for key in part]
-        wanted = upsert(SearchWord.__table__).values(values)  # type: ignore[arg-type]
         db.execute(
-            wanted.on_conflict_do_update(index_elements=["key", "kind", "word"], set_={"posts": SearchWord.posts + wanted.excluded.posts})
+            wanted.on_conflict_do_update(index_elements=["key", "kind", "word"], set_={"posts": SearchWord.posts + wanted.excluded.posts}),
+            [dict(zip(("key", "kind", "word", "posts"), (*key, changes[key]), strict=True)) for key in part],
         )
         fewer = [key[0] for key in part if changes[key] < 0]
         if fewer:
