@@ -22,6 +22,6 @@ fi
 
 [ -x .venv/bin/python ] || "$PYTHON" -m venv .venv
 say "Installing the pinned packages (about two minutes the first time) …"
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements.lock
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 touch .venv/ready

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from tanuki.platform.db import Base
@@ -79,6 +79,26 @@ class Photo(Base):
     added_at: Mapped[datetime]
 
 
+class Look(Base):
+    """What one version of the eyes saw in a picture. Its id grows: what an index does not have yet is newer than what it has."""
+
+    __tablename__ = "photo_look"
+    __table_args__ = (UniqueConstraint("eyes", "digest"), Index("ix_photo_look_digest", "digest"), NEVER_AGAIN)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    digest: Mapped[str] = mapped_column(ForeignKey("photo.digest", ondelete="CASCADE"))
+    eyes: Mapped[str]  # the version of the model that looked
+    embedding: Mapped[bytes] = mapped_column(LargeBinary)  # float16, little-endian, of length 1 as a vector
+    classes: Mapped[list[list[float]]] = mapped_column(
+        JSON
+    )  # the likeliest ImageNet classes, [number, share of certainty], the surest first
+    animal: Mapped[float]  # how sure it is that an animal is in it, 0 to 1
+    light: Mapped[float]  # mean lightness, 0 to 1
+    sharp: Mapped[float]  # variance of the Laplacian of the picture at a fixed size
+    phash: Mapped[str]  # perceptual hash, 16 hexadecimal digits
+    at: Mapped[datetime]
+
+
 class BarredPhoto(Base):
     """A picture that moderators removed: posted again, it is held for them to look at. Stays when the post that had it is gone."""
 
@@ -111,6 +131,7 @@ class Post(Base):
         Index("ix_post_heat", "state", "heat", "id"),
         Index("ix_post_likes", "state", "likes", "published_at", "id"),
         Index("ix_post_photo", "photo"),
+        Index("ix_post_original", "original", sqlite_where=text("original is not null"), postgresql_where=text("original is not null")),
         NEVER_AGAIN,
     )
 
@@ -136,6 +157,7 @@ class Post(Base):
     comments: Mapped[int] = mapped_column(default=0)  # shown ones
     heat: Mapped[float] = mapped_column(default=0.0)  # for "popular": grows with likes and with the moment of publication
     source: Mapped[str | None]  # the file that `import` took it from
+    original: Mapped[str | None] = mapped_column(ForeignKey("photo.digest"))  # the picture that was sent, where a better one is shown
 
 
 class PostTag(Base):
