@@ -160,21 +160,24 @@ class Program:
     connection: http.client.HTTPConnection | None = field(default=None)
 
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
-        """One request. Status 0 when there was no answer."""
+        """One request, again on a new connection when the server had closed the one that was kept. Status 0 when there was no answer."""
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         if self.token:
             given["Authorization"] = f"Bearer {self.token}"
         began = time.perf_counter()
+        kept = self.connection is not None
         try:
             if self.connection is None:
                 self.connection = http.client.HTTPConnection(*self.site.address, timeout=30)
             self.connection.request(method, path, body, given)
             answer = self.connection.getresponse()
             content = answer.read()
-        except (OSError, http.client.HTTPException):
+        except (OSError, http.client.HTTPException) as error:
             if self.connection is not None:
                 self.connection.close()
             self.connection = None
+            if kept and isinstance(error, ConnectionError):
+                return self.ask(method, path, body, **headers)
             return Answer(0, b"", time.perf_counter() - began)
         return Answer(answer.status, content, time.perf_counter() - began)
 

@@ -206,6 +206,19 @@ def test_one_is_muted_blocked_and_let_back(net):
     assert len(net.taro.get(f"{API}/posts").json()["items"]) == 1
 
 
+def test_ones_profile_gets_a_picture_another_one_and_none(net):
+    def put(content):
+        return net.hana.put(f"{API}/me/picture", files={"photo": ("me.jpg", io.BytesIO(content), "image/jpeg")})
+
+    first, second = put(zoo.picture(5)).json()["picture"], put(zoo.picture(6)).json()["picture"]
+    assert first != second
+    assert net.anybody.get(f"{API}/members/hana").json()["picture"] == second
+    assert "not a picture" in problem(put(b"no picture at all"), 400)
+    assert net.anybody.get(f"{API}/members/hana").json()["picture"] == second
+    assert net.hana.delete(f"{API}/me/picture").json()["picture"] is None
+    assert net.anybody.get(f"{API}/members/hana").json()["picture"] is None
+
+
 def test_one_takes_ones_data_along(net):
     net.published()
     answer = net.hana.get(f"{API}/me/archive")

@@ -152,6 +152,8 @@ DO = {
     "POST /api/animals/decisions/{decision_id}/appeal": Do({"owner"}, {"words": "x"}, 404),
     "POST /api/animals/me/notifications/seen": Do(MEMBERS - {"reader"}),
     "PATCH /api/animals/me": Do(ACTIVE, {"display": "x"}),
+    "PUT /api/animals/me/picture": Do(ACTIVE, {"photo": b""}),
+    "DELETE /api/animals/me/picture": Do(ACTIVE),
     "DELETE /api/animals/me": Do(DOING, {"password": "wrong"}),
     "PATCH /api/animals/posts/{post_id}": Do({"owner"}, WORDS),
     "DELETE /api/animals/posts/{post_id}": Do({"owner"}),

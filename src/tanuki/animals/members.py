@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from tanuki.animals.tables import BarredPhoto, Follow, Member, Photo, Shut
 from tanuki.errors import NotAllowed, NotFound, UserError
-from tanuki.platform import accounts
+from tanuki.platform import accounts, limits
 from tanuki.platform.accounts import Person
 from tanuki.platform.db import add_once
 from tanuki.platform.web.i18n import msgid
@@ -18,6 +18,7 @@ from tanuki.platform.web.i18n import msgid
 DISPLAY_LONGEST = 40
 ABOUT_LONGEST = 500
 SHUT_MOST = 1_000  # whom one member may block and mute
+PROFILE_AN_HOUR, SHUT_AN_HOUR = 60, 300  # changes of one member
 TURNERS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # they turn the direction of the text around them
 
 
@@ -93,6 +94,7 @@ def change(
 ) -> Member:
     """Change what is given of one's profile; a photo of None takes the picture away. `events`: whether what they look at may be logged."""
     me = active(db, who)
+    limits.use(db, who.name, "profile", now=now, most=PROFILE_AN_HOUR, seconds=3600)
     if display is not None:
         me.display = words(display, 1, DISPLAY_LONGEST, msgid("A name to show has 1 to %(most)s characters; found %(found)s."))
     if about is not None:
@@ -145,6 +147,7 @@ def shut(db: Session, who: Person, name: str, kind: str, *, now: datetime) -> No
         raise UserError("%(kind)s is not possible; expected mute or block.", kind=kind)
     if other.id == me.id:
         raise UserError("You cannot block or mute yourself.")
+    limits.use(db, who.name, "shut", now=now, most=SHUT_AN_HOUR, seconds=3600)
     if len(shut_list(db, who)) >= SHUT_MOST:
         raise UserError("You can block and mute at most %(most)s members.", most=SHUT_MOST)
     lock(db, me.id, other.id)

@@ -114,6 +114,23 @@ def test_the_profile_is_changed_with_picture_and_consent(ken, embedded):
         assert (now.photo, now.events) == (None, True)
 
 
+def test_what_was_typed_stays_on_a_form_that_is_refused(ken, made):
+    sent = {"csrf": csrf(ken, "/animals/settings"), "display": "x" * 41, "about": "犬と暮らす", "events": "1"}
+    answer = ken.post("/animals/settings", data=sent)
+    assert answer.status_code == 400
+    for text in ("A name to show has 1 to 40 characters; found 41.", "x" * 41, "犬と暮らす"):
+        assert text in answer.text
+    words = "これは" + "w" * 1_000
+    answer = ken.post(
+        "/animals/report", data={"csrf": sent["csrf"], "subject": "post", "subject_id": str(made.id), "reason": "spam", "words": words}
+    )
+    assert answer.status_code == 400
+    assert words in answer.text
+    assert 'value="spam" required checked' in answer.text
+    unchosen = ken.post("/animals/report", data={"csrf": sent["csrf"], "subject": "post", "subject_id": str(made.id), "words": "見て"})
+    assert (unchosen.status_code, "見て" in unchosen.text) == (400, True)
+
+
 def test_news_are_told_in_words_and_marked_as_read(ken, made, app, embedded):
     press(ken, f"/animals/posts/{made.id}/like")
     press(ken, f"/animals/posts/{made.id}/comments", words="かわいい", key="k")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from sqlalchemy.orm import Session
 
-from tanuki.animals import lists, members
+from tanuki.animals import images, lists, members
 from tanuki.platform import limits
 from tanuki.platform.accounts import Person
 from tanuki.platform.resources import Resources
@@ -23,6 +23,7 @@ Name = Annotated[str, Path(min_length=1, max_length=40)]
 After = Annotated[str | None, Query(max_length=12_000, description="Where a page ended: `next` of the one before.")]
 Limit = Annotated[int, Query(ge=1, le=lists.MOST, description="How many at most.")]
 MAY_FAIL = (400, 401, 404, 422)
+PICTURE_BYTES = images.UPLOAD_MB * 1_000_000 + 1_000_000  # of a form with a picture: the words, and what is written around them
 
 
 def now() -> datetime:

@@ -2,14 +2,14 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, File, Request, Response, UploadFile
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
-from tanuki.animals import archive, leave, members, notifications
+from tanuki.animals import archive, images, leave, members, notifications
 from tanuki.animals.api import shapes
-from tanuki.animals.api.calls import Acting, After, Id, Limit, Name, now, reads, write, writes
+from tanuki.animals.api.calls import PICTURE_BYTES, Acting, After, Id, Limit, Name, now, reads, write, writes
 from tanuki.animals.api.shapes import AppealOut, DecisionOut, MeOut, NotificationOut, ShutOut, example
 from tanuki.animals.moderation import appeals, decisions
 from tanuki.platform.accounts import Person
@@ -77,6 +77,36 @@ def change(request: Request, response: Response, res: Res, who: Acting, given: C
     return write(request, response, res, do)
 
 
+@writes(router, "PUT", "/me/picture", max_bytes=PICTURE_BYTES)
+def show_picture(
+    request: Request,
+    response: Response,
+    res: Res,
+    who: Acting,
+    photo: Annotated[UploadFile, File(description="A JPEG, PNG, WebP or HEIC picture.")],
+) -> MeOut:
+    """Give one's profile a picture, in place of the one before."""
+    accepted = images.accept(photo.file.read())
+    images.store(res.objects, accepted)
+
+    def do(db: Session) -> MeOut:
+        members.change(db, who, now=now(), photo=images.keep(db, res.objects, accepted, now=now()))
+        return me_out(db, who)
+
+    return write(request, response, res, do)
+
+
+@writes(router, "DELETE", "/me/picture")
+def no_picture(request: Request, response: Response, res: Res, who: Acting) -> MeOut:
+    """Take the picture off one's profile."""
+
+    def do(db: Session) -> MeOut:
+        members.change(db, who, now=now(), photo=None)
+        return me_out(db, who)
+
+    return write(request, response, res, do)
+
+
 # ---- whom one does not want to see ---------------------------------------------------------------------------------
 
 
@@ -121,11 +151,9 @@ def seen(request: Request, response: Response, res: Res, who: Acting) -> None:
 @reads(router, "/me/decisions")
 def decided(db: Db, who: Who, after: After = None, limit: Limit = 24) -> Page[DecisionOut]:
     """What moderators decided about oneself and what is one's own, with the appeals against it."""
-
-    def shape(each: decisions.Decided) -> DecisionOut:
-        return shapes.decision(each.decision, each.case, appeals.of_decision(db, each.decision.id), by=False)
-
-    return shapes.items(decisions.mine(db, who, after=after, limit=limit), shape)
+    page = decisions.mine(db, who, after=after, limit=limit)
+    against = appeals.of_decisions(db, [each.decision.id for each in page.items])
+    return shapes.items(page, lambda each: shapes.decision(each.decision, each.case, against.get(each.decision.id), by=False))
 
 
 @writes(router, "POST", "/decisions/{decision_id}/appeal", status_code=201)

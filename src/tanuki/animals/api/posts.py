@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tanuki.animals import images, members, posts, social
 from tanuki.animals.api import seen, shapes
-from tanuki.animals.api.calls import Acting, After, Id, Limit, now, reads, write, writes
+from tanuki.animals.api.calls import PICTURE_BYTES, Acting, After, Id, Limit, now, reads, write, writes
 from tanuki.animals.api.shapes import CommentOut, MemberOut, PostOut, example
 from tanuki.animals.posts import Draft
 from tanuki.platform.web import rest
@@ -15,7 +15,6 @@ from tanuki.platform.web.kit import Db, Res, Viewer
 from tanuki.platform.web.rest import Page
 
 router = APIRouter(tags=["posts"])
-FORM_ROOM = 1_000_000  # bytes beside the picture
 
 
 class Words(BaseModel):
@@ -50,7 +49,7 @@ class Count(BaseModel):
     likes: int
 
 
-@writes(router, "POST", "/posts", status_code=201, max_bytes=images.UPLOAD_MB * 1_000_000 + FORM_ROOM)
+@writes(router, "POST", "/posts", status_code=201, max_bytes=PICTURE_BYTES)
 def send(
     request: Request,
     response: Response,

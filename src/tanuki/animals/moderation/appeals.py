@@ -1,5 +1,6 @@
 """Appeals: whom a decision is about says why it is wrong, once; another moderator than the one who decided upholds or overturns it."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -12,12 +13,14 @@ from tanuki.animals.moderation import cases, decisions
 from tanuki.animals.moderation.reasons import AGAINST, BAN, RESTORE, UNBAN
 from tanuki.animals.tables import Appeal, Case, Decision
 from tanuki.errors import Conflict, NotAllowed, NotFound, UserError
+from tanuki.platform import limits
 from tanuki.platform.accounts import Person, require
 from tanuki.platform.db import add_once
 from tanuki.platform.web.i18n import msgid
 
 UNTIL = timedelta(days=180)  # after the decision
 WORDS_LONGEST, ANSWER_LONGEST = 2_000, 1_000
+AN_HOUR = 30  # appeals of one member
 
 
 class Asked(NamedTuple):
@@ -37,7 +40,12 @@ def may_appeal(db: Session, who: Person, decided: decisions.Decided, *, now: dat
 
 def of_decision(db: Session, decision_id: int) -> Appeal | None:
     """The appeal against a decision, if there is one."""
-    return db.scalar(select(Appeal).where(Appeal.decision_id == decision_id))
+    return of_decisions(db, [decision_id]).get(decision_id)
+
+
+def of_decisions(db: Session, decision_ids: Sequence[int]) -> dict[int, Appeal]:
+    """The appeals against some decisions, by the decision."""
+    return {each.decision_id: each for each in db.scalars(select(Appeal).where(Appeal.decision_id.in_(decision_ids)))}
 
 
 def appeal(db: Session, who: Person, decision_id: int, words: str, *, now: datetime) -> Appeal:
@@ -50,6 +58,7 @@ def appeal(db: Session, who: Person, decision_id: int, words: str, *, now: datet
     if now - decided.decision.at > UNTIL:
         raise Conflict("A decision can be appealed against for %(days)s days only.", days=UNTIL.days)
     words = members.words(words, 1, WORDS_LONGEST, msgid("An appeal has 1 to %(most)s characters; found %(found)s."), lines=True)
+    limits.use(db, who.name, "appeals", now=now, most=AN_HOUR, seconds=3600)
     if not add_once(db, Appeal, decision_id=decision_id, member_id=me.id, words=words, at=now):
         raise Conflict("You have appealed against this already.")
     made = of_decision(db, decision_id)

@@ -13,9 +13,9 @@ from tanuki.animals import members, notifications
 from tanuki.animals.images import SIZES
 from tanuki.animals.species import BREEDS, CATEGORIES
 from tanuki.animals.tables import Member, Photo
-from tanuki.errors import NotFound
+from tanuki.errors import NotFound, UserError
 from tanuki.platform.accounts import Person
-from tanuki.platform.web.kit import FORM_BYTES, MAX_BYTES, Done, FromOurForm, person_of, redirect, render, safe_path, visit_of
+from tanuki.platform.web.kit import FORM_BYTES, MAX_BYTES, Done, FromOurForm, person_of, redirect, render, safe_path, site_of, visit_of
 
 LIMIT = 24  # photos on a page
 CARD = "(min-width: 90rem) 17rem, (min-width: 40rem) 15rem, 50vw"  # how wide a photo among others is
@@ -85,6 +85,11 @@ def form(router: APIRouter, path: str, *, max_bytes: int = FORM_BYTES) -> Callab
         return do
 
     return register
+
+
+def sentence(request: Request, wrong: UserError | None) -> str | None:
+    """What is wrong with a form that was sent, in the reader's language; the form shows it above what was typed."""
+    return wrong and site_of(request).texts.error(visit_of(request).lang, wrong)
 
 
 def onward(request: Request, to: str, message: str = "", **values: object) -> Response:

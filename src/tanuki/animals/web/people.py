@@ -8,17 +8,17 @@ from sqlalchemy.orm import Session
 
 from tanuki.animals import images, members, posts, social
 from tanuki.animals.api import seen
-from tanuki.animals.api.calls import Acting, now
+from tanuki.animals.api.calls import PICTURE_BYTES, Acting, now
 from tanuki.animals.lists import Page
 from tanuki.animals.tables import Follow, Member, Shut
-from tanuki.animals.web.frame import CARD, LIMIT, Text, form, me_of, onward, show, toggled
+from tanuki.animals.web.frame import CARD, LIMIT, Text, form, me_of, onward, sentence, show, toggled
 from tanuki.animals.web.reasons import reason_words
+from tanuki.errors import UserError
 from tanuki.platform.accounts import Person
 from tanuki.platform.web.i18n import msgid
 from tanuki.platform.web.kit import Db, Lang, Res, Viewer, Who, WriteDb, safe_path, site_of, url
 
 router = APIRouter()
-PICTURE_BYTES = images.UPLOAD_MB * 1_000_000 + 1_000_000
 
 
 # ---- joining -------------------------------------------------------------------------------------------------------
@@ -167,8 +167,14 @@ def unshut(request: Request, db: WriteDb, who: Acting, name: str) -> Response:
 @router.get("/animals/settings", include_in_schema=False, response_class=HTMLResponse)
 def settings_page(request: Request, db: Db, who: Who) -> Response:
     """One's own profile, to change."""
-    members.of(db, who)
-    return show(request, db, "settings.html", on="me")
+    me = members.of(db, who)
+    return settings_form(request, db, me.display, me.about, me.events)
+
+
+def settings_form(request: Request, db: Session, display: str, about: str, events: bool, wrong: UserError | None = None) -> Response:
+    """The form for one's profile, as it is or as it was sent, with what is wrong."""
+    filled = {"display": display, "about": about, "events": events}
+    return show(request, db, "settings.html", status=wrong.status if wrong else 200, on="me", filled=filled, wrong=sentence(request, wrong))
 
 
 @form(router, "/animals/settings", max_bytes=PICTURE_BYTES)
@@ -183,11 +189,17 @@ def settings(
     photo: UploadFile | None = None,
 ) -> Response:
     """Change one's profile; the picture stays unless another is sent, or none is wanted."""
-    accepted = images.accept(photo.file.read()) if photo is not None and photo.size else None
-    if accepted is not None:
-        images.store(res.objects, accepted)
-    with res.db.write() as db:
-        kept = None if accepted is None else images.keep(db, res.objects, accepted, now=now())
-        picture = kept if kept is not None else None if no_photo else ...
-        members.change(db, who, display=display, about=about, events=events, photo=picture, now=now())
+    try:
+        accepted = images.accept(photo.file.read()) if photo is not None and photo.size else None
+        if accepted is not None:
+            images.store(res.objects, accepted)
+        with res.db.write() as db:
+            kept = None if accepted is None else images.keep(db, res.objects, accepted, now=now())
+            picture = kept if kept is not None else None if no_photo else ...
+            members.change(db, who, display=display, about=about, events=events, photo=picture, now=now())
+    except UserError as error:
+        if error.status != 400:
+            raise
+        with res.db.read() as db:
+            return settings_form(request, db, display, about, events, error)
     return onward(request, "/animals/me", msgid("Your profile is changed."))

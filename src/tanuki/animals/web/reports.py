@@ -13,7 +13,7 @@ from tanuki.animals.moderation import appeals, cases, decisions
 from tanuki.animals.moderation.decisions import Decided
 from tanuki.animals.moderation.reasons import BAN, HOLD, REASONS, REMOVE, RESTORE, UNBAN, WARN
 from tanuki.animals.tables import Appeal, Comment, Member, Post
-from tanuki.animals.web.frame import LIMIT, Text, form, onward, show
+from tanuki.animals.web.frame import LIMIT, Text, form, onward, sentence, show
 from tanuki.animals.web.reasons import reason_words
 from tanuki.errors import NotFound, UserError
 from tanuki.platform.accounts import Person
@@ -39,17 +39,35 @@ TITLES = {
 @router.get("/animals/report", include_in_schema=False, response_class=HTMLResponse)
 def report_page(request: Request, db: Db, who: Who, subject: str = "", id: int = 0) -> Response:
     """The form, about something that they can see."""
-    cases.owner_of(db, who, subject, id)
+    return report_form(request, db, who, subject, id)
+
+
+def report_form(
+    request: Request,
+    db: Session,
+    who: Person,
+    subject: str,
+    subject_id: int,
+    reason: str = "",
+    said: str = "",
+    wrong: UserError | None = None,
+) -> Response:
+    """The form, empty or as it was sent, with what is wrong."""
+    cases.owner_of(db, who, subject, subject_id)
     words = reason_words(request)
     return show(
         request,
         db,
         "report.html",
+        status=wrong.status if wrong else 200,
         subject=subject,
-        subject_id=id,
-        back=page_of(db, subject, id) or "/animals",
+        subject_id=subject_id,
+        back=page_of(db, subject, subject_id) or "/animals",
         reasons={code: words(code) for code in REASONS},
-        reported=cases.reported_by(db, who, subject, id),
+        reported=cases.reported_by(db, who, subject, subject_id),
+        chosen=reason,
+        said=said,
+        wrong=sentence(request, wrong),
     )
 
 
@@ -60,10 +78,16 @@ def report(
     """Report it, and go back to where it stands."""
     if not subject_id.isdecimal():
         raise NotFound("There is no such post.")
-    if not reason:
-        raise UserError("Please choose what is wrong.")
     number = int(subject_id[:20])
-    res.db.together(lambda db: cases.report(db, who, subject, number, reason, words, now=now()))
+    try:
+        if not reason:
+            raise UserError("Please choose what is wrong.")
+        res.db.together(lambda db: cases.report(db, who, subject, number, reason, words, now=now()))
+    except UserError as error:
+        if error.status != 400:
+            raise
+        with res.db.read() as db:
+            return report_form(request, db, who, subject, number, reason, words, error)
     return onward(request, back, msgid("Thank you. A moderator will look at it."))
 
 
@@ -147,14 +171,37 @@ def standing(request: Request, db: Session, who: Person | None, lang: str, post:
 @router.get("/animals/appeals/{decision_id}", include_in_schema=False, response_class=HTMLResponse)
 def appeal_page(request: Request, db: Db, who: Who, lang: Lang, decision_id: int) -> Response:
     """The form for an appeal, beside what was decided."""
+    return appeal_form(request, db, who, lang, decision_id)
+
+
+def appeal_form(
+    request: Request, db: Session, who: Person, lang: str, decision_id: int, said: str = "", wrong: UserError | None = None
+) -> Response:
+    """The form, empty or as it was sent, with what is wrong."""
     found = shown(request, db, who, lang, decisions.decision(db, who, decision_id))
     if not found.may_appeal:
         raise NotFound("There is no such decision.")
-    return show(request, db, "appeal.html", decision=found, reason_words=reason_words(request))
+    status = wrong.status if wrong else 200
+    return show(
+        request,
+        db,
+        "appeal.html",
+        status=status,
+        decision=found,
+        reason_words=reason_words(request),
+        said=said,
+        wrong=sentence(request, wrong),
+    )
 
 
 @form(router, "/animals/appeals/{decision_id}")
-def appeal(request: Request, res: Res, who: Who, decision_id: int, words: Text = "") -> Response:
+def appeal(request: Request, res: Res, who: Who, lang: Lang, decision_id: int, words: Text = "") -> Response:
     """Say why a decision is wrong."""
-    res.db.together(lambda db: appeals.appeal(db, who, decision_id, words, now=now()))
+    try:
+        res.db.together(lambda db: appeals.appeal(db, who, decision_id, words, now=now()))
+    except UserError as error:
+        with res.db.read() as db:
+            if error.status != 400 or not appeals.may_appeal(db, who, decisions.decision(db, who, decision_id), now=now()):
+                raise
+            return appeal_form(request, db, who, lang, decision_id, words, error)
     return onward(request, "/animals/decisions", msgid("Your appeal is on its way to another moderator."))
