@@ -137,10 +137,10 @@ def serve(which: str, home: str, port: str) -> None:
 
 
 @contextmanager
-def running(which: str, home: str, port: int) -> Iterator[int]:
+def running(which: str, home: str, port: int, script: str = __file__) -> Iterator[int]:
     """A server process while the block lasts; gives its id."""
     with Path(home, f"{which}.log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, __file__, "serve", which, home, str(port)], stderr=log, stdout=log)
+        process = subprocess.Popen([sys.executable, script, "serve", which, home, str(port)], stderr=log, stdout=log)
         try:
             yield process.pid
         finally:

@@ -5,7 +5,7 @@ import unicodedata
 from datetime import datetime
 from types import EllipsisType
 
-from sqlalchemy import CursorResult, Select, delete, exists, or_, select, union_all, update
+from sqlalchemy import CompoundSelect, CursorResult, Select, delete, exists, or_, select, union_all, update
 from sqlalchemy.orm import Session
 
 from tanuki.animals.tables import BarredPhoto, Follow, Member, Photo, Shut
@@ -32,10 +32,21 @@ def join(db: Session, person: Person, *, now: datetime) -> Member:
 
 def of(db: Session, who: Person) -> Member:
     """The member that somebody is."""
-    found = db.scalar(select(Member).where(Member.name == who.name, Member.left_at.is_(None)))
+    found = known(db, who.name)
     if found is None:
         raise NotFound("You are not a member of the network; sign up for it first.")
     return found
+
+
+def known(db: Session, name: str) -> Member | None:
+    """The member of an account. Asked once in a session, because every list asks."""
+    kept: dict[str, Member] = db.info.setdefault("viewers", {})
+    if name not in kept:
+        found = db.scalar(select(Member).where(Member.name == name, Member.left_at.is_(None)))
+        if found is None:
+            return None
+        kept[name] = found
+    return kept[name] if kept[name].left_at is None else None
 
 
 def active(db: Session, who: Person) -> Member:
@@ -47,16 +58,9 @@ def active(db: Session, who: Person) -> Member:
 
 
 def viewer_id(db: Session, viewer: Person | None) -> int | None:
-    """The member who looks; None for somebody who is not one. Asked once in a session, because every list asks."""
-    if viewer is None:
-        return None
-    known: dict[str, int] = db.info.setdefault("viewers", {})
-    if viewer.name not in known:
-        found = db.scalar(select(Member.id).where(Member.name == viewer.name, Member.left_at.is_(None)))
-        if found is None:
-            return None
-        known[viewer.name] = found
-    return known[viewer.name]
+    """The member who looks; None for somebody who is not one."""
+    found = known(db, viewer.name) if viewer is not None else None
+    return found.id if found is not None else None
 
 
 def moderates(viewer: Person | None) -> bool:
@@ -192,15 +196,14 @@ def blocked_between(db: Session, a_id: int, b_id: int) -> bool:
     return bool(db.scalar(select(exists().where(pair, Shut.kind == "block"))))
 
 
-def unseen_by(viewer_id: int | None, *, muted: bool = True) -> Select[int]:
+def unseen_by(viewer_id: int | None, *, muted: bool = True) -> Select[int] | CompoundSelect[int]:
     """Ids of members whose things somebody does not get to see in lists: who left, who blocks them or is blocked, and whom they mute; for use inside queries."""
     gone = select(Member.id).where(Member.left_at.is_not(None))
     if viewer_id is None:
         return gone
     mine = select(Shut.other_id).where(Shut.member_id == viewer_id)
     theirs = select(Shut.member_id).where(Shut.other_id == viewer_id, Shut.kind == "block")
-    every = union_all(gone, mine if muted else mine.where(Shut.kind == "block"), theirs).subquery()
-    return select(every.c[0])
+    return union_all(gone, mine if muted else mine.where(Shut.kind == "block"), theirs)
 
 
 def hidden_ids(db: Session, viewer_id: int | None) -> set[int]:

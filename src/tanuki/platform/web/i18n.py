@@ -95,6 +95,7 @@ def filters(lang: str) -> dict[str, Any]:
     """The formats of a language, by the names that templates use."""
     locale = Locale.parse(lang)
 
+    @lru_cache(maxsize=10_000)
     def n(value: float | None, digits: int = 0) -> str:
         """A number with thousands separators and so many digits after the point."""
         return NOTHING if value is None else format_decimal(value, format="#,##0" + ("." + "0" * digits if digits else ""), locale=locale)
