@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# AI Animals from an empty folder: a running network with 1,000 posts, searched in both languages, liked, reported, moderated, appealed, deleted; all through its API.
+# AI Animals from an empty folder: a running network with 1,000 posts and an index of similar photos, searched in both languages and by likeness, liked, reported, moderated, appealed, deleted; all through its API.
 # bash runs/animals.sh [COUNT of photos]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -25,6 +25,7 @@ until [ "$(call GET "$me" "posts/$post" | say 'it["state"]')" = published ]; do 
 for words in 柴犬 しば shiba dog ライオン lion; do
   echo "$words: $(call GET "$me" search -G --data-urlencode "q=$words" | say '*[each["post"]["title"] for each in it["items"][:3]]')"
 done
+echo "similar photos: $(call GET "$me" "posts/$post/similar?k=5" | say '*[each["post"]["title"] for each in it["items"]]')"
 call PUT "$other" "posts/$post/like" | say '"likes:", it["likes"]'
 case=$(json POST "$other" reports "{\"subject\":\"post\",\"subject_id\":$post,\"reason\":\"stolen\"}" | say 'it["case_id"]')
 json POST "$one" "moderation/cases/$case/decision" '{"action":"remove","reason":"stolen","note":"盗用の疑い"}' | say '"decided:", it["action"]'

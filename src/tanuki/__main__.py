@@ -27,7 +27,14 @@ SHOP = {
 ANIMALS = {
     "import": ("tanuki.animals.commands.network:import_", "Post a folder of photos."),
     "search": ("tanuki.animals.commands.network:search", "Search the published posts by words, Japanese or English."),
-    "reindex": ("tanuki.animals.commands.network:reindex", "Index every published post anew."),
+    "embed": ("tanuki.animals.commands.eyes:embed", "Let the eyes look at every picture that they have not looked at."),
+    "classify": ("tanuki.animals.commands.eyes:classify", "What the eyes take every post for, beside what its owner says."),
+    "similar": ("tanuki.animals.commands.similar:similar", "Posts with similar pictures: to a post, to a file, of all."),
+    "train": ("tanuki.animals.commands.similar:train", "Make the index of similar pictures anew, and on the gate's GO let it answer."),
+    "reindex": (
+        "tanuki.animals.commands.network:reindex",
+        "Index the words of every published post anew; with --pictures their pictures, too.",
+    ),
     "words": ("tanuki.animals.commands.words:words", "Words that hold a post for a moderator: list, ban, allow."),
     "trail": ("tanuki.animals.commands.network:trail", "What moderators did, and whether the trail was changed."),
     "example": ("tanuki.animals.commands.network:example", "Make the example network: photos, members, weeks of their life."),
@@ -42,6 +49,7 @@ TANUKI = {
     "users": ("tanuki.platform.commands.people:users", "People who may sign in: add, list, disable."),
     "sql": ("tanuki.platform.commands.data:sql", "Ask the warehouse."),
     "warehouse": ("tanuki.platform.commands.data:warehouse", "Where the warehouse's Parquet files are; tidy them."),
+    "models": ("tanuki.platform.commands.models:models", "Models: serve those that are live, list, release, watch, go back."),
     "mlflow": ("tanuki.platform.commands.data:mlflow", "The model registry's own pages."),
     "db": ("tanuki.platform.commands.data:db", "The database's schema: upgrade, revision."),
     "settings": ("tanuki.commands:settings", "Every setting: name, value, default, help."),

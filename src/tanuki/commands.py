@@ -56,14 +56,18 @@ def worker() -> None:
 @contextmanager
 def working(res: "Resources", *, schedules: bool = True) -> Iterator[None]:
     """This process runs durable work, with the systems' workflows. The schedules become what the settings say, or stay what they are."""
-    from tanuki.animals import after_post, leave
+    from tanuki.animals import after_post, leave, nightly
     from tanuki.platform import hourly, log, resources, workflows
     from tanuki.shop import retrain, weekly
 
     log.set_up(res.settings)
     resources.use(res)
-    wanted = [*hourly.SCHEDULES, *weekly.SCHEDULES, *retrain.SCHEDULES, *after_post.SCHEDULES] if res.settings.schedule else []
-    chores = [*after_post.CHORES, *leave.CHORES] if schedules and res.settings.schedule else []
+    wanted = (
+        [*hourly.SCHEDULES, *weekly.SCHEDULES, *retrain.SCHEDULES, *after_post.SCHEDULES, *nightly.SCHEDULES]
+        if res.settings.schedule
+        else []
+    )
+    chores = [*after_post.CHORES, *nightly.CHORES, *leave.CHORES] if schedules and res.settings.schedule else []
     with workflows.worker(res.db, res.settings.worker_name, wanted if schedules else None, chores):
         yield
 

@@ -30,6 +30,17 @@ class Settings(BaseModel):
     s3_key: str = Field("", description="S3 access key id; empty: the machine's own identity.")
     s3_secret: SecretStr = Field(SecretStr(""), description="S3 secret access key.")
     mlflow: str = Field("", description="MLflow tracking URI of the model registry; empty: mlflow.db in the home folder.")
+    models: str = Field(
+        "",
+        description="URL of a server that speaks the Open Inference Protocol, http:// or grpc:// (`tanuki models`, Triton …); empty: models answer in process.",
+    )
+    models_port: int = Field(8500, ge=0, le=65535, description="Port on which `tanuki models` speaks HTTP; 0: any free port.")
+    models_grpc_port: int = Field(8501, ge=0, le=65535, description="Port on which `tanuki models` speaks gRPC; 0: any free port.")
+    models_kept: float = Field(0.01, ge=0, le=1, description="Share of the models' answers that is kept, so that it can be computed again.")
+    eyes: str = Field(
+        "",
+        description="ONNX file of another network for the eyes, with a model.json beside it that describes it; empty: the package's EfficientNet-Lite0.",
+    )
     host: str = Field("127.0.0.1", description="Address the web server listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port the web server listens on; 0: any free port.")
     proxies: str = Field("127.0.0.1", description="Comma-separated addresses of proxies whose X-Forwarded headers are believed.")
@@ -122,7 +133,14 @@ def expected(field: str) -> str:
     annotation = Settings.model_fields[field].annotation
     if get_origin(annotation) is Literal:
         return " or ".join(map(str, get_args(annotation)))
-    kinds: dict[object, str] = {bool: "true or false", int: "a whole number", Path: "a folder", str: "text", SecretStr: "text (secret)"}
+    kinds: dict[object, str] = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        Path: "a folder",
+        str: "text",
+        SecretStr: "text (secret)",
+    }
     return kinds[annotation]
 
 

@@ -1,16 +1,25 @@
 """Settings to Resources: the only place that chooses engines."""
 
 from tanuki.animals.events import KINDS
+from tanuki.animals.similar.index import KIND, Index
 from tanuki.errors import UserError
 from tanuki.platform import db as database
 from tanuki.platform import workflows
 from tanuki.platform.events import EventLog
+from tanuki.platform.models import client, overview, runners
 from tanuki.platform.models.registry import Registry
+from tanuki.platform.models.serving import Inference, Models
 from tanuki.platform.objects import Objects
 from tanuki.platform.resources import Resources
 from tanuki.platform.warehouse import Warehouse
 from tanuki.platform.workflows import Work
 from tanuki.settings import Settings
+
+WORDS = {  # of the models' own gates
+    "shop-forecast": "tanuki.shop.gate:words",
+    "animals-eyes": "tanuki.animals.vision.gating:words",
+    "animals-similar": "tanuki.animals.similar.words:words",
+}
 
 
 def resources(settings: Settings, *, upgrade: bool | None = None) -> Resources:
@@ -26,19 +35,31 @@ def resources(settings: Settings, *, upgrade: bool | None = None) -> Resources:
     db = database.Database(url)
     if not settings.embedded and upgrade is None:
         must_be_current(db)
+    registry = Registry(settings.mlflow_url, f"{settings.objects_url}/mlflow", objects.endpoint, objects.key, objects.secret)
     return Resources(
         settings=settings,
         db=db,
         objects=objects,
         warehouse=Warehouse(objects),
-        registry=Registry(settings.mlflow_url, f"{settings.objects_url}/mlflow", objects.endpoint, objects.key, objects.secret),
+        registry=registry,
         work=Work(url),
         events=EventLog(db, KINDS),
+        models=models(settings, db, registry),
     )
+
+
+def models(settings: Settings, db: database.Database, registry: Registry) -> Inference:
+    """The models of this process, or those of the server that the settings name."""
+    runners.KINDS[KIND] = Index
+    overview.OWN_WORDS.update(WORDS)
+    if settings.models:
+        return client.connect(settings.models)
+    return Models(db, registry, settings.home.absolute() / "models", kept=settings.models_kept)
 
 
 def close(made: Resources) -> None:
     """Give back what resources() took."""
+    made.models.close()
     made.events.close()
     made.work.close()
     made.db.close()

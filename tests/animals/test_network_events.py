@@ -1,5 +1,6 @@
 """What is logged of what people see and do: completely, under pseudonyms, never of who does not want it; and what browsers may tell."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -129,6 +130,8 @@ def test_every_value_that_is_logged_has_its_column(resources, ann, ben):
         social.comment(db, ann, photo.id, "Hello", key="k", now=NOW)
         cases.report(db, ann, "post", photo.id, "spam", now=NOW)
         who = looker(db, ann, {})
+        suggested = {"request": "request-1", "offered": [{"what": "tag", "value": "nap", "lang": "en", "source": "eyes"}]}
+        events.suggested(db, members.of(db, ann), photo.id, json.dumps(suggested), {0}, now=NOW)
     resources.events.write(listed(who, "home", in_order([photo.id], "new", order="newest"), request_id="request-1", now=NOW))
     resources.events.write(searched(who, ["cat"], 3, request_id="request-1", now=NOW))
     told = {"post": photo.id, "request": "request-1", "position": 0}

@@ -68,7 +68,7 @@ def network(home):
 PAGES = {
     "hana": [
         "/animals", "/animals/newest", "/animals/categories/cat", "/animals/search?q=mugi&category=cat", "/animals/search?q=zzz", "/animals/posts/{shown}", "/animals/posts/{held}",
-        "/animals/posts/{removed}", "/animals/posts/{shown}/likes", "/animals/posts/{shown}/edit", "/animals/post", "/animals/members/hana", "/animals/members/ken", "/animals/members/hana/followers",
+        "/animals/posts/{removed}", "/animals/posts/{shown}/likes", "/animals/posts/{shown}/edit", "/animals/posts/{shown}/better", "/animals/post", "/animals/members/hana", "/animals/members/ken", "/animals/members/hana/followers",
         "/animals/settings", "/animals/shut", "/animals/data", "/animals/notifications", "/animals/decisions", "/animals/report?subject=member&id=2", "/animals/credits", "/account",
     ],
     "mod": ["/animals/desk", "/animals/desk/cases/{case}", "/animals/desk/appeals", "/animals/desk/decided", "/animals/desk/trail", "/animals/join"],

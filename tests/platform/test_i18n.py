@@ -17,7 +17,22 @@ from tanuki.platform.web.i18n import Texts
 SOURCE = Path(tanuki.__file__).parent
 PACKAGES = ["platform", "shop", "animals"]
 WITH_TEXTS: dict[str, tuple[int, ...] | None] = dict.fromkeys(
-    ("_", "gettext", "msgid", "UserError", "NotFound", "NotAllowed", "SignInNeeded", "TooMany", "Conflict", "Stale")
+    (
+        "_",
+        "gettext",
+        "msgid",
+        "UserError",
+        "NotFound",
+        "NotAllowed",
+        "SignInNeeded",
+        "TooMany",
+        "Conflict",
+        "Stale",
+        "ModelError",
+        "TooSlow",
+        "Busy",
+        "Damaged",
+    )
 ) | {"ngettext": (1, 2), "Done": (2,)}
 HERE_ONLY = ("commands", "migrations")  # commands speak English
 PLACE = re.compile(r"%\((\w+)\)s")

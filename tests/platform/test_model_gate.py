@@ -185,5 +185,42 @@ def test_every_reason_has_its_sentence_in_both_languages():
             assert "{" not in said
             assert said.endswith("。" if lang == "ja" else ".")
     assert gate.words({"code": "missing_slice", **values}, "en", kinds={"store": {"en": "store", "ja": "店舗"}}) == (
-        "Store chiba is not forecast at all (3 rows are absent)."
+        "Store chiba has no answer at all (3 rows are absent)."
     )
+
+
+# ---- queries instead of weeks
+
+
+def queries(seed: int, *, miss: float = 0.08, cats: float | None = None, count: int = 600) -> np.ndarray:
+    """Of each query's ten nearest the share that a version misses; `cats` is another chance of missing one in a small slice."""
+    random = np.random.default_rng(seed)
+    chance = np.where(np.arange(count) % 12 == 5, miss if cats is None else cats, miss)
+    return random.binomial(10, chance) / 10
+
+
+def asked(challenger: np.ndarray, champion: np.ndarray) -> Case:
+    count = len(challenger)
+    return Case(
+        block=[f"{n:05d}" for n in range(count)],
+        slices={"category": ["rabbit" if n % 12 == 5 else f"other{n % 2}" for n in range(count)]},
+        measures=[Measure("missed", {"new": challenger, "old": champion}, per=np.ones(count))],
+        challenger="new",
+        champion="old",
+        floors=[],
+    )
+
+
+ALONE = Limits(length=1, slice=0.05, overall=0.02)
+
+
+def test_ten_points_less_on_one_small_slice_of_queries_is_named():
+    verdict = gate.judge(asked(queries(1, cats=0.25), queries(2)), ALONE)
+    assert [(each["code"], each["label"]) for each in verdict.reasons] == [("worse_slice", "rabbit")]
+    said = gate.words(verdict.reasons[0], "en", kinds={"category": {"en": "category"}}, measures={"missed": {"en": "share that is missed"}})
+    assert said.startswith("Category rabbit: the share that is missed is worse than the champion's by")
+
+
+def test_ten_harmless_rebuilds_pass_on_queries():
+    for seed in range(10, 20):
+        assert gate.judge(asked(queries(seed), queries(2)), ALONE).go, seed

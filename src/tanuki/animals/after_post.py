@@ -1,4 +1,4 @@
-"""After a post was sent: a durable run checks it and publishes or holds it. And what is owed: checks that were lost, and the end of what was deleted.
+"""After a post was sent: a durable run looks at its picture, checks it and publishes or holds it. And what is owed: checks that were lost, and the end of what was deleted.
 
 The run of a post is `post-<id>`, enqueued in the transaction that accepted it; an edit is checked by `post-<id>-v<version>`.
 """
@@ -9,9 +9,11 @@ from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any
 
+import cv2
 import structlog
 from dbos import DBOS
 from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from tanuki.animals import images, lists, members, notifications, posts
@@ -19,6 +21,8 @@ from tanuki.animals.moderation import cases
 from tanuki.animals.posts import AFTER_POST, UNDO, run_id
 from tanuki.animals.tables import BannedWord, BarredPhoto, Member, Post
 from tanuki.animals.text.letters import fold
+from tanuki.animals.vision import batch, looks
+from tanuki.errors import UserError
 from tanuki.platform import accounts, trail
 from tanuki.platform.accounts import Person
 from tanuki.platform.db import add_once
@@ -30,6 +34,7 @@ from tanuki.platform.workflows import PROMPT
 log = structlog.get_logger()
 
 PURGE, TIDY = "animals-purge", "animals-tidy"
+FAULTS = (UserError, OSError, ValueError, LookupError, cv2.error, SQLAlchemyError)  # of the eyes, the objects, the records
 LOOK_SECONDS = 15.0
 OWED_AFTER = timedelta(seconds=30)  # a post still unchecked by then is looked after
 TRY_AGAIN_AFTER = timedelta(minutes=1)  # what failed is tried again, for as long as it is owed
@@ -56,8 +61,20 @@ def step(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def after_post(post_id: int) -> str:
     """A post from accepted to published or held; gives the state it then has. Running it twice leaves what running it once does."""
-    # A step that looks at the picture belongs here; what it finds goes into reason_to_hold().
-    return str(settle(AFTER_POST, post_id))
+    look_at(AFTER_POST, post_id)
+    return str(settle(AFTER_POST, post_id))  # what a look finds that holds a post belongs into reason_to_hold()
+
+
+@step
+def look_at(res: Resources, now: datetime, post_id: int) -> bool:
+    """Let the eyes look at the picture, once for all posts that have it; whether it has a look now. Eyes that are away keep no post: the look is owed, see batch."""
+    with res.db.read() as db:
+        digest = db.scalar(select(Post.photo).where(Post.id == post_id))
+    try:
+        return digest is not None and looks.made(res, digest, now)
+    except FAULTS as error:
+        log.warning("picture not looked at", post=post_id, error=type(error).__name__, why=str(error)[:200])
+        return False
 
 
 @step
@@ -88,7 +105,7 @@ def check(db: Session, post_id: int, *, now: datetime) -> str:
 
 def reason_to_hold(db: Session, post: Post) -> str | None:
     """The first of posts.HELD_BY_RULE that a post falls under."""
-    barred = select(BarredPhoto.digest).where(BarredPhoto.digest == post.photo).exists()
+    barred = select(BarredPhoto.digest).where(BarredPhoto.digest.in_(posts.pictures(post))).exists()
     barred_photo, banned_at = db.execute(select(barred, Member.banned_at).where(Member.id == post.member_id)).one()
     if barred_photo:
         return "barred_photo"
@@ -232,5 +249,6 @@ SCHEDULES: list[dict[str, Any]] = [
         "context": None,
         "cron_timezone": "Asia/Tokyo",
     },
+    *batch.SCHEDULES,
 ]
-CHORES: list[tuple[Callable[[], None], float]] = [(look, LOOK_SECONDS)]
+CHORES: list[tuple[Callable[[], None], float]] = [(look, LOOK_SECONDS), *batch.CHORES]

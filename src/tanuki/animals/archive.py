@@ -137,9 +137,10 @@ def contents(me: Member, now: datetime) -> dict[str, Select[Any]]:
     there = Member.left_at.is_(None)
     owner = aliased(Member)
     picture = ("pictures/" + Post.photo + ".jpg").label("picture")
+    original = ("pictures/" + Post.original + ".jpg").label("original")
     words = (Post.title, Post.description, Post.tags, Post.category, Post.breed)
     moments = (Post.posted_at, Post.published_at, Post.edited_at, Post.deleted_at)
-    post = select(Post.id, *words, picture, Post.state, Post.why, Post.note, *moments, Post.likes, Post.comments)
+    post = select(Post.id, *words, picture, original, Post.state, Post.why, Post.note, *moments, Post.likes, Post.comments)
     edit = select(PostEdit.post_id, PostEdit.version, PostEdit.words, PostEdit.at).join(Post, Post.id == PostEdit.post_id)
     comment = select(
         Comment.id, Comment.post_id, owner.name.label("post_of"), Comment.words, Comment.state, Comment.why, Comment.note, Comment.at
@@ -212,5 +213,6 @@ def recorded(db: Session, objects: Objects, me: Member) -> Iterator[dict[str, An
 
 def pictures(db: Session, me: Member) -> list[str]:
     """The digests of their posts' pictures and of their profile's."""
-    theirs = set(db.scalars(select(Post.photo).where(Post.member_id == me.id)))
+    mine = Post.member_id == me.id
+    theirs = set(db.scalars(select(Post.photo).where(mine).union(select(Post.original).where(mine, Post.original.is_not(None)))))
     return sorted(theirs | ({me.photo} if me.photo else set()))

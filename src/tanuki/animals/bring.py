@@ -23,6 +23,7 @@ from tanuki.platform.resources import Resources
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif")
 COLUMNS = ("file", "title", "description", "tags", "category", "breed", "label")
+KEYS = "import-"  # how the keys of posts begin that a folder brought; `source` of those is the file
 AHEAD = 16  # pictures taken in while others are written down
 Progress = Callable[[int, int], None]
 
@@ -61,13 +62,13 @@ def bring(res: Resources, who: Person, folder: Path, manifest: Path | None = Non
     given = listed(folder, manifest)
     with res.db.write() as db:
         me = members.join(db, who, now=datetime.now(UTC))
-        known = set(db.scalars(select(Post.key).where(Post.member_id == me.id, Post.key.startswith("import-"))))
+        known = set(db.scalars(select(Post.key).where(Post.member_id == me.id, Post.key.startswith(KEYS))))
     done = Brought()
 
     def take(each: Given) -> Taken:
         try:
             content = each.file.read_bytes()
-            key = f"import-{sha256(content).hexdigest()[:40]}"
+            key = f"{KEYS}{sha256(content).hexdigest()[:40]}"
             if key in known:
                 return Taken(each, key)
             draft, accepted = drafted(each), images.accept(content)

@@ -4,6 +4,7 @@ Nobody is named: a member stands as a random pseudonym, a visitor as nobody. Wha
 unless they said no; what they look at, too, unless their browser asks not to be followed.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,6 +49,8 @@ KINDS = (
     Kind("comment", {"post": int}),
     Kind("post", {"post": int, "category": str, "breed": str}),
     Kind("report", {"subject": str, "subject_id": int, "reason": str}),
+    # what was suggested for a photo that they posted, and whether they took it; the words themselves are the post's
+    Kind("suggest", {"request": str, "post": int, "what": str, "source": str, "lang": str, "place": int, "taken": bool}, each="offered"),
 )
 FROM_BROWSERS = ("seen", "open", "dwell")
 MOST_AT_ONCE = 100  # in one message of a browser
@@ -57,6 +60,8 @@ LARGEST_POSITION = 10_000
 TERMS_MOST, TERM_LONGEST = 12, 40
 REQUEST = re.compile(r"[A-Za-z0-9._-]{8,64}")
 HOUR = 3600
+SUGGESTED: dict[str, tuple[str | None, ...]] = {"what": ("kind", "title", "tag"), "source": ("eyes", "posts"), "lang": ("ja", "en", None)}
+MOST_SUGGESTED = 20_000  # letters
 
 
 @dataclass(frozen=True)
@@ -143,6 +148,35 @@ def did(db: Session, me: Member, kind: str, *, now: datetime, **values: Any) -> 
 def stand_in(member: Member) -> str | None:
     """How a member is called in what others did."""
     return member.pseudonym if member.events else None
+
+
+def offered(suggested: str) -> list[dict[str, Any]]:
+    """What a form says was suggested on it: {"request": "…", "offered": [{"what", "value", "lang", "source"}, …]}. Raises UserError for anything else."""
+    try:
+        told = json.loads(suggested[:MOST_SUGGESTED])
+        kept = [{name: each[name] for name in ("what", "value", "lang", "source")} for each in told["offered"]]
+        good = REQUEST.fullmatch(told["request"]) is not None and len(kept) <= MOST_AT_ONCE
+    except (ValueError, TypeError, KeyError):
+        good = False
+    if not good or not all(
+        each["what"] in SUGGESTED["what"]
+        and each["source"] in SUGGESTED["source"]
+        and each["lang"] in SUGGESTED["lang"]
+        and isinstance(each["value"], str)
+        for each in kept
+    ):
+        raise UserError("What was suggested is not as our form says it; please choose the photo again.")
+    return kept
+
+
+def suggested(db: Session, me: Member, post_id: int, said: str, taken: set[int], *, now: datetime) -> None:
+    """What was suggested for a post's photo, and the places of what was taken; without the words. `said` is what the form says, as offered() reads it."""
+    each = [
+        {"what": one["what"], "source": one["source"], "lang": one["lang"], "place": place, "taken": place in taken}
+        for place, one in enumerate(offered(said))
+    ]
+    if each:
+        did(db, me, "suggest", now=now, request=json.loads(said)["request"], post=post_id, offered=each)
 
 
 # ---- what browsers tell --------------------------------------------------------------------------------------------

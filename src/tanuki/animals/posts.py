@@ -139,7 +139,9 @@ def accept(
 def sent(db: Session, me: Member, key: str, draft: Draft, accepted: images.Accepted) -> Post | None:
     """What a member has sent with a key before. Raises Conflict when it was something else."""
     found = db.scalar(select(Post).where(Post.member_id == me.id, Post.key == key))
-    if found is not None and (found.photo != accepted.digest or (found.version == 1 and words(found) != draft.values())):
+    if found is not None and (
+        (found.original or found.photo) != accepted.digest or (found.version == 1 and words(found) != draft.values())
+    ):
         raise Conflict("Something else was posted with this idempotency key; use a new one for each post.")
     return found
 
@@ -274,7 +276,8 @@ def withdraw(db: Session, post: Post, state: str, why: str, *, note: str | None 
     found.why, found.note = why, note
     db.flush()
     if state == "removed":
-        add_once(db, BarredPhoto, digest=found.photo, why=why, at=now)
+        for digest in pictures(found):
+            add_once(db, BarredPhoto, digest=digest, why=why, at=now)
 
 
 def again(db: Session, post: Post) -> Post:
@@ -310,9 +313,16 @@ def heat(published_at: datetime, likes: int) -> float:
 
 def unbar(db: Session, post: Post) -> None:
     """A removed post comes back: its picture may be posted again, unless another removed post has it."""
-    others = select(Post.id).where(Post.photo == post.photo, Post.id != post.id, (Post.state == "removed") | (Post.before == "removed"))
-    if db.scalar(others.limit(1)) is None:
-        db.execute(delete_from(BarredPhoto).where(BarredPhoto.digest == post.photo))
+    for digest in pictures(post):
+        has = (Post.photo == digest) | (Post.original == digest)
+        others = select(Post.id).where(has, Post.id != post.id, (Post.state == "removed") | (Post.before == "removed"))
+        if db.scalar(others.limit(1)) is None:
+            db.execute(delete_from(BarredPhoto).where(BarredPhoto.digest == digest))
+
+
+def pictures(post: Post) -> list[str]:
+    """The digests of a post's picture and, where a better one is shown, of the one that was sent."""
+    return [post.photo] if post.original is None else [post.photo, post.original]
 
 
 def erase(db: Session, post_ids: list[int]) -> list[str]:
@@ -326,7 +336,7 @@ def erase(db: Session, post_ids: list[int]) -> list[str]:
         db.execute(delete_from(table).where(table.post_id.in_(post_ids)))
     db.execute(delete_from(Post).where(Post.id.in_(post_ids)))
     db.info.pop(LOCKED, None)
-    return sorted({post.photo for post in found})
+    return sorted({digest for post in found for digest in pictures(post)})
 
 
 # ---- who sees what -------------------------------------------------------------------------------------------------
@@ -400,7 +410,11 @@ def published(db: Session, viewer: Person | None) -> Select[Post]:
 
 def many(db: Session, viewer: Person | None, ids: Sequence[int]) -> list[Post]:
     """Those of the posts that lists show somebody, in the order of the ids."""
-    found = {post.id: post for post in db.scalars(published(db, viewer).where(Post.id.in_(ids)))}
+    seen = Post.member_id.not_in(members.unseen_by(members.viewer_id(db, viewer)))
+    asked = db.scalars(select(Post).where(Post.id.in_(ids), seen))
+    found = {
+        post.id: post for post in asked if post.state == "published"
+    }  # asked for in the query, SQLite would read all that is published
     return [found[id_] for id_ in ids if id_ in found]
 
 
@@ -422,10 +436,12 @@ def picture(db: Session, viewer: Person | None, digest: str) -> Photo:
     """A photo that a post or a profile has which this viewer may see. What nobody may see (viewer None) must not be kept by caches beside others' pictures."""
     me = members.viewer_id(db, viewer)
     unseen = members.unseen_by(me, muted=False)
-    post = select(Post.id).where(Post.photo == Photo.digest)
-    if not members.moderates(viewer):
-        public = (Post.state == "published") & Post.member_id.not_in(unseen)
-        post = post.where(public if me is None else public | (Post.member_id == me))
+    shown, sent = Post.photo == Photo.digest, Post.original == Photo.digest  # what was sent and is not shown is its owner's
+    if members.moderates(viewer):
+        post = select(Post.id).where(shown | sent)
+    else:
+        public = shown & (Post.state == "published") & Post.member_id.not_in(unseen)
+        post = select(Post.id).where(public if me is None else public | ((Post.member_id == me) & (shown | sent)))
     profile = select(Member.id).where(Member.photo == Photo.digest, Member.left_at.is_(None), Member.id.not_in(unseen))
     found = db.scalar(select(Photo).where(Photo.digest == digest, post.exists() | profile.exists()))
     if found is None:

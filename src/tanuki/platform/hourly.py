@@ -1,7 +1,7 @@
-"""Every hour: events go to the warehouse, limits that are over are forgotten, and the head of the trail is noted in the log."""
+"""Every hour: events go to the warehouse, limits that are over and old answers of models are forgotten, and the head of the trail is noted in the log."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any
 
@@ -13,12 +13,14 @@ from tanuki.errors import Conflict
 from tanuki.platform import limits, trail
 from tanuki.platform import log as log_file
 from tanuki.platform.events import Event
+from tanuki.platform.models import plans, release, replay, watching
 from tanuki.platform.resources import Resources, current
 
 log = structlog.get_logger()
 
 EXPORT = "events-export"
 AT_ONCE = 50_000  # events in one file
+LATELY = timedelta(hours=3)
 DELETED_AT_ONCE = 5_000  # a database takes only so many values in one statement
 
 
@@ -73,10 +75,17 @@ def move(res: Resources, kind: str, source: str, now: datetime) -> int:
 
 @step
 def tidy(res: Resources, now: datetime) -> None:
-    """Forget limits that are over, and note the trail's head where nobody who changes the database changes it."""
+    """Forget limits that are over and old answers of models, let the registry know what servers changed by themselves, and note the trail's head
+    where nobody who changes the database changes it."""
     with res.db.write() as db:
         limits.forget(db, now)
+        replay.forget(db, now)
+        watching.forget(db, now)
         entries, digest = trail.head(db)
+    with res.db.read() as db:
+        changed = [plan for plan in plans.plans(db) if plan.at > now - LATELY]
+    for plan in changed:
+        release.align(res.registry, plan)
     log.info("trail stands", entries=entries, digest=digest)
 
 

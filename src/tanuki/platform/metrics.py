@@ -1,10 +1,12 @@
 """Numbers that people act on, for Prometheus: requests, workflow steps, queues, model versions. One registry a process."""
 
+from collections.abc import Mapping
 from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector, generate_latest
 
 REQUEST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+RUN_ROWS = (1, 2, 4, 8, 16, 32, 64)
 STEP_SECONDS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 
 
@@ -33,6 +35,21 @@ class Metrics:
         self.alarms = Gauge("tanuki_open_alarms", "Alarms that are open.", ["system", "code"], registry=registry)
         self.events = Counter(
             "tanuki_events", "Events written, or lost because the database did not answer.", ["outcome"], registry=registry
+        )
+        self.inferences = Counter("tanuki_inferences", "Questions to models.", ["model", "version", "role", "outcome"], registry=registry)
+        self.inference_seconds = Histogram(
+            "tanuki_inference_seconds",
+            "Seconds from a question to a model to its answer.",
+            ["model"],
+            buckets=REQUEST_SECONDS,
+            registry=registry,
+        )
+        self.run_rows = Histogram(
+            "tanuki_inference_run_rows", "Rows that shared the run of an answer.", ["model"], buckets=RUN_ROWS, registry=registry
+        )
+        self.serving = Gauge("tanuki_model_serving", "The version that answers in a role; 0: none.", ["model", "role"], registry=registry)
+        self.back = Counter(
+            "tanuki_model_went_back", "Versions that left their bounds and went by themselves.", ["model"], registry=registry
         )
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
@@ -85,3 +102,22 @@ def set_open_alarms(system: str, code: str, count: int) -> None:
 def count_events(outcome: str, count: int) -> None:
     """Count events; the outcome is written or lost."""
     process().events.labels(outcome).inc(count)
+
+
+def observe_inference(model: str, version: str, role: str, seconds: float, *, rows: int, failed: bool) -> None:
+    """Count a question to a model; the role is champion, challenger, shadow or version."""
+    process().inferences.labels(model, version, role, "failed" if failed else "answered").inc()
+    process().inference_seconds.labels(model).observe(seconds)
+    if not failed:
+        process().run_rows.labels(model).observe(rows)
+
+
+def set_serving(model: str, versions: Mapping[str, str | None]) -> None:
+    """Which version of a model answers in each role."""
+    for role, version in versions.items():
+        process().serving.labels(model, role).set(int(version or 0))
+
+
+def count_go_back(model: str) -> None:
+    """A version left its bounds and went."""
+    process().back.labels(model).inc()

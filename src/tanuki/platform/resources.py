@@ -12,11 +12,12 @@ from tanuki.settings import Settings
 
 if TYPE_CHECKING:
     from tanuki.platform.models.registry import Registry
+    from tanuki.platform.models.serving import Inference
 
 
 @dataclass(frozen=True)
 class Resources:
-    """The engines of this process. The registry imports heavy libraries only when it is used."""
+    """The engines of this process. The registry and the models import heavy libraries only when they are used."""
 
     settings: Settings
     db: Database
@@ -25,6 +26,7 @@ class Resources:
     registry: "Registry"
     work: Work
     events: EventLog
+    models: "Inference"
 
 
 _current: list[Resources] = []

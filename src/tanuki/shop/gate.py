@@ -387,6 +387,11 @@ KINDS = {
     "size:large": {"en": "large sellers", "ja": "多い"},
 }
 WORDS = {
+    "missing_slice": {
+        "en": "{kind} {label} is not forecast at all ({rows:,} rows are absent).",
+        "ja": "{kind}「{label}」の予測がまったくありません（{rows:,}行が欠けています）。",
+    },
+    "missing": {"en": "{rows:,} of {of:,} rows are not forecast.", "ja": "{of:,}行のうち{rows:,}行の予測がありません。"},
     "scatter": {
         "en": "It is too good to be true: its errors scatter by {scatter:.2f}, chance alone makes at least {least:.2f}. It must know sales of the weeks that it forecasts.",
         "ja": "良すぎます。誤差のばらつきが{scatter:.2f}しかなく、偶然だけでも少なくとも{least:.2f}になるはずです。予測する週の販売を知っているはずです。",

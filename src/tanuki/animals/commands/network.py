@@ -19,7 +19,7 @@ SETTLE_SECONDS = 0.3  # between looks whether what was posted is published
 
 
 @click.command(
-    help="Make the example network: a thousand photos composed from a Debian package's cut-outs, forty members, weeks of their likes, comments and visits. "
+    help="Make the example network: a thousand photos composed from a Debian package's cut-outs, forty members, weeks of their likes, comments and visits; and an index of similar photos. "
     "Interrupted, it goes on where it was; done again, it makes nothing twice."
 )
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Another seed, another network.")
@@ -28,11 +28,19 @@ SETTLE_SECONDS = 0.3  # between looks whether what was posted is published
 )
 @click.option("--count", type=click.IntRange(min=1), default=1000, show_default=True, help="How many photos.")
 def example(seed: int, folder: Path | None, count: int) -> None:
+    from tanuki.animals.commands.similar import trained
     from tanuki.animals.example.make import make
+    from tanuki.animals.similar.index import MODEL
+    from tanuki.platform.models import plans
 
-    with resources() as res, progress_bars() as progress:
-        made = make(res, seed=seed, now=datetime.now(UTC), photos=count, folder=folder, progress=progress)
-    click.echo(f"{made.posts} photos are on the network, {made.new} of them new.")
+    with resources() as res:
+        with progress_bars() as progress:
+            made = make(res, seed=seed, now=datetime.now(UTC), photos=count, folder=folder, progress=progress)
+        click.echo(f"{made.posts} photos are on the network, {made.new} of them new.")
+        with res.db.read() as db:
+            trains = plans.plan(db, MODEL) is None
+        if trains:
+            click.echo(trained(res)["outcome"])
     tell_passwords(made.passwords)
 
 
@@ -91,13 +99,23 @@ def search(query: str, category: str | None, sort: str, limit: int, as_json: boo
     emit(rows, as_json, ["id", "title", "category", "member", "likes"])
 
 
-@click.command(help="Index every published post anew, while the network goes on; after a change of how words are cut.")
-def reindex() -> None:
+@click.command(
+    help="Index the words of every published post anew, while the network goes on; after a change of how words are cut. Pictures have an index of their "
+    "own, which `tanuki animals train` makes anew; --pictures does that, too."
+)
+@click.option("--pictures", is_flag=True, help="Then make the index of similar pictures anew.")
+def reindex(pictures: bool) -> None:
     from tanuki.animals.text.reindex import rebuild
 
-    with resources() as res, progress_bars() as progress:
-        count = rebuild(res.db, lambda number, whole: progress("posts", number, whole))
-    click.echo(f"{count} posts are in the index.")
+    with resources() as res:
+        with progress_bars() as progress:
+            count = rebuild(res.db, lambda number, whole: progress("posts", number, whole))
+        click.echo(f"{count} posts are in the index.")
+        if pictures:
+            from tanuki.animals.commands.similar import trained
+
+            said = trained(res)
+            click.echo("\n".join([said["outcome"], *(f"  {sentence}" for sentence in said["reasons"])]))
 
 
 @click.command(help="What moderators did, newest first, and whether the trail was changed by somebody; exit code 1 when it was.")

@@ -17,6 +17,7 @@ from tanuki.platform.objects import Objects
 UPLOAD_MB = 25  # the largest JPEG that a phone of 50 megapixels makes has about 20
 PIXELS_M = 50  # what phones take (48 megapixels) with a little room; a progressive JPEG of so many needs 300 MB, a HEIC 270 MB
 SIZES = {"list": 320, "page": 960, "full": 2048}  # the longest side, in pixels; smaller pictures stay as they are
+BETTER = "better"  # beside the sizes of a picture: the better one that was made of it, before its owner takes it
 QUALITY = 82  # likeness 0.973 at the size of a page; 90 has 0.984 and half as many bytes again
 
 
@@ -85,7 +86,7 @@ def refused(refusal: Refusal, source: str) -> UserError:
 
 
 def key(digest: str, size: str) -> str:
-    """Where the objects have a picture in one of SIZES."""
+    """Where the objects have a picture in one of SIZES, or BETTER."""
     return f"animals/pictures/{digest[:2]}/{digest}/{size}.jpg"
 
 
@@ -123,7 +124,7 @@ def forget(db: Session, objects: Objects, digest: str) -> bool:
     if db.scalar(held(digest).with_for_update()) is None or db.scalar(select(used(digest))):
         return False
     db.execute(delete(Photo).where(Photo.digest == digest))
-    for size in reversed(SIZES):
+    for size in (BETTER, *reversed(SIZES)):
         objects.delete(key(digest, size))
     return True
 
@@ -134,8 +135,12 @@ def held(digest: str) -> Select[Photo]:
 
 
 def used(digest: str | InstrumentedAttribute[str]) -> ColumnElement[bool]:
-    """Whether a post, whatever its state, or a profile has a picture."""
-    return or_(select(Post.id).where(Post.photo == digest).exists(), select(Member.id).where(Member.photo == digest).exists())
+    """Whether a post, whatever its state, or a profile has a picture; also one that was sent and is not shown."""
+    return or_(
+        select(Post.id).where(Post.photo == digest).exists(),
+        select(Post.id).where(Post.original == digest).exists(),
+        select(Member.id).where(Member.photo == digest).exists(),
+    )
 
 
 def unused(db: Session, *, before: datetime, limit: int = 100) -> list[str]:

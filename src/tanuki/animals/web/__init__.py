@@ -5,7 +5,7 @@ from pathlib import Path
 from fastapi import APIRouter
 
 from tanuki.animals.api import routes
-from tanuki.animals.web import data, desk, feed, notes, people, photos, posting, reports, search, seen, site
+from tanuki.animals.web import better, data, desk, feed, helping, notes, people, photos, posting, reports, search, seen, site
 from tanuki.platform.web.i18n import msgid
 from tanuki.platform.web.kit import ANYBODY, System
 
@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 
 router = APIRouter()
 router.include_router(routes.router)
-for subject in (feed, search, photos, posting, people, notes, reports, data, desk, seen, site):
+for subject in (feed, search, photos, posting, helping, better, people, notes, reports, data, desk, seen, site):
     router.include_router(subject.router)
 
 SYSTEM = System(

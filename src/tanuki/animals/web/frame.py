@@ -89,7 +89,7 @@ def form(router: APIRouter, path: str, *, max_bytes: int = FORM_BYTES) -> Callab
 
 def sentence(request: Request, wrong: UserError | None) -> str | None:
     """What is wrong with a form that was sent, in the reader's language; the form shows it above what was typed."""
-    return wrong and site_of(request).texts.error(visit_of(request).lang, wrong)
+    return None if wrong is None else site_of(request).texts.error(visit_of(request).lang, wrong)
 
 
 def onward(request: Request, to: str, message: str = "", **values: object) -> Response:

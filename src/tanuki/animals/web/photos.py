@@ -7,26 +7,33 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
 
 from tanuki.animals import images, posts, social
+from tanuki.animals.api import seen
 from tanuki.animals.api.calls import Acting, now
 from tanuki.animals.images import SIZES
+from tanuki.animals.posts import Card
+from tanuki.animals.similar import search
 from tanuki.animals.tables import Photo
-from tanuki.animals.web.frame import LIMIT, Text, form, names, onward, show, toggled
+from tanuki.animals.web.frame import CARD, LIMIT, Text, form, names, onward, show, toggled
 from tanuki.animals.web.reasons import reason_words
 from tanuki.animals.web.reports import standing
 from tanuki.errors import NotFound
+from tanuki.platform.models.runners import ModelError
 from tanuki.platform.web.i18n import msgid
 from tanuki.platform.web.kit import YEAR_SECONDS, Db, Lang, Res, Viewer, url
 
 router = APIRouter()
+ALIKE = 8  # similar photos below one
 
 
 @router.get("/animals/posts/{post_id}", include_in_schema=False, response_class=HTMLResponse)
-def photo_page(request: Request, db: Db, viewer: Viewer, lang: Lang, post_id: int, after: str | None = None) -> Response:
+def photo_page(request: Request, res: Res, db: Db, viewer: Viewer, lang: Lang, post_id: int, after: str | None = None) -> Response:
     """One photo; its owner also sees where it stands."""
     card = posts.cards(db, viewer, [posts.visible(db, post_id, viewer)])[0]
     talk = social.comments(db, viewer, post_id, after=after, limit=LIMIT)
     path = f"/animals/posts/{post_id}"
     called = names(lang)
+    alike = similar_cards(res, db, viewer, card)
+    request_id, places = seen.in_order(request, db, viewer, "similar", [each.post.id for each in alike])
     kind = called["breed_name"](card.post.breed) if card.post.breed else called["category_name"](card.post.category)
     return show(
         request,
@@ -41,7 +48,22 @@ def photo_page(request: Request, db: Db, viewer: Viewer, lang: Lang, post_id: in
         undo_until=card.post.deleted_at and card.post.deleted_at + posts.UNDO,
         decision=standing(request, db, viewer, lang, card.post),
         reason_words=reason_words(request),
+        alike=alike,
+        request_id=request_id,
+        places=places,
+        sizes=CARD,
     )
+
+
+def similar_cards(res: Res, db: Db, viewer: Viewer, card: Card) -> list[Card]:
+    """Photos similar to one that is published; none while the models do not answer, which stops no page."""
+    if card.post.state != "published":
+        return []
+    try:
+        found = search.to_post(res, db, viewer, card.post.id, k=ALIKE, now=now())
+    except ModelError:
+        return []
+    return posts.cards(db, viewer, posts.many(db, viewer, [each.post_id for each in found]))
 
 
 @router.get("/animals/posts/{post_id}/likes", include_in_schema=False, response_class=HTMLResponse)

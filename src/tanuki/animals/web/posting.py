@@ -1,23 +1,27 @@
-"""Posting a photo, changing its words, deleting it and taking that back."""
+"""Posting a photo, with help; changing its words, deleting it and taking that back."""
 
 import re
 import secrets
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, UploadFile
+from fastapi import APIRouter, Form, Request, UploadFile
 from fastapi.responses import HTMLResponse, Response
+from sqlalchemy.orm import Session
 
-from tanuki.animals import images, posts
+from tanuki.animals import events, images, members, posts
 from tanuki.animals.api.calls import Acting, now
 from tanuki.animals.posts import Draft
 from tanuki.animals.tables import Photo, Post
-from tanuki.animals.web.frame import Text, form, onward, show
+from tanuki.animals.web import helping
+from tanuki.animals.web.frame import Text, form, onward, sentence, show
+from tanuki.animals.web.helping import MOST_BYTES
 from tanuki.errors import NotFound, UserError
 from tanuki.platform.web.i18n import msgid
-from tanuki.platform.web.kit import Db, Res, Who, site_of, visit_of
+from tanuki.platform.web.kit import Db, Lang, Res, Who
 
 router = APIRouter()
-FORM_ROOM = 1_000_000  # bytes beside the picture: the words, and what a browser writes around them
 BETWEEN_TAGS = re.compile(r"[\s,、，;；#＃]+")
 
 
@@ -44,9 +48,10 @@ def post_page(request: Request, db: Db, who: Who) -> Response:
     return form_page(request, db, Filled())
 
 
-def form_page(request: Request, db: Db, filled: Filled, *, wrong: UserError | None = None, key: str = "") -> Response:
-    """The form, empty or as it was sent, with what is wrong. It has a key of its own, so that sending it twice posts once."""
-    sentence = wrong and site_of(request).texts.error(visit_of(request).lang, wrong)
+def form_page(
+    request: Request, db: Session, filled: Filled, *, wrong: UserError | None = None, key: str = "", looked: Mapping[str, Any] | None = None
+) -> Response:
+    """The form, empty or as it was sent, with what is wrong and what is suggested. It has a key of its own, so that sending it twice posts once."""
     status = wrong.status if wrong else 200
     key = key or secrets.token_urlsafe(16)
     return show(
@@ -57,40 +62,83 @@ def form_page(request: Request, db: Db, filled: Filled, *, wrong: UserError | No
         on="post",
         post=None,
         draft=filled,
-        wrong=sentence,
+        wrong=sentence(request, wrong),
         key=key,
         most_megabytes=images.UPLOAD_MB,
+        **(looked or {}),
     )
 
 
-@form(router, "/animals/post", max_bytes=images.UPLOAD_MB * 1_000_000 + FORM_ROOM)
+@form(router, "/animals/post", max_bytes=MOST_BYTES)
 def post(
     request: Request,
     res: Res,
     who: Acting,
+    lang: Lang,
     key: Text,
     title: Text = "",
     description: Text = "",
     tags: Text = "",
     category: Text = "",
     breed: Text = "",
+    step: Text = "",
+    kept: Text = "",
+    seal: Text = "",
+    suggested: Text = "",
+    take: Annotated[list[str] | None, Form()] = None,
     photo: UploadFile | None = None,
     camera: UploadFile | None = None,
 ) -> Response:
-    """A new post, which its owner sees at once. What is wrong is said on the form; the photo has to be chosen again, browsers want it so."""
+    """A new post, which its owner sees at once; or, for who has no scripts, the form again with suggestions for the photo.
+
+    What is wrong is said on the form; the photo has to be chosen again, browsers want it so, unless it was looked at before.
+    """
     filled = Filled(title, description, tags, category, breed)
     sent = next((each for each in (photo, camera) if each is not None and each.size), None)
+    looked: Mapping[str, Any] | None = None
     try:
-        draft = filled.draft()
-        if sent is None:
-            raise UserError("Please take or choose a photo.")
-        accepted = images.accept(sent.file.read())
+        if step == "look":
+            looked = helping.looked_at(res, who, lang, key, helping.chosen(sent))
+            with res.db.read() as db:
+                return form_page(request, db, filled, key=key, looked=looked)
+        known = helping.again(res, who, key, kept, seal) if kept and sent is None else None
+        if kept and sent is not None:
+            suggested, take = "", None  # another photo: nothing that was suggested for the first one is taken along
+        offered, taken = helping.told(suggested, take or [])
+        looked = helping.as_before(known, seal, suggested, offered, taken, lang) if known is not None else None
+        draft = with_taken(filled, [offered[place] for place in sorted(taken)]).draft()
+        accepted = known or images.accept(helping.chosen(sent))
         images.store(res.objects, accepted)
-        made = res.db.together(lambda db: posts.accept(db, res.objects, res.work, who, draft, accepted, key=key, now=now()))
+        moment = now()
+
+        def do(db: Session) -> Post:
+            made = posts.accept(db, res.objects, res.work, who, draft, accepted, key=key, now=moment)
+            if offered and made.posted_at == moment:
+                events.suggested(db, members.of(db, who), made.id, suggested, taken, now=moment)
+            return made
+
+        made = res.db.together(do)
     except UserError as error:
         with res.db.read() as db:
-            return form_page(request, db, filled, wrong=error, key=key)
+            return form_page(request, db, filled, wrong=error, key=key, looked=looked)
     return onward(request, f"/animals/posts/{made.id}")
+
+
+def with_taken(filled: Filled, taken: list[helping.Offer]) -> Filled:
+    """The form with what was taken; what somebody wrote or chose stays. With scripts it is all there already."""
+    for each in taken:
+        what, value = each["what"], str(each["value"])
+        if what == "title" and not filled.title.strip():
+            filled = replace(filled, title=value)
+        elif what == "tag" and value not in BETWEEN_TAGS.split(filled.tags):
+            filled = replace(filled, tags=f"{filled.tags} {value}".strip())
+        elif what == "kind" and not filled.category:
+            category, _, breed = value.partition("|")
+            filled = replace(filled, category=category, breed=breed)
+    return filled
+
+
+# ---- later ---------------------------------------------------------------------------------------------------------
 
 
 @router.get("/animals/posts/{post_id}/edit", include_in_schema=False, response_class=HTMLResponse)
@@ -110,9 +158,8 @@ def owned(db: Db, who: Who, post_id: int) -> tuple[Post, Photo]:
 
 def edit_form(request: Request, db: Db, post: Post, photo: Photo, filled: Filled, wrong: UserError | None = None) -> Response:
     """The form for a post's words, with what is wrong."""
-    sentence = wrong and site_of(request).texts.error(visit_of(request).lang, wrong)
     status = wrong.status if wrong else 200
-    return show(request, db, "post.html", status=status, post=post, photo=photo, draft=filled, wrong=sentence)
+    return show(request, db, "post.html", status=status, post=post, photo=photo, draft=filled, wrong=sentence(request, wrong))
 
 
 @form(router, "/animals/posts/{post_id}/edit")

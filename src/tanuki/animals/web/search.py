@@ -4,20 +4,24 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, UploadFile
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from markupsafe import Markup, escape
 
-from tanuki.animals import members, posts
+from tanuki.animals import images, members, posts
 from tanuki.animals.api import seen
+from tanuki.animals.api import similar as by_picture
+from tanuki.animals.api.calls import PICTURE_BYTES, now
 from tanuki.animals.posts import Card
+from tanuki.animals.similar import search as similar
 from tanuki.animals.species import BREEDS, CATEGORIES
 from tanuki.animals.text import search
 from tanuki.animals.text.marks import Marked
 from tanuki.animals.text.suggest import suggest
-from tanuki.animals.web.frame import CARD, LIMIT, show
+from tanuki.animals.web.frame import CARD, LIMIT, Text, form, show
+from tanuki.errors import UserError
 from tanuki.platform.web.i18n import TOKYO, Texts, msgid
-from tanuki.platform.web.kit import Db, Lang, Viewer, site_of, url
+from tanuki.platform.web.kit import Db, Lang, Res, Viewer, Who, site_of, url, visit_of
 
 router = APIRouter()
 Short = Annotated[str, Query(max_length=200)]
@@ -106,6 +110,7 @@ def search_page(
         ],
         next=found.next and url("/animals/search", **asked.query(after=found.next)),
         sizes=CARD,
+        most_megabytes=images.UPLOAD_MB,
     )
 
 
@@ -154,3 +159,39 @@ def suggestions(request: Request, db: Db, lang: Lang, q: Annotated[str, Query(ma
     texts = site_of(request).texts
     found = suggest(db, q, lang) if q.strip() else []
     return JSONResponse([{"text": each.text, "kind": texts.text(lang, KINDS[each.kind])} for each in found])
+
+
+# ---- by picture ----------------------------------------------------------------------------------------------------
+
+
+@form(router, "/animals/search/picture", max_bytes=PICTURE_BYTES)
+def search_by_picture(
+    request: Request, res: Res, who: Who, category: Text = "", photo: UploadFile | None = None, camera: UploadFile | None = None
+) -> Response:
+    """Photos similar to one that is sent along, or what is wrong with it. It is not kept, so this page has no address to come back to."""
+    sent = next((each for each in (photo, camera) if each is not None and each.size), None)
+    found: list[similar.Found] = []
+    wrong: UserError | None = None
+    with res.db.read() as db:
+        try:
+            content, asked = by_picture.picture(sent, None), similar.Asked(category or None)
+            res.db.together(lambda db: by_picture.counted(db, who))
+            found = similar.to_picture(res, db, who, content, k=LIMIT, asked=asked, now=now())
+        except UserError as error:
+            wrong = error
+        cards = posts.cards(db, who, posts.many(db, who, [each.post_id for each in found]))
+        request_id, places = seen.in_order(request, db, who, "picture", [card.post.id for card in cards])
+        return show(
+            request,
+            db,
+            "found.html",
+            status=wrong.status if wrong else 200,
+            on="search",
+            wrong=wrong and site_of(request).texts.error(visit_of(request).lang, wrong),
+            category=category,
+            cards=cards,
+            request_id=request_id,
+            places=places,
+            sizes=CARD,
+            most_megabytes=images.UPLOAD_MB,
+        )

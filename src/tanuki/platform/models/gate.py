@@ -4,7 +4,7 @@ Losses are paired: every model answers for the same rows (a store, an item, a we
 week are not independent, so whole weeks are drawn again, as blocks of consecutive ones (the circular block bootstrap: Künsch, 1989; Politis and
 Romano, 1992). A few weeks cannot fill the tail of a bootstrap, so its standard error goes with Student's t (Efron and Tibshirani, 1993, ch. 12).
 The question is non-inferiority: an honest retraining is a little better or worse by chance and must pass; what is refused is worse than
-the champion by more than a tolerance, beyond chance. Over all slices chance is kept at 1 - confidence together (Holm, 1979).
+the champion by more than a tolerance, beyond chance. Where rows are independent, such as queries or posts, each is a block of its own, drawn alone (`length=1`). Over all slices chance is kept at 1 - confidence together (Holm, 1979).
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ class Limits:
     confidence: float = 0.95
     draws: int = 2000
     seed: int = 1
-    length: int = 2  # weeks drawn together
+    length: int = 2  # weeks (blocks) drawn together; 1 where they are independent
     rows: int = 16  # a slice with fewer is shown and not judged
     blocks: int = 6  # weeks, likewise
 
@@ -296,10 +296,10 @@ WORDS: dict[str, dict[str, str]] = {
         "ja": "{kind}「{label}」：{measure}が単純な規則「{other}」より{change:.0%}悪い（許容は{tolerance:.0%}まで）。",
     },
     "missing_slice": {
-        "en": "{kind} {label} is not forecast at all ({rows:,} rows are absent).",
-        "ja": "{kind}「{label}」の予測がまったくありません（{rows:,}行が欠けています）。",
+        "en": "{kind} {label} has no answer at all ({rows:,} rows are absent).",
+        "ja": "{kind}「{label}」の答えがまったくありません（{rows:,}行が欠けています）。",
     },
-    "missing": {"en": "{rows:,} of {of:,} rows are not forecast.", "ja": "{of:,}行のうち{rows:,}行の予測がありません。"},
+    "missing": {"en": "{rows:,} of {of:,} rows have no answer.", "ja": "{of:,}行のうち{rows:,}行の答えがありません。"},
     "nan": {"en": "{rows:,} of {of:,} rows are not numbers.", "ja": "{of:,}行のうち{rows:,}行が数値ではありません。"},
     "negative": {"en": "{rows:,} of {of:,} rows are below zero.", "ja": "{of:,}行のうち{rows:,}行が負の値です。"},
     "crossed": {

@@ -136,11 +136,19 @@ class Registry:
             file.write_bytes(self.files.get(key))
         return into / "model"
 
+    def prefix(self, name: str, wanted: str) -> str:
+        """Where a version's files are among `files`; servers read them there and ask the registry nothing. Raises NotFound."""
+        return place(name, self._found(name, wanted).run_id)
+
     def set_alias(self, name: str, alias: str, version: str) -> Version:
         """Let an alias mean a version from now on. Raises NotFound."""
         self._found(name, version)
         self.client.set_registered_model_alias(name, alias, version)
         return self.get(name, version)
+
+    def drop_alias(self, name: str, alias: str) -> None:
+        """Let an alias mean nothing."""
+        self.client.delete_registered_model_alias(name, alias)
 
     def _found(self, name: str, wanted: str) -> Any:
         from mlflow.exceptions import MlflowException

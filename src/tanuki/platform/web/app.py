@@ -20,7 +20,7 @@ from tanuki import __version__
 from tanuki.errors import SignInNeeded, TooMany, UserError
 from tanuki.platform import limits, metrics
 from tanuki.platform.resources import Resources
-from tanuki.platform.web import files, health, people, rest, routes, runs
+from tanuki.platform.web import files, health, models, people, rest, routes, runs
 from tanuki.platform.web.i18n import msgid
 from tanuki.platform.web.kit import FORM_BYTES, MAX_BYTES, System, Visit, reader, render, safe_path, site, site_of, visit_of
 
@@ -98,7 +98,7 @@ def create(resources: Resources, systems: Sequence[System]) -> FastAPI:
     """The site of these systems on these resources."""
     app = FastAPI(title="Tanuki", version=__version__, openapi_url=None, docs_url=None, redoc_url=None)
     app.state.site = site(systems, resources, metrics.process())
-    ours = [(health.router, ""), (files.router, ""), (people.router, ""), (runs.router, "")]
+    ours = [(health.router, ""), (files.router, ""), (people.router, ""), (runs.router, ""), (models.router, "")]
     routes.include(app, [*ours, *((system.router, system.key) for system in systems)])
     app.add_exception_handler(UserError, answer_user_error)
     app.add_exception_handler(rest.NotModified, answer_not_modified)

@@ -33,6 +33,7 @@ SYSTEM = System(
         ("/shop/models", msgid("Models"), CHAIN),
         ("/shop/rules", msgid("Rules"), CHAIN),
         ("/runs", msgid("Runs"), CHAIN),
+        ("/models", msgid("Model releases"), CHAIN),
     ],
     templates=HERE / "templates",
     locale=HERE / "locale",

@@ -1,4 +1,4 @@
-// The form for a post: the chosen photo is shown before it is sent, the camera is opened in the page, breeds follow the category, letters are counted.
+// The form for a post: the chosen photo is shown before it is sent, what is suggested for it is one tap to take or drop, the camera is opened in the page, breeds follow the category, letters are counted.
 "use strict";
 
 const form = document.querySelector("form[data-posting]");
@@ -23,6 +23,7 @@ async function preview(file) {
     canvas.hidden = false;
     picture.close();
   } catch { /* this browser cannot show it (HEIC); the server can */ }
+  suggest(file, canvas);
 }
 
 function take(file, into) {
@@ -52,6 +53,78 @@ if (pick) {
   document.addEventListener("paste", (event) => {
     const file = [...(event.clipboardData?.files ?? [])].find((each) => each.type.startsWith("image/"));
     if (file) take(file, photo);
+  });
+}
+
+/* ---- suggestions for the photo: never for another one ---- */
+
+const help = document.querySelector("[data-help]");
+let asking = null;
+
+async function suggest(file, canvas) {
+  asking?.abort();
+  drop();
+  const mine = (asking = new AbortController());
+  const say = help.querySelector("[data-say]");
+  say.textContent = help.dataset.looking;
+  const sent = new FormData();
+  const smaller = canvas.hidden ? null : await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.85));
+  sent.set("photo", smaller ?? file, "photo.jpg");
+  try {
+    const answer = await fetch("/animals/post/look", { method: "POST", body: sent, signal: mine.signal, headers: { "X-CSRF-Token": form.elements.csrf.value } });
+    if (!answer.ok) throw new Error(String(answer.status));
+    const piece = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-suggested]");
+    if (mine !== asking) return;
+    help.querySelector("[data-offers]").replaceChildren(document.adoptNode(piece));
+    say.textContent = help.dataset.done;
+  } catch (error) {
+    if (error.name !== "AbortError" && mine === asking) say.textContent = help.dataset.nothing;
+  }
+}
+
+const split = (tags) => tags.split(/[\s,、，;；#＃]+/).filter(Boolean);
+const offers = () => [...help.querySelectorAll("input[name=take]")];
+
+function fill(offer) {
+  const { what, value } = offer.dataset;
+  const fields = form.elements;
+  if (what === "title") {
+    for (const other of offers()) if (other !== offer && other.dataset.what === "title") other.checked = false;
+    fields.title.value = offer.checked ? value : fields.title.value === value ? "" : fields.title.value;
+    fields.title.dispatchEvent(new Event("input", { bubbles: true }));
+  } else if (what === "tag") {
+    const tags = split(fields.tags.value).filter((tag) => tag !== value);
+    fields.tags.value = (offer.checked ? [...tags, value] : tags).join(" ");
+  } else {
+    const [category, breed] = value.split("|");
+    const untouched = fields.category.value === category && fields.breed.value === breed;
+    if (!offer.checked && !untouched) return;
+    fields.category.value = offer.checked ? category : "";
+    fields.category.dispatchEvent(new Event("change", { bubbles: true }));
+    fields.breed.value = offer.checked ? breed : "";
+  }
+}
+
+function drop() { // with the photo goes what was taken for it
+  for (const offer of offers()) {
+    if (!offer.checked) continue;
+    offer.checked = false;
+    fill(offer);
+  }
+  help.querySelector("[data-offers]").replaceChildren();
+  help.querySelector("[data-say]").textContent = "";
+}
+
+if (help) {
+  help.addEventListener("change", (event) => event.target.name === "take" && fill(event.target));
+  form.addEventListener("input", (event) => { // what was changed by hand is no suggestion any more
+    for (const offer of offers()) {
+      if (!offer.checked || offer === event.target) continue;
+      const { what, value } = offer.dataset;
+      if (what === "title" && form.elements.title.value !== value) offer.checked = false;
+      if (what === "tag" && !split(form.elements.tags.value).includes(value)) offer.checked = false;
+      if (what === "kind" && `${form.elements.category.value}|${form.elements.breed.value}` !== value) offer.checked = false;
+    }
   });
 }
 

@@ -290,6 +290,16 @@ document.querySelector("[data-share]")?.addEventListener("click", async (event) 
   } catch { /* thought better of it */ }
 });
 
+/* ---- searching by a picture: sent as soon as it is chosen ---- */
+
+for (const input of document.querySelectorAll("form[data-by-picture] input[type='file']")) {
+  input.addEventListener("change", () => {
+    if (!input.files.length) return;
+    for (const other of input.form.querySelectorAll("input[type='file']")) if (other !== input) other.value = "";
+    input.form.requestSubmit();
+  });
+}
+
 /* ---- begin ---- */
 
 document.querySelectorAll("[data-pages]").forEach(endless);

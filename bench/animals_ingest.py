@@ -1,0 +1,105 @@
+"""Posting through the whole site with the eyes open, beside the ceiling that its single stages allow: picture, files, records, look, check, and an upload by itself.
+
+    python bench/animals_ingest.py [--posts 400] [--photos FOLDER]
+
+Each stage is timed alone, one after the other; the ceiling is what all cores could do if nothing but these stages cost anything. The site is `tanuki serve` and `tanuki worker`;
+members post as fast as they are answered, and the clock stops when the last post is published and looked at.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from animals_posting import CLIENTS, LEAST, stages, through_the_site, timed
+from animals_site import RESULTS, Program, Site, people, pictures, verdict
+from sqlalchemy import func, select
+
+from tanuki.animals import images
+from tanuki.animals.tables import Look, Post
+from tanuki.animals.vision import batch, looks
+from tanuki.platform.resources import Resources
+
+STAGED = 60  # photos that the stages are timed with
+WARM = 6
+WAITS = 60.0
+
+
+def look_stage(res: Resources, photos: list[bytes]) -> float:
+    """Median seconds of looking at one stored picture and keeping what is seen, the registry's first use left out."""
+    took = []
+    looks.eyes(res).see([images.accept(photos[0]).files["page"]])
+    with res.db.read() as db:
+        digests = list(db.scalars(batch.missing(looks.eyes(res).version)))
+    for digest in digests:
+        took.append(timed(lambda d=digest: looks.made(res, d, datetime.now(UTC)))[1])
+    return statistics.median(took)
+
+
+def photos_of(folder: Path | None, count: int) -> list[bytes]:
+    """So many photos, none twice."""
+    if folder is None:
+        return pictures(count)
+    found = [file.read_bytes() for file in sorted(folder.glob("*.jpg"))[:count]]
+    if len(found) < count:
+        raise SystemExit(f"{count} photos are needed; found {len(found)}.")
+    return found
+
+
+def all_looked_at(site: Site, posted: int) -> float:
+    """Seconds until every post of the bench has a look."""
+    began = time.perf_counter()
+    with site.resources() as res:
+        while time.perf_counter() - began < WAITS:
+            with res.db.read() as db:
+                wanted = select(func.count()).select_from(Post).join(Look, Look.digest == Post.photo).where(Post.key.startswith("site-"))
+                if (db.scalar(wanted) or 0) >= posted:
+                    return time.perf_counter() - began
+            time.sleep(0.05)
+    raise SystemExit("Some posts were never looked at.")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--posts", type=int, default=400)
+    parser.add_argument("--photos", type=Path, help="JPEGs to post; pictures made by code, unless given.")
+    options = parser.parse_args()
+    photos = photos_of(options.photos, options.posts + STAGED)
+    with tempfile.TemporaryDirectory() as folder:
+        site = Site(Path(folder))
+        with site.resources() as res:
+            known = people(res, options.posts // 40 + CLIENTS + 2)
+            each: dict[str, Any] = stages(res, known[0][0], photos[:STAGED])
+            each["look"] = look_stage(res, photos[:STAGED])
+        try:
+            site.begin("serve")
+            site.begin("worker")
+            warm = Program(site, known[1][1])
+            for n in range(WARM):
+                warm.post(f"warm-{n}", photos[n], "warm")
+            time.sleep(2)
+            reached = through_the_site(site, [token for _, token in known[2:]], photos[STAGED:])
+            late = all_looked_at(site, options.posts)
+        finally:
+            site.end()
+    reached = options.posts / (options.posts / reached + late)
+    cores = os.cpu_count() or 1
+    ceiling = cores / sum(each.values())
+    for stage, seconds in each.items():
+        print(f"  {stage:10} {seconds * 1000:8.1f} ms")
+    print(f"  ceiling of {cores} cores {ceiling:8.1f} posts/s")
+    print(f"  the site         {reached:8.1f} posts/s, all looked at {late:.2f} s after the last was published")
+    print(f"{verdict(reached >= LEAST * ceiling)} {reached / ceiling:.2f} of the ceiling (at least {LEAST})")
+    if options.posts >= 400:
+        RESULTS.mkdir(exist_ok=True)
+        found = {"stages_s": each, "ceiling_per_s": ceiling, "site_per_s": reached, "share": reached / ceiling}
+        (RESULTS / "animals_ingest.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

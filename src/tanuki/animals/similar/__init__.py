@@ -1,0 +1,1 @@
+"""Similar pictures: the index of embeddings, the search over it and over what is newer, its training and its gate."""

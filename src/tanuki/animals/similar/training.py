@@ -1,0 +1,167 @@
+"""Training the search for similar pictures, as a durable run: collect, look at what nobody has looked at, build, judge, release.
+
+What is live changes in the last step and nowhere else. Killed anywhere, the run goes on at the step it was in; a step that is done again finds what it
+had done: looks are kept once, a version of this run is not built twice, and not judged twice.
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from functools import wraps
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import structlog
+from dbos import DBOS
+from sqlalchemy import func, select
+
+from tanuki import __version__
+from tanuki.animals.similar import fresh, gating, index, pictures
+from tanuki.animals.similar.apart import apart
+from tanuki.animals.similar.index import MODEL
+from tanuki.animals.similar.pictures import Pictures
+from tanuki.animals.tables import Post
+from tanuki.animals.vision import batch, looks
+from tanuki.platform.accounts import SYSTEM
+from tanuki.platform.models import plans, release
+from tanuki.platform.models.tables import GateVerdict
+from tanuki.platform.resources import Resources, current
+from tanuki.platform.steps import durable, observed
+
+log = structlog.get_logger()
+
+TRAINING = "similar-training"
+TOO_FEW = "too few"  # the outcome when there is nothing to make an index from
+
+
+def run_id(begun: datetime | str) -> str:
+    """The run of a day, or of a moment when somebody asked for it."""
+    return f"{TRAINING}-{begun:%Y%m%dT%H%M%S}" if isinstance(begun, datetime) else f"{TRAINING}-{begun}"
+
+
+def step(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A durable step, tried again with growing pauses, unless a person must mend something first."""
+
+    @durable(f"similar_{function.__name__}", attempts=3)
+    @wraps(function)
+    def run(*given: Any) -> Any:
+        run = DBOS.workflow_id or TRAINING
+        with observed(TRAINING, function.__name__, run):
+            return function(current(), datetime.now(UTC), run, *given)
+
+    return run
+
+
+def train() -> str:
+    """A new index from what is published now, live when the gate lets it; gives GO, NO-GO, or that there are too few pictures.
+
+    What the eyes have not seen yet they look at in parts of this run, spread over the workers.
+    """
+    eyes, published = collect()
+    if published < gating.FEWEST:
+        return TOO_FEW
+    batch.embed(eyes)
+    version = build(eyes)
+    go = judge(version)
+    if go:
+        put_live(version)
+    return "GO" if go else "NO-GO"
+
+
+@step
+def collect(res: Resources, now: datetime, run: str) -> tuple[str, int]:
+    """The version of the eyes that looks, and how many pictures are published."""
+    with res.db.read() as db:
+        count = db.scalar(select(func.count(Post.photo.distinct())).where(Post.state == "published")) or 0
+    if count < gating.FEWEST:
+        log.info("no index made", pictures=count, fewest=gating.FEWEST)
+        return "", count
+    return looks.eyes(res).version, count
+
+
+@step
+def build(res: Resources, now: datetime, run: str, eyes: str) -> str:
+    """An index of all looks, registered; gives its version."""
+    for known in res.registry.versions(MODEL):
+        if known.parameters.get("run") == run:
+            return known.version
+    with res.db.read() as db:
+        newest = fresh.as_of(db, eyes, now)
+        found = pictures.every(db, eyes)
+        first = db.scalar(select(func.min(Post.published_at)).where(Post.state == "published")) or now
+    with TemporaryDirectory() as folder:
+        said = build_index(found, Path(folder), newest)
+        size = sum(said["files"].values())
+        kept = {name: said[name] for name in ("method", "dimension", "eyes", "as_of_look", "count")}
+        made = res.registry.save(
+            MODEL,
+            Path(folder),
+            parameters={"run": run, **kept, **{name: said[name] for name in ("leaves", "effort") if name in said}},
+            metrics={"bytes": float(size), "recall_of_its_own": float(said.get("recall", 1.0))},
+            data_window=(first.date().isoformat(), now.date().isoformat()),
+            code_version=__version__,
+        )
+    log.info("index built", version=made.version, pictures=len(found), bytes=size)
+    return made.version
+
+
+def build_index(found: Pictures, into: Path, newest: int) -> dict[str, Any]:
+    """The files of an index of pictures, which knows every look up to the newest one, and what they say."""
+    return apart(index.build, found.vectors, found.ids, into, {"eyes": found.eyes, "as_of_look": newest}, found.category)
+
+
+@step
+def judge(res: Resources, now: datetime, run: str, version: str) -> bool:
+    """The gate's verdict, on record. A version that this step has judged before is not judged again."""
+    with res.db.read() as db:
+        known = release.latest(db, MODEL, version)
+    if known is not None:
+        return known.go
+    found = judged(res, version)
+    with res.db.write() as db:
+        release.keep_verdict(db, as_record(found, SYSTEM.name, now))
+    log.info("index judged", version=version, go=found.verdict.go, reasons=[reason["code"] for reason in found.verdict.reasons])
+    return found.verdict.go
+
+
+def judged(res: Resources, version: str) -> gating.Judged:
+    """What the gate says about a registered version beside the one that is live. Writes nothing."""
+    with res.db.read() as db, ExitStack() as stack:
+        champion = plans.champion(db, res.registry, MODEL)
+        if champion == version:
+            before = plans.live(res.registry, MODEL, plans.PREVIOUS)
+            champion = before.version if before else None  # what is live is judged beside what it came after
+        folders = {each: files(res, each, stack) for each in (version, champion) if each is not None}
+        ours = res.registry.get(MODEL, version).parameters["eyes"]
+        theirs = [] if champion is None else [index.described(folders[champion])["eyes"]]
+        known = {each: pictures.published(db, each) for each in sorted({ours, *theirs})}
+        newest = fresh.as_of(db, ours, datetime.now(UTC))
+        return apart(gating.judged, version, champion, folders, known, newest)
+
+
+def files(res: Resources, version: str, stack: ExitStack) -> Path:
+    """A version's files, for as long as the stack is open."""
+    return res.registry.load(MODEL, version, into=Path(stack.enter_context(TemporaryDirectory())))
+
+
+def as_record(found: gating.Judged, by: str, now: datetime) -> GateVerdict:
+    """What the gate found, to be kept."""
+    return GateVerdict(model=MODEL, version=found.version, champion=found.champion, go=found.verdict.go, report=found.report, at=now, by=by)
+
+
+@step
+def put_live(res: Resources, now: datetime, run: str, version: str) -> None:
+    """The servers change to it; the one before stays for the way back."""
+    with res.db.write() as db:
+        plan = plans.plan(db, MODEL)
+        if plan is not None and plan.champion == version:
+            return
+        release.forget_unrecorded(db, res.registry, MODEL)
+        verdict = release.latest(db, MODEL, version)
+        assert verdict is not None
+        release.release(db, res.registry, SYSTEM, verdict, now, other_shape=True)  # who asks uses the eyes that the index names
+    res.models.refresh()
+
+
+train_run = DBOS.workflow(name=TRAINING)(train)

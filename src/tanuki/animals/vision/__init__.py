@@ -1,0 +1,1 @@
+"""The eyes: what a picture shows, as numbers and as words."""

@@ -1,0 +1,73 @@
+"""A model's way as the operator sees it, in a real browser: beside the live version, live, and back; at a desk and on a phone, in both languages."""
+
+import re
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from desk import Visit
+from playwright.sync_api import expect
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "platform"))
+
+from graphs import graph, rows
+
+from tanuki.platform.accounts import COMMAND_LINE
+from tanuki.platform.models import release
+from tanuki.platform.models.tables import GateVerdict
+from visitors import make_person
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+MODEL = "animals-drawn"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+WORDS = {
+    "en": {"beside": "Let another version answer beside it", "begin": "Begin", "live": "Make version 2 live", "back": "Back to version 1", "again": "Version 1 is live again."},
+    "ja": {"beside": "別のバージョンを並べて動かす", "begin": "始める", "live": "バージョン2を本番にする", "back": "バージョン1に戻す", "again": "バージョン1が再び本番になりました。"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("lang", "width"), [("en", 1280), ("ja", 390)])
+def test_a_version_goes_live_and_back(chromium, home, server, tmp_path, lang, width):
+    words = WORDS[lang]
+    made = {"parameters": {}, "metrics": {"recall": 0.981}, "data_window": ("2025-01-01", "2026-01-01"), "code_version": "1"}
+    for n in (1, 2):
+        home.registry.save(MODEL, graph(tmp_path / str(n)), **made)
+        verdict = GateVerdict(
+            model=MODEL, version=str(n), champion=None if n == 1 else "1", go=True, report={"reasons": []}, at=NOW, by="tanuki"
+        )
+        with home.db.write() as db:
+            release.keep_verdict(db, verdict)
+            if n == 1:
+                release.release(db, home.registry, COMMAND_LINE, verdict, NOW)
+    make_person(home, "oda", ("operator", None))
+    desk = Visit(chromium, server, lang, width)
+    desk.sign_in("oda")
+    desk.go("/models")
+    desk.page.get_by_role("link", name=MODEL).click()
+    expect(desk.page.locator("h1")).to_have_text(MODEL)
+    desk.page.get_by_text(words["beside"]).click()
+    desk.page.locator("select[name=how]").select_option("canary")
+    desk.page.locator("input[name=percent]").fill("100")
+    desk.page.get_by_role("button", name=words["begin"]).click()
+    expect(desk.page.locator(".flash").first).to_be_visible()
+    home.models.infer(MODEL, rows(1), person="hana")
+    home.models.refresh()
+    desk.go(f"/models/{MODEL}")
+    expect(desk.page.locator("main")).to_contain_text("0.981")
+    desk.page.get_by_role("button", name=words["live"]).click()
+    expect(desk.page).to_have_url(re.compile(f"/models/{MODEL}$"))
+    form = desk.page.locator("form[action$='/rollback']")
+    form.locator("input[name=why]").fill("逆戻り")
+    form.get_by_role("button", name=words["back"]).click()
+    expect(desk.page.locator(".flash").first).to_contain_text(words["again"])
+    desk.go(f"/models/{MODEL}")
+    expect(desk.page.locator("main")).to_contain_text("逆戻り")
+    assert desk.faults == []
+    desk.context.close()
