@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from graphs import M, Place, graph, rows
 
-from conftest import with_schema
 from tanuki import start
 from tanuki.errors import NotFound, UserError
+from tanuki.platform.db import Base, Database
 from tanuki.platform.models import client, grpc_service, messages, protocol, runners
 from tanuki.platform.models import http as http_server
 from tanuki.platform.models.registry import Registry
@@ -47,12 +47,14 @@ class Server:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
-    for database in with_schema(f"sqlite:///{folder / 'tanuki.db'}"):
-        made = Place(database, folder)
-        made.version("1", scale=1.0)
-        made.version("2", scale=2.0)
-        made.plan("1", "2", mode="canary", share=0.5)
-        yield made
+    database = Database(f"sqlite:///{folder / 'tanuki.db'}")
+    Base.metadata.create_all(database.engine)
+    made = Place(database, folder)
+    made.version("1", scale=1.0)
+    made.version("2", scale=2.0)
+    made.plan("1", "2", mode="canary", share=0.5)
+    yield made
+    database.close()
 
 
 @pytest.fixture(scope="module")

@@ -50,7 +50,8 @@ def gone(pid: int, within_s: float = 10.0) -> bool:
     until = time.monotonic() + within_s
     while time.monotonic() < until:
         try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            state, threads = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0], list(Path(f"/proc/{pid}/task").iterdir())
+            if state == "Z" and len(threads) == 1:  # its other threads may take a moment longer
                 return True
         except FileNotFoundError:
             return True

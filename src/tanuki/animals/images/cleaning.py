@@ -116,6 +116,8 @@ def decoded(content: bytes, source: str, longest: int, pixels: int) -> Any:
     """The picture, only as large as it has to be where its format allows that; read from top to bottom when it is used."""
     if source == "heic":
         return of_heic(content, pixels)
+    if source == "webp":
+        few_enough(*announced_by_webp(content), pixels)  # opening it takes memory for all of them already
     load = getattr(pyvips.Image, f"{source}load_buffer")
     how: dict[str, Any] = {"access": "sequential", "fail_on": "truncated"}
     image = load(content, **how)
@@ -127,6 +129,17 @@ def decoded(content: bytes, source: str, longest: int, pixels: int) -> Any:
     if source == "webp" and side > longest:
         return load(content, scale=longest / side, **how)
     return image
+
+
+def announced_by_webp(content: bytes) -> tuple[int, int]:
+    """Width and height by the first chunk of a WebP file, of whichever of its three kinds; 0 for none."""
+    kind, said = content[12:16], content[20:30]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(said[4:7], "little"), 1 + int.from_bytes(said[7:10], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(said[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return int.from_bytes(said[6:8], "little") & 0x3FFF, int.from_bytes(said[8:10], "little") & 0x3FFF
 
 
 def of_heic(content: bytes, pixels: int) -> Any:
