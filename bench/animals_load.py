@@ -19,6 +19,7 @@ from animals_site import API, RESULTS, Program, Site, at_rate, people, pictures,
 from sqlalchemy import func, select
 
 from tanuki.animals.tables import Post
+from tanuki.animals.vision import looks
 
 PAGES = (
     "/animals",
@@ -88,6 +89,7 @@ def measure(home: Path, database: str, options: argparse.Namespace) -> dict[str,
     needed = int(options.rate * options.seconds / 50) + 2
     with site.resources() as res:
         tokens = [token for _, token in people(res, needed)]
+        assert looks.eyes(res).version  # they are open, as they are on a site that is not new
     try:
         site.begin("serve")
         site.begin("worker")

@@ -20,7 +20,6 @@ from tanuki.platform.db import Base, Database, engine
 from tanuki.platform.resources import Resources
 from tanuki.settings import Settings
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
 ENGINES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
 
 for name in [name for name in os.environ if name.startswith("TANUKI_")]:

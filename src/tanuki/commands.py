@@ -1,5 +1,6 @@
 """Commands that put the parts together: web server, worker, both, and the settings."""
 
+import os
 import signal
 import sys
 import threading
@@ -14,6 +15,8 @@ from tanuki.terminal import emit, json_option, resources
 
 if TYPE_CHECKING:
     from tanuki.platform.resources import Resources
+
+NICE = 5  # of a worker alone: when the processor is busy, who reads a page goes first
 
 
 @click.command(help="Every setting: name, value, default, help. Secrets are stars.")
@@ -39,6 +42,7 @@ def serve() -> None:
     help="A worker alone: schedules, queues, durable work. Ends on SIGTERM or Ctrl-C; what it was doing goes on elsewhere or later."
 )
 def worker() -> None:
+    os.nice(NICE)
     with resources() as res, working(res):
         if res.settings.metrics_port:
             from prometheus_client import start_http_server

@@ -1,5 +1,7 @@
 """Help when posting: what is suggested, that a picture is known again however it was changed, and that nobody hears of what they may not see."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -7,13 +9,14 @@ from pets import built_eyes, jpeg, open_eyes, pet, scene
 from sqlalchemy import select
 from zoo import NOW, member, staff
 
-from conftest import DATA
 from tanuki.animals import events, images, members
 from tanuki.animals.assist import suggesting, twins, wording
 from tanuki.animals.moderation import decisions
 from tanuki.animals.tables import Look, Photo
 from tanuki.animals.vision import looks
 from tanuki.errors import TooMany, UserError
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
 
 PHOTOS = sorted((DATA / "photos").glob("*.jpg"))
 only_with_photos = pytest.mark.skipif(not PHOTOS, reason="there are no photos")

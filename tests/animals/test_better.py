@@ -1,6 +1,7 @@
 """Better pictures: the network's files are read as they are, tiles meet without a seam, what does not help is refused; a post changes its picture and back, and nothing else."""
 
 import io
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,12 +10,13 @@ from PIL import Image
 from sqlalchemy import select
 from zoo import NOW, draft, member, post, staff
 
-from conftest import DATA
 from tanuki.animals import after_post, archive, images, members, posts
 from tanuki.animals.better import changing, enlarge, graph, light, making, ncnn
 from tanuki.animals.moderation import decisions
 from tanuki.animals.tables import BarredPhoto, Photo, Post
 from tanuki.errors import Conflict, NotFound, UserError
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
 
 PHOTOS = sorted((DATA / "photos").glob("*.jpg"))[60:64]
 only_with_photos = pytest.mark.skipif(not PHOTOS, reason="there are no photos")

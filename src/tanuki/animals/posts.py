@@ -360,10 +360,18 @@ def visible(db: Session, post_id: int, viewer: Person | None) -> Post:
     me = members.viewer_id(db, viewer)
     if me == found.member_id or members.moderates(viewer):
         return found
-    shut_off = select(true()).where(literal(found.member_id).in_(members.unseen_by(me, muted=False)))
-    if found.state != "published" or db.scalar(shut_off):
+    if found.state != "published" or shut_off(db, me, found.member_id):
         raise NotFound("There is no such post.")
     return found
+
+
+def shut_off(db: Session, viewer_id: int | None, owner_id: int) -> bool:
+    """Whether somebody's things are kept from a viewer; asked once in a session, because every part of a page asks."""
+    known: dict[tuple[int | None, int], bool] = db.info.setdefault("shut_off", {})
+    if (viewer_id, owner_id) not in known:
+        asked = select(true()).where(literal(owner_id).in_(members.unseen_by(viewer_id, muted=False)))
+        known[viewer_id, owner_id] = bool(db.scalar(asked))
+    return known[viewer_id, owner_id]
 
 
 def newest(db: Session, viewer: Person | None, *, category: str | None = None, after: str | None = None, limit: int = 24) -> Page[Post]:
@@ -410,6 +418,8 @@ def published(db: Session, viewer: Person | None) -> Select[Post]:
 
 def many(db: Session, viewer: Person | None, ids: Sequence[int]) -> list[Post]:
     """Those of the posts that lists show somebody, in the order of the ids."""
+    if not ids:
+        return []
     seen = Post.member_id.not_in(members.unseen_by(members.viewer_id(db, viewer)))
     asked = db.scalars(select(Post).where(Post.id.in_(ids), seen))
     found = {
@@ -420,6 +430,8 @@ def many(db: Session, viewer: Person | None, ids: Sequence[int]) -> list[Post]:
 
 def cards(db: Session, viewer: Person | None, posts: Sequence[Post]) -> list[Card]:
     """Posts with their photos, members, and whether the viewer likes them and follows who posted; in the same few queries however many they are."""
+    if not posts:
+        return []
     ids, me = [post.id for post in posts], members.viewer_id(db, viewer)
     joined = select(Post.id, Photo, Member).join(Photo, Photo.digest == Post.photo).join(Member, Member.id == Post.member_id)
     around = {id_: (photo, member) for id_, photo, member in db.execute(joined.where(Post.id.in_(ids)))}

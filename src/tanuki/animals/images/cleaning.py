@@ -5,6 +5,7 @@ A job is a line of JSON and the picture's bytes on the standard input; its answe
 """
 
 import json
+import os
 import resource
 import signal
 import sys
@@ -18,6 +19,7 @@ NEARLY = 0.9  # a JPEG can be decoded at 1/2, 1/4 or 1/8 for a fraction of the w
 LOADERS = {"jpeg": "VipsForeignLoadJpegBuffer", "png": "VipsForeignLoadPngBuffer", "webp": "VipsForeignLoadWebpBuffer"}
 NO_MEMORY = ("out of memory", "memory allocation", "bad_alloc")  # how the libraries say it
 LYING = "security limit exceeded"  # libheif of headers that announce what cannot be; it calls this a lack of memory too
+NICE = 5  # when the processor is busy, who reads a page does not wait for somebody's picture
 P3_PRIMARIES = 12  # what HEIC calls Display P3 where it has no profile
 
 
@@ -48,7 +50,8 @@ def main() -> None:
 
 
 def restrict(memory: int) -> None:
-    """Take away what decoding does not need: memory beyond the limit, files, core dumps, and every other format that libvips reads."""
+    """Take away what decoding does not need: memory beyond the limit, files, core dumps, and every other format that libvips reads. Pages go first."""
+    os.nice(NICE)
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))

@@ -39,7 +39,8 @@ class Fresh:
                 part = select(Look.id, Look.embedding).where(Look.id.in_(new[first : first + AT_ONCE]))
                 for look_id, kept in db.execute(part.order_by(Look.id)):
                     self.put(look_id, unit_rows([kept])[0])
-            self.certain = max((look_id for look_id, at in listed if at < now - LATE), default=self.certain)
+            late = timedelta(0) if db.get_bind().dialect.name == "sqlite" else LATE  # SQLite has one writer: a smaller id never comes later
+            self.certain = max((look_id for look_id, at in listed if at < now - late), default=self.certain)
             self.known = {look_id for look_id in self.known if look_id > self.certain}
 
     def put(self, look_id: int, vector: Vectors) -> None:

@@ -19,7 +19,7 @@ from tanuki.animals.similar.index import MODEL, MOST, Vectors
 from tanuki.animals.similar.live import Live
 from tanuki.animals.species import CATEGORIES
 from tanuki.animals.tables import Look, Post
-from tanuki.animals.vision import looks, opening
+from tanuki.animals.vision import looks
 from tanuki.errors import NotFound, UserError
 from tanuki.platform.accounts import Person
 from tanuki.platform.models import plans
@@ -84,7 +84,7 @@ def to_picture(
 
 def current(res: Resources, db: Session) -> Live | None:
     """What answers now; None before the eyes have looked at anything."""
-    eyes = opening.live(res)
+    eyes = looks.eyes(res).live()
     return live.live(res, db, eyes) if eyes is not None else None
 
 
