@@ -113,7 +113,7 @@ def run(command: Callable[[], Any]) -> None:
         code = 2
     except SystemExit as end:
         code = end.code
-    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+    if threading.active_count() > 1:  # those that a daemon thread began are daemons, too, and still waited for by their pool
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code if isinstance(code, int) else int(code is not None))
