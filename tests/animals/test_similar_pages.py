@@ -5,11 +5,10 @@ from datetime import UTC, datetime
 import pytest
 import zoo
 from sqlalchemy import select
-from zoo import member, post
+from zoo import caught_up, member, post
 
 from tanuki.animals import members, posts
 from tanuki.animals import web as animals_web
-from tanuki.animals.vision import batch
 from tanuki.platform import resources as resources_file
 from tanuki.platform.events import Event
 from tanuki.platform.web import app as web
@@ -35,7 +34,7 @@ def world(shared):
         member(shared, name)
     with shared.db.write() as db:
         members.shut(db, hana, "mika", "block", now=datetime.now(UTC))
-    batch.catch_up(shared, now=datetime.now(UTC))
+    caught_up(shared, datetime.now(UTC))
     return shared, web.create(shared, [animals_web.SYSTEM]), made
 
 

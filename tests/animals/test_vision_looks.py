@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from sqlalchemy import func, select
 from test_after_post import send, until
 from test_vision import backbone
-from zoo import NOW, accepted, member, post
+from zoo import NOW, accepted, caught_up, member, post
 
 from tanuki import start
 from tanuki.animals import images, posts
@@ -179,9 +179,9 @@ def test_eyes_that_are_away_or_fail_keep_no_post_and_the_look_is_caught_up(embed
             send(embedded, rex, key="b", seed=7)
             until(lambda: states(embedded) == {"published"})
             with pytest.raises(ModelError):
-                batch.catch_up(embedded, now=NOW)
+                caught_up(embedded, NOW)
         assert kept(embedded) == []
-    assert batch.catch_up(embedded, now=NOW) == 2
+    assert caught_up(embedded, NOW) == 2
     assert {each.digest for each in kept(embedded)} == {first.photo, accepted(7).digest}
 
 
@@ -248,7 +248,7 @@ def test_a_version_in_the_background_looks_at_everything_while_the_live_one_serv
     rex = member(embedded, "rex")
     for n in range(3):
         post(embedded, rex, seed=50 + n)
-    assert batch.catch_up(embedded, now=NOW) == 3
+    assert caught_up(embedded, NOW) == 3
     other = backbone(tmp_path / "theirs")
     theirs = replace(embedded, settings=embedded.settings.model_copy(update={"eyes": str(other)}))
     assert commands.run(theirs, batch.EMBED, "new", batch.NEW) == 3

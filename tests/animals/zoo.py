@@ -3,7 +3,7 @@
 import io
 import random
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from argon2 import PasswordHasher
@@ -130,3 +130,10 @@ def count(resources: Resources) -> int:
     """1, 2, 3 …, for each test's database."""
     _counts[resources.db.url] = _counts.get(resources.db.url, 0) + 1
     return _counts[resources.db.url]
+
+
+def caught_up(resources: Resources, now: datetime) -> int:
+    """The live eyes look at every picture that they have not looked at, here and now; how many those were."""
+    from tanuki.animals.vision import batch, looks
+
+    return batch.through(partial(batch.see_owed, resources, now), looks.eyes(resources).version, "")

@@ -124,7 +124,7 @@ def test_a_trained_model_is_a_challenger_and_forecasts_only_once_it_is_released(
     assert made(res)[1:] == (DEFAULT, None)
     ana = Person("ana", "Analyst", frozenset({("analyst", None)}))
     with res.db.write() as db:
-        gate.keep(db, gate.judged(history, gate.costs(db), res.registry, weeks=8), by="ana", now=NOW)
+        release.keep(db, forecasts.REGISTERED, gate.judged(history, gate.costs(db), res.registry, weeks=8), by="ana", now=NOW)
         release.override(db, res.registry, ana, forecasts.REGISTERED, version.version, why="a test", now=NOW)
     frame, model, used = made(res)
     assert (model, used) == ("moving_average", version.version)

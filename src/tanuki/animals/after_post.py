@@ -6,7 +6,6 @@ The run of a post is `post-<id>`, enqueued in the transaction that accepted it; 
 import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from functools import wraps
 from typing import Any
 
 import cv2
@@ -27,7 +26,7 @@ from tanuki.platform import accounts, trail
 from tanuki.platform.accounts import Person
 from tanuki.platform.db import add_once
 from tanuki.platform.resources import Resources, current
-from tanuki.platform.steps import durable, observed
+from tanuki.platform.steps import stepping
 from tanuki.platform.web.i18n import msgid
 from tanuki.platform.workflows import PROMPT
 
@@ -43,17 +42,7 @@ AT_ONCE = 50  # posts purged in one transaction
 WORD_LONGEST = 40
 LATIN = re.compile(r"[a-z0-9]")
 
-
-def step(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A durable step, tried again with growing pauses."""
-
-    @durable(f"animals_{function.__name__}", attempts=3)
-    @wraps(function)
-    def run(workflow: str, *given: Any) -> Any:
-        with observed(workflow, function.__name__, DBOS.workflow_id or workflow):
-            return function(current(), datetime.now(UTC), *given)
-
-    return run
+step = stepping("animals", AFTER_POST)
 
 
 # ---- the run of a post ---------------------------------------------------------------------------------------------
@@ -61,8 +50,8 @@ def step(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def after_post(post_id: int) -> str:
     """A post from accepted to published or held; gives the state it then has. Running it twice leaves what running it once does."""
-    look_at(AFTER_POST, post_id)
-    return str(settle(AFTER_POST, post_id))  # what a look finds that holds a post belongs into reason_to_hold()
+    look_at(post_id)
+    return str(settle(post_id))  # what a look finds that holds a post belongs into reason_to_hold()
 
 
 @step
@@ -226,19 +215,19 @@ def forget(res: Resources, digests: Iterable[str]) -> int:
     return gone
 
 
-erase, tidy = step(erase_over), step(forget_unused)
+erase, tidy = stepping("animals", PURGE)(erase_over), stepping("animals", TIDY)(forget_unused)
 
 
 @DBOS.workflow(name=PURGE)
 def purge() -> int:
     """When there is something to purge: posts that can no longer be brought back."""
-    return int(erase(PURGE))
+    return int(erase())
 
 
 @DBOS.workflow(name=TIDY)
 def tidy_hourly(due: datetime, _context: Any) -> int:
     """Every hour: pictures that nothing uses."""
-    return int(tidy(TIDY))
+    return int(tidy())
 
 
 SCHEDULES: list[dict[str, Any]] = [

@@ -3,12 +3,15 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import wraps
 from typing import Any
 
 from dbos import DBOS
 
 from tanuki.errors import UserError
 from tanuki.platform import log, metrics
+from tanuki.platform.resources import current
 
 
 def durable(name: str, *, attempts: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -34,3 +37,18 @@ def observed(workflow: str, step: str, run_id: str) -> Iterator[None]:
         outcome = "done"
     finally:
         metrics.observe_step(workflow, step, time.monotonic() - begun, outcome=outcome)
+
+
+def stepping(prefix: str, workflow: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Functions of the resources, the moment and more become steps of a workflow, named after them with a prefix, and called with what is more alone."""
+
+    def step(function: Callable[..., Any]) -> Callable[..., Any]:
+        @durable(f"{prefix}_{function.__name__}", attempts=3)
+        @wraps(function)
+        def run(*given: Any) -> Any:
+            with observed(workflow, function.__name__, DBOS.workflow_id or workflow):
+                return function(current(), datetime.now(UTC), *given)
+
+        return run
+
+    return step

@@ -7,7 +7,7 @@ of another week, does it look at the last weeks. Every answer is a code with val
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,8 @@ from sqlalchemy.orm import Session
 
 from tanuki.errors import UserError
 from tanuki.platform.models import gate, release
-from tanuki.platform.models.gate import Case, Limits, Measure, Reason, Verdict
+from tanuki.platform.models.gate import Case, Judged, Limits, Measure, Reason, Verdict
 from tanuki.platform.models.registry import CHALLENGER
-from tanuki.platform.models.tables import GateVerdict
 from tanuki.shop import forecasters
 from tanuki.shop.backtest import MANAGERS
 from tanuki.shop.forecasters import COLUMNS, Forecaster, Numbers, at
@@ -66,16 +65,6 @@ class Costs:
         return np.array([short for short, _ in pairs]), np.array([left for _, left in pairs])
 
 
-@dataclass(frozen=True)
-class Judged:
-    """What the gate found about a registered version, ready to be kept."""
-
-    version: str
-    champion: str | None
-    verdict: Verdict
-    report: dict[str, Any]
-
-
 def costs(db: Session) -> Costs:
     """What the item master says."""
     found = db.execute(select(Item.code, Item.shortage_cost_yen, Item.leftover_cost_yen)).all()
@@ -111,14 +100,6 @@ def judged(history: History, prices: Costs, registry: "Registry", wanted: str = 
         **verdict.as_json(),
     }
     return Judged(version.version, champion.version if champion else None, verdict, report)
-
-
-def keep(db: Session, found: Judged, *, by: str, now: datetime) -> GateVerdict:
-    """Put what the gate found on record."""
-    made = GateVerdict(
-        model=REGISTERED, version=found.version, champion=found.champion, go=found.verdict.go, report=found.report, at=now, by=by
-    )
-    return release.keep_verdict(db, made)
 
 
 def kept(registry: "Registry", version: "Version", folders: ExitStack) -> Factory:

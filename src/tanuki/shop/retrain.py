@@ -60,7 +60,11 @@ def judge(res: Resources, week: Week, now: datetime, version: str) -> bool:
         history, prices = panel.load(db, res.warehouse, as_of=now), gate.costs(db)
     found = gate.judged(history, prices, res.registry, version) if known is None else None
     with res.db.write() as db:
-        verdict = gate.keep(db, found, by=SYSTEM.name, now=now) if found is not None else release.latest(db, forecasts.REGISTERED, version)
+        verdict = (
+            release.keep(db, forecasts.REGISTERED, found, by=SYSTEM.name, now=now)
+            if found is not None
+            else release.latest(db, forecasts.REGISTERED, version)
+        )
         assert verdict is not None
         if verdict.go and CHAMPION not in res.registry.get(forecasts.REGISTERED, version).aliases:
             release.release(db, res.registry, SYSTEM, verdict, now)

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tanuki.animals import images
 from tanuki.animals.api import shapes
-from tanuki.animals.api.calls import Acting, Id, now, reads, write, writes
+from tanuki.animals.api.calls import PICTURE_BYTES, Acting, Id, now, reads, write, writes
 from tanuki.animals.api.shapes import Named, PostOut, example, example_of
 from tanuki.animals.assist import suggesting
 from tanuki.animals.assist.suggesting import Hint, Suggestions
@@ -18,7 +18,6 @@ from tanuki.platform.accounts import Person
 from tanuki.platform.web.kit import Db, Res, Who
 
 router = APIRouter(tags=["assist"])
-FORM_ROOM = 1_000_000  # bytes beside the picture
 
 
 class SubjectOut(BaseModel):
@@ -93,7 +92,7 @@ class Choice(BaseModel):
     version: Annotated[int, Field(ge=1)]
 
 
-@writes(router, "POST", "/look", max_bytes=images.UPLOAD_MB * 1_000_000 + FORM_ROOM)
+@writes(router, "POST", "/look", max_bytes=PICTURE_BYTES)
 def look(
     request: Request,
     response: Response,

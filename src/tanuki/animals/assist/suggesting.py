@@ -22,7 +22,7 @@ from tanuki.animals.better.making import CRISP, SMALL, crispness, decoded
 from tanuki.animals.similar import search
 from tanuki.animals.species import CATEGORIES
 from tanuki.animals.tables import Look, Post
-from tanuki.animals.vision import looks, opening
+from tanuki.animals.vision import looks
 from tanuki.animals.vision.eyes import Seen
 from tanuki.animals.vision.looks import Subject
 from tanuki.errors import NotFound, UserError
@@ -99,7 +99,7 @@ def turned(image: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
 
 def look(res: Resources, db: Session, who: Person, image: NDArray[np.uint8], now: datetime) -> tuple[list[Seen], list[dict[int, float]]]:
     """What the eyes see in the picture and in its turned ones, and the posts near each. Nothing where they are away."""
-    if opening.live(res) is None:  # the first batch opens them; nobody waits for that here
+    if looks.eyes(res).live() is None:  # the first batch opens them; nobody waits for that here
         return [], []
     sent = [cv2.imencode(".jpg", cv2.cvtColor(for_eyes(each), cv2.COLOR_RGB2BGR))[1].tobytes() for each in turned(image)]
     try:

@@ -6,7 +6,7 @@ was missed, by category and by light.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from tanuki.animals.similar.pictures import Pictures
 from tanuki.animals.similar.trials import CHALLENGED, CHAMPION, OF_CATEGORY, Candidate, K, as_case, chosen, measured
 from tanuki.errors import UserError
 from tanuki.platform.models import gate
-from tanuki.platform.models.gate import Case, Limits, Reason, Verdict
+from tanuki.platform.models.gate import Case, Judged, Limits, Reason, Verdict
 from tanuki.platform.models.runners import ModelError
 
 FEWEST = 20  # pictures; with fewer an index is of no use
@@ -29,16 +29,6 @@ LARGER, ROOM = 3.0, 5_000_000  # times the vectors themselves, and bytes beside 
 SMALL = 0.08  # in a category of which all pictures were asked for: share of neighbours missed more than by the live one
 FEW_MISSED = 4  # and how many at least
 LIMITS = Limits(overall=0.02, slice=0.05, floor_slice=0.5)
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What the gate found about a registered version, ready to be kept."""
-
-    version: str
-    champion: str | None
-    verdict: Verdict
-    report: dict[str, Any]
 
 
 def judged(version: str, champion: str | None, folders: Mapping[str, Path], pictures: Mapping[str, Pictures], newest: int) -> Judged:

@@ -4,10 +4,8 @@ What is live changes in the last step and nowhere else. Killed anywhere, the run
 had done: looks are kept once, a version of this run is not built twice, and not judged twice.
 """
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from functools import wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,9 +23,9 @@ from tanuki.animals.tables import Post
 from tanuki.animals.vision import batch, looks
 from tanuki.platform.accounts import SYSTEM
 from tanuki.platform.models import plans, release
-from tanuki.platform.models.tables import GateVerdict
-from tanuki.platform.resources import Resources, current
-from tanuki.platform.steps import durable, observed
+from tanuki.platform.models.gate import Judged
+from tanuki.platform.resources import Resources
+from tanuki.platform.steps import stepping
 
 log = structlog.get_logger()
 
@@ -40,17 +38,7 @@ def run_id(begun: datetime | str) -> str:
     return f"{TRAINING}-{begun:%Y%m%dT%H%M%S}" if isinstance(begun, datetime) else f"{TRAINING}-{begun}"
 
 
-def step(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A durable step, tried again with growing pauses, unless a person must mend something first."""
-
-    @durable(f"similar_{function.__name__}", attempts=3)
-    @wraps(function)
-    def run(*given: Any) -> Any:
-        run = DBOS.workflow_id or TRAINING
-        with observed(TRAINING, function.__name__, run):
-            return function(current(), datetime.now(UTC), run, *given)
-
-    return run
+step = stepping("similar", TRAINING)
 
 
 def train() -> str:
@@ -70,7 +58,7 @@ def train() -> str:
 
 
 @step
-def collect(res: Resources, now: datetime, run: str) -> tuple[str, int]:
+def collect(res: Resources, now: datetime) -> tuple[str, int]:
     """The version of the eyes that looks, and how many pictures are published."""
     with res.db.read() as db:
         count = db.scalar(select(func.count(Post.photo.distinct())).where(Post.state == "published")) or 0
@@ -81,8 +69,9 @@ def collect(res: Resources, now: datetime, run: str) -> tuple[str, int]:
 
 
 @step
-def build(res: Resources, now: datetime, run: str, eyes: str) -> str:
+def build(res: Resources, now: datetime, eyes: str) -> str:
     """An index of all looks, registered; gives its version."""
+    run = DBOS.workflow_id or TRAINING
     for known in res.registry.versions(MODEL):
         if known.parameters.get("run") == run:
             return known.version
@@ -112,7 +101,7 @@ def build_index(found: Pictures, into: Path, newest: int) -> dict[str, Any]:
 
 
 @step
-def judge(res: Resources, now: datetime, run: str, version: str) -> bool:
+def judge(res: Resources, now: datetime, version: str) -> bool:
     """The gate's verdict, on record. A version that this step has judged before is not judged again."""
     with res.db.read() as db:
         known = release.latest(db, MODEL, version)
@@ -120,12 +109,12 @@ def judge(res: Resources, now: datetime, run: str, version: str) -> bool:
         return known.go
     found = judged(res, version)
     with res.db.write() as db:
-        release.keep_verdict(db, as_record(found, SYSTEM.name, now))
+        release.keep(db, MODEL, found, by=SYSTEM.name, now=now)
     log.info("index judged", version=version, go=found.verdict.go, reasons=[reason["code"] for reason in found.verdict.reasons])
     return found.verdict.go
 
 
-def judged(res: Resources, version: str) -> gating.Judged:
+def judged(res: Resources, version: str) -> Judged:
     """What the gate says about a registered version beside the one that is live. Writes nothing."""
     with res.db.read() as db, ExitStack() as stack:
         champion = plans.champion(db, res.registry, MODEL)
@@ -145,13 +134,8 @@ def files(res: Resources, version: str, stack: ExitStack) -> Path:
     return res.registry.load(MODEL, version, into=Path(stack.enter_context(TemporaryDirectory())))
 
 
-def as_record(found: gating.Judged, by: str, now: datetime) -> GateVerdict:
-    """What the gate found, to be kept."""
-    return GateVerdict(model=MODEL, version=found.version, champion=found.champion, go=found.verdict.go, report=found.report, at=now, by=by)
-
-
 @step
-def put_live(res: Resources, now: datetime, run: str, version: str) -> None:
+def put_live(res: Resources, now: datetime, version: str) -> None:
     """The servers change to it; the one before stays for the way back."""
     with res.db.write() as db:
         plan = plans.plan(db, MODEL)

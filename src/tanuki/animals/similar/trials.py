@@ -9,6 +9,7 @@ import numpy as np
 
 from tanuki.animals.similar.index import Ids, Index, Vectors, nearest
 from tanuki.animals.similar.pictures import Pictures
+from tanuki.animals.vision.gating import DARK
 from tanuki.platform.models.gate import Case, Measure, Numbers
 
 CHALLENGED, CHAMPION, TWINS, CHANCE = "challenger", "champion", "twins", "chance"
@@ -16,7 +17,6 @@ K = 10
 OVER = 5  # times as many are asked for, because some are not published any more
 OF_CATEGORY = 200  # pictures of each that are asked for
 BLOCKS = 20
-DARK = 0.3  # mean lightness of a night picture, or below
 NEAR = 1e-5  # cosines that differ by less are the same
 TIMED, ROUNDS = 100, 3
 

@@ -3,19 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tanuki.animals.species import CATEGORIES
+from tanuki.animals.vision.gating import SLICES
 from tanuki.platform.models import gate
 
 MEASURES = {
     "missed": {"en": "share of the ten nearest that is missed", "ja": "近い10枚を見落とす割合"},
     "kind": {"en": "share of another category among what is found", "ja": "見つけた写真に別の種類が混じる割合"},
-}
-KINDS = {
-    "category": {"en": "Category", "ja": "カテゴリー"},
-    "light": {"en": "Light", "ja": "明るさ"},
-    "light:night": {"en": "dark pictures", "ja": "暗い写真"},
-    "light:day": {"en": "light pictures", "ja": "明るい写真"},
-    **{f"category:{key}": {"en": name.en, "ja": name.ja} for key, name in CATEGORIES.items()},
 }
 WORDS = {
     "unreadable": {"en": "It cannot be read: {why}", "ja": "読み込めません：{why}"},
@@ -61,4 +54,4 @@ WORDS = {
 
 def words(reason: Mapping[str, Any], lang: str) -> str:
     """A reason as a sentence."""
-    return gate.words(reason, lang, more=WORDS, kinds=KINDS, measures=MEASURES)
+    return gate.words(reason, lang, more=WORDS, kinds=SLICES, measures=MEASURES)

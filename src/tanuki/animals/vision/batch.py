@@ -7,7 +7,6 @@ begin alike; each worker takes one part at a time, because looking fills a core.
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import wraps
 from typing import Any
 
 import structlog
@@ -21,7 +20,7 @@ from tanuki.animals.vision.eyes import MODEL
 from tanuki.errors import UserError
 from tanuki.platform.models.runners import ModelError
 from tanuki.platform.resources import Resources, current
-from tanuki.platform.steps import durable, observed
+from tanuki.platform.steps import stepping
 from tanuki.platform.workflows import PART, PARTS
 
 log = structlog.get_logger()
@@ -38,17 +37,7 @@ TRY_AGAIN_AFTER = timedelta(minutes=5)
 CHORE_SECONDS = 15.0
 Counts = list[tuple[str, str, int]]  # a category as owners say, as the eyes say, and how many posts
 
-
-def step(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A durable step, tried again with growing pauses."""
-
-    @durable(f"eyes_{function.__name__}", attempts=3)
-    @wraps(function)
-    def run(*given: Any) -> Any:
-        with observed(EMBED, function.__name__, DBOS.workflow_id or EMBED):
-            return function(current(), datetime.now(UTC), *given)
-
-    return run
+step = stepping("eyes", EMBED)
 
 
 # ---- the runs ------------------------------------------------------------------------------------------------------
@@ -112,20 +101,20 @@ def parts(count: int) -> list[str]:
 @DBOS.workflow(name="animals-embed-part")
 def see_run(version: str, begin: str) -> int:
     """A part: every picture that has no look yet."""
-    done, last = 0, ""
-    while True:
-        new, last = see_some(version, begin, last)
-        if not last:
-            return done
-        done += new
+    return through(see_some, version, begin)
 
 
 @DBOS.workflow(name="animals-again-part")
 def again_run(version: str, begin: str) -> int:
     """A part: every picture that has a look is looked at again."""
+    return through(see_again, version, begin)
+
+
+def through(some: Callable[..., Any], version: str, begin: str) -> int:
+    """Take some pictures after the other whose digests begin so, until there are no more; gives how many."""
     done, last = 0, ""
     while True:
-        new, last = see_again(version, begin, last)
+        new, last = some(version, begin, last)
         if not last:
             return done
         done += new
@@ -221,17 +210,6 @@ def count_posts(res: Resources, now: datetime, version: str) -> Counts:
 
 
 # ---- what is owed --------------------------------------------------------------------------------------------------
-
-
-def catch_up(res: Resources, *, now: datetime) -> int:
-    """Look at every picture that the live version has not looked at, here and now; gives how many those were."""
-    version = looks.eyes(res).version
-    done, last = 0, ""
-    while True:
-        new, last = see_owed(res, now, version, "", last)
-        if not last:
-            return done
-        done += new
 
 
 def look_after() -> None:

@@ -32,7 +32,7 @@ BLOCKS = 20
 DARK = 0.3  # mean lightness of a night picture, or below
 LIMITS = Limits(overall=0.02, slice=0.15, floor_slice=0.5)
 MEASURES = {"strangers": {"en": "share of another category among the ten nearest", "ja": "近い10枚に別の種類が混じる割合"}}
-KINDS = {
+SLICES = {  # kinds of pictures that are told apart, in words; of other gates over pictures, too
     "category": {"en": "Category", "ja": "カテゴリー"},
     "light": {"en": "Light", "ja": "明るさ"},
     "light:night": {"en": "dark pictures", "ja": "暗い写真"},
@@ -105,4 +105,4 @@ def strangers_near(embeddings: NDArray[np.float32], categories: Sequence[str]) -
 
 def words(reason: Mapping[str, Any], lang: str) -> str:
     """A reason as a sentence."""
-    return gate.words(reason, lang, more=WORDS, kinds=KINDS, measures=MEASURES)
+    return gate.words(reason, lang, more=WORDS, kinds=SLICES, measures=MEASURES)

@@ -5,7 +5,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tanuki.animals.api.calls import Acting, now
 from tanuki.animals.better import changing
-from tanuki.animals.web.frame import Text, form, onward, show
+from tanuki.animals.web.frame import Text, form, onward, show, version_seen
 from tanuki.errors import NotFound
 from tanuki.platform.web.i18n import msgid
 from tanuki.platform.web.kit import Db, Res, Who, site_of, visit_of
@@ -42,7 +42,7 @@ def make(request: Request, res: Res, who: Acting, post_id: int) -> Response:
 @form(router, "/animals/posts/{post_id}/better/choose")
 def choose(request: Request, res: Res, who: Acting, post_id: int, version: Text, picture: Text) -> Response:
     """Show the better picture from now on, or the one that was sent."""
-    seen = int(version) if version.isdecimal() and len(version) < 10 else 0
+    seen = version_seen(version)
     if picture == "better":
         accepted = changing.accepted(res, who, post_id)
         res.db.together(lambda db: changing.take(db, res.objects, res.work, who, post_id, accepted, version=seen, now=now()))

@@ -92,6 +92,11 @@ def sentence(request: Request, wrong: UserError | None) -> str | None:
     return None if wrong is None else site_of(request).texts.error(visit_of(request).lang, wrong)
 
 
+def version_seen(said: str) -> int:
+    """The version of a post that a form was made from; 0, which none has, for what is no number."""
+    return int(said) if said.isdecimal() and len(said) < 10 else 0
+
+
 def onward(request: Request, to: str, message: str = "", **values: object) -> Response:
     """On to a page of ours, which shows the message."""
     return redirect(request, Done(safe_path(to), message, values))

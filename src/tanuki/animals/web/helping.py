@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from sqlalchemy.orm import Session
 
 from tanuki.animals import events, images, members, posts
-from tanuki.animals.api.calls import Acting, now
+from tanuki.animals.api.calls import PICTURE_BYTES, Acting, now
 from tanuki.animals.assist import suggesting
 from tanuki.animals.assist.suggesting import Suggestions
 from tanuki.animals.tables import Photo
@@ -23,8 +23,6 @@ from tanuki.platform.resources import Resources
 from tanuki.platform.web.kit import Lang, Res
 
 router = APIRouter()
-FORM_ROOM = 1_000_000  # bytes beside the picture: the words, and what a browser writes around them
-MOST_BYTES = images.UPLOAD_MB * 1_000_000 + FORM_ROOM
 Offer = dict[str, Any]  # as the form says it: what (kind, title or tag), value, lang, source
 
 
@@ -49,7 +47,7 @@ class Kept:
     shown: str  # as a data: URI
 
 
-@form(router, "/animals/post/look", max_bytes=MOST_BYTES)
+@form(router, "/animals/post/look", max_bytes=PICTURE_BYTES)
 def look(request: Request, res: Res, who: Acting, lang: Lang, photo: UploadFile | None = None) -> Response:
     """What to say about a photo, as a piece of the form, for the script that shows it there. The photo is not kept."""
     content = chosen(photo)

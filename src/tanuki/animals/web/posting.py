@@ -11,12 +11,11 @@ from fastapi.responses import HTMLResponse, Response
 from sqlalchemy.orm import Session
 
 from tanuki.animals import events, images, members, posts
-from tanuki.animals.api.calls import Acting, now
+from tanuki.animals.api.calls import PICTURE_BYTES, Acting, now
 from tanuki.animals.posts import Draft
 from tanuki.animals.tables import Photo, Post
 from tanuki.animals.web import helping
-from tanuki.animals.web.frame import Text, form, onward, sentence, show
-from tanuki.animals.web.helping import MOST_BYTES
+from tanuki.animals.web.frame import Text, form, onward, sentence, show, version_seen
 from tanuki.errors import NotFound, UserError
 from tanuki.platform.web.i18n import msgid
 from tanuki.platform.web.kit import Db, Lang, Res, Who
@@ -69,7 +68,7 @@ def form_page(
     )
 
 
-@form(router, "/animals/post", max_bytes=MOST_BYTES)
+@form(router, "/animals/post", max_bytes=PICTURE_BYTES)
 def post(
     request: Request,
     res: Res,
@@ -179,8 +178,7 @@ def edit(
     filled = Filled(title, description, tags, category, breed)
     try:
         draft = filled.draft()
-        seen = int(version) if version.isdecimal() and len(version) < 10 else 0
-        res.db.together(lambda db: posts.edit(db, res.work, who, post_id, draft, version=seen, now=now()))
+        res.db.together(lambda db: posts.edit(db, res.work, who, post_id, draft, version=version_seen(version), now=now()))
     except UserError as error:
         if error.status != 400:
             raise

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 DRAIN_SECONDS = 30  # for what was begun, when the server ends
 
 by_option = click.option("--by", help="The person's account; the command line itself, unless given.")
+bound_option = click.option(
+    "--bound", "bounds", multiple=True, metavar="NAME=NUMBER", help="A bound that it must keep within; may be given again."
+)
 share_help = "Share of the people who get its answers; always the same people."
 
 
@@ -194,7 +197,7 @@ def release(model: str, version: str, override: bool, why: str, other_shape: boo
 @click.argument("model")
 @click.argument("version")
 @click.option("--share", default=1.0, show_default=True, help="Share of the requests that it answers, too.")
-@click.option("--bound", "bounds", multiple=True, metavar="NAME=NUMBER", help="A bound that it must keep within; may be given again.")
+@bound_option
 @by_option
 @json_option
 def shadow(model: str, version: str, share: float, bounds: tuple[str, ...], by: str | None, as_json: bool) -> None:
@@ -209,7 +212,7 @@ def shadow(model: str, version: str, share: float, bounds: tuple[str, ...], by: 
 @click.argument("model")
 @click.argument("version")
 @click.option("--share", default=0.1, show_default=True, help=share_help)
-@click.option("--bound", "bounds", multiple=True, metavar="NAME=NUMBER", help="A bound that it must keep within; may be given again.")
+@bound_option
 @by_option
 @json_option
 def canary(model: str, version: str, share: float, bounds: tuple[str, ...], by: str | None, as_json: bool) -> None:

@@ -81,6 +81,16 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """What the gate found about a registered version, ready to be kept."""
+
+    version: str
+    champion: str | None
+    verdict: Verdict
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Sums:
     """Losses of two models in one slice, summed by block; `per` is what a difference is a share of."""
 

@@ -14,6 +14,7 @@ from tanuki.errors import Conflict, NotAllowed, UserError
 from tanuki.platform import trail
 from tanuki.platform.accounts import RESERVED, SYSTEM, Person, require
 from tanuki.platform.models import plans
+from tanuki.platform.models.gate import Judged
 from tanuki.platform.models.plans import ALONE, CANARY, PREVIOUS, SHADOW, live
 from tanuki.platform.models.registry import CHALLENGER, CHAMPION
 from tanuki.platform.models.tables import GateVerdict, Release, Serving
@@ -34,6 +35,12 @@ def keep_verdict(db: Session, verdict: GateVerdict) -> GateVerdict:
     db.add(verdict)
     db.flush()
     return verdict
+
+
+def keep(db: Session, model: str, found: Judged, *, by: str, now: datetime) -> GateVerdict:
+    """Put what the gate found about a version of a model on record."""
+    made = GateVerdict(model=model, version=found.version, champion=found.champion, go=found.verdict.go, report=found.report, at=now, by=by)
+    return keep_verdict(db, made)
 
 
 def release(

@@ -84,7 +84,7 @@ class VerdictRow(BaseModel):
     may_override: bool
 
 
-class ReleaseRow(BaseModel):
+class Released(BaseModel):
     """A change of what is live."""
 
     version: str
@@ -114,7 +114,7 @@ class ModelView(BaseModel):
     watched: list[WatchedRow]
     versions: list[VersionRow]
     verdicts: list[VerdictRow]
-    releases: list[ReleaseRow]
+    releases: list[Released]
     steps: list[StepRow]
     previous: str | None
     may_release: bool
@@ -156,7 +156,7 @@ def model_view(db: Db, who: Who, res: Res, lang: Lang, model: str) -> ModelView:
         watched=[WatchedRow(**{**overview.counts_line(each), "role": ROLES[each.role]}) for each in found.watched],
         versions=[VersionRow(**overview.version_line(each), metrics=each.metrics) for each in found.versions],
         verdicts=verdicts(found, lang, who.has(*release.MAY_OVERRIDE)),
-        releases=[ReleaseRow(**{**overview.release_line(each), "kind": KINDS[each.kind]}) for each in found.releases],
+        releases=[Released(**{**overview.release_line(each), "kind": KINDS[each.kind]}) for each in found.releases],
         steps=[
             StepRow(
                 id=each.id, what=WHAT[each.what], version=each.values.get("version"), at=each.at, by=each.by, why=each.values.get("why")

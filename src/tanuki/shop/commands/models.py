@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tanuki.errors import NotFound, UserError
+from tanuki.errors import UserError
+from tanuki.platform.commands.models import by_option, person
 from tanuki.terminal import emit, json_option, resources
 
 if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
-
-    from tanuki.platform.accounts import Person
     from tanuki.platform.models.tables import Release
     from tanuki.platform.resources import Resources
     from tanuki.shop.panel import History
@@ -135,7 +133,7 @@ def release(version: str, override: bool, why: str, by: str | None, as_json: boo
 
 @click.command(help="Back to the version that was live before; done again, forth to the one that was left.")
 @click.option("--why", required=True, help="The reason.")
-@click.option("--by", help="The person's account; the command line itself, unless given.")
+@by_option
 @json_option
 def rollback(why: str, by: str | None, as_json: bool) -> None:
     from tanuki.platform.models import release as live
@@ -210,7 +208,7 @@ def pass_gate(res: "Resources", history: "History", wanted: str, *, weeks: int, 
     found = gates.judged(history, prices, res.registry, wanted, weeks=weeks)
     now = datetime.now(UTC)
     with res.db.write() as db:
-        verdict = gates.keep(db, found, by=COMMAND_LINE.name, now=now)
+        verdict = live.keep(db, forecasts.REGISTERED, found, by=COMMAND_LINE.name, now=now)
         if moves := verdict.go and release_it and not is_live(res, forecasts.REGISTERED, found.version):
             live.release(db, res.registry, COMMAND_LINE, verdict, now)
         said = {"version": found.version, "verdict": "GO" if verdict.go else "NO-GO", "verdict_id": verdict.id, "champion": found.champion}
@@ -263,18 +261,6 @@ def tell(ctx: click.Context, said: Mapping[str, Any], as_json: bool) -> None:
 def released(made: "Release") -> dict[str, Any]:
     """A change of what is live, in a line."""
     return {name: getattr(made, name) for name in ("id", "version", "previous", "kind", "at", "by", "why")}
-
-
-def person(db: "Session", name: str | None) -> "Person":
-    """Somebody by their account; the command line itself when nobody is named. Raises NotFound."""
-    from tanuki.platform import accounts
-
-    if name is None:
-        return accounts.COMMAND_LINE
-    found = accounts.person(db, name)
-    if found is None:
-        raise NotFound("There is no account %(name)s.", name=name)
-    return found
 
 
 def known_now(res: "Resources") -> "History":

@@ -14,6 +14,7 @@ from tanuki.platform.models.registry import CHAMPION
 from tanuki.platform.models.tables import GateVerdict
 from tanuki.platform.web.i18n import msgid
 from tanuki.platform.web.kit import Db, Done, Lang, Res, Who, WriteDb, action, page
+from tanuki.platform.web.models import Released
 from tanuki.shop import forecasters, forecasts, gate, weekly
 from tanuki.shop.people import CHAIN
 from tanuki.shop.web.shown import names
@@ -73,17 +74,6 @@ class Verdict(BaseModel):
     compared: list[Compared]
     live: bool
     may_override: bool
-
-
-class Released(BaseModel):
-    """A change of what is live."""
-
-    version: str
-    previous: str | None
-    kind: str
-    at: datetime
-    by: str
-    why: str | None
 
 
 class ModelsView(BaseModel):
