@@ -7,8 +7,6 @@ members post as fast as they are answered, and the clock stops when the last pos
 """
 
 import argparse
-import json
-import os
 import statistics
 import tempfile
 import time
@@ -16,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from animals_posting import CLIENTS, LEAST, stages, through_the_site, timed
-from animals_site import RESULTS, Program, Site, people, pictures, verdict
+from animals_posting import CLIENTS, report, stages, through_the_site, timed
+from animals_site import RESULTS, Program, Site, people, pictures
 from sqlalchemy import func, select
 
 from tanuki.animals import images
@@ -88,17 +86,8 @@ def main() -> None:
         finally:
             site.end()
     reached = options.posts / (options.posts / reached + late)
-    cores = os.cpu_count() or 1
-    ceiling = cores / sum(each.values())
-    for stage, seconds in each.items():
-        print(f"  {stage:10} {seconds * 1000:8.1f} ms")
-    print(f"  ceiling of {cores} cores {ceiling:8.1f} posts/s")
-    print(f"  the site         {reached:8.1f} posts/s, all looked at {late:.2f} s after the last was published")
-    print(f"{verdict(reached >= LEAST * ceiling)} {reached / ceiling:.2f} of the ceiling (at least {LEAST})")
-    if options.posts >= 400:
-        RESULTS.mkdir(exist_ok=True)
-        found = {"stages_s": each, "ceiling_per_s": ceiling, "site_per_s": reached, "share": reached / ceiling}
-        (RESULTS / "animals_ingest.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(f"  all looked at {late:.2f} s after the last was published")
+    report(each, reached, RESULTS / "animals_ingest.json" if options.posts >= 400 else None)
 
 
 if __name__ == "__main__":

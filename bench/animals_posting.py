@@ -129,6 +129,11 @@ def main() -> None:
             reached = through_the_site(site, [token for _, token in known[2:]], photos[60:])
         finally:
             site.end()
+    report(each, reached, RESULTS / "animals_posting.json" if options.posts >= 400 else None)
+
+
+def report(each: dict[str, float], reached: float, into: Path | None) -> None:
+    """Print how much of what its single stages allow the site reached; `each` in seconds a post, `reached` in posts a second."""
     cores = os.cpu_count() or 1
     ceiling = cores / sum(each.values())
     for stage, seconds in each.items():
@@ -136,10 +141,10 @@ def main() -> None:
     print(f"  ceiling of {cores} cores {ceiling:8.1f} posts/s")
     print(f"  the site         {reached:8.1f} posts/s")
     print(f"{verdict(reached >= LEAST * ceiling)} {reached / ceiling:.2f} of the ceiling (at least {LEAST})")
-    if options.posts >= 400:
-        RESULTS.mkdir(exist_ok=True)
+    if into is not None:
+        into.parent.mkdir(exist_ok=True)
         found = {"stages_s": each, "ceiling_per_s": ceiling, "site_per_s": reached, "share": reached / ceiling}
-        (RESULTS / "animals_posting.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        into.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

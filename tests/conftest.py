@@ -21,9 +21,16 @@ from tanuki.platform.resources import Resources
 from tanuki.settings import Settings
 
 ENGINES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+MLFLOW_WARNS = ["DeprecationWarning", "FutureWarning", "UserWarning", "ResourceWarning", "pytest.PytestUnraisableExceptionWarning"]
 
 for name in [name for name in os.environ if name.startswith("TANUKI_")]:
     del os.environ[name]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("mlflow"):
+            item.add_marker(pytest.mark.filterwarnings(*[f"ignore::{warning}" for warning in MLFLOW_WARNS]), append=False)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,13 +14,7 @@ from tanuki.platform.events import Event
 from tanuki.platform.web import app as web
 from visitors import bearer, csrf, signed_in, visitor
 
-pytestmark = [  # of MLflow's own use of other libraries
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
+pytestmark = pytest.mark.mlflow
 COUNT = 12
 
 

@@ -23,13 +23,7 @@ from tanuki.platform.models import plans, release
 from tanuki.platform.models.tables import GateVerdict, Release
 from tanuki.platform.workflows import worker
 
-pytestmark = [  # of MLflow's own use of other libraries
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
+pytestmark = pytest.mark.mlflow
 assert after_post.AFTER_POST  # whose runs a worker must know
 STEPS = ["similar_collect", "similar_build", "similar_judge", "similar_put_live"]
 KINDS = ("cat", "dog", "bird")

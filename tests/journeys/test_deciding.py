@@ -19,11 +19,7 @@ from tanuki.shop import forecasts, panel, watch, weekly
 from tanuki.shop.watch.signs import Sign
 from visitors import make_person
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning", "ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),  # the registry's libraries
-]
+pytestmark = [pytest.mark.browser, pytest.mark.mlflow]
 
 WORDS = {
     "en": {"check": "waits for the check", "sum": "How the proposal adds up", "reason": "Store chiba is not forecast at all", "live": "against the gate", "alarm": "osaka has sent no sales since 2021-01-04", "todo": "Ask the store for its files", "calm": "Nothing is wrong", "force": "Put them in force", "floors": "97%, 95%, 0%"},

@@ -18,13 +18,7 @@ from tanuki.platform.models import release
 from tanuki.platform.models.tables import GateVerdict
 from visitors import make_person
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
+pytestmark = [pytest.mark.browser, pytest.mark.mlflow]
 MODEL = "animals-drawn"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WORDS = {

@@ -30,14 +30,7 @@ from tanuki.settings import Settings
 from tanuki.shop import web as shop_web
 from visitors import csrf, make_person, signed_in
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.mlflow]
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ANA = Person("ana", "Ana", frozenset({("analyst", None)}))
 OPS = Person("ops", "Ops", frozenset({("operator", None)}))
@@ -344,10 +337,10 @@ def test_the_pages(shared, tmp_path):
         answer = browser.post(f"/models/{model}/{step}", data={"csrf": csrf(browser), **values})
         return answer.status_code, browser.get(f"/models/{model}").text
 
-    status, page = send(ops, "beside", version=two, how="shadow", percent="50")
+    status, page = send(ops, "beside", version=two, how="shadow", percent="100")
     assert status == 303
     assert "Version 2 stands beside the live one." in page
-    assert "in the shadow, 50%" in page
+    assert "in the shadow, 100%" in page
     assert "It goes by itself when more than 1.0% of its answers fail" in page
     assert send(ops, "beside", version=two, how="canary", percent="50")[0] == 409
     assert send(ops, "beside", version=two, how="else", percent="50")[0] == 400

@@ -10,14 +10,7 @@ import pytest
 from tanuki.errors import NotFound
 from tanuki.platform.models.registry import CHAMPION, Registry
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.mlflow]
 MADE = {"data_window": ("2020-01-01", "2021-01-10"), "code_version": "0.1.0"}
 
 

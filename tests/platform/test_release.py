@@ -13,14 +13,7 @@ from tanuki.platform.models import release
 from tanuki.platform.models.registry import CHAMPION, Registry
 from tanuki.platform.models.tables import GateVerdict, Release
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.mlflow]
 MODEL = "forecast"
 NOW = datetime(2021, 1, 11, 1, 30, tzinfo=UTC)
 ANA = Person("ana", "Ana", frozenset({("analyst", None)}))

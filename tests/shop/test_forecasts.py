@@ -26,14 +26,6 @@ from tanuki.shop.forecasters import DEFAULT, SCHEMA
 from tanuki.shop.tables import Cycle, Forecast
 from tanuki.shop.weeks import Week, clock
 
-mlflow_warns = pytest.mark.filterwarnings(  # of its own use of other libraries
-    "ignore::DeprecationWarning",
-    "ignore::FutureWarning",
-    "ignore::UserWarning",
-    "ignore::ResourceWarning",
-    "ignore::pytest.PytestUnraisableExceptionWarning",
-)
-
 
 def made(res: Resources, as_of=NOW):
     with res.db.read() as db:
@@ -111,7 +103,7 @@ def test_without_sales_there_is_a_sentence(embedded):
         made(embedded)
 
 
-@mlflow_warns
+@pytest.mark.mlflow
 def test_a_trained_model_is_a_challenger_and_forecasts_only_once_it_is_released(embedded):
     res = make_chain(embedded)
     with res.db.read() as db:
@@ -159,7 +151,7 @@ def told(home: Path, command: click.Command, *words: str) -> list[dict[str, Any]
     return [json.loads(line) for line in answer.stdout.splitlines() if line.startswith("{")]
 
 
-@mlflow_warns
+@pytest.mark.mlflow
 def test_the_commands_backtest_compare_and_train(home):
     rows = told(home, models.backtest, "--from", "2020-W50", "--to", "2020-W52", "--models", "moving_average,pooled")
     assert [row["model"] for row in rows] == ["moving_average", "pooled"]

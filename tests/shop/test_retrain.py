@@ -21,13 +21,7 @@ from tanuki.shop import forecasters, forecasts, panel, retrain, watch
 from tanuki.shop.watch import words
 from tanuki.shop.weeks import TOKYO, week_to_order
 
-pytestmark = [  # of MLflow's own use of other libraries
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
+pytestmark = pytest.mark.mlflow
 RUN = f"retrain-{TARGET}"
 
 
