@@ -8,6 +8,7 @@ from typing import Annotated
 
 import pytest
 from fastapi import APIRouter, Form, UploadFile
+from markupsafe import Markup
 from pydantic import BaseModel
 from sqlalchemy import text, update
 
@@ -16,6 +17,7 @@ from tanuki.errors import Conflict, NotFound, UserError
 from tanuki.platform import accounts, tokens
 from tanuki.platform.accounts import Account, AccountGrant, AccountSession, require
 from tanuki.platform.web import app as web
+from tanuki.platform.web import assets
 from tanuki.platform.web.i18n import msgid
 from tanuki.platform.web.kit import ANYBODY, Db, Done, Lang, System, Viewer, Who, WriteDb, action, page, safe_path
 from tanuki.settings import Settings
@@ -520,3 +522,15 @@ def test_pages_of_the_platform_stand_in_the_frame_of_the_system_that_they_belong
     in_frame = {path: "my own top" in stranger.get(path).text for path in ("/sign-in", "/own/nothing", "/test/nothing")}
     assert in_frame == {"/sign-in": True, "/own/nothing": True, "/test/nothing": False}
     assert {path: "my own top" in hana.get(path).text for path in ("/account", "/own/nothing")} == {"/account": False, "/own/nothing": True}
+
+
+def test_what_a_macro_makes_of_equal_values_is_made_once_and_text_is_never_taken_for_markup():
+    made = []
+
+    def macro(*values: object) -> str:
+        made.append(values)
+        return f"{len(made)}: {values}"
+
+    once = assets.once()
+    assert once(macro, "a", (1, "b")) == once(macro, "a", (1, "b")) == "1: ('a', (1, 'b'))"
+    assert [once(macro, "a", (2, "b"))[0], once(macro, Markup("a"), (1, "b"))[0], once(macro, True)[0], once(macro, 1)[0]] == list("2345")

@@ -7,6 +7,7 @@ import pytest
 from zoo import NOW, member, post, staff
 
 from tanuki.animals import images, members, social
+from tanuki.animals.tables import Post
 from visitors import csrf, signed_in, visitor
 
 NASTY = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
@@ -53,6 +54,36 @@ def test_a_photos_page_shows_its_words_who_likes_it_and_what_is_said(app, world)
         assert text in page
     assert re.search(r"/unlike\" aria-pressed=\"true\"", page)
     assert "Ken" in visitor(app).get(f"/animals/posts/{world['post'].id}/likes").text
+
+
+def test_what_pages_keep_of_cards_is_never_another_persons_or_of_before(app, embedded, world):
+    made, ken, look = world["post"], signed_in(app, "ken"), "/animals/newest"
+    liked, counted = re.compile(r'aria-pressed="(\w+)" aria-label="Like Mugi'), re.compile(r"data-count>(\d+)<")
+    for _ in range(2):  # the second time from what is kept
+        assert (liked.findall(ken.get(look).text), counted.findall(ken.get(look).text)) == (["true"], ["1"])
+        assert liked.findall(signed_in(app, "hana").get(look).text) == ["false"]
+        assert "/sign-in?next=%2Fanimals%2Fposts%2F" in visitor(app).get(look).text
+        assert "Mugi" not in signed_in(app, "mika").get(look).text
+    with embedded.db.write() as db:
+        social.unlike(db, world["ken"], made.id, now=NOW)
+        members.change(db, world["hana"], display="<b>Hana</b>", now=NOW)
+        db.get_one(Post, made.id).title = "Wheat"
+    page = ken.get(look).text
+    assert "Mugi" not in page and "&lt;b&gt;Hana&lt;/b&gt;" in page
+    assert ('aria-label="Like Wheat"' in page, counted.findall(page)) == (True, ["0"])
+
+
+def test_the_menu_is_each_persons_own_and_says_where_one_is(app, world):
+    staff_page, own = signed_in(app, "mod").get("/animals/newest").text, signed_in(app, "ken").get("/animals/newest").text
+    assert ("/animals/desk" in staff_page, "/animals/desk" in own, "/sign-out" in own) == (True, False, True)
+    stranger = visitor(app)
+    for path in ("/animals/newest", "/animals", "/animals/newest"):
+        page = stranger.get(path).text
+        assert "/sign-out" not in page and f'href="/sign-in?next={path.replace("/", "%2F")}"' in page
+        assert page.count('aria-current="page"') == 2  # among the ways and among the categories
+    answer = stranger.post("/theme", data={"theme": "dark", "next": "/animals", "csrf": csrf(stranger, "/animals")})
+    assert answer.status_code == 303
+    assert 'value="dark" title="Dark" aria-label="Dark" aria-pressed="true"' in stranger.get("/animals").text
 
 
 def test_the_blocked_find_nothing_and_learn_nothing(app, world):

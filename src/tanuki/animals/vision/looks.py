@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -129,11 +130,11 @@ class Eyes:
         self.res = res
         self.opening = threading.Lock()
         self.sizes: dict[str, int] = {}
-        self.known, self.known_at = "", 0.0
+        self.known, self.known_at = "", -inf
 
     def live(self) -> str | None:
         """The version that is live, at most a second late; None when none is yet."""
-        if not self.known or time.monotonic() - self.known_at > ASKED_AGAIN_AFTER:
+        if time.monotonic() - self.known_at > ASKED_AGAIN_AFTER:
             self.known, self.known_at = opening.live(self.res) or "", time.monotonic()
         return self.known or None
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from fastapi import APIRouter
 
 from tanuki.animals.api import routes
-from tanuki.animals.web import better, data, desk, feed, helping, notes, people, photos, posting, reports, search, seen, site
+from tanuki.animals.web import better, data, desk, feed, frame, helping, notes, people, photos, posting, reports, search, seen, site
 from tanuki.platform.web.i18n import msgid
 from tanuki.platform.web.kit import ANYBODY, System
 
@@ -32,4 +32,5 @@ SYSTEM = System(
     leave="/animals/data",
     signed_up=people.join_now,
     frame="animals/frame.html",
+    helpers=frame.HELPERS,
 )

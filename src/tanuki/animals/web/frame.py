@@ -1,8 +1,8 @@
 """What the network's pages share: the frame around them and who looks at it, pictures in their sizes, answers to forms and to scripts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
@@ -11,11 +11,25 @@ from sqlalchemy.orm import Session
 
 from tanuki.animals import members, notifications
 from tanuki.animals.images import SIZES
+from tanuki.animals.posts import Card
+from tanuki.animals.social import Remark
 from tanuki.animals.species import BREEDS, CATEGORIES
 from tanuki.animals.tables import Member, Photo
 from tanuki.errors import NotFound, UserError
 from tanuki.platform.accounts import Person
-from tanuki.platform.web.kit import FORM_BYTES, MAX_BYTES, Done, FromOurForm, person_of, redirect, render, safe_path, site_of, visit_of
+from tanuki.platform.web.kit import (
+    FORM_BYTES,
+    MAX_BYTES,
+    Done,
+    FromOurForm,
+    MenuEntry,
+    person_of,
+    redirect,
+    render,
+    safe_path,
+    site_of,
+    visit_of,
+)
 
 LIMIT = 24  # photos on a page
 CARD = "(min-width: 90rem) 17rem, (min-width: 40rem) 15rem, 50vw"  # how wide a photo among others is
@@ -32,7 +46,8 @@ def show(request: Request, db: Session, template: str, *, status: int = 200, **v
     visit = visit_of(request)
     me = me_of(db, visit.person)
     unseen = notifications.unseen(db, visit.person) if me is not None and visit.person is not None else 0
-    return render(request, f"animals/{template}", status=status, me=me, unseen=unseen, **names(visit.lang), **values)
+    liking = "yes" if me is not None else "sign-in" if visit.person is None else "no"
+    return render(request, f"animals/{template}", status=status, me=me, unseen=unseen, liking=liking, **names(visit.lang), **values)
 
 
 def me_of(db: Session, person: Person | None) -> Member | None:
@@ -58,17 +73,94 @@ def names(lang: str) -> dict[str, Any]:
         "breeds_by_category": by_category,
         "category_name": lambda key: categories.get(key, key),
         "breed_name": lambda key: breeds.get(key, key),
-        "sources": sources,
     }
 
 
-def sources(photo: Photo) -> Markup:
+class PostShown(NamedTuple):
+    """What a card shows of a post."""
+
+    id: int
+    title: str
+    state: str
+    likes: int
+
+
+class PhotoShown(NamedTuple):
+    """What a card shows of a photo."""
+
+    digest: str
+    width: int
+    height: int
+    colour: str
+
+
+class MemberShown(NamedTuple):
+    """What a card shows of a member."""
+
+    id: int
+    name: str
+    display: str
+    photo: str | None
+
+
+class Shown(NamedTuple):
+    """A card by its values: two that are equal look the same."""
+
+    post: PostShown
+    photo: PhotoShown
+    member: MemberShown
+    liked_by_me: bool
+
+
+class RemarkShown(NamedTuple):
+    """A comment by its values."""
+
+    id: int
+    words: str
+    member: MemberShown
+
+
+def shown(card: Card) -> Shown:
+    """The values of a card."""
+    post, photo = card.post, card.photo
+    return Shown(
+        PostShown(post.id, post.title, post.state, post.likes),
+        PhotoShown(photo.digest, photo.width, photo.height, photo.colour),
+        member_shown(card.member),
+        card.liked_by_me,
+    )
+
+
+def remark_shown(remark: Remark) -> RemarkShown:
+    """The values of a comment."""
+    return RemarkShown(remark.comment.id, remark.comment.words, member_shown(remark.member))
+
+
+def member_shown(member: Member) -> MemberShown:
+    """The values of a member beside what they posted or said."""
+    return MemberShown(member.id, member.name, member.display, member.photo)
+
+
+def sources(photo: Photo | PhotoShown) -> Markup:
     """The attributes of an <img> from which a browser takes the size that it needs, and knows the shape before it has any."""
     longest = max(photo.width, photo.height)
     widths = {name: max(1, round(photo.width * min(1, size / longest))) for name, size in SIZES.items()}
     at = f"/animals/pictures/{photo.digest}"
     every = ", ".join(f"{at}/{name}.jpg {width}w" for name, width in widths.items() if name == "list" or width > widths["list"])
     return Markup(f'src="{at}/page.jpg" srcset="{every}" width="{photo.width}" height="{photo.height}"')  # noqa: S704 hexadecimal digits and numbers
+
+
+def elsewhere(menus: Iterable[tuple[str, Sequence[MenuEntry]]]) -> tuple[tuple[str, str], ...]:
+    """The ways out of the network that somebody has: path and msgid."""
+    return tuple((entries[0].path, title) for title, entries in menus if entries and not entries[0].path.startswith("/animals"))
+
+
+HELPERS: dict[str, Callable[..., Any]] = {  # what the network's templates call
+    "sources": sources,
+    "shown": shown,
+    "remark_shown": remark_shown,
+    "elsewhere": elsewhere,
+}
 
 
 # ---- forms ---------------------------------------------------------------------------------------------------------

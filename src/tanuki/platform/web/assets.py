@@ -2,9 +2,9 @@
 
 import gzip
 import mimetypes
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from tanuki.platform.web import charts, i18n
 from tanuki.platform.web.i18n import LANGS, Texts
 
 TYPES = {".webmanifest": "application/manifest+json", ".js": "text/javascript", ".woff2": "font/woff2"}  # not every machine knows these
+
+KEPT = 10_000  # pieces of pages of each language; a card is about 2 KB
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,8 @@ def static_file(file: Path) -> StaticFile:
     )
 
 
-def environment(
-    lang: str, folders: Iterable[Path], texts: Texts, static: Mapping[str, StaticFile], *, url: Callable[..., str]
-) -> Environment:
-    """Jinja for one language, so that macros and filters need not be told which."""
+def environment(lang: str, folders: Iterable[Path], texts: Texts, static: Mapping[str, StaticFile], **more: Any) -> Environment:
+    """Jinja for one language, so that macros and filters need not be told which; `more` is what templates know by these names."""
     made = Said(
         loader=ChoiceLoader([FileSystemLoader(folder) for folder in folders]),
         extensions=["jinja2.ext.i18n", "jinja2.ext.do"],
@@ -72,10 +72,24 @@ def environment(
         "chart": partial(charts.chart, lang=lang),
         "static": lambda name: static[name].url,
         "say": partial(texts.say, lang),
-        "url": url,
+        "once": once(),
     }
-    made.globals.update(names)
+    made.globals.update(names | more)
     made.known = {"_": partial(texts.text, lang), "gettext": partial(texts.text, lang), "static": names["static"]}
+    return made
+
+
+def once() -> Callable[..., str]:
+    """`once(macro, value, …)`: what the macro makes of the values, made the first time and kept for the next that are equal.
+
+    Nothing it makes can be stale: the values are all that the macro knows, if it was imported without context and they
+    are plain (hashable, and text that is escaped: Markup equals the text that it is made of).
+    """
+
+    @lru_cache(maxsize=KEPT, typed=True)
+    def made(macro: Callable[..., str], *values: Hashable) -> str:
+        return macro(*values)
+
     return made
 
 

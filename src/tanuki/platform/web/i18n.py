@@ -24,6 +24,7 @@ MONTH = {"en": "MMMM y", "ja": "y年M月"}
 JUST_NOW = {"en": "just now", "ja": "たった今"}
 YEN = {"en": "¥{}", "ja": "{}円"}
 NOTHING = "–"
+DAY_SECONDS = 86_400
 
 
 def msgid(text: str) -> str:
@@ -126,11 +127,20 @@ def filters(lang: str) -> dict[str, Any]:
         """How long ago a moment of the last week was; the day of an earlier one."""
         if value is None:
             return NOTHING
-        passed = (now or datetime.now(UTC)) - value
-        if passed < timedelta(minutes=1):
+        seconds = ((now or datetime.now(UTC)) - value).total_seconds()
+        unit = next((unit for unit in (DAY_SECONDS, 3600, 60) if seconds >= unit), None)
+        if unit is None:
             return JUST_NOW[lang]
-        if passed < timedelta(days=7):
-            return format_timedelta(-passed, add_direction=True, format="narrow", threshold=1, locale=locale)
-        return format_datetime(value, format=DATE[lang], tzinfo=TOKYO, locale=locale)
+        if seconds < 7 * DAY_SECONDS:
+            return past(int(seconds // unit) * unit)
+        return date_of(value.astimezone(TOKYO).date())
+
+    @lru_cache(maxsize=1_000)
+    def past(seconds: int) -> str:
+        return format_timedelta(-timedelta(seconds=seconds), add_direction=True, format="narrow", threshold=1, locale=locale)
+
+    @lru_cache(maxsize=10_000)
+    def date_of(value: date) -> str:
+        return format_date(value, format=DATE[lang], locale=locale)
 
     return {"n": n, "yen": yen, "pct": pct, "day": day, "moment": moment, "month": month, "ago": ago}

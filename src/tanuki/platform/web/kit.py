@@ -66,6 +66,7 @@ class System:
     leave: str | None = None  # the page where people leave for good; the account page leads there
     signed_up: Callable[[Session, Person], None] | None = None  # what it does when somebody made themselves an account, in that transaction
     frame: str = "base.html"  # the template that its pages extend, and the platform's own (errors, the account) where they belong to it
+    helpers: Mapping[str, Callable[..., Any]] = field(default_factory=dict)  # functions that templates know by these names
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,8 @@ def site(systems: Sequence[System], resources: Resources, metrics: Metrics) -> S
     texts = Texts([HERE / "locale", *(system.locale for system in systems)])
     static = assets.static_files([HERE / "static", *(system.static for system in systems if system.static is not None)])
     folders = [HERE / "templates", *(system.templates for system in systems)]
-    pages = {lang: assets.environment(lang, folders, texts, static, url=url) for lang in LANGS}
+    helpers = {name: helper for system in systems for name, helper in system.helpers.items()}
+    pages = {lang: assets.environment(lang, folders, texts, static, url=url, **helpers) for lang in LANGS}
     return Site(resources, tuple(systems), texts, metrics, pages, static)
 
 
