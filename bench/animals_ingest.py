@@ -1,8 +1,8 @@
-"""Posting through the whole site with the eyes open, beside the ceiling that its single stages allow: picture, files, records, look, check, and an upload by itself.
+"""Posting through the whole site with the eyes open, beside the ceiling that its single stages allow: an upload by itself, picture, files, records, check, an empty durable run, look.
 
     python bench/animals_ingest.py [--posts 400] [--photos FOLDER]
 
-Each stage is timed alone, one after the other; the ceiling is what all cores could do if nothing but these stages cost anything. The site is `tanuki serve` and `tanuki worker`;
+The stages and the ceiling are those of `animals_posting.py`, and a look of the eyes. The site is `tanuki serve` and `tanuki worker`;
 members post as fast as they are answered, and the clock stops when the last post is published and looked at.
 """
 
@@ -12,23 +12,21 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from animals_posting import CLIENTS, report, stages, through_the_site, timed
+from animals_posting import CLIENTS, STAGED, report, stages, through_the_site, timed
 from animals_site import RESULTS, Program, Site, people, pictures
 from sqlalchemy import func, select
 
 from tanuki.animals import images
 from tanuki.animals.tables import Look, Post
-from tanuki.animals.vision import batch, looks
+from tanuki.animals.vision import batch, looks, opening
 from tanuki.platform.resources import Resources
 
-STAGED = 60  # photos that the stages are timed with
 WARM = 6
 WAITS = 60.0
 
 
-def look_stage(res: Resources, photos: list[bytes]) -> float:
+def look(res: Resources, photos: list[bytes]) -> dict[str, float]:
     """Median seconds of looking at one stored picture and keeping what is seen, the registry's first use left out."""
     took = []
     looks.eyes(res).see([images.accept(photos[0]).files["page"]])
@@ -36,7 +34,7 @@ def look_stage(res: Resources, photos: list[bytes]) -> float:
         digests = list(db.scalars(batch.missing(looks.eyes(res).version)))
     for digest in digests:
         took.append(timed(lambda d=digest: looks.made(res, d, datetime.now(UTC)))[1])
-    return statistics.median(took)
+    return {"look": statistics.median(took)}
 
 
 def photos_of(folder: Path | None, count: int) -> list[bytes]:
@@ -68,12 +66,12 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, help="JPEGs to post; pictures made by code, unless given.")
     options = parser.parse_args()
     photos = photos_of(options.photos, options.posts + STAGED)
+    each = stages(photos[:STAGED], look)
     with tempfile.TemporaryDirectory() as folder:
         site = Site(Path(folder))
         with site.resources() as res:
             known = people(res, options.posts // 40 + CLIENTS + 2)
-            each: dict[str, Any] = stages(res, known[0][0], photos[:STAGED])
-            each["look"] = look_stage(res, photos[:STAGED])
+            opening.opened(res, datetime.now(UTC))
         try:
             site.begin("serve")
             site.begin("worker")

@@ -1,8 +1,8 @@
-"""Posting through the whole site beside the ceiling that its single stages allow: picture, files, records, check, and an upload by itself.
+"""Posting through the whole site beside the ceiling that its single stages allow: an upload by itself, picture, files, records, check, an empty durable run.
 
     python bench/animals_posting.py [--posts 400]
 
-Each stage is timed alone, one after the other; the ceiling is what all cores could do if nothing but these stages cost anything. The site is `tanuki serve` and `tanuki worker`;
+Each stage is timed by itself, one after the other, in as many processes as there are cores, because cores that all work are slower than one; the ceiling is what they could do if nothing but these stages cost anything. The site is `tanuki serve` and `tanuki worker`;
 members post as fast as they are answered, and the clock stops when the last post is published.
 """
 
@@ -13,11 +13,15 @@ import statistics
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
 
 from animals_site import RESULTS, Program, Site, people, pictures, verdict
+from dbos import DBOS
 from fastapi import FastAPI, File, Form, UploadFile
 from sqlalchemy import func, select
 from starlette.testclient import TestClient
@@ -25,11 +29,14 @@ from starlette.testclient import TestClient
 from tanuki.animals import after_post, images, posts
 from tanuki.animals.posts import Draft
 from tanuki.animals.tables import Post
-from tanuki.platform import accounts
+from tanuki.platform import accounts, workflows
 from tanuki.platform.resources import Resources
+from tanuki.platform.steps import durable
 
 LEAST = 0.60
 CLIENTS = 8
+STAGED = 60  # photos that the stages are timed with
+RUNS = 200
 
 
 def timed(do: Any) -> tuple[Any, float]:
@@ -38,8 +45,23 @@ def timed(do: Any) -> tuple[Any, float]:
     return made, time.perf_counter() - began
 
 
-def stages(res: Resources, name: str, photos: list[bytes]) -> dict[str, float]:
-    """Median seconds of each stage of one post."""
+def stages(photos: list[bytes], *more: Callable[[Resources, list[bytes]], dict[str, float]]) -> dict[str, float]:
+    """Median seconds of each stage of one post while every core does the same; `more` are stages beside those of posting with eyes shut."""
+    cores = os.cpu_count() or 1
+    with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:
+        each = [one.result() for one in [pool.submit(staged, photos, more) for _ in range(cores)]]
+    return {stage: statistics.mean(one[stage] for one in each) for stage in each[0]}
+
+
+def staged(photos: list[bytes], more: Sequence[Callable[[Resources, list[bytes]], dict[str, float]]]) -> dict[str, float]:
+    """The stages in this process, on a home folder of its own."""
+    with tempfile.TemporaryDirectory() as folder, Site(Path(folder)).resources() as res:
+        who = people(res, 1)[0][0]
+        return {**posted(res, who, photos), **run(), **{stage: took for each in more for stage, took in each(res, photos).items()}}
+
+
+def posted(res: Resources, name: str, photos: list[bytes]) -> dict[str, float]:
+    """From the upload to what the worker decides."""
     took: dict[str, list[float]] = {"upload": [], "picture": [], "files": [], "records": [], "check": []}
     with res.db.read() as db:
         who = accounts.person(db, name)
@@ -63,6 +85,32 @@ def stages(res: Resources, name: str, photos: list[bytes]) -> dict[str, float]:
         took["records"].append(seconds)
         took["check"].append(timed(lambda id_=made, now=now: res.db.together(lambda db: after_post.check(db, id_, now=now)))[1])
     return {stage: statistics.median(each) for stage, each in took.items()}
+
+
+@DBOS.workflow(name="bench-run")
+def empty_run() -> None:
+    """As the run of a post, with nothing to do."""
+    empty_step()
+
+
+@durable("bench_step", attempts=3)
+def empty_step() -> None:
+    """Nothing."""
+
+
+def run() -> dict[str, float]:
+    """Seconds of the processor that a durable run takes from its queue to its end, in a worker with nothing else to do."""
+    with tempfile.TemporaryDirectory() as folder, Site(Path(folder)).resources() as res, workflows.worker(res.db, "bench"):
+        for part in ("warm", "timed"):
+            ids = [f"{part}-{n}" for n in range(RUNS)]
+            with res.db.write() as db:
+                for each in ids:
+                    res.work.enqueue(db, "bench-run", each, queue=workflows.PROMPT)
+            began = time.process_time()
+            while any(status != "done" for status in res.work.known(ids[-1:]).values()):
+                time.sleep(0.1)
+            took = time.process_time() - began
+    return {"run": took / RUNS}
 
 
 def bare() -> FastAPI:
@@ -113,12 +161,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--posts", type=int, default=400)
     options = parser.parse_args()
-    photos = pictures(options.posts + 60)
+    photos = pictures(options.posts + STAGED)
+    each = stages(photos[:STAGED])
     with tempfile.TemporaryDirectory() as folder:
         site = Site(Path(folder))
         with site.resources() as res:
             known = people(res, options.posts // 40 + CLIENTS)
-            each = stages(res, known[0][0], photos[:60])
         try:
             site.begin("serve")
             site.begin("worker")
@@ -126,7 +174,7 @@ def main() -> None:
             for n in range(6):
                 warm.post(f"warm-{n}", photos[n], "warm")
             time.sleep(2)
-            reached = through_the_site(site, [token for _, token in known[2:]], photos[60:])
+            reached = through_the_site(site, [token for _, token in known[2:]], photos[STAGED:])
         finally:
             site.end()
     report(each, reached, RESULTS / "animals_posting.json" if options.posts >= 400 else None)

@@ -42,6 +42,8 @@ def serve() -> None:
     help="A worker alone: schedules, queues, durable work. Ends on SIGTERM or Ctrl-C; what it was doing goes on elsewhere or later."
 )
 def worker() -> None:
+    from tanuki.platform import pauses
+
     os.nice(NICE)
     with resources() as res, working(res):
         if res.settings.metrics_port:
@@ -53,6 +55,7 @@ def worker() -> None:
         stop = threading.Event()
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: stop.set())
+        pauses.keep_short()
         click.echo(f"Worker {res.settings.worker_name} runs.")
         stop.wait()
 
@@ -81,7 +84,7 @@ def serve_pages(res: "Resources") -> None:
     import uvicorn
 
     from tanuki.animals import web as animals_web
-    from tanuki.platform import log
+    from tanuki.platform import log, pauses
     from tanuki.platform.web import app
     from tanuki.shop import web as shop_web
 
@@ -98,6 +101,7 @@ def serve_pages(res: "Resources") -> None:
         timeout_graceful_shutdown=10,
     )
     server = announcing(config)
+    pauses.keep_short()
     server.run()
     if not server.started:
         sys.exit(1)

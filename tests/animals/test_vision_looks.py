@@ -161,7 +161,7 @@ def test_a_posted_picture_is_looked_at_once_however_often_it_is_posted(resources
             made = send(resources, rex, key=key, seed=5)
             until(lambda made=made: resources.work.run(f"post-{made.id}").status == "done")
         names = [step.name for step in resources.work.run(f"post-{made.id}").steps]
-    assert names == ["animals_look_at", "animals_settle"]
+    assert names == ["animals_settle"]
     assert [each.digest for each in kept(resources)] == [accepted(5).digest]
     assert states(resources) == {"published"}
     with resources.db.write() as db:

@@ -50,27 +50,26 @@ step = stepping("animals", AFTER_POST)
 
 def after_post(post_id: int) -> str:
     """A post from accepted to published or held; gives the state it then has. Running it twice leaves what running it once does."""
-    look_at(post_id)
-    return str(settle(post_id))  # what a look finds that holds a post belongs into reason_to_hold()
-
-
-@step
-def look_at(res: Resources, now: datetime, post_id: int) -> bool:
-    """Let the eyes look at the picture, once for all posts that have it; whether it has a look now. Eyes that are away keep no post: the look is owed, see batch."""
-    with res.db.read() as db:
-        digest = db.scalar(select(Post.photo).where(Post.id == post_id))
-    try:
-        return digest is not None and looks.made(res, digest, now)
-    except FAULTS as error:
-        log.warning("picture not looked at", post=post_id, error=type(error).__name__, why=str(error)[:200])
-        return False
+    return str(settle(post_id))
 
 
 @step
 def settle(res: Resources, now: datetime, post_id: int) -> str:
-    """Check and publish or hold, in one transaction. It need not be on the disk before the run goes on: what a power cut takes, the run does again."""
+    """Look, then check and publish or hold in one transaction. It need not be on the disk before the run goes on: what a power cut takes, the run does again."""
+    look_at(res, now, post_id)  # what it finds that holds a post belongs into reason_to_hold()
     with res.db.write() as db:
         return check(db, post_id, now=now)
+
+
+def look_at(res: Resources, now: datetime, post_id: int) -> None:
+    """Let the eyes look at the picture, once for all posts that have it. Eyes that are away keep no post: the look is owed, see batch."""
+    with res.db.read() as db:
+        digest = db.scalar(select(Post.photo).where(Post.id == post_id))
+    try:
+        if digest is not None:
+            looks.made(res, digest, now)
+    except FAULTS as error:
+        log.warning("picture not looked at", post=post_id, error=type(error).__name__, why=str(error)[:200])
 
 
 def check(db: Session, post_id: int, *, now: datetime) -> str:
