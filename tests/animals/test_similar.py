@@ -237,6 +237,26 @@ def test_the_eyes_of_the_index_are_asked_and_not_newer_ones(resources, ring):
         assert looks.of(db, made[0].photo, "2") is not None
 
 
+def test_a_canary_in_other_eyes_answers_nobody_because_one_question_is_in_one_versions_numbers(resources, ring):
+    hana, made = ring
+    before = similar(resources, hana, made[0])
+    for number, each in enumerate(made):
+        look(resources, each, at_angle(12 - number), eyes="2")
+    folder = Path(resources.settings.home) / "made" / "challenger"
+    with resources.db.read() as db:
+        alike.build(pictures.every(db, "2"), folder, as_of_look=fresh.as_of(db, "2", LATER))
+    for file in folder.rglob("*.*"):
+        resources.registry.files.put(f"similar/9/{file.relative_to(folder).as_posix()}", file.read_bytes())
+    with resources.db.write() as db:
+        files = {**plans.plan(db, MODEL).files, "9": "similar/9"}
+        plans.put(db, MODEL, LATER, files=files, champion="1", challenger="9", mode="canary", share=1.0)
+    resources.models.refresh()
+    assert similar(resources, hana, made[0]) == before
+    with resources.db.read() as db:
+        index = search.current(resources, db)
+        assert (index.steady, live.nearest(resources, index, at_angle(0), 10, hana)[2]) == (False, "1")
+
+
 def test_when_other_eyes_go_live_an_index_of_theirs_is_asked_for_once(resources, ring):
     resources_file.use(resources)
     nightly.look_after()

@@ -4,12 +4,14 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import func, select
+from test_vision import backbone
 from zoo import member, post
 
 from tanuki.animals import after_post, nightly
@@ -17,15 +19,16 @@ from tanuki.animals.similar import fresh, index, pictures, search, training
 from tanuki.animals.similar.index import MODEL
 from tanuki.animals.similar.training import TRAINING
 from tanuki.animals.tables import Look
-from tanuki.animals.vision import opening
+from tanuki.animals.vision import eyes, looks, opening
 from tanuki.platform import resources as resources_file
+from tanuki.platform.accounts import SYSTEM
 from tanuki.platform.models import plans, release
 from tanuki.platform.models.tables import GateVerdict, Release
 from tanuki.platform.workflows import worker
 
 pytestmark = pytest.mark.mlflow
 assert after_post.AFTER_POST  # whose runs a worker must know
-STEPS = ["similar_collect", "similar_build", "similar_judge", "similar_put_live"]
+STEPS = ["similar_collect", "similar_build", "similar_judge", "similar_put_live", "similar_discard"]
 KINDS = ("cat", "dog", "bird")
 
 
@@ -97,6 +100,44 @@ def test_from_published_pictures_to_what_answers(resources):
             assert plans.plan(db, MODEL).files.keys() == {"1", "2"}
         run(resources, "2026-05-02")
         assert live(resources) == "2"
+
+
+@pytest.mark.slow
+def test_old_versions_are_deleted_with_their_files_unless_somebody_needs_them(embedded, monkeypatch):
+    monkeypatch.setattr(training, "KEPT", 1)
+    network(embedded)
+    with working(embedded):
+        for day in range(1, 5):
+            run(embedded, f"2026-05-0{day}")
+    assert live(embedded) == "4"
+    with embedded.db.read() as db:
+        files = plans.plan(db, MODEL).files
+    assert [each.version for each in embedded.registry.versions(MODEL)] == ["4", "3"]  # the live one and the way back
+    kept = {key.split("/")[1] for key in embedded.registry.files.list(f"{MODEL}/")}
+    assert kept == {prefix.split("/")[1] for prefix in files.values()}
+    with embedded.db.read() as db:
+        assert len(release.releases(db, MODEL)) == 4  # what was decided stays on record
+
+
+@pytest.mark.slow
+def test_while_the_index_is_in_older_eyes_both_look_at_what_is_new(embedded, tmp_path):
+    made = network(embedded)
+    with working(embedded):
+        run(embedded, "2026-05-01")
+    other = replace(embedded, settings=embedded.settings.model_copy(update={"eyes": str(backbone(tmp_path / "theirs"))}))
+    newer = opening.registered(other, datetime.now(UTC))
+    with embedded.db.write() as db:
+        release.keep_verdict(
+            db, GateVerdict(model=eyes.MODEL, version=newer, champion="1", go=True, report={}, at=datetime.now(UTC), by="tests")
+        )
+        release.release(db, embedded.registry, SYSTEM, release.latest(db, eyes.MODEL, newer), datetime.now(UTC), other_shape=True)
+    embedded.models.refresh()
+    until(lambda: looks.eyes(embedded).live() == newer)
+    new = post(embedded, member(embedded, "ken"))
+    after_post.look_at(embedded, datetime.now(UTC), new.id)
+    with embedded.db.read() as db:
+        assert {each.eyes for each in db.scalars(select(Look).where(Look.digest == new.photo))} == {"1", newer}
+    assert new.id in found_for(embedded, made[0])
 
 
 def test_with_too_few_pictures_there_is_a_sentence_and_no_index(embedded):

@@ -67,6 +67,20 @@ def test_files_that_are_lost_are_not_found(tmp_path):
         registry.load("forecast", "1", tmp_path / "into")
 
 
+def test_a_discarded_version_is_gone_with_its_files_and_its_number_is_not_given_again(tmp_path):
+    registry = Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", str(tmp_path / "artifacts"))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "a").write_text("x")
+    for _ in range(2):
+        registry.save("forecast", tmp_path / "model", parameters={}, metrics={}, **MADE)
+    registry.discard("forecast", "2")
+    assert [each.version for each in registry.versions("forecast")] == ["1"]
+    assert len(registry.files.list("forecast/")) == 1
+    with pytest.raises(NotFound):
+        registry.discard("forecast", "2")
+    assert registry.save("forecast", tmp_path / "model", parameters={}, metrics={}, **MADE).version == "3"
+
+
 def test_mlflow_finds_the_files_where_it_looks_for_them(tmp_path):
     from mlflow import MlflowClient
 

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from tanuki.animals import images, lists, members, notifications, posts
 from tanuki.animals.moderation import cases
 from tanuki.animals.posts import AFTER_POST, UNDO, run_id
+from tanuki.animals.similar import search
 from tanuki.animals.tables import BannedWord, BarredPhoto, Member, Post
 from tanuki.animals.text.letters import fold
 from tanuki.animals.vision import batch, looks
@@ -62,12 +63,15 @@ def settle(res: Resources, now: datetime, post_id: int) -> str:
 
 
 def look_at(res: Resources, now: datetime, post_id: int) -> None:
-    """Let the eyes look at the picture, once for all posts that have it. Eyes that are away keep no post: the look is owed, see batch."""
-    with res.db.read() as db:
-        digest = db.scalar(select(Post.photo).where(Post.id == post_id))
+    """Let the eyes look at the picture, once for all posts that have it. Eyes that are away keep no post: the look is owed, see batch.
+
+    As long as the index of similar pictures is in the eyes that were live before, these look too, or nobody would find the post by its likeness.
+    """
     try:
-        if digest is not None:
-            looks.made(res, digest, now)
+        with res.db.read() as db:
+            digest, index = db.scalar(select(Post.photo).where(Post.id == post_id)), search.current(res, db)
+        if digest is not None and looks.made(res, digest, now) and index is not None:
+            looks.made(res, digest, now, index.eyes)
     except FAULTS as error:
         log.warning("picture not looked at", post=post_id, error=type(error).__name__, why=str(error)[:200])
 

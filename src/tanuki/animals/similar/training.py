@@ -31,6 +31,7 @@ log = structlog.get_logger()
 
 TRAINING = "similar-training"
 TOO_FEW = "too few"  # the outcome when there is nothing to make an index from
+KEPT = 14  # versions; one is made each night, and as large as all embeddings together
 
 
 def run_id(begun: datetime | str) -> str:
@@ -54,6 +55,7 @@ def train() -> str:
     go = judge(version)
     if go:
         put_live(version)
+    discard()
     return "GO" if go else "NO-GO"
 
 
@@ -146,6 +148,18 @@ def put_live(res: Resources, now: datetime, version: str) -> None:
         assert verdict is not None
         release.release(db, res.registry, SYSTEM, verdict, now, other_shape=True)  # who asks uses the eyes that the index names
     res.models.refresh()
+
+
+@step
+def discard(res: Resources, now: datetime) -> int:
+    """The oldest versions go, unless a server has one or an alias means it; gives how many."""
+    with res.db.read() as db:
+        plan = plans.plan(db, MODEL)
+    served = () if plan is None else plan.files
+    old = [each for each in res.registry.versions(MODEL)[KEPT:] if each.version not in served and not each.aliases]
+    for each in old:
+        res.registry.discard(MODEL, each.version)
+    return len(old)
 
 
 train_run = DBOS.workflow(name=TRAINING)(train)

@@ -186,13 +186,13 @@ def look_at(res: Resources, digests: Sequence[str], version: str | None, now: da
         return sum(keep(db, digest, each.eyes, each, now) for digest, each in zip(digests, found, strict=True) if digest in there)
 
 
-def made(res: Resources, digest: str, now: datetime) -> bool:
-    """Whether a picture has a look of the live version, which looks if it has not; False when no version is live. Raises UserError."""
-    version = eyes(res).live()
-    if version is None:
+def made(res: Resources, digest: str, now: datetime, version: str | None = None) -> bool:
+    """Whether a picture has a look of the live version, or another one, which looks if it has not; False when no version is live. Raises UserError."""
+    wanted = version or eyes(res).live()
+    if wanted is None:
         return False
     with res.db.read() as db:
-        there = of(db, digest, version) is not None
+        there = of(db, digest, wanted) is not None
     if not there:
-        look_at(res, [digest], None, now)
+        look_at(res, [digest], version, now)
     return True

@@ -50,7 +50,7 @@ def serve_models(res: "Resources", served: Any) -> None:
     """HTTP and gRPC until stopped; what was begun is answered before the end."""
     import uvicorn
 
-    from tanuki.platform import log
+    from tanuki.platform import log, pauses
     from tanuki.platform.models import grpc_service, http
 
     log.set_up(res.settings)
@@ -84,6 +84,7 @@ def serve_models(res: "Resources", served: Any) -> None:
     server = Announcing(config)
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: None)  # uvicorn sends itself again what ended it, when it has ended
+    pauses.keep_short()
     server.run()
     stop.set()
     if not server.started:

@@ -140,6 +140,13 @@ class Registry:
         """Where a version's files are among `files`; servers read them there and ask the registry nothing. Raises NotFound."""
         return place(name, self._found(name, wanted).run_id)
 
+    def discard(self, name: str, version: str) -> None:
+        """Delete a version and its files for good; its number is never given again. Raises NotFound."""
+        begins = f"{place(name, self._found(name, version).run_id)}/"
+        for key in self.files.list(begins):
+            self.files.delete(key)
+        self.client.delete_model_version(name, version)
+
     def set_alias(self, name: str, alias: str, version: str) -> Version:
         """Let an alias mean a version from now on. Raises NotFound."""
         self._found(name, version)
