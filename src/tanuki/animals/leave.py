@@ -16,12 +16,13 @@ from sqlalchemy import ColumnElement, CursorResult, delete, inspect, or_, select
 from sqlalchemy.orm import Session
 
 from tanuki.animals import members, posts
-from tanuki.animals.after_post import TRY_AGAIN_AFTER, forget, step
+from tanuki.animals.after_post import TRY_AGAIN_AFTER, forget
 from tanuki.animals.tables import Appeal, Case, Comment, Decision, Follow, Like, Member, Notification, Post, PostEdit, Report, Shut
 from tanuki.platform import accounts
 from tanuki.platform.accounts import Person
 from tanuki.platform.db import Base
 from tanuki.platform.resources import Resources, current
+from tanuki.platform.steps import stepping
 from tanuki.platform.workflows import Work
 
 T = TypeVar("T")
@@ -189,13 +190,13 @@ def leave_name(res: Resources, now: datetime, member_id: int) -> None:
 # ---- the run -------------------------------------------------------------------------------------------------------
 
 PARTS = (leave_likes, leave_comments, leave_others, leave_posts, leave_moderation)
-STEPS = tuple(step(part) for part in (*PARTS, leave_name))
+STEPS = tuple(stepping("animals", WORKFLOW)(part) for part in (*PARTS, leave_name))
 
 
 def take_away(member_id: int) -> None:
     """Everything of a member who left, step by step. Doing any of it twice is doing it once."""
     for each in STEPS:
-        each(WORKFLOW, member_id)
+        each(member_id)
 
 
 take_away_run = DBOS.workflow(name=WORKFLOW)(take_away)
