@@ -13,6 +13,7 @@ from tanuki.errors import UserError
 
 T = TypeVar("T")
 
+NICE = 19
 ASKED, ANSWERED = "asked", "answered"
 
 
@@ -33,7 +34,10 @@ def apart(do: Callable[..., T], *given: Any) -> T:
 
 def main(folder: Path) -> None:
     """What the child does: one thread, and when nobody else wants to."""
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # the processor is its own while nobody else wants it
+    try:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # the processor is its own while nobody else wants it
+    except OSError:  # where processes may not say so
+        os.nice(NICE)
     os.putenv("OPENBLAS_NUM_THREADS", "1")  # numpy is loaded only now, with what is asked
     with (folder / ASKED).open("rb") as file:
         do, given = pickle.load(file)  # noqa: S301 written by our own parent
