@@ -39,17 +39,23 @@ def open_eyes(res, version=EYES):
         plans.put(db, "animals-eyes", NOW, files={version: "nowhere"}, champion=version)
 
 
-def index_of(res, version="1", eyes=EYES, now=LATER):
-    """An index of all looks there are, live in that version."""
+def built(res, version, eyes=EYES, now=LATER):
+    """Where the files are of an index of all looks there are."""
     with res.db.read() as db:
         found, newest = pictures.every(db, eyes), fresh.as_of(db, eyes, now)
-    folder = Path(res.settings.home) / "made" / version
+    folder, place = Path(res.settings.home) / "made" / version, f"similar/{version}"
     alike.build(found, folder, as_of_look=newest)
     for file in folder.rglob("*"):
         if file.is_file():
-            res.registry.files.put(f"similar/{version}/{file.relative_to(folder).as_posix()}", file.read_bytes())
+            res.registry.files.put(f"{place}/{file.relative_to(folder).as_posix()}", file.read_bytes())
+    return place
+
+
+def index_of(res, version="1", eyes=EYES, now=LATER):
+    """An index of all looks there are, live in that version."""
+    place = built(res, version, eyes, now)
     with res.db.write() as db:
-        plans.put(db, MODEL, now, files={version: f"similar/{version}"}, champion=version)
+        plans.put(db, MODEL, now, files={version: place}, champion=version)
     res.models.refresh()
 
 
@@ -242,13 +248,9 @@ def test_a_canary_in_other_eyes_answers_nobody_because_one_question_is_in_one_ve
     before = similar(resources, hana, made[0])
     for number, each in enumerate(made):
         look(resources, each, at_angle(12 - number), eyes="2")
-    folder = Path(resources.settings.home) / "made" / "challenger"
-    with resources.db.read() as db:
-        alike.build(pictures.every(db, "2"), folder, as_of_look=fresh.as_of(db, "2", LATER))
-    for file in folder.rglob("*.*"):
-        resources.registry.files.put(f"similar/9/{file.relative_to(folder).as_posix()}", file.read_bytes())
+    other = built(resources, "9", eyes="2")
     with resources.db.write() as db:
-        files = {**plans.plan(db, MODEL).files, "9": "similar/9"}
+        files = {**plans.plan(db, MODEL).files, "9": other}
         plans.put(db, MODEL, LATER, files=files, champion="1", challenger="9", mode="canary", share=1.0)
     resources.models.refresh()
     assert similar(resources, hana, made[0]) == before

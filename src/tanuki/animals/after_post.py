@@ -43,8 +43,6 @@ AT_ONCE = 50  # posts purged in one transaction
 WORD_LONGEST = 40
 LATIN = re.compile(r"[a-z0-9]")
 
-step = stepping("animals", AFTER_POST)
-
 
 # ---- the run of a post ---------------------------------------------------------------------------------------------
 
@@ -54,7 +52,7 @@ def after_post(post_id: int) -> str:
     return str(settle(post_id))
 
 
-@step
+@stepping("animals", AFTER_POST)
 def settle(res: Resources, now: datetime, post_id: int) -> str:
     """Look, then check and publish or hold in one transaction. It need not be on the disk before the run goes on: what a power cut takes, the run does again."""
     look_at(res, now, post_id)  # what it finds that holds a post belongs into reason_to_hold()
@@ -70,7 +68,10 @@ def look_at(res: Resources, now: datetime, post_id: int) -> None:
     try:
         with res.db.read() as db:
             digest, index = db.scalar(select(Post.photo).where(Post.id == post_id)), search.current(res, db)
-        if digest is not None and looks.made(res, digest, now) and index is not None:
+        if digest is None or index is None:
+            return
+        looks.made(res, digest, now)
+        if index.eyes != looks.eyes(res).live():
             looks.made(res, digest, now, index.eyes)
     except FAULTS as error:
         log.warning("picture not looked at", post=post_id, error=type(error).__name__, why=str(error)[:200])
