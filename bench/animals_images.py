@@ -13,7 +13,6 @@ import io
 import json
 import os
 import resource
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -26,12 +25,10 @@ import pyvips
 from PIL import Image, ImageOps
 
 ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT / "tests" / "animals" / "images"))
 
-from bombs import heavy
-from damaged import encoded, mutated, photo
-
-from tanuki.animals import images
+from bench.lib.damaged_images import encoded, mutated, photo
+from bench.lib.decompression_bombs import heavy
+from tanuki.animals.images import photo_files
 from tanuki.animals.images.decoder import CPU_S, MEMORY_MB
 from tanuki.errors import UserError
 
@@ -77,16 +74,16 @@ def main() -> None:
 
 def ours(content: bytes) -> dict[str, bytes]:
     """As the network takes a picture in: in a child process."""
-    return images.accept(content).files
+    return photo_files.accept(content).files
 
 
 def vips(content: bytes) -> dict[str, bytes]:
     """libvips' own thumbnails, in this process, each from the one before it."""
     image = pyvips.Image.thumbnail_buffer(content, 2048, height=2048, size="down", fail_on="truncated").copy_memory()
     files = {}
-    for name, size in reversed(images.SIZES.items()):
+    for name, size in reversed(photo_files.SIZES.items()):
         image = image.thumbnail_image(size, height=size, size="down").copy_memory()
-        files[name] = image.jpegsave_buffer(Q=images.QUALITY, keep="none", optimize_coding=True)
+        files[name] = image.jpegsave_buffer(Q=photo_files.QUALITY, keep="none", optimize_coding=True)
     return files
 
 
@@ -96,10 +93,10 @@ def pillow(content: bytes) -> dict[str, bytes]:
     image.draft("RGB", (2048, 2048))
     image = ImageOps.exif_transpose(image).convert("RGB")
     files = {}
-    for name, size in reversed(images.SIZES.items()):
+    for name, size in reversed(photo_files.SIZES.items()):
         image.thumbnail((size, size), Image.Resampling.LANCZOS, reducing_gap=2.0)
         out = io.BytesIO()
-        image.save(out, "JPEG", quality=images.QUALITY, optimize=True)
+        image.save(out, "JPEG", quality=photo_files.QUALITY, optimize=True)
         files[name] = out.getvalue()
     return files
 
@@ -110,17 +107,17 @@ ENGINES: dict[str, Callable[[bytes], dict[str, bytes]]] = {"ours": ours, "libvip
 def speed(engine: str, name: str, pictures: Pictures) -> dict[str, Any]:
     """Pictures per second, of one core and of the clock. The children's computing is known when they have ended."""
     make = ENGINES[engine]
-    images.decoder.close()
+    photo_files.decoder.close()
     busy = computing()
     make(pictures[0])  # what is loaded once is not counted: the child's start least of all
-    images.decoder.close()
+    photo_files.decoder.close()
     once = computing() - busy if engine == "ours" else 0.0
     busy = computing()
     make(pictures[0])
     begun = time.perf_counter()
     sizes = [len(file) for content in pictures for file in make(content).values()]
     wall = time.perf_counter() - begun
-    images.decoder.close()
+    photo_files.decoder.close()
     spent = computing() - busy - once
     return {"pictures": name, "engine": engine, "per_core_s": len(pictures) / spent, "per_s": len(pictures) / wall, "bytes": sum(sizes)}
 
@@ -135,9 +132,9 @@ def start_s() -> float:
     """From nothing to the first picture: a child that starts and one small job, the best of five."""
     small, best = encoded(photo(1, 64, 48), "jpeg"), 60.0
     for _ in range(5):
-        images.decoder.close()
+        photo_files.decoder.close()
         begun = time.perf_counter()
-        images.accept(small)
+        photo_files.accept(small)
         best = min(best, time.perf_counter() - begun)
     return best
 
@@ -147,11 +144,11 @@ def start_s() -> float:
 
 def cost(name: str, content: bytes) -> dict[str, Any]:
     """One file in a child of its own."""
-    images.decoder.close()
+    photo_files.decoder.close()
     busy = computing()
     said, seconds = outcome(content)
-    peak = images.decoder.shared().peak_mb or None  # a child that was killed did not say
-    images.decoder.close()
+    peak = photo_files.decoder.shared().peak_mb or None  # a child that was killed did not say
+    photo_files.decoder.close()
     return {"file": name, "bytes": len(content), "cpu_s": computing() - busy, "wall_s": seconds, "peak_mb": peak, "said": said}
 
 
@@ -159,7 +156,7 @@ def outcome(content: bytes) -> tuple[str, float]:
     """`accepted` or the sentence, and seconds of the clock."""
     begun = time.perf_counter()
     try:
-        images.accept(content)
+        photo_files.accept(content)
     except UserError as error:
         return str(error), time.perf_counter() - begun
     return "accepted", time.perf_counter() - begun
@@ -167,12 +164,12 @@ def outcome(content: bytes) -> tuple[str, float]:
 
 def broken() -> dict[str, Any]:
     """All the broken files, one after the other."""
-    images.decoder.close()
+    photo_files.decoder.close()
     files = list(mutated(BROKEN))
     busy, begun = computing(), time.perf_counter()
     outcomes = [outcome(content) for _, content in files]
-    seconds, peak = time.perf_counter() - begun, images.decoder.shared().peak_mb
-    images.decoder.close()
+    seconds, peak = time.perf_counter() - begun, photo_files.decoder.shared().peak_mb
+    photo_files.decoder.close()
     said = Counter("accepted" if words == "accepted" else "a sentence" for words, _ in outcomes)
     return {
         "files": len(files),

@@ -13,13 +13,13 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from animals_posting import CLIENTS, STAGED, report, stages, through_the_site, timed
-from animals_site import RESULTS, Program, Site, people, pictures
 from sqlalchemy import func, select
 
-from tanuki.animals import images
+from bench.animals_posting import CLIENTS, STAGED, report, stages, through_the_site, timed
+from bench.lib.animals_site import RESULTS, Program, Site, people, pictures
+from tanuki.animals.images import photo_files
 from tanuki.animals.tables import Look, Post
-from tanuki.animals.vision import batch, looks, opening
+from tanuki.animals.vision import backfill, embeddings, registration
 from tanuki.platform.resources import Resources
 
 WARM = 6
@@ -29,11 +29,11 @@ WAITS = 60.0
 def look(res: Resources, photos: list[bytes]) -> dict[str, float]:
     """Median seconds of looking at one stored picture and keeping what is seen, the registry's first use left out."""
     took = []
-    looks.eyes(res).see([images.accept(photos[0]).files["page"]])
+    embeddings.eyes(res).see([photo_files.accept(photos[0]).files["page"]])
     with res.db.read() as db:
-        digests = list(db.scalars(batch.missing(looks.eyes(res).version)))
+        digests = list(db.scalars(backfill.missing(embeddings.eyes(res).version)))
     for digest in digests:
-        took.append(timed(lambda d=digest: looks.made(res, d, datetime.now(UTC)))[1])
+        took.append(timed(lambda d=digest: embeddings.made(res, d, datetime.now(UTC)))[1])
     return {"look": statistics.median(took)}
 
 
@@ -71,7 +71,7 @@ def main() -> None:
         site = Site(Path(folder))
         with site.resources() as res:
             known = people(res, options.posts // 40 + CLIENTS + 2)
-            opening.opened(res, datetime.now(UTC))
+            registration.opened(res, datetime.now(UTC))
         try:
             site.begin("serve")
             site.begin("worker")

@@ -12,11 +12,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from animals_site import API, RESULTS, Program, Site, people, pictures, verdict
 from sqlalchemy import func, select
 
+from bench.lib.animals_site import API, RESULTS, Program, Site, people, pictures, verdict
 from tanuki.animals.tables import Like, Post
-from tanuki.platform.events import Event
+from tanuki.platform.event_log import Event
 
 PAUSE = (0.6, 2.5)  # seconds between a start and the next kill
 

@@ -16,11 +16,11 @@ import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 
-from animals_site import API, RESULTS, Program, Site, at_rate, people, pictures, share, verdict
 from sqlalchemy import func, select
 
+from bench.lib.animals_site import API, RESULTS, Program, Site, at_rate, people, pictures, share, verdict
 from tanuki.animals.tables import Post
-from tanuki.animals.vision import opening
+from tanuki.animals.vision import registration
 
 PAGES = (
     "/animals",
@@ -90,7 +90,7 @@ def measure(home: Path, database: str, options: argparse.Namespace) -> dict[str,
     needed = int(options.rate * options.seconds / 50) + 2
     with site.resources() as res:
         tokens = [token for _, token in people(res, needed)]
-        opening.opened(res, datetime.now(UTC))  # as on a site that is not new
+        registration.opened(res, datetime.now(UTC))  # as on a site that is not new
     try:
         site.begin("serve")
         site.begin("worker")

@@ -22,14 +22,14 @@ from jinja2 import Environment
 from pydantic import BaseModel
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
-from web_speed import measured, running, wait_for
 
-from tanuki import start
+from bench.web_speed import measured, running, wait_for
 from tanuki.animals import members
 from tanuki.animals.tables import Comment, Follow, Like, Member, Notification, Photo, Post, Shut
+from tanuki.app import bootstrap
 from tanuki.platform import accounts
 from tanuki.platform.accounts import Account, AccountGrant, AccountSession
-from tanuki.platform.db import engine
+from tanuki.platform.database.engine import engine
 from tanuki.settings import Settings
 
 RESULTS = Path(__file__).parent / "results" / "animals_pages.json"
@@ -194,7 +194,7 @@ def ours(home: Path) -> FastAPI:
 
     settings = Settings(home=home, log="json")
     log.set_up(settings)
-    return app.create(start.resources(settings, upgrade=False), [web.SYSTEM])
+    return app.create(bootstrap.resources(settings, upgrade=False), [web.SYSTEM])
 
 
 def serve(which: str, home: str, port: str) -> None:
@@ -206,7 +206,7 @@ def serve(which: str, home: str, port: str) -> None:
 
 def fill(home: Path) -> str:
     """A network of some size in the database of both; gives the cookies of a member."""
-    res = start.resources(Settings(home=home), upgrade=True)
+    res = bootstrap.resources(Settings(home=home), upgrade=True)
     now = datetime.now(UTC)
     with res.db.write() as db:
         joined = []
@@ -249,7 +249,7 @@ def fill(home: Path) -> str:
         )
         token = secrets.token_urlsafe(32)
         db.add(AccountSession(digest=accounts.digest(token), name="member0", created_at=now, expires_at=now + timedelta(days=1)))
-    start.close(res)
+    bootstrap.close(res)
     return f"Cookie: tanuki-session={token}; tanuki-visitor=x\r\n"
 
 

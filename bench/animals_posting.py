@@ -20,18 +20,19 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
 
-from animals_site import RESULTS, Program, Site, people, pictures, verdict
 from dbos import DBOS
 from fastapi import FastAPI, File, Form, UploadFile
 from sqlalchemy import func, select
 from starlette.testclient import TestClient
 
-from tanuki.animals import after_post, images, posts
+from bench.lib.animals_site import RESULTS, Program, Site, people, pictures, verdict
+from tanuki.animals import post_review, posts
+from tanuki.animals.images import photo_files
 from tanuki.animals.posts import Draft
 from tanuki.animals.tables import Post
-from tanuki.platform import accounts, workflows
+from tanuki.platform import accounts, jobs
+from tanuki.platform.durable_steps import durable
 from tanuki.platform.resources import Resources
-from tanuki.platform.steps import durable
 
 LEAST = 0.60
 CLIENTS = 8
@@ -67,15 +68,15 @@ def posted(res: Resources, name: str, photos: list[bytes]) -> dict[str, float]:
         who = accounts.person(db, name)
     assert who is not None
     client = TestClient(bare())
-    images.accept(photos[0])
+    photo_files.accept(photos[0])
     for n, photo in enumerate(photos):
         now = datetime.now(UTC)
         took["upload"].append(
             timed(lambda p=photo: client.post("/", files={"photo": ("a.jpg", p, "image/jpeg")}, data={"title": "cat"}))[1]
         )
-        accepted, seconds = timed(lambda p=photo: images.accept(p))
+        accepted, seconds = timed(lambda p=photo: photo_files.accept(p))
         took["picture"].append(seconds)
-        took["files"].append(timed(lambda a=accepted: images.store(res.objects, a))[1])
+        took["files"].append(timed(lambda a=accepted: photo_files.store(res.objects, a))[1])
         draft = Draft(f"cat number {n} ねこ", "For a bench.", (), "cat")
 
         def keep(db: Any, a: Any = accepted, n: int = n, d: Draft = draft, now: datetime = now) -> int:
@@ -83,7 +84,7 @@ def posted(res: Resources, name: str, photos: list[bytes]) -> dict[str, float]:
 
         made, seconds = timed(lambda do=keep: res.db.together(do))
         took["records"].append(seconds)
-        took["check"].append(timed(lambda id_=made, now=now: res.db.together(lambda db: after_post.check(db, id_, now=now)))[1])
+        took["check"].append(timed(lambda id_=made, now=now: res.db.together(lambda db: post_review.check(db, id_, now=now)))[1])
     return {stage: statistics.median(each) for stage, each in took.items()}
 
 
@@ -100,12 +101,12 @@ def empty_step() -> None:
 
 def run() -> dict[str, float]:
     """Seconds of the processor that a durable run takes from its queue to its end, in a worker with nothing else to do."""
-    with tempfile.TemporaryDirectory() as folder, Site(Path(folder)).resources() as res, workflows.worker(res.db, "bench"):
+    with tempfile.TemporaryDirectory() as folder, Site(Path(folder)).resources() as res, jobs.worker(res.db, "bench"):
         for part in ("warm", "timed"):
             ids = [f"{part}-{n}" for n in range(RUNS)]
             with res.db.write() as db:
                 for each in ids:
-                    res.work.enqueue(db, "bench-run", each, queue=workflows.PROMPT)
+                    res.work.enqueue(db, "bench-run", each, queue=jobs.PROMPT)
             began = time.process_time()
             while any(status != "done" for status in res.work.known(ids[-1:]).values()):
                 time.sleep(0.1)

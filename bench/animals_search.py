@@ -23,15 +23,15 @@ from typing import Any
 
 from sqlalchemy import insert, select, text
 
-import tanuki.tables  # noqa: F401 every table
-from tanuki.animals.species import BREEDS, CATEGORIES
+import tanuki.app.metadata  # noqa: F401 every table
+from tanuki.animals.search import index
+from tanuki.animals.search.autocomplete import suggest
+from tanuki.animals.search.search import search
+from tanuki.animals.search.tokenize import index_tokens, spans
 from tanuki.animals.tables import Member, Photo, Post
-from tanuki.animals.text import index
-from tanuki.animals.text.search import search
-from tanuki.animals.text.suggest import suggest
-from tanuki.animals.text.words import index_tokens, spans
+from tanuki.animals.taxonomy import BREEDS, CATEGORIES
 from tanuki.platform.accounts import Account
-from tanuki.platform.db import Base, Database
+from tanuki.platform.database.engine import Base, Database
 
 RESULTS = Path(__file__).parent / "results" / "animals_search.json"
 NOW = datetime(2026, 5, 1, tzinfo=UTC)

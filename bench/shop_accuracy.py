@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import shop_data
-from shop_floor import PLAIN, WITH_ITEMS, floor
-from shop_peers import DOCUMENTED, PEERS
 
+from bench.lib import shop_data
+from bench.lib.shop_peers import DOCUMENTED, PEERS
+from bench.shop_floor import PLAIN, WITH_ITEMS, floor
 from tanuki.shop import scores
-from tanuki.shop.forecasters import COLUMNS, DEFAULT, QUANTILES, at, make
+from tanuki.shop.calendar import Week, parse_week
+from tanuki.shop.forecasting.forecaster import COLUMNS, DEFAULT, QUANTILES, at, make
 from tanuki.shop.panel import History, Panel
-from tanuki.shop.weeks import Week, parse_week
 
 RESULTS = Path(__file__).parent / "results"
 CACHE = Path(__file__).parents[1] / ".cache" / "bench"

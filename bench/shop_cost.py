@@ -12,9 +12,10 @@ from pathlib import Path
 
 import polars as pl
 
-from tanuki.shop import forecasters, scenes, simulate
 from tanuki.shop.commands.simulate import LAST_DAY
-from tanuki.shop.policies import POLICIES
+from tanuki.shop.forecasting import forecaster
+from tanuki.shop.simulation import closed_loop, scenarios
+from tanuki.shop.simulation.policies import POLICIES
 
 RESULTS = Path(__file__).parent / "results" / "shop_cost.json"
 WEEKS, SEEDS = 52, 5
@@ -26,7 +27,7 @@ def lived(job: tuple[int, str, int, str]) -> tuple[pl.DataFrame, float]:
     """The ledger of one policy under one seed, and the seconds it took."""
     seed, policy, weeks, model = job
     begun = time.perf_counter()
-    ledger = simulate.run(scenes.example(seed, LAST_DAY, weeks), policy, model=model)
+    ledger = closed_loop.run(scenarios.example(seed, LAST_DAY, weeks), policy, model=model)
     return ledger.select(pl.lit(seed).alias("seed"), pl.all()), time.perf_counter() - begun
 
 
@@ -39,13 +40,13 @@ def line(name: str, row: dict) -> str:
 
 
 def main() -> None:
-    weeks, seeds, model = (*sys.argv[1:], *(str(WEEKS), str(SEEDS), forecasters.DEFAULT)[len(sys.argv) - 1 :])
+    weeks, seeds, model = (*sys.argv[1:], *(str(WEEKS), str(SEEDS), forecaster.DEFAULT)[len(sys.argv) - 1 :])
     jobs = [(seed, policy, int(weeks), model) for seed in range(1, int(seeds) + 1) for policy in POLICIES]
     with ProcessPoolExecutor() as pool:
         done = list(pool.map(lived, jobs))
     ledgers = pl.concat([ledger for ledger, _ in done])
-    by_seed = {seed: simulate.compared(part) for (seed,), part in ledgers.group_by("seed", maintain_order=True)}
-    altogether = simulate.compared(ledgers)
+    by_seed = {seed: closed_loop.compared(part) for (seed,), part in ledgers.group_by("seed", maintain_order=True)}
+    altogether = closed_loop.compared(ledgers)
     print(f"{'':14}" + "".join(f"{key:>14}" for key in COLUMNS))
     for name, rows in [*((f"seed {seed}", rows) for seed, rows in by_seed.items()), (f"{seeds} seeds", altogether)]:
         print(name)
@@ -60,7 +61,7 @@ def main() -> None:
         seconds = {
             name: round(sum(took for (_, policy, *_), (_, took) in zip(jobs, done, strict=True) if policy == name), 1) for name in POLICIES
         }
-        items = simulate.totals(ledgers, ("policy", "item")).to_dicts()
+        items = closed_loop.totals(ledgers, ("policy", "item")).to_dicts()
         RESULTS.write_text(
             json.dumps({"weeks": WEEKS, "model": model, "limits": LIMITS, "held": held, "all": altogether, "seeds": by_seed, "items": items, "seconds": seconds}, indent=1) + "\n"
         )  # fmt: skip

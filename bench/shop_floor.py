@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from scipy.stats import poisson
 
-from tanuki.shop.forecasters import COLUMNS, QUANTILES
+from tanuki.shop.forecasting.forecaster import COLUMNS, QUANTILES
 from tanuki.shop.panel import History, Panel
 
 WEEKDAY, MONTH, YEAR = (getattr(pl.col("date").dt, part)() for part in ("weekday", "month", "year"))

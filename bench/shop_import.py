@@ -9,9 +9,9 @@ from pathlib import Path
 
 import polars as pl
 
-from tanuki import start
+from tanuki.app import bootstrap
 from tanuki.settings import Settings
-from tanuki.shop import facts
+from tanuki.shop.ingest import loading
 
 RESULTS = Path(__file__).parent / "results" / "shop_import.json"
 
@@ -33,23 +33,23 @@ def a_million_rows() -> bytes:
 def main() -> None:
     content = a_million_rows()
     with tempfile.TemporaryDirectory() as folder:
-        res = start.resources(Settings(home=Path(folder)))
+        res = bootstrap.resources(Settings(home=Path(folder)))
         prices = "item,price,applied_from\n" + "".join(f"item-{n},120,2020-01-01\n" for n in range(100))
         with res.db.write() as db:
-            facts.import_file(db, res.warehouse, "prices", "prices.csv", prices.encode(), by="bench", now=datetime.now(UTC))
+            loading.import_file(db, res.warehouse, "prices", "prices.csv", prices.encode(), by="bench", now=datetime.now(UTC))
         begun = time.perf_counter()
         with res.db.write() as db:
-            made = facts.import_file(db, res.warehouse, "sales", "sales.csv", content, by="bench", now=datetime.now(UTC))
+            made = loading.import_file(db, res.warehouse, "sales", "sales.csv", content, by="bench", now=datetime.now(UTC))
         ours = time.perf_counter() - begun
         begun = time.perf_counter()
         with res.db.write() as db:
-            again = facts.import_file(db, res.warehouse, "sales", "sales.csv", content + b"\n", by="bench", now=datetime.now(UTC))
+            again = loading.import_file(db, res.warehouse, "sales", "sales.csv", content + b"\n", by="bench", now=datetime.now(UTC))
         second = time.perf_counter() - begun
         begun = time.perf_counter()
         pl.read_csv(content).write_parquet(Path(folder) / "plain.parquet")
         peer = time.perf_counter() - begun
         assert (made.new, made.quarantined, again.unchanged) == (1_000_000, 0, 1_000_000)
-        start.close(res)
+        bootstrap.close(res)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     rows = {
         "rows": 1_000_000,

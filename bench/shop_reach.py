@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from tanuki.shop import cast, scenes, simulate, world
 from tanuki.shop.commands.simulate import LAST_DAY
 from tanuki.shop.ordering import LEVELS
-from tanuki.shop.policies import POLICIES, by_rule
-from tanuki.shop.scenes import Scene
-from tanuki.shop.shelf import WEEK, Counts, Lived, Order
+from tanuki.shop.simulation import closed_loop, personas, scenarios
+from tanuki.shop.simulation import demand as world
+from tanuki.shop.simulation.inventory import WEEK, Counts, Lived, Order
+from tanuki.shop.simulation.policies import POLICIES, by_rule
+from tanuki.shop.simulation.scenarios import Scene
 
 RESULTS = Path(__file__).parent / "results" / "shop_reach.json"
 WEEKS, SEEDS = 52, 3
@@ -34,8 +35,8 @@ def knower(scene: Scene, *, seed: int, knows_mood: bool, knows_weather: bool) ->
     days, weeks = len(scene.demand), len(scene.demand) // WEEK
     _, mood = world.taste_and_mood(seed, len(made.days) // WEEK)
     unusual = (made.degrees - world.climate(made.days))[:days]
-    region = cast.region_of_store()
-    warmth = np.array([item.warmth for item in cast.ITEMS]) / 10
+    region = personas.region_of_store()
+    warmth = np.array([item.warmth for item in personas.ITEMS]) / 10
     without_mood = made.expected / np.exp(np.repeat(mood, WEEK, axis=0)[:days])
     usual = without_mood / np.exp(warmth * unusual[:, region, None])
     believed, unsure = filtered(scene.demand.reshape(weeks, WEEK, *mood.shape[1:]), without_mood.reshape(weeks, WEEK, *mood.shape[1:]))
@@ -83,14 +84,14 @@ def weather_ahead(today: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def lived(job: tuple[int, int]) -> pl.DataFrame:
     """The ledgers of one seed."""
     seed, weeks = job
-    scene = scenes.example(seed, LAST_DAY, weeks)
+    scene = scenarios.example(seed, LAST_DAY, weeks)
     kinds: dict[str, Callable[[Scene], Order]] = {
         "knows the world": partial(knower, seed=seed, knows_mood=False, knows_weather=False),
         "and the weather": partial(knower, seed=seed, knows_mood=False, knows_weather=True),
         "and last week's mood": partial(knower, seed=seed, knows_mood=True, knows_weather=True),
     }
     POLICIES.update(kinds)
-    ledgers = [simulate.run(scene, name) for name in ("managers", "oracle", *kinds)]
+    ledgers = [closed_loop.run(scene, name) for name in ("managers", "oracle", *kinds)]
     return pl.concat(ledgers).select(pl.lit(seed).alias("seed"), pl.all())
 
 
@@ -98,8 +99,8 @@ def main() -> None:
     weeks, seeds = (*map(int, sys.argv[1:]), *(WEEKS, SEEDS)[len(sys.argv) - 1 :])
     with ProcessPoolExecutor() as pool:
         ledgers = pl.concat(pool.map(lived, [(seed, weeks) for seed in range(1, seeds + 1)]))
-    by_seed = {seed: simulate.compared(part) for (seed,), part in ledgers.group_by("seed", maintain_order=True)}
-    altogether = simulate.compared(ledgers)
+    by_seed = {seed: closed_loop.compared(part) for (seed,), part in ledgers.group_by("seed", maintain_order=True)}
+    altogether = closed_loop.compared(ledgers)
     for name, rows in [*((f"seed {seed}", rows) for seed, rows in by_seed.items()), (f"{seeds} seeds", altogether)]:
         for row in rows:
             print(

@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tanuki.shop.forecasters import DEFAULT
+from tanuki.shop.calendar import Week
+from tanuki.shop.forecasting.forecaster import DEFAULT
 from tanuki.shop.forecasts import PART_ROWS
 from tanuki.shop.panel import History, of_sales
-from tanuki.shop.weeks import Week
 
 RESULTS = Path(__file__).parent / "results"
 PART = Path(__file__).parents[1] / ".cache" / "bench"
@@ -61,11 +61,10 @@ def sales(series: int, seed: int = 1, items: int | None = None) -> pl.DataFrame:
 
 def one(model: str, series: int) -> dict[str, Any]:
     """One model on one chain, in this process: seconds to cut the panel, to fit and predict, and what its orders would have cost."""
-    from shop_accuracy import ours
-    from shop_peers import PEERS as KNOWN
-
+    from bench.lib.shop_peers import PEERS as KNOWN
+    from bench.shop_accuracy import ours
     from tanuki.shop import scores
-    from tanuki.shop.forecasters import quantile
+    from tanuki.shop.forecasting.forecaster import quantile
 
     forecast = KNOWN[model] if model in KNOWN else ours(model)
     forecast(of_sales(sales(10)).panel(TARGET))  # libraries are loaded, and what they compile is compiled, before anything is timed

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import polars as pl
 
-import tanuki.tables  # noqa: F401 every table
-from tanuki.platform.db import Base, Database
-from tanuki.platform.objects import Objects
+import tanuki.app.metadata  # noqa: F401 every table
+from tanuki.platform.database.engine import Base, Database
+from tanuki.platform.object_store import Objects
 from tanuki.platform.warehouse import FactTable, Warehouse
 
 RESULTS = Path(__file__).parent / "results" / "warehouse.json"

@@ -26,11 +26,11 @@ from pydantic import BaseModel
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-import tanuki.tables  # every table
+import tanuki.app.metadata  # every table
 from tanuki.platform import accounts
 from tanuki.platform.accounts import Account, AccountGrant, AccountSession
-from tanuki.platform.db import Base, Database, engine
-from tanuki.platform.web.kit import Db, System, Viewer, page
+from tanuki.platform.database.engine import Base, Database, engine
+from tanuki.platform.web.pages import Db, System, Viewer, page
 from tanuki.settings import Settings
 
 RESULTS = Path(__file__).parent / "results" / "web_speed.json"
@@ -73,7 +73,7 @@ def things(db: Session) -> Things:
 
 def ours(home: Path) -> FastAPI:
     """Our site with one more system."""
-    from tanuki import start
+    from tanuki.app import bootstrap
     from tanuki.platform import log
     from tanuki.platform.web import app
     from tanuki.shop import web as shop_web
@@ -92,7 +92,7 @@ def ours(home: Path) -> FastAPI:
     page(router, "/things", view, "things.html", public=True)
     menu = [("/things", "Things", ("anybody",))]
     return app.create(
-        start.resources(settings, upgrade=False), [shop_web.SYSTEM, System("things", "Things", router, menu, templates, home)]
+        bootstrap.resources(settings, upgrade=False), [shop_web.SYSTEM, System("things", "Things", router, menu, templates, home)]
     )
 
 

@@ -13,10 +13,10 @@ import structlog
 from argon2 import PasswordHasher
 from sqlalchemy import text
 
-import tanuki.tables
-from tanuki import start
-from tanuki.platform import passwords, workflows
-from tanuki.platform.db import Base, Database, engine
+import tanuki.app.metadata
+from tanuki.app import bootstrap
+from tanuki.platform import jobs, passwords
+from tanuki.platform.database.engine import Base, Database, engine
 from tanuki.platform.resources import Resources
 from tanuki.settings import Settings
 
@@ -100,7 +100,7 @@ def sqlite(tmp_path: Path) -> Iterator[Database]:
 def with_schema(url: str) -> Iterator[Database]:
     made = Database(url)
     Base.metadata.create_all(made.engine)
-    workflows.upgrade(url)
+    jobs.upgrade(url)
     yield made
     made.close()
 
@@ -124,11 +124,11 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Resources]:
 
 
 def with_resources(settings: Settings) -> Iterator[Resources]:
-    made = start.resources(settings, upgrade=False)
+    made = bootstrap.resources(settings, upgrade=False)
     Base.metadata.create_all(made.db.engine)
-    workflows.upgrade(made.db.url)
+    jobs.upgrade(made.db.url)
     yield made
-    start.close(made)
+    bootstrap.close(made)
 
 
 @pytest.fixture(scope="session")
@@ -155,4 +155,4 @@ def s3(s3_server: str) -> dict[str, str]:
     return {"url": f"s3://{bucket}/tanuki", "endpoint": s3_server, "key": "key", "secret": "secret"}
 
 
-assert tanuki.tables
+assert tanuki.app.metadata

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from pydantic import ValidationError
 
 from tanuki import settings
-from tanuki.__main__ import tanuki
+from tanuki.app.cli import tanuki
 from tanuki.errors import UserError
 
 HEAVY = (
@@ -124,7 +124,7 @@ def test_help_imports_nothing_heavy():
     code = f"""
 import sys
 sys.argv = ["tanuki", "--help"]
-from tanuki.__main__ import main
+from tanuki.app.cli import main
 try:
     main()
 finally:

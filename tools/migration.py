@@ -7,7 +7,7 @@ from pathlib import Path
 
 from alembic import command
 
-from tanuki.platform.db import MIGRATIONS, alembic_config
+from tanuki.platform.database.engine import MIGRATIONS, alembic_config
 
 
 def main(message: str) -> None:

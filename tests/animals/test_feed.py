@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import event, func, insert, select, text, update
-from zoo import NOW, member
 
 from tanuki.animals import feed, members
 from tanuki.animals.feed import CHANCES, LONGEST, PATTERNS, Walk, arrange, as_cursor, walked
 from tanuki.animals.posts import heat
 from tanuki.animals.tables import Follow, Member, Photo, Post, Shut
 from tanuki.errors import UserError
+from tests.factories.members_and_posts import NOW, member
 
 STRANGER = None
 

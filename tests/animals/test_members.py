@@ -4,12 +4,12 @@ import threading
 
 import pytest
 from sqlalchemy import func, select, update
-from zoo import NOW, member, staff
 
 from tanuki.animals import members
 from tanuki.animals.tables import BarredPhoto, Follow, Member, Photo
 from tanuki.errors import NotAllowed, NotFound, UserError
 from tanuki.platform.accounts import Person
+from tests.factories.members_and_posts import NOW, member, staff
 
 STRANGER = None
 

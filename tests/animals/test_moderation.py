@@ -4,17 +4,17 @@ import threading
 from datetime import timedelta
 
 import pytest
-import zoo
 from sqlalchemy import func, select, update
-from zoo import NOW
 
-from tanuki.animals import after_post, members, notifications, posts, social
+from tanuki.animals import engagement, members, notifications, post_review, posts
 from tanuki.animals.moderation import appeals, cases, decisions
 from tanuki.animals.moderation.reasons import POSSIBLE
+from tanuki.animals.search.search import search
 from tanuki.animals.tables import Case, Comment, Decision, Member, Post, Report
-from tanuki.animals.text.search import search
 from tanuki.errors import Conflict, NotAllowed, NotFound, UserError
-from tanuki.platform import trail
+from tanuki.platform import audit_log
+from tests.factories import members_and_posts
+from tests.factories.members_and_posts import NOW
 
 LATER = NOW + timedelta(hours=1)
 
@@ -24,9 +24,9 @@ class Net:
 
     def __init__(self, resources):
         self.res = resources
-        self.hana, self.taro, self.ken = (zoo.member(resources, name) for name in ("hana", "taro", "ken"))
-        self.mona, self.saki = (zoo.staff(resources, name) for name in ("mona", "saki"))
-        self.post = zoo.post(resources, self.hana, title="子猫")
+        self.hana, self.taro, self.ken = (members_and_posts.member(resources, name) for name in ("hana", "taro", "ken"))
+        self.mona, self.saki = (members_and_posts.staff(resources, name) for name in ("mona", "saki"))
+        self.post = members_and_posts.post(resources, self.hana, title="子猫")
 
     def do(self, function, *given, **named):
         with self.res.db.write() as db:
@@ -78,7 +78,7 @@ def test_reports_about_one_thing_make_one_case_and_the_same_member_counts_once(n
 
 
 def test_reports_at_the_same_moment_are_one_case(net):
-    reporters = [zoo.member(net.res, f"member{n}") for n in range(8)]
+    reporters = [members_and_posts.member(net.res, f"member{n}") for n in range(8)]
     threads = [threading.Thread(target=net.report, args=(who,)) for who in reporters]
     for thread in threads:
         thread.start()
@@ -89,7 +89,7 @@ def test_reports_at_the_same_moment_are_one_case(net):
 
 
 def test_the_queue_has_the_most_urgent_first_page_by_page(net):
-    others = [zoo.post(net.res, net.hana, title=f"猫{n}") for n in range(4)]
+    others = [members_and_posts.post(net.res, net.hana, title=f"猫{n}") for n in range(4)]
     for post, reason in zip(others, ("spam", "cruelty", "spam", "nudity"), strict=True):
         net.report(reason=reason, subject_id=post.id)
     wanted = [others[n].id for n in (1, 3, 0, 2)]
@@ -104,7 +104,7 @@ def test_the_queue_has_the_most_urgent_first_page_by_page(net):
 
 
 def test_what_one_cannot_see_or_owns_cannot_be_reported(net):
-    hidden = zoo.post(net.res, net.hana, state="held")
+    hidden = members_and_posts.post(net.res, net.hana, state="held")
     with pytest.raises(NotFound):
         net.report(subject_id=hidden.id)
     with pytest.raises(NotFound):
@@ -127,8 +127,8 @@ def test_only_moderators_see_cases_and_none_about_themselves(net):
             net.see(cases.queue, who)
         with pytest.raises(NotAllowed):
             net.see(cases.case, who, case.id)
-    both = zoo.member(net.res, "both", roles=("member", "moderator"))
-    own = zoo.post(net.res, both)
+    both = members_and_posts.member(net.res, "both", roles=("member", "moderator"))
+    own = members_and_posts.post(net.res, both)
     about = net.report(subject_id=own.id)
     assert [each.id for each in net.see(cases.queue, both).items] == [case.id]
     with pytest.raises(NotFound):
@@ -138,7 +138,7 @@ def test_only_moderators_see_cases_and_none_about_themselves(net):
 
 
 def test_a_case_shows_what_was_said_before_an_edit(net):
-    net.do(posts.edit, net.res.work, net.hana, net.post.id, zoo.draft("かわいい"), version=1, now=NOW)
+    net.do(posts.edit, net.res.work, net.hana, net.post.id, members_and_posts.draft("かわいい"), version=1, now=NOW)
     subject = net.see(lambda db: cases.subject_of(db, db.get(Case, net.report().id)))
     assert subject.post.title == "かわいい"
     assert [each.words["title"] for each in subject.edits] == ["子猫"]
@@ -163,7 +163,7 @@ def test_a_decision_does_what_it_says_and_the_owner_hears_why(net, action, state
 
 
 def test_restoring_restores_the_search_the_lists_the_counts_and_the_likes(net):
-    net.do(social.like, net.taro, net.post.id, now=NOW)
+    net.do(engagement.like, net.taro, net.post.id, now=NOW)
     before = net.see(lambda db: (db.get(Post, net.post.id).likes, db.get(Post, net.post.id).heat, members.of(db, net.hana).posts))
     net.decide("remove")
     assert net.see(lambda db: members.of(db, net.hana).posts) == 0
@@ -175,9 +175,9 @@ def test_restoring_restores_the_search_the_lists_the_counts_and_the_likes(net):
 
 
 def test_what_a_rule_holds_is_in_the_queue_and_nothing_wrong_publishes_it(net):
-    net.do(after_post.ban_word, net.mona, "casino", now=NOW)
-    held = zoo.post(net.res, net.hana, title="casino", state="checking")
-    assert net.do(after_post.check, held.id, now=NOW) == "held"
+    net.do(post_review.ban_word, net.mona, "casino", now=NOW)
+    held = members_and_posts.post(net.res, net.hana, title="casino", state="checking")
+    assert net.do(post_review.check, held.id, now=NOW) == "held"
     (case,) = net.see(cases.queue, net.mona).items
     assert (case.subject_id, case.reports) == (held.id, 0)
     net.decide("keep", case=case)
@@ -185,7 +185,7 @@ def test_what_a_rule_holds_is_in_the_queue_and_nothing_wrong_publishes_it(net):
 
 
 def test_a_comment_is_removed_and_restored_with_its_count(net):
-    comment = net.do(social.comment, net.taro, net.post.id, "buy!", key="k", now=NOW)
+    comment = net.do(engagement.comment, net.taro, net.post.id, "buy!", key="k", now=NOW)
     case = net.report(net.hana, subject="comment", subject_id=comment.id)
     net.decide("remove", case=case)
     assert net.see(lambda db: (db.get(Post, net.post.id).comments, db.get(Comment, comment.id).state)) == (0, "removed")
@@ -197,8 +197,8 @@ def test_who_is_banned_reads_and_appeals_but_does_not_write(net):
     case = net.report(subject="member", subject_id=net.see(members.of, net.hana).id)
     net.decide("ban", "harassment", case=case)
     for write in (
-        lambda db: social.like(db, net.hana, net.post.id, now=LATER),
-        lambda db: social.comment(db, net.hana, net.post.id, "x", key="k", now=LATER),
+        lambda db: engagement.like(db, net.hana, net.post.id, now=LATER),
+        lambda db: engagement.comment(db, net.hana, net.post.id, "x", key="k", now=LATER),
         lambda db: cases.report(db, net.hana, "post", net.post.id, "spam", now=LATER),
         lambda db: members.change(db, net.hana, display="x", now=LATER),
         lambda db: posts.delete(db, net.hana, net.post.id, now=LATER),
@@ -207,7 +207,7 @@ def test_who_is_banned_reads_and_appeals_but_does_not_write(net):
             net.do(write)
     assert net.see(posts.visible, net.post.id, net.hana).id == net.post.id
     net.do(decisions.act, net.mona, "member", case.subject_id, "unban", "other", now=LATER)
-    net.do(social.comment, net.hana, net.post.id, "thank you", key="k", now=LATER)
+    net.do(engagement.comment, net.hana, net.post.id, "thank you", key="k", now=LATER)
 
 
 def test_a_case_is_decided_once(net):
@@ -290,7 +290,7 @@ def test_one_appeals_once_and_only_against_what_is_ones_own(net):
     net.appeal(decision)
     with pytest.raises(Conflict, match="already"):
         net.appeal(decision)
-    kept = net.decide("keep", case=net.report(subject_id=zoo.post(net.res, net.hana).id))
+    kept = net.decide("keep", case=net.report(subject_id=members_and_posts.post(net.res, net.hana).id))
     with pytest.raises(UserError, match="Nothing was decided against you"):
         net.appeal(kept)
     for who in (net.hana, net.taro):
@@ -303,11 +303,11 @@ def test_one_appeals_once_and_only_against_what_is_ones_own(net):
 
 def test_the_trail_has_every_decision_and_notices_an_edit(net):
     net.answer(net.appeal(net.decide("remove", "blood", "note")), True)
-    entries = net.see(trail.entries, about=f"post:{net.post.id}")
+    entries = net.see(audit_log.entries, about=f"post:{net.post.id}")
     assert [each.what for each in reversed(entries)] == ["remove", "appeal", "overturned", "restore"]
     assert [each.by for each in reversed(entries)] == ["mona", f"member:{net.post.member_id}", "saki", "saki"]
     assert "note" not in [each.values.get("note") for each in entries]
-    assert net.see(trail.check) is None
+    assert net.see(audit_log.check) is None
     third = sorted(each.id for each in entries)[2]
-    net.do(lambda db: db.execute(update(trail.TrailEntry).where(trail.TrailEntry.id == third).values(by="mona")))
-    assert net.see(trail.check) == third
+    net.do(lambda db: db.execute(update(audit_log.TrailEntry).where(audit_log.TrailEntry.id == third).values(by="mona")))
+    assert net.see(audit_log.check) == third

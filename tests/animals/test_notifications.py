@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
-from zoo import NOW, member
 
-from tanuki.animals import lists, members, notifications
+from tanuki.animals import members, notifications, pagination
 from tanuki.animals.tables import Member
 from tanuki.errors import NotFound, UserError
+from tests.factories.members_and_posts import NOW, member
 
 
 def tell(res, who, actor, kind="like", about="post:1", **more):
@@ -99,15 +99,15 @@ def test_somebody_who_is_no_member_has_none(embedded):
 # ---- places in lists -----------------------------------------------------------------------------------------------
 
 
-@given(st.datetimes(timezones=st.just(NOW.tzinfo), min_value=lists.EPOCH.replace(tzinfo=None)), st.integers(0, lists.LARGEST))
+@given(st.datetimes(timezones=st.just(NOW.tzinfo), min_value=pagination.EPOCH.replace(tzinfo=None)), st.integers(0, pagination.LARGEST))
 def test_a_place_leads_back_to_its_moment_and_id(moment, id_):
-    assert lists.moment_of(lists.at_moment(moment, id_)) == (moment, id_)
+    assert pagination.moment_of(pagination.at_moment(moment, id_)) == (moment, id_)
 
 
 @settings(max_examples=200)
 @given(st.text() | st.from_regex(r"[0-9]{1,30}-?[0-9]{0,30}", fullmatch=True))
 def test_a_place_that_we_did_not_give_gets_a_sentence_or_is_one(place):
-    for read in (lists.moment_of, lists.id_of):
+    for read in (pagination.moment_of, pagination.id_of):
         try:
             read(place)
         except UserError as error:

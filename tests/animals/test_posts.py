@@ -6,16 +6,17 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
-import zoo
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, func, select
-from zoo import NOW, accepted, draft, member, post, staff
 
-from tanuki.animals import images, members, notifications, posts
+from tanuki.animals import members, notifications, posts
+from tanuki.animals.images import photo_files
+from tanuki.animals.search.search import search
 from tanuki.animals.tables import BarredPhoto, Comment, Follow, Like, Member, Notification, Photo, Post, PostEdit, PostTag
-from tanuki.animals.text.search import search
 from tanuki.errors import Conflict, NotAllowed, NotFound, TooMany, UserError
+from tests.factories import members_and_posts
+from tests.factories.members_and_posts import NOW, accepted, draft, member, post, staff
 
 STATES = ("checking", "published", "held", "removed", "deleted")
 LATER = NOW + timedelta(minutes=1)
@@ -101,7 +102,7 @@ def test_a_post_is_there_for_its_owner_at_once_and_its_check_is_begun_with_it(re
         with pytest.raises(NotFound):
             posts.visible(db, made.id, ann)
         assert db.get(Photo, made.photo).width == 96
-    assert resources.objects.exists(images.key(made.photo, "full"))
+    assert resources.objects.exists(photo_files.key(made.photo, "full"))
     assert found(resources, "柴犬", rex) == newest(resources, rex) == []
 
 
@@ -634,4 +635,4 @@ def test_the_zoo_gives_each_post_its_own_picture_and_key(embedded):
     rex = member(embedded, "rex")
     one, two = post(embedded, rex), post(embedded, rex)
     assert one.photo != two.photo
-    assert zoo.picture(1) == zoo.picture(1) != zoo.picture(2)
+    assert members_and_posts.picture(1) == members_and_posts.picture(1) != members_and_posts.picture(2)

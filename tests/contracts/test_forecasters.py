@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tanuki.shop.forecasters import COLUMNS, DEFAULT, FORECASTERS, SCHEMA, make
+from tanuki.shop.calendar import Week
+from tanuki.shop.forecasting.forecaster import COLUMNS, DEFAULT, FORECASTERS, SCHEMA, make
 from tanuki.shop.panel import History, Panel, of_sales
-from tanuki.shop.weeks import Week
 
 TARGET = Week(2021, 3)
 POINTS = ["seasonal_naive", "moving_average"]

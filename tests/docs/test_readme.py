@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import pytest
 
-from tanuki.__main__ import tanuki
+from tanuki.app.cli import tanuki
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("src/**/*.md"), *ROOT.glob("runs/*.sh")])

@@ -3,8 +3,8 @@
 from click.testing import CliRunner
 
 from tanuki import settings
-from tanuki.__main__ import SHOP, TANUKI
-from tanuki.reference import pages, reference
+from tanuki.app.cli import SHOP, TANUKI
+from tanuki.app.reference import pages, reference
 
 
 def test_the_pages_in_docs_are_current():

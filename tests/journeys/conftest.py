@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
-from serving import CHROMIUM, FLAGS, serving
 
-from tanuki import start
+from tanuki.app import bootstrap
 from tanuki.platform import resources as resources_file
 from tanuki.platform.resources import Resources
 from tanuki.settings import Settings
+from tests.factories.server_process import CHROMIUM, FLAGS, serving
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +25,10 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Resources]:
     """The engines of an empty home folder, its database made as `tanuki` makes it."""
-    made = start.resources(Settings(home=tmp_path / "home"))
+    made = bootstrap.resources(Settings(home=tmp_path / "home"))
     resources_file.use(made)
     yield made
-    start.close(made)
+    bootstrap.close(made)
 
 
 @pytest.fixture

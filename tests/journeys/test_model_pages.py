@@ -1,22 +1,17 @@
 """A model's way as the operator sees it, in a real browser: beside the live version, live, and back; at a desk and on a phone, in both languages."""
 
 import re
-import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
-from desk import Visit
 from playwright.sync_api import expect
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "platform"))
-
-from graphs import graph, rows
-
 from tanuki.platform.accounts import COMMAND_LINE
-from tanuki.platform.models import release
-from tanuki.platform.models.tables import GateVerdict
-from visitors import make_person
+from tanuki.platform.mlops import release
+from tanuki.platform.mlops.tables import GateVerdict
+from tests.factories.browser import Visit
+from tests.factories.http_clients import make_person
+from tests.factories.onnx_models import graph, rows
 
 pytestmark = [pytest.mark.browser, pytest.mark.mlflow]
 MODEL = "animals-drawn"

@@ -1,20 +1,15 @@
 """A week as people live it, in a real browser: the analyst checks at a desk, managers confirm on phones, orders leave; in both languages."""
 
 import re
-import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
-from desk import Visit
 from playwright.sync_api import expect
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "shop"))
-
-from chain import TARGET, make_chain
-
 from tanuki.shop import orders, weekly
-from visitors import make_person
+from tests.factories.browser import Visit
+from tests.factories.http_clients import make_person
+from tests.factories.store_chain import TARGET, make_chain
 
 pytestmark = pytest.mark.browser
 

@@ -10,7 +10,7 @@ from sqlalchemy import func, select, text
 from tanuki.errors import Conflict, NotAllowed, NotFound, TooMany, UserError
 from tanuki.platform import accounts, passwords, tokens
 from tanuki.platform.accounts import COMMAND_LINE, SYSTEM, Account, AccountGrant, AccountSession, AccountToken, Person
-from tanuki.platform.guessing import AccountTry
+from tanuki.platform.login_throttle import AccountTry
 
 NOW = datetime(2021, 1, 4, 1, tzinfo=UTC)
 PASSWORD = "correct horse"

@@ -14,10 +14,10 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from tanuki import start
+from tanuki.app import bootstrap
 from tanuki.errors import UserError
-from tanuki.platform import db as database
 from tanuki.platform.commands import data
+from tanuki.platform.database import engine as database
 from tanuki.platform.warehouse import FactTable
 from tanuki.settings import Settings
 
@@ -29,11 +29,11 @@ TEN_IN_TOKYO = datetime(2021, 1, 4, 1, tzinfo=UTC)
 def tanuki(tmp_path, monkeypatch):
     """Runs a command in a home folder of its own, with one fact in the warehouse, and gives what it printed."""
     monkeypatch.setenv("TANUKI_HOME", str(tmp_path / "home"))
-    made = start.resources(Settings(home=tmp_path / "home"))
+    made = bootstrap.resources(Settings(home=tmp_path / "home"))
     with made.db.write() as db:
         frame = pl.DataFrame({"day": [date(2021, 1, 3)], "units": [7]})
         made.warehouse.append(db, SOLD, frame, recorded_at=TEN_IN_TOKYO, source="tests")
-    start.close(made)
+    bootstrap.close(made)
 
     def run(command, *arguments):
         result = CliRunner().invoke(command, arguments, catch_exceptions=False)

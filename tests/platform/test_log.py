@@ -9,9 +9,9 @@ from fastapi import APIRouter
 
 from tanuki.platform import log
 from tanuki.platform.web import app as web
-from tanuki.platform.web.kit import System, Who
+from tanuki.platform.web.pages import System, Who
 from tanuki.settings import Settings
-from visitors import make_person, signed_in
+from tests.factories.http_clients import make_person, signed_in
 
 
 @pytest.fixture(autouse=True)

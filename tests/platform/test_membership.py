@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import select
 
 from tanuki.errors import Conflict, NotAllowed, NotFound, TooMany, UserError
-from tanuki.platform import accounts, guessing, tokens
+from tanuki.platform import accounts, login_throttle, tokens
 from tanuki.platform.accounts import Account, AccountGone, AccountGrant, AccountSession, AccountToken, Person
-from tanuki.platform.guessing import AccountTry
+from tanuki.platform.login_throttle import AccountTry
 
 NOW = datetime(2021, 1, 4, 1, tzinfo=UTC)
 PASSWORD = "correct horse"
@@ -134,7 +134,7 @@ def test_what_asks_for_no_name_does_not_count(quick):
     ],
 )
 def test_a_home_is_one_place_however_many_addresses_it_has(one, other, same):
-    assert (guessing.place(one) == guessing.place(other)) == same
+    assert (login_throttle.place(one) == login_throttle.place(other)) == same
 
 
 def test_guessing_from_many_addresses_of_one_home_has_to_wait_too(quick):

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from tanuki.errors import UserError
-from tanuki.platform.objects import Objects
+from tanuki.platform.object_store import Objects
 from tanuki.platform.warehouse import FactTable, Warehouse
 
 SOLD = FactTable("sold", ("day", "shop"), {"day": pl.Date, "shop": pl.String, "units": pl.Int64})

@@ -10,9 +10,9 @@ import pytest
 
 from tanuki.errors import UserError
 from tanuki.shop import backtest
-from tanuki.shop.forecasters import COLUMNS, FORECASTERS, forecast, make
+from tanuki.shop.calendar import Week, parse_week, weeks_between
+from tanuki.shop.forecasting.forecaster import COLUMNS, FORECASTERS, forecast, make
 from tanuki.shop.panel import History, Panel, of_sales
-from tanuki.shop.weeks import Week, parse_week, weeks_between
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "aishop"
 FIRST, LAST = Week(2020, 52), Week(2021, 2)

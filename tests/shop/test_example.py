@@ -8,13 +8,13 @@ import pytest
 from sqlalchemy import func, select
 
 from tanuki.errors import UserError
-from tanuki.platform import resources, workflows
+from tanuki.platform import jobs, resources
 from tanuki.platform.accounts import COMMAND_LINE
-from tanuki.shop import example, makers, monitor, orders
-from tanuki.shop.cast import ITEMS, STORES
+from tanuki.shop import evaluation, example, orders, purchase_orders
+from tanuki.shop.calendar import TOKYO, week_of
+from tanuki.shop.simulation.demand import world
+from tanuki.shop.simulation.personas import ITEMS, STORES
 from tanuki.shop.tables import Item, Maker, QuarantinedRow, Region, Store
-from tanuki.shop.weeks import TOKYO, week_of
-from tanuki.shop.world import world
 
 LAST = date(2021, 6, 27)
 KEYS = ["date", "store", "item"]
@@ -185,7 +185,7 @@ def test_a_past_week_is_played_to_its_evaluation_with_peoples_changes(embedded, 
         example.bring_in(embedded, file, now)
     resources.use(embedded)
     assert embedded.work.runs() == []
-    with workflows.worker(embedded.db, "test"):
+    with jobs.worker(embedded.db, "test"):
         for _ in range(2):
             example.play(embedded, week, datetime.now(UTC))
             with embedded.db.read() as db:
@@ -194,5 +194,5 @@ def test_a_past_week_is_played_to_its_evaluation_with_peoples_changes(embedded, 
                 assert [change.by for change in changes if change.stage == "check"] == ["analyst"] * example.CHECKED_LINES
                 assert {change.by for change in changes if change.stage == "confirm"} < set(example.PEOPLE)
                 assert {each.by for each in orders.confirmations(db, week).values()} == {f"manager-{store.code}" for store in STORES}
-                assert len(makers.purchase_orders(db, COMMAND_LINE, week)) == 40
-                assert len(monitor.evaluations(db, COMMAND_LINE, week)) == 100
+                assert len(purchase_orders.purchase_orders(db, COMMAND_LINE, week)) == 40
+                assert len(evaluation.evaluations(db, COMMAND_LINE, week)) == 100

@@ -9,22 +9,22 @@ from typing import Any
 import click
 import polars as pl
 import pytest
-from chain import NOW, TARGET, bring, make_chain, sales_csv
 from click.testing import CliRunner
 from sqlalchemy import func, select
 
-from tanuki import start
+from tanuki.app import bootstrap
 from tanuki.errors import NotFound, UserError
 from tanuki.platform.accounts import Person
-from tanuki.platform.models import release
+from tanuki.platform.mlops import release
 from tanuki.platform.resources import Resources
 from tanuki.settings import Settings
 from tanuki.shop import forecasts, gate, panel
+from tanuki.shop.calendar import Week, clock
 from tanuki.shop.commands import models
-from tanuki.shop.facts import SALES
-from tanuki.shop.forecasters import DEFAULT, SCHEMA
+from tanuki.shop.forecasting.forecaster import DEFAULT, SCHEMA
+from tanuki.shop.ingest.loading import SALES
 from tanuki.shop.tables import Cycle, Forecast
-from tanuki.shop.weeks import Week, clock
+from tests.factories.store_chain import NOW, TARGET, bring, make_chain, sales_csv
 
 
 def made(res: Resources, as_of=NOW):
@@ -138,9 +138,9 @@ def test_a_model_that_does_not_exist_cannot_be_trained(embedded):
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
     """A home folder in which the chain's sales are, as commands find it."""
-    res = start.resources(Settings(home=tmp_path))
+    res = bootstrap.resources(Settings(home=tmp_path))
     make_chain(res)
-    start.close(res)
+    bootstrap.close(res)
     yield tmp_path
 
 

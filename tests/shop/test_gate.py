@@ -12,25 +12,25 @@ import click
 import numpy as np
 import polars as pl
 import pytest
-from chain import NOW, make_chain
 from click.testing import CliRunner
 
-from tanuki import start
+from tanuki.app import bootstrap
 from tanuki.errors import Conflict, NotAllowed
-from tanuki.platform.models.gate import LANGS, Limits
-from tanuki.platform.models.tables import GateVerdict
+from tanuki.platform.mlops.evaluation import LANGS, Limits
+from tanuki.platform.mlops.tables import GateVerdict
 from tanuki.platform.web import app as web
 from tanuki.settings import Settings
 from tanuki.shop import gate
 from tanuki.shop import web as shop_web
+from tanuki.shop.calendar import Week
 from tanuki.shop.commands import models
 from tanuki.shop.features import mean_of
-from tanuki.shop.forecasters import COLUMNS, FORECASTERS, Forecaster, Numbers, by_level
-from tanuki.shop.forecasters.points import PointForecaster
+from tanuki.shop.forecasting.conformal import PointForecaster
+from tanuki.shop.forecasting.forecaster import COLUMNS, FORECASTERS, Forecaster, Numbers, by_level
 from tanuki.shop.forecasts import REGISTERED
 from tanuki.shop.panel import History, Panel, of_sales
-from tanuki.shop.weeks import Week
-from visitors import csrf, make_person, signed_in
+from tests.factories.http_clients import csrf, make_person, signed_in
+from tests.factories.store_chain import NOW, make_chain
 
 END = date(2021, 1, 10)
 LAST = Week(2021, 1)
@@ -371,10 +371,10 @@ def run(home: Path, command: click.Command, *words: str) -> tuple[int, list[dict
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning", "ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_commands_train_judge_release_and_go_back(tmp_path):
-    res = start.resources(Settings(home=tmp_path))
+    res = bootstrap.resources(Settings(home=tmp_path))
     make_chain(res)
     make_person(res, "ana", ("analyst", None))
-    start.close(res)
+    bootstrap.close(res)
     code, (row,), _ = run(tmp_path, models.train, "--model", "moving_average", "--weeks", "8", "--json")
     assert (code, row["alias"], row["version"], row["verdict"], row["released"]) == (1, "challenger", "1", "NO-GO", False)
     assert {each["other"] for each in row["comparisons"]} == {"champion", "moving_average"}  # the default stands for a champion

@@ -44,11 +44,11 @@ def test_quantiles_between_the_known_ones_are_normal_and_beyond_them_the_outermo
 
 
 def test_levels_and_what_lies_between_them_are_the_forecasters():
-    from tanuki.shop import forecasters
+    from tanuki.shop.forecasting import forecaster
 
-    assert tuple(LEVELS) == tuple(forecasters.QUANTILES)
+    assert tuple(LEVELS) == tuple(forecaster.QUANTILES)
     for level in (0.001, 0.03, 0.3, 0.5, 0.83, 0.97, 0.999):
-        assert DEMAND.at(level) == pytest.approx(forecasters.at(np.array([DEMAND.quantiles]), level)[0])
+        assert DEMAND.at(level) == pytest.approx(forecaster.at(np.array([DEMAND.quantiles]), level)[0])
 
 
 @pytest.mark.parametrize(

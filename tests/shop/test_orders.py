@@ -1,12 +1,12 @@
 """Order lines on their way through people: who may see and change what, when, and what is kept of it."""
 
 import pytest
-from chain import ANALYST, CHIBA, ITEMS, NOBODY, NOW, OPERATOR, STORES, TARGET
 
 from tanuki.errors import Conflict, NotAllowed, NotFound, UserError
 from tanuki.platform.accounts import COMMAND_LINE
 from tanuki.shop import orders
 from tanuki.shop.tables import Cycle, Item, OrderLine, Store
+from tests.factories.store_chain import ANALYST, CHIBA, ITEMS, NOBODY, NOW, OPERATOR, STORES, TARGET
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
-from chain import NOW, TARGET, bring, make_chain, sales_csv
 
 from tanuki.errors import UserError
 from tanuki.shop import panel
+from tanuki.shop.calendar import Week, weeks_between
 from tanuki.shop.features import event, grid, weekly
 from tanuki.shop.panel import History, check, of_sales
-from tanuki.shop.weeks import Week, weeks_between
+from tests.factories.store_chain import NOW, TARGET, bring, make_chain, sales_csv
 
 MONDAY = date(2020, 11, 2)
 

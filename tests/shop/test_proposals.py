@@ -5,14 +5,14 @@ from math import fsum
 
 import polars as pl
 import pytest
-from chain import ANALYST, ITEMS, NOW, STORES, TARGET, bring, make_chain
-from test_orders import a_cycle
 
 from tanuki.errors import UserError
-from tanuki.shop import explain, forecasts, rules
-from tanuki.shop.forecasters import COLUMNS, SCORES
+from tanuki.shop import explanation, forecasts, rules
+from tanuki.shop.forecasting.forecaster import COLUMNS, SCORES
 from tanuki.shop.proposals import proposals
 from tanuki.shop.tables import Item, Store
+from tests.factories.store_chain import ANALYST, ITEMS, NOW, STORES, TARGET, bring, make_chain
+from tests.shop.test_orders import a_cycle
 
 MONDAY = TARGET.buffer.monday
 
@@ -64,20 +64,20 @@ def test_without_stock_each_line_is_the_quantity_to_have_and_its_sum_is_the_prop
     for line in lines.values():
         assert [each["code"] for each in line.reason][:2] == ["sum", "demand"]
         assert fsum(each["units"] for each in line.reason[0]["parts"]) == pytest.approx(line.proposed_cases * line.case_units)
-        assert "quantity to have" in explain.because(line.reason, "en")
+        assert "quantity to have" in explanation.because(line.reason, "en")
         assert line.floor_units == round(line.recent_units / line.case_units) * line.case_units
         assert line.expected_cost_yen > 0
 
 
 def test_the_sum_starts_with_what_the_last_known_week_sold(chain):
     forecast(chain, moved={"last": 130.0, "season": -20.0, "level": -10.0})
-    assert explain.because(made(chain)["chiba", "milk"].reason, "en").startswith("Sold 130 last week; season −20, ")
+    assert explanation.because(made(chain)["chiba", "milk"].reason, "en").startswith("Sold 130 last week; season −20, ")
 
 
 def test_a_forecast_that_does_not_say_what_moved_it_starts_with_the_sales(chain):
     forecast(chain)
     line = made(chain)["chiba", "beer"]
-    parts = explain.parts_of(line.reason)
+    parts = explanation.parts_of(line.reason)
     with chain.db.read() as db:
         sold = chain.warehouse.sql(
             db, "select sum(units) from shop_sales where store = 'chiba' and item = 'beer' and date > '2021-01-03'", as_of=NOW

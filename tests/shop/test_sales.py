@@ -3,10 +3,10 @@
 from datetime import date, timedelta
 
 import pytest
-from chain import ANALYST, CHIBA, ITEMS, NOBODY, NOW, PRICES, STORES, make_chain
 
 from tanuki.errors import NotAllowed, NotFound, UserError
 from tanuki.shop import sales
+from tests.factories.store_chain import ANALYST, CHIBA, ITEMS, NOBODY, NOW, PRICES, STORES, make_chain
 
 FIRST, LAST = date(2020, 12, 21), date(2021, 1, 10)
 

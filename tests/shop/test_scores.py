@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tanuki.shop import scores
-from tanuki.shop.forecasters import QUANTILES, at
+from tanuki.shop.forecasting.forecaster import QUANTILES, at
 
 ROWS = 300
 

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from chain import ANALYST, CHIBA, ITEMS, NOW, OSAKA, STORES, TARGET, bring, make_chain, sales_csv
 from sqlalchemy import func, select
 
 from tanuki.errors import UserError
 from tanuki.platform import resources as resources_file
+from tanuki.platform.jobs import worker
 from tanuki.platform.resources import Resources
-from tanuki.platform.workflows import worker
-from tanuki.shop import forecasts, makers, monitor, orders, rules, weekly
+from tanuki.shop import evaluation, forecasts, orders, purchase_orders, rules, weekly
+from tanuki.shop.calendar import TOKYO, Week, clock, week_to_order
 from tanuki.shop.tables import Change, Confirmation, Cycle, Evaluation, Forecast, OrderLine, PurchaseOrder
-from tanuki.shop.weeks import TOKYO, Week, clock, week_to_order
+from tests.factories.store_chain import ANALYST, CHIBA, ITEMS, NOW, OSAKA, STORES, TARGET, bring, make_chain, sales_csv
 
 LATER = datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -68,21 +68,21 @@ def test_a_week_that_waits_for_nobody_goes_from_sales_to_purchase_orders_and_its
         for line in orders.visible(db, ANALYST, TARGET):
             assert 0.5 < line.cases * line.case_units / line.recent_units < 2
     with pytest.raises(UserError, match="not all there"), resources.db.write() as db:
-        monitor.evaluate(db, resources.warehouse, TARGET, LATER)
+        evaluation.evaluate(db, resources.warehouse, TARGET, LATER)
     bring(resources, "sales", sales_csv(TARGET.buffer.monday, TARGET.sunday), now=LATER)
     with resources.db.write() as db:
-        made = monitor.evaluate(db, resources.warehouse, TARGET, LATER)
+        made = evaluation.evaluate(db, resources.warehouse, TARGET, LATER)
         assert len(made) == SERIES
         for row in made:
             assert row.shortage_units - row.leftover_units == row.actual - row.available_units
     with resources.db.write() as db:
-        monitor.evaluate(db, resources.warehouse, TARGET, LATER)
+        evaluation.evaluate(db, resources.warehouse, TARGET, LATER)
     with resources.db.read() as db:
         assert db.scalar(select(func.count()).select_from(Evaluation)) == SERIES
-        (whole,) = monitor.worth(monitor.evaluations(db, ANALYST), "all")
+        (whole,) = evaluation.worth(evaluation.evaluations(db, ANALYST), "all")
         assert whole.lines == SERIES
         assert whole.wape < 0.25
-        assert {row.store for row in monitor.evaluations(db, CHIBA)} == {"chiba"}
+        assert {row.store for row in evaluation.evaluations(db, CHIBA)} == {"chiba"}
 
 
 def test_people_check_release_change_and_confirm_and_the_run_follows(resources):
@@ -104,7 +104,7 @@ def test_people_check_release_change_and_confirm_and_the_run_follows(resources):
         until(resources, "ordered")
     assert counts(resources) == WHOLE
     with resources.db.read() as db:
-        held = {line.item: line.cases for line in makers.lines(db, "PO-2021W03-BREWER-CHIBA-1")}
+        held = {line.item: line.cases for line in purchase_orders.lines(db, "PO-2021W03-BREWER-CHIBA-1")}
         assert held == {"beer": 40}
         assert [change.stage for change in orders.changes(db, ANALYST, TARGET)] == ["confirm", "check"]
 
@@ -174,7 +174,7 @@ def test_a_store_that_stopped_sending_and_days_without_sales_are_found(embedded)
     make_chain(embedded)
     import polars as pl
 
-    from tanuki.shop.facts import SALES
+    from tanuki.shop.ingest.loading import SALES
 
     with embedded.db.read() as db:
         sales = embedded.warehouse.read(db, SALES, as_of=LATER)
@@ -213,10 +213,12 @@ def test_four_weeks_over_new_year_in_order(embedded):
             start(embedded, week, auto=True)
             until(embedded, "ordered", week)
             with embedded.db.write() as db:
-                assert len(monitor.evaluate(db, embedded.warehouse, week, LATER)) == SERIES
+                assert len(evaluation.evaluate(db, embedded.warehouse, week, LATER)) == SERIES
     with embedded.db.read() as db:
         assert [cycle.week for cycle in weekly.cycles(db)] == ["2021-W02", "2021-W01", "2020-W53", "2020-W52"]
-        assert [str(worth.key) for worth in monitor.worth(monitor.evaluations(db, ANALYST), "week")] == [str(week) for week in year_end]
+        assert [str(worth.key) for worth in evaluation.worth(evaluation.evaluations(db, ANALYST), "week")] == [
+            str(week) for week in year_end
+        ]
         assert db.scalar(select(func.count()).select_from(PurchaseOrder)) == 4 * 4
 
 
@@ -225,9 +227,9 @@ import os, signal, sys, time
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 from tanuki.platform import resources
-from tanuki.platform.workflows import worker
+from tanuki.platform.jobs import worker
 from tanuki.settings import Settings
-from tanuki import start
+from tanuki.app import bootstrap as start
 from tanuki.shop import weekly
 home, url, when, number = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 res = start.resources(Settings.model_validate({"home": home, "database": url}), upgrade=False)
@@ -258,7 +260,7 @@ os._exit(3)
 
 def run_child(res, when, number):
     command = [sys.executable, "-c", CHILD, str(res.settings.home), res.db.url, when, str(number)]
-    return subprocess.run(command, cwd=Path(__file__).parent, timeout=120, check=False, capture_output=True)
+    return subprocess.run(command, cwd=Path(__file__).parents[2], timeout=120, check=False, capture_output=True)
 
 
 @pytest.mark.slow
@@ -297,7 +299,7 @@ def test_an_edit_of_a_person_survives_a_kill(resources):
                 orders.confirm(db, ANALYST, resources.work, TARGET, store, NOW)
         until(resources, "ordered")
     with resources.db.read() as db:
-        assert {line.item: line.cases for line in makers.lines(db, "PO-2021W03-ROASTER-OSAKA-1")}["milk"] == 17
+        assert {line.item: line.cases for line in purchase_orders.lines(db, "PO-2021W03-ROASTER-OSAKA-1")}["milk"] == 17
         assert db.scalar(select(func.count()).select_from(Change)) == 1
         assert db.scalar(select(func.count()).select_from(Cycle)) == 1
 

@@ -13,12 +13,12 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from tanuki.animals import lists, members
+from tanuki.animals import members, pagination
 from tanuki.animals.tables import Member
 from tanuki.errors import NotFound, UserError
-from tanuki.platform import events, limits
+from tanuki.platform import event_log, rate_limit
 from tanuki.platform.accounts import Person
-from tanuki.platform.events import Event, Kind
+from tanuki.platform.event_log import Event, Kind
 
 KINDS = (
     # a page of posts was sent to somebody: what could have been on it, and each post that was
@@ -142,7 +142,7 @@ def made(kind: str, person: str | None, now: datetime, **values: Any) -> Event:
 def did(db: Session, me: Member, kind: str, *, now: datetime, **values: Any) -> None:
     """A member did something, in the transaction in which they did it; not kept when they said no."""
     if me.events:
-        events.add(db, made(kind, me.pseudonym, now, **values))
+        event_log.add(db, made(kind, me.pseudonym, now, **values))
 
 
 def stand_in(member: Member) -> str | None:
@@ -190,11 +190,11 @@ def accept_beacon(db: Session, viewer: Person | None, body: object, headers: Map
     """
     told = [checked(each) for each in as_list(body)]
     kind = "visitor" if viewer is None else "member"
-    limits.use(db, address if viewer is None else viewer.name, "beacon", now=now, most=MESSAGES[kind], seconds=HOUR)
+    rate_limit.use(db, address if viewer is None else viewer.name, "beacon", now=now, most=MESSAGES[kind], seconds=HOUR)
     who = looker(db, viewer, headers)
     if who is None:
         return 0
-    events.add(db, *(made(kind, who.person, now, **values) for kind, values in told))
+    event_log.add(db, *(made(kind, who.person, now, **values) for kind, values in told))
     return len(told)
 
 
@@ -216,10 +216,10 @@ def checked(told: object) -> tuple[str, dict[str, Any]]:
         raise UserError("%(kind)s is not a kind of event; expected one of %(known)s.", kind=str(kind)[:40], known=", ".join(FROM_BROWSERS))
     if request is not None and not (isinstance(request, str) and REQUEST.fullmatch(request)):
         raise UserError("An event's request is not one of ours.")
-    values = {"request": request, "post": number(told, "post", 1, lists.LARGEST)}
+    values = {"request": request, "post": number(told, "post", 1, pagination.LARGEST)}
     values["position"] = None if told.get("position") is None else number(told, "position", 0, LARGEST_POSITION)
     if kind == "dwell":
-        values["ms"] = min(number(told, "ms", 0, lists.LARGEST), LONGEST_DWELL_MS)
+        values["ms"] = min(number(told, "ms", 0, pagination.LARGEST), LONGEST_DWELL_MS)
     return str(kind), values
 
 

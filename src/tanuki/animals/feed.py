@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Integer, Select, bindparam, func, select, true
 from sqlalchemy.orm import Session
 
-from tanuki.animals import lists, members
+from tanuki.animals import members, pagination
 from tanuki.animals.events import Placed
 from tanuki.animals.tables import Follow, Post
 from tanuki.errors import UserError
@@ -54,7 +54,7 @@ class Walk:
 
 def home(db: Session, viewer: Person | None, *, after: str | None = None, limit: int = 24, now: datetime, request_id: str) -> Feed:
     """A page of posts for somebody, or for nobody we know. `request_id` must be new for each page: chance is drawn from it."""
-    limit = lists.size(limit)
+    limit = pagination.size(limit)
     walk = Walk(now, frozenset()) if after is None else walked(after, now)
     viewer_id = members.viewer_id(db, viewer)
     sources = {
@@ -174,7 +174,7 @@ def walked(cursor: str, now: datetime) -> Walk:
     for step in steps:
         last += step
         shown.add(last)
-    if last > LARGEST or len(shown) > LONGEST + lists.MOST:
+    if last > LARGEST or len(shown) > LONGEST + pagination.MOST:
         raise wrong
     return Walk(min(since, now), frozenset(shown))
 

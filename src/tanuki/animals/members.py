@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 
 from tanuki.animals.tables import BarredPhoto, Follow, Member, Photo, Shut
 from tanuki.errors import NotAllowed, NotFound, UserError
-from tanuki.platform import accounts, limits
+from tanuki.i18n import msgid
+from tanuki.platform import accounts, rate_limit
 from tanuki.platform.accounts import Person
-from tanuki.platform.db import add_once
-from tanuki.platform.web.i18n import msgid
+from tanuki.platform.database.engine import add_once
 
 DISPLAY_LONGEST = 40
 ABOUT_LONGEST = 500
@@ -98,7 +98,7 @@ def change(
 ) -> Member:
     """Change what is given of one's profile; a photo of None takes the picture away. `events`: whether what they look at may be logged."""
     me = active(db, who)
-    limits.use(db, who.name, "profile", now=now, most=PROFILE_AN_HOUR, seconds=3600)
+    rate_limit.use(db, who.name, "profile", now=now, most=PROFILE_AN_HOUR, seconds=3600)
     if display is not None:
         me.display = words(display, 1, DISPLAY_LONGEST, msgid("A name to show has 1 to %(most)s characters; found %(found)s."))
     if about is not None:
@@ -151,7 +151,7 @@ def shut(db: Session, who: Person, name: str, kind: str, *, now: datetime) -> No
         raise UserError("%(kind)s is not possible; expected mute or block.", kind=kind)
     if other.id == me.id:
         raise UserError("You cannot block or mute yourself.")
-    limits.use(db, who.name, "shut", now=now, most=SHUT_AN_HOUR, seconds=3600)
+    rate_limit.use(db, who.name, "shut", now=now, most=SHUT_AN_HOUR, seconds=3600)
     if len(shut_list(db, who)) >= SHUT_MOST:
         raise UserError("You can block and mute at most %(most)s members.", most=SHUT_MOST)
     lock(db, me.id, other.id)

@@ -6,11 +6,11 @@ from typing import Any
 
 from dbos import DBOS
 
-from tanuki.animals.similar import live
-from tanuki.animals.similar.training import TRAINING, run_id
-from tanuki.animals.vision import opening
+from tanuki.animals.similarity import index_client
+from tanuki.animals.similarity.training import TRAINING, run_id
+from tanuki.animals.vision import registration
+from tanuki.i18n import TOKYO
 from tanuki.platform.resources import current
-from tanuki.platform.web.i18n import TOKYO
 
 CHORE_SECONDS = 60.0
 
@@ -32,11 +32,11 @@ def begin(why: str) -> None:
 def look_after() -> None:
     """Start a training when other eyes went live than the index has: new posts are looked at with those."""
     res = current()
-    eyes = opening.live(res)
+    eyes = registration.live(res)
     if eyes is None:
         return
     with res.db.read() as db:
-        index = live.live(res, db, eyes)
+        index = index_client.live(res, db, eyes)
     if index.version is not None and index.eyes != eyes:
         begin(f"eyes-{eyes}")
 

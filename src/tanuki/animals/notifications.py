@@ -6,11 +6,11 @@ from typing import Any, NamedTuple, TypeVarTuple
 from sqlalchemy import Select, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from tanuki.animals import lists, members
-from tanuki.animals.lists import Page
+from tanuki.animals import members, pagination
+from tanuki.animals.pagination import Page
 from tanuki.animals.tables import Member, Notification, Post, Shut
 from tanuki.platform.accounts import Person
-from tanuki.platform.db import add_once
+from tanuki.platform.database.engine import add_once
 
 Columns = TypeVarTuple("Columns")
 COUNTED = 100  # unseen ones are counted up to here: nobody reads a larger number
@@ -51,11 +51,11 @@ def not_heard(db: Session, member_id: int, actor_id: int) -> bool:
 
 def list_(db: Session, who: Person, *, after: str | None = None, limit: int = 24) -> Page[Told]:
     """What somebody was told, newest first."""
-    wanted, limit = shown(select(Notification, Member, Post), members.of(db, who).id), lists.size(limit)
+    wanted, limit = shown(select(Notification, Member, Post), members.of(db, who).id), pagination.size(limit)
     if after is not None:
-        wanted = wanted.where(Notification.id < lists.id_of(after))
+        wanted = wanted.where(Notification.id < pagination.id_of(after))
     found = [Told(*row) for row in db.execute(wanted.order_by(Notification.id.desc()).limit(limit + 1))]
-    return lists.page(found, limit, lambda told: str(told.notification.id))
+    return pagination.page(found, limit, lambda told: str(told.notification.id))
 
 
 def shown(wanted: Select[*Columns], member_id: int) -> Select[*Columns]:

@@ -14,19 +14,20 @@ from sqlalchemy import Select, literal, select, true, tuple_, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy.orm import Session
 
-from tanuki.animals import events, images, lists, members
-from tanuki.animals.lists import Page
-from tanuki.animals.species import BREEDS, CATEGORIES
+from tanuki.animals import events, members, pagination
+from tanuki.animals.images import photo_files
+from tanuki.animals.pagination import Page
+from tanuki.animals.search import index
+from tanuki.animals.search.normalize import fold
 from tanuki.animals.tables import BarredPhoto, Comment, Follow, Like, Member, Notification, Photo, Post, PostEdit, PostTag
-from tanuki.animals.text import index
-from tanuki.animals.text.letters import fold
+from tanuki.animals.taxonomy import BREEDS, CATEGORIES
 from tanuki.errors import Conflict, NotFound, UserError
-from tanuki.platform import limits
+from tanuki.i18n import msgid
+from tanuki.platform import rate_limit
 from tanuki.platform.accounts import Person
-from tanuki.platform.db import add_once
-from tanuki.platform.objects import Objects
-from tanuki.platform.web.i18n import msgid
-from tanuki.platform.workflows import PROMPT, Work
+from tanuki.platform.database.engine import add_once
+from tanuki.platform.jobs import PROMPT, Work
+from tanuki.platform.object_store import Objects
 
 AFTER_POST = "after-post"
 UNDO = timedelta(minutes=10)
@@ -107,7 +108,7 @@ def accept(
     work: Work,
     who: Person,
     draft: Draft,
-    accepted: images.Accepted,
+    accepted: photo_files.Accepted,
     *,
     key: str,
     now: datetime,
@@ -125,8 +126,8 @@ def accept(
     if before is not None:
         return before
     if most is not None:
-        limits.use(db, who.name, "posts", now=now, most=most, seconds=3600)
-    photo = images.keep(db, objects, accepted, now=now)
+        rate_limit.use(db, who.name, "posts", now=now, most=most, seconds=3600)
+    photo = photo_files.keep(db, objects, accepted, now=now)
     new = add_once(db, Post, member_id=me.id, key=key, photo=photo.digest, posted_at=now, source=source, **draft.values())
     post = sent(db, me, key, draft, accepted)
     assert post is not None
@@ -136,7 +137,7 @@ def accept(
     return post
 
 
-def sent(db: Session, me: Member, key: str, draft: Draft, accepted: images.Accepted) -> Post | None:
+def sent(db: Session, me: Member, key: str, draft: Draft, accepted: photo_files.Accepted) -> Post | None:
     """What a member has sent with a key before. Raises Conflict when it was something else."""
     found = db.scalar(select(Post).where(Post.member_id == me.id, Post.key == key))
     if found is not None and (
@@ -167,7 +168,7 @@ def edit(db: Session, work: Work, who: Person, post_id: int, draft: Draft, *, ve
         raise Conflict("This post was changed meanwhile; look at it again and make your change anew.")
     if draft.values() == words(post):
         return post
-    limits.use(db, who.name, "edits", now=now, most=AN_HOUR, seconds=3600)
+    rate_limit.use(db, who.name, "edits", now=now, most=AN_HOUR, seconds=3600)
     db.add(PostEdit(post_id=post.id, version=post.version, words=words(post), at=now))
     for name, value in draft.values().items():
         setattr(post, name, value)
@@ -226,7 +227,7 @@ def own(db: Session, who: Person, post_id: int) -> Post:
 def locked(db: Session, post_id: int) -> Post | None:
     """A post as it is now and stays until the transaction ends, whatever others do."""
     kept: dict[int, Post] = db.info.setdefault(LOCKED, {})
-    if post_id not in kept and 0 < post_id <= lists.LARGEST:
+    if post_id not in kept and 0 < post_id <= pagination.LARGEST:
         found = db.scalar(select(Post).where(Post.id == post_id).with_for_update(), execution_options={"populate_existing": True})
         if found is None:
             return None
@@ -354,7 +355,7 @@ class Card(NamedTuple):
 
 def visible(db: Session, post_id: int, viewer: Person | None) -> Post:
     """A post, if this viewer may see it: a published one everybody whom its owner does not block, another one only its owner and moderators."""
-    found = db.get(Post, post_id) if 0 < post_id <= lists.LARGEST else None
+    found = db.get(Post, post_id) if 0 < post_id <= pagination.LARGEST else None
     if found is None:
         raise NotFound("There is no such post.")
     me = members.viewer_id(db, viewer)
@@ -390,25 +391,25 @@ def of_member(db: Session, viewer: Person | None, name: str, *, after: str | Non
     theirs = select(Post).where(Post.member_id == member.id)
     if members.viewer_id(db, viewer) != member.id:
         return by_publication(db, theirs.where(Post.state == "published"), after, limit)
-    theirs = theirs.where(Post.state != "deleted").order_by(Post.id.desc()).limit(lists.size(limit) + 1)
+    theirs = theirs.where(Post.state != "deleted").order_by(Post.id.desc()).limit(pagination.size(limit) + 1)
     if after is not None:
-        theirs = theirs.where(Post.id < lists.id_of(after))
-    return lists.page(db.scalars(theirs).all(), lists.size(limit), lambda post: str(post.id))
+        theirs = theirs.where(Post.id < pagination.id_of(after))
+    return pagination.page(db.scalars(theirs).all(), pagination.size(limit), lambda post: str(post.id))
 
 
 def by_publication(db: Session, wanted: Select[Post], after: str | None, limit: int) -> Page[Post]:
     """A page of published posts, the last published first. Who comes back after a hold or an undo keeps its place, so nothing moves."""
-    limit = lists.size(limit)
+    limit = pagination.size(limit)
     if after is not None:
-        wanted = wanted.where(tuple_(Post.published_at, Post.id) < tuple_(*lists.moment_of(after)))
+        wanted = wanted.where(tuple_(Post.published_at, Post.id) < tuple_(*pagination.moment_of(after)))
     found = db.scalars(wanted.order_by(Post.published_at.desc(), Post.id.desc()).limit(limit + 1)).all()
-    return lists.page(found, limit, place)
+    return pagination.page(found, limit, place)
 
 
 def place(post: Post) -> str:
     """Where a published post stands in lists by publication."""
     assert post.published_at is not None
-    return lists.at_moment(post.published_at, post.id)
+    return pagination.at_moment(post.published_at, post.id)
 
 
 def published(db: Session, viewer: Person | None) -> Select[Post]:

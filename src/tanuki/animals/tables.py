@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from tanuki.platform.db import Base
+from tanuki.platform.database.engine import Base
 
 NEVER_AGAIN = {"sqlite_autoincrement": True}  # the id of a row that is gone is not given again: runs and events are named after it
 

@@ -15,8 +15,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tanuki.errors import Conflict, NotAllowed, NotFound, UserError
-from tanuki.platform import guessing, limits, passwords
-from tanuki.platform.db import Base, Utc
+from tanuki.platform import login_throttle, passwords, rate_limit
+from tanuki.platform.database.engine import Base, Utc
 
 ROLES = ("member", "moderator", "analyst", "manager", "operator", "admin")
 SCOPED = ("manager",)  # these roles are held for something: a manager's store
@@ -276,7 +276,7 @@ def set_password(db: Session, name: str, *, now: datetime, password: str | None 
     passwords.check(password, found.name)
     found.password_hash, found.password_changed_at = passwords.hashed(password), now
     sign_out_everywhere(db, found.name)
-    guessing.forget(db, found.name)
+    login_throttle.forget(db, found.name)
     return password
 
 
@@ -317,7 +317,7 @@ def sign_up(db: Session, name: str, password: str, *, display: str = "", address
         raise UserError("%(name)s would be taken for somebody official; choose another name.", name=name)
     as_display(display, name)
     passwords.check(password, name)
-    limits.use(db, guessing.place(address), "sign-up", now=now, most=SIGN_UPS, seconds=3600)
+    rate_limit.use(db, login_throttle.place(address), "sign-up", now=now, most=SIGN_UPS, seconds=3600)
     add_user(db, name, display=display, grants=[("member", None)], now=now, password=password, by=name)
     return new_session(db, name, now=now, days=days)
 
@@ -330,7 +330,7 @@ def leave(db: Session, who: Person, password: str | None, *, now: datetime) -> N
     may_leave(db, who, password)
     found = account(db, who.name)
     sign_out_everywhere(db, found.name)
-    guessing.forget(db, found.name)
+    login_throttle.forget(db, found.name)
     for table in (AccountToken, AccountGrant):
         db.execute(delete(table).where(table.name == found.name))
     db.delete(found)
@@ -362,16 +362,16 @@ def sign_in(db: Session, name: str, password: str, *, address: str, now: datetim
     Raises TooMany while the name or the address has to wait. Takes as long for a name that does not exist as for one that does.
     """
     name = as_name(name)
-    guessing.may_try(db, name, address, now)
+    login_throttle.may_try(db, name, address, now)
     found = db.get(Account, name)
     fits = passwords.fits(found.password_hash if found else passwords.unknown(), password)
     if found is None or not fits or found.disabled_at is not None:
-        guessing.failed(db, name, address, now)
+        login_throttle.failed(db, name, address, now)
         return None
     if passwords.outdated(found.password_hash):
         found.password_hash = passwords.hashed(password)
-    guessing.forget(db, name)
-    guessing.tidy(db, now)
+    login_throttle.forget(db, name)
+    login_throttle.tidy(db, now)
     db.execute(delete(AccountSession).where(AccountSession.expires_at <= now))
     return new_session(db, name, now=now, days=days)
 

@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tanuki.platform.db import Database
-from tanuki.platform.events import EventLog
-from tanuki.platform.objects import Objects
+from tanuki.platform.database.engine import Database
+from tanuki.platform.event_log import EventLog
+from tanuki.platform.jobs import Work
+from tanuki.platform.object_store import Objects
 from tanuki.platform.warehouse import Warehouse
-from tanuki.platform.workflows import Work
 from tanuki.settings import Settings
 
 if TYPE_CHECKING:
-    from tanuki.platform.models.registry import Registry
-    from tanuki.platform.models.serving import Inference
+    from tanuki.platform.mlops.registry import Registry
+    from tanuki.platform.serving.server import Inference
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from tanuki.errors import Conflict, NotAllowed, NotFound, UserError
 from tanuki.platform.accounts import Account, AccountGrant, AccountToken, Person, account, as_grants, digest, person
-from tanuki.platform.db import Utc
+from tanuki.platform.database.engine import Utc
 
 SCOPES = ("read", "write", "moderate")  # look; change what is one's own; decide about others' things
 MOST = 50  # an account's tokens

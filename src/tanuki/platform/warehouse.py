@@ -17,8 +17,8 @@ from sqlalchemy import JSON, ForeignKey, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tanuki.errors import UserError
-from tanuki.platform.db import Base
-from tanuki.platform.objects import Objects
+from tanuki.platform.database.engine import Base
+from tanuki.platform.object_store import Objects
 
 if TYPE_CHECKING:
     import duckdb

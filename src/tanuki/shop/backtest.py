@@ -10,9 +10,9 @@ import polars as pl
 
 from tanuki.errors import UserError
 from tanuki.shop import scores
-from tanuki.shop.forecasters import COLUMNS, QUANTILES, SCHEMA, Forecaster, Numbers, quantile
+from tanuki.shop.calendar import Week, parse_week
+from tanuki.shop.forecasting.forecaster import COLUMNS, QUANTILES, SCHEMA, Forecaster, Numbers, quantile
 from tanuki.shop.panel import History
-from tanuki.shop.weeks import Week, parse_week
 
 MANAGERS = "managers"
 ROWS = pl.Schema({"model": pl.String(), **SCHEMA, "actual": pl.Float64(), "ordered": pl.Float64(), "seconds": pl.Float64()})

@@ -13,12 +13,12 @@ from tanuki.errors import UserError
 from tanuki.platform import accounts
 from tanuki.platform.accounts import COMMAND_LINE, Person
 from tanuki.platform.resources import Resources
-from tanuki.shop import facts, monitor, orders, weekly
-from tanuki.shop.cast import STORES
-from tanuki.shop.facts import quarantine
+from tanuki.shop import evaluation, orders, weekly
+from tanuki.shop.calendar import TOKYO, Week, clock, week_to_order
+from tanuki.shop.ingest import loading, quarantine
+from tanuki.shop.simulation.demand import World, world
+from tanuki.shop.simulation.personas import STORES
 from tanuki.shop.tables import Import, OrderLine
-from tanuki.shop.weeks import TOKYO, Week, clock, week_to_order
-from tanuki.shop.world import World, world
 
 ARRIVES = time(8)  # files of the week before are there when the shops open on Monday
 WEEKLY_FILES = 3  # the last weeks come in a file each, what was before in one
@@ -146,7 +146,7 @@ def bring_in(res: Resources, file: DataFile, now: datetime) -> Import:
     """Import one file as of the morning it came."""
     came = min(now, datetime.combine(file.came, ARRIVES, TOKYO))
     with res.db.write() as db:
-        return facts.import_file(db, res.warehouse, file.kind, file.name, file.content, by=COMMAND_LINE.name, now=came)
+        return loading.import_file(db, res.warehouse, file.kind, file.name, file.content, by=COMMAND_LINE.name, now=came)
 
 
 def add_people(db: Session, now: datetime) -> dict[str, str]:
@@ -169,8 +169,8 @@ def play(res: Resources, week: Week, now: datetime) -> None:
         confirm(res, week, now)
     if reached(res, week, "ordered", "evaluated") == "ordered" and week.sunday < now.astimezone(TOKYO).date():
         with res.db.write() as db:
-            if monitor.complete(db, res.warehouse, week, now):
-                monitor.evaluate(db, res.warehouse, week, now)
+            if evaluation.complete(db, res.warehouse, week, now):
+                evaluation.evaluate(db, res.warehouse, week, now)
 
 
 def wait_at_check(res: Resources, week: Week, now: datetime) -> None:

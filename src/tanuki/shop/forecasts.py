@@ -12,16 +12,17 @@ from sqlalchemy.orm import Session
 
 from tanuki import __version__
 from tanuki.errors import NotFound, UserError
-from tanuki.platform.models.registry import CHALLENGER, CHAMPION
-from tanuki.shop import backtest, forecasters, panel
-from tanuki.shop.facts import SALES
-from tanuki.shop.forecasters import Forecaster
+from tanuki.platform.mlops.registry import CHALLENGER, CHAMPION
+from tanuki.shop import backtest, panel
+from tanuki.shop.calendar import Week
+from tanuki.shop.forecasting import forecaster
+from tanuki.shop.forecasting.forecaster import Forecaster
+from tanuki.shop.ingest.loading import SALES
 from tanuki.shop.panel import History
 from tanuki.shop.tables import Forecast
-from tanuki.shop.weeks import Week
 
 if TYPE_CHECKING:
-    from tanuki.platform.models.registry import Registry, Version
+    from tanuki.platform.mlops.registry import Registry, Version
     from tanuki.platform.warehouse import Warehouse
 
 REGISTERED = "shop-forecast"
@@ -65,7 +66,7 @@ def make(
 
 def with_moves(forecast: pl.DataFrame, explained: pl.DataFrame, week: Week) -> pl.DataFrame:
     """A forecast with a column `moved`: of the target week, what moves the last known week's units to its mean; null elsewhere."""
-    moved = explained.select("store", "item", pl.lit(str(week)).alias("week"), pl.struct("last", *forecasters.MOVES).alias("moved"))
+    moved = explained.select("store", "item", pl.lit(str(week)).alias("week"), pl.struct("last", *forecaster.MOVES).alias("moved"))
     return forecast.join(moved, on=["store", "item", "week"], how="left", maintain_order="left")
 
 
@@ -74,8 +75,8 @@ def champion(registry: "Registry") -> tuple[Forecaster, str | None]:
     try:
         version = registry.get(REGISTERED, CHAMPION)
     except NotFound:
-        return forecasters.make(forecasters.DEFAULT), None
-    model = forecasters.make(version.parameters["forecaster"])
+        return forecaster.make(forecaster.DEFAULT), None
+    model = forecaster.make(version.parameters["forecaster"])
     with TemporaryDirectory() as folder:
         model.load(registry.load(REGISTERED, version.version, into=Path(folder)))
     return model, version.version
@@ -94,10 +95,10 @@ def train(history: History, registry: "Registry", name: str, week: Week) -> "Ver
     known = history.panel(week)
     if known.sales.height == 0:
         raise UserError("No sales up to %(cutoff)s are known, so nothing can be learnt for %(week)s.", cutoff=week.cutoff, week=week)
-    model = forecasters.make(name)
+    model = forecaster.make(name)
     model.fit(known)
     past = [week.plus(-n) for n in range(SCORED_WEEKS + 1, 1, -1)]
-    found = backtest.summary(backtest.run(history, past, {name: forecasters.FORECASTERS[name]}))
+    found = backtest.summary(backtest.run(history, past, {name: forecaster.FORECASTERS[name]}))
     metrics = {key: float(value) for row in found if row["model"] == name for key, value in row.items() if isinstance(value, int | float)}
     first, _ = panel.days_of(known.sales)
     with TemporaryDirectory() as folder:

@@ -18,19 +18,19 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from tanuki.errors import UserError
-from tanuki.platform.models import gate, release
-from tanuki.platform.models.gate import Case, Judged, Limits, Measure, Reason, Verdict
-from tanuki.platform.models.registry import CHALLENGER
-from tanuki.shop import forecasters
+from tanuki.platform.mlops import evaluation, release
+from tanuki.platform.mlops.evaluation import Case, Judged, Limits, Measure, Reason, Verdict
+from tanuki.platform.mlops.registry import CHALLENGER
 from tanuki.shop.backtest import MANAGERS
-from tanuki.shop.forecasters import COLUMNS, Forecaster, Numbers, at
+from tanuki.shop.calendar import Week
+from tanuki.shop.forecasting import forecaster
+from tanuki.shop.forecasting.forecaster import COLUMNS, Forecaster, Numbers, at
 from tanuki.shop.forecasts import REGISTERED
 from tanuki.shop.panel import History, Panel
 from tanuki.shop.tables import Item
-from tanuki.shop.weeks import Week
 
 if TYPE_CHECKING:
-    from tanuki.platform.models.registry import Registry, Version
+    from tanuki.platform.mlops.registry import Registry, Version
 
 Factory = Callable[[], Forecaster]
 Rows = pl.DataFrame  # [week, store, item, region, size, actual, before, after, and for each model its mean and what it would order]
@@ -88,8 +88,8 @@ def judged(history: History, prices: Costs, registry: "Registry", wanted: str = 
     with ExitStack() as folders:
         ours = kept(registry, version, folders)
         kind = version.parameters["forecaster"]
-        stand_in = forecasters.DEFAULT if champion is None and kind != forecasters.DEFAULT else None
-        theirs = kept(registry, champion, folders) if champion is not None else forecasters.FORECASTERS[stand_in] if stand_in else None
+        stand_in = forecaster.DEFAULT if champion is None and kind != forecaster.DEFAULT else None
+        theirs = kept(registry, champion, folders) if champion is not None else forecaster.FORECASTERS[stand_in] if stand_in else None
         verdict = judge(history, prices, asked, ours, theirs, limits=limits)
     report = {
         "weeks": [str(asked[0]), str(asked[-1])],
@@ -107,7 +107,7 @@ def kept(registry: "Registry", version: "Version", folders: ExitStack) -> Factor
     folder = registry.load(REGISTERED, version.version, into=Path(folders.enter_context(TemporaryDirectory())))
 
     def make() -> Forecaster:
-        model = forecasters.make(version.parameters["forecaster"])
+        model = forecaster.make(version.parameters["forecaster"])
         model.load(folder)
         return model
 
@@ -129,11 +129,11 @@ def judge(
     models = {
         CHALLENGED: challenger,
         **({CHAMPION: champion} if champion else {}),
-        **{name: forecasters.FORECASTERS[name] for name in floors},
+        **{name: forecaster.FORECASTERS[name] for name in floors},
     }
     past = forecast_again(history, prices, weeks, models)
     case = as_case(past.rows, prices, list(models), CHAMPION if champion else None, floors)
-    reference = CHAMPION if champion else gate.best(case)
+    reference = CHAMPION if champion else evaluation.best(case)
     found = [
         *wrong(past.asked, past.given),
         *too_good(past.rows, history.panel(weeks[-1].plus(2)).sales, [name for name in models if name != CHALLENGED], limits),
@@ -141,7 +141,7 @@ def judge(
         *sees_the_future(history, weeks[-1], past.last, challenger),
         *looks_away(history.panel(weeks[-1]), past.last, challenger),
     ]
-    return gate.judge(case, limits, found)
+    return evaluation.judge(case, limits, found)
 
 
 # ---- past weeks ----------------------------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ def wrong(asked: pl.DataFrame, given: pl.DataFrame) -> list[Reason]:
     joined = asked.join(named, on=["cycle", "store", "item", "week"], how="left").sort("cycle", "store", "item", "week")
     slices = {kind: joined[kind].to_list() for kind in ("region", "store", "item")}
     present = joined["given"].fill_null(False).to_numpy()
-    return gate.faults(present, joined.select(COLUMNS).to_numpy(), joined["mean"].to_numpy(), slices)
+    return evaluation.faults(present, joined.select(COLUMNS).to_numpy(), joined["mean"].to_numpy(), slices)
 
 
 def as_case(rows: Rows, prices: Costs, models: Sequence[str], champion: str | None, floors: Sequence[str]) -> Case:
@@ -250,8 +250,8 @@ def too_good(rows: Rows, sales: pl.DataFrame, references: Sequence[str], limits:
     usual = min([1.0, *(float(scatter[name][every].sum() / max(chance.sum(), 1e-9)) for name in references)])
     week = np.unique(known["week"].to_numpy()[every], return_inverse=True)[1]
     found, least = (np.bincount(week, each).astype(np.float64) for each in (scatter[CHALLENGED][every], TOO_GOOD * usual * chance))
-    drawn = gate.draws(len(found), limits.draws, limits.length, limits.seed)
-    if gate.chance(least - found, drawn) < 1 - limits.confidence:
+    drawn = evaluation.draws(len(found), limits.draws, limits.length, limits.seed)
+    if evaluation.chance(least - found, drawn) < 1 - limits.confidence:
         return [{"code": "leak", "how": "scatter", "scatter": float(found.sum() / every.sum()), "least": float(least.sum() / every.sum())}]
     return []
 
@@ -292,8 +292,8 @@ def shifted(rows: Rows, prices: Costs, reference: str, limits: Limits) -> list[R
         own, ours, theirs = (np.bincount(block, each) for each in (off["actual"][0], *(off["actual"][n] - off[column][n] for n in (0, 1))))
         if len(own) < limits.blocks:
             continue
-        drawn = gate.draws(len(own), limits.draws, limits.length, limits.seed)
-        if all(gate.chance(each - SHIFT * own, drawn) < 1 - limits.confidence for each in (ours, ours - theirs)):
+        drawn = evaluation.draws(len(own), limits.draws, limits.length, limits.seed)
+        if all(evaluation.chance(each - SHIFT * own, drawn) < 1 - limits.confidence for each in (ours, ours - theirs)):
             reasons.append({"code": "shifted", "weeks": weeks, "nearer": float(ours.sum() / own.sum())})
     return reasons or turns_at_another_week(rows, limits)
 
@@ -320,8 +320,8 @@ def turns_at_another_week(rows: Rows, limits: Limits) -> list[Reason]:
         if len(own) < limits.blocks or claimed.sum() < LEAST_CHANGE * told["rows"].to_numpy().sum():
             continue
         better, true = (other - own, float(other.sum())) if weeks else (-own, -float(own.sum()))
-        drawn = gate.draws(len(own), limits.draws, limits.length, limits.seed)
-        if min(true, better.sum()) > TURNED * claimed.sum() and gate.chance(better, drawn) < 1 - limits.confidence:
+        drawn = evaluation.draws(len(own), limits.draws, limits.length, limits.seed)
+        if min(true, better.sum()) > TURNED * claimed.sum() and evaluation.chance(better, drawn) < 1 - limits.confidence:
             shares = {"own": float(own.sum() / claimed.sum()), "other": float(other.sum() / claimed.sum())}
             reasons.append({"code": "shifted", "how": "change", "weeks": weeks, **shares})
     return reasons[:1]
@@ -418,4 +418,4 @@ def words(reason: Mapping[str, Any], lang: str, names: Mapping[str, str] | None 
         said["code"] = f"change_{at}" if "how" in said else at
     if names and said.get("slice") not in (None, "size"):
         said["label"] = names.get(said["label"], said["label"])
-    return gate.words(said, lang, more=WORDS, kinds=KINDS, measures=MEASURES)
+    return evaluation.words(said, lang, more=WORDS, kinds=KINDS, measures=MEASURES)

@@ -11,10 +11,10 @@ from sqlalchemy.orm import Session
 
 from tanuki.errors import Conflict, NotAllowed, NotFound, UserError
 from tanuki.platform.accounts import Person, require
-from tanuki.platform.workflows import Work
-from tanuki.shop.people import CHAIN, must_see, stores_of
+from tanuki.platform.jobs import Work
+from tanuki.shop.calendar import Week
+from tanuki.shop.store_access import CHAIN, must_see, stores_of
 from tanuki.shop.tables import Change, Confirmation, Cycle, OrderLine
-from tanuki.shop.weeks import Week
 
 TOPIC = "people"
 MOST_CASES = 100_000

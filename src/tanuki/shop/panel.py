@@ -11,8 +11,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from tanuki.errors import UserError
+from tanuki.shop.calendar import Week, week_of
 from tanuki.shop.tables import Store
-from tanuki.shop.weeks import Week, week_of
 
 if TYPE_CHECKING:
     from tanuki.platform.warehouse import FactTable, Warehouse
@@ -120,7 +120,7 @@ class History:
 
 def load(db: Session, warehouse: "Warehouse", *, as_of: datetime, stores: Sequence[str] | None = None) -> History:
     """Everything recorded at or before `as_of`; of some stores only, when they are given."""
-    from tanuki.shop import facts
+    from tanuki.shop.ingest import loading
 
     def read(table: "FactTable", *columns: str) -> pl.DataFrame:
         if stores is None or "store" not in table.keys:
@@ -130,13 +130,13 @@ def load(db: Session, warehouse: "Warehouse", *, as_of: datetime, stores: Sequen
 
     known = [(code, region or "") for code, region in db.execute(select(Store.code, Store.region_code).order_by(Store.code))]
     return History(
-        sales=read(facts.SALES, "date", "store", "item", "units"),
-        prices=read(facts.PRICES, "item", "store", "applied_from", "applied_to", "price_yen"),
-        promotions=read(facts.PROMOTIONS, "store", "item", "date_from", "date_to", "kind", "discount"),
-        weather=read(facts.WEATHER, "date", "region", "temperature_c"),
+        sales=read(loading.SALES, "date", "store", "item", "units"),
+        prices=read(loading.PRICES, "item", "store", "applied_from", "applied_to", "price_yen"),
+        promotions=read(loading.PROMOTIONS, "store", "item", "date_from", "date_to", "kind", "discount"),
+        weather=read(loading.WEATHER, "date", "region", "temperature_c"),
         stores=pl.DataFrame([row for row in known if stores is None or row[0] in stores], schema=STORES, orient="row"),
-        deliveries=read(facts.DELIVERIES, "date", "store", "item", "units"),
-        stock=read(facts.STOCK, "date", "store", "item", "units"),
+        deliveries=read(loading.DELIVERIES, "date", "store", "item", "units"),
+        stock=read(loading.STOCK, "date", "store", "item", "units"),
     )
 
 

@@ -8,10 +8,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from tanuki.platform.resources import Resources
-from tanuki.shop import explain, ordering, rules
-from tanuki.shop.facts import DELIVERIES, SALES, STOCK
+from tanuki.shop import explanation, ordering, rules
+from tanuki.shop.calendar import Week
+from tanuki.shop.ingest.loading import DELIVERIES, SALES, STOCK
 from tanuki.shop.tables import Forecast, Item, OrderLine, PurchaseOrder, PurchaseOrderLine, Rules, Store
-from tanuki.shop.weeks import Week
 
 RECENT_WEEKS = 4
 
@@ -55,7 +55,7 @@ def order_line(
     units = list(recent.values())
     usual = sum(units) / len(units) if units else 0.0
     unusual, why = ordering.unusual(proposal, line.target, units, threshold)
-    parts = explain.explain(thought.moved, recent.get(last_known(week).monday), thought.mean, proposal)
+    parts = explanation.explain(thought.moved, recent.get(last_known(week).monday), thought.mean, proposal)
     return OrderLine(
         week=str(week),
         store=thought.store,
@@ -64,7 +64,7 @@ def order_line(
         proposed_cases=proposal.cases,
         cases=proposal.cases,
         recent_units=usual,
-        reason=[explain.as_reason(parts, proposal, line.rules.case_units), *proposal.reason],
+        reason=[explanation.as_reason(parts, proposal, line.rules.case_units), *proposal.reason],
         floor_units=ordering.simple(usual, line.rules, line.stock),
         expected_cost_yen=proposal.expected_cost,
         unusual=unusual,

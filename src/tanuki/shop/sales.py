@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from tanuki.errors import UserError
 from tanuki.platform.accounts import Person
 from tanuki.platform.warehouse import Warehouse
-from tanuki.shop.facts import SALES
-from tanuki.shop.people import must_see, stores_of
+from tanuki.shop.ingest.loading import SALES
+from tanuki.shop.store_access import must_see, stores_of
 from tanuki.shop.tables import Store
 
 By = Literal["day", "week", "month"]

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from tanuki.platform.db import Base
+from tanuki.platform.database.engine import Base
 
 # ---- masters -------------------------------------------------------------------------------------------------------
 

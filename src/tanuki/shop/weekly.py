@@ -16,14 +16,14 @@ from sqlalchemy.orm import Session
 
 from tanuki.errors import UserError
 from tanuki.platform import metrics
+from tanuki.platform.durable_steps import durable, observed
+from tanuki.platform.jobs import PART, PARTS, Work
 from tanuki.platform.resources import Resources, current
-from tanuki.platform.steps import durable, observed
-from tanuki.platform.workflows import PART, PARTS, Work
-from tanuki.shop import forecasts, makers, monitor, orders, rules
-from tanuki.shop.facts import SALES
+from tanuki.shop import evaluation, forecasts, orders, purchase_orders, rules
+from tanuki.shop.calendar import TOKYO, Week, clock, parse_week, week_to_order
+from tanuki.shop.ingest.loading import SALES
 from tanuki.shop.proposals import proposals
 from tanuki.shop.tables import Confirmation, Cycle, OrderLine, QuarantinedRow
-from tanuki.shop.weeks import TOKYO, Week, clock, parse_week, week_to_order
 
 log = structlog.get_logger()
 
@@ -318,7 +318,7 @@ def order(res: Resources, week: Week, now: datetime) -> int:
         found = orders.locked(db, week)
         if not found.auto and now < found.confirm_due and orders.unconfirmed(db, week):
             return 0
-        return len(makers.issue(db, res.objects, week, now, by="tanuki"))
+        return len(purchase_orders.issue(db, res.objects, week, now, by="tanuki"))
 
 
 @step
@@ -382,8 +382,8 @@ def evaluate_complete(_due: str) -> int:
     done = 0
     for week in open_weeks:
         with res.db.write() as db:
-            if monitor.complete(db, res.warehouse, week, now):
-                monitor.evaluate(db, res.warehouse, week, now)
+            if evaluation.complete(db, res.warehouse, week, now):
+                evaluation.evaluate(db, res.warehouse, week, now)
                 done += 1
     return done
 

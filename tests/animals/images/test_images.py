@@ -5,22 +5,21 @@ import io
 import random
 import re
 
-import damaged
 import pytest
-from damaged import CORNERS, FORMATS, SECRET, corners, encoded, exif, photo, profile, telling, turned
+from bench.lib import damaged_images
+from bench.lib.damaged_images import CORNERS, FORMATS, SECRET, corners, encoded, exif, photo, profile, telling, turned
 from PIL import Image, ImageChops, ImageCms, ImageStat
 
-from tanuki.animals import images
-from tanuki.animals.images import formats
+from tanuki.animals.images import formats, photo_files
 from tanuki.errors import UserError
 
 
-def opened(accepted: images.Accepted, size: str = "full") -> Image.Image:
+def opened(accepted: photo_files.Accepted, size: str = "full") -> Image.Image:
     """A picture as somebody who looks at it decodes it."""
     return Image.open(io.BytesIO(accepted.files[size])).convert("RGB")
 
 
-def quarters(accepted: images.Accepted) -> list[tuple[int, ...]]:
+def quarters(accepted: photo_files.Accepted) -> list[tuple[int, ...]]:
     """The colours in the middle of the four quarters, in the order of CORNERS."""
     image = opened(accepted)
     right, bottom = image.width * 3 // 4, image.height * 3 // 4
@@ -47,7 +46,7 @@ def segments(jpeg: bytes) -> set[int]:
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_picture_stands_as_its_camera_was_held(source, orientation):
     sent = encoded(turned(corners(), orientation), source, exif=exif(orientation), quality=95)
-    accepted = images.accept(sent)
+    accepted = photo_files.accept(sent)
     assert (accepted.width, accepted.height, accepted.source) == (120, 80, source)
     assert all(near(*pair) for pair in zip(quarters(accepted), CORNERS, strict=True))
 
@@ -69,11 +68,11 @@ ORANGE = Image.new("RGB", (40, 30), (200, 100, 50))
     ids=lambda value: getattr(value, "mode", ""),
 )
 def test_every_kind_of_pixel_becomes_the_colour_it_means(image, wanted):
-    assert near(opened(images.accept(encoded(image, "png"))).getpixel((20, 15)), wanted, 1)
+    assert near(opened(photo_files.accept(encoded(image, "png"))).getpixel((20, 15)), wanted, 1)
 
 
 def test_print_colours_stay_what_they_were():
-    accepted = images.accept(encoded(ORANGE.convert("CMYK"), "jpeg", quality=95))
+    accepted = photo_files.accept(encoded(ORANGE.convert("CMYK"), "jpeg", quality=95))
     red, green, blue = opened(accepted).getpixel((20, 15))
     assert red > 150 and red > green > blue  # how orange exactly depends on the printer
 
@@ -85,15 +84,15 @@ def test_a_wide_profile_is_brought_to_srgb_as_another_engine_does_it():
     assert not near(wanted, (200, 120, 60))
     for source in FORMATS:
         sent = encoded(image, source, quality=97, icc_profile=profile("p3"))
-        assert near(opened(images.accept(sent)).getpixel((20, 15)), wanted), source
+        assert near(opened(photo_files.accept(sent)).getpixel((20, 15)), wanted), source
 
 
 def test_print_colours_with_their_profile_and_a_broken_profile_are_read():
     cmyk = encoded(Image.new("CMYK", (40, 30), (0, 128, 200, 30)), "jpeg", quality=95, icc_profile=profile("cmyk"))
-    red, green, blue = opened(images.accept(cmyk)).getpixel((20, 15))
+    red, green, blue = opened(photo_files.accept(cmyk)).getpixel((20, 15))
     assert red > green > blue
     broken = encoded(Image.new("RGB", (40, 30), (200, 100, 50)), "png", icc_profile=b"nothing like a profile" * 20)
-    assert near(opened(images.accept(broken)).getpixel((20, 15)), (200, 100, 50))
+    assert near(opened(photo_files.accept(broken)).getpixel((20, 15)), (200, 100, 50))
 
 
 @pytest.mark.parametrize("source", ["png", "webp"])
@@ -101,7 +100,7 @@ def test_what_is_transparent_becomes_white(source):
     image = Image.new("RGBA", (60, 40), (10, 20, 30, 0))
     image.paste((200, 40, 40, 255), (0, 0, 30, 40))
     image.paste((0, 0, 0, 128), (0, 0, 15, 40))
-    found = opened(images.accept(encoded(image, source, lossless=True)))
+    found = opened(photo_files.accept(encoded(image, source, lossless=True)))
     assert near(found.getpixel((50, 20)), (255, 255, 255))
     assert near(found.getpixel((22, 20)), (200, 40, 40), 6)
     assert near(found.getpixel((6, 20)), (127, 127, 127), 6)
@@ -109,15 +108,15 @@ def test_what_is_transparent_becomes_white(source):
 
 @pytest.mark.parametrize("source", ["png", "webp"])
 def test_of_an_animated_picture_the_first_frame_is_taken(source):
-    accepted = images.accept(damaged.animated(source))
+    accepted = photo_files.accept(damaged_images.animated(source))
     assert all(near(*pair) for pair in zip(quarters(accepted), CORNERS, strict=True))
 
 
 def test_the_mean_colour_is_that_of_the_pixels():
-    assert images.accept(encoded(Image.new("RGB", (50, 50), (16, 128, 240)), "png")).colour == "#1080f0"
+    assert photo_files.accept(encoded(Image.new("RGB", (50, 50), (16, 128, 240)), "png")).colour == "#1080f0"
     half = Image.new("RGB", (64, 64), (255, 255, 255))
     half.paste((0, 0, 0), (0, 0, 64, 32))
-    assert images.accept(encoded(half, "png")).colour in ("#7f7f7f", "#808080")
+    assert photo_files.accept(encoded(half, "png")).colour in ("#7f7f7f", "#808080")
 
 
 # ---- nothing but the picture ---------------------------------------------------------------------------------------
@@ -127,7 +126,7 @@ def test_the_mean_colour_is_that_of_the_pixels():
 def test_no_metadata_gets_through(source):
     sent = telling(source, 6)
     assert SECRET in sent
-    accepted = images.accept(sent)
+    accepted = photo_files.accept(sent)
     for size, file in accepted.files.items():
         assert SECRET not in file
         assert not segments(file) & {*range(0xE1, 0xF0), 0xFE}, size  # EXIF, XMP, profiles, comments
@@ -136,21 +135,21 @@ def test_no_metadata_gets_through(source):
 
 
 def test_what_hides_behind_or_inside_a_picture_stays_outside():
-    for bend in (damaged.with_zip, damaged.with_script):
+    for bend in (damaged_images.with_zip, damaged_images.with_script):
         for source in FORMATS:
             sent = bend(random.Random(1), encoded(corners(), source), source)
-            for file in images.accept(sent).files.values():
+            for file in photo_files.accept(sent).files.values():
                 assert b"PK\x03\x04" not in file and b"<script" not in file and file.endswith(b"\xff\xd9")
 
 
 def test_the_same_pixels_have_the_same_digest():
     image = photo(5, 300, 200)
-    one = images.accept(encoded(image, "jpeg"))
-    other = images.accept(encoded(image, "jpeg", exif=exif(1), comment=b"from elsewhere", dpi=(300, 300)))
+    one = photo_files.accept(encoded(image, "jpeg"))
+    other = photo_files.accept(encoded(image, "jpeg", exif=exif(1), comment=b"from elsewhere", dpi=(300, 300)))
     assert one == other
     assert one.digest == hashlib.sha256(one.files["full"]).hexdigest()
-    assert images.accept(encoded(photo(6, 300, 200), "jpeg")).digest != one.digest
-    assert images.accept(encoded(image, "png")).digest == images.accept(encoded(image, "webp", lossless=True)).digest
+    assert photo_files.accept(encoded(photo(6, 300, 200), "jpeg")).digest != one.digest
+    assert photo_files.accept(encoded(image, "png")).digest == photo_files.accept(encoded(image, "webp", lossless=True)).digest
 
 
 # ---- sizes ---------------------------------------------------------------------------------------------------------
@@ -169,16 +168,16 @@ def test_the_same_pixels_have_the_same_digest():
     ],
 )
 def test_sizes_are_made_and_never_enlarged(source, width, height, wanted):
-    accepted = images.accept(encoded(Image.new("RGB", (width, height), (90, 120, 60)), source))
-    assert {size: opened(accepted, size).size for size in images.SIZES} == wanted
+    accepted = photo_files.accept(encoded(Image.new("RGB", (width, height), (90, 120, 60)), source))
+    assert {size: opened(accepted, size).size for size in photo_files.SIZES} == wanted
     assert (accepted.width, accepted.height) == wanted["full"]
 
 
 @pytest.mark.parametrize(("source", "width", "height"), [("jpeg", 2600, 1700), ("webp", 2300, 900), ("png", 1100, 700), ("heic", 500, 300)])
 def test_a_picture_made_smaller_looks_like_the_one_that_was_sent(source, width, height):
     image = photo(8, width, height)
-    accepted = images.accept(encoded(image, source))
-    for size in images.SIZES:
+    accepted = photo_files.accept(encoded(image, source))
+    for size in photo_files.SIZES:
         found = opened(accepted, size)
         wanted = image.resize(found.size, Image.Resampling.LANCZOS)
         assert mean_difference(found, wanted) < 5, size
@@ -203,14 +202,14 @@ def test_a_format_is_decided_by_content(source):
         (b"", "The file is empty; expected a picture (JPEG, PNG, WebP or HEIC)."),
         (b"GIF89a" + bytes(50), "The file is GIF by its content; expected a picture (JPEG, PNG, WebP or HEIC)."),
         (b"GIF89a/*" + encoded(corners(), "jpeg"), "The file is GIF by its content; expected a picture (JPEG, PNG, WebP or HEIC)."),
-        (damaged.strangers()["SVG"], "The file is SVG by its content; expected a picture (JPEG, PNG, WebP or HEIC)."),
-        (damaged.strangers()["HTML"], "The file is HTML by its content; expected a picture (JPEG, PNG, WebP or HEIC)."),
+        (damaged_images.strangers()["SVG"], "The file is SVG by its content; expected a picture (JPEG, PNG, WebP or HEIC)."),
+        (damaged_images.strangers()["HTML"], "The file is HTML by its content; expected a picture (JPEG, PNG, WebP or HEIC)."),
         (b"<note>rex</note>", "The file is XML by its content; expected a picture (JPEG, PNG, WebP or HEIC)."),
         (b"%PDF-1.7", "The file is PDF by its content; expected a picture (JPEG, PNG, WebP or HEIC)."),
         (b"RIFF\0\0\0\0WAVE", "The file is RIFF by its content; expected a picture (JPEG, PNG, WebP or HEIC)."),
-        (damaged.strangers()["AVIF"], "The file is AVIF by its content; expected a picture (JPEG, PNG, WebP or HEIC)."),
+        (damaged_images.strangers()["AVIF"], "The file is AVIF by its content; expected a picture (JPEG, PNG, WebP or HEIC)."),
         (b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf", "The file is AVIF by its content; expected a picture (JPEG, PNG, WebP or HEIC)."),
-        (damaged.strangers()["a film"], "The file is MP4 by its content; expected a picture (JPEG, PNG, WebP or HEIC)."),
+        (damaged_images.strangers()["a film"], "The file is MP4 by its content; expected a picture (JPEG, PNG, WebP or HEIC)."),
         ("柴犬".encode(), "The file is not a picture that we know; expected JPEG, PNG, WebP or HEIC."),
         (b"\r\n" + encoded(corners(), "jpeg"), "The file is not a picture that we know; expected JPEG, PNG, WebP or HEIC."),
         (encoded(corners(), "jpeg")[:-300], "The JPEG picture is damaged or incomplete; expected a whole file."),
@@ -223,4 +222,4 @@ def test_a_format_is_decided_by_content(source):
 )  # fmt: skip
 def test_what_is_not_a_picture_of_ours_gets_a_sentence(content, wanted):
     with pytest.raises(UserError, match=f"^{re.escape(wanted)}$"):
-        images.accept(content)
+        photo_files.accept(content)

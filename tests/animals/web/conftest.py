@@ -1,11 +1,6 @@
 """The network's site on SQLite, with members who are signed in."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tanuki.animals import web as animals_web
 from tanuki.platform.resources import Resources

@@ -3,11 +3,11 @@
 import re
 
 import pytest
-from zoo import NOW, member, picture, post, staff
 
-from tanuki.animals import members, notifications, social
+from tanuki.animals import engagement, members, notifications
 from tanuki.animals.tables import Member
-from visitors import csrf, make_person, signed_in, visitor
+from tests.factories.http_clients import csrf, make_person, signed_in, visitor
+from tests.factories.members_and_posts import NOW, member, picture, post, staff
 
 JSON = {"Accept": "application/json"}
 
@@ -68,7 +68,7 @@ def test_a_comment_leads_to_itself_sent_twice_is_said_once_and_can_be_taken_back
 def test_a_late_comment_leads_to_its_page(ken, made, embedded):
     with embedded.db.write() as db:
         for n in range(30):
-            social.comment(db, member(embedded, "ken") if n == 0 else _ken(embedded), made.id, f"words {n}", key=f"k{n}", now=NOW)
+            engagement.comment(db, member(embedded, "ken") if n == 0 else _ken(embedded), made.id, f"words {n}", key=f"k{n}", now=NOW)
     answer = press(ken, f"/animals/posts/{made.id}/comments", words="the last", key="last")
     page = ken.get(answer.headers["location"]).text
     assert "the last" in page and "Earlier comments" in page

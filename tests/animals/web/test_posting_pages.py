@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import func, select
-from zoo import member, picture, post
 
 from tanuki.animals import posts
 from tanuki.animals.tables import Post
-from visitors import csrf, signed_in
+from tests.factories.http_clients import csrf, signed_in
+from tests.factories.members_and_posts import member, picture, post
 
 WORDS = {"title": "ひなたのムギ", "description": "朝から\n寝ている", "tags": "昼寝、#sun kitten", "category": "cat", "breed": "calico"}
 

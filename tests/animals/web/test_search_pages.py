@@ -4,10 +4,10 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from zoo import NOW, member, post
 
-from tanuki.animals import members, social
-from visitors import signed_in, visitor
+from tanuki.animals import engagement, members
+from tests.factories.http_clients import signed_in, visitor
+from tests.factories.members_and_posts import NOW, member, post
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def found(app, embedded):
     cat = post(embedded, hana, title="子猫のムギ", description="縁側で寝ている <b>猫</b> です", tags=("昼寝",), breed="calico")
     post(embedded, ken, title="柴犬の散歩", category="dog", breed="shiba", now=NOW + timedelta(hours=20))
     with embedded.db.write() as db:
-        social.like(db, ken, cat.id, now=NOW)
+        engagement.like(db, ken, cat.id, now=NOW)
     browser = visitor(app)
 
     def search(query, lang="en"):

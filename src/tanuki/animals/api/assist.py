@@ -5,17 +5,17 @@ from typing import Annotated
 from fastapi import APIRouter, File, Request, Response, UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
-from tanuki.animals import images
-from tanuki.animals.api import shapes
-from tanuki.animals.api.calls import PICTURE_BYTES, Acting, Id, now, reads, write, writes
-from tanuki.animals.api.shapes import Named, PostOut, example, example_of
-from tanuki.animals.assist import suggesting
-from tanuki.animals.assist.suggesting import Hint, Suggestions
-from tanuki.animals.assist.wording import Lang, Source
-from tanuki.animals.better import changing
-from tanuki.animals.vision.looks import Subject
+from tanuki.animals.api import schemas
+from tanuki.animals.api.schemas import Named, PostOut, example, example_of
+from tanuki.animals.assist import suggestions
+from tanuki.animals.assist.captions import Lang, Source
+from tanuki.animals.assist.suggestions import Hint, Suggestions
+from tanuki.animals.enhance import apply
+from tanuki.animals.http.deps import PICTURE_BYTES, Acting, Id, now, reads, write, writes
+from tanuki.animals.images import photo_files
+from tanuki.animals.vision.embeddings import Subject
 from tanuki.platform.accounts import Person
-from tanuki.platform.web.kit import Db, Res, Who
+from tanuki.platform.web.pages import Db, Res, Who
 
 router = APIRouter(tags=["assist"])
 
@@ -101,15 +101,15 @@ def look(
     photo: Annotated[UploadFile, File(description="A JPEG, PNG, WebP or HEIC picture. It is not kept.")],
 ) -> LookOut:
     """What to say about a photo: suggestions, which are nobody's words until somebody takes them."""
-    write(request, response, res, lambda db: suggesting.allow(db, who, now=now()))
-    accepted = images.accept(photo.file.read())
+    write(request, response, res, lambda db: suggestions.allow(db, who, now=now()))
+    accepted = photo_files.accept(photo.file.read())
     with res.db.read() as db:
-        return look_out(db, who, suggesting.suggest(res, db, who, accepted, now=now()))
+        return look_out(db, who, suggestions.suggest(res, db, who, accepted, now=now()))
 
 
 def look_out(db: Db, who: Person, found: Suggestions) -> LookOut:
     """Suggestions as programs get them."""
-    cards = {each.id: each for each in shapes.posts_out(db, who, [twin.post for twin in found.twins])}
+    cards = {each.id: each for each in schemas.posts_out(db, who, [twin.post for twin in found.twins])}
     return LookOut(
         request=found.request,
         subject=subject_out(found.subject),
@@ -138,7 +138,7 @@ def advised(res: Res, db: Db, who: Who, post_id: Id) -> Advised:
 
 def advised_out(res: Res, db: Db, who: Person, post_id: int) -> Advised:
     """The same, asked again after a change."""
-    offer = changing.offer(db, res.objects, who, post_id)
+    offer = apply.offer(db, res.objects, who, post_id)
     advice = offer.advice
     return Advised(
         larger=advice.larger,
@@ -153,7 +153,7 @@ def advised_out(res: Res, db: Db, who: Person, post_id: int) -> Advised:
 @writes(router, "POST", "/posts/{post_id}/better")
 def make(request: Request, response: Response, res: Res, who: Acting, post_id: Id) -> Advised:
     """Make the better picture; the post shows it when it is chosen."""
-    changing.make(res, who, post_id, now=now())
+    apply.make(res, who, post_id, now=now())
     with res.db.read() as db:
         return advised_out(res, db, who, post_id)
 
@@ -161,13 +161,13 @@ def make(request: Request, response: Response, res: Res, who: Acting, post_id: I
 @writes(router, "PUT", "/posts/{post_id}/better")
 def choose(request: Request, response: Response, res: Res, who: Acting, post_id: Id, choice: Choice) -> PostOut:
     """Show the better picture that was made, or the one that was sent again."""
-    accepted = changing.accepted(res, who, post_id) if choice.better else None
+    accepted = apply.accepted(res, who, post_id) if choice.better else None
 
     def do(db: Db) -> PostOut:
         if accepted is not None:
-            post = changing.take(db, res.objects, res.work, who, post_id, accepted, version=choice.version, now=now())
+            post = apply.take(db, res.objects, res.work, who, post_id, accepted, version=choice.version, now=now())
         else:
-            post = changing.put_back(db, res.work, who, post_id, version=choice.version, now=now())
-        return shapes.one_post(db, who, post)
+            post = apply.put_back(db, res.work, who, post_id, version=choice.version, now=now())
+        return schemas.one_post(db, who, post)
 
     return write(request, response, res, do)

@@ -7,14 +7,15 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
-from tanuki.animals import archive, images, leave, members, notifications
-from tanuki.animals.api import shapes
-from tanuki.animals.api.calls import PICTURE_BYTES, Acting, After, Id, Limit, Name, now, reads, write, writes
-from tanuki.animals.api.shapes import AppealOut, DecisionOut, MeOut, NotificationOut, ShutOut, example
+from tanuki.animals import account_deletion, data_export, members, notifications
+from tanuki.animals.api import schemas
+from tanuki.animals.api.schemas import AppealOut, DecisionOut, MeOut, NotificationOut, ShutOut, example
+from tanuki.animals.http.deps import PICTURE_BYTES, Acting, After, Id, Limit, Name, now, reads, write, writes
+from tanuki.animals.images import photo_files
 from tanuki.animals.moderation import appeals, decisions
 from tanuki.platform.accounts import Person
-from tanuki.platform.web.kit import Db, Res, Who
-from tanuki.platform.web.people import PasswordAsked
+from tanuki.platform.web.admin.people import PasswordAsked
+from tanuki.platform.web.pages import Db, Res, Who
 from tanuki.platform.web.rest import Page
 
 router = APIRouter(tags=["me"])
@@ -57,7 +58,7 @@ class Goodbye(BaseModel):
 def me_out(db: Session, who: Person) -> MeOut:
     """Oneself."""
     me = members.of(db, who)
-    return MeOut(**shapes.public(me), events=me.events, banned_at=me.banned_at, unseen=notifications.unseen(db, who))
+    return MeOut(**schemas.public(me), events=me.events, banned_at=me.banned_at, unseen=notifications.unseen(db, who))
 
 
 @reads(router, "/me")
@@ -86,11 +87,11 @@ def show_picture(
     photo: Annotated[UploadFile, File(description="A JPEG, PNG, WebP or HEIC picture.")],
 ) -> MeOut:
     """Give one's profile a picture, in place of the one before."""
-    accepted = images.accept(photo.file.read())
-    images.store(res.objects, accepted)
+    accepted = photo_files.accept(photo.file.read())
+    photo_files.store(res.objects, accepted)
 
     def do(db: Session) -> MeOut:
-        members.change(db, who, now=now(), photo=images.keep(db, res.objects, accepted, now=now()))
+        members.change(db, who, now=now(), photo=photo_files.keep(db, res.objects, accepted, now=now()))
         return me_out(db, who)
 
     return write(request, response, res, do)
@@ -136,7 +137,7 @@ def unshut(request: Request, response: Response, res: Res, who: Acting, name: Na
 @reads(router, "/me/notifications")
 def told(db: Db, who: Who, after: After = None, limit: Limit = 24) -> Page[NotificationOut]:
     """What one should know, newest first."""
-    return shapes.items(notifications.list_(db, who, after=after, limit=limit), shapes.notification)
+    return schemas.items(notifications.list_(db, who, after=after, limit=limit), schemas.notification)
 
 
 @writes(router, "POST", "/me/notifications/seen", status_code=204)
@@ -153,13 +154,13 @@ def decided(db: Db, who: Who, after: After = None, limit: Limit = 24) -> Page[De
     """What moderators decided about oneself and what is one's own, with the appeals against it."""
     page = decisions.mine(db, who, after=after, limit=limit)
     against = appeals.of_decisions(db, [each.decision.id for each in page.items])
-    return shapes.items(page, lambda each: shapes.decision(each.decision, each.case, against.get(each.decision.id), by=False))
+    return schemas.items(page, lambda each: schemas.decision(each.decision, each.case, against.get(each.decision.id), by=False))
 
 
 @writes(router, "POST", "/decisions/{decision_id}/appeal", status_code=201)
 def appeal(request: Request, response: Response, res: Res, who: Acting, decision_id: Id, given: Words) -> AppealOut:
     """Say why a decision about oneself is wrong, once; another moderator answers. Who is banned may, too."""
-    return write(request, response, res, lambda db: shapes.appeal(appeals.appeal(db, who, decision_id, given.words, now=now())))
+    return write(request, response, res, lambda db: schemas.appeal(appeals.appeal(db, who, decision_id, given.words, now=now())))
 
 
 # ---- one's data ----------------------------------------------------------------------------------------------------
@@ -169,11 +170,11 @@ def appeal(request: Request, response: Response, res: Res, who: Acting, decision
 def take_along(res: Res, who: Who) -> Response:
     """One's data as a zip: profile, posts with pictures, comments, likes, follows, notifications, decisions."""
     headers = {"Content-Disposition": 'attachment; filename="ai-animals.zip"', "Cache-Control": "private, no-store"}
-    return StreamingResponse(archive.streamed(res.db, res.objects, who, now=now()), media_type="application/zip", headers=headers)
+    return StreamingResponse(data_export.streamed(res.db, res.objects, who, now=now()), media_type="application/zip", headers=headers)
 
 
 @writes(router, "DELETE", "/me", status_code=204)
 def leave_for_good(request: Request, response: Response, res: Res, who: Who, given: Goodbye, _: Annotated[None, PasswordAsked]) -> None:
     """Leave for good, with the password: nobody sees anything of it from now on, and all of it is taken away."""
     with res.db.write() as db:
-        leave.leave(db, res.work, who, given.password, now=now())
+        account_deletion.leave(db, res.work, who, given.password, now=now())

@@ -7,15 +7,15 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
-from tanuki.animals import lists
-from tanuki.animals.api import shapes
-from tanuki.animals.api.calls import Acting, After, Id, Limit, now, reads, write, writes
-from tanuki.animals.api.shapes import AppealOut, CaseOut, CaseWhole, DecisionOut, example
+from tanuki.animals import pagination
+from tanuki.animals.api import schemas
+from tanuki.animals.api.schemas import AppealOut, CaseOut, CaseWhole, DecisionOut, example
+from tanuki.animals.http.deps import Acting, After, Id, Limit, now, reads, write, writes
 from tanuki.animals.moderation import appeals, cases, decisions
 from tanuki.animals.moderation.reasons import ACTIONS, REASONS
-from tanuki.platform import trail
+from tanuki.platform import audit_log
 from tanuki.platform.accounts import require
-from tanuki.platform.web.kit import Db, Res, Who
+from tanuki.platform.web.pages import Db, Res, Who
 from tanuki.platform.web.rest import Page
 
 router = APIRouter(tags=["moderation"])
@@ -29,7 +29,7 @@ class Reporting(BaseModel):
     model_config = ConfigDict(extra="forbid", **example(subject="post", subject_id=1, reason="not_an_animal", words="A car."))
 
     subject: Literal["post", "comment", "member"]
-    subject_id: Annotated[int, Field(ge=1, le=lists.LARGEST)]
+    subject_id: Annotated[int, Field(ge=1, le=pagination.LARGEST)]
     reason: ReasonCode
     words: str = ""
 
@@ -58,7 +58,7 @@ class Acted(Deciding):
     model_config = ConfigDict(extra="forbid", **example(subject="post", subject_id=1, action="restore", reason="other", note=""))
 
     subject: Literal["post", "comment", "member"]
-    subject_id: Annotated[int, Field(ge=1, le=lists.LARGEST)]
+    subject_id: Annotated[int, Field(ge=1, le=pagination.LARGEST)]
 
 
 class Answer(BaseModel):
@@ -75,12 +75,12 @@ class EntryOut(BaseModel):
 
     model_config = example(
         id=9,
-        at=shapes.WHEN,
+        at=schemas.WHEN,
         by="mona",
         what="remove",
         about="post:1",
         values={"case": 5, "decision": 4, "reason": "not_an_animal", "note": None},
-        digest=shapes.DIGEST,
+        digest=schemas.DIGEST,
     )
 
     id: int
@@ -118,7 +118,7 @@ def queue(db: Db, who: Who, after: After = None, limit: Limit = 24) -> Page[Case
     """Open cases, the most urgent first."""
     page = cases.queue(db, who, after=after, limit=limit)
     owners = cases.owners(db, page.items)
-    return shapes.items(page, lambda each: shapes.case(each, owners.get(each.member_id or 0)))
+    return schemas.items(page, lambda each: schemas.case(each, owners.get(each.member_id or 0)))
 
 
 @reads(router, "/moderation/cases/{case_id}")
@@ -126,7 +126,7 @@ def case(db: Db, who: Who, case_id: Id) -> CaseWhole:
     """A case with what it is about."""
     found = cases.case(db, who, case_id)
     reported = [each.report for each in cases.reports(db, found)]
-    return shapes.whole_case(
+    return schemas.whole_case(
         db, who, found, cases.subject_of(db, found), reported, decisions.possible(db, found), cases.decided_before(db, found)
     )
 
@@ -155,21 +155,21 @@ def act(request: Request, response: Response, res: Res, who: Who, given: Acted) 
 def out(db: Session, decision_id: int, who: Who) -> DecisionOut:
     """A decision as moderators see it."""
     found = decisions.decision(db, who, decision_id)
-    return shapes.decision(found.decision, found.case, appeals.of_decision(db, decision_id), by=True)
+    return schemas.decision(found.decision, found.case, appeals.of_decision(db, decision_id), by=True)
 
 
 @reads(router, "/moderation/decisions")
 def latest(db: Db, who: Who, after: After = None, limit: Limit = 24) -> Page[DecisionOut]:
     """What was decided, newest first."""
-    return shapes.items(
-        decisions.latest(db, who, after=after, limit=limit), lambda each: shapes.decision(each.decision, each.case, None, by=True)
+    return schemas.items(
+        decisions.latest(db, who, after=after, limit=limit), lambda each: schemas.decision(each.decision, each.case, None, by=True)
     )
 
 
 @reads(router, "/moderation/appeals")
 def asked(db: Db, who: Who, after: After = None, limit: Limit = 24) -> Page[DecisionOut]:
     """Decisions appealed against that this moderator may answer, the oldest first."""
-    return shapes.items(appeals.queue(db, who, after=after, limit=limit), shapes.asked)
+    return schemas.items(appeals.queue(db, who, after=after, limit=limit), schemas.asked)
 
 
 @writes(router, "POST", "/moderation/appeals/{appeal_id}/answer", status_code=201)
@@ -177,7 +177,7 @@ def answer(request: Request, response: Response, res: Res, who: Who, appeal_id: 
     """Uphold a decision, or overturn it; not one's own."""
 
     def do(db: Session) -> AppealOut:
-        return shapes.appeal(appeals.answer(db, who, appeal_id, overturn=given.overturn, words=given.words, now=now()))
+        return schemas.appeal(appeals.answer(db, who, appeal_id, overturn=given.overturn, words=given.words, now=now()))
 
     return write(request, response, res, do)
 
@@ -187,19 +187,21 @@ def entries(
     db: Db,
     who: Who,
     about: Annotated[str | None, Query(max_length=80)] = None,
-    before: Annotated[int | None, Query(ge=1, le=lists.LARGEST)] = None,
+    before: Annotated[int | None, Query(ge=1, le=pagination.LARGEST)] = None,
     limit: Limit = 50,
 ) -> list[EntryOut]:
     """What was done, newest first; about one thing (`post:1`) or all."""
     require(who, "moderator")
-    return [EntryOut(**{name: getattr(each, name) for name in EntryOut.model_fields}) for each in trail.entries(db, about, before, limit)]
+    return [
+        EntryOut(**{name: getattr(each, name) for name in EntryOut.model_fields}) for each in audit_log.entries(db, about, before, limit)
+    ]
 
 
 @reads(router, "/moderation/trail/check")
 def check(db: Db, who: Who) -> Checked:
     """Whether anything in the trail was changed."""
     require(who, "moderator")
-    return Checked(broken=trail.check(db))
+    return Checked(broken=audit_log.check(db))
 
 
 assert set(Action.__args__) == set(ACTIONS)  # type: ignore[attr-defined]

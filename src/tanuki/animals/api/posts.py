@@ -5,13 +5,15 @@ from typing import Annotated
 from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
-from tanuki.animals import images, members, posts, social
-from tanuki.animals.api import seen, shapes
-from tanuki.animals.api.calls import PICTURE_BYTES, Acting, After, Id, Limit, now, reads, write, writes
-from tanuki.animals.api.shapes import CommentOut, MemberOut, PostOut, example
+from tanuki.animals import engagement, members, posts
+from tanuki.animals.api import schemas
+from tanuki.animals.api.schemas import CommentOut, MemberOut, PostOut, example
+from tanuki.animals.http import impressions
+from tanuki.animals.http.deps import PICTURE_BYTES, Acting, After, Id, Limit, now, reads, write, writes
+from tanuki.animals.images import photo_files
 from tanuki.animals.posts import Draft
 from tanuki.platform.web import rest
-from tanuki.platform.web.kit import Db, Res, Viewer
+from tanuki.platform.web.pages import Db, Res, Viewer
 from tanuki.platform.web.rest import Page
 
 router = APIRouter(tags=["posts"])
@@ -65,11 +67,11 @@ def send(
 ) -> PostOut:
     """Post a photo. It is `checking` and seen by its owner at once, and published when its check says so. The same key again gives the same post."""
     draft = Draft(title, description, tuple(tags or ()), category, breed)
-    accepted = images.accept(photo.file.read())
-    images.store(res.objects, accepted)
+    accepted = photo_files.accept(photo.file.read())
+    photo_files.store(res.objects, accepted)
 
     def do(db: Db) -> PostOut:
-        return shapes.one_post(db, who, posts.accept(db, res.objects, res.work, who, draft, accepted, key=key, now=now()))
+        return schemas.one_post(db, who, posts.accept(db, res.objects, res.work, who, draft, accepted, key=key, now=now()))
 
     made = write(request, response, res, do)
     response.headers["Location"] = f"/api/animals/posts/{made.id}"
@@ -87,14 +89,14 @@ def newest(
 ) -> Page[PostOut]:
     """Published posts, of one category or all, the last published first."""
     page = posts.newest(db, viewer, category=category, after=after, limit=limit)
-    seen.in_order(request, db, viewer, "category" if category else "newest", [post.id for post in page.items])
-    return Page(items=shapes.posts_out(db, viewer, page.items), next=page.next)
+    impressions.in_order(request, db, viewer, "category" if category else "newest", [post.id for post in page.items])
+    return Page(items=schemas.posts_out(db, viewer, page.items), next=page.next)
 
 
 @reads(router, "/posts/{post_id}", responses={304: {"description": "Not changed since it was read."}})
 def read(request: Request, response: Response, db: Db, viewer: Viewer, post_id: Id) -> PostOut:
     """A post."""
-    made = shapes.one_post(db, viewer, posts.visible(db, post_id, viewer))
+    made = schemas.one_post(db, viewer, posts.visible(db, post_id, viewer))
     rest.etag(request, response, made)
     return made
 
@@ -105,7 +107,7 @@ def change(request: Request, response: Response, res: Res, who: Acting, post_id:
     draft = Draft(words.title, words.description, tuple(words.tags), words.category, words.breed)
 
     def do(db: Db) -> PostOut:
-        return shapes.one_post(db, who, posts.edit(db, res.work, who, post_id, draft, version=words.version, now=now()))
+        return schemas.one_post(db, who, posts.edit(db, res.work, who, post_id, draft, version=words.version, now=now()))
 
     return write(request, response, res, do)
 
@@ -113,13 +115,13 @@ def change(request: Request, response: Response, res: Res, who: Acting, post_id:
 @writes(router, "DELETE", "/posts/{post_id}")
 def delete(request: Request, response: Response, res: Res, who: Acting, post_id: Id) -> PostOut:
     """Take a post out of sight; it can be brought back for ten minutes."""
-    return write(request, response, res, lambda db: shapes.one_post(db, who, posts.delete(db, who, post_id, now=now())))
+    return write(request, response, res, lambda db: schemas.one_post(db, who, posts.delete(db, who, post_id, now=now())))
 
 
 @writes(router, "POST", "/posts/{post_id}/undo")
 def undo(request: Request, response: Response, res: Res, who: Acting, post_id: Id) -> PostOut:
     """Bring a deleted post back as it was."""
-    return write(request, response, res, lambda db: shapes.one_post(db, who, posts.undo(db, who, post_id, now=now())))
+    return write(request, response, res, lambda db: schemas.one_post(db, who, posts.undo(db, who, post_id, now=now())))
 
 
 # ---- likes ---------------------------------------------------------------------------------------------------------
@@ -128,19 +130,19 @@ def undo(request: Request, response: Response, res: Res, who: Acting, post_id: I
 @reads(router, "/posts/{post_id}/likes")
 def likers(db: Db, viewer: Viewer, post_id: Id, after: After = None, limit: Limit = 24) -> Page[MemberOut]:
     """Who likes a post, the latest first."""
-    return shapes.items(social.likers(db, viewer, post_id, after=after, limit=limit), shapes.member)
+    return schemas.items(engagement.likers(db, viewer, post_id, after=after, limit=limit), schemas.member)
 
 
 @writes(router, "PUT", "/posts/{post_id}/like")
 def like(request: Request, response: Response, res: Res, who: Acting, post_id: Id) -> Count:
     """Like a post; liking it again changes nothing."""
-    return Count(liked=True, likes=write(request, response, res, lambda db: social.like(db, who, post_id, now=now())))
+    return Count(liked=True, likes=write(request, response, res, lambda db: engagement.like(db, who, post_id, now=now())))
 
 
 @writes(router, "DELETE", "/posts/{post_id}/like")
 def unlike(request: Request, response: Response, res: Res, who: Acting, post_id: Id) -> Count:
     """Like a post no longer."""
-    return Count(liked=False, likes=write(request, response, res, lambda db: social.unlike(db, who, post_id, now=now())))
+    return Count(liked=False, likes=write(request, response, res, lambda db: engagement.unlike(db, who, post_id, now=now())))
 
 
 # ---- comments ------------------------------------------------------------------------------------------------------
@@ -149,8 +151,8 @@ def unlike(request: Request, response: Response, res: Res, who: Acting, post_id:
 @reads(router, "/posts/{post_id}/comments")
 def comments(db: Db, viewer: Viewer, post_id: Id, after: After = None, limit: Limit = 24) -> Page[CommentOut]:
     """What is written under a post, in the order it was written."""
-    page = social.comments(db, viewer, post_id, after=after, limit=limit)
-    return shapes.items(page, lambda each: shapes.comment(each.comment, each.member))
+    page = engagement.comments(db, viewer, post_id, after=after, limit=limit)
+    return schemas.items(page, lambda each: schemas.comment(each.comment, each.member))
 
 
 @writes(router, "POST", "/posts/{post_id}/comments", status_code=201)
@@ -158,7 +160,7 @@ def comment(request: Request, response: Response, res: Res, who: Acting, post_id
     """Write under a post. The same key again gives the same comment."""
 
     def do(db: Db) -> CommentOut:
-        return shapes.comment(social.comment(db, who, post_id, said.words, key=key, now=now()), members.of(db, who))
+        return schemas.comment(engagement.comment(db, who, post_id, said.words, key=key, now=now()), members.of(db, who))
 
     return write(request, response, res, do)
 
@@ -168,6 +170,6 @@ def delete_comment(request: Request, response: Response, res: Res, who: Acting, 
     """Take back what one wrote."""
 
     def do(db: Db) -> CommentOut:
-        return shapes.comment(social.delete_comment(db, who, comment_id, now=now()), members.of(db, who))
+        return schemas.comment(engagement.delete_comment(db, who, comment_id, now=now()), members.of(db, who))
 
     return write(request, response, res, do)

@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from tanuki.animals.api import assist, finding, me, members, moderation, posts, seen, similar
+from tanuki.animals.api import assist, impressions, me, members, moderation, posts, search, similar
 
 router = APIRouter()
-for subject in (posts, assist, finding, similar, seen, members, me, moderation):
+for subject in (posts, assist, search, similar, impressions, members, me, moderation):
     router.include_router(subject.router)

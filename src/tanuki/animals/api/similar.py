@@ -6,21 +6,22 @@ from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
-from tanuki.animals import lists, posts
-from tanuki.animals.api import seen, shapes
-from tanuki.animals.api.calls import PICTURE_BYTES, Id, now, reads, write, writes
-from tanuki.animals.api.shapes import PostOut, example, example_of
-from tanuki.animals.similar import search
-from tanuki.animals.similar.search import MOST_LEFT_OUT, Asked, Found
+from tanuki.animals import pagination, posts
+from tanuki.animals.api import schemas
+from tanuki.animals.api.schemas import PostOut, example, example_of
+from tanuki.animals.http import impressions
+from tanuki.animals.http.deps import PICTURE_BYTES, Id, now, reads, write, writes
+from tanuki.animals.similarity import search
+from tanuki.animals.similarity.search import MOST_LEFT_OUT, Asked, Found
 from tanuki.errors import UserError
-from tanuki.platform import limits
+from tanuki.platform import rate_limit
 from tanuki.platform.accounts import Person
-from tanuki.platform.web.kit import Db, Res, Viewer, Who
+from tanuki.platform.web.pages import Db, Res, Viewer, Who
 
 router = APIRouter(tags=["finding"])
 AN_HOUR = 300  # searches by picture of one person: each costs as much as looking at a post's picture
-K = Annotated[int, Query(ge=1, le=lists.MOST, description="How many at most.")]
-Seen = Annotated[int, Field(ge=1, le=lists.LARGEST)]
+K = Annotated[int, Query(ge=1, le=pagination.MOST, description="How many at most.")]
+Seen = Annotated[int, Field(ge=1, le=pagination.LARGEST)]
 
 
 class SimilarOut(BaseModel):
@@ -66,7 +67,7 @@ def to_picture(
     who: Who,
     photo: Annotated[UploadFile | None, File(description="A JPEG, PNG, WebP or HEIC picture. It is not kept.")] = None,
     url: Annotated[str | None, Form(description="Refused: pictures are not fetched from addresses.", examples=[None])] = None,
-    k: Annotated[int, Form(ge=1, le=lists.MOST, examples=[10])] = 10,
+    k: Annotated[int, Form(ge=1, le=pagination.MOST, examples=[10])] = 10,
     category: Annotated[str | None, Form(max_length=40, examples=["dog"])] = None,
     not_mine: Annotated[bool, Form(examples=[True])] = False,
     leave_out: Annotated[list[Seen], Form(max_length=MOST_LEFT_OUT, examples=[[12, 40]])] = [],  # noqa: B006 never changed
@@ -89,12 +90,12 @@ def picture(photo: UploadFile | None, url: str | None) -> bytes:
 
 def counted(db: Session, who: Person) -> None:
     """One more search by picture."""
-    limits.use(db, who.name, "picture searches", now=now(), most=AN_HOUR, seconds=3600)
+    rate_limit.use(db, who.name, "picture searches", now=now(), most=AN_HOUR, seconds=3600)
 
 
 def shown(request: Request, db: Session, viewer: Person | None, page: str, found: list[Found]) -> SimilarsOut:
     """What was found, and that it was shown."""
-    made = {each.id: each for each in shapes.posts_out(db, viewer, posts.many(db, viewer, [each.post_id for each in found]))}
+    made = {each.id: each for each in schemas.posts_out(db, viewer, posts.many(db, viewer, [each.post_id for each in found]))}
     there = [each for each in found if each.post_id in made]
-    request_id, _ = seen.in_order(request, db, viewer, page, [each.post_id for each in there])
+    request_id, _ = impressions.in_order(request, db, viewer, page, [each.post_id for each in there])
     return SimilarsOut(items=[SimilarOut(post=made[each.post_id], score=each.score) for each in there], request_id=request_id)

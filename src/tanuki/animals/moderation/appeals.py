@@ -7,16 +7,16 @@ from typing import NamedTuple
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
-from tanuki.animals import lists, members, notifications
-from tanuki.animals.lists import Page
+from tanuki.animals import members, notifications, pagination
 from tanuki.animals.moderation import cases, decisions
 from tanuki.animals.moderation.reasons import AGAINST, BAN, RESTORE, UNBAN
+from tanuki.animals.pagination import Page
 from tanuki.animals.tables import Appeal, Case, Decision
 from tanuki.errors import Conflict, NotAllowed, NotFound, UserError
-from tanuki.platform import limits
+from tanuki.i18n import msgid
+from tanuki.platform import rate_limit
 from tanuki.platform.accounts import Person, require
-from tanuki.platform.db import add_once
-from tanuki.platform.web.i18n import msgid
+from tanuki.platform.database.engine import add_once
 
 UNTIL = timedelta(days=180)  # after the decision
 WORDS_LONGEST, ANSWER_LONGEST = 2_000, 1_000
@@ -58,7 +58,7 @@ def appeal(db: Session, who: Person, decision_id: int, words: str, *, now: datet
     if now - decided.decision.at > UNTIL:
         raise Conflict("A decision can be appealed against for %(days)s days only.", days=UNTIL.days)
     words = members.words(words, 1, WORDS_LONGEST, msgid("An appeal has 1 to %(most)s characters; found %(found)s."), lines=True)
-    limits.use(db, who.name, "appeals", now=now, most=AN_HOUR, seconds=3600)
+    rate_limit.use(db, who.name, "appeals", now=now, most=AN_HOUR, seconds=3600)
     if not add_once(db, Appeal, decision_id=decision_id, member_id=me.id, words=words, at=now):
         raise Conflict("You have appealed against this already.")
     made = of_decision(db, decision_id)
@@ -77,11 +77,11 @@ def waiting(db: Session, who: Person) -> Select[Appeal, Decision, Case]:
 
 def queue(db: Session, who: Person, *, after: str | None = None, limit: int = 24) -> Page[Asked]:
     """Appeals that wait for this moderator, the oldest first."""
-    wanted, limit = waiting(db, who), lists.size(limit)
+    wanted, limit = waiting(db, who), pagination.size(limit)
     if after is not None:
-        wanted = wanted.where(Appeal.id > lists.id_of(after))
+        wanted = wanted.where(Appeal.id > pagination.id_of(after))
     found = [Asked(*row) for row in db.execute(wanted.order_by(Appeal.id).limit(limit + 1))]
-    return lists.page(found, limit, lambda each: str(each.appeal.id))
+    return pagination.page(found, limit, lambda each: str(each.appeal.id))
 
 
 def length(db: Session, who: Person) -> int:
@@ -93,7 +93,7 @@ def one(db: Session, who: Person, appeal_id: int) -> Asked:
     """An appeal, for moderators; not one's own."""
     require(who, "moderator")
     joined = select(Appeal, Decision, Case).join(Decision, Decision.id == Appeal.decision_id).join(Case, Case.id == Decision.case_id)
-    row = db.execute(joined.where(Appeal.id == appeal_id)).first() if 0 < appeal_id <= lists.LARGEST else None
+    row = db.execute(joined.where(Appeal.id == appeal_id)).first() if 0 < appeal_id <= pagination.LARGEST else None
     me = members.viewer_id(db, who)
     if row is None or (me is not None and row[0].member_id == me):
         raise NotFound("There is no such appeal.")

@@ -8,15 +8,15 @@ from typing import NamedTuple
 from sqlalchemy import Select, exists, func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
-from tanuki.animals import events, lists, members, posts
-from tanuki.animals.lists import Page
+from tanuki.animals import events, members, pagination, posts
 from tanuki.animals.moderation.reasons import HELD_WEIGHT, POSSIBLE, REASONS
+from tanuki.animals.pagination import Page
 from tanuki.animals.tables import Case, Comment, Decision, Member, Photo, Post, PostEdit, Report
 from tanuki.errors import NotFound, UserError
-from tanuki.platform import limits
+from tanuki.i18n import msgid
+from tanuki.platform import rate_limit
 from tanuki.platform.accounts import Person, require
-from tanuki.platform.db import add_once
-from tanuki.platform.web.i18n import msgid
+from tanuki.platform.database.engine import add_once
 
 AN_HOUR = 60  # reports of one member
 WORDS_LONGEST = 1_000
@@ -63,7 +63,7 @@ def report(db: Session, who: Person, subject: str, subject_id: int, reason: str,
     owner_id = owner_of(db, who, subject, subject_id)
     if owner_id == me.id:
         raise UserError("This is your own; you can change or delete it yourself.")
-    limits.use(db, who.name, "report", now=now, most=AN_HOUR, seconds=3600)
+    rate_limit.use(db, who.name, "report", now=now, most=AN_HOUR, seconds=3600)
     case = open_case(db, subject, subject_id, owner_id, now=now)
     if add_once(db, Report, case_id=case.id, reporter_id=me.id, reason=reason, words=words, at=now):
         case.reports += 1
@@ -78,14 +78,14 @@ def owner_of(db: Session, viewer: Person, subject: str, subject_id: int) -> int:
     if subject == "post":
         return posts.visible(db, subject_id, viewer).member_id
     if subject == "comment":
-        comment = db.get(Comment, subject_id) if 0 < subject_id <= lists.LARGEST else None
+        comment = db.get(Comment, subject_id) if 0 < subject_id <= pagination.LARGEST else None
         mine = comment is not None and comment.member_id == members.viewer_id(db, viewer)
         if comment is None or not (comment.state == "shown" or mine or members.moderates(viewer)):
             raise NotFound("There is no such comment.")
         posts.visible(db, comment.post_id, viewer)
         return comment.member_id
     if subject == "member":
-        member = db.get(Member, subject_id) if 0 < subject_id <= lists.LARGEST else None
+        member = db.get(Member, subject_id) if 0 < subject_id <= pagination.LARGEST else None
         if member is None:
             raise NotFound("There is no such member.")
         return members.profile(db, viewer, member.name).id
@@ -111,16 +111,16 @@ def held_by_rule(db: Session, post: Post, *, now: datetime) -> Case:
 
 def queue(db: Session, who: Person, *, after: str | None = None, limit: int = 24) -> Page[Case]:
     """Open cases that this moderator may decide, the most urgent first, then the oldest."""
-    wanted, limit = waiting(db, who), lists.size(limit)
+    wanted, limit = waiting(db, who), pagination.size(limit)
     if after is not None:
         weight, _, id_ = after.partition("-")
         try:
-            last = -float(weight), lists.id_of(id_)
+            last = -float(weight), pagination.id_of(id_)
         except ValueError:
-            raise lists.wrong() from None
+            raise pagination.wrong() from None
         wanted = wanted.where(tuple_(-Case.weight, Case.id) > tuple_(*last))
     found = db.scalars(wanted.order_by(Case.weight.desc(), Case.id).limit(limit + 1)).all()
-    return lists.page(found, limit, place)
+    return pagination.page(found, limit, place)
 
 
 def place(case: Case) -> str:
@@ -149,7 +149,7 @@ def length(db: Session, who: Person) -> int:
 def case(db: Session, who: Person, case_id: int) -> Case:
     """A case. Nobody looks at one about themselves: who reported them is in it."""
     require(who, "moderator")
-    found = db.get(Case, case_id) if 0 < case_id <= lists.LARGEST else None
+    found = db.get(Case, case_id) if 0 < case_id <= pagination.LARGEST else None
     if found is None or (found.member_id is not None and found.member_id == members.viewer_id(db, who)):
         raise NotFound("There is no such case.")
     return found
@@ -173,7 +173,7 @@ def subject_of(db: Session, case: Case) -> Subject:
 def reports(db: Session, case: Case) -> list[Reported]:
     """What was reported, the first one first."""
     wanted = select(Report, Member).outerjoin(Member, Member.id == Report.reporter_id).where(Report.case_id == case.id)
-    return [Reported(*row) for row in db.execute(wanted.order_by(Report.id).limit(lists.MOST))]
+    return [Reported(*row) for row in db.execute(wanted.order_by(Report.id).limit(pagination.MOST))]
 
 
 def decided_before(db: Session, case: Case) -> list[Decision]:
@@ -181,7 +181,7 @@ def decided_before(db: Session, case: Case) -> list[Decision]:
     same = (Case.subject == case.subject) & (Case.subject_id == case.subject_id)
     related = same if case.member_id is None else same | (Case.member_id == case.member_id)
     wanted = select(Decision).join(Case, Case.id == Decision.case_id).where(related)
-    return list(db.scalars(wanted.order_by(Decision.id.desc()).limit(lists.MOST)))
+    return list(db.scalars(wanted.order_by(Decision.id.desc()).limit(pagination.MOST)))
 
 
 def reported_by(db: Session, who: Person, subject: str, subject_id: int) -> bool:

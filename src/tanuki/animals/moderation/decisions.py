@@ -12,15 +12,15 @@ from typing import NamedTuple
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from tanuki.animals import lists, members, notifications, posts, social
-from tanuki.animals.lists import Page
+from tanuki.animals import engagement, members, notifications, pagination, posts
 from tanuki.animals.moderation import cases
 from tanuki.animals.moderation.reasons import ACTIONS, AGAINST, BAN, HOLD, KEEP, POSSIBLE, REASONS, REMOVE, RESTORE, UNBAN, WARN
+from tanuki.animals.pagination import Page
 from tanuki.animals.tables import Case, Decision, Member
 from tanuki.errors import Conflict, NotFound, UserError
-from tanuki.platform import trail
+from tanuki.i18n import msgid
+from tanuki.platform import audit_log
 from tanuki.platform.accounts import Person, require
-from tanuki.platform.web.i18n import msgid
 
 NOTE_LONGEST = 1_000
 TOLD = {HOLD: "held", REMOVE: "removed", RESTORE: "restored", WARN: "warned", BAN: "banned", UNBAN: "unbanned"}  # kinds of notifications
@@ -114,7 +114,9 @@ def carry_out(db: Session, case: Case, action: str, reason: str, note: str | Non
         elif action in (HOLD, REMOVE):
             posts.withdraw(db, post, {HOLD: "held", REMOVE: "removed"}[action], reason, note=note, now=now)
     elif case.subject == "comment" and action in (REMOVE, RESTORE):
-        social.turn(db, case.subject_id, "removed" if action == REMOVE else "shown", why=reason if action == REMOVE else None, note=note)
+        engagement.turn(
+            db, case.subject_id, "removed" if action == REMOVE else "shown", why=reason if action == REMOVE else None, note=note
+        )
 
 
 def ban(db: Session, member_id: int | None, why: str | None, *, now: datetime) -> None:
@@ -127,7 +129,7 @@ def ban(db: Session, member_id: int | None, why: str | None, *, now: datetime) -
 def entered(db: Session, by: str, case: Case, what: str, values: Mapping[str, object], *, now: datetime) -> None:
     """Into the trail: a moderator by name, a member by a number, which leads nowhere once they left."""
     about = f"{case.subject}:{case.subject_id}"
-    trail.add(db, by=by, what=what, about=about, values={"case": case.id, **values}, now=now)
+    audit_log.add(db, by=by, what=what, about=about, values={"case": case.id, **values}, now=now)
 
 
 def digest(note: str) -> str | None:
@@ -141,7 +143,7 @@ def digest(note: str) -> str | None:
 def decision(db: Session, who: Person, decision_id: int) -> Decided:
     """A decision, for moderators and for whom it is about."""
     wanted = select(Decision, Case).join(Case, Case.id == Decision.case_id).where(Decision.id == decision_id)
-    row = db.execute(wanted).first() if 0 < decision_id <= lists.LARGEST else None
+    row = db.execute(wanted).first() if 0 < decision_id <= pagination.LARGEST else None
     found = Decided(*row) if row is not None else None
     me = members.viewer_id(db, who)
     mine = found is not None and me is not None and found.case.member_id == me
@@ -153,22 +155,22 @@ def decision(db: Session, who: Person, decision_id: int) -> Decided:
 def latest(db: Session, who: Person, *, after: str | None = None, limit: int = 24) -> Page[Decided]:
     """What moderators decided, newest first; not what was decided about the one who asks."""
     require(who, "moderator")
-    me, limit = members.viewer_id(db, who), lists.size(limit)
+    me, limit = members.viewer_id(db, who), pagination.size(limit)
     wanted = select(Decision, Case).join(Case, Case.id == Decision.case_id).where((Case.member_id != (me or 0)) | Case.member_id.is_(None))
     if after is not None:
-        wanted = wanted.where(Decision.id < lists.id_of(after))
+        wanted = wanted.where(Decision.id < pagination.id_of(after))
     found = [Decided(*row) for row in db.execute(wanted.order_by(Decision.id.desc()).limit(limit + 1))]
-    return lists.page(found, limit, lambda each: str(each.decision.id))
+    return pagination.page(found, limit, lambda each: str(each.decision.id))
 
 
 def mine(db: Session, who: Person, *, after: str | None = None, limit: int = 24) -> Page[Decided]:
     """Decisions about somebody and what is theirs that changed something, newest first."""
-    me, limit = members.of(db, who), lists.size(limit)
+    me, limit = members.of(db, who), pagination.size(limit)
     wanted = select(Decision, Case).join(Case, Case.id == Decision.case_id).where(Case.member_id == me.id, Decision.action.in_([*TOLD]))
     if after is not None:
-        wanted = wanted.where(Decision.id < lists.id_of(after))
+        wanted = wanted.where(Decision.id < pagination.id_of(after))
     found = [Decided(*row) for row in db.execute(wanted.order_by(Decision.id.desc()).limit(limit + 1))]
-    return lists.page(found, limit, lambda each: str(each.decision.id))
+    return pagination.page(found, limit, lambda each: str(each.decision.id))
 
 
 assert set(AGAINST) <= set(TOLD) <= set(ACTIONS)

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from tanuki.platform.web.i18n import msgid
+from tanuki.i18n import msgid
 
 
 class Reason(NamedTuple):

@@ -8,7 +8,7 @@ Spiders and their like stand with the insects, as people post them.
 from functools import cache
 from typing import NamedTuple
 
-from tanuki.animals.species import BREEDS, CATEGORIES
+from tanuki.animals.taxonomy import BREEDS, CATEGORIES
 
 ANIMALS = 398  # classes below this are animals
 

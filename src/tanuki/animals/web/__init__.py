@@ -5,15 +5,44 @@ from pathlib import Path
 from fastapi import APIRouter
 
 from tanuki.animals.api import routes
-from tanuki.animals.web import better, data, desk, feed, frame, helping, notes, people, photos, posting, reports, search, seen, site
-from tanuki.platform.web.i18n import msgid
-from tanuki.platform.web.kit import ANYBODY, System
+from tanuki.animals.web import (
+    enhance,
+    feed,
+    impressions,
+    layout,
+    members,
+    moderation_queue,
+    my_data,
+    notifications,
+    photos,
+    posting,
+    reports,
+    search,
+    site,
+    suggestions,
+)
+from tanuki.i18n import msgid
+from tanuki.platform.web.pages import ANYBODY, System
 
 HERE = Path(__file__).parent
 
 router = APIRouter()
 router.include_router(routes.router)
-for subject in (feed, search, photos, posting, helping, better, people, notes, reports, data, desk, seen, site):
+for subject in (
+    feed,
+    search,
+    photos,
+    posting,
+    suggestions,
+    enhance,
+    members,
+    notifications,
+    reports,
+    my_data,
+    moderation_queue,
+    impressions,
+    site,
+):
     router.include_router(subject.router)
 
 SYSTEM = System(
@@ -30,7 +59,7 @@ SYSTEM = System(
     locale=HERE / "locale",
     static=HERE / "static",
     leave="/animals/data",
-    signed_up=people.join_now,
+    signed_up=members.join_now,
     frame="animals/frame.html",
-    helpers=frame.HELPERS,
+    helpers=layout.HELPERS,
 )

@@ -4,13 +4,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from tanuki.animals import feed, posts
-from tanuki.animals.api import seen
-from tanuki.animals.api.calls import now
-from tanuki.animals.species import CATEGORIES
-from tanuki.animals.web.frame import CARD, LIMIT, WHOLE, show
+from tanuki.animals.http import impressions
+from tanuki.animals.http.deps import now
+from tanuki.animals.taxonomy import CATEGORIES
+from tanuki.animals.web.layout import CARD, LIMIT, WHOLE, show
 from tanuki.errors import NotFound
-from tanuki.platform.web.i18n import msgid
-from tanuki.platform.web.kit import Db, Lang, Viewer, site_of, url
+from tanuki.i18n import msgid
+from tanuki.platform.web.pages import Db, Lang, Viewer, site_of, url
 
 router = APIRouter()
 
@@ -18,10 +18,10 @@ router = APIRouter()
 @router.get("/animals", include_in_schema=False, response_class=HTMLResponse)
 def home(request: Request, db: Db, viewer: Viewer, lang: Lang, after: str | None = None) -> Response:
     """Followed members' photos, popular ones and new ones by turns."""
-    found = feed.home(db, viewer, after=after, limit=LIMIT, now=now(), request_id=seen.new_request())
+    found = feed.home(db, viewer, after=after, limit=LIMIT, now=now(), request_id=impressions.new_request())
     cards = posts.cards(db, viewer, posts.many(db, viewer, [placed.post_id for placed in found.items]))
     placed = [each for each in found.items if each.post_id in {card.post.id for card in cards}]
-    seen.shown(request, db, viewer, "home", placed, considered=found.considered, request_id=found.request_id)
+    impressions.shown(request, db, viewer, "home", placed, considered=found.considered, request_id=found.request_id)
     return show(
         request,
         db,
@@ -58,7 +58,7 @@ def latest(request: Request, db: Db, viewer: Viewer, *, title: str, path: str, a
     """A page of photos by their publication."""
     page = posts.newest(db, viewer, category=category, after=after, limit=LIMIT)
     cards = posts.cards(db, viewer, page.items)
-    request_id, places = seen.in_order(request, db, viewer, "category" if category else "newest", [card.post.id for card in cards])
+    request_id, places = impressions.in_order(request, db, viewer, "category" if category else "newest", [card.post.id for card in cards])
     return show(
         request,
         db,

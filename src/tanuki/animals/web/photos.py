@@ -6,20 +6,21 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
 
-from tanuki.animals import images, posts, social
-from tanuki.animals.api import seen
-from tanuki.animals.api.calls import Acting, now
-from tanuki.animals.images import SIZES
+from tanuki.animals import engagement, posts
+from tanuki.animals.http import impressions
+from tanuki.animals.http.deps import Acting, now
+from tanuki.animals.images import photo_files
+from tanuki.animals.images.photo_files import SIZES
 from tanuki.animals.posts import Card
-from tanuki.animals.similar import search
+from tanuki.animals.similarity import search
 from tanuki.animals.tables import Photo
-from tanuki.animals.web.frame import CARD, LIMIT, Text, form, names, onward, show, toggled
+from tanuki.animals.web.layout import CARD, LIMIT, Text, form, names, onward, show, toggled
 from tanuki.animals.web.reasons import reason_words
 from tanuki.animals.web.reports import standing
 from tanuki.errors import NotFound
-from tanuki.platform.models.runners import ModelError
-from tanuki.platform.web.i18n import msgid
-from tanuki.platform.web.kit import YEAR_SECONDS, Db, Lang, Res, Viewer, url
+from tanuki.i18n import msgid
+from tanuki.platform.mlops.runtimes import ModelError
+from tanuki.platform.web.pages import YEAR_SECONDS, Db, Lang, Res, Viewer, url
 
 router = APIRouter()
 ALIKE = 8  # similar photos below one
@@ -29,11 +30,11 @@ ALIKE = 8  # similar photos below one
 def photo_page(request: Request, res: Res, db: Db, viewer: Viewer, lang: Lang, post_id: int, after: str | None = None) -> Response:
     """One photo; its owner also sees where it stands."""
     card = posts.cards(db, viewer, [posts.visible(db, post_id, viewer)])[0]
-    talk = social.comments(db, viewer, post_id, after=after, limit=LIMIT)
+    talk = engagement.comments(db, viewer, post_id, after=after, limit=LIMIT)
     path = f"/animals/posts/{post_id}"
     called = names(lang)
     alike = similar_cards(res, db, viewer, card)
-    request_id, places = seen.in_order(request, db, viewer, "similar", [each.post.id for each in alike])
+    request_id, places = impressions.in_order(request, db, viewer, "similar", [each.post.id for each in alike])
     kind = called["breed_name"](card.post.breed) if card.post.breed else called["category_name"](card.post.category)
     return show(
         request,
@@ -69,7 +70,7 @@ def similar_cards(res: Res, db: Db, viewer: Viewer, card: Card) -> list[Card]:
 @router.get("/animals/posts/{post_id}/likes", include_in_schema=False, response_class=HTMLResponse)
 def likes_page(request: Request, db: Db, viewer: Viewer, post_id: int, after: str | None = None) -> Response:
     """Who likes a photo."""
-    page = social.likers(db, viewer, post_id, after=after, limit=LIMIT)
+    page = engagement.likers(db, viewer, post_id, after=after, limit=LIMIT)
     more = page.next and url(f"/animals/posts/{post_id}/likes", after=page.next)
     return show(request, db, "likes.html", post=posts.visible(db, post_id, viewer), people=page.items, next=more)
 
@@ -77,7 +78,7 @@ def likes_page(request: Request, db: Db, viewer: Viewer, post_id: int, after: st
 @form(router, "/animals/posts/{post_id}/like")
 def like(request: Request, res: Res, who: Acting, post_id: int, next: Text = "") -> Response:
     """Like a photo."""
-    count = res.db.together(lambda db: social.like(db, who, post_id, now=now()))
+    count = res.db.together(lambda db: engagement.like(db, who, post_id, now=now()))
     path = f"/animals/posts/{post_id}"
     return toggled(request, next or path, on=True, again=f"{path}/unlike", count=count)
 
@@ -85,7 +86,7 @@ def like(request: Request, res: Res, who: Acting, post_id: int, next: Text = "")
 @form(router, "/animals/posts/{post_id}/unlike")
 def unlike(request: Request, res: Res, who: Acting, post_id: int, next: Text = "") -> Response:
     """Like a photo no longer."""
-    count = res.db.together(lambda db: social.unlike(db, who, post_id, now=now()))
+    count = res.db.together(lambda db: engagement.unlike(db, who, post_id, now=now()))
     path = f"/animals/posts/{post_id}"
     return toggled(request, next or path, on=False, again=f"{path}/like", count=count)
 
@@ -94,7 +95,7 @@ def unlike(request: Request, res: Res, who: Acting, post_id: int, next: Text = "
 def comment(request: Request, res: Res, who: Acting, post_id: int, words: Text, key: Annotated[str, Form(max_length=100)]) -> Response:
     """Say something under a photo, and go to where it stands."""
     made, count = res.db.together(
-        lambda db: (social.comment(db, who, post_id, words, key=key, now=now()), posts.visible(db, post_id, who).comments)
+        lambda db: (engagement.comment(db, who, post_id, words, key=key, now=now()), posts.visible(db, post_id, who).comments)
     )
     after = str(made.id - 1) if count > LIMIT else None
     return onward(request, f"{url(f'/animals/posts/{post_id}', after=after)}#comment-{made.id}")
@@ -103,7 +104,7 @@ def comment(request: Request, res: Res, who: Acting, post_id: int, words: Text, 
 @form(router, "/animals/comments/{comment_id}/delete")
 def delete_comment(request: Request, res: Res, who: Acting, comment_id: int) -> Response:
     """Take back what one said."""
-    gone = res.db.together(lambda db: social.delete_comment(db, who, comment_id, now=now()))
+    gone = res.db.together(lambda db: engagement.delete_comment(db, who, comment_id, now=now()))
     return onward(request, f"/animals/posts/{gone.post_id}#talk", msgid("Your comment is deleted."))
 
 
@@ -122,7 +123,7 @@ def picture(request: Request, res: Res, db: Db, viewer: Viewer, digest: str, siz
     headers = {"Cache-Control": f"public, max-age={YEAR_SECONDS}, immutable" if public else "private, no-store", "ETag": etag}
     if etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
-    return Response(res.objects.get(images.key(digest, size)), media_type="image/jpeg", headers=headers)
+    return Response(res.objects.get(photo_files.key(digest, size)), media_type="image/jpeg", headers=headers)
 
 
 def in_public(db: Db, digest: str) -> Photo | None:

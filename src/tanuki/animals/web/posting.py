@@ -10,15 +10,16 @@ from fastapi import APIRouter, Form, Request, UploadFile
 from fastapi.responses import HTMLResponse, Response
 from sqlalchemy.orm import Session
 
-from tanuki.animals import events, images, members, posts
-from tanuki.animals.api.calls import PICTURE_BYTES, Acting, now
+from tanuki.animals import events, members, posts
+from tanuki.animals.http.deps import PICTURE_BYTES, Acting, now
+from tanuki.animals.images import photo_files
 from tanuki.animals.posts import Draft
 from tanuki.animals.tables import Photo, Post
-from tanuki.animals.web import helping
-from tanuki.animals.web.frame import Text, form, onward, sentence, show, version_seen
+from tanuki.animals.web import suggestions
+from tanuki.animals.web.layout import Text, form, onward, sentence, show, version_seen
 from tanuki.errors import NotFound, UserError
-from tanuki.platform.web.i18n import msgid
-from tanuki.platform.web.kit import Db, Lang, Res, Who
+from tanuki.i18n import msgid
+from tanuki.platform.web.pages import Db, Lang, Res, Who
 
 router = APIRouter()
 BETWEEN_TAGS = re.compile(r"[\s,、，;；#＃]+")
@@ -63,7 +64,7 @@ def form_page(
         draft=filled,
         wrong=sentence(request, wrong),
         key=key,
-        most_megabytes=images.UPLOAD_MB,
+        most_megabytes=photo_files.UPLOAD_MB,
         **(looked or {}),
     )
 
@@ -97,17 +98,17 @@ def post(
     looked: Mapping[str, Any] | None = None
     try:
         if step == "look":
-            looked = helping.looked_at(res, who, lang, key, helping.chosen(sent))
+            looked = suggestions.looked_at(res, who, lang, key, suggestions.chosen(sent))
             with res.db.read() as db:
                 return form_page(request, db, filled, key=key, looked=looked)
-        known = helping.again(res, who, key, kept, seal) if kept and sent is None else None
+        known = suggestions.again(res, who, key, kept, seal) if kept and sent is None else None
         if kept and sent is not None:
             suggested, take = "", None  # another photo: nothing that was suggested for the first one is taken along
-        offered, taken = helping.told(suggested, take or [])
-        looked = helping.as_before(known, seal, suggested, offered, taken, lang) if known is not None else None
+        offered, taken = suggestions.told(suggested, take or [])
+        looked = suggestions.as_before(known, seal, suggested, offered, taken, lang) if known is not None else None
         draft = with_taken(filled, [offered[place] for place in sorted(taken)]).draft()
-        accepted = known or images.accept(helping.chosen(sent))
-        images.store(res.objects, accepted)
+        accepted = known or photo_files.accept(suggestions.chosen(sent))
+        photo_files.store(res.objects, accepted)
         moment = now()
 
         def do(db: Session) -> Post:
@@ -123,7 +124,7 @@ def post(
     return onward(request, f"/animals/posts/{made.id}")
 
 
-def with_taken(filled: Filled, taken: list[helping.Offer]) -> Filled:
+def with_taken(filled: Filled, taken: list[suggestions.Offer]) -> Filled:
     """The form with what was taken; what somebody wrote or chose stays. With scripts it is all there already."""
     for each in taken:
         what, value = each["what"], str(each["value"])

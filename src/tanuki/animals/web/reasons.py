@@ -6,7 +6,7 @@ from fastapi import Request
 
 from tanuki.animals.moderation.reasons import ACTIONS, REASONS
 from tanuki.animals.posts import HELD_BY_RULE
-from tanuki.platform.web.kit import site_of, visit_of
+from tanuki.platform.web.pages import site_of, visit_of
 
 
 def reason_words(request: Request) -> Callable[[str | None], str]:

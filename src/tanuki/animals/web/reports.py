@@ -7,18 +7,18 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 from sqlalchemy.orm import Session
 
-from tanuki.animals import lists, members
-from tanuki.animals.api.calls import Acting, now
+from tanuki.animals import members, pagination
+from tanuki.animals.http.deps import Acting, now
 from tanuki.animals.moderation import appeals, cases, decisions
 from tanuki.animals.moderation.decisions import Decided
 from tanuki.animals.moderation.reasons import BAN, HOLD, REASONS, REMOVE, RESTORE, UNBAN, WARN
 from tanuki.animals.tables import Appeal, Comment, Member, Post
-from tanuki.animals.web.frame import LIMIT, Text, form, onward, sentence, show
+from tanuki.animals.web.layout import LIMIT, Text, form, onward, sentence, show
 from tanuki.animals.web.reasons import reason_words
 from tanuki.errors import NotFound, UserError
+from tanuki.i18n import msgid
 from tanuki.platform.accounts import Person
-from tanuki.platform.web.i18n import msgid
-from tanuki.platform.web.kit import Db, Lang, Res, Who, site_of, url
+from tanuki.platform.web.pages import Db, Lang, Res, Who, site_of, url
 
 router = APIRouter()
 TITLES = {
@@ -162,7 +162,7 @@ def standing(request: Request, db: Session, who: Person | None, lang: str, post:
     """The decision by which somebody's post is out of sight now; None when a rule did it, or it is not theirs."""
     if who is None or post.state not in ("held", "removed") or members.viewer_id(db, who) != post.member_id:
         return None
-    for each in decisions.mine(db, who, limit=lists.MOST).items:
+    for each in decisions.mine(db, who, limit=pagination.MOST).items:
         if (each.case.subject, each.case.subject_id) == ("post", post.id) and each.decision.action in (HOLD, REMOVE):
             return shown(request, db, who, lang, each)
     return None

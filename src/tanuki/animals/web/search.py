@@ -8,20 +8,21 @@ from fastapi import APIRouter, Query, Request, UploadFile
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from markupsafe import Markup, escape
 
-from tanuki.animals import images, members, posts
-from tanuki.animals.api import seen
+from tanuki.animals import members, posts
 from tanuki.animals.api import similar as by_picture
-from tanuki.animals.api.calls import PICTURE_BYTES, now
+from tanuki.animals.http import impressions
+from tanuki.animals.http.deps import PICTURE_BYTES, now
+from tanuki.animals.images import photo_files
 from tanuki.animals.posts import Card
-from tanuki.animals.similar import search as similar
-from tanuki.animals.species import BREEDS, CATEGORIES
-from tanuki.animals.text import search
-from tanuki.animals.text.marks import Marked
-from tanuki.animals.text.suggest import suggest
-from tanuki.animals.web.frame import CARD, LIMIT, Text, form, show
+from tanuki.animals.search import search
+from tanuki.animals.search.autocomplete import suggest
+from tanuki.animals.search.highlight import Marked
+from tanuki.animals.similarity import search as similar
+from tanuki.animals.taxonomy import BREEDS, CATEGORIES
+from tanuki.animals.web.layout import CARD, LIMIT, Text, form, show
 from tanuki.errors import UserError
-from tanuki.platform.web.i18n import TOKYO, Texts, msgid
-from tanuki.platform.web.kit import Db, Lang, Res, Viewer, Who, site_of, url, visit_of
+from tanuki.i18n import TOKYO, Texts, msgid
+from tanuki.platform.web.pages import Db, Lang, Res, Viewer, Who, site_of, url, visit_of
 
 router = APIRouter()
 Short = Annotated[str, Query(max_length=200)]
@@ -94,7 +95,9 @@ def search_page(
     cards = {card.post.id: card for card in posts.cards(db, viewer, posts.many(db, viewer, [hit.post_id for hit in found.posts]))}
     hits = [hit for hit in found.posts if hit.post_id in cards]
     terms = [term.text for term in found.terms]
-    request_id, places = seen.in_order(request, db, viewer, "search", [hit.post_id for hit in hits], terms=terms if asked.any else None)
+    request_id, places = impressions.in_order(
+        request, db, viewer, "search", [hit.post_id for hit in hits], terms=terms if asked.any else None
+    )
     return show(
         request,
         db,
@@ -110,7 +113,7 @@ def search_page(
         ],
         next=found.next and url("/animals/search", **asked.query(after=found.next)),
         sizes=CARD,
-        most_megabytes=images.UPLOAD_MB,
+        most_megabytes=photo_files.UPLOAD_MB,
     )
 
 
@@ -180,7 +183,7 @@ def search_by_picture(
         except UserError as error:
             wrong = error
         cards = posts.cards(db, who, posts.many(db, who, [each.post_id for each in found]))
-        request_id, places = seen.in_order(request, db, who, "picture", [card.post.id for card in cards])
+        request_id, places = impressions.in_order(request, db, who, "picture", [card.post.id for card in cards])
         return show(
             request,
             db,
@@ -193,5 +196,5 @@ def search_by_picture(
             request_id=request_id,
             places=places,
             sizes=CARD,
-            most_megabytes=images.UPLOAD_MB,
+            most_megabytes=photo_files.UPLOAD_MB,
         )

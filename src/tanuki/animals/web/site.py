@@ -5,10 +5,10 @@ from hashlib import sha256
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
-from tanuki.animals.example import make
-from tanuki.animals.web.frame import show
-from tanuki.platform.web.i18n import LANGS, msgid
-from tanuki.platform.web.kit import Db, Res, site_of, visit_of
+from tanuki.animals.example import seed
+from tanuki.animals.web.layout import show
+from tanuki.i18n import LANGS, msgid
+from tanuki.platform.web.pages import Db, Res, site_of, visit_of
 
 router = APIRouter()
 KEPT = ("tanuki.css", "tanuki.svg", "animals.css", "animals.js", "animals-icons.svg")  # on the device, for any page
@@ -67,4 +67,4 @@ def offline(request: Request, lang: str = "") -> Response:
 @router.get("/animals/credits", include_in_schema=False, response_class=HTMLResponse)
 def credits_page(request: Request, db: Db, res: Res) -> Response:
     """What this is, and whose pictures the example network shows."""
-    return show(request, db, "credits.html", credits=make.credits(res))
+    return show(request, db, "credits.html", credits=seed.credits(res))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tanuki.cli.output import emit, json_option, resources
 from tanuki.errors import UserError
-from tanuki.terminal import emit, json_option, resources
 
 if TYPE_CHECKING:
     import polars as pl
@@ -33,7 +33,7 @@ def sql(query: str, as_of: str | None, as_csv: bool, as_json: bool) -> None:
 
 def moment(text: str | None) -> datetime | None:
     """An ISO moment given on the command line; without a zone it is Tokyo's."""
-    from tanuki.platform.web.i18n import TOKYO
+    from tanuki.i18n import TOKYO
 
     if text is None:
         return None
@@ -103,18 +103,19 @@ def db() -> None: ...
 
 @db.command(help="Bring the schema to this code's revision. The embedded database does it by itself.")
 def upgrade() -> None:
-    from tanuki import settings, start
-    from tanuki.platform import db as database
+    from tanuki import settings
+    from tanuki.app import bootstrap
+    from tanuki.platform.database import engine as database
 
     url = settings.read().database_url
-    start.upgrade_all(url)
+    bootstrap.upgrade_all(url)
     click.echo(f"The schema is at {database.newest_revision()}.")
 
 
 @db.command(help="The schema's revision, and the one this code needs.")
 def revision() -> None:
     from tanuki import settings
-    from tanuki.platform import db as database
+    from tanuki.platform.database import engine as database
 
     made = database.Database(settings.read().database_url)
     with made.read() as session:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tanuki.cli.output import emit, json_option, resources
 from tanuki.errors import NotFound, UserError
-from tanuki.terminal import emit, json_option, resources
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from tanuki.platform.accounts import Person
-    from tanuki.platform.models.tables import Release, Serving
-    from tanuki.platform.models.watching import Bounds
+    from tanuki.platform.mlops.guardrails import Bounds
+    from tanuki.platform.mlops.tables import Release, Serving
     from tanuki.platform.resources import Resources
 
 DRAIN_SECONDS = 30  # for what was begun, when the server ends
@@ -38,7 +38,7 @@ def models(ctx: click.Context) -> None:
 
 @models.command(help="Serve every live model by the Open Inference Protocol v2, over HTTP and gRPC, until SIGTERM or Ctrl-C.")
 def serve() -> None:
-    from tanuki.platform.models.serving import Models
+    from tanuki.platform.serving.server import Models
 
     with resources() as res:
         if not isinstance(res.models, Models):
@@ -50,13 +50,14 @@ def serve_models(res: "Resources", served: Any) -> None:
     """HTTP and gRPC until stopped; what was begun is answered before the end."""
     import uvicorn
 
-    from tanuki.platform import log, pauses
-    from tanuki.platform.models import grpc_service, http
+    from tanuki.platform import gc_tuning, log
+    from tanuki.platform.serving import grpc_server as grpc_service
+    from tanuki.platform.serving import rest_server
 
     log.set_up(res.settings)
     grpc_server, grpc_port = grpc_service.server(served, f"{res.settings.host}:{res.settings.models_grpc_port}")
     config = uvicorn.Config(
-        http.app(served),
+        rest_server.app(served),
         host=res.settings.host,
         port=res.settings.models_port,
         log_config=None,
@@ -84,7 +85,7 @@ def serve_models(res: "Resources", served: Any) -> None:
     server = Announcing(config)
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: None)  # uvicorn sends itself again what ended it, when it has ended
-    pauses.keep_short()
+    gc_tuning.keep_short()
     server.run()
     stop.set()
     if not server.started:
@@ -111,18 +112,18 @@ def follow(served: Any, stop: threading.Event) -> None:
 @models.command("list", help="Every model: what is live, what stands beside it, and how many versions there are.")
 @json_option
 def list_(as_json: bool) -> None:
-    from tanuki.platform.models import plans
+    from tanuki.platform.mlops import rollout
 
     with resources() as res, res.db.read() as db:
         rows = []
-        serving = {each.model: each for each in plans.plans(db)}
+        serving = {each.model: each for each in rollout.plans(db)}
         for name in sorted({*res.registry.names(), *serving}):
             plan = serving.get(name)
             versions = res.registry.versions(name)
             rows.append(
                 {
                     "model": name,
-                    "champion": plans.champion(db, res.registry, name),
+                    "champion": rollout.champion(db, res.registry, name),
                     "challenger": plan.challenger if plan else None,
                     "mode": plan.mode if plan else "not served",
                     "share": plan.share if plan and plan.challenger else None,
@@ -137,7 +138,7 @@ def list_(as_json: bool) -> None:
 @click.argument("model")
 @json_option
 def show(model: str, as_json: bool) -> None:
-    from tanuki.platform.models import overview
+    from tanuki.platform.mlops import overview
 
     with resources() as res, res.db.read() as db:
         found = overview.of(db, res.registry, model)
@@ -155,7 +156,7 @@ def show(model: str, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def gate(ctx: click.Context, model: str, version: str | None, as_json: bool) -> None:
-    from tanuki.platform.models import overview, release
+    from tanuki.platform.mlops import overview, release
 
     with resources() as res, res.db.read() as db:
         found = [each for each in release.verdicts(db, model) if version in (None, each.version)]
@@ -179,7 +180,7 @@ def gate(ctx: click.Context, model: str, version: str | None, as_json: bool) -> 
 @by_option
 @json_option
 def release(model: str, version: str, override: bool, why: str, other_shape: bool, by: str | None, as_json: bool) -> None:
-    from tanuki.platform.models import release as live
+    from tanuki.platform.mlops import release as live
 
     with resources() as res:
         with res.db.write() as db:
@@ -202,7 +203,7 @@ def release(model: str, version: str, override: bool, why: str, other_shape: boo
 @by_option
 @json_option
 def shadow(model: str, version: str, share: float, bounds: tuple[str, ...], by: str | None, as_json: bool) -> None:
-    from tanuki.platform.models import release as live
+    from tanuki.platform.mlops import release as live
 
     with resources() as res, res.db.write() as db:
         made = live.shadow(db, res.registry, person(db, by), model, version, datetime.now(UTC), share=share, bounds=bounds_of(bounds))
@@ -217,7 +218,7 @@ def shadow(model: str, version: str, share: float, bounds: tuple[str, ...], by: 
 @by_option
 @json_option
 def canary(model: str, version: str, share: float, bounds: tuple[str, ...], by: str | None, as_json: bool) -> None:
-    from tanuki.platform.models import release as live
+    from tanuki.platform.mlops import release as live
 
     with resources() as res, res.db.write() as db:
         made = live.canary(db, res.registry, person(db, by), model, version, datetime.now(UTC), share=share, bounds=bounds_of(bounds))
@@ -230,7 +231,7 @@ def canary(model: str, version: str, share: float, bounds: tuple[str, ...], by: 
 @by_option
 @json_option
 def promote(model: str, why: str, by: str | None, as_json: bool) -> None:
-    from tanuki.platform.models import release as live
+    from tanuki.platform.mlops import release as live
 
     with resources() as res, res.db.write() as db:
         emit([released(live.promote(db, res.registry, person(db, by), model, datetime.now(UTC), why=why))], as_json)
@@ -242,11 +243,11 @@ def promote(model: str, why: str, by: str | None, as_json: bool) -> None:
 @by_option
 @json_option
 def rollback(model: str, why: str, by: str | None, as_json: bool) -> None:
-    from tanuki.platform.models import plans
-    from tanuki.platform.models import release as live
+    from tanuki.platform.mlops import release as live
+    from tanuki.platform.mlops import rollout
 
     with resources() as res, res.db.write() as db:
-        who, now, found = person(db, by), datetime.now(UTC), plans.plan(db, model)
+        who, now, found = person(db, by), datetime.now(UTC), rollout.plan(db, model)
         if found is not None and found.challenger is not None:
             gone = live.dismiss(db, res.registry, who, model, now, why=why)
             emit([{"model": model, "dismissed": gone, "champion": found.champion, "why": why}], as_json)
@@ -260,7 +261,7 @@ def rollback(model: str, why: str, by: str | None, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def replay(ctx: click.Context, model: str | None, last: int, as_json: bool) -> None:
-    from tanuki.platform.models import replay as kept
+    from tanuki.platform.serving import shadow_replay as kept
 
     with resources() as res, res.db.read() as db:
         found = list(kept.again(db, res.registry, res.settings.home.absolute() / "models", model=model, last=last))
@@ -300,7 +301,7 @@ def person(db: "Session", name: str | None) -> "Person":
 
 def bounds_of(given: tuple[str, ...]) -> "Bounds | None":
     """Bounds from the command line. Raises UserError."""
-    from tanuki.platform.models.watching import Bounds
+    from tanuki.platform.mlops.guardrails import Bounds
 
     known, found = Bounds().as_json(), {}
     for each in given:

@@ -18,11 +18,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tanuki import __version__
 from tanuki.errors import SignInNeeded, TooMany, UserError
-from tanuki.platform import limits, metrics
+from tanuki.i18n import msgid
+from tanuki.platform import metrics, rate_limit
 from tanuki.platform.resources import Resources
-from tanuki.platform.web import files, health, models, people, rest, routes, runs
-from tanuki.platform.web.i18n import msgid
-from tanuki.platform.web.kit import FORM_BYTES, MAX_BYTES, System, Visit, reader, render, safe_path, site, site_of, visit_of
+from tanuki.platform.web import health, rest, routes, static_files
+from tanuki.platform.web.admin import models, people, runs
+from tanuki.platform.web.pages import FORM_BYTES, MAX_BYTES, System, Visit, reader, render, safe_path, site, site_of, visit_of
 
 log = structlog.get_logger()
 
@@ -98,7 +99,7 @@ def create(resources: Resources, systems: Sequence[System]) -> FastAPI:
     """The site of these systems on these resources."""
     app = FastAPI(title="Tanuki", version=__version__, openapi_url=None, docs_url=None, redoc_url=None)
     app.state.site = site(systems, resources, metrics.process())
-    ours = [(health.router, ""), (files.router, ""), (people.router, ""), (runs.router, ""), (models.router, "")]
+    ours = [(health.router, ""), (static_files.router, ""), (people.router, ""), (runs.router, ""), (models.router, "")]
     routes.include(app, [*ours, *((system.router, system.key) for system in systems)])
     app.add_exception_handler(UserError, answer_user_error)
     app.add_exception_handler(rest.NotModified, answer_not_modified)
@@ -190,7 +191,7 @@ def answer_user_error(request: Request, error: Exception) -> Response:
         visit_of(request)  # the error may come before anybody asked who it is
     answer = problem(request, error.status, site_of(request).texts.error(known_visit(request).lang, error))
     if isinstance(error, TooMany):
-        spent = limits.reached(error)
+        spent = rate_limit.reached(error)
         answer.headers.update({"Retry-After": str(error.seconds), **rest.announced([spent] if spent else [])})
     return answer
 

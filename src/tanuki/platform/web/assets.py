@@ -12,8 +12,9 @@ from typing import Any
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined, nodes
 from jinja2.visitor import NodeTransformer
 
-from tanuki.platform.web import charts, i18n
-from tanuki.platform.web.i18n import LANGS, Texts
+from tanuki import i18n
+from tanuki.i18n import LANGS, Texts
+from tanuki.platform.web import charts
 
 TYPES = {".webmanifest": "application/manifest+json", ".js": "text/javascript", ".woff2": "font/woff2"}  # not every machine knows these
 

@@ -7,10 +7,10 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 
-from tanuki.platform import db as database
-from tanuki.platform import metrics, workflows
+from tanuki.platform import jobs, metrics
+from tanuki.platform.database import engine as database
 from tanuki.platform.resources import Resources
-from tanuki.platform.web.kit import Res
+from tanuki.platform.web.pages import Res
 
 router = APIRouter(tags=["health"])
 
@@ -44,7 +44,7 @@ def database_state(res: Resources) -> dict[str, object]:
             database.answers(db)
             revision = database.revision_of(db)
             current = revision == database.newest_revision()
-            alive = len(workflows.workers(db, datetime.now(UTC)))
+            alive = len(jobs.workers(db, datetime.now(UTC)))
     except SQLAlchemyError as error:
         return {"database": error.__class__.__name__, "schema": "unknown", "workers": 0}
     return {"database": "ok", "schema": "ok" if current else f"{revision}, needs {database.newest_revision()}", "workers": alive}

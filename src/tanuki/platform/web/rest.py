@@ -11,8 +11,8 @@ from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, ConfigDict, Field
 
 from tanuki.errors import Stale, UserError
-from tanuki.platform.limits import Left
-from tanuki.platform.web.kit import person_of
+from tanuki.platform.rate_limit import Left
+from tanuki.platform.web.pages import person_of
 
 T = TypeVar("T")
 PROBLEM = "application/problem+json"

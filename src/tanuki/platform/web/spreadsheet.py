@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tanuki.platform.web import i18n
+from tanuki import i18n
 
 
 def table(rows: Any) -> bytes:

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+from tanuki.cli.output import emit, json_option, resources
 from tanuki.errors import UserError
-from tanuki.terminal import emit, json_option, resources
 
 SHOWN = 10  # quarantined rows that are shown after an import
 
@@ -30,26 +30,25 @@ PATH = click.Path(path_type=Path)
 @json_option
 def import_(mapping: tuple[str, ...], as_json: bool, **given: tuple[Path, ...]) -> None:
     from tanuki.platform.accounts import COMMAND_LINE
-    from tanuki.shop import facts
-    from tanuki.shop.facts import quarantine
+    from tanuki.shop.ingest import loading, quarantine
 
     names = dict(each.partition("=")[::2] for each in mapping)
     if any(not ours or not theirs for ours, theirs in names.items()):
         raise UserError("--map takes OURS=THEIRS, e.g. units=qty.")
     if not any(given.values()):
         raise UserError("Name at least one file, e.g. --sales sales.csv.")
-    unknown = set(names) - {name for kind in facts.KINDS if given.get(kind) for name in facts.columns(kind)}
+    unknown = set(names) - {name for kind in loading.KINDS if given.get(kind) for name in loading.columns(kind)}
     if unknown:
         raise UserError("--map names %(names)s, which none of these files has.", names=", ".join(sorted(unknown)))
     rows: list[dict[str, Any]] = []
     waiting: list[str] = []
     with resources() as res:
-        for kind in facts.KINDS:
+        for kind in loading.KINDS:
             for file in given.get(kind, ()):
                 content = content_of(file)
                 with res.db.write() as db:
-                    ours = {name: theirs for name, theirs in names.items() if name in facts.columns(kind)}
-                    made = facts.import_file(
+                    ours = {name: theirs for name, theirs in names.items() if name in loading.columns(kind)}
+                    made = loading.import_file(
                         db, res.warehouse, kind, file.name, content, by="command line", now=datetime.now(UTC), mapping=ours
                     )
                     rows.append(report(made))
@@ -91,7 +90,7 @@ def quarantine() -> None: ...
 @json_option
 def list_(limit: int, as_json: bool) -> None:
     from tanuki.platform.accounts import COMMAND_LINE
-    from tanuki.shop.facts import quarantine as rows
+    from tanuki.shop.ingest import quarantine as rows
 
     with resources() as res, res.db.read() as db:
         names = ("id", "kind", "file_name", "row", "column", "found", "expected")
@@ -104,7 +103,7 @@ def list_(limit: int, as_json: bool) -> None:
 @click.argument("values", nargs=-1, required=True)
 def fix(row: int, values: tuple[str, ...]) -> None:
     from tanuki.platform.accounts import COMMAND_LINE
-    from tanuki.shop.facts import quarantine as rows
+    from tanuki.shop.ingest import quarantine as rows
 
     if any("=" not in value for value in values):
         raise UserError("Expected column=value, e.g. units=8.")
@@ -119,7 +118,7 @@ def fix(row: int, values: tuple[str, ...]) -> None:
 @click.option("--why", required=True)
 def drop(row: int | None, import_id: int | None, why: str) -> None:
     from tanuki.platform.accounts import COMMAND_LINE
-    from tanuki.shop.facts import quarantine as rows
+    from tanuki.shop.ingest import quarantine as rows
 
     if (row is None) == (import_id is None):
         raise UserError("Name a row, or an import with --import.")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tanuki.terminal import resources, tell_passwords
+from tanuki.cli.output import resources, tell_passwords
 
 
 @click.command(
@@ -19,11 +19,11 @@ from tanuki.terminal import resources, tell_passwords
     "--only-files", type=click.Path(path_type=Path, file_okay=False), help="Only write the files into this folder; import nothing."
 )
 def example(seed: int, last_day: datetime | None, only_files: Path | None) -> None:
-    from tanuki.commands import working
-    from tanuki.platform.workflows import workers
+    from tanuki.app.processes import working
+    from tanuki.platform.jobs import workers
     from tanuki.shop import example as chain
-    from tanuki.shop.weeks import TOKYO, week_to_order
-    from tanuki.shop.world import world
+    from tanuki.shop.calendar import TOKYO, week_to_order
+    from tanuki.shop.simulation.demand import world
 
     now = datetime.now(UTC)
     day = last_day.date() if last_day else week_to_order(now.astimezone(TOKYO).date()).cutoff

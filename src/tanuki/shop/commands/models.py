@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tanuki.cli.output import emit, json_option, resources
 from tanuki.errors import UserError
 from tanuki.platform.commands.models import by_option, person
-from tanuki.terminal import emit, json_option, resources
 
 if TYPE_CHECKING:
-    from tanuki.platform.models.tables import Release
+    from tanuki.platform.mlops.tables import Release
     from tanuki.platform.resources import Resources
     from tanuki.shop.panel import History
 
@@ -33,13 +33,13 @@ def backtest(first: str, last: str, models: str | None, shortage: float, leftove
     import polars as pl
 
     from tanuki.shop import backtest as past
-    from tanuki.shop import forecasters
-    from tanuki.shop.weeks import parse_week, weeks_between
+    from tanuki.shop.calendar import parse_week, weeks_between
+    from tanuki.shop.forecasting import forecaster
 
-    names = [name.strip() for name in models.split(",")] if models else list(forecasters.FORECASTERS)
+    names = [name.strip() for name in models.split(",")] if models else list(forecaster.FORECASTERS)
     for name in names:
-        forecasters.known(name)
-    chosen = {name: forecasters.FORECASTERS[name] for name in names}
+        forecaster.known(name)
+    chosen = {name: forecaster.FORECASTERS[name] for name in names}
     start, end = parse_week(first), parse_week(last)
     with resources() as res:
         history = known_now(res)
@@ -69,11 +69,12 @@ SCORED = ("wape", "bias", "coverage_80", "cost", "fill_rate")
 @json_option
 @click.pass_context
 def train(ctx: click.Context, name: str, text: str | None, no_gate: bool, weeks: int, as_json: bool) -> None:
-    from tanuki.platform.models.registry import CHALLENGER, CHAMPION
-    from tanuki.shop import forecasters, forecasts
-    from tanuki.shop.weeks import parse_week
+    from tanuki.platform.mlops.registry import CHALLENGER, CHAMPION
+    from tanuki.shop import forecasts
+    from tanuki.shop.calendar import parse_week
+    from tanuki.shop.forecasting import forecaster
 
-    forecasters.known(name)
+    forecaster.known(name)
     with resources() as res:
         history = known_now(res)
         week = parse_week(text) if text else forecasts.next_week(history)
@@ -116,7 +117,7 @@ def gate(ctx: click.Context, wanted: str, weeks: int, no_release: bool, as_json:
 @click.option("--by", help="The person's account; needed with --override.")
 @json_option
 def release(version: str, override: bool, why: str, by: str | None, as_json: bool) -> None:
-    from tanuki.platform.models import release as live
+    from tanuki.platform.mlops import release as live
     from tanuki.shop import forecasts
 
     with resources() as res, res.db.write() as db:
@@ -136,7 +137,7 @@ def release(version: str, override: bool, why: str, by: str | None, as_json: boo
 @by_option
 @json_option
 def rollback(why: str, by: str | None, as_json: bool) -> None:
-    from tanuki.platform.models import release as live
+    from tanuki.platform.mlops import release as live
     from tanuki.shop import forecasts
 
     with resources() as res, res.db.write() as db:
@@ -148,7 +149,7 @@ def rollback(why: str, by: str | None, as_json: bool) -> None:
 @click.option("--verdicts", is_flag=True, help="The gate's verdicts instead.")
 @json_option
 def releases(verdicts: bool, as_json: bool) -> None:
-    from tanuki.platform.models import release as live
+    from tanuki.platform.mlops import release as live
     from tanuki.shop import forecasts
     from tanuki.shop.gate import words
 
@@ -180,12 +181,13 @@ def published(files: tuple[Path, ...], name: str | None, as_json: bool) -> None:
     import polars as pl
 
     from tanuki.shop import backtest as past
-    from tanuki.shop import forecasters, forecasts
+    from tanuki.shop import forecasts
+    from tanuki.shop.forecasting import forecaster
 
     theirs = [past.read_published(file) for file in files]
     with resources() as res:
         history = known_now(res)
-        model = forecasters.make(name) if name else forecasts.champion(res.registry)[0]
+        model = forecaster.make(name) if name else forecasts.champion(res.registry)[0]
     rows, found = [], []
     for week, frame in theirs:
         joined = past.beside_published(history, week, frame, model)
@@ -199,7 +201,7 @@ def published(files: tuple[Path, ...], name: str | None, as_json: bool) -> None:
 def pass_gate(res: "Resources", history: "History", wanted: str, *, weeks: int, release_it: bool) -> dict[str, Any]:
     """Judge a version, keep the verdict, and on GO make it the champion. What happened, for machines; sentences in English."""
     from tanuki.platform.accounts import COMMAND_LINE
-    from tanuki.platform.models import release as live
+    from tanuki.platform.mlops import release as live
     from tanuki.shop import forecasts
     from tanuki.shop import gate as gates
 
@@ -225,7 +227,7 @@ def pass_gate(res: "Resources", history: "History", wanted: str, *, weeks: int, 
 
 def is_live(res: "Resources", model: str, version: str) -> bool:
     """Whether the version is the champion already."""
-    from tanuki.platform.models import release as live
+    from tanuki.platform.mlops import release as live
 
     champion = live.live(res.registry, model)
     return champion is not None and champion.version == version

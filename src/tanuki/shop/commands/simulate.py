@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tanuki.cli.output import emit, json_option, resources
 from tanuki.errors import UserError
-from tanuki.terminal import emit, json_option, resources
 
 if TYPE_CHECKING:
-    from tanuki.shop.scenes import Scene
+    from tanuki.shop.simulation.scenarios import Scene
 
 LAST_DAY = date(2021, 6, 27)  # not today's week: the same seed gives the same result on any day
 MARGIN = "<style>svg{max-width:100%;height:auto}body{margin:2rem}</style>"
@@ -45,10 +45,10 @@ def simulate(
 ) -> None:  # fmt: skip
     import polars as pl
 
-    from tanuki.shop import scenes
-    from tanuki.shop import simulate as simulation
-    from tanuki.shop.forecasters import known
-    from tanuki.shop.policies import POLICIES
+    from tanuki.shop.forecasting.forecaster import known
+    from tanuki.shop.simulation import closed_loop as simulation
+    from tanuki.shop.simulation import scenarios
+    from tanuki.shop.simulation.policies import POLICIES
 
     if plot is not None and plot.suffix not in (".svg", ".html"):
         raise UserError("%(file)s cannot be drawn; expected a name that ends in .svg or .html.", file=str(plot))
@@ -59,7 +59,7 @@ def simulate(
         known(model)
     if from_history != (first is not None):
         raise UserError("--from-history and --first WEEK go together: which of the recorded weeks counts first?")
-    scene = scenes.example(seed, last_day.date(), weeks) if first is None else recorded(first, weeks)
+    scene = scenarios.example(seed, last_day.date(), weeks) if first is None else recorded(first, weeks)
     chosen = list(dict.fromkeys(names)) or [name for name in POLICIES if name != "oracle" or scene.expected is not None]
     if not names and scene.expected is None:
         click.echo("The oracle is left out: nobody knows what a real chain's expected demand was.", err=True)
@@ -79,16 +79,17 @@ def recorded(first: str, weeks: int) -> "Scene":
 
     from sqlalchemy import select
 
-    from tanuki.shop import panel, rules, scenes
+    from tanuki.shop import panel, rules
+    from tanuki.shop.calendar import parse_week
     from tanuki.shop.proposals import rules_of
+    from tanuki.shop.simulation import scenarios
     from tanuki.shop.tables import Item
-    from tanuki.shop.weeks import parse_week
 
     with resources() as res, res.db.read() as db:
         history = panel.load(db, res.warehouse, as_of=datetime.now(UTC))
         chain = rules.get(db)
         items = {item.code: rules_of(item, chain) for item in db.scalars(select(Item))}
-    return scenes.of_history(history, items, parse_week(first), weeks)
+    return scenarios.of_history(history, items, parse_week(first), weeks)
 
 
 def worded(row: dict[str, Any]) -> dict[str, Any]:

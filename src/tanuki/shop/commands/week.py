@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tanuki.cli.output import emit, json_option, resources
 from tanuki.errors import UserError
-from tanuki.terminal import emit, json_option, resources
 
 if TYPE_CHECKING:
     from tanuki.platform.resources import Resources
+    from tanuki.shop.calendar import Week
     from tanuki.shop.tables import Cycle
-    from tanuki.shop.weeks import Week
 
 WAITS_FOR = {
     "proposed": "It waits for the analyst's check until {check_due}.",
@@ -36,7 +36,7 @@ class ListUnlessNamed(click.Group):
 
 def moment(text: str | None) -> datetime | None:
     """An ISO moment given on the command line; without a zone it is Tokyo's."""
-    from tanuki.shop.weeks import TOKYO
+    from tanuki.shop.calendar import TOKYO
 
     if text is None:
         return None
@@ -55,7 +55,7 @@ def moment(text: str | None) -> datetime | None:
 @json_option
 def week(week: str | None, as_of: str | None, auto: bool, hours: float | None, as_json: bool) -> None:
     from tanuki.shop import weekly
-    from tanuki.shop.weeks import parse_week
+    from tanuki.shop.calendar import parse_week
 
     with resources() as res:
         if week is None:
@@ -71,8 +71,8 @@ def week(week: str | None, as_of: str | None, auto: bool, hours: float | None, a
 
 def run_week(res: "Resources", target: "Week", *, as_of: datetime | None, auto: bool, hours: float | None) -> "Cycle":
     """Start a week and run it until it is ordered or waits for people. When no worker is alive, this process is one meanwhile."""
-    from tanuki.commands import working
-    from tanuki.platform.workflows import workers
+    from tanuki.app.processes import working
+    from tanuki.platform.jobs import workers
     from tanuki.shop import orders, weekly
 
     now = datetime.now(UTC)
@@ -128,9 +128,9 @@ def row(cycle: "Cycle") -> dict[str, Any]:
 @json_option
 def forecasts(week: str, store: str | None, lang: str, as_json: bool) -> None:
     from tanuki.platform.accounts import COMMAND_LINE
-    from tanuki.shop import explain, orders
+    from tanuki.shop import explanation, orders
     from tanuki.shop import forecasts as kept
-    from tanuki.shop.weeks import parse_week
+    from tanuki.shop.calendar import parse_week
 
     target = parse_week(week)
     with resources() as res, res.db.read() as db:
@@ -145,7 +145,7 @@ def forecasts(week: str, store: str | None, lang: str, as_json: bool) -> None:
                 **{name: round(getattr(each, name), 3) for name in ("q05", "q10", "q25", "q50", "q75", "q90", "q95", "mean")},
                 "order_units": line.cases * line.case_units,
                 "order_cases": line.cases,
-                "reason": explain.words(line.reason, lang),
+                "reason": explanation.words(line.reason, lang),
             }
             for each in kept.of_week(db, target)
             if (line := lines.get((each.store, each.item))) is not None
@@ -163,9 +163,9 @@ def orders() -> None: ...
 @json_option
 def list_(week: str, store: str | None, as_json: bool) -> None:
     from tanuki.platform.accounts import COMMAND_LINE
-    from tanuki.shop import explain
+    from tanuki.shop import explanation
     from tanuki.shop import orders as lines
-    from tanuki.shop.weeks import parse_week
+    from tanuki.shop.calendar import parse_week
 
     with resources() as res, res.db.read() as db:
         rows = [
@@ -176,8 +176,8 @@ def list_(week: str, store: str | None, as_json: bool) -> None:
                 "cases": line.cases,
                 "units": line.cases * line.case_units,
                 "recent_units": round(line.recent_units, 1),
-                "unusual": explain.words(line.unusual_why, "en"),
-                "because": explain.because(line.reason, "en"),
+                "unusual": explanation.words(line.unusual_why, "en"),
+                "because": explanation.because(line.reason, "en"),
             }
             for line in lines.visible(db, COMMAND_LINE, parse_week(week), store)
         ]
@@ -193,7 +193,7 @@ def list_(week: str, store: str | None, as_json: bool) -> None:
 def change(week: str, store: str, item: str, cases: int, why: str) -> None:
     from tanuki.platform.accounts import COMMAND_LINE
     from tanuki.shop import orders as lines
-    from tanuki.shop.weeks import parse_week
+    from tanuki.shop.calendar import parse_week
 
     target = parse_week(week)
     with resources() as res, res.db.write() as db:
@@ -209,7 +209,7 @@ def change(week: str, store: str, item: str, cases: int, why: str) -> None:
 def release(week: str) -> None:
     from tanuki.platform.accounts import COMMAND_LINE
     from tanuki.shop import orders as lines
-    from tanuki.shop.weeks import parse_week
+    from tanuki.shop.calendar import parse_week
 
     with resources() as res, res.db.write() as db:
         lines.release(db, COMMAND_LINE, res.work, parse_week(week), datetime.now(UTC))
@@ -222,7 +222,7 @@ def release(week: str) -> None:
 def hold(week: str, why: str) -> None:
     from tanuki.platform.accounts import COMMAND_LINE
     from tanuki.shop import orders as lines
-    from tanuki.shop.weeks import parse_week
+    from tanuki.shop.calendar import parse_week
 
     with resources() as res, res.db.write() as db:
         lines.hold(db, COMMAND_LINE, res.work, parse_week(week), why=why, now=datetime.now(UTC))
@@ -235,14 +235,14 @@ def hold(week: str, why: str) -> None:
 @json_option
 def purchase(week: str, out: Path | None, as_json: bool) -> None:
     from tanuki.platform.accounts import COMMAND_LINE
-    from tanuki.shop import makers
-    from tanuki.shop.weeks import parse_week
+    from tanuki.shop import purchase_orders
+    from tanuki.shop.calendar import parse_week
 
     with resources() as res, res.db.read() as db:
-        found = makers.purchase_orders(db, COMMAND_LINE, parse_week(week))
+        found = purchase_orders.purchase_orders(db, COMMAND_LINE, parse_week(week))
         rows = []
         for order in found:
-            held = makers.lines(db, order.number)
+            held = purchase_orders.lines(db, order.number)
             rows.append(
                 {
                     "number": order.number,
@@ -256,7 +256,7 @@ def purchase(week: str, out: Path | None, as_json: bool) -> None:
             )
             if out is not None:
                 out.mkdir(parents=True, exist_ok=True)
-                (out / f"{order.number}.csv").write_bytes(makers.document(res.objects, order))
+                (out / f"{order.number}.csv").write_bytes(purchase_orders.document(res.objects, order))
     emit(rows, as_json)
 
 
@@ -265,10 +265,10 @@ def purchase(week: str, out: Path | None, as_json: bool) -> None:
 @click.option("--why", required=True)
 def cancel(number: str, why: str) -> None:
     from tanuki.platform.accounts import COMMAND_LINE
-    from tanuki.shop import makers
+    from tanuki.shop import purchase_orders
 
     with resources() as res, res.db.write() as db:
-        makers.cancel(db, COMMAND_LINE, number, why=why, now=datetime.now(UTC))
+        purchase_orders.cancel(db, COMMAND_LINE, number, why=why, now=datetime.now(UTC))
         click.echo(f"{number} is cancelled.")
 
 
@@ -277,7 +277,7 @@ def cancel(number: str, why: str) -> None:
 @click.option("--cases", "cases", multiple=True, required=True, help="item=cases; once for each item.")
 def reissue(number: str, cases: tuple[str, ...]) -> None:
     from tanuki.platform.accounts import COMMAND_LINE
-    from tanuki.shop import makers
+    from tanuki.shop import purchase_orders
 
     wanted: dict[str, int] = {}
     for each in cases:
@@ -286,7 +286,7 @@ def reissue(number: str, cases: tuple[str, ...]) -> None:
             raise UserError("%(each)s is not item=cases; expected one such as coffee=12.", each=each)
         wanted[item] = int(count)
     with resources() as res, res.db.write() as db:
-        order = makers.reissue(db, COMMAND_LINE, res.objects, number, cases=wanted, now=datetime.now(UTC))
+        order = purchase_orders.reissue(db, COMMAND_LINE, res.objects, number, cases=wanted, now=datetime.now(UTC))
         click.echo(f"{order.number} replaces {number}.")
 
 
@@ -297,7 +297,7 @@ def reissue(number: str, cases: tuple[str, ...]) -> None:
 def confirm(week: str, stores: tuple[str, ...], every: bool) -> None:
     from tanuki.platform.accounts import COMMAND_LINE
     from tanuki.shop import orders as lines
-    from tanuki.shop.weeks import parse_week
+    from tanuki.shop.calendar import parse_week
 
     if bool(stores) == every:
         raise UserError("Name the stores with --store, or say --all.")
@@ -313,9 +313,9 @@ def confirm(week: str, stores: tuple[str, ...], every: bool) -> None:
 @click.option("--by", type=click.Choice(["all", "store", "item"]), default="all", show_default=True)
 @json_option
 def evaluate(week: str, by: str, as_json: bool) -> None:
-    from tanuki.shop import monitor
-    from tanuki.shop.weeks import parse_week
+    from tanuki.shop import evaluation
+    from tanuki.shop.calendar import parse_week
 
     with resources() as res, res.db.write() as db:
-        made = monitor.evaluate(db, res.warehouse, parse_week(week), datetime.now(UTC))
-        emit([asdict(each) for each in monitor.worth(made, by)], as_json)
+        made = evaluation.evaluate(db, res.warehouse, parse_week(week), datetime.now(UTC))
+        emit([asdict(each) for each in evaluation.worth(made, by)], as_json)

@@ -9,15 +9,15 @@ from fastapi import APIRouter, Form, Query
 from pydantic import BaseModel
 
 from tanuki.errors import NotFound
+from tanuki.i18n import msgid
 from tanuki.platform.accounts import require
-from tanuki.platform.web.i18n import msgid
-from tanuki.platform.web.kit import Db, Done, Lang, Res, Who, WriteDb, action, page, url
-from tanuki.shop import explain, forecasts, orders
-from tanuki.shop.facts import SALES
-from tanuki.shop.people import CHAIN
+from tanuki.platform.web.pages import Db, Done, Lang, Res, Who, WriteDb, action, page, url
+from tanuki.shop import explanation, forecasts, orders
+from tanuki.shop.calendar import parse_week
+from tanuki.shop.ingest.loading import SALES
+from tanuki.shop.store_access import CHAIN
 from tanuki.shop.tables import Change, Forecast, OrderLine
-from tanuki.shop.web.shown import Choice, names, wanted
-from tanuki.shop.weeks import parse_week
+from tanuki.shop.web.formatting import Choice, names, wanted
 
 router = APIRouter()
 Text = Annotated[str, Form()]
@@ -134,9 +134,9 @@ def line_of(line: OrderLine, thought: Forecast, stores: dict[str, str], items: d
         units=line.cases * line.case_units,
         version=line.version,
         unusual=line.unusual,
-        unusual_why=[explain.words([each], lang) for each in line.unusual_why],
-        reason=explain.words(line.reason, lang),
-        because=explain.because(line.reason, lang),
+        unusual_why=[explanation.words([each], lang) for each in line.unusual_why],
+        reason=explanation.words(line.reason, lang),
+        because=explanation.because(line.reason, lang),
     )
 
 
@@ -230,10 +230,10 @@ def line_view(db: Db, who: Who, lang: Lang, res: Res, week: str, store: str, ite
 
 def steps_of(line: OrderLine, lang: str) -> list[Step]:
     """The sum from last week's sales to the proposal; empty where none was kept."""
-    parts = explain.parts_of(line.reason)
+    parts = explanation.parts_of(line.reason)
     sums = accumulate(int(each.units) for each in parts)
     return [
-        Step(code=each.code, name=explain.name(each, lang), units=int(each.units), so_far=so_far)
+        Step(code=each.code, name=explanation.name(each, lang), units=int(each.units), so_far=so_far)
         for each, so_far in zip(parts, sums, strict=True)
     ]
 

@@ -7,12 +7,11 @@ from fastapi import APIRouter, Form, Query, UploadFile
 from pydantic import BaseModel
 
 from tanuki.errors import UserError
+from tanuki.i18n import msgid
 from tanuki.platform.accounts import require
-from tanuki.platform.web.i18n import msgid
-from tanuki.platform.web.kit import UPLOAD_BYTES, Db, Done, Res, Who, WriteDb, action, page
-from tanuki.shop import facts
-from tanuki.shop.facts import quarantine
-from tanuki.shop.people import CHAIN
+from tanuki.platform.web.pages import UPLOAD_BYTES, Db, Done, Res, Who, WriteDb, action, page
+from tanuki.shop.ingest import loading, quarantine
+from tanuki.shop.store_access import CHAIN
 from tanuki.shop.tables import QuarantinedRow
 
 router = APIRouter()
@@ -74,7 +73,7 @@ class DataView(BaseModel):
 def view(db: Db, who: Who, offset: Annotated[int, Query(ge=0, le=MOST_ROWS)] = 0) -> DataView:
     """What came in, and what waits."""
     return DataView(
-        imports=[ImportRow(**{name: getattr(each, name) for name in ImportRow.model_fields}) for each in facts.imports(db, who)],
+        imports=[ImportRow(**{name: getattr(each, name) for name in ImportRow.model_fields}) for each in loading.imports(db, who)],
         waiting=[
             Waiting(
                 **{name: getattr(each, name) for name in Waiting.model_fields if name != "values"},
@@ -85,14 +84,14 @@ def view(db: Db, who: Who, offset: Annotated[int, Query(ge=0, le=MOST_ROWS)] = 0
         total=quarantine.count(db),
         offset=offset,
         limit=PAGE,
-        kinds=list(reversed(facts.KINDS)),
+        kinds=list(reversed(loading.KINDS)),
     )
 
 
 def shown(row: QuarantinedRow) -> dict[str, str]:
     """A row's values by column, the faulty one among them even when the file had none."""
     values = {name: str(value or "") for name, value in row.values.items()}
-    return values if row.column in values or row.column not in facts.columns(row.kind) else {**values, row.column: ""}
+    return values if row.column in values or row.column not in loading.columns(row.kind) else {**values, row.column: ""}
 
 
 def bring(db: WriteDb, who: Who, res: Res, kind: Text, file: UploadFile, mapping: Text = "") -> Done:
@@ -104,7 +103,7 @@ def bring(db: WriteDb, who: Who, res: Res, kind: Text, file: UploadFile, mapping
     if any("=" not in each for each in pairs):
         raise UserError("Column names are given as ours=theirs, e.g. units=qty.")
     named = {ours.strip(): theirs.strip() for ours, _, theirs in (each.partition("=") for each in pairs)}
-    made = facts.import_file(db, res.warehouse, kind, file.filename, file.file.read(), by=who.name, now=datetime.now(UTC), mapping=named)
+    made = loading.import_file(db, res.warehouse, kind, file.filename, file.file.read(), by=who.name, now=datetime.now(UTC), mapping=named)
     values = {name: getattr(made, name) for name in ("file_name", "new", "changed", "unchanged", "quarantined")}
     message = msgid("%(file_name)s: %(new)s rows new, %(changed)s changed, %(unchanged)s as known, %(quarantined)s wait in quarantine.")
     return Done("/shop/data", message, values)

@@ -7,17 +7,18 @@ from fastapi import APIRouter, Form
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
+from tanuki.i18n import msgid
 from tanuki.platform.accounts import require
-from tanuki.platform.models import release
-from tanuki.platform.models.gate import OVERALL
-from tanuki.platform.models.registry import CHAMPION
-from tanuki.platform.models.tables import GateVerdict
-from tanuki.platform.web.i18n import msgid
-from tanuki.platform.web.kit import Db, Done, Lang, Res, Who, WriteDb, action, page
-from tanuki.platform.web.models import Released
-from tanuki.shop import forecasters, forecasts, gate, weekly
-from tanuki.shop.people import CHAIN
-from tanuki.shop.web.shown import names
+from tanuki.platform.mlops import release
+from tanuki.platform.mlops.evaluation import OVERALL
+from tanuki.platform.mlops.registry import CHAMPION
+from tanuki.platform.mlops.tables import GateVerdict
+from tanuki.platform.web.admin.models import Released
+from tanuki.platform.web.pages import Db, Done, Lang, Res, Who, WriteDb, action, page
+from tanuki.shop import forecasts, gate, weekly
+from tanuki.shop.forecasting import forecaster as forecasters
+from tanuki.shop.store_access import CHAIN
+from tanuki.shop.web.formatting import names
 
 router = APIRouter()
 

@@ -8,13 +8,13 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 from tanuki.errors import UserError
-from tanuki.platform.web.i18n import msgid
-from tanuki.platform.web.kit import Db, Done, Lang, Res, Who, WriteDb, action, page
-from tanuki.shop import makers, weekly
+from tanuki.i18n import msgid
+from tanuki.platform.web.pages import Db, Done, Lang, Res, Who, WriteDb, action, page
+from tanuki.shop import purchase_orders, weekly
+from tanuki.shop.calendar import parse_week
 from tanuki.shop.orders import cycle
 from tanuki.shop.tables import PurchaseOrder
-from tanuki.shop.web.shown import Names, names, wanted
-from tanuki.shop.weeks import parse_week
+from tanuki.shop.web.formatting import Names, names, wanted
 
 router = APIRouter()
 
@@ -60,7 +60,7 @@ def view(db: Db, who: Who, lang: Lang, week: str | None = None) -> OrdersView:
     target = wanted(db, week)
     state = cycle(db, target).state if target else None
     called = names(db, lang)
-    found = makers.purchase_orders(db, who, target) if target else makers.purchase_orders(db, who, limit=0)
+    found = purchase_orders.purchase_orders(db, who, target) if target else purchase_orders.purchase_orders(db, who, limit=0)
     rows = [row(db, called, each) for each in found]
     sums: dict[str, MakerSum] = {}
     for each in rows:
@@ -73,7 +73,7 @@ def view(db: Db, who: Who, lang: Lang, week: str | None = None) -> OrdersView:
 
 def row(db: Db, called: Names, each: PurchaseOrder) -> OrderRow:
     """A purchase order in a list."""
-    held = makers.lines(db, each.number)
+    held = purchase_orders.lines(db, each.number)
     return OrderRow(
         number=each.number,
         maker=each.maker,
@@ -125,9 +125,9 @@ class OrderView(BaseModel):
 
 def order_view(db: Db, who: Who, lang: Lang, number: str) -> OrderView:
     """One purchase order."""
-    found = makers.purchase_order(db, who, number)
+    found = purchase_orders.purchase_order(db, who, number)
     called = names(db, lang)
-    trail = makers.trail(db, found)
+    trail = purchase_orders.trail(db, found)
     return OrderView(
         order=row(db, called, found),
         week=found.week,
@@ -136,7 +136,7 @@ def order_view(db: Db, who: Who, lang: Lang, number: str) -> OrderView:
             OrderedItem(
                 item=each.item, name=called.items.get(each.item, each.item), cases=each.cases, case_units=each.case_units, units=each.units
             )
-            for each in makers.lines(db, number)
+            for each in purchase_orders.lines(db, number)
         ],
         trail=[Issue(**{name: getattr(each, name) for name in Issue.model_fields}) for each in trail],
         may_change=who.has("analyst"),
@@ -148,14 +148,14 @@ def order_view(db: Db, who: Who, lang: Lang, number: str) -> OrderView:
 @router.get("/api/shop/orders/{number}/sent.csv", response_class=Response)
 def sent(db: Db, who: Who, res: Res, number: str) -> Response:
     """The document as it was sent to the maker, the same bytes each time."""
-    found = makers.purchase_order(db, who, number)
+    found = purchase_orders.purchase_order(db, who, number)
     headers = {"Content-Disposition": f'attachment; filename="{found.number}.csv"'}
-    return Response(makers.document(res.objects, found), media_type="text/csv; charset=utf-8", headers=headers)
+    return Response(purchase_orders.document(res.objects, found), media_type="text/csv; charset=utf-8", headers=headers)
 
 
 def cancel(db: WriteDb, who: Who, number: str, why: Annotated[str, Form()]) -> Done:
     """Cancel a purchase order; it stays on record."""
-    makers.cancel(db, who, number, why=why, now=datetime.now(UTC))
+    purchase_orders.cancel(db, who, number, why=why, now=datetime.now(UTC))
     return Done(f"/shop/orders/{number}", msgid("%(number)s is cancelled."), {"number": number})
 
 
@@ -163,7 +163,7 @@ def reissue(db: WriteDb, who: Who, res: Res, number: str, item: Annotated[list[s
     """Issue a cancelled purchase order again, with its own cases for each item."""
     if len(item) != len(cases):
         raise UserError("The form is not whole: expected cases for each item.")
-    made = makers.reissue(db, who, res.objects, number, cases=dict(zip(item, cases, strict=True)), now=datetime.now(UTC))
+    made = purchase_orders.reissue(db, who, res.objects, number, cases=dict(zip(item, cases, strict=True)), now=datetime.now(UTC))
     return Done(f"/shop/orders/{made.number}", msgid("%(number)s replaces %(old)s."), {"number": made.number, "old": number})
 
 

@@ -6,11 +6,11 @@ from typing import Annotated
 from fastapi import APIRouter, Form
 from pydantic import BaseModel
 
+from tanuki.i18n import msgid
 from tanuki.platform.accounts import require
-from tanuki.platform.web.i18n import msgid
-from tanuki.platform.web.kit import Db, Done, Who, WriteDb, action, page
+from tanuki.platform.web.pages import Db, Done, Who, WriteDb, action, page
 from tanuki.shop import rules
-from tanuki.shop.people import CHAIN
+from tanuki.shop.store_access import CHAIN
 from tanuki.shop.tables import Rules
 
 router = APIRouter()

@@ -7,12 +7,12 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from tanuki.platform.web.charts import SERIES
-from tanuki.platform.web.kit import Db, Lang, Res, Who, page
+from tanuki.platform.web.pages import Db, Lang, Res, Who, page
 from tanuki.shop import sales
-from tanuki.shop.people import stores_of
+from tanuki.shop.calendar import week_of
 from tanuki.shop.sales import By, Group
-from tanuki.shop.web.shown import Choice, names
-from tanuki.shop.weeks import week_of
+from tanuki.shop.store_access import stores_of
+from tanuki.shop.web.formatting import Choice, names
 
 router = APIRouter()
 USUAL_DAYS = 60

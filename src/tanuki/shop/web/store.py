@@ -7,12 +7,12 @@ from fastapi import APIRouter, Form
 from pydantic import BaseModel
 
 from tanuki.errors import NotFound, UserError
-from tanuki.platform.web.i18n import msgid
-from tanuki.platform.web.kit import Db, Done, Lang, Res, Who, WriteDb, action, page, url
-from tanuki.shop import explain, orders, weekly
-from tanuki.shop.people import must_see, stores_of
-from tanuki.shop.web.shown import Choice, names
-from tanuki.shop.weeks import parse_week
+from tanuki.i18n import msgid
+from tanuki.platform.web.pages import Db, Done, Lang, Res, Who, WriteDb, action, page, url
+from tanuki.shop import explanation, orders, weekly
+from tanuki.shop.calendar import parse_week
+from tanuki.shop.store_access import must_see, stores_of
+from tanuki.shop.web.formatting import Choice, names
 
 router = APIRouter()
 
@@ -84,8 +84,8 @@ def view(db: Db, who: Who, lang: Lang, store: str | None = None, week: str | Non
                 units=line.cases * line.case_units,
                 recent_units=line.recent_units,
                 version=line.version,
-                reason=explain.words(line.reason, lang),
-                because=explain.because(line.reason, lang),
+                reason=explanation.words(line.reason, lang),
+                because=explanation.because(line.reason, lang),
             )
             for line in visible
         ],

@@ -6,14 +6,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form
 from pydantic import BaseModel
 
+from tanuki.i18n import msgid
 from tanuki.platform.accounts import require
-from tanuki.platform.web.i18n import msgid
-from tanuki.platform.web.kit import Db, Done, Lang, Res, Who, WriteDb, action, page, url
+from tanuki.platform.web.pages import Db, Done, Lang, Res, Who, WriteDb, action, page, url
 from tanuki.shop import orders, weekly
-from tanuki.shop.people import CHAIN, stores_of
+from tanuki.shop.calendar import Week, parse_week
+from tanuki.shop.store_access import CHAIN, stores_of
 from tanuki.shop.tables import Cycle
-from tanuki.shop.web.shown import names, next_week, wanted
-from tanuki.shop.weeks import Week, parse_week
+from tanuki.shop.web.formatting import names, next_week, wanted
 
 router = APIRouter()
 Text = Annotated[str, Form()]

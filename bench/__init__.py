@@ -1,0 +1,1 @@
+"""Benchmarks: each file measures one claim beside a named peer."""

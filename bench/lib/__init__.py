@@ -1,0 +1,1 @@
+"""What the benchmarks share: reporting, timing, sample data."""

@@ -1,0 +1,1 @@
+"""Photo enhancement: exposure correction and super-resolution, offered to the owner."""

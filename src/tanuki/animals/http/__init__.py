@@ -1,0 +1,1 @@
+"""What pages and API of AI Animals share: request dependencies and impression logging."""

@@ -1,0 +1,1 @@
+"""Keyword search in Japanese and English: normalisation, tokens, index, retrieval."""

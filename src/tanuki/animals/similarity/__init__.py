@@ -1,0 +1,1 @@
+"""Similar photos: nearest-neighbour index over image embeddings, its search, training and gate."""

@@ -1,0 +1,1 @@
+"""What every command line of Tanuki shares: output, lazy loading of commands, progress."""

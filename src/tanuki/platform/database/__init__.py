@@ -1,0 +1,1 @@
+"""Records on SQLite or PostgreSQL: engine, column types, group commit."""

@@ -1,0 +1,80 @@
+"""How guessing passwords is slowed: after a few failed tries a name and an address have to wait, longer and longer."""
+
+from datetime import datetime, timedelta
+from hashlib import sha256
+from ipaddress import IPv6Address, ip_address
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from tanuki.errors import TooMany
+from tanuki.platform.database.engine import Base
+
+GRACE = {"name": 5, "address": 20}  # failed tries before the waiting begins; an office shares one address
+FIRST_WAIT = timedelta(seconds=15)  # doubles with each further failure
+LONGEST_WAIT = timedelta(minutes=15)
+FORGET_TRIES = timedelta(hours=2)
+
+
+class AccountTry(Base):
+    """How often signing in failed lately, for a name and for an address; both only as digests."""
+
+    __tablename__ = "account_try"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    failures: Mapped[int]
+    last_at: Mapped[datetime]
+
+
+def may_try(db: Session, name: str, address: str, now: datetime) -> None:
+    """Raises TooMany while the name or the address has to wait."""
+    kinds = {key(kind, value): kind for kind, value in (("name", name), ("address", address))}
+    tries = db.scalars(select(AccountTry).where(AccountTry.key.in_(kinds)).with_for_update())
+    wait = max((left(each, GRACE[kinds[each.key]], now) for each in tries), default=timedelta())
+    if wait > timedelta():
+        raise TooMany("Too many tries to sign in; try again in %(seconds)s seconds.", seconds=int(wait.total_seconds()) + 1)
+
+
+def left(tries: AccountTry, grace: int, now: datetime) -> timedelta:
+    """How long to wait still: nothing within the grace, then twice as long after each failure."""
+    if tries.failures < grace or now - tries.last_at > FORGET_TRIES:
+        return timedelta()
+    wait = min(FIRST_WAIT * (1 << min(tries.failures - grace, 10)), LONGEST_WAIT)
+    return tries.last_at + wait - now
+
+
+def failed(db: Session, name: str, address: str, now: datetime) -> None:
+    """Count a failed try of the name and of the address; what is long past is forgotten."""
+    for each in (key("name", name), key("address", address)):
+        tries = db.get(AccountTry, each)
+        if tries is None:
+            db.merge(AccountTry(key=each, failures=1, last_at=now))
+            continue
+        tries.failures = 1 if now - tries.last_at > FORGET_TRIES else tries.failures + 1
+        tries.last_at = now
+
+
+def forget(db: Session, name: str) -> None:
+    """Let a name begin anew; the address stays counted."""
+    db.execute(delete(AccountTry).where(AccountTry.key == key("name", name)))
+
+
+def tidy(db: Session, now: datetime) -> None:
+    """Take away what is long past."""
+    db.execute(delete(AccountTry).where(AccountTry.last_at < now - FORGET_TRIES))
+
+
+def key(kind: str, value: str) -> str:
+    """What tries are counted under: no name and no address is kept."""
+    return f"{kind}:{sha256((place(value) if kind == 'address' else value).encode()).hexdigest()}"
+
+
+def place(address: str) -> str:
+    """Where somebody comes from, as far as it is not their own choice: a home has one IPv4 address, but a whole IPv6 network of them."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if not isinstance(found, IPv6Address):
+        return address
+    return str(found.ipv4_mapped or IPv6Address(int(found) >> 64 << 64))

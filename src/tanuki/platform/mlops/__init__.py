@@ -1,0 +1,1 @@
+"""The model life cycle: registry, evaluation, release, rollout and guardrails."""

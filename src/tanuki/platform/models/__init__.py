@@ -1,1 +1,0 @@
-"""Models: registry, and later gate, release and serving."""

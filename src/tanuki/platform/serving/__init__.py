@@ -1,0 +1,1 @@
+"""The model server: batching, cache, and the Open Inference Protocol over REST and gRPC."""

@@ -1,0 +1,1 @@
+"""Pages for administrators and operators: people, models, durable runs."""

@@ -1,0 +1,231 @@
+"""Models of both systems: what is live, what stands beside it and how it does, what the gate found, what went live; there and back with a reason."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form
+from pydantic import BaseModel
+
+from tanuki.errors import UserError
+from tanuki.i18n import msgid
+from tanuki.platform import audit_log
+from tanuki.platform.accounts import require
+from tanuki.platform.mlops import overview, release, rollout
+from tanuki.platform.mlops.overview import Overview
+from tanuki.platform.web.pages import Db, Done, Lang, Res, Who, WriteDb, action, page
+
+router = APIRouter()
+LOOK = ("analyst", "operator")
+STEPS = 50
+MODES = {rollout.ALONE: msgid("alone"), rollout.SHADOW: msgid("in the shadow"), rollout.CANARY: msgid("in a canary")}
+ROLES = {"champion": msgid("live"), "challenger": msgid("beside it"), "left": msgid("gone")}
+KINDS = {release.GATE: msgid("by the gate’s GO"), release.OVERRIDE: msgid("against the gate"), release.ROLLBACK: msgid("the way back")}
+WHAT = {
+    "model release": msgid("went live"),
+    "model shadow": msgid("into the shadow"),
+    "model canary": msgid("into a canary"),
+    "model dismiss": msgid("taken away"),
+}
+
+
+class ModelRow(BaseModel):
+    """A model. The mode is empty when no server answers with it."""
+
+    model: str
+    champion: str | None
+    challenger: str | None
+    mode: str
+    share: float | None
+    since: datetime | None
+
+
+class ModelsView(BaseModel):
+    """Every model that is registered or served."""
+
+    models: list[ModelRow]
+
+
+class WatchedRow(BaseModel):
+    """What all servers counted of a version under the plan of now."""
+
+    version: str
+    role: str
+    requests: int
+    errors: int
+    p50_ms: float | None
+    p95_ms: float | None
+    compared: int
+    agreement: float | None
+    last_error: str | None
+
+
+class VersionRow(BaseModel):
+    """A registered version."""
+
+    version: str
+    aliases: str
+    data_first: str
+    data_last: str
+    code: str
+    created: datetime
+    metrics: dict[str, float]
+
+
+class VerdictRow(BaseModel):
+    """What the gate found about a version."""
+
+    id: int
+    version: str
+    champion: str | None
+    go: bool
+    at: datetime
+    by: str
+    sentences: list[str]
+    may_override: bool
+
+
+class Released(BaseModel):
+    """A change of what is live."""
+
+    version: str
+    previous: str | None
+    kind: str
+    at: datetime
+    by: str
+    why: str | None
+
+
+class StepRow(BaseModel):
+    """A step on the audit trail."""
+
+    id: int
+    what: str
+    version: str | None
+    at: datetime
+    by: str
+    why: str | None
+
+
+class ModelView(BaseModel):
+    """One model."""
+
+    plan: ModelRow
+    bounds: dict[str, float]
+    watched: list[WatchedRow]
+    versions: list[VersionRow]
+    verdicts: list[VerdictRow]
+    releases: list[Released]
+    steps: list[StepRow]
+    previous: str | None
+    may_release: bool
+
+
+def view(db: Db, who: Who, res: Res) -> ModelsView:
+    """Every model."""
+    require(who, *LOOK)
+    serving = {each.model: each for each in rollout.plans(db)}
+    names = sorted({*res.registry.names(), *serving})
+    return ModelsView(
+        models=[
+            row(name, serving[name].champion if name in serving else rollout.champion(db, res.registry, name), serving.get(name))
+            for name in names
+        ]
+    )
+
+
+def row(model: str, champion: str | None, plan: Any) -> ModelRow:
+    """A model as the page shows it."""
+    return ModelRow(
+        model=model,
+        champion=champion,
+        challenger=plan.challenger if plan else None,
+        mode=MODES[plan.mode] if plan else "",
+        share=plan.share if plan and plan.challenger else None,
+        since=plan.at if plan else None,
+    )
+
+
+def model_view(db: Db, who: Who, res: Res, lang: Lang, model: str) -> ModelView:
+    """One model."""
+    require(who, *LOOK)
+    found = overview.of(db, res.registry, model)
+    last = found.releases[0] if found.releases else None
+    return ModelView(
+        plan=row(model, found.champion, found.plan),
+        bounds=dict(found.plan.bounds) if found.plan else {},
+        watched=[WatchedRow(**{**overview.counts_line(each), "role": ROLES[each.role]}) for each in found.watched],
+        versions=[VersionRow(**overview.version_line(each), metrics=each.metrics) for each in found.versions],
+        verdicts=verdicts(found, lang, who.has(*release.MAY_OVERRIDE)),
+        releases=[Released(**{**overview.release_line(each), "kind": KINDS[each.kind]}) for each in found.releases],
+        steps=[
+            StepRow(
+                id=each.id, what=WHAT[each.what], version=each.values.get("version"), at=each.at, by=each.by, why=each.values.get("why")
+            )
+            for each in audit_log.entries(db, f"model:{model}", limit=STEPS)
+        ],
+        previous=last.previous if last else None,
+        may_release=who.has(*release.MAY_RELEASE),
+    )
+
+
+def verdicts(found: Overview, lang: str, may_override: bool) -> list[VerdictRow]:
+    """Verdicts in the reader's words; only the newest about a version that is not live can be decided against."""
+    rows: list[VerdictRow] = []
+    for each in found.verdicts:
+        newest = each.version not in {made.version for made in rows}
+        said = {name: getattr(each, name) for name in ("id", "version", "champion", "go", "at", "by")}
+        may = may_override and newest and not each.go and each.version != found.champion
+        rows.append(VerdictRow(**said, sentences=overview.sentences(each, lang), may_override=may))
+    return rows
+
+
+def promote(db: WriteDb, who: Who, res: Res, model: str, why: Annotated[str, Form()] = "") -> Done:
+    """Make the challenger the champion."""
+    made = release.promote(db, res.registry, who, model, datetime.now(UTC), why=why.strip() or None)
+    return Done(f"/models/{model}", msgid("Version %(version)s is live."), {"version": made.version})
+
+
+def dismiss(db: WriteDb, who: Who, res: Res, model: str, why: Annotated[str, Form()]) -> Done:
+    """Take the challenger away."""
+    version = release.dismiss(db, res.registry, who, model, datetime.now(UTC), why=why)
+    return Done(f"/models/{model}", msgid("Version %(version)s was taken away."), {"version": version})
+
+
+def roll_back(db: WriteDb, who: Who, res: Res, model: str, why: Annotated[str, Form()]) -> Done:
+    """Back to the version that was live before."""
+    made = release.rollback(db, res.registry, who, model, why=why, now=datetime.now(UTC))
+    return Done(f"/models/{model}", msgid("Version %(version)s is live again."), {"version": made.version})
+
+
+def beside(
+    db: WriteDb,
+    who: Who,
+    res: Res,
+    model: str,
+    version: Annotated[str, Form()],
+    how: Annotated[str, Form()],
+    percent: Annotated[float, Form()],
+) -> Done:
+    """Put a version into the shadow or a canary."""
+    steps = {rollout.SHADOW: release.shadow, rollout.CANARY: release.canary}
+    if how not in steps:
+        raise UserError(
+            "%(how)s is no way for a version to stand beside the live one; expected %(known)s.", how=how, known=" / ".join(steps)
+        )
+    steps[how](db, res.registry, who, model, version, datetime.now(UTC), share=percent / 100)
+    return Done(f"/models/{model}", msgid("Version %(version)s stands beside the live one."), {"version": version})
+
+
+def override(db: WriteDb, who: Who, res: Res, model: str, version: str, why: Annotated[str, Form()]) -> Done:
+    """Make a version live against a NO-GO."""
+    release.override(db, res.registry, who, model, version, why=why, now=datetime.now(UTC))
+    return Done(f"/models/{model}", msgid("Version %(version)s is live, against the gate."), {"version": version})
+
+
+page(router, "/models", view, "models.html", csv=lambda view: view.models)
+page(router, "/models/{model}", model_view, "model.html", csv=lambda view: [each.model_dump(exclude={"metrics"}) for each in view.versions])
+action(router, "/models/{model}/promote", promote)
+action(router, "/models/{model}/dismiss", dismiss)
+action(router, "/models/{model}/rollback", roll_back)
+action(router, "/models/{model}/beside", beside)
+action(router, "/models/{model}/{version}/override", override)

@@ -1,0 +1,1 @@
+"""Forecasting models: quantiles of weekly demand per store and item."""

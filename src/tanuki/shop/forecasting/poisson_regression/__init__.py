@@ -1,0 +1,1 @@
+"""A global Poisson regression over all stores and items, with empirical-Bayes shrinkage."""

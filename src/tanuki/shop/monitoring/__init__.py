@@ -1,0 +1,1 @@
+"""Monitoring of forecasts and orders: drift, detectors, alerts and their messages."""

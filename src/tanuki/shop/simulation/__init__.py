@@ -1,0 +1,1 @@
+"""Closed-loop simulation: a simulated chain in which ordering policies are compared."""

@@ -1,0 +1,250 @@
+"""Help when posting: what is suggested, that a picture is known again however it was changed, and that nobody hears of what they may not see."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from tanuki.animals import events, members
+from tanuki.animals.assist import captions, near_duplicates, suggestions
+from tanuki.animals.images import photo_files
+from tanuki.animals.moderation import decisions
+from tanuki.animals.tables import Look, Photo
+from tanuki.animals.vision import embeddings
+from tanuki.errors import TooMany, UserError
+from tests.factories.animal_pictures import built_eyes, jpeg, open_eyes, pet, scene
+from tests.factories.members_and_posts import NOW, member, staff
+
+DATA = Path(__file__).parents[4] / "shared" / "data"
+
+PHOTOS = sorted((DATA / "photos").glob("*.jpg"))
+only_with_photos = pytest.mark.skipif(not PHOTOS, reason="there are no photos")
+
+
+def cropped(image, share):
+    height, width = image.shape[:2]
+    top, left = int(height * (1 - share) * 0.3), int(width * (1 - share) * 0.8)
+    return np.ascontiguousarray(image[top : top + int(height * share), left : left + int(width * share)])
+
+
+def rotated(image, degrees):
+    height, width = image.shape[:2]
+    return cv2.warpAffine(image, cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1), (width, height), borderValue=(255, 255, 255))
+
+
+CHANGED = {
+    "saved again": lambda image: cv2.cvtColor(cv2.imdecode(np.frombuffer(jpeg(image, 40), np.uint8), 1), cv2.COLOR_BGR2RGB),
+    "half": lambda image: cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA),
+    "double": lambda image: cv2.resize(image, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC),
+    "cropped": lambda image: cropped(image, 0.8),
+    "cropped and framed": lambda image: cv2.copyMakeBorder(
+        cropped(image, 0.85), 20, 20, 20, 20, cv2.BORDER_CONSTANT, value=(255, 255, 255)
+    ),
+    "framed": lambda image: cv2.copyMakeBorder(image, 24, 24, 40, 40, cv2.BORDER_CONSTANT, value=(255, 255, 255)),
+    "tilted": lambda image: rotated(image, 7),
+    "on its side": lambda image: np.ascontiguousarray(np.rot90(image)),
+    "upside down": lambda image: np.ascontiguousarray(np.rot90(image, 2)),
+    "mirrored": near_duplicates.mirrored,
+    "lighter": lambda image: np.clip(image * 1.2 + 10, 0, 255).astype(np.uint8),
+}
+
+
+# ---- one picture or two --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", CHANGED)
+def test_a_changed_picture_is_the_same(how):
+    changed = CHANGED[how](scene())
+    ours = [near_duplicates.points(changed), near_duplicates.points(near_duplicates.mirrored(changed))]
+    assert any(near_duplicates.same(each, near_duplicates.points(scene())) for each in ours)
+
+
+def test_other_pictures_are_not():
+    known = [near_duplicates.points(scene(seed)) for seed in range(12)]
+    assert [(a, b) for a in range(12) for b in range(a) if near_duplicates.same(known[a], known[b])] == []
+    flat = near_duplicates.points(np.full((40, 60, 3), 120, np.uint8))
+    assert not near_duplicates.same(flat, flat)
+
+
+def test_the_same_mark_in_two_pictures_does_not_make_them_one():
+    one, other = scene(5), scene(6)
+    one[10:80, 10:110] = other[10:80, 10:110] = scene(9)[10:80, 10:110]
+    assert not near_duplicates.same(near_duplicates.points(one), near_duplicates.points(other))
+
+
+@only_with_photos
+def test_real_photos_are_known_again_and_not_taken_for_others():
+    known = [cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB) for file in PHOTOS[40:52]]
+    points = [near_duplicates.points(each) for each in known]
+    for n, photo in enumerate(known):
+        changed = [near_duplicates.points(CHANGED[how](photo)) for how in ("cropped", "framed", "on its side")]
+        assert [[near_duplicates.same(each, other) for other in points] for each in changed] == [[other == n for other in range(12)]] * 3
+
+
+# ---- what is suggested ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The real eyes."""
+    return built_eyes(tmp_path_factory.mktemp("eyes"))
+
+
+@pytest.fixture
+def hana(resources, built):
+    """A member of a network whose eyes are open."""
+    open_eyes(resources, built)
+    return member(resources, "hana")
+
+
+@pytest.fixture
+def ken(resources):
+    return member(resources, "ken")
+
+
+def asked(res, who, image):
+    accepted = photo_files.accept(jpeg(image))
+    with res.db.read() as db:
+        return suggestions.suggest(res, db, who, accepted, now=NOW)
+
+
+def told(res, who, image):
+    return [(twin.post.id, twin.mine) for twin in asked(res, who, image).twins]
+
+
+def test_everybody_hears_of_published_posts_and_owners_of_their_own(resources, hana, ken):
+    shown = pet(resources, hana, scene(1))
+    checking = pet(resources, hana, scene(2), state="checking")
+    held = pet(resources, hana, scene(3), state="held")
+    for changed in (scene(1), CHANGED["cropped"](scene(1)), CHANGED["on its side"](scene(1))):
+        assert told(resources, ken, changed) == [(shown.id, False)]
+        assert told(resources, hana, changed) == [(shown.id, True)]
+    for seed, own in ((2, checking), (3, held)):
+        assert told(resources, ken, scene(seed)) == []
+        assert told(resources, hana, scene(seed)) == [(own.id, True)]
+        assert told(resources, hana, CHANGED["half"](scene(seed))) == [(own.id, True)]
+
+
+def test_nobody_hears_of_what_they_may_not_see(resources, hana, ken):
+    pet(resources, hana, scene(1), state="deleted")
+    removed, shown = pet(resources, hana, scene(2)), pet(resources, hana, scene(3))
+    mod = staff(resources, "mod")
+    with resources.db.write() as db:
+        decisions.act(db, mod, "post", removed.id, "remove", "stolen", "", now=NOW)
+    for who in (hana, ken):
+        assert told(resources, who, scene(1)) == []
+        assert told(resources, who, scene(2)) == []
+    assert told(resources, ken, scene(3)) == [(shown.id, False)]
+    for shut, by in (("hana", ken), ("ken", hana)):
+        with resources.db.write() as db:
+            members.shut(db, by, shut, "block", now=NOW)
+        assert told(resources, ken, scene(3)) == []
+        found = asked(resources, ken, scene(3))
+        assert "Cat" not in str([each.text for each in (*found.titles, *found.tags)]) or found.subject is not None
+        with resources.db.write() as db:
+            members.unshut(db, by, shut)
+
+
+@only_with_photos
+def test_the_subject_is_named_in_both_languages_with_how_sure_it_is(resources, hana):
+    photo = DATA / "photos" / first_of("dog")
+    found = suggestions_of(resources, hana, photo.read_bytes())
+    assert found.subject is not None
+    assert found.subject.category == "dog"
+    assert found.subject.sure > 0.5
+    assert {each.lang for each in found.titles} == {"ja", "en"}
+    assert "犬" in [each.text for each in found.tags]
+
+
+def first_of(label):
+    for line in (DATA / "photos" / "manifest.csv").read_text().splitlines():
+        if f",animal,{label}," in line:
+            return line.split(",")[0]
+    raise AssertionError(label)
+
+
+def suggestions_of(res, who, content):
+    accepted = photo_files.accept(content)
+    with res.db.read() as db:
+        return suggestions.suggest(res, db, who, accepted, now=NOW)
+
+
+def test_words_of_similar_posts_are_suggested_when_several_use_them_or_they_are_ones_own(resources, hana, ken):
+    mei = member(resources, "mei")
+    pet(resources, hana, scene(1), title="Nap time", tags=("sunny", "mugi"), category="cat")
+    pet(resources, ken, CHANGED["lighter"](scene(1)), title="A nap", tags=("sunny", "pochi"), category="cat")
+    words = [each.text for each in asked(resources, mei, CHANGED["saved again"](scene(1))).tags]
+    assert "sunny" in words
+    assert "nap" in words
+    assert "mugi" not in words
+    assert "pochi" not in words
+    assert "mugi" in [each.text for each in asked(resources, hana, scene(1)).tags]
+
+
+def test_without_eyes_there_are_still_hints_and_what_is_exactly_the_same(resources, hana, monkeypatch):
+    shown = pet(resources, hana, scene(1))
+
+    def away(*_):
+        raise UserError("The eyes are away.")
+
+    monkeypatch.setattr(embeddings.Eyes, "see", away)
+    found = asked(resources, hana, scene(1))
+    assert (found.subject, found.titles, found.tags) == (None, [], [])
+    assert [(twin.post.id, twin.mine) for twin in found.twins] == [(shown.id, True)]
+
+
+def test_dark_blurred_and_small_pictures_are_hinted_at(resources, hana):
+    large = cv2.resize(scene(1), (1280, 960), interpolation=cv2.INTER_NEAREST)
+    dark = np.clip(large * 0.25, 0, 255).astype(np.uint8)
+    assert asked(resources, hana, large).hints == []
+    assert "dark" in asked(resources, hana, dark).hints
+    assert asked(resources, hana, cv2.GaussianBlur(large, (0, 0), 6)).hints == ["blurred"]
+    assert asked(resources, hana, scene(1)).hints == ["small"]
+
+
+def test_looking_is_limited_and_keeps_nothing(resources, hana):
+    with resources.db.read() as db:
+        before = db.scalars(select(Photo.digest)).all(), db.scalars(select(Look.id)).all()
+    asked(resources, hana, scene(1))
+    with resources.db.read() as db:
+        assert (db.scalars(select(Photo.digest)).all(), db.scalars(select(Look.id)).all()) == before
+    with resources.db.write() as db:
+        for _ in range(suggestions.AN_HOUR):
+            suggestions.allow(db, hana, now=NOW)
+        with pytest.raises(TooMany):
+            suggestions.allow(db, hana, now=NOW)
+
+
+# ---- words ---------------------------------------------------------------------------------------------------------
+
+
+def test_tags_are_one_word_once_and_in_the_language_they_are_of():
+    made = captions.tags({"ja": "柴犬", "en": "Shiba Inu"}, "dog", ["昼寝", "nap", "dogs", "柴犬"])
+    assert [(each.text, each.lang) for each in made] == [
+        ("柴犬", "ja"), ("犬", "ja"), ("昼寝", "ja"), ("shibainu", "en"), ("dogs", "en"), ("nap", "en"),
+    ]  # fmt: skip
+
+
+def test_titles_are_the_name_and_the_name_with_the_commonest_word():
+    made = captions.titles({"ja": "柴犬", "en": "Shiba Inu"}, ["nap", "昼寝"])
+    assert [each.text for each in made] == ["柴犬", "柴犬・昼寝", "Shiba Inu", "Shiba Inu, nap"]
+
+
+# ---- what was taken ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["", "[]", "{", '{"request": "x", "offered": []}', '{"request": "abcdefgh12", "offered": [{"what": "x"}]}',
+     '{"request": "abcdefgh12", "offered": [{"what": "tag", "value": 3, "lang": "ja", "source": "eyes"}]}'],
+)  # fmt: skip
+def test_what_a_form_says_is_checked(said):
+    with pytest.raises(UserError):
+        events.offered(said)
+
+
+def test_what_a_form_says_is_read():
+    said = '{"request": "abcdefgh12", "offered": [{"what": "tag", "value": "nap", "lang": "en", "source": "posts", "more": 1}]}'
+    assert events.offered(said) == [{"what": "tag", "value": "nap", "lang": "en", "source": "posts"}]

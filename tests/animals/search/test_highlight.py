@@ -1,0 +1,52 @@
+"""What is shown of what was found: parts of the original text with the hits said, never markup."""
+
+import pytest
+
+from tanuki.animals.search.highlight import GAP, LONGEST, marked, snippet
+from tanuki.animals.search.query_parser import query_terms
+
+
+def hits(text, query):
+    return [part for part, hit in marked(text, query_terms(query)) if hit]
+
+
+@pytest.mark.parametrize(
+    ("text", "query", "expected"),
+    [
+        ("うちの柴犬です", "shiba", ["柴犬"]), ("うちの柴犬です", "犬", ["柴犬"]), ("うちのｼﾊﾞです", "柴犬", ["ｼﾊﾞ"]), ("My ＳＨＩＢＡ", "しば", ["ＳＨＩＢＡ"]), ("Two Cats, one category", "cat", ["Cats"]),
+        ("かわいい子猫", "kawaii ねこ", ["かわいい", "猫"]), ("公園で遊んだ", "遊ぶ", ["遊ん"]), ("Golden Retriever!", "ゴールデンレトリバー", ["Golden Retriever"]), ("東京", "toukyou", ["東京"]), ("犬", "猫", []),
+        ("猫 猫", "猫", ["猫", "猫"]), ("国立公園", "公園", ["公園"]), ("", "猫", []), ("猫", "", []),
+    ],
+)  # fmt: skip
+def test_the_hits_are_the_words_that_were_searched_for_as_they_stand_there(text, query, expected):
+    assert hits(text, query) == expected
+
+
+@pytest.mark.parametrize("text", ["<b>猫</b> & \"cat\" <script>alert('cat')</script>", "ｶﾞﾌﾞﾘﾁｭｳ猫ﬁsh", "猫", "", "が\u3099猫"])
+def test_the_parts_together_are_the_text_and_none_is_empty(text):
+    for terms in (query_terms("猫 cat"), []):
+        parts = marked(text, terms)
+        assert "".join(part for part, _ in parts) == text
+        assert all(part for part, _ in parts)
+
+
+def test_a_snippet_of_a_long_text_shows_the_first_hit_and_says_where_it_was_cut():
+    text = "前" * 300 + "ここに柴犬がいる" + "後" * 300
+    parts = snippet(text, query_terms("shiba"))
+    shown = "".join(part for part, _ in parts)
+    assert ("柴犬", True) in parts
+    assert shown.startswith(GAP)
+    assert shown.endswith(GAP)
+    assert len(shown) == LONGEST + 2
+
+
+def test_a_snippet_without_a_hit_is_the_beginning_and_a_short_text_is_whole():
+    assert snippet("前" * 300, query_terms("猫")) == [("前" * LONGEST, False), (GAP, False)]
+    assert snippet("猫がいる", query_terms("猫")) == [("猫", True), ("がいる", False)]
+    assert snippet("", query_terms("猫")) == []
+
+
+def test_a_hit_at_the_end_of_a_long_text_is_shown():
+    parts = snippet("前" * 300 + "猫", query_terms("猫"))
+    assert parts[0] == (GAP, False)
+    assert parts[-1] == ("猫", True)

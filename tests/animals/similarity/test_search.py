@@ -1,0 +1,335 @@
+"""Similar pictures: the index and what is newer than it, as far as a viewer may see it at that moment; on both databases."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import insert
+
+from tanuki.animals import members, nightly, posts
+from tanuki.animals.similarity import dataset, delta_index, index_client, search, training
+from tanuki.animals.similarity.index import KIND, MODEL, Index
+from tanuki.animals.similarity.search import Asked
+from tanuki.animals.tables import Look, Photo, Post
+from tanuki.animals.vision import embeddings
+from tanuki.errors import NotFound, UserError
+from tanuki.platform import resources as resources_file
+from tanuki.platform.mlops import rollout, runtimes
+from tests.factories import image_embeddings
+from tests.factories.members_and_posts import member, post, staff
+
+NOW = datetime(2026, 5, 1, 9, 0, tzinfo=UTC)
+LATER = NOW + timedelta(hours=1)
+EYES = "1"
+SHOWN = image_embeddings.made(60)
+
+
+def look(res, made, vector, at=NOW, eyes=EYES):
+    """What the eyes might have seen in a post's picture."""
+    with res.db.write() as db:
+        values = {"classes": [], "animal": 1.0, "light": 0.5, "sharp": 1.0, "phash": "0" * 16, "at": at}
+        embedding = np.asarray(vector, np.float32).astype("<f2").tobytes()
+        return db.execute(insert(Look).values(digest=made.photo, eyes=eyes, embedding=embedding, **values).returning(Look.id)).scalar_one()
+
+
+def open_eyes(res, version=EYES):
+    """The eyes are live in that version."""
+    with res.db.write() as db:
+        rollout.put(db, "animals-eyes", NOW, files={version: "nowhere"}, champion=version)
+
+
+def built(res, version, eyes=EYES, now=LATER):
+    """Where the files are of an index of all looks there are."""
+    with res.db.read() as db:
+        found, newest = dataset.every(db, eyes), delta_index.as_of(db, eyes, now)
+    folder, place = Path(res.settings.home) / "made" / version, f"similar/{version}"
+    image_embeddings.build(found, folder, as_of_look=newest)
+    for file in folder.rglob("*"):
+        if file.is_file():
+            res.registry.files.put(f"{place}/{file.relative_to(folder).as_posix()}", file.read_bytes())
+    return place
+
+
+def index_of(res, version="1", eyes=EYES, now=LATER):
+    """An index of all looks there are, live in that version."""
+    place = built(res, version, eyes, now)
+    with res.db.write() as db:
+        rollout.put(db, MODEL, now, files={version: place}, champion=version)
+    res.models.refresh()
+
+
+def similar(res, viewer, made, k=10, now=LATER, **asked):
+    with res.db.read() as db:
+        return [each.post_id for each in search.to_post(res, db, viewer, made.id, k=k, asked=Asked(**asked), now=now)]
+
+
+@pytest.fixture
+def ring(resources):
+    """Hana's posts, each a little further from the first one, all of them in the index but the last three."""
+    hana = member(resources, "hana")
+    open_eyes(resources)
+    made = []
+    for number in range(12):
+        made.append(post(resources, hana, title=f"Cat {number}", category="cat" if number % 2 == 0 else "dog"))
+        look(resources, made[-1], at_angle(number))
+        if number == 8:
+            index_of(resources)
+    return hana, made
+
+
+def at_angle(number):
+    turned = np.zeros(16, np.float32)
+    turned[0], turned[1] = np.cos(number / 20), np.sin(number / 20)
+    return turned
+
+
+def ids(made):
+    return [each.id for each in made]
+
+
+# ---- found ---------------------------------------------------------------------------------------------------------
+
+
+def test_posts_of_the_index_and_newer_ones_come_in_one_order_of_similarity_without_the_one_asked_about(resources, ring):
+    _, made = ring
+    assert similar(resources, None, made[0]) == ids(made[1:11])
+    assert sorted(similar(resources, None, made[6], k=4)) == ids([made[4], made[5], made[7], made[8]])
+    with resources.db.read() as db:
+        found = search.to_post(resources, db, None, made[0].id, k=11, now=LATER)
+    assert [each.score for each in found] == pytest.approx([float(np.cos(n / 20)) for n in range(1, 12)], abs=2e-3)
+    assert sorted(similar(resources, None, made[11], k=3)) == sorted(ids(made[8:11]))
+
+
+def test_before_anything_was_looked_at_nothing_is_similar(embedded):
+    assert similar(embedded, None, post(embedded, member(embedded, "hana"))) == []
+
+
+def test_without_an_index_every_picture_is_compared(resources):
+    hana = member(resources, "hana")
+    open_eyes(resources)
+    made = [post(resources, hana) for _ in range(5)]
+    for number, each in enumerate(made):
+        look(resources, each, at_angle(number))
+    assert similar(resources, None, made[0]) == ids(made[1:])
+
+
+def test_a_new_post_is_found_by_the_next_question_and_a_removed_one_never(resources, ring):
+    hana, made = ring
+    new = post(resources, hana)
+    look(resources, new, at_angle(0.5), at=datetime.now(UTC))
+    assert similar(resources, None, made[0], k=3, now=datetime.now(UTC)) == [new.id, *ids(made[1:3])]
+    for each in (new, made[1], made[10]):
+        with resources.db.write() as db:
+            posts.delete(db, hana, each.id, now=NOW)
+    assert similar(resources, None, made[0], now=datetime.now(UTC)) == ids([*made[2:10], made[11]])
+    with resources.db.write() as db:
+        posts.undo(db, hana, made[1].id, now=NOW)
+    assert similar(resources, None, made[0], k=2, now=datetime.now(UTC)) == ids(made[1:3])
+
+
+@pytest.mark.parametrize("in_index", [True, False], ids=["in the index", "newer"])
+@pytest.mark.parametrize("state", ["checking", "held", "removed", "deleted"])
+def test_what_is_not_published_is_not_found_until_it_is(embedded, state, in_index):
+    hana = member(embedded, "hana")
+    open_eyes(embedded)
+    first, hidden = post(embedded, hana), post(embedded, hana, state=state)
+    for number, each in enumerate((first, hidden)):
+        look(embedded, each, at_angle(number))
+    if in_index:
+        index_of(embedded)
+    for viewer in (None, hana, staff(embedded, "mod")):
+        assert similar(embedded, viewer, first) == []
+    with embedded.db.write() as db:
+        posts.publish(db, db.get(Post, hidden.id), now=NOW)
+        if state == "deleted":
+            posts.undo(db, hana, hidden.id, now=NOW)
+    assert similar(embedded, None, first) == [hidden.id]
+
+
+def test_blocked_and_muted_members_are_not_found_by_whom_it_concerns(resources, ring):
+    _, made = ring
+    taro, rin, mika = (member(resources, name) for name in ("taro", "rin", "mika"))
+    asked = post(resources, taro)
+    look(resources, asked, at_angle(0))
+    with resources.db.write() as db:
+        members.shut(db, rin, "hana", "mute", now=NOW)
+        members.shut(db, mika, "taro", "block", now=NOW)
+    assert similar(resources, taro, asked, k=3) == ids(made[:3])
+    assert similar(resources, rin, asked) == []
+    with pytest.raises(NotFound):
+        similar(resources, mika, asked)
+
+
+def test_a_post_that_somebody_may_not_see_is_not_there_to_ask_about(resources, ring):
+    hana, made = ring
+    hidden = post(resources, hana, state="held")
+    look(resources, hidden, at_angle(3))
+    with pytest.raises(NotFound):
+        similar(resources, None, hidden)
+    assert similar(resources, hana, hidden, k=1) == [made[3].id]
+
+
+def test_filters_narrow_what_is_found(resources, ring):
+    hana, made = ring
+    assert similar(resources, None, made[0], category="dog") == ids(made[1::2])
+    assert similar(resources, None, made[0], leave_out=frozenset(ids(made[1:5])), k=3) == ids(made[5:8])
+    assert similar(resources, hana, made[0], not_mine=True) == []
+    assert similar(resources, None, made[0], not_mine=True, k=2) == ids(made[1:3])
+    with pytest.raises(NotFound, match="no such category"):
+        similar(resources, None, made[0], category="dragon")
+    with pytest.raises(UserError, match="At most"):
+        similar(resources, None, made[0], leave_out=frozenset(range(2_000)))
+
+
+def test_the_same_picture_posted_twice_is_the_most_similar_there_is(resources, ring):
+    _, made = ring
+    taro = member(resources, "taro")
+    with resources.db.write() as db:
+        again = post(resources, taro, seed=900, key="again")
+        db.get(Post, again.id).photo = made[0].photo
+    with resources.db.read() as db:
+        found = search.to_post(resources, db, None, made[0].id, k=2, now=LATER)
+    assert [each.post_id for each in found] == [again.id, made[1].id]
+    assert found[0].score == pytest.approx(1, abs=1e-3)
+
+
+def test_a_picture_that_is_gone_for_good_is_gone_from_the_search(resources, ring):
+    _, made = ring
+    with resources.db.write() as db:
+        posts.erase(db, [made[1].id])
+        db.delete(db.get(Photo, made[1].photo))
+    assert similar(resources, None, made[0], k=2) == ids(made[2:4])
+
+
+# ---- swaps ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_index_answers_at_once_and_finds_the_same(resources, ring):
+    _, made = ring
+    before = similar(resources, None, made[0])
+    index_of(resources, "2")
+    assert similar(resources, None, made[0]) == before
+    with resources.db.read() as db:
+        index = search.current(resources, db)
+        _, _, version = index_client.nearest(resources, index, at_angle(0), 10, None)
+    assert (index.version, version, index.count) == ("2", "2", 12)
+
+
+def test_the_same_question_is_put_to_the_index_once_until_it_changes(embedded):
+    hana = member(embedded, "hana")
+    open_eyes(embedded)
+    made = [post(embedded, hana) for _ in range(4)]
+    for number, each in enumerate(made):
+        look(embedded, each, at_angle(number))
+    index_of(embedded)
+    for _ in range(3):
+        similar(embedded, None, made[0])
+    assert sum(each["success"] for each in embedded.models.statistics(MODEL).values()) == 1
+    index_of(embedded, "2")
+    similar(embedded, None, made[0])
+    assert embedded.models.statistics(MODEL)["2"]["success"] == 1
+
+
+def test_the_eyes_of_the_index_are_asked_and_not_newer_ones(resources, ring):
+    _, made = ring
+    open_eyes(resources, "2")
+    other = np.eye(16, dtype=np.float32)[5]
+    for each in made:
+        look(resources, each, other, eyes="2")
+    assert similar(resources, None, made[0], k=3) == ids(made[1:4])
+    with resources.db.read() as db:
+        assert search.current(resources, db).eyes == EYES
+        assert embeddings.of(db, made[0].photo, "2") is not None
+
+
+def test_a_canary_in_other_eyes_answers_nobody_because_one_question_is_in_one_versions_numbers(resources, ring):
+    hana, made = ring
+    before = similar(resources, hana, made[0])
+    for number, each in enumerate(made):
+        look(resources, each, at_angle(12 - number), eyes="2")
+    other = built(resources, "9", eyes="2")
+    with resources.db.write() as db:
+        files = {**rollout.plan(db, MODEL).files, "9": other}
+        rollout.put(db, MODEL, LATER, files=files, champion="1", challenger="9", mode="canary", share=1.0)
+    resources.models.refresh()
+    assert similar(resources, hana, made[0]) == before
+    with resources.db.read() as db:
+        index = search.current(resources, db)
+        assert (index.steady, index_client.nearest(resources, index, at_angle(0), 10, hana)[2]) == (False, "1")
+
+
+def test_when_other_eyes_go_live_an_index_of_theirs_is_asked_for_once(resources, ring):
+    resources_file.use(resources)
+    nightly.look_after()
+    assert resources.work.runs(name=training.TRAINING) == []
+    open_eyes(resources, "2")
+    for _ in range(2):
+        nightly.look_after()
+    assert [each.id for each in resources.work.runs(name=training.TRAINING)] == [training.run_id("eyes-2")]
+
+
+# ---- many ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def crowded(shared):
+    """Three thousand pictures in ScaNN's tree, one in a hundred of them of fish; the posts by copying one row."""
+    hana, shown = member(shared, "hana"), image_embeddings.made(3_000)
+    open_eyes(shared)
+    template = post(shared, hana)
+    with shared.db.write() as db:
+        row = {column.name: getattr(template, column.name) for column in Post.__table__.columns}
+        photo = {column.name: getattr(db.get(Photo, template.photo), column.name) for column in Photo.__table__.columns}
+        kept = {"eyes": EYES, "classes": [], "animal": 1.0, "light": 0.5, "sharp": 1.0, "phash": "0" * 16, "at": NOW}
+        db.execute(insert(Photo), [{**photo, "digest": f"{n:064x}"} for n in range(3_000)])
+        fish = [n % 100 == 50 for n in range(3_000)]
+        posted = [
+            {**row, "id": 10 + n, "key": f"many-{n}", "photo": f"{n:064x}", "category": "fish" if fish[n] else "cat"} for n in range(3_000)
+        ]
+        db.execute(insert(Post), posted)
+        looked = [{**kept, "digest": f"{n:064x}", "embedding": shown.vectors[n].astype("<f2").tobytes()} for n in range(3_000)]
+        db.execute(insert(Look), looked)
+    index_of(shared)
+    return shared, shown
+
+
+def test_a_filter_that_one_in_a_hundred_passes_loses_nothing(crowded):
+    res, shown = crowded
+    allowed = [n for n in range(3_000) if n % 100 == 50]
+    hits = []
+    for asked in range(0, 3_000, 150):
+        near = sorted((n for n in allowed if n != asked), key=lambda n: -float(shown.vectors[n] @ shown.vectors[asked]))[:10]
+        with res.db.read() as db:
+            found = search.to_post(res, db, None, 10 + asked, k=10, asked=Asked("fish"), now=LATER)
+        hits.append(len({each.post_id - 10 for each in found} & set(near)) / 10)
+    assert np.mean(hits) >= 0.95
+
+
+def test_the_tree_finds_what_comparing_with_each_finds(crowded):
+    res, shown = crowded
+    hits = []
+    for asked in range(0, 3_000, 100):
+        near = [n for n in np.argsort(-(shown.vectors @ shown.vectors[asked]), kind="stable")[:11].tolist() if n != asked][:10]
+        with res.db.read() as db:
+            found = search.to_post(res, db, None, 10 + asked, k=10, now=LATER)
+        hits.append(len({each.post_id - 10 for each in found} & set(near)) / 10)
+    assert np.mean(hits) >= 0.97
+    assert runtimes.KINDS[KIND] is Index
+
+
+def test_the_command_names_what_a_folder_brought_by_its_file_and_the_rest_by_their_numbers(resources, ring):
+    from tanuki.animals.commands.similarity import answers
+    from tanuki.animals.import_folder import KEYS
+
+    _, made = ring
+    with resources.db.write() as db:
+        brought = db.get(Post, made[1].id)
+        brought.key, brought.source = f"{KEYS}1", "cats/mike.jpg"
+        db.get(Post, made[0].id).source = "not a file"
+    (told,) = answers(resources, made[0].id, None, 3, Asked())
+    assert (told["post"], told["similar"][0]) == (made[0].id, "cats/mike.jpg")
+    assert set(told["similar"][1:]) <= {each.id for each in made}
+    assert told["scores"] == sorted(told["scores"], reverse=True)
+    by_file = {each["file"]: each for each in answers(resources, None, None, 3, Asked()) if "file" in each}
+    assert list(by_file) == ["cats/mike.jpg"]

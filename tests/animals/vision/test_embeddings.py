@@ -1,0 +1,359 @@
+"""Looks: made when a picture is posted, once for each; owed and caught up when the eyes are away; by several workers; by command."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import uvicorn
+from click.testing import CliRunner
+from sqlalchemy import func, select
+
+from tanuki.animals import posts
+from tanuki.animals.commands import image_model as commands
+from tanuki.animals.images import photo_files
+from tanuki.animals.tables import Look, Post
+from tanuki.animals.vision import backfill, embeddings, encoder, evaluation, registration
+from tanuki.app import bootstrap
+from tanuki.errors import NotFound, UserError
+from tanuki.platform import resources as resources_file
+from tanuki.platform.jobs import worker
+from tanuki.platform.mlops import release, rollout
+from tanuki.platform.mlops.runtimes import ModelError
+from tanuki.platform.serving import client, grpc_server
+from tanuki.platform.serving import rest_server as http_server
+from tanuki.settings import Settings
+from tests.animals.test_post_review import send, until
+from tests.animals.vision.test_encoder import backbone
+from tests.factories.members_and_posts import NOW, accepted, caught_up, member, post
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::sqlalchemy.exc.SADeprecationWarning")  # of MLflow's own
+
+
+@contextmanager
+def working(res, chores=()):
+    resources_file.use(res)
+    with worker(res.db, "tests", chores=chores):
+        yield
+
+
+def kept(res, version=None):
+    with res.db.read() as db:
+        wanted = select(Look).order_by(Look.id)
+        return list(db.scalars(wanted if version is None else wanted.where(Look.eyes == version)))
+
+
+def states(res):
+    with res.db.read() as db:
+        return set(db.scalars(select(Post.state)))
+
+
+@contextmanager
+def broken(res):
+    """The live version's graph cannot be read meanwhile."""
+    with res.db.read() as db:
+        key = f"{rollout.plan(db, encoder.MODEL).files['1']}/model.onnx"
+    content = res.registry.files.get(key)
+    res.registry.files.put(key, b"no graph")
+    yield
+    res.registry.files.put(key, content)
+
+
+# ---- the first version ---------------------------------------------------------------------------------------------
+
+
+def test_the_first_use_makes_checks_and_releases_a_version_once(resources):
+    see = embeddings.eyes(resources)
+    assert see.live() is None
+    assert see.version == "1"
+    with resources.db.read() as db:
+        assert [(each.go, each.champion) for each in release.verdicts(db, encoder.MODEL)] == [(True, None)]
+        assert [(each.version, each.kind) for each in release.releases(db, encoder.MODEL)] == [("1", release.GATE)]
+        assert rollout.plan(db, encoder.MODEL).champion == "1"
+    assert registration.opened(resources, NOW) == "1"
+    assert registration.registered(resources, NOW) == "1"
+    [one, other] = see.see([accepted(1).files["page"], accepted(2).files["page"]])
+    assert (one.eyes, len(one.classes)) == ("1", encoder.MOST)
+    assert float(one.embedding @ other.embedding) < 0.99
+
+    who = member(resources, "rex")
+    made = post(resources, who, seed=1)
+    for expected in (1, 0):
+        assert embeddings.look_at(resources, [made.photo], None, NOW) == expected
+    [look] = kept(resources)
+    assert float(embeddings.embedding_of(look) @ one.embedding) == pytest.approx(1, abs=1e-4)
+    assert np.linalg.norm(embeddings.embedding_of(look)) == pytest.approx(1, abs=1e-6)
+    assert [tuple(each) for each in look.classes] == one.classes
+    with resources.db.read() as db:
+        assert embeddings.of(db, made.photo, "1").id == look.id
+        assert embeddings.of(db, made.photo, "2") is None
+
+
+def test_eyes_that_see_nothing_usable_never_go_live(embedded, tmp_path, monkeypatch):
+    monkeypatch.setattr(registration, "faults", lambda _: [{"code": "nan", "rows": 6, "of": 6}])
+    for _ in range(2):
+        with pytest.raises(UserError, match="nothing that can be used"):
+            registration.opened(embedded, NOW)
+    with embedded.db.read() as db:
+        assert [each.go for each in release.verdicts(db, encoder.MODEL)] == [False]
+        assert rollout.plan(db, encoder.MODEL) is None
+
+
+@pytest.mark.parametrize("given", ["nan", "long", "blind"])
+def test_what_no_eyes_may_do_is_a_fault(given):
+    class Runner:
+        class spec:  # noqa: N801
+            inputs = (type("Tensor", (), {"shape": (-1, 4, 4, 3)}),)
+
+        def run(self, inputs):
+            made = np.concatenate([inputs["image"].reshape(1, -1)[:, :8] + 1.0])
+            made = made / np.linalg.norm(made) * (2 if given == "long" else 1)
+            return {"embedding": {"nan": made * np.nan, "long": made, "blind": np.eye(1, 8)}[given].astype(np.float32)}
+
+    assert registration.faults(Runner()) == [{"code": "nan", "rows": 6, "of": 6}]
+
+
+@pytest.mark.parametrize("way", ["http", "grpc"])
+def test_eyes_on_a_model_server_see_what_eyes_in_process_see(embedded, way):
+    pictures = [accepted(n).files["page"] for n in range(1, 12)]
+    here = embeddings.eyes(embedded).see(pictures)
+    server, port = grpc_server.server(embedded.models, "127.0.0.1:0") if way == "grpc" else web(embedded.models)
+    server.start()
+    theirs = replace(embedded, models=client.connect(f"{way}://127.0.0.1:{port}"))
+    there = embeddings.eyes(theirs).see(pictures)
+    theirs.models.close()
+    server.stop(1)
+    assert [each.eyes for each in there] == ["1"] * len(pictures)
+    for one, other in zip(here, there, strict=True):
+        assert (one.classes, one.phash, one.embedding.tobytes()) == (other.classes, other.phash, other.embedding.tobytes())
+
+
+def web(models):
+    """The model server over HTTP in a thread, and its port."""
+    listens = socket.socket()
+    listens.bind(("127.0.0.1", 0))
+
+    class Server(uvicorn.Server):
+        def start(self):
+            self.thread = threading.Thread(target=self.run, kwargs={"sockets": [listens]}, daemon=True)
+            self.thread.start()
+            until(lambda: self.started)
+
+        def stop(self, seconds):
+            self.should_exit = True
+            self.thread.join(10 * seconds)
+
+    return Server(uvicorn.Config(http_server.app(models), log_config=None)), listens.getsockname()[1]
+
+
+# ---- when something is posted --------------------------------------------------------------------------------------
+
+
+def test_a_posted_picture_is_looked_at_once_however_often_it_is_posted(resources):
+    rex = member(resources, "rex")
+    assert embeddings.eyes(resources).version == "1"
+    with working(resources):
+        for key in ("a", "b"):
+            made = send(resources, rex, key=key, seed=5)
+            until(lambda made=made: resources.work.run(f"post-{made.id}").status == "done")
+        names = [step.name for step in resources.work.run(f"post-{made.id}").steps]
+    assert names == ["animals_settle"]
+    assert [each.digest for each in kept(resources)] == [accepted(5).digest]
+    assert states(resources) == {"published"}
+    with resources.db.write() as db:
+        assert photo_files.forget(db, resources.objects, accepted(5).digest) is False
+
+
+def test_eyes_that_are_away_or_fail_keep_no_post_and_the_look_is_caught_up(embedded):
+    rex = member(embedded, "rex")
+    with working(embedded):
+        first = send(embedded, rex, key="a", seed=6)
+        until(lambda: states(embedded) == {"published"})
+        assert kept(embedded) == []  # no version is live yet, and the post did not wait for one to be made
+        assert embeddings.eyes(embedded).version == "1"
+        with broken(embedded):
+            send(embedded, rex, key="b", seed=7)
+            until(lambda: states(embedded) == {"published"})
+            with pytest.raises(ModelError):
+                caught_up(embedded, NOW)
+        assert kept(embedded) == []
+    assert caught_up(embedded, NOW) == 2
+    assert {each.digest for each in kept(embedded)} == {first.photo, accepted(7).digest}
+
+
+def test_the_chore_makes_the_eyes_and_looks_when_the_first_picture_is_published(embedded):
+    made = post(embedded, member(embedded, "rex"), seed=8)
+    with working(embedded, chores=backfill.CHORES):
+        until(lambda: len(kept(embedded)) == 1, seconds=90)
+    assert kept(embedded)[0].digest == made.photo
+    resources_file.use(embedded)
+    backfill.look_after()  # live by now: nothing to do
+
+
+def test_a_look_goes_with_its_picture(resources):
+    rex = member(resources, "rex")
+    made = post(resources, rex, seed=9)
+    seen = encoder.Seen(np.eye(1, 4, dtype=np.float32)[0], [(281, 0.9)], 0.9, 0.5, 10.0, "0" * 16)
+    with resources.db.write() as db:
+        assert [embeddings.keep(db, made.photo, "1", seen, NOW) for _ in range(2)] == [True, False]
+    with resources.db.write() as db:
+        posts.erase(db, [made.id])
+    with resources.db.write() as db:
+        assert photo_files.forget(db, resources.objects, made.photo)
+        assert db.scalar(select(func.count()).select_from(Look)) == 0
+
+
+# ---- over everything -----------------------------------------------------------------------------------------------
+
+
+def seen_as(category_class, share=0.9):
+    return encoder.Seen(np.eye(1, 4, dtype=np.float32)[0], [(category_class, share)], share, 0.5, 10.0, "0" * 16)
+
+
+def test_what_is_owed_is_what_a_version_has_not_looked_at(resources):
+    rex = member(resources, "rex")
+    made = [post(resources, rex, seed=20 + n) for n in range(3)]
+    post(resources, rex, seed=20, state="held")
+    with resources.db.write() as db:
+        photo_files.keep(db, resources.objects, accepted(30), now=NOW)  # no post has it
+        embeddings.keep(db, made[0].photo, "1", seen_as(281), NOW)
+        embeddings.keep(db, made[1].photo, "2", seen_as(281), NOW)
+    with resources.db.read() as db:
+        assert {version: backfill.owed(db, version) for version in ("1", "2", "3")} == {"1": 2, "2": 2, "3": 3}
+        assert set(db.scalars(backfill.missing("1"))) == {made[1].photo, made[2].photo}
+        assert backfill.looked_at(db, "1") == 1
+    assert backfill.progress(resources, "1") == (1, 3)
+    assert backfill.progress(resources, None) == (0, 0)
+
+
+@pytest.mark.slow
+def test_a_run_spreads_over_the_parts_passes_over_what_cannot_be_read_and_done_again_does_nothing(resources, monkeypatch):
+    rex = member(resources, "rex")
+    made = [post(resources, rex, seed=40 + n) for n in range(9)]
+    for size in photo_files.SIZES:
+        resources.objects.delete(photo_files.key(made[0].photo, size))
+    monkeypatch.setattr(backfill, "AT_ONCE", 2)
+    monkeypatch.setattr(backfill, "FEW", 8)
+    assert commands.run(resources, backfill.EMBED, "first", None) == 8
+    assert len(resources.work.runs(name="animals-embed-part")) == len(backfill.DIGITS)
+    assert commands.run(resources, backfill.EMBED, "second", None) == 0
+    assert {each.digest for each in kept(resources)} == {each.photo for each in made[1:]}
+
+
+def test_a_version_in_the_background_looks_at_everything_while_the_live_one_serves(embedded, tmp_path):
+    rex = member(embedded, "rex")
+    for n in range(3):
+        post(embedded, rex, seed=50 + n)
+    assert caught_up(embedded, NOW) == 3
+    other = backbone(tmp_path / "theirs")
+    theirs = replace(embedded, settings=embedded.settings.model_copy(update={"eyes": str(other)}))
+    assert commands.run(theirs, backfill.EMBED, "new", backfill.NEW) == 3
+    assert (len(kept(embedded, "1")), len(kept(embedded, "2"))) == (3, 3)
+    assert {len(look.embedding) for look in kept(embedded, "2")} == {6}
+    assert embeddings.eyes(theirs).version == "1"
+    with pytest.raises(NotFound):
+        theirs.registry.get(encoder.MODEL, "3")
+
+
+def test_classify_tells_what_owners_and_eyes_say_and_looks_again_when_told(embedded):
+    rex = member(embedded, "rex")
+    cat, dog, odd = (post(embedded, rex, seed=60 + n, category=each) for n, each in enumerate(("cat", "dog", "cat")))
+    assert embeddings.eyes(embedded).version == "1"
+    with embedded.db.write() as db:
+        for each, number, share in ((cat, 281, 0.9), (dog, 151, 0.9), (odd, 151, 0.8)):
+            embeddings.keep(db, each.photo, "1", seen_as(number, share), NOW)
+    before = kept(embedded)
+    found = commands.run(embedded, backfill.CLASSIFY, "a", False)
+    assert sorted(map(tuple, found)) == [("cat", "cat", 1), ("cat", "dog", 1), ("dog", "dog", 1)]
+    assert commands.rows(found) == [
+        {"category": "cat", "owners": 2, "eyes": 1, "both": 1, "unknown": 0},
+        {"category": "dog", "owners": 1, "eyes": 2, "both": 1, "unknown": 0},
+    ]
+    again = commands.run(embedded, backfill.CLASSIFY, "b", True)
+    assert sum(count for *_, count in again) == 3
+    after = kept(embedded)
+    assert [each.id for each in after] == [each.id for each in before]
+    assert all(len(new.embedding) == 512 and new.phash != "0" * 16 for new in after)
+
+
+def test_the_commands_say_what_they_did_and_refuse_an_unknown_version(tmp_path):
+    res = bootstrap.resources(Settings(home=tmp_path))
+    post(res, member(res, "rex"), seed=70, category="dog")
+    bootstrap.close(res)
+    call = CliRunner(env={"TANUKI_HOME": str(tmp_path)}).invoke
+    assert json.loads(call(commands.embed, ["--json"], catch_exceptions=False).stdout) == {"eyes": "1", "new": 1, "looks": 1, "missing": 0}
+    assert "looked at 1 pictures, 0 of them now" in call(commands.embed, catch_exceptions=False).stdout
+    said = call(commands.classify, ["--json"], catch_exceptions=False)
+    assert sum(json.loads(line)["owners"] for line in said.stdout.splitlines()) == 1
+    with pytest.raises(NotFound, match="version 7"):
+        call(commands.embed, ["--eyes", "7"], catch_exceptions=False)
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_where_it_was_when_the_command_is_called_again(tmp_path):
+    res = bootstrap.resources(Settings(home=tmp_path))
+    rex = member(res, "rex")
+    made = [post(res, rex, seed=200 + n) for n in range(backfill.FEW + 6)]
+    command = [sys.executable, "-m", "tanuki", "animals", "embed", "--json"]
+    environment = {**os.environ, "TANUKI_HOME": str(tmp_path), "TANUKI_LOG_LEVEL": "error"}
+    first = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until(lambda: len(kept(res)) > 3, seconds=60)
+    first.kill()
+    first.wait()
+    seen = len(kept(res))
+    assert seen < len(made)
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
+    said = json.loads(again.stdout.splitlines()[-1])
+    assert (said["looks"], said["missing"]) == (len(made), 0)
+    assert len({each.digest for each in kept(res)}) == len(made)
+    assert len(res.work.runs(name=backfill.EMBED)) == 1
+    bootstrap.close(res)
+
+
+# ---- other eyes beside the live ones -------------------------------------------------------------------------------
+
+
+def two_versions(db, made, spoiled):
+    """Looks of a version that tells categories apart, and of one that does so but for some."""
+    for n, each in enumerate(made):
+        for version in ("1", "2"):
+            wrong = version == "2" and spoiled(n)
+            vector = np.full(8, 0.05, np.float32)
+            vector[(n % 2) ^ wrong] = 1 + n / 1000
+            seen = encoder.Seen(vector / np.linalg.norm(vector), [], 0.5, 0.2 if n % 4 < 2 else 0.6, 10.0, "0" * 16)
+            embeddings.keep(db, each.photo, version, seen, NOW)
+
+
+@pytest.mark.parametrize(("spoiled", "go", "told"), [(0, True, ""), (3, False, "Over all rows"), (2, False, "dark pictures")])
+def test_other_eyes_need_neighbours_of_a_kind_as_good_as_the_live_ones(embedded, spoiled, go, told):
+    rex = member(embedded, "rex")
+    made = [post(embedded, rex, seed=100 + n, category=("cat", "dog")[n % 2]) for n in range(60)]
+    wrong = {0: lambda n: False, 3: lambda n: n % 3 == 0, 2: lambda n: n % 4 < 2 and n % 5 < 3}[spoiled]
+    with embedded.db.write() as db:
+        two_versions(db, made, wrong)
+    with embedded.db.read() as db:
+        found = evaluation.judged(db, "2", "1", NOW, "tests")
+        with pytest.raises(UserError, match="0 published pictures"):
+            evaluation.judged(db, "3", "1", NOW, "tests")
+    said = " ".join(evaluation.words(reason, "en") for reason in found.report["reasons"])
+    assert (found.go, told in said) == (go, True)
+    assert found.report["strangers"]["champion"] == 0
+    assert all(evaluation.words(reason, "ja") for reason in found.report["reasons"])
+
+
+def test_neighbours_are_counted_as_a_loop_counts_them(monkeypatch):
+    monkeypatch.setattr(evaluation, "ROWS_AT_ONCE", 7)
+    drawn = np.random.default_rng(2).normal(size=(40, 6)).astype(np.float32)
+    drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+    kinds = ["cat" if n % 3 else "dog" for n in range(40)]
+    wanted = []
+    for n in range(40):
+        near = sorted((m for m in range(40) if m != n), key=lambda m: -float(drawn[n] @ drawn[m]))[:10]
+        wanted.append(sum(kinds[m] != kinds[n] for m in near) / 10)
+    assert evaluation.strangers_near(drawn, kinds) == pytest.approx(wanted)

@@ -1,0 +1,197 @@
+"""The network's pages for those who look: every page opens, in both languages; who sees what; stored texts stay texts; the pictures' cache."""
+
+import json
+import re
+
+import pytest
+
+from tanuki.animals import engagement, members
+from tanuki.animals.images import photo_files
+from tanuki.animals.tables import Post
+from tests.factories.http_clients import csrf, signed_in, visitor
+from tests.factories.members_and_posts import NOW, member, post, staff
+
+NASTY = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
+LOOK = ["/animals", "/animals/newest", "/animals/categories/cat", "/animals/credits", "/animals/offline", "/animals/left"]
+OWN = ["/animals/post", "/animals/notifications", "/animals/settings", "/animals/shut", "/animals/data"]
+
+
+@pytest.fixture
+def world(embedded):
+    """hana with a post, ken who likes it and wrote under it, mika whom hana blocks, and a moderator."""
+    hana, ken, mika = (member(embedded, name) for name in ("hana", "ken", "mika"))
+    staff(embedded, "mod", "moderator")
+    made = post(embedded, hana, title="Mugi", tags=("sun",))
+    with embedded.db.write() as db:
+        engagement.like(db, ken, made.id, now=NOW)
+        engagement.follow(db, ken, "hana", now=NOW)
+        engagement.comment(db, ken, made.id, "What a face", key="c", now=NOW)
+        members.shut(db, hana, "mika", "block", now=NOW)
+    return {"post": made, "hana": hana, "ken": ken, "mika": mika}
+
+
+@pytest.mark.parametrize("lang", ["en", "ja"])
+def test_every_page_opens_before_anybody_posted(app, embedded, lang):
+    member(embedded, "hana")
+    browser = signed_in(app, "hana")
+    for path in [*LOOK, *OWN, "/animals/members/hana", "/animals/members/hana/followers", "/animals/members/hana/following"]:
+        answer = browser.get(path, headers={"Accept-Language": lang})
+        assert answer.status_code == 200, path
+        assert f'<html lang="{lang}"' in answer.text
+
+
+def test_visitors_look_at_what_is_public_and_are_asked_to_sign_in_for_the_rest(app, world):
+    stranger, made = visitor(app), world["post"]
+    for path in [*LOOK, f"/animals/posts/{made.id}", f"/animals/posts/{made.id}/likes", "/animals/members/hana"]:
+        assert stranger.get(path).status_code == 200, path
+    for path in [*OWN, f"/animals/posts/{made.id}/edit", "/animals/me"]:
+        answer = stranger.get(path)
+        assert (answer.status_code, answer.headers["location"][:8]) == (303, "/sign-in"), path
+
+
+def test_a_photos_page_shows_its_words_who_likes_it_and_what_is_said(app, world):
+    page = signed_in(app, "ken").get(f"/animals/posts/{world['post'].id}").text
+    for text in ("Mugi", "#sun", "@hana", "1 member likes this", "What a face", "Your comment"):
+        assert text in page
+    assert re.search(r"/unlike\" aria-pressed=\"true\"", page)
+    assert "Ken" in visitor(app).get(f"/animals/posts/{world['post'].id}/likes").text
+
+
+def test_what_pages_keep_of_cards_is_never_another_persons_or_of_before(app, embedded, world):
+    made, ken, look = world["post"], signed_in(app, "ken"), "/animals/newest"
+    liked, counted = re.compile(r'aria-pressed="(\w+)" aria-label="Like Mugi'), re.compile(r"data-count>(\d+)<")
+    for _ in range(2):  # the second time from what is kept
+        assert (liked.findall(ken.get(look).text), counted.findall(ken.get(look).text)) == (["true"], ["1"])
+        assert liked.findall(signed_in(app, "hana").get(look).text) == ["false"]
+        assert "/sign-in?next=%2Fanimals%2Fposts%2F" in visitor(app).get(look).text
+        assert "Mugi" not in signed_in(app, "mika").get(look).text
+    with embedded.db.write() as db:
+        engagement.unlike(db, world["ken"], made.id, now=NOW)
+        members.change(db, world["hana"], display="<b>Hana</b>", now=NOW)
+        db.get_one(Post, made.id).title = "Wheat"
+    page = ken.get(look).text
+    assert "Mugi" not in page and "&lt;b&gt;Hana&lt;/b&gt;" in page
+    assert ('aria-label="Like Wheat"' in page, counted.findall(page)) == (True, ["0"])
+
+
+def test_the_menu_is_each_persons_own_and_says_where_one_is(app, world):
+    staff_page, own = signed_in(app, "mod").get("/animals/newest").text, signed_in(app, "ken").get("/animals/newest").text
+    assert ("/animals/desk" in staff_page, "/animals/desk" in own, "/sign-out" in own) == (True, False, True)
+    stranger = visitor(app)
+    for path in ("/animals/newest", "/animals", "/animals/newest"):
+        page = stranger.get(path).text
+        assert "/sign-out" not in page and f'href="/sign-in?next={path.replace("/", "%2F")}"' in page
+        assert page.count('aria-current="page"') == 2  # among the ways and among the categories
+    answer = stranger.post("/theme", data={"theme": "dark", "next": "/animals", "csrf": csrf(stranger, "/animals")})
+    assert answer.status_code == 303
+    assert 'value="dark" title="Dark" aria-label="Dark" aria-pressed="true"' in stranger.get("/animals").text
+
+
+def test_the_blocked_find_nothing_and_learn_nothing(app, world):
+    mika, made = signed_in(app, "mika"), world["post"]
+    assert mika.get(f"/animals/posts/{made.id}").status_code == 404
+    assert mika.get(f"/animals/posts/{made.id}/likes").status_code == 404
+    assert mika.get("/animals/members/hana").status_code == 404
+    for path in ("/animals", "/animals/newest", "/animals/categories/cat"):
+        assert "Mugi" not in mika.get(path).text
+    stranger = f"/animals/posts/{made.id + 99}"
+    words = [re.sub(r"[0-9a-f]{16,}", "", mika.get(path).text) for path in (f"/animals/posts/{made.id}", stranger)]
+    assert re.sub(r"\d+", "", words[0]) == re.sub(r"\d+", "", words[1])
+
+
+def test_a_moderator_without_a_place_on_the_network_opens_a_held_post(app, embedded, world):
+    held = post(embedded, world["hana"], state="held", why="banned_word")
+    page = signed_in(app, "mod").get(f"/animals/posts/{held.id}")
+    assert page.status_code == 200 and "This post is held" not in page.text
+
+
+def test_a_page_has_a_next_one_and_nothing_comes_twice(app, embedded):
+    hana = member(embedded, "hana")
+    made = [post(embedded, hana, title=f"Photo {n}", seed=n % 3) for n in range(30)]
+    browser = visitor(app)
+    for start in ("/animals", "/animals/newest", "/animals/categories/cat", "/animals/members/hana"):
+        seen, path = [], start
+        while path:
+            page = browser.get(path).text
+            seen += re.findall(r'data-post="(\d+)"', page)
+            found = re.search(r'rel="next" href="([^"]+)"', page)
+            path = found and found[1].replace("&amp;", "&")
+        assert sorted(map(int, seen)) == sorted(each.id for each in made), start
+
+
+def test_texts_of_members_stay_texts(app, embedded):
+    hana = member(embedded, "hana")
+    with embedded.db.write() as db:
+        members.change(db, hana, display=NASTY[:40], about=NASTY, now=NOW)
+    made = post(embedded, hana, title=NASTY, description=NASTY, tags=(NASTY[:30],))
+    with embedded.db.write() as db:
+        engagement.comment(db, hana, made.id, NASTY, key="c", now=NOW)
+    member(embedded, "ken")
+    ken = signed_in(app, "ken")
+    ken.post(f"/animals/posts/{made.id}/comments", data={"csrf": csrf(ken, "/animals/post"), "words": NASTY, "key": "k"})
+    browser = signed_in(app, "hana")
+    pages = ["/animals", "/animals/newest", f"/animals/posts/{made.id}", f"/animals/posts/{made.id}/edit", "/animals/members/hana"]
+    for path in [*pages, "/animals/notifications", "/animals/settings"]:
+        text = browser.get(path).text
+        assert "alert(1)" in text, path
+        assert "<script>alert" not in text and "<img src=x" not in text, path
+
+
+def test_no_page_needs_what_the_policy_forbids(app, world):
+    browser = signed_in(app, "hana")
+    for path in [*LOOK, *OWN, f"/animals/posts/{world['post'].id}", "/animals/members/hana"]:
+        text = browser.get(path).text
+        assert not re.search(r"<[^>]+\s(style|on\w+)=", text), path
+        assert all("src=" in tag for tag in re.findall(r"<script[^>]*>", text)), path
+
+
+# ---- pictures ------------------------------------------------------------------------------------------------------
+
+
+def test_a_public_picture_is_kept_for_good_and_a_private_one_never(app, embedded, world):
+    hana, ken, stranger = signed_in(app, "hana"), signed_in(app, "ken"), visitor(app)
+    public = f"/animals/pictures/{world['post'].photo}/page.jpg"
+    for browser in (hana, ken, stranger):
+        answer = browser.get(public)
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert answer.headers["content-type"] == "image/jpeg" and answer.content.startswith(b"\xff\xd8")
+        again = browser.get(public, headers={"If-None-Match": answer.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+    for state in ("checking", "held", "removed", "deleted"):
+        private = f"/animals/pictures/{post(embedded, world['hana'], state=state).photo}/list.jpg"
+        assert hana.get(private).headers["cache-control"] == "private, no-store", state
+        assert (ken.get(private).status_code, stranger.get(private).status_code) == (404, 404), state
+        assert signed_in(app, "mod").get(private).status_code == 200, state
+
+
+def test_a_picture_has_three_sizes_and_no_other_name_leads_anywhere(app, world):
+    stranger, digest = visitor(app), world["post"].photo
+    assert [stranger.get(f"/animals/pictures/{digest}/{size}.jpg").status_code for size in photo_files.SIZES] == [200] * 3
+    for path in (f"{digest}/huge.jpg", f"{digest}/..%2f..%2fkey.jpg", f"{'0' * 64}/list.jpg", f"{digest}/list.png"):
+        assert stranger.get(f"/animals/pictures/{path}").status_code == 404, path
+
+
+# ---- an app on a phone ---------------------------------------------------------------------------------------------
+
+
+def test_the_manifest_names_the_app_in_each_language_with_icons_that_exist(app):
+    browser = visitor(app)
+    for lang, name in {"en": "AI Animals", "ja": "AIアニマルズ"}.items():
+        answer = browser.get(f"/animals/manifest.webmanifest?lang={lang}")
+        assert answer.headers["content-type"] == "application/manifest+json"
+        made = answer.json()
+        assert (made["name"], made["scope"], made["display"]) == (name, "/animals", "standalone")
+        assert all(browser.get(icon["src"]).status_code == 200 for icon in made["icons"])
+        assert {"192x192", "512x512", "any"} == {icon["sizes"] for icon in made["icons"]}
+
+
+def test_the_worker_keeps_files_that_exist_and_a_page_that_knows_nobody(app, embedded):
+    member(embedded, "hana")
+    browser = signed_in(app, "hana")
+    answer = browser.get("/animals/sw.js?lang=ja")
+    assert answer.headers["service-worker-allowed"] == "/animals"
+    assert answer.headers["content-type"].startswith("text/javascript")
+    files = json.loads(re.search(r"const FILES = (\[.*?\]);", answer.text)[1])
+    assert files and all(browser.get(file).status_code == 200 for file in files)
+    page = browser.get("/animals/offline?lang=ja").text
+    assert "オフラインです" in page and "hana" not in page.lower() and "csrf" not in page

@@ -1,0 +1,28 @@
+"""A command ends although runs that wait for people sit in threads of its process, whoever began those threads."""
+
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from tanuki.cli.output import run
+
+def command():
+    pool, begun = ThreadPoolExecutor(), threading.Event()
+    begin = threading.Thread(target=lambda: (pool.submit(threading.Event().wait), begun.set()), daemon={daemon})
+    begin.start()
+    begun.wait()
+    print("done")
+    raise SystemExit(3)
+
+run(command)
+"""
+
+
+@pytest.mark.parametrize("daemon", [True, False])
+def test_a_command_ends_while_a_run_waits(daemon):
+    ended = subprocess.run([sys.executable, "-c", PROGRAM.format(daemon=daemon)], timeout=30, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (3, "done\n")

@@ -1,0 +1,424 @@
+"""The promise of search by words, kept by SQLite (FTS5) and PostgreSQL (tsvector) alike: the same posts in the same order on the same pages, and the same suggestions."""
+
+import json
+import random
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from datetime import timedelta
+from functools import cache
+
+import pytest
+from sqlalchemy import func, select, text, update
+
+from tanuki.animals.search import index, retrieval
+from tanuki.animals.search.autocomplete import suggest
+from tanuki.animals.search.index import PostText, SearchWord, index_tokens
+from tanuki.animals.search.query_parser import query_terms
+from tanuki.animals.search.search import search
+from tanuki.animals.tables import Post
+from tanuki.errors import UserError
+from tests.factories.published_posts import NOW, posted, titles, unindexed
+
+SENTENCES = ["うちの猫が寝ている", "犬と公園へ行った", "柴犬はかわいいですね", "朝から子猫が遊んでいる"]
+
+
+def ids(db, query, **values):
+    return [hit.post_id for hit in search(db, query, **values).posts]
+
+
+def pages(db, query, limit, **values):
+    """All pages of a search."""
+    found = search(db, query, limit=limit, **values)
+    made = [[hit.post_id for hit in found.posts]]
+    while found.next:
+        found = search(db, query, limit=limit, after=found.next, **values)
+        made.append([hit.post_id for hit in found.posts])
+    return made
+
+
+# ---- what is found -------------------------------------------------------------------------------------------------
+
+
+def test_a_shiba_is_found_by_its_title_or_by_the_chosen_breed(database):
+    with database.write() as db:
+        posted(db, "柴犬")
+        posted(db, "My best friend", category="dog", breed="shiba")
+        posted(db, "子猫", category="cat")
+        for query in ("柴犬", "犬", "しば", "ｼﾊﾞ", "シバ", "shiba", "Shiba", "siba", "dog", "いぬ", "inu"):
+            assert titles(db, query) == ["柴犬", "My best friend"], query
+
+
+def test_a_cat_is_found_by_its_title_its_tag_its_description_or_the_chosen_category(database):
+    with database.write() as db:
+        posted(db, "Evening", "The cat sleeps.", category="other")
+        posted(db, "Morning", category="cat")
+        posted(db, "Noon", tags=["ねこ"])
+        posted(db, "子猫")
+        posted(db, "A new category")
+        for query in ("猫", "ねこ", "ネコ", "neko", "cat", "Cats"):
+            assert titles(db, query) == ["子猫", "Noon", "Morning", "Evening"], query
+
+
+def test_sqlites_own_tokenisers_do_not_find_what_ours_finds(sqlite):
+    with sqlite.write() as db:
+        for tokeniser in ("unicode61", "trigram"):
+            db.execute(text(f"create virtual table by_{tokeniser} using fts5(words, tokenize='{tokeniser}')"))
+            db.execute(text(f"insert into by_{tokeniser} (words) values (:words)"), [{"words": sentence} for sentence in SENTENCES])
+        for sentence in SENTENCES:
+            posted(db, sentence)
+        for word in ("猫", "犬", "柴犬", "子猫"):
+            for tokeniser in ("unicode61", "trigram"):
+                assert db.scalar(text(f"select count(*) from by_{tokeniser} where by_{tokeniser} match :word"), {"word": f'"{word}"'}) == 0
+            assert set(titles(db, word)) == {sentence for sentence in SENTENCES if word in sentence}
+
+
+def test_several_words_must_all_be_there_wherever(database):
+    with database.write() as db:
+        posted(db, "子猫の昼寝", "in the garden", tags=["かわいい"])
+        posted(db, "子猫の散歩")
+        assert titles(db, "昼寝 猫") == titles(db, "cat garden 可愛い") == ["子猫の昼寝"]
+        assert titles(db, "昼寝 犬") == []
+
+
+ODD_QUERIES = [
+    "",
+    " ",
+    '"',
+    "'",
+    "''",
+    "\\",
+    "*",
+    "猫*",
+    '"猫',
+    "猫 OR",
+    "NOT 猫 AND",
+    "NEAR(猫, 2)",
+    "words:猫",
+    "^猫",
+    "{猫}",
+    "-猫",
+    "猫 & !犬 | :*",
+    "'); drop table post; --",
+    "%",
+    "_",
+    "\x00",
+    "\ud800",
+    "🐶",
+    "🐱🐱",
+    "…。、！？",
+    "猫" * 200,
+    "a" * 200,
+    " ".join("いぬ" for _ in range(60)),
+    "\u202e\u200b",
+    "ﷺ",
+    "İ",
+    "ǅ",
+    "ẞ",
+]
+
+
+def test_no_query_fails(database):
+    with database.write() as db:
+        posted(db, "猫")
+        for query in ODD_QUERIES:
+            assert titles(db, query) in ([], ["猫"]), query
+            assert suggest(db, query, "ja") is not None
+            assert titles(db, "", tag=query) == []
+
+
+@pytest.mark.parametrize("query", ["猫" * 10_000, "one two three four five six seven eight nine ten eleven twelve thirteen", "犬 " * 5_000])
+def test_a_query_that_is_too_long_gets_a_sentence(sqlite, query):
+    with sqlite.read() as db, pytest.raises(UserError, match="at most"):
+        search(db, query)
+
+
+def test_words_with_every_sign_in_them_can_be_indexed(database):
+    with database.write() as db:
+        odd = posted(db, "'\"\\ it's a “cat” & :* | ! <-> ( \ue001 🐱", "c'est l'été \\' x:y", tags=["C++", "c#", "a b", "it's", "\\"])
+        assert ids(db, "cat") == ids(db, "été") == [odd.id]
+        posted(db, "文鳥", category="bird", breed="java_sparrow")
+        assert titles(db, "Java sparrow") == titles(db, "", breed="java_sparrow") == ["文鳥"]
+        assert [ids(db, "", tag=tag) for tag in ("C++", "c++", "c#", "a b", "A  B", "it's", "\\", "c", "a")] == [[odd.id]] * 7 + [[], []]
+
+
+# ---- what is not ---------------------------------------------------------------------------------------------------
+
+
+def test_what_is_not_published_is_not_found_even_if_it_were_in_the_index(database):
+    with database.write() as db:
+        for state in ("checking", "held", "removed", "deleted"):
+            posted(db, state, "猫", state=state)
+        assert titles(db, "猫") == []
+
+
+def test_taken_out_it_is_not_found_from_then_on_and_put_again_it_is(database):
+    with database.write() as db:
+        post = posted(db, "柴犬", tags=["散歩"])
+    with database.write() as db:
+        index.take(db, post.id)
+        assert titles(db, "柴犬") == titles(db, "散歩") == []
+        assert db.scalar(select(func.count()).select_from(SearchWord)) == 0
+    with database.write() as db:
+        index.put(db, post)
+        index.put(db, post)
+        assert titles(db, "柴犬") == titles(db, "散歩") == ["柴犬"]
+    with database.write() as db:
+        index.take(db, 12345)
+
+
+def test_an_edited_post_is_found_by_its_new_words_only(database):
+    with database.write() as db:
+        post = posted(db, "柴犬", tags=["散歩"], category="dog")
+        post.title, post.tags, post.category = "Kitten", ["nap"], "cat"
+        index.put(db, post)
+        assert titles(db, "柴犬") == titles(db, "散歩") == titles(db, "dog") == titles(db, "", tag="散歩") == []
+        assert titles(db, "kittens") == titles(db, "猫") == titles(db, "", tag="NAP") == ["Kitten"]
+
+
+def test_what_a_transaction_put_is_not_there_when_it_failed(database):
+    with pytest.raises(ZeroDivisionError), database.write() as db:
+        posted(db, "柴犬")
+        raise ZeroDivisionError
+    with database.read() as db:
+        assert titles(db, "柴犬") == []
+        assert suggest(db, "柴", "ja") == []
+
+
+def test_members_who_are_hidden_from_the_viewer_are_not_found(database):
+    with database.write() as db:
+        for member_id in (1, 2, 3):
+            posted(db, f"cat {member_id}", member_id=member_id, likes=member_id)
+        for sort in ("relevance", "newest", "likes"):
+            assert titles(db, "cat", sort=sort, hidden={2}) == ["cat 3", "cat 1"]
+            assert titles(db, "cat", sort=sort, hidden=frozenset({1, 2, 3})) == []
+
+
+# ---- filters and orders --------------------------------------------------------------------------------------------
+
+
+def test_filters_narrow_and_may_stand_alone(database):
+    with database.write() as db:
+        posted(db, "A cat and a dog", category="cat", tags=["friends"])
+        posted(db, "A dog and a cat", category="dog", breed="shiba", likes=2)
+        posted(db, "dog", category="dog", breed="akita", tags=["Friends ", "朝"])
+        assert titles(db, "dog", category="cat") == ["A cat and a dog"]
+        assert titles(db, "dog", breed="shiba") == ["A dog and a cat"]
+        assert titles(db, "dog", tag="ｆｒｉｅｎｄｓ") == ["dog", "A cat and a dog"]
+        assert titles(db, "", category="dog") == ["dog", "A dog and a cat"]
+        assert titles(db, "", category="dog", sort="likes") == ["A dog and a cat", "dog"]
+        assert titles(db, "  ", tag="朝") == ["dog"]
+        assert titles(db, "🐶", category="dog") == titles(db, "") == titles(db, "dog", category="dog", tag="夜") == []
+        assert titles(db, "cat", liked=True) == ["A dog and a cat"]
+
+
+def test_a_period_begins_with_its_first_moment_and_ends_before_its_last(database):
+    with database.write() as db:
+        for hour in range(4):
+            posted(db, f"cat {hour}", published_at=NOW + timedelta(hours=hour))
+        assert titles(db, "cat", since=NOW + timedelta(hours=1), until=NOW + timedelta(hours=3)) == ["cat 2", "cat 1"]
+        assert titles(db, "cat", since=NOW + timedelta(hours=4)) == []
+
+
+def test_the_title_counts_before_tags_and_kind_and_these_before_the_description(database):
+    with database.write() as db:
+        posted(db, "one", "猫と犬")
+        posted(db, "two 猫", tags=["犬"])
+        posted(db, "three 猫と犬")
+        posted(db, "four", category="dog", tags=["猫"])
+        posted(db, "five 猫", "と犬")
+        posted(db, "six 犬と猫")
+        assert [title.split()[0] for title in titles(db, "猫 犬")] == ["six", "three", "four", "two", "five", "one"]
+        assert [title.split()[0] for title in titles(db, "猫 犬", sort="newest")] == ["six", "five", "four", "three", "two", "one"]
+
+
+def test_by_likes_the_newest_comes_first_among_equals(database):
+    with database.write() as db:
+        for title, likes in (("cat a", 1), ("cat b", 3), ("cat c", 1), ("cat d", 0)):
+            posted(db, title, likes=likes)
+        assert titles(db, "cat", sort="likes") == ["cat b", "cat c", "cat a", "cat d"]
+
+
+# ---- pages ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sort", ["relevance", "newest", "likes"])
+def test_pages_stay_put_while_posts_come_and_go(database, sort):
+    with database.write() as db:
+        for n in range(9):
+            posted(db, f"cat {n}" if n % 2 else f"post {n}", "" if n % 2 else "cat", likes=n % 3)
+        before = ids(db, "cat", sort=sort)
+        first = search(db, "cat", sort=sort, limit=3)
+        posted(db, "cat new", likes=9)
+        index.take(db, before[2])  # the last one shown
+        index.take(db, before[5])
+        rest = [hit.post_id for hit in search(db, "cat", sort=sort, limit=50, after=first.next).posts]
+        assert [hit.post_id for hit in first.posts] == before[:3]
+        assert rest == [id for id in before[3:] if id != before[5]]
+
+
+def test_posts_of_one_moment_are_each_on_one_page(database):
+    with database.write() as db:
+        made = [posted(db, "cat", published_at=NOW, likes=1).id for _ in range(7)]
+        for sort in ("relevance", "newest", "likes"):
+            assert pages(db, "cat", 2, sort=sort) == [made[:4:-1], made[4:2:-1], made[2:0:-1], made[:1]]
+
+
+def test_the_last_page_says_that_it_is_the_last(database):
+    with database.write() as db:
+        for _ in range(4):
+            posted(db, "cat")
+        assert [len(page) for page in pages(db, "cat", 2)] == [2, 2]
+        assert search(db, "cat", limit=4).next is None
+
+
+def forged(*said):
+    return urlsafe_b64encode(json.dumps(said).encode()).decode().rstrip("=")
+
+
+FORGED = [
+    "",
+    "x",
+    "!!!!",
+    "é",
+    "\ud800",
+    "bm9uc2Vuc2U",
+    forged(),
+    forged("newest"),
+    forged("newest", NOW.isoformat(), 1),
+    forged("relevance", 1, "today", 1),
+    forged("relevance", 1, NOW.isoformat(), "1"),
+    forged("relevance", True, NOW.isoformat(), 1),
+    forged("relevance", 9, NOW.isoformat(), 1),
+    forged("relevance", 0, NOW.isoformat(), 1),
+    forged("relevance", 1, NOW.isoformat(), 1 << 70),
+    forged("relevance", 1, "0001-01-01T00:00:00+14:00", 1),
+    forged("relevance", 1, 5, 1),
+    forged("relevance", [1], NOW.isoformat(), 1),
+    forged("likes", 1, NOW.isoformat(), 1),
+    "W" * 100_000,
+    urlsafe_b64encode(b"[" * 50_000).decode(),
+]
+
+
+def test_a_place_that_search_did_not_write_is_refused(database):
+    with database.write() as db:
+        posted(db, "cat")
+        for place in FORGED:
+            with pytest.raises(UserError, match="search again"):
+                search(db, "cat", after=place)
+
+
+def test_a_place_is_opaque_json_and_may_be_asked_again(database):
+    with database.write() as db:
+        posted(db, "cat a")
+        posted(db, "cat b")
+        place = search(db, "cat", limit=1).next
+        assert json.loads(urlsafe_b64decode(place + "=" * (-len(place) % 4)))[0] == "relevance"
+        assert titles(db, "cat", limit=1, after=place) == titles(db, "cat", limit=1, after=place) == ["cat a"]
+
+
+@pytest.mark.parametrize("values", [{"sort": "random"}, {"category": "dragon"}, {"breed": "'; --"}, {"limit": 0}, {"limit": 1000}])
+def test_what_cannot_be_asked_for_gets_a_sentence(sqlite, values):
+    with sqlite.read() as db, pytest.raises(UserError):
+        search(db, "cat", **values)
+
+
+# ---- both engines and a dumb one -----------------------------------------------------------------------------------
+
+WORDS = ["猫", "犬", "柴犬", "子猫", "公園", "散歩", "cat", "dogs", "sleeping", "park", "かわいい", "寝る", "トイプードル", "海", "朝"]
+QUERIES = ["猫", "犬", "cat", "公園 犬", "柴犬", "ねこ かわいい", "sleep", "海 朝 猫", "dog park", "poodle", "zebra"]
+
+
+def made_up(db, how_many, seed):
+    """Posts of random words, with likes and moments that repeat, and some that cannot be seen."""
+    chance = random.Random(seed)
+    made = []
+    for _ in range(how_many):
+        some = [" ".join(chance.choices(WORDS, k=chance.randrange(size))) for size in (3, 2, 7)]
+        moment = NOW + timedelta(minutes=chance.randrange(how_many))
+        category, breed = chance.choice([("cat", None), ("dog", "shiba"), ("dog", None), ("other", None)])
+        state = "held" if chance.random() < 0.1 else "published"
+        values = {
+            "member_id": chance.randrange(1, 4),
+            "likes": chance.randrange(4),
+            "category": category,
+            "breed": breed,
+            "state": state,
+            "published_at": moment,
+        }
+        made.append(unindexed(db, some[0] or "-", some[2], tags=some[1].split(), **values))
+    index.store(db, [index.row(post) for post in made])
+
+
+def expected(posts, query, sort, *, hidden=(), category=None, since=None, liked=False):
+    """The same search by reading everything: a second, dumb implementation."""
+    terms = query_terms(query)
+
+    def has(tokens):
+        return all(any(tokens.issuperset(each) for each in term.alternatives) for term in terms)
+
+    placed = []
+    for post in posts:
+        if (
+            post.state != "published"
+            or post.member_id in hidden
+            or (category and post.category != category)
+            or (since and post.published_at < since)
+            or (liked and not post.likes)
+        ):
+            continue
+        tier = next((number for number, tokens in enumerate(tokens_of(post), 1) if has(tokens)), None)
+        if tier is not None:
+            placed.append(({"relevance": tier, "newest": 0, "likes": -post.likes}[sort], -post.published_at.timestamp(), -post.id))
+    return [-key[-1] for key in sorted(placed)]
+
+
+def tokens_of(post):
+    """A post's tokens: of its title; of that, its tags and its kind; of everything."""
+    return read(post.title, tuple(post.tags), post.category, post.breed, post.description)
+
+
+@cache
+def read(title, tags, category, breed, description):
+    first = frozenset(index_tokens(title))
+    named = first.union(*map(index_tokens, tags), index.signs(category), index.signs(breed) if breed else [])
+    return first, named, named | frozenset(index_tokens(description))
+
+
+@pytest.mark.parametrize("limits", [(400, 4_000, 2_000), (4, 12, 6), (1, 1, 1)], ids=["usual", "small", "smallest"])
+def test_every_way_to_a_page_finds_what_reading_everything_finds(database, monkeypatch, limits):
+    for name, value in zip(("FIRST_WALK", "LONG_WALK", "FEW"), limits, strict=True):
+        monkeypatch.setattr(retrieval, name, value)
+    with database.write() as db:
+        made_up(db, 80, seed=7)
+        posts = db.scalars(select(Post)).all()
+        for query in QUERIES:
+            for sort in ("relevance", "newest", "likes"):
+                for values in ({}, {"category": "dog"}, {"hidden": frozenset({2})}, {"since": NOW + timedelta(minutes=60), "liked": True}):
+                    wanted = expected(posts, query, sort, **values)
+                    found = pages(db, query, 9, sort=sort, **values)
+                    assert [id for page in found for id in page] == wanted, (query, sort, values)
+                    assert [len(page) for page in found] == [len(wanted[n : n + 9]) for n in range(0, max(1, len(wanted)), 9)]
+
+
+def test_the_index_is_whole_after_many_changes(database):
+    chance = random.Random(5)
+    with database.write() as db:
+        made_up(db, 40, seed=5)
+        posts = list(db.scalars(select(Post)))
+    for _ in range(30):
+        with database.write() as db:
+            post = db.get(Post, chance.choice(posts).id)
+            if chance.random() < 0.5:
+                index.take(db, post.id)
+                db.execute(update(Post).where(Post.id == post.id).values(state="removed"))
+            else:
+                post.title, post.state = " ".join(chance.choices(WORDS, k=2)), "published"
+                index.put(db, post)
+    with database.write() as db:
+        for query in QUERIES:
+            assert ids(db, query, limit=100) == expected(db.scalars(select(Post)).all(), query, "relevance")
+        if database.embedded:
+            db.execute(text("insert into post_fts(post_fts, rank) values ('integrity-check', 1)"))
+        for (counted,) in db.execute(select(PostText.counted)):
+            index.count(db, {tuple(key): -1 for key in counted})
+        assert db.scalar(select(func.count()).select_from(SearchWord)) == 0

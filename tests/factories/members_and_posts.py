@@ -1,0 +1,140 @@
+"""The network's tests: members, small pictures made by code, and posts, as short as they can be said."""
+
+import io
+import random
+from datetime import UTC, datetime
+from functools import cache, partial
+from typing import Any
+
+from argon2 import PasswordHasher
+from PIL import Image, ImageDraw
+from sqlalchemy import insert
+
+from tanuki.animals import members, posts
+from tanuki.animals.images import photo_files
+from tanuki.animals.tables import Post
+from tanuki.platform import accounts
+from tanuki.platform.accounts import Account, AccountGrant, Person
+from tanuki.platform.resources import Resources
+from tests.factories.http_clients import PASSWORD
+
+NOW = datetime(2026, 5, 1, 9, 0, tzinfo=UTC)
+
+
+def member(resources: Resources, name: str, *, roles: tuple[str, ...] = ("member",), now: datetime = NOW) -> Person:
+    """A member whose password is the one for tests; asked again, the same one."""
+    with resources.db.write() as db:
+        found = accounts.person(db, name)
+        if found is None:
+            account(db, name, roles, now)
+            found = accounts.person(db, name)
+        assert found is not None
+        members.join(db, found, now=now)
+        return found
+
+
+def staff(resources: Resources, name: str, *roles: str, now: datetime = NOW) -> Person:
+    """Somebody with an account and no place on the network, such as a moderator."""
+    with resources.db.write() as db:
+        account(db, name, roles or ("moderator",), now)
+        found = accounts.person(db, name)
+        assert found is not None
+        return found
+
+
+def account(db: Any, name: str, roles: tuple[str, ...], now: datetime) -> None:
+    """An account. Hashing a password takes a while on purpose, so all tests share one hash."""
+    values = {"password_hash": hashed(), "password_changed_at": now, "created_at": now, "created_by": "tests"}
+    db.execute(insert(Account).values(name=name, display=name.title(), **values))
+    db.execute(
+        insert(AccountGrant), [{"name": name, "role": role, "scope": "", "granted_at": now, "granted_by": "tests"} for role in roles]
+    )
+
+
+@cache
+def hashed() -> str:
+    """The hash of the password for tests."""
+    return PasswordHasher().hash(PASSWORD)
+
+
+def picture(seed: int = 0, width: int = 96, height: int = 72) -> bytes:
+    """A small JPEG; each seed gives another."""
+    drawn = random.Random(seed)
+    image = Image.new("RGB", (width, height), tuple(drawn.randrange(256) for _ in range(3)))
+    pen = ImageDraw.Draw(image)
+    for _ in range(6):
+        x, y, size = drawn.randrange(width), drawn.randrange(height), drawn.randrange(8, 40)
+        pen.ellipse((x, y, x + size, y + size), fill=tuple(drawn.randrange(256) for _ in range(3)))
+    made = io.BytesIO()
+    image.save(made, "JPEG", quality=85)
+    return made.getvalue()
+
+
+@cache
+def accepted(seed: int = 0) -> photo_files.Accepted:
+    """That picture as it is taken in."""
+    return photo_files.accept(picture(seed))
+
+
+def draft(title: str = "A cat", **values: Any) -> posts.Draft:
+    """Words for a post."""
+    return posts.Draft(**{"title": title, "description": "", "tags": (), "category": "cat", "breed": None, **values})
+
+
+def post(
+    resources: Resources,
+    who: Person,
+    *,
+    title: str = "A cat",
+    state: str = "published",
+    seed: int | None = None,
+    key: str | None = None,
+    now: datetime = NOW,
+    why: str = "other",
+    **words: Any,
+) -> Post:
+    """A post of somebody's in a state. Its picture is its own unless a seed is given."""
+    with resources.db.write() as db:
+        number = count(resources)
+        made = posts.accept(
+            db,
+            resources.objects,
+            resources.work,
+            who,
+            draft(title, **words),
+            accepted(number if seed is None else seed),
+            key=key or f"zoo-{number}",
+            now=now,
+            most=None,
+        )
+        into(db, resources, who, made, state, why, now)
+        return made
+
+
+def into(db: Any, resources: Resources, who: Person, made: Post, state: str, why: str, now: datetime) -> None:
+    """Bring a new post into a state."""
+    if state in ("published", "removed", "deleted"):
+        posts.publish(db, made, now=now)
+    if state == "held":
+        posts.hold(db, made, why, now=now)
+    if state == "removed":
+        posts.withdraw(db, made, "removed", why, now=now)
+    if state == "deleted":
+        posts.delete(db, who, made.id, now=now)
+    assert made.state == state
+
+
+_counts: dict[str, int] = {}
+
+
+def count(resources: Resources) -> int:
+    """1, 2, 3 …, for each test's database."""
+    _counts[resources.db.url] = _counts.get(resources.db.url, 0) + 1
+    return _counts[resources.db.url]
+
+
+def caught_up(resources: Resources, now: datetime) -> int:
+    """The live eyes look at every picture that they have not looked at, here and now; how many those were."""
+    from tanuki.animals.vision import backfill, embeddings
+
+    return backfill.through(partial(backfill.see_owed, resources, now), embeddings.eyes(resources).version, "")

@@ -1,0 +1,85 @@
+"""A small world in which every id of a route leads to something: people in every role, a post of hana's in each state, and what is around them."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from fastapi import FastAPI
+
+from tanuki.animals import engagement, members, post_review, posts
+from tanuki.animals import web as animals_web
+from tanuki.animals.images import photo_files
+from tanuki.animals.moderation import appeals, cases, decisions
+from tanuki.platform import resources as resources_file
+from tanuki.platform.resources import Resources
+from tanuki.platform.web import app as web
+from tests.factories import members_and_posts
+
+STATES = ("published", "checking", "held", "removed", "deleted")
+SECRET = {state: f"zyx{state}" for state in STATES}  # a word that is in that post of hana's and in nothing else
+TALK, GONE = "zyxtalk", "zyxgone"  # what taro wrote under the published post, and what moderators removed of it
+UNDER = "zyxunder"  # what taro wrote under the posts that are out of sight by now
+PEOPLE = ("hana", "taro", "rin", "mika", "bo")
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """Who is who: hana posted, taro wrote and liked, rin did nothing, mika is blocked by hana, bo is banned, mona and saki moderate, root administers."""
+
+    res: Resources
+    app: FastAPI
+    posts: dict[str, int]
+    digests: dict[str, str]
+    comment: int
+    gone: int
+    case: int
+    decision: int  # that the removed post is removed, which hana appealed against
+    held_decision: int  # that the held post is held, which she did not
+    appeal: int
+    members: dict[str, int]
+
+
+def gather(res: Resources) -> Crowd:
+    """That world, in empty resources."""
+    resources_file.use(res)
+    now = datetime.now(UTC)
+    who = {name: members_and_posts.member(res, name) for name in PEOPLE}
+    mona, _, _ = members_and_posts.staff(res, "mona"), members_and_posts.staff(res, "saki"), members_and_posts.staff(res, "root", "admin")
+    words = {"description": "zyx", "tags": ("nap",), "breed": "shiba", "category": "dog"}
+    made = {state: members_and_posts.post(res, who["hana"], title=SECRET[state], state="checking", now=now, **words) for state in STATES}
+    with res.db.write() as db:
+        for number, state in enumerate(STATES):
+            if state == "checking":
+                continue
+            assert post_review.check(db, made[state].id, now=now) == "published"
+            engagement.like(db, who["taro"], made[state].id, now=now)
+            engagement.comment(db, who["taro"], made[state].id, TALK if number == 0 else UNDER, key=f"c{number}", now=now)
+        engagement.follow(db, who["taro"], "hana", now=now)
+        engagement.follow(db, who["mika"], "taro", now=now)
+        members.change(
+            db, who["hana"], about="zyxabout", photo=photo_files.keep(db, res.objects, members_and_posts.accepted(900), now=now), now=now
+        )
+        shown = made["published"].id
+        [first] = engagement.comments(db, None, shown).items
+        gone = engagement.comment(db, who["taro"], shown, GONE, key="gone", now=now)
+        decisions.act(db, mona, "comment", gone.id, "remove", "harassment", "zyxnote", now=now)
+        held = decisions.act(db, mona, "post", made["held"].id, "hold", "blood", "zyxnote", now=now)
+        decision = decisions.act(db, mona, "post", made["removed"].id, "remove", "stolen", "zyxnote", now=now)
+        posts.delete(db, who["hana"], made["deleted"].id, now=now)
+        appeal = appeals.appeal(db, who["hana"], decision.id, "zyxappeal", now=now)
+        case = cases.report(db, who["taro"], "post", shown, "other", "zyxreport", now=now)
+        members.shut(db, who["hana"], "mika", "block", now=now)
+        ids = {name: members.of(db, person).id for name, person in who.items()}
+        decisions.act(db, mona, "member", ids["bo"], "ban", "spam", "zyxban", now=now)
+        return Crowd(
+            res,
+            web.create(res, [animals_web.SYSTEM]),
+            {state: post.id for state, post in made.items()},
+            {state: post.photo for state, post in made.items()},
+            first.comment.id,
+            gone.id,
+            case.id,
+            decision.id,
+            held.id,
+            appeal.id,
+            ids,
+        )

@@ -1,0 +1,234 @@
+"""The network's pages in a real browser: nothing for axe to find, light, nothing jumps, usable without scripts and better with them, and without a connection."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+from sqlalchemy import select
+
+from tanuki.animals import engagement
+from tanuki.animals.moderation import appeals, cases, decisions
+from tanuki.app import bootstrap
+from tanuki.platform.event_log import Event
+from tanuki.platform.resources import Resources
+from tanuki.settings import Settings
+from tests.factories.browser import Visit
+from tests.factories.members_and_posts import member, picture, post, staff
+from tests.factories.server_process import serving
+
+pytestmark = pytest.mark.browser
+
+MOST_BYTES = 150_000  # of a first view, without pictures
+SHIFTS = """new Promise(done => {
+  const seen = [], told = each => [each.value, each.startTime, each.sources.map(
+    of => [of.node?.outerHTML?.slice(0, 80) ?? of.node?.textContent, of.previousRect.toJSON(), of.currentRect.toJSON()])]
+  new PerformanceObserver(list => seen.push(...list.getEntries().filter(each => !each.hadRecentInput).map(told))).observe({type: 'layout-shift', buffered: true})
+  setTimeout(() => done(seen), 300)
+})"""  # what moved by itself: how much, when, from where to where
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Iterator[Resources]:
+    """One home folder for all of these tests."""
+    made = bootstrap.resources(Settings(home=tmp_path_factory.mktemp("network") / "home"))
+    yield made
+    bootstrap.close(made)
+
+
+@pytest.fixture(scope="module")
+def server(home) -> Iterator[str]:
+    """One server for all of these tests."""
+    with serving(home) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def network(home):
+    """hana's posts in each state, liked and talked about; reports and an appeal. Gives what paths need."""
+    now = datetime.now(UTC)
+    hana, ken = member(home, "hana"), member(home, "ken")
+    staff(home, "mod", "moderator")
+    other = staff(home, "mod-2", "moderator")
+    shown = [post(home, hana, title=f"Mugi {n}", seed=n % 5, now=now - timedelta(minutes=n)) for n in range(30)]
+    held, removed = (post(home, hana, state="held", why="banned_word"), post(home, hana, title="Cushion"))
+    with home.db.write() as db:
+        engagement.like(db, ken, shown[0].id, now=now)
+        engagement.follow(db, ken, "hana", now=now)
+        engagement.comment(db, ken, shown[0].id, "かわいい！", key="c", now=now)
+        case = cases.report(db, ken, "post", removed.id, "not_an_animal", "A cushion.", now=now)
+        decision = decisions.decide(db, other, case.id, "remove", "not_an_animal", "A cushion.", now=now)
+        appeal = appeals.appeal(db, hana, decision.id, "Look again.", now=now)
+        open_case = cases.report(db, ken, "post", shown[1].id, "spam", "", now=now)
+    return {"shown": shown[0].id, "held": held.id, "removed": removed.id, "appeal": appeal.id, "case": open_case.id}
+
+
+PAGES = {
+    "hana": [
+        "/animals", "/animals/newest", "/animals/categories/cat", "/animals/search?q=mugi&category=cat", "/animals/search?q=zzz", "/animals/posts/{shown}", "/animals/posts/{held}",
+        "/animals/posts/{removed}", "/animals/posts/{shown}/likes", "/animals/posts/{shown}/edit", "/animals/posts/{shown}/better", "/animals/post", "/animals/members/hana", "/animals/members/ken", "/animals/members/hana/followers",
+        "/animals/settings", "/animals/shut", "/animals/data", "/animals/notifications", "/animals/decisions", "/animals/report?subject=member&id=2", "/animals/credits", "/account",
+    ],
+    "mod": ["/animals/desk", "/animals/desk/cases/{case}", "/animals/desk/appeals", "/animals/desk/decided", "/animals/desk/trail", "/animals/join"],
+    "": ["/animals", "/animals/search", "/animals/posts/{shown}", "/animals/offline", "/animals/left", "/animals/nothing", "/sign-in", "/sign-up"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("lang", "width", "theme", "rules"), [("ja", 390, "light", {}), ("en", 1280, "dark", {"runOnly": ["color-contrast", "target-size"]})])  # fmt: skip
+def test_axe_finds_nothing_and_nothing_sticks_out(chromium, network, server, lang, width, theme, rules):
+    found = []
+    for name, paths in PAGES.items():
+        visit = Visit(chromium, server, lang, width, scripts=True)
+        visit.page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+        if name:
+            visit.sign_in(name)
+        for path in paths:
+            answer = visit.page.goto(server + path.format(**network))
+            assert answer.status == (404 if "nothing" in path else 200), path
+            visit.fits()
+            found += [
+                (path, each["id"], each["nodes"][0]["html"][:90]) for each in Axe().run(visit.page, options=rules).response["violations"]
+            ]
+        visit.context.close()
+    assert found == []
+
+
+def test_a_first_view_is_light_and_nothing_jumps(chromium, network, server):
+    for path in ("/animals", "/animals/posts/{shown}", "/animals/post", "/animals/search?q=mugi"):
+        visit = Visit(chromium, server, "ja", 390, scripts=True)
+        visit.context.new_page().goto(f"{server}/animals/offline")  # the browser is warm, this page's cache is not
+        network_log = visit.context.new_cdp_session(visit.page)
+        network_log.send("Network.enable")
+        sizes: dict[str, float] = {}
+        urls: dict[str, str] = {}
+        network_log.on("Network.responseReceived", lambda event: urls.update({event["requestId"]: event["response"]["url"]}))  # noqa: B023
+        network_log.on("Network.loadingFinished", lambda event: sizes.update({event["requestId"]: event["encodedDataLength"]}))  # noqa: B023
+        visit.page.goto(server + path.format(**network), wait_until="networkidle")
+        sent = sum(size for id_, size in sizes.items() if "/pictures/" not in urls.get(id_, ""))
+        assert 10_000 < sent <= MOST_BYTES, (path, sent)
+        visit.page.mouse.wheel(0, 3_000)
+        assert visit.page.evaluate(SHIFTS) == [], path
+        assert visit.faults == [] or path == "/animals/post", visit.faults
+        visit.context.close()
+
+
+def test_pictures_wait_until_they_are_near_and_come_in_the_size_that_fits(chromium, network, server):
+    visit = Visit(chromium, server, "en", 390, scripts=False)
+    asked: list[str] = []
+    visit.page.on("request", lambda request: "/pictures/" in request.url and asked.append(request.url))
+    visit.page.goto(f"{server}/animals/newest", wait_until="networkidle")
+    images = visit.page.locator(".photo .pic img")
+    assert images.count() == 24 > len(asked) > 0
+    assert all(each.get_attribute("width") and each.get_attribute("height") for each in images.all())
+    assert [each.get_attribute("loading") for each in images.all()[:2]] == [None, "lazy"]
+    visit.context.close()
+
+
+def test_more_photos_come_by_themselves_and_the_address_keeps_up(chromium, network, server):
+    visit = Visit(chromium, server, "en", 390, scripts=True)
+    visit.go("/animals/newest")
+    cards = visit.page.locator(".photo")
+    expect(cards).to_have_count(24)
+    visit.page.mouse.wheel(0, 20_000)
+    expect(cards).to_have_count(30)
+    assert len(set(visit.page.locator("[data-post]").evaluate_all("all => all.map(each => each.dataset.post)"))) == 30
+    visit.page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    expect(visit.page).to_have_url(re.compile("after="))
+    visit.page.reload()
+    expect(cards).to_have_count(6)
+    visit.page.locator(".onward a").first.click()
+    expect(cards).to_have_count(24)
+    assert visit.faults == []
+    visit.context.close()
+
+
+def test_everything_works_without_scripts(chromium, network, home, server):
+    ken, shown = Visit(chromium, server, "en", 390, scripts=False), network["shown"]
+    ken.sign_in("ken")
+    ken.go("/animals/newest")
+    ken.page.locator(f"[data-post='{shown}'] button.likes").click()
+    expect(ken.page.locator(f"[data-post='{shown}'] button.likes")).to_have_attribute("aria-pressed", "false")
+    expect(ken.page).to_have_url(re.compile("/animals/newest$"))
+    ken.page.locator("a[rel=next]").click()
+    expect(ken.page.locator(".photo")).to_have_count(6)
+    ken.go("/animals/post")
+    ken.page.set_input_files("input[name=photo]", {"name": "dog.jpg", "mimeType": "image/jpeg", "buffer": picture(9, 320, 240)})
+    ken.page.fill("input[name=title]", "Rex")
+    ken.page.select_option("select[name=category]", "dog")
+    ken.page.click("[data-send]")
+    expect(ken.page.locator("h1")).to_have_text("Rex")
+    ken.page.click("main details.menu-box summary")
+    ken.page.get_by_role("button", name="Delete").click()
+    ken.page.get_by_role("button", name="Undo").click()
+    expect(ken.page.locator(".flash")).to_have_text("Your post is back.")
+    mod = Visit(chromium, server, "en", 390, scripts=False)
+    mod.sign_in("mod")
+    mod.go("/animals/desk")
+    mod.page.locator(".veil label").click()
+    mod.page.get_by_role("button", name="Nothing is wrong").click()
+    expect(mod.page.locator(".flash")).to_have_text("Decided: Nothing is wrong.")
+    for visit in (ken, mod):
+        assert visit.faults == []
+        visit.context.close()
+
+
+def test_suggestions_are_chosen_with_the_keyboard(chromium, network, server):
+    visit = Visit(chromium, server, "en", 390, scripts=True)
+    visit.go("/animals/search")
+    box = visit.page.get_by_role("combobox")
+    box.press_sequentially("mu")
+    option = visit.page.get_by_role("option").first
+    expect(option).to_be_visible()
+    expect(box).to_have_attribute("aria-expanded", "true")
+    box.press("ArrowDown")
+    expect(option).to_have_attribute("aria-selected", "true")
+    assert box.get_attribute("aria-activedescendant") == option.get_attribute("id")
+    box.press("Escape")
+    expect(box).to_have_attribute("aria-expanded", "false")
+    box.press("ArrowDown")
+    expect(option).to_be_visible()
+    box.press("ArrowDown")
+    box.press("Enter")
+    expect(visit.page).to_have_url(re.compile(r"\?q=mugi"))
+    assert visit.faults == []
+    visit.context.close()
+
+
+def test_without_a_connection_the_app_says_so_in_its_language_and_still_has_public_pictures(chromium, network, server):
+    visit = Visit(chromium, server, "ja", 390, scripts=True)
+    visit.go("/animals/newest")
+    visit.page.evaluate("navigator.serviceWorker.ready.then(() => navigator.serviceWorker.controller || new Promise(done => navigator.serviceWorker.addEventListener('controllerchange', done)))")  # fmt: skip
+    visit.page.reload(wait_until="networkidle")
+    first = visit.page.locator(".photo .pic img").first.evaluate("img => img.currentSrc")
+    visit.context.set_offline(True)
+    visit.page.goto(f"{server}/animals/posts/{network['shown']}")
+    expect(visit.page.locator("h1")).to_have_text("オフラインです")
+    assert visit.page.evaluate("getComputedStyle(document.querySelector('.button')).borderRadius") == "8px"  # its style is there, too
+    assert visit.page.evaluate("url => fetch(url).then(answer => answer.status)", first) == 200
+    assert visit.page.evaluate("caches.keys().then(names => Promise.all(names.map(name => caches.open(name).then(cache => cache.keys())))).then(all => all.flat().map(each => new URL(each.url).pathname).filter(path => !path.startsWith('/static/') && !path.startsWith('/animals/pictures/')))") == ["/animals/offline"]  # fmt: skip
+    visit.context.close()
+
+
+def test_what_was_in_sight_and_opened_is_told_once_one_goes_on(chromium, network, home, server):
+    visit, found = Visit(chromium, server, "en", 390, scripts=True), {}
+    visit.go("/animals/members/hana")
+    request = visit.page.locator("[data-request]").get_attribute("data-request")
+    visit.page.wait_for_timeout(800)
+    visit.page.locator(".photo h2 a").first.click()
+    expect(visit.page.locator("h1")).to_have_text("Mugi 0")
+    visit.page.wait_for_timeout(500)
+    visit.go("/animals/credits")
+    for _ in range(50):
+        with home.db.read() as db:
+            told = [each for each in db.scalars(select(Event)) if each.values.get("request") == request]
+        found = {each.kind: each.values for each in told if each.values.get("post") == network["shown"]}
+        if len(found) == 3:
+            break
+        visit.page.wait_for_timeout(100)
+    assert sorted(found) == ["dwell", "open", "seen"]
+    assert {values["position"] for values in found.values()} == {0}
+    assert 300 <= found["dwell"]["ms"] < 60_000
+    assert visit.faults == []
+    visit.context.close()

@@ -1,0 +1,201 @@
+"""The network as its members live it, on a phone, in both languages: from signing up to leaving, past two moderators."""
+
+import io
+import re
+import zipfile
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from tests.factories.browser import Visit
+from tests.factories.http_clients import PASSWORD
+from tests.factories.members_and_posts import member, picture, staff
+from tests.factories.server_process import CHROMIUM, FLAGS
+
+pytestmark = pytest.mark.browser
+
+CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+WORDS = {
+    "en": {"sign up": "Sign up", "menu": "Menu", "checking": "being checked", "removed": "A moderator removed this post", "reason": "Not an animal", "appealed": "You appealed; another moderator", "nothing": "Nothing is waiting", "no appeal": "No appeal is waiting", "goodbye": "Your account is deleted", "found": "Nothing found"},
+    "ja": {"sign up": "新規登録", "menu": "メニュー", "checking": "写真を確認しています", "removed": "モデレーターがこの投稿を削除しました", "reason": "動物ではない", "appealed": "異議申し立てを受け付けました", "nothing": "待っているものはありません", "no appeal": "待っている申し立てはありません", "goodbye": "アカウントは削除され", "found": "見つかりませんでした"},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def phones() -> Iterator[Browser]:
+    """Chromium with a camera that shows a test picture."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *CAMERA])
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize("lang", ["en", "ja"])
+def test_a_member_posts_is_liked_reported_removed_restored_and_leaves(phones, home, server, lang):
+    words = WORDS[lang]
+    member(home, "ken")
+    for name in ("mod", "mod-2"):
+        staff(home, name, "moderator")
+    hana, ken, mod, second = (Visit(phones, server, lang, 390, scripts=True) for _ in range(4))
+
+    sign_up(hana, words)
+    path = post_a_file(hana, words)
+    post_by_camera(hana)
+    find(hana, "猫", "ひなたのムギ")
+    find(hana, "cat", "ひなたのムギ")
+
+    for visit, name in ((ken, "ken"), (mod, "mod"), (second, "mod-2")):
+        visit.sign_in(name)
+    like_comment_follow_and_report(ken, path)
+    remove_by_keyboard(mod, words)
+    appeal(hana, path, words)
+    mod.go("/animals/desk/appeals")
+    expect(mod.page.locator("main")).to_contain_text(words["no appeal"])  # it is their own decision
+    restore_by_keyboard(second, words)
+
+    ken.go("/animals/newest")
+    expect(ken.page.locator("main")).to_contain_text("ひなたのムギ")
+    ken.go(path)
+    expect(ken.page.locator("button.likes [data-count]")).to_have_text("1")
+    take_along_and_leave(hana, words)
+    assert ken.page.goto(f"{server}{path}").status == 404
+    ken.go("/animals/search?q=猫")
+    expect(ken.page.locator("main")).to_contain_text(words["found"])
+    ken.faults = [fault for fault in ken.faults if "404" not in fault]
+    for visit in (hana, ken, mod, second):
+        assert visit.faults == []
+        visit.context.close()
+
+
+def sign_up(hana, words):
+    hana.page.goto(hana.server)
+    expect(hana.page).to_have_url(re.compile("/animals$"))
+    hana.page.get_by_label(words["menu"], exact=True).click()
+    hana.page.get_by_role("link", name=words["sign up"]).click()
+    hana.page.fill("input[name=name]", "hana")
+    hana.page.fill("input[name=display]", "はなこ")
+    for field in ("password", "again"):
+        hana.page.fill(f"input[name={field}]", PASSWORD)
+    hana.page.click("main form button")
+    expect(hana.page).to_have_url(re.compile("/animals"))
+    hana.fits()
+
+
+def fill(hana, title, tags):
+    hana.page.fill("input[name=title]", title)
+    hana.page.select_option("select[name=category]", "cat")
+    assert hana.page.locator("select[name=breed] optgroup").count() == 1
+    hana.page.select_option("select[name=breed]", "calico")
+    hana.page.fill("input[name=tags]", tags)
+    hana.fits()
+    hana.page.click("[data-send]")
+    expect(hana.page).to_have_url(re.compile(r"/animals/posts/\d+$"))
+
+
+def post_a_file(hana, words):
+    """A photo that was chosen; its page turns from checking to published by itself. Gives its path."""
+    hana.page.locator(".ways .post a").click()
+    hana.page.set_input_files("input[name=photo]", {"name": "cat.jpg", "mimeType": "image/jpeg", "buffer": picture(1, 640, 480)})
+    expect(hana.page.locator("[data-preview] canvas")).to_be_visible()
+    fill(hana, "ひなたのムギ", "昼寝 sun")
+    expect(hana.page.locator("[data-waiting]")).to_have_count(0, timeout=20_000)
+    assert words["checking"] not in hana.page.locator("main").inner_text()
+    hana.fits()
+    return "/" + hana.page.url.split("/", 3)[3]
+
+
+def post_by_camera(hana):
+    hana.go("/animals/post")
+    hana.page.locator("label.button:has([data-camera])").click()
+    lens = hana.page.locator("dialog[data-lens]")
+    expect(lens).to_be_visible()
+    hana.page.wait_for_function("document.querySelector('[data-lens] video').videoWidth > 0")
+    lens.locator("[data-shoot]").click()
+    expect(lens).to_be_hidden()
+    expect(hana.page.locator("[data-preview] canvas")).to_be_visible()
+    fill(hana, "Boots", "camera")
+    expect(hana.page.locator("[data-waiting]")).to_have_count(0, timeout=20_000)
+
+
+def find(hana, query, title):
+    """By the search box, with the keyboard."""
+    hana.go("/animals/search")
+    hana.page.locator("main input[name=q]").press_sequentially(query)
+    expect(hana.page.locator("main [role=option]").first).to_be_visible()
+    hana.page.keyboard.press("Escape")
+    hana.page.keyboard.press("Enter")
+    expect(hana.page).to_have_url(re.compile(r"\?q="))
+    expect(hana.page.locator(".photos")).to_contain_text(title)
+
+
+def like_comment_follow_and_report(ken, path):
+    ken.go(path)
+    like = ken.page.locator("main button.likes")
+    like.click()
+    expect(like).to_have_attribute("aria-pressed", "true")
+    expect(like.locator("[data-count]")).to_have_text("1")
+    follow = ken.page.locator("main button.toggle")
+    follow.click()
+    expect(follow).to_have_attribute("aria-pressed", "true")
+    ken.page.wait_for_load_state("networkidle")
+    ken.page.fill("textarea[name=words]", "かわいい！")
+    ken.page.click(".say button")
+    expect(ken.page.locator(".talk")).to_contain_text("かわいい！")
+    expect(like).to_have_attribute("aria-pressed", "true")  # it was kept, not only shown
+    ken.page.locator("main details.menu-box summary").click()
+    ken.page.locator("main .sheet a[href*=report]").click()
+    ken.page.locator("input[value=not_an_animal]").check()
+    ken.page.fill("textarea[name=words]", "It is a cushion.")
+    ken.page.click("main form button")
+    expect(ken.page).to_have_url(re.compile(f"{path}$"))
+
+
+def remove_by_keyboard(mod, words):
+    mod.go("/animals/desk")
+    picture_shown = mod.page.locator(".veil img")
+    assert "blur" in picture_shown.evaluate("img => getComputedStyle(img).filter")
+    mod.page.keyboard.press("v")
+    assert picture_shown.evaluate("img => getComputedStyle(img).filter") == "none"
+    mod.page.keyboard.press("8")
+    expect(mod.page.locator("input[value=not_an_animal]")).to_be_checked()
+    mod.page.keyboard.press("/")
+    mod.page.keyboard.type("A cushion, r.")
+    mod.page.keyboard.press("Escape")
+    mod.page.keyboard.press("r")
+    expect(mod.page.locator("main")).to_contain_text(words["nothing"])
+
+
+def appeal(hana, path, words):
+    hana.go("/animals/notifications")
+    hana.page.locator(f".news a.whole[href='{path}']").first.click()
+    notice = hana.page.locator("main .notice")
+    for text in (words["removed"], words["reason"], "A cushion, r."):
+        expect(notice).to_contain_text(text)
+    notice.locator("a[href*=appeals]").click()
+    hana.page.fill("textarea[name=words]", "座布団の上の猫です。")
+    hana.page.click("main form button")
+    expect(hana.page.locator("main")).to_contain_text(words["appealed"])
+
+
+def restore_by_keyboard(second, words):
+    second.go("/animals/desk/appeals")
+    expect(second.page.locator("main")).to_contain_text("座布団の上の猫です。")
+    second.page.keyboard.press("/")
+    second.page.keyboard.type("You are right.")
+    second.page.keyboard.press("Escape")
+    second.page.keyboard.press("o")
+    expect(second.page.locator("main")).to_contain_text(words["no appeal"])
+
+
+def take_along_and_leave(hana, words):
+    hana.go("/animals/data")
+    with hana.page.expect_download() as download:
+        hana.page.click("form[action$='archive.zip'] button")
+    with zipfile.ZipFile(io.BytesIO(download.value.path().read_bytes())) as archive:
+        assert "ひなたのムギ" in archive.read("posts.json").decode()
+        assert sum(name.endswith(".jpg") for name in archive.namelist()) == 2
+    hana.page.fill("input[name=password]", PASSWORD)
+    hana.page.locator("input[name=sure]").check()
+    hana.page.click("form[action='/animals/leave'] button")
+    expect(hana.page.locator("main")).to_contain_text(words["goodbye"])

@@ -1,0 +1,128 @@
+"""Help when posting, in a real browser: suggestions appear for the chosen photo, are taken and dropped by one tap or key, and go with the photo; before and after by the slider."""
+
+import os
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from tanuki.animals.enhance import advice, apply
+from tests.factories.animal_pictures import built_eyes, jpeg, open_eyes, pet, scene
+from tests.factories.browser import Visit
+from tests.factories.members_and_posts import NOW, member
+from tests.factories.server_process import serving
+
+pytestmark = pytest.mark.browser
+SHOTS = os.environ.get("SHOTS")  # a folder for screenshots, to look at
+
+
+def shot(visit, name):
+    if SHOTS:
+        visit.page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
+
+
+def choose(visit, seed, name="photo.jpg", image=None):
+    content = jpeg(scene(seed) if image is None else image)
+    visit.page.set_input_files("input[name=photo]", {"name": name, "mimeType": "image/jpeg", "buffer": content})
+    expect(visit.page.locator("[data-say]")).not_to_have_text("", timeout=15_000)
+
+
+@pytest.mark.parametrize(("lang", "width"), [("ja", 390), ("en", 1280)])
+def test_suggestions_are_taken_dropped_and_go_with_the_photo(chromium, home, tmp_path, lang, width):
+    open_eyes(home, built_eyes(tmp_path / "eyes"))
+    hana, ken = member(home, "hana"), member(home, "ken")
+    pet(home, hana, scene(1), title="A nap", tags=("sunny", "昼寝"), category="cat")
+    pet(home, member(home, "mei"), scene(1)[:, ::-1].copy(), title="Nap time", tags=("sunny", "昼寝"), category="cat")
+    with serving(home) as server:
+        visit = Visit(chromium, server, lang, width, scripts=True)
+        visit.sign_in(ken.name)
+        visit.go("/animals/post")
+        choose(visit, 1)
+        page = visit.page
+        expect(page.locator("[data-suggested]")).to_be_visible(timeout=15_000)
+        expect(page.locator(".notice.warn")).to_have_count(2)
+        sunny = page.locator("input[name=take][data-value=sunny]")
+        expect(sunny).not_to_be_checked()
+        assert page.input_value("input[name=tags]") == ""
+        visit.fits()
+        shot(visit, f"suggested-{lang}")
+        assert Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).response["violations"] == []
+        sunny.focus()
+        page.keyboard.press("Space")
+        assert page.input_value("input[name=tags]") == "sunny"
+        page.keyboard.press("Space")
+        assert page.input_value("input[name=tags]") == ""
+        sunny.check()
+        page.fill("input[name=tags]", "my own")
+        expect(sunny).not_to_be_checked()
+        page.fill("input[name=tags]", "")
+        page.locator("input[name=take][data-value=昼寝]").check()
+        sunny.check()
+        choose(visit, 2)
+        expect(page.locator("input[data-value=sunny]")).to_have_count(0)
+        assert page.input_value("input[name=tags]") == ""
+        page.fill("input[name=title]", "Rex")
+        page.select_option("select[name=category]", "dog")
+        page.click("[data-send]")
+        expect(page.locator("h1")).to_have_text("Rex")
+        assert visit.faults == []
+        visit.context.close()
+
+
+def test_before_and_after_lie_on_each_other_and_the_arrow_keys_move_between(chromium, home, tmp_path, monkeypatch):
+    hana = member(home, "hana")
+    open_eyes(home, built_eyes(tmp_path / "eyes"))
+    made = pet(home, hana, scene(3, 240, 180), title="Small")
+    monkeypatch.setattr(advice, "CRISP", 0.0)
+    apply.make(home, hana, made.id, now=NOW)
+    with serving(home) as server:
+        for scripts in (True, False):
+            visit = Visit(chromium, server, "en", 390, scripts=scripts)
+            visit.sign_in("hana")
+            visit.go(f"/animals/posts/{made.id}/better")
+            page = visit.page
+            expect(page.locator("[data-compare] img")).to_have_count(2)
+            shot(visit, f"better-{scripts}")
+            if scripts:
+                slide = page.get_by_role("slider")
+                slide.focus()
+                page.keyboard.press("End")
+                assert page.locator("[data-compare]").evaluate("box => box.style.getPropertyValue('--at')") == "100%"
+                assert Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).response["violations"] == []
+            else:
+                page.get_by_role("button", name="Show the better picture").click()
+                expect(page.locator(".flash")).to_have_text("Your post shows the better picture.")
+            assert visit.faults == []
+            visit.context.close()
+
+
+def test_without_scripts_a_button_looks_first_and_what_is_ticked_is_posted(chromium, home, tmp_path):
+    open_eyes(home, built_eyes(tmp_path / "eyes"))
+    for name in ("hana", "mei"):
+        pet(
+            home,
+            member(home, name),
+            scene(1) if name == "hana" else scene(1)[:, ::-1].copy(),
+            title="A nap",
+            tags=("sunny",),
+            category="cat",
+        )
+    member(home, "ken")
+    with serving(home) as server:
+        visit = Visit(chromium, server, "en", 390, scripts=False)
+        visit.sign_in("ken")
+        visit.go("/animals/post")
+        page = visit.page
+        page.set_input_files("input[name=photo]", {"name": "x.jpg", "mimeType": "image/jpeg", "buffer": jpeg(scene(1))})
+        page.get_by_role("button", name="Look at the photo first").click()
+        expect(page.locator(".notice.warn")).to_have_count(2)
+        page.get_by_label("sunny").check()
+        page.fill("input[name=title]", "Mine")
+        page.click("[data-send]")
+        expect(page.locator("[role=alert]")).to_have_text("Please choose a category.")
+        expect(page.get_by_label("sunny")).to_be_checked()
+        page.select_option("select[name=category]", "cat")
+        page.click("[data-send]")
+        expect(page.locator("h1")).to_have_text("Mine")
+        expect(page.locator(".chip", has_text="#sunny")).to_have_count(1)
+        visit.context.close()

@@ -1,0 +1,272 @@
+"""Events on both engines: durable before anybody is told, or soon; each once; facts in the warehouse that `tanuki sql` reads."""
+
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event as hooks
+from sqlalchemy import func, select, text
+
+from tanuki.app import bootstrap
+from tanuki.errors import Conflict
+from tanuki.platform import audit_log, jobs, maintenance
+from tanuki.platform import resources as resources_file
+from tanuki.platform.event_log import Event, EventLog, Kind, add, new_id
+from tanuki.platform.rate_limit import RateLimit
+from tanuki.platform.resources import Resources
+
+NOW = datetime(2021, 1, 11, 12, 34, 56, 789000, tzinfo=UTC)
+LATER = NOW + timedelta(hours=1)
+SHOWN = Kind("shown", {"request": str, "post": int, "propensity": float, "followed": bool, "tags": list[str]}, each="positions")
+OPEN = Kind("open", {"post": int, "seconds": float})
+
+
+@pytest.fixture
+def events(resources):
+    """The event log of resources, with two kinds."""
+    resources.events.kinds.update({kind.name: kind for kind in (SHOWN, OPEN)})
+    return resources.events
+
+
+def opened(post, **given):
+    return Event(kind="open", at=NOW, person="p1", values={"post": post, "seconds": 2}, **given)
+
+
+def kept(resources):
+    with resources.db.read() as db:
+        return db.scalar(select(func.count()).select_from(Event))
+
+
+def sql(resources, query):
+    with resources.db.read() as db:
+        return resources.warehouse.sql(db, query).rows()
+
+
+# ---- in
+
+
+def test_written_events_are_there_at_once_each_once(resources, events):
+    same = opened(1, id="e1")
+    events.write([same, opened(2)])
+    events.write([opened(1, id="e1"), opened(3)])
+    with resources.db.read() as db:
+        found = db.scalars(select(Event).order_by(Event.id)).all()
+    assert sorted(each.values["post"] for each in found) == [1, 2, 3]
+    assert (found[0].at, found[0].person, found[0].kind) == (NOW, "p1", "open")
+
+
+def test_events_of_a_transaction_are_there_if_it_is(resources):
+    with resources.db.write() as db:
+        add(db, opened(1))
+    with pytest.raises(ZeroDivisionError), resources.db.write() as db:
+        add(db, opened(2))
+        raise ZeroDivisionError
+    assert kept(resources) == 1
+
+
+def test_put_returns_at_once_and_many_share_a_few_commits(resources, events):
+    commits = []
+    hooks.listen(resources.db.engine, "commit", lambda _: commits.append(1))
+    with resources.db.write():  # on SQLite nobody else can write now
+        began = time.perf_counter()
+        for number in range(500):
+            events.put(opened(number), opened(number))
+        assert time.perf_counter() - began < 0.2
+    events.close()
+    assert kept(resources) == 1000
+    assert len(commits) < 20
+
+
+def test_put_events_are_written_soon_without_closing(resources, events):
+    events.put(opened(1))
+    end = time.monotonic() + 10
+    while not kept(resources) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert kept(resources) == 1
+
+
+def test_closing_writes_what_waits_and_ends_the_thread(resources, events):
+    events.put(opened(1))
+    events.close()
+    assert kept(resources) == 1
+    assert "event-log" not in [thread.name for thread in threading.enumerate()]
+    events.put(opened(2))  # too late: lost, and no page breaks
+    assert kept(resources) == 1
+
+
+def test_a_database_that_does_not_answer_for_a_while_costs_nothing(resources, events):
+    failing = [1, 1]
+
+    def break_down(connection, cursor, statement, *_):
+        if "INTO event" in statement and failing:
+            failing.pop()
+            connection.exec_driver_sql("select * from nowhere")
+
+    hooks.listen(resources.db.engine, "before_cursor_execute", break_down)
+    events.put(opened(1))
+    end = time.monotonic() + 10
+    while not kept(resources) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert (kept(resources), failing) == (1, [])
+
+
+def test_many_threads_put_and_write_and_nothing_is_lost_or_doubled(resources, events):
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(lambda number: events.write([opened(number)]) if number % 3 else events.put(opened(number)), range(300)))
+    events.close()
+    with resources.db.read() as db:
+        assert sorted(each["post"] for each in db.scalars(select(Event.values))) == list(range(300))
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "error"),
+    [("Not a kind", {}, ValueError), ("open", {"x": {1}}, TypeError), ("open", {"x": float("nan")}, ValueError)],
+)
+def test_an_event_that_could_not_be_kept_is_a_bug_where_it_is_made(embedded, kind, values, error):
+    for do in (embedded.events.put, lambda event: embedded.events.write([event])):
+        with pytest.raises(error):
+            do(Event(kind=kind, at=NOW, values=values))
+
+
+def test_ids_sort_in_time_order():
+    assert new_id(NOW) < new_id(NOW + timedelta(milliseconds=1)) < new_id(NOW + timedelta(days=9_999))
+
+
+CHILD = """
+import sys
+sys.path.insert(0, {here!r})
+from tanuki.platform.database.engine import Database
+from tanuki.platform.event_log import EventLog
+from tests.platform.test_event_log import opened
+events = EventLog(Database(sys.argv[1]))
+for number in range(10_000):
+    events.write([opened(number)])
+    print(number, flush=True)
+"""
+
+
+def test_a_written_event_survives_a_kill(resources):
+    here = str(Path(__file__).parents[2])
+    child = subprocess.Popen([sys.executable, "-c", CHILD.format(here=here), resources.db.url], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    answered = [int(child.stdout.readline()) for _ in range(20)]
+    child.kill()
+    answered += [int(line) for line in child.stdout.read().split()]
+    child.wait()
+    child.stdout.close()
+    with resources.db.read() as db:
+        found = [each["post"] for each in db.scalars(select(Event.values))]
+    assert set(answered) <= set(found) and len(found) == len(set(found)) <= len(answered) + 1
+
+
+# ---- out
+
+
+def test_exported_events_are_facts_by_kind_and_no_longer_events(resources, events):
+    positions = [
+        {"post": 7, "propensity": 1, "followed": True, "tags": ["柴犬"]},
+        {"post": 8, "propensity": 0.5, "followed": False, "new": 1},
+    ]
+    shown = Event(id="s1", kind="shown", at=NOW, person=None, values={"request": "r1", "positions": positions})
+    events.write([opened(1, id="e1"), shown, Event(id="u1", kind="undeclared", at=NOW, person="p1", values={"a": [1]})])
+    assert maintenance.export_now(resources, LATER) == 3
+    assert kept(resources) == 0
+    assert sql(resources, "select id, happened_at, person, post, seconds, more from events_open") == [("e1", NOW, "p1", 1, 2.0, None)]
+    found = sql(resources, "select id, n, request, post, propensity, followed, tags, more from events_shown order by n")
+    assert found == [("s1", 0, "r1", 7, 1.0, True, ["柴犬"], None), ("s1", 1, "r1", 8, 0.5, False, None, '{"new": 1}')]
+    assert sql(resources, "select id, person, more from events_undeclared") == [("u1", "p1", '{"a": [1]}')]
+
+
+def test_exporting_again_exports_what_is_new_and_the_same_event_again_stays_one(resources, events):
+    events.write([opened(1, id="e1")])
+    assert maintenance.export_now(resources, NOW) == 1
+    assert maintenance.export_now(resources, NOW) == 0
+    events.write([opened(1, id="e1"), opened(2, id="e2")])
+    assert maintenance.export_now(resources, LATER) == 2
+    assert sql(resources, "select id from events_open order by id") == [("e1",), ("e2",)]
+
+
+def test_values_that_are_not_what_the_kind_says_are_kept_beside(resources, events):
+    wrong = {"post": "seven", "seconds": True, "page": "home"}
+    events.write([Event(id="w1", kind="open", at=NOW, values=wrong), Event(id="w2", kind="open", at=NOW, values={"post": 2**70})])
+    maintenance.export_now(resources, LATER)
+    found = sql(resources, "select post, seconds, more from events_open order by id")
+    assert found[0] == (None, None, '{"page": "home", "post": "seven", "seconds": true}')
+    assert found[1][0] is None and str(2**70) in found[1][2]
+
+
+def test_a_list_without_items_makes_no_facts_and_is_done(resources, events):
+    events.write([Event(kind="shown", at=NOW, values={"request": "r", "positions": []}), Event(kind="shown", at=NOW, values={})])
+    assert maintenance.export_now(resources, LATER) == 2
+    assert kept(resources) == 0
+
+
+def test_two_exports_at_once_export_nothing_twice(resources, events):
+    events.write([opened(number) for number in range(200)])
+    found = threading.Barrier(2)
+    prepare = resources.warehouse.prepare
+
+    def slowly(*given, **more):
+        found.wait(10)
+        return prepare(*given, **more)
+
+    resources.warehouse.prepare = slowly
+    with ThreadPoolExecutor(2) as pool:
+        exports = [pool.submit(maintenance.move_some, resources, "open", "e", LATER) for _ in range(2)]
+        outcomes = sorted([each.exception().__class__ for each in exports], key=lambda each: each.__name__)
+    assert outcomes == [Conflict, type(None)]
+    assert sql(resources, "select count(*), count(distinct id) from events_open_history") == [(200, 200)]
+
+
+def test_events_that_come_while_a_file_is_written_stay_for_the_next(resources, events):
+    events.write([opened(1)])
+    prepare = resources.warehouse.prepare
+
+    def meanwhile(*given, **more):
+        events.write([opened(2, id="0")])
+        return prepare(*given, **more)
+
+    resources.warehouse.prepare = meanwhile
+    assert maintenance.move_some(resources, "open", "e", LATER) == 1
+    resources.warehouse.prepare = prepare
+    assert maintenance.export_now(resources, LATER) == 1
+    assert sql(resources, "select count(*) from events_open") == [(2,)]
+
+
+def test_more_than_fits_in_one_file_goes_in_several(resources, events, monkeypatch):
+    monkeypatch.setattr(maintenance, "AT_ONCE", 40)
+    monkeypatch.setattr(maintenance, "DELETED_AT_ONCE", 7)
+    events.write([opened(number) for number in range(100)])
+    assert maintenance.export_now(resources, LATER) == 100
+    with resources.db.read() as db:
+        assert [file.rows for file in resources.warehouse.files(db, "events_open")] == [40, 40, 20]
+
+
+def test_the_hourly_run_exports_tidies_and_is_one_run_an_hour(resources: Resources, events: EventLog):
+    assert maintenance.run_id(NOW) == "events-2021-01-11T12"
+    events.write([opened(1), opened(2)])
+    with resources.db.write() as db:
+        db.add(RateLimit(key="k", used=1, until=NOW))
+        audit_log.add(db, by="hana", what="x", about="y", values={}, now=NOW)
+    resources_file.use(resources)
+    with jobs.worker(resources.db, "one"):
+        for _ in range(2):
+            maintenance.begin(maintenance.run_id(NOW))
+        run = resources.work.wait(maintenance.run_id(NOW), seconds=30)
+    assert (run.status, run.error) == ("done", None)
+    assert kept(resources) == 0
+    assert sql(resources, "select count(*) from events_open") == [(2,)]
+    with resources.db.read() as db:
+        assert db.scalar(text("select count(*) from rate_limit")) == 0
+
+
+def test_resources_that_end_write_what_waits(tmp_path, embedded):
+    embedded.events.put(opened(1))
+    bootstrap.close(embedded)
+    with embedded.db.read() as db:
+        assert db.scalar(select(func.count()).select_from(Event)) == 1

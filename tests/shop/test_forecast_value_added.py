@@ -1,0 +1,155 @@
+"""What changes were worth: by hand, stage by stage, and advice only where weeks agree; on both engines, within one's own stores."""
+
+import pytest
+from sqlalchemy import select
+
+from tanuki.errors import NotAllowed
+from tanuki.shop import forecast_value_added, rules
+from tanuki.shop.calendar import parse_week
+from tanuki.shop.forecast_value_added import Changed, Line, Touch, valued, worth_of
+from tanuki.shop.tables import Change, Cycle, Evaluation, Item, OrderLine, Store
+from tests.factories.store_chain import ANALYST, CHIBA, NOBODY, NOW, OSAKA
+
+LINE = {
+    "week": "2021-W03",
+    "store": "chiba",
+    "item": "beer",
+    "case_units": 6,
+    "proposed_cases": 10,
+    "forecast": 55.0,
+    "shortage_cost": 60.0,
+    "leftover_cost": 10.0,
+}
+
+
+def line(touched, *, actual, there, ordered):
+    return Line(**LINE, touched=touched, actual=actual, there=there, available=there + ordered)
+
+
+def test_each_stage_is_worth_the_cost_before_it_less_the_cost_after_it():
+    """Proposed 60 (+5 there), the analyst made it 72, the manager 66; 70 sold: 5 short, 7 left, 1 left."""
+    found = worth_of(line({"check": Touch("ana", 12), "confirm": Touch("mika", 11)}, actual=70, there=5, ordered=66))
+    assert [(each.stage, each.person, each.before_units, each.after_units) for each in found] == [
+        ("check", "ana", 60, 72),
+        ("confirm", "mika", 72, 66),
+    ]
+    assert [each.saved_yen for each in found] == [5 * 60 - 7 * 10, 7 * 10 - 1 * 10]
+    assert not found[0].sold_out
+
+
+def test_a_change_that_was_taken_back_is_none():
+    assert worth_of(line({"check": Touch("ana", 10)}, actual=70, there=5, ordered=60)) == []
+    (only,) = worth_of(line({"check": Touch("ana", 10), "confirm": Touch("mika", 9)}, actual=40, there=0, ordered=54))
+    assert (only.stage, only.saved_yen) == ("confirm", 60)
+
+
+def test_ordering_less_is_not_free_where_the_line_sold_out():
+    """Proposed 60, ordered 30, all 30 sold: 55 were forecast, so 25 were short; against the 30 that sold, it would look like 30 saved leftovers."""
+    (only,) = worth_of(line({"confirm": Touch("mika", 5)}, actual=30, there=0, ordered=30))
+    assert only.sold_out
+    assert only.saved_yen == 5 * 10 - 25 * 60
+
+
+def changed(week, saved, person="ana", item="beer"):
+    return Changed(f"2021-W{week:02d}", "chiba", item, "check", person, 60, 66, float(saved), sold_out=False)
+
+
+def test_advice_needs_enough_changes_in_enough_weeks_that_agree():
+    helps = [changed(week, 100 + 10 * (week % 3)) for week in range(1, 9) for _ in range(3)]
+    hurts = [changed(week, -80 - 10 * (week % 3), "mika") for week in range(1, 9) for _ in range(3)]
+    mixed = [changed(week, 100 * (-1) ** week, "jun") for week in range(1, 9) for _ in range(3)]
+    few = [changed(week, 100, "rei") for week in range(1, 6) for _ in range(9)]
+    found = {each.key: each for each in valued([*helps, *hurts, *mixed, *few], "person")}
+    assert {key: each.advice for key, each in found.items()} == {"ana": "keep", "mika": "stop", "jun": "not_enough", "rei": "not_enough"}
+    assert found["ana"].low_yen < found["ana"].per_change_yen < found["ana"].high_yen
+    assert (found["mika"].helped, found["mika"].hurt, found["mika"].changes, found["mika"].weeks) == (0, 24, 24, 8)
+    assert list(found) == sorted(found, key=lambda key: -found[key].saved_yen)
+
+
+def test_the_interval_is_as_wide_as_weeks_differ_not_as_lines_do():
+    """Forty lines of eight weeks in which all lines of a week agree: the interval is that of eight values."""
+    values = [-90, 120, 10, -60, 150, 40, -30, 80]
+    found = valued([changed(week, value) for week, value in enumerate(values, 1) for _ in range(5)], "person")[0]
+    one_each = valued([changed(week, value) for week, value in enumerate(values, 1)], "person")[0]
+    assert found.low_yen == pytest.approx(one_each.low_yen)
+    error = (sum((v - 27.5) ** 2 for v in values) / 7 / 8) ** 0.5
+    assert found.high_yen - found.low_yen == pytest.approx(2 * 1.645 * error, rel=0.15)
+    assert valued([changed(1, 5), changed(1, 9)], "person")[0].low_yen is None
+
+
+def test_groups_are_by_person_stage_item_or_store():
+    every = [changed(1, 5), changed(1, 7, item="milk"), changed(2, 9, "mika")]
+    assert {by: {each.key: each.saved_yen for each in valued(every, by)} for by in forecast_value_added.KEYS} == {
+        "person": {"ana": 12, "mika": 9},
+        "stage": {"check": 21},
+        "item": {"beer": 14, "milk": 7},
+        "store": {"chiba": 21},
+    }
+
+
+def evaluated_week(db, week, lines, touches):
+    """`lines`: store → (proposed, ordered, actual); `touches`: (store, stage, by, before, after)."""
+    times = dict.fromkeys(("as_of", "started_at", "forecast_due", "check_due", "release_at", "confirm_due"), NOW)
+    cutoff = parse_week(week).cutoff
+    db.add(Cycle(week=week, state="evaluated", cutoff=cutoff, auto=False, started_by="tests", findings=[], **times))
+    db.flush()
+    for store, (proposed, ordered, actual) in lines.items():
+        key = {"week": week, "store": store, "item": "beer"}
+        db.add(
+            OrderLine(
+                **key, case_units=6, proposed_cases=proposed, cases=ordered, recent_units=60.0, reason=[], unusual=0.0, unusual_why=[]
+            )
+        )
+        numbers = dict.fromkeys(("shortage_units", "leftover_units", "cost_yen", "proposed_cost_yen"), 0.0)
+        units = {"proposed_units": proposed * 6, "ordered_units": ordered * 6, "available_units": ordered * 6 + 5}
+        db.add(Evaluation(**key, actual=actual, forecast=60.0, **units, **numbers, zone="within", at=NOW))
+    for store, stage, by, before, after in touches:
+        key = {"week": week, "store": store, "item": "beer"}
+        db.add(Change(**key, stage=stage, before_cases=before, after_cases=after, reason="", by=by, at=NOW))
+    db.flush()
+
+
+@pytest.fixture
+def two_weeks(database):
+    with database.write() as db:
+        db.add_all(Store(code=code, name_ja=code, name_en=code) for code in ("chiba", "osaka"))
+        db.add(Item(code="beer", name_ja="beer", name_en="beer", case_units=6, shortage_cost_yen=60.0, leftover_cost_yen=40.0))
+        db.flush()
+        touches = [
+            ("chiba", "check", "ana", 10, 13),
+            ("chiba", "check", "ana", 13, 12),
+            ("chiba", "confirm", "mika", 12, 11),
+            ("osaka", "confirm", "ken", 10, 9),
+        ]
+        evaluated_week(db, "2021-W03", {"chiba": (10, 11, 70), "osaka": (10, 9, 40)}, touches)
+        evaluated_week(db, "2021-W04", {"chiba": (10, 10, 64), "osaka": (10, 8, 66)}, [("osaka", "confirm", "ken", 10, 8)])
+    return database
+
+
+def test_the_last_change_of_each_stage_counts_with_the_costs_that_ordering_uses(two_weeks):
+    """Beer keeps for long: a unit left costs a quarter of 40 yen. Chiba as by hand above; Osaka: 25 → 19 left, then 1 short → 13 short."""
+    with two_weeks.read() as db:
+        found = forecast_value_added.changes(db, ANALYST)
+        assert {(each.week, each.store, each.person): each.saved_yen for each in found} == {
+            ("2021-W04", "osaka", "ken"): 1 * 60 - 13 * 60,
+            ("2021-W03", "chiba", "ana"): 230,
+            ("2021-W03", "chiba", "mika"): 60,
+            ("2021-W03", "osaka", "ken"): 60,
+        }
+        assert rules.get(db).holding == 0.25
+
+
+def test_managers_see_their_own_store_and_strangers_nothing(two_weeks):
+    with two_weeks.read() as db:
+        assert {each.person for each in forecast_value_added.changes(db, CHIBA)} == {"ana", "mika"}
+        assert {each.person for each in forecast_value_added.changes(db, OSAKA)} == {"ken"}
+        with pytest.raises(NotAllowed):
+            forecast_value_added.changes(db, NOBODY)
+
+
+def test_without_changes_there_is_nothing_to_say(two_weeks):
+    with two_weeks.write() as db:
+        for each in db.scalars(select(Change)):
+            db.delete(each)
+        db.flush()
+        assert forecast_value_added.changes(db, ANALYST) == []

@@ -1,0 +1,148 @@
+"""Retraining: planted drift starts exactly one, the gate decides, a version that does not pass changes nothing, and the clock's month trains too."""
+
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from tanuki.platform import resources as resources_file
+from tanuki.platform.jobs import worker
+from tanuki.platform.mlops import release
+from tanuki.platform.mlops.registry import CHAMPION
+from tanuki.platform.mlops.tables import GateVerdict, Release
+from tanuki.platform.resources import Resources
+from tanuki.shop import forecasts, panel, retraining
+from tanuki.shop.calendar import TOKYO, week_to_order
+from tanuki.shop.forecasting import forecaster
+from tanuki.shop.monitoring import alerts, messages
+from tests.factories.store_chain import ANALYST, ITEMS, NOW, STORES, TARGET, bring, make_chain
+from tests.shop.monitoring.test_alerts import evaluated, every, keep
+
+pytestmark = pytest.mark.mlflow
+RUN = f"retrain-{TARGET}"
+
+
+@contextmanager
+def working(res: Resources):
+    resources_file.use(res)
+    with worker(res.db, "tests"):
+        yield
+
+
+def champion(res: Resources, kind: str) -> str:
+    """A champion of a kind, however it would fare at the gate."""
+    with res.db.read() as db:
+        known = panel.load(db, res.warehouse, as_of=NOW).panel(TARGET.plus(-20))
+    model = forecaster.make(kind)
+    model.fit(known)
+    with TemporaryDirectory() as folder:
+        model.save(Path(folder))
+        parameters = {"forecaster": kind, **model.parameters}
+        made = res.registry.save(
+            forecasts.REGISTERED,
+            Path(folder),
+            parameters=parameters,
+            metrics={},
+            data_window=("2020-01-06", "2020-08-23"),
+            code_version="0",
+        )
+    return res.registry.set_alias(forecasts.REGISTERED, CHAMPION, made.version).version
+
+
+def growing_sales() -> str:
+    """Daily sales by chance around a level that doubles within four months: plain rules lag behind it, a model with a trend does not."""
+    chance, first = np.random.default_rng(1), date(2020, 1, 6)
+    rows = ["date,store,item,sales"]
+    for n in range((TARGET.cutoff - first).days + 1):
+        level = (1 + n / 120) * (1.5 if n % 7 >= 5 else 1.0)
+        rows += [f"{first + timedelta(days=n)},{s},{i},{chance.poisson((12 + 4 * k) * level)}" for k, s in enumerate(STORES) for i in ITEMS]
+    return "\n".join(rows) + "\n"
+
+
+def live(res: Resources) -> str | None:
+    found = release.live(res.registry, forecasts.REGISTERED)
+    return found.version if found else None
+
+
+@pytest.mark.slow
+def test_a_planted_bias_starts_exactly_one_retraining_whose_no_go_changes_nothing_and_is_told(embedded):
+    """The champion is a plain rule: trained again it is no better than the floor, which is that rule, so the gate says NO-GO."""
+    make_chain(embedded)
+    before = champion(embedded, "moving_average")
+    keep(embedded, evaluated(forecast=1.6, only="osaka"))
+    for hours in range(2):
+        with embedded.db.write() as db:
+            alerts.watch(db, embedded.warehouse, embedded.work, NOW + timedelta(hours=hours))
+    with working(embedded):
+        run = embedded.work.wait(RUN, seconds=120)
+    assert run.status == "done", run.error
+    assert [step.name for step in run.steps] == ["retrain_train", "retrain_judge", "retrain_tell"]
+    assert [each.id for each in embedded.work.runs(name="retrain")] == [RUN]
+    versions = embedded.registry.versions(forecasts.REGISTERED)
+    assert [each.version for each in versions] == [str(int(before) + 1), before]
+    assert {each.parameters["forecaster"] for each in versions} == {"moving_average"}
+    assert live(embedded) == before
+    with embedded.db.write() as db:
+        (verdict,) = db.scalars(select(GateVerdict))
+        assert (verdict.version, verdict.champion, verdict.go, verdict.by) == (versions[0].version, before, False, "tanuki")
+        assert db.scalars(select(Release)).all() == []
+        alerts.watch(db, embedded.warehouse, embedded.work, NOW + timedelta(hours=3))
+        (alarm,) = [each for each in every(db) if each.subject == "store=osaka"]
+        assert alarm.values["retraining"] == {"state": "no_go", "week": str(TARGET), "version": verdict.version}
+        assert "NO-GO" in messages.to_do(alarm.code, alarm.values, "en")
+        assert [each.code for each in alerts.alarms(db, ANALYST)[0] if each.closed_at is None and each.id == alarm.id] == ["bias"]
+    assert len(embedded.work.runs(name="retrain")) == 1
+
+
+@pytest.mark.slow
+def test_a_version_that_passes_goes_live_and_judging_it_again_keeps_one_verdict(embedded):
+    """The champion learnt until August; the same kind of model, trained on what is known now, passes."""
+    bring(embedded, "sales", growing_sales())
+    before = champion(embedded, "auto_ets")
+    resources_file.use(embedded)
+    version = retraining.train(str(TARGET))
+    assert live(embedded) == before
+    assert retraining.judge(str(TARGET), version)
+    assert retraining.judge(str(TARGET), version)
+    assert live(embedded) == version
+    with embedded.db.read() as db:
+        assert len(release.verdicts(db, forecasts.REGISTERED)) == 1
+        (made,) = release.releases(db, forecasts.REGISTERED)
+        assert (made.version, made.previous, made.kind, made.by) == (version, before, "gate", "tanuki")
+
+
+def test_the_month_asks_for_the_same_run_as_drift_does(embedded):
+    resources_file.use(embedded)
+    week = str(week_to_order(datetime.now(UTC).astimezone(TOKYO).date()))
+    retraining.begin(week)
+    retraining.begin(week)
+    assert [(run.id, run.name) for run in embedded.work.runs()] == [(f"retrain-{week}", "retrain")]
+
+
+def test_the_hourly_look_raises_what_is_planted(embedded):
+    resources_file.use(embedded)
+    assert retraining.look("now") == 0
+    keep(embedded, evaluated(width=0.3))
+    assert retraining.look("now") == 1
+    assert retraining.look("now") == 0
+    with embedded.db.read() as db:
+        assert [each.code for each in every(db)] == ["coverage"]
+
+
+def test_without_any_sales_a_retraining_says_what_it_needs(embedded):
+    with working(embedded):
+        with embedded.db.write() as db:
+            embedded.work.enqueue(db, alerts.RETRAIN, RUN, str(TARGET))
+        run = embedded.work.wait(RUN, seconds=60)
+    assert run.status == "failed"
+    assert "No sales" in (run.error or "")
+
+
+@pytest.mark.parametrize("schedule", retraining.SCHEDULES, ids=lambda each: str(each["schedule_name"]))
+def test_schedules_are_named_apart_and_run_by_tokyos_clock(schedule):
+    assert schedule["schedule_name"].startswith("shop-")
+    assert schedule["cron_timezone"] == "Asia/Tokyo"
