@@ -36,32 +36,107 @@ def fill(res: Resources) -> int:
         who = accounts.person(db, "zeb")
         assert who is not None
         me = members.join(db, who, now=NOW).id
-        account = {"password_hash": "", "password_changed_at": NOW, "created_at": NOW, "created_by": "bench"}
-        member = {"joined_at": NOW, "events": True, "about": "", "posts": 0, "followers": 0, "following": 1}
+        account = {
+            "password_hash": "",
+            "password_changed_at": NOW,
+            "created_at": NOW,
+            "created_by": "bench",
+        }
+        member = {
+            "joined_at": NOW,
+            "events": True,
+            "about": "",
+            "posts": 0,
+            "followers": 0,
+            "following": 1,
+        }
         names = [f"m{n}" for n in range(FOLLOWERS)]
-        db.execute(insert(accounts.Account), [{"name": name, "display": name, **account} for name in names])
-        db.execute(insert(Member), [{"name": name, "display": name, "pseudonym": name, **member} for name in names])
+        db.execute(
+            insert(accounts.Account), [{"name": name, "display": name, **account} for name in names]
+        )
+        db.execute(
+            insert(Member),
+            [{"name": name, "display": name, "pseudonym": name, **member} for name in names],
+        )
         others = db.scalars(select(Member.id).where(Member.id != me)).all()
-        photo = {"width": 1, "height": 1, "bytes": 1, "colour": "#000000", "source": "jpeg", "added_at": NOW}
+        photo = {
+            "width": 1,
+            "height": 1,
+            "bytes": 1,
+            "colour": "#000000",
+            "source": "jpeg",
+            "added_at": NOW,
+        }
         db.execute(insert(Photo), [{"digest": str(n), **photo} for n in range(POSTS + 1)])
-        words = {"description": "A brown cat sleeps on the window sill in the sun", "category": "cat", "tags": ["cat", "sun", "sleep"]}
-        state = {"state": "published", "posted_at": NOW, "published_at": NOW, "heat": posts.heat(NOW, 5), "likes": 5, "comments": 1}
-        mine = [{"member_id": me, "key": str(n), "photo": str(n), "title": f"Cat number {n}", **words, **state} for n in range(POSTS)]
+        words = {
+            "description": "A brown cat sleeps on the window sill in the sun",
+            "category": "cat",
+            "tags": ["cat", "sun", "sleep"],
+        }
+        state = {
+            "state": "published",
+            "posted_at": NOW,
+            "published_at": NOW,
+            "heat": posts.heat(NOW, 5),
+            "likes": 5,
+            "comments": 1,
+        }
+        mine = [
+            {
+                "member_id": me,
+                "key": str(n),
+                "photo": str(n),
+                "title": f"Cat number {n}",
+                **words,
+                **state,
+            }
+            for n in range(POSTS)
+        ]
         theirs = [
-            {"member_id": others[n % len(others)], "key": f"o{n}", "photo": str(POSTS), "title": "Dog", **words, **state}
+            {
+                "member_id": others[n % len(others)],
+                "key": f"o{n}",
+                "photo": str(POSTS),
+                "title": "Dog",
+                **words,
+                **state,
+            }
             for n in range(OTHERS)
         ]
         db.execute(insert(Post), mine + theirs)
     with res.db.write() as db:
         ids = db.scalars(select(Post.id).where(Post.member_id == me)).all()
         rest = db.scalars(select(Post.id).where(Post.member_id != me).order_by(Post.id)).all()
-        db.execute(insert(Like), [{"post_id": each, "member_id": me, "at": NOW} for each in rest[:GIVEN]])
-        db.execute(insert(Like), [{"post_id": ids[n % POSTS], "member_id": others[n // POSTS], "at": NOW} for n in range(RECEIVED)])
+        db.execute(
+            insert(Like), [{"post_id": each, "member_id": me, "at": NOW} for each in rest[:GIVEN]]
+        )
+        db.execute(
+            insert(Like),
+            [
+                {"post_id": ids[n % POSTS], "member_id": others[n // POSTS], "at": NOW}
+                for n in range(RECEIVED)
+            ],
+        )
         said: dict[str, Any] = {"words": "What a nice cat that is!", "state": "shown", "at": NOW}
-        db.execute(insert(Comment), [{"post_id": each, "member_id": me, "key": str(each), **said} for each in rest[:COMMENTS]])
-        db.execute(insert(Follow), [{"follower_id": other, "followed_id": me, "at": NOW} for other in others])
+        db.execute(
+            insert(Comment),
+            [
+                {"post_id": each, "member_id": me, "key": str(each), **said}
+                for each in rest[:COMMENTS]
+            ],
+        )
+        db.execute(
+            insert(Follow),
+            [{"follower_id": other, "followed_id": me, "at": NOW} for other in others],
+        )
         told = {"kind": "like", "at": NOW, "values": {}, "actor_id": others[0]}
-        db.execute(insert(Notification), [{"member_id": me, "about": str(n), "post_id": ids[n % POSTS], **told} for n in range(RECEIVED)])
+        db.execute(
+            insert(Notification),
+            [
+                {"member_id": me, "about": str(n), "post_id": ids[n % POSTS], **told}
+                for n in range(RECEIVED)
+            ],
+        )
     for first in range(0, POSTS, 200):
         with res.db.write() as db:
             for post in db.scalars(select(Post).where(Post.id.in_(ids[first : first + 200]))):
@@ -71,7 +146,9 @@ def fill(res: Resources) -> int:
 
 def measured(home: Path, url: str) -> dict[str, float]:
     """Seconds, on one engine."""
-    res = bootstrap.resources(Settings.model_validate({"home": home, "database": url}), upgrade=False)
+    res = bootstrap.resources(
+        Settings.model_validate({"home": home, "database": url}), upgrade=False
+    )
     Base.metadata.create_all(res.db.engine)
     jobs.upgrade(res.db.url)
     me = fill(res)
@@ -88,7 +165,11 @@ def measured(home: Path, url: str) -> dict[str, float]:
         while res.work.run(account_deletion.run_id(me)).status in ("queued", "running"):
             asked = time.perf_counter()
             with res.db.write() as db:
-                db.execute(insert(accounts.AccountGone).values(digest=str(asked), at=NOW + timedelta(seconds=asked)))
+                db.execute(
+                    insert(accounts.AccountGone).values(
+                        digest=str(asked), at=NOW + timedelta(seconds=asked)
+                    )
+                )
             waits.append(time.perf_counter() - asked)
             time.sleep(0.02)
     gone = time.perf_counter() - begun
@@ -120,7 +201,10 @@ def main() -> None:
         server.cleanup()
         shutil.rmtree(home, ignore_errors=True)
     for engine, found in results.items():
-        print(engine, f"({POSTS} posts, {RECEIVED} likes received, {GIVEN} given, {COMMENTS} comments, {FOLLOWERS} followers)")
+        print(
+            engine,
+            f"({POSTS} posts, {RECEIVED} likes received, {GIVEN} given, {COMMENTS} comments, {FOLLOWERS} followers)",
+        )
         for name, value in found.items():
             print(f"  {name:<16} {value:>10.3f}")
     RESULTS.parent.mkdir(exist_ok=True)

@@ -49,12 +49,23 @@ Image = NDArray[np.uint8]
 
 def saved(image: Image, quality: int) -> bytes:
     """As a JPEG."""
-    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+    return cv2.imencode(
+        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )[1].tobytes()
 
 
 def scaled(image: Image, times: float) -> Image:
     """Larger or smaller."""
-    return np.asarray(cv2.resize(image, None, fx=times, fy=times, interpolation=cv2.INTER_AREA if times < 1 else cv2.INTER_CUBIC), np.uint8)
+    return np.asarray(
+        cv2.resize(
+            image,
+            None,
+            fx=times,
+            fy=times,
+            interpolation=cv2.INTER_AREA if times < 1 else cv2.INTER_CUBIC,
+        ),
+        np.uint8,
+    )
 
 
 def cropped(image: Image, kept: float, down: float, right: float) -> Image:
@@ -67,14 +78,21 @@ def cropped(image: Image, kept: float, down: float, right: float) -> Image:
 
 def framed(image: Image, above: int, beside: int, colour: int) -> Image:
     """With a border."""
-    return np.asarray(cv2.copyMakeBorder(image, above, above, beside, beside, cv2.BORDER_CONSTANT, value=(colour,) * 3), np.uint8)
+    return np.asarray(
+        cv2.copyMakeBorder(
+            image, above, above, beside, beside, cv2.BORDER_CONSTANT, value=(colour,) * 3
+        ),
+        np.uint8,
+    )
 
 
 def tilted(image: Image, degrees: float) -> Image:
     """Turned a little, with white corners."""
     height, width = image.shape[:2]
     turn = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1)
-    return np.asarray(cv2.warpAffine(image, turn, (width, height), borderValue=(255, 255, 255)), np.uint8)
+    return np.asarray(
+        cv2.warpAffine(image, turn, (width, height), borderValue=(255, 255, 255)), np.uint8
+    )
 
 
 CHANGES: dict[str, Callable[[Image], bytes]] = {
@@ -94,8 +112,12 @@ CHANGES: dict[str, Callable[[Image], bytes]] = {
     "upside down": lambda image: saved(np.ascontiguousarray(np.rot90(image, 2)), 85),
     "mirrored": lambda image: saved(near_duplicates.mirrored(image), 85),
     "lighter": lambda image: saved(np.asarray(np.clip(image * 1.25 + 15.0, 0, 255), np.uint8), 85),
-    "grey": lambda image: saved(np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2), 85),
-    "cropped, framed, 50": lambda image: saved(framed(cropped(image, 0.85, 0.3, 0.6), 20, 20, 255), 50),
+    "grey": lambda image: saved(
+        np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2), 85
+    ),
+    "cropped, framed, 50": lambda image: saved(
+        framed(cropped(image, 0.85, 0.3, 0.6), 20, 20, 255), 50
+    ),
 }
 
 
@@ -111,10 +133,14 @@ class Runner:
 
 def seen_turned(runner: Runner, image: Image) -> list[Seen]:
     """What the eyes see in it and in its turned ones, as suggesting.look() asks them."""
-    return encoder.look(runner, [saved(suggestions.for_eyes(each), 95) for each in suggestions.turned(image)])
+    return encoder.look(
+        runner, [saved(suggestions.for_eyes(each), 95) for each in suggestions.turned(image)]
+    )
 
 
-def known_again(files: list[Path], asked: int, runner: Runner) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def known_again(
+    files: list[Path], asked: int, runner: Runner
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Each change, over some of the photos; and the false alarms among all of them."""
     photos = [decoded(file.read_bytes()) for file in files]
     seen = encoder.look(runner, [saved(photo, 90) for photo in photos])
@@ -127,14 +153,38 @@ def known_again(files: list[Path], asked: int, runner: Runner) -> tuple[list[dic
             image = decoded(change(photos[n]))
             ids = candidates(seen_turned(runner, image), vectors)
             small = suggestions.small(image)
-            ours = [near_duplicates.points(small), near_duplicates.points(near_duplicates.mirrored(small))]
-            said = [id_ for id_ in ids if any(near_duplicates.same(each, points[id_]) for each in ours)]
-            candidate, found, other = candidate + (n in ids), found + (n in said), other + len([id_ for id_ in said if id_ != n])
-        rows.append({"change": name, "candidate": candidate / asked, "found": found / asked, "others": other})
+            ours = [
+                near_duplicates.points(small),
+                near_duplicates.points(near_duplicates.mirrored(small)),
+            ]
+            said = [
+                id_ for id_ in ids if any(near_duplicates.same(each, points[id_]) for each in ours)
+            ]
+            candidate, found, other = (
+                candidate + (n in ids),
+                found + (n in said),
+                other + len([id_ for id_ in said if id_ != n]),
+            )
+        rows.append(
+            {
+                "change": name,
+                "candidate": candidate / asked,
+                "found": found / asked,
+                "others": other,
+            }
+        )
     likes = vectors @ vectors.T
     np.fill_diagonal(likes, -1)
-    pairs = {tuple(sorted((n, int(m)))) for n in range(len(files)) for m in np.argsort(-likes[n])[:NEAREST]}
-    alarms = [(files[n].name, files[m].name) for n, m in sorted(pairs) if near_duplicates.same(points[n], points[m])]
+    pairs = {
+        tuple(sorted((n, int(m))))
+        for n in range(len(files))
+        for m in np.argsort(-likes[n])[:NEAREST]
+    }
+    alarms = [
+        (files[n].name, files[m].name)
+        for n, m in sorted(pairs)
+        if near_duplicates.same(points[n], points[m])
+    ]
     return rows, {"pairs": len(pairs), "said_to_be_one": alarms}
 
 
@@ -152,7 +202,9 @@ def candidates(asked: list[Seen], vectors: NDArray[np.float32]) -> list[int]:
 # ---- the site ------------------------------------------------------------------------------------------------------
 
 
-def posted(res: Resources, names: list[str], files: list[Path], runner: Runner, folder: Path) -> None:
+def posted(
+    res: Resources, names: list[str], files: list[Path], runner: Runner, folder: Path
+) -> None:
     """The photos as posts, looked at; the eyes are open."""
     now = datetime.now(UTC)
     for file in folder.iterdir():
@@ -166,7 +218,17 @@ def posted(res: Resources, names: list[str], files: list[Path], runner: Runner, 
             who = accounts.person(db, names[n % len(names)])
             assert who is not None
             draft = Draft(f"Photo {n}", tags=("nap", "sunny"), category="cat")
-            made = posts.accept(db, res.objects, res.work, who, draft, accepted, key=uuid.uuid4().hex, now=now, most=None)
+            made = posts.accept(
+                db,
+                res.objects,
+                res.work,
+                who,
+                draft,
+                accepted,
+                key=uuid.uuid4().hex,
+                now=now,
+                most=None,
+            )
             posts.publish(db, made, now=now)
             embeddings.keep(db, accepted.digest, "1", seen, now)
 
@@ -185,19 +247,32 @@ def how_long(files: list[Path], asked: int, runner: Runner, folder: Path) -> dic
             end = time.monotonic() + asked / LOOKS_PER_S
             reader = [Program(site, known[0][1]) for _ in range(4)]
             busy = threading.Thread(
-                target=at_rate, args=(PAGES_PER_S, asked / LOOKS_PER_S, lambda n: reader[n % 4].ask("GET", "/animals"), 4)
+                target=at_rate,
+                args=(
+                    PAGES_PER_S,
+                    asked / LOOKS_PER_S,
+                    lambda n: reader[n % 4].ask("GET", "/animals"),
+                    4,
+                ),
             )
             busy.start()
             at_rate(
                 LOOKS_PER_S,
                 end - time.monotonic(),
-                lambda n: took.append(look(site, known[1 + n % (len(known) - 1)][1], files[n % len(files)])),
+                lambda n: took.append(
+                    look(site, known[1 + n % (len(known) - 1)][1], files[n % len(files)])
+                ),
                 2,
             )
             busy.join()
         finally:
             site.end()
-    return {"p50": share(took, 0.5), "p95": share(took, 0.95), "most": max(took), "looks": float(len(took))}
+    return {
+        "p50": share(took, 0.5),
+        "p95": share(took, 0.95),
+        "most": max(took),
+        "looks": float(len(took)),
+    }
 
 
 def look(site: Site, token: str, file: Path) -> float:
@@ -205,14 +280,18 @@ def look(site: Site, token: str, file: Path) -> float:
     mark = uuid.uuid4().hex
     head = f'--{mark}\r\nContent-Disposition: form-data; name="photo"; filename="a.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'.encode()
     body = head + file.read_bytes() + f"\r\n--{mark}--\r\n".encode()
-    answer = Program(site, token).ask("POST", f"{API}/look", body, Content_Type=f"multipart/form-data; boundary={mark}")
+    answer = Program(site, token).ask(
+        "POST", f"{API}/look", body, Content_Type=f"multipart/form-data; boundary={mark}"
+    )
     if answer.status != 200 or not answer.json["twins"]:
         raise SystemExit(f"{file.name}: {answer.status} {answer.body[:200]!r}")
     return answer.seconds
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     options.add_argument("--photos", type=Path, default=PHOTOS)
     options.add_argument("--known", type=int, default=400)
     options.add_argument("--asked", type=int, default=60)
@@ -227,13 +306,23 @@ def main() -> None:
         runner = Runner(folder)
         rows, alarms = known_again(files, min(given.asked, len(files)), runner)
         seconds = how_long(files, given.looks, runner, folder)
-    found = {"known": len(files), "asked": given.asked, "changes": rows, "false_alarms": alarms, "seconds": seconds}
+    found = {
+        "known": len(files),
+        "asked": given.asked,
+        "changes": rows,
+        "false_alarms": alarms,
+        "seconds": seconds,
+    }
     print(f"{len(files)} photos known, {given.asked} asked for in each change")
     print(f"{'change':24}{'candidate':>10}{'found':>8}{'others':>8}")
     for row in rows:
         print(f"{row['change']:24}{row['candidate']:10.1%}{row['found']:8.1%}{row['others']:8}")
-    print(f"{alarms['pairs']} pairs of similar photos, said to be one: {alarms['said_to_be_one'] or 'none'}")
-    print(f"suggestions: p50 {seconds['p50']:.2f} s, p95 {seconds['p95']:.2f} s, at most {seconds['most']:.2f} s")
+    print(
+        f"{alarms['pairs']} pairs of similar photos, said to be one: {alarms['said_to_be_one'] or 'none'}"
+    )
+    print(
+        f"suggestions: p50 {seconds['p50']:.2f} s, p95 {seconds['p95']:.2f} s, at most {seconds['most']:.2f} s"
+    )
     print(f"{verdict(seconds['p95'] <= MOST_SECONDS)} p95 at most {MOST_SECONDS} s")
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -36,12 +36,22 @@ def post_all(res: Resources, count: int) -> None:
         who = accounts.person(db, name)
     assert who is not None
     with ThreadPoolExecutor(2) as pool:
-        for n, accepted in enumerate(pool.map(lambda n: photo_files.accept(picture(n)), range(count))):
+        for n, accepted in enumerate(
+            pool.map(lambda n: photo_files.accept(picture(n)), range(count))
+        ):
             now = datetime.now(UTC)
             photo_files.store(res.objects, accepted)
             with res.db.write() as db:
                 made = posts.accept(
-                    db, res.objects, res.work, who, Draft(f"cat {n}", "", (), "cat"), accepted, key=f"b-{n}", now=now, most=None
+                    db,
+                    res.objects,
+                    res.work,
+                    who,
+                    Draft(f"cat {n}", "", (), "cat"),
+                    accepted,
+                    key=f"b-{n}",
+                    now=now,
+                    most=None,
                 )
                 posts.publish(db, made, now=now)
 
@@ -89,10 +99,14 @@ def main() -> None:
         finally:
             site.end()
     ratio = speed[2] / speed[1]
-    print(f"{verdict(ratio >= LEAST)} {ratio:.2f} times as fast with a second worker (at least {LEAST}) on {os.cpu_count()} cores")
+    print(
+        f"{verdict(ratio >= LEAST)} {ratio:.2f} times as fast with a second worker (at least {LEAST}) on {os.cpu_count()} cores"
+    )
     if options.photos >= 2000:
         RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "animals_embed.json").write_text(json.dumps({"per_s": speed, "ratio": ratio}, indent=1) + "\n", encoding="utf-8")
+        (RESULTS / "animals_embed.json").write_text(
+            json.dumps({"per_s": speed, "ratio": ratio}, indent=1) + "\n", encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

@@ -30,7 +30,9 @@ Image = NDArray[np.uint8]
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     options.add_argument("--photos", type=Path, default=PHOTOS)
     options.add_argument("--count", type=int, default=40)
     options.add_argument("--all-sizes", action="store_true")
@@ -38,7 +40,9 @@ def main() -> None:
     files = sorted(given.photos.glob("*.jpg"))
     if not files:
         raise SystemExit(f"no photos in {given.photos}")
-    photos = [advice.decoded(file.read_bytes()) for file in files[3 :: max(1, len(files) // given.count)]][: given.count]
+    photos = [
+        advice.decoded(file.read_bytes()) for file in files[3 :: max(1, len(files) // given.count)]
+    ][: given.count]
     parts = [photo if given.all_sizes else middle(photo) for photo in photos]
     found = {
         "network": NAME if loaded() is not None else None,
@@ -61,7 +65,9 @@ def middle(photo: Image) -> Image:
 
 def saved(image: Image, quality: int) -> Image:
     """As it comes back from a JPEG."""
-    content = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+    content = cv2.imencode(
+        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )[1].tobytes()
     return advice.decoded(content)
 
 
@@ -94,32 +100,66 @@ def enlarging(name: str, harm: Callable[[Image], Image], photos: list[Image]) ->
     for photo in photos:
         height, width = (side // 2 for side in photo.shape[:2])
         whole = photo[: 2 * height, : 2 * width]
-        small = harm(np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.uint8))
-        cubic = np.asarray(cv2.resize(small, (2 * width, 2 * height), interpolation=cv2.INTER_CUBIC), np.uint8)
+        small = harm(
+            np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+        )
+        cubic = np.asarray(
+            cv2.resize(small, (2 * width, 2 * height), interpolation=cv2.INTER_CUBIC), np.uint8
+        )
         made = [enlarge(small, seconds=600), lanczos(small), cubic]
         rows.append(
-            [*(psnr(each, whole) for each in made), *(ssim(each, whole) for each in made), float(advice.crispness(small) >= advice.CRISP)]
+            [
+                *(psnr(each, whole) for each in made),
+                *(ssim(each, whole) for each in made),
+                float(advice.crispness(small) >= advice.CRISP),
+            ]
         )
     table = np.array(rows)
     gain, offered = table[:, 0] - table[:, 1], table[:, 6] > 0
     means = dict(
         zip(
-            ("network", "lanczos", "bicubic", "network_ssim", "lanczos_ssim", "bicubic_ssim", "offered"),
+            (
+                "network",
+                "lanczos",
+                "bicubic",
+                "network_ssim",
+                "lanczos_ssim",
+                "bicubic_ssim",
+                "offered",
+            ),
             table.mean(axis=0).round(4).tolist(),
             strict=True,
         )
     )
     where = {"gain_offered": gain[offered], "gain_refused": gain[~offered]}
-    return {"harm": name, **means, **{key: round(float(values.mean()), 3) if len(values) else None for key, values in where.items()}}
+    return {
+        "harm": name,
+        **means,
+        **{
+            key: round(float(values.mean()), 3) if len(values) else None
+            for key, values in where.items()
+        },
+    }
 
 
 def lighting(times: float, photos: list[Image]) -> dict[str, Any]:
     """Photos with so much of their light, before and after."""
     rows = []
     for photo in photos:
-        dark = saved(np.asarray(np.clip(255 * ((photo / 255.0) ** 2.2 * times) ** (1 / 2.2), 0, 255), np.uint8), 82)
+        dark = saved(
+            np.asarray(
+                np.clip(255 * ((photo / 255.0) ** 2.2 * times) ** (1 / 2.2), 0, 255), np.uint8
+            ),
+            82,
+        )
         asked = exposure.lightness(dark).dark
-        rows.append([psnr(dark, photo), psnr(exposure.lighter(dark) if asked else dark, photo), float(asked)])
+        rows.append(
+            [
+                psnr(dark, photo),
+                psnr(exposure.lighter(dark) if asked else dark, photo),
+                float(asked),
+            ]
+        )
     dark_db, light_db, offered = np.array(rows).mean(axis=0).round(3).tolist()
     return {"light": times, "dark": dark_db, "lighter": light_db, "offered": offered}
 
@@ -127,20 +167,36 @@ def lighting(times: float, photos: list[Image]) -> dict[str, Any]:
 def psnr(one: Image, other: Image) -> float:
     """Likeness in dB."""
     inner = (slice(BORDER, -BORDER),) * 2
-    return float(10 * np.log10(255**2 / max(float(np.mean((one[inner].astype(np.float64) - other[inner]) ** 2)), 1e-9)))
+    return float(
+        10
+        * np.log10(
+            255**2 / max(float(np.mean((one[inner].astype(np.float64) - other[inner]) ** 2)), 1e-9)
+        )
+    )
 
 
 def ssim(one: Image, other: Image) -> float:
     """Likeness of structure (Wang and others, 2004), of the grey pictures."""
-    x, y = (cv2.cvtColor(each, cv2.COLOR_RGB2GRAY).astype(np.float64)[BORDER:-BORDER, BORDER:-BORDER] for each in (one, other))
+    x, y = (
+        cv2.cvtColor(each, cv2.COLOR_RGB2GRAY).astype(np.float64)[BORDER:-BORDER, BORDER:-BORDER]
+        for each in (one, other)
+    )
 
     def soft(values: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(cv2.GaussianBlur(values, (11, 11), 1.5), np.float64)
 
     a, b = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     mean_x, mean_y = soft(x), soft(y)
-    spread_x, spread_y, both = soft(x * x) - mean_x**2, soft(y * y) - mean_y**2, soft(x * y) - mean_x * mean_y
-    whole = (2 * mean_x * mean_y + a) * (2 * both + b) / ((mean_x**2 + mean_y**2 + a) * (spread_x + spread_y + b))
+    spread_x, spread_y, both = (
+        soft(x * x) - mean_x**2,
+        soft(y * y) - mean_y**2,
+        soft(x * y) - mean_x * mean_y,
+    )
+    whole = (
+        (2 * mean_x * mean_y + a)
+        * (2 * both + b)
+        / ((mean_x**2 + mean_y**2 + a) * (spread_x + spread_y + b))
+    )
     return float(np.mean(whole))
 
 
@@ -155,18 +211,23 @@ def speed() -> float:
 
 def show(found: dict[str, Any]) -> None:
     """The tables."""
-    print(f"{found['photos']} photos, network {found['network']}, {found['seconds_megapixel']} s a megapixel")
+    print(
+        f"{found['photos']} photos, network {found['network']}, {found['seconds_megapixel']} s a megapixel"
+    )
     print(
         f"{'half as large, then':24}{'network':>9}{'lanczos':>9}{'bicubic':>9}{'SSIM':>8}{'lanczos':>9}{'offered':>9}{'gain':>7}{'if refused':>12}"
     )
     for row in found["enlarging"]:
         numbers = f"{row['network']:9.2f}{row['lanczos']:9.2f}{row['bicubic']:9.2f}{row['network_ssim']:8.3f}{row['lanczos_ssim']:9.3f}{row['offered']:9.0%}"
         gains = "".join(
-            f"{'–' if row[key] is None else format(row[key], '.2f'):>{wide}}" for key, wide in (("gain_offered", 7), ("gain_refused", 12))
+            f"{'–' if row[key] is None else format(row[key], '.2f'):>{wide}}"
+            for key, wide in (("gain_offered", 7), ("gain_refused", 12))
         )
         print(f"{row['harm']:24}{numbers}{gains}")
     for row in found["light"]:
-        print(f"light × {row['light']}: {row['dark']:.1f} dB dark, {row['lighter']:.1f} dB made lighter, offered for {row['offered']:.0%}")
+        print(
+            f"light × {row['light']}: {row['dark']:.1f} dB dark, {row['lighter']:.1f} dB made lighter, offered for {row['offered']:.0%}"
+        )
     print(f"photos as they are: {found['left_alone']:.0%} are left alone")
 
 

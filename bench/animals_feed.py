@@ -29,21 +29,56 @@ POSTS, MEMBERS, ROUNDS = 100_000, 5_000, 300
 def fill(db: Database, count: int) -> None:
     """A network: a few members post much and most little, over a year; likes as uneven."""
     chance = random.Random(1)
-    account = {"password_hash": "", "password_changed_at": NOW, "created_at": NOW, "created_by": "bench"}
-    member = {"joined_at": NOW, "events": True, "about": "", "posts": 0, "followers": 0, "following": 0}
+    account = {
+        "password_hash": "",
+        "password_changed_at": NOW,
+        "created_at": NOW,
+        "created_by": "bench",
+    }
+    member = {
+        "joined_at": NOW,
+        "events": True,
+        "about": "",
+        "posts": 0,
+        "followers": 0,
+        "following": 0,
+    }
     names = [f"m{n}" for n in range(1, MEMBERS + 1)]
     with db.write() as session:
-        session.execute(insert(Account), [{"name": name, "display": name, **account} for name in names])
         session.execute(
-            insert(Member), [{"id": n, "name": name, "display": name, "pseudonym": name, **member} for n, name in enumerate(names, 1)]
+            insert(Account), [{"name": name, "display": name, **account} for name in names]
         )
-        session.execute(insert(Photo).values(digest="0", width=1, height=1, bytes=1, colour="#000000", source="jpeg", added_at=NOW))
+        session.execute(
+            insert(Member),
+            [
+                {"id": n, "name": name, "display": name, "pseudonym": name, **member}
+                for n, name in enumerate(names, 1)
+            ],
+        )
+        session.execute(
+            insert(Photo).values(
+                digest="0",
+                width=1,
+                height=1,
+                bytes=1,
+                colour="#000000",
+                source="jpeg",
+                added_at=NOW,
+            )
+        )
         for first in range(0, count, 10_000):
             rows = []
             for n in range(first, min(first + 10_000, count)):
                 at = NOW - timedelta(days=365) + timedelta(days=365) * n / count
                 likes = int(chance.paretovariate(1.2)) - 1
-                words = {"title": "A cat", "description": "", "tags": [], "category": "cat", "photo": "0", "state": "published"}
+                words = {
+                    "title": "A cat",
+                    "description": "",
+                    "tags": [],
+                    "category": "cat",
+                    "photo": "0",
+                    "state": "published",
+                }
                 who = int(MEMBERS * chance.random() ** 2) + 1
                 rows.append(
                     {
@@ -59,9 +94,24 @@ def fill(db: Database, count: int) -> None:
             session.execute(insert(Post), rows)
         for who, follows in ((1, 30), (2, FOLLOWS_MOST)):
             others = chance.sample(range(10, MEMBERS), follows)
-            session.execute(insert(Follow), [{"follower_id": who, "followed_id": other, "at": NOW} for other in others])
-        session.execute(insert(Follow), [{"follower_id": 3, "followed_id": other, "at": NOW} for other in range(MEMBERS - 20, MEMBERS)])
-        session.execute(insert(Shut), [{"member_id": 1, "other_id": other, "kind": "mute", "at": NOW} for other in range(100, 200)])
+            session.execute(
+                insert(Follow),
+                [{"follower_id": who, "followed_id": other, "at": NOW} for other in others],
+            )
+        session.execute(
+            insert(Follow),
+            [
+                {"follower_id": 3, "followed_id": other, "at": NOW}
+                for other in range(MEMBERS - 20, MEMBERS)
+            ],
+        )
+        session.execute(
+            insert(Shut),
+            [
+                {"member_id": 1, "other_id": other, "kind": "mute", "at": NOW}
+                for other in range(100, 200)
+            ],
+        )
         if not db.embedded:
             session.execute(text("analyze"))
 
@@ -91,8 +141,15 @@ def measured(url: str, count: int) -> dict[str, dict[str, float]]:
     db = Database(url)
     Base.metadata.create_all(db.engine)
     fill(db, count)
-    people = {"visitor": None, "follows 30": "m1", f"follows {FOLLOWS_MOST}": "m2", "follows 20 idle": "m3"}
-    cases: dict[str, Callable[[Session], object]] = {"newest": lambda session: posts.newest(session, None)}
+    people = {
+        "visitor": None,
+        "follows 30": "m1",
+        f"follows {FOLLOWS_MOST}": "m2",
+        "follows 20 idle": "m3",
+    }
+    cases: dict[str, Callable[[Session], object]] = {
+        "newest": lambda session: posts.newest(session, None)
+    }
     for name, account in people.items():
         who = account and Person(account, account, frozenset({("member", None)}))
         for pages in (0, 30):

@@ -25,15 +25,28 @@ from tanuki.platform.database.engine import Base, engine
 from tanuki.platform.resources import Resources
 from tanuki.settings import Settings
 
-ROLES = {"stranger": None, "member": "hana", "banned member": "bo", "moderator": "mona", "admin": "root"}
+ROLES = {
+    "stranger": None,
+    "member": "hana",
+    "banned member": "bo",
+    "moderator": "mona",
+    "admin": "root",
+}
 
 
 def worlds(urls: dict[str, str], home: Path) -> Iterator[tuple[str, str, populated_site.Crowd]]:
     """A world for each engine and role."""
     for kind, url in urls.items():
         for role in ROLES:
-            database = f"sqlite:///{home}/{len(list(home.iterdir()))}.db" if kind == "SQLite" else empty(url)
-            res = bootstrap.resources(Settings.model_validate({"home": home / f"{kind} {role}", "database": database}), upgrade=False)
+            database = (
+                f"sqlite:///{home}/{len(list(home.iterdir()))}.db"
+                if kind == "SQLite"
+                else empty(url)
+            )
+            res = bootstrap.resources(
+                Settings.model_validate({"home": home / f"{kind} {role}", "database": database}),
+                upgrade=False,
+            )
             Base.metadata.create_all(res.db.engine)
             jobs.upgrade(res.db.url)
             yield kind, role, populated_site.gather(res)
@@ -48,7 +61,9 @@ def empty(url: str) -> str:
     return url.replace("/postgres?", f"/{name}?")
 
 
-def answers(res: Resources, world: populated_site.Crowd, role: str, cases: list[api_fuzzing.Case]) -> list[api_fuzzing.Wrong]:
+def answers(
+    res: Resources, world: populated_site.Crowd, role: str, cases: list[api_fuzzing.Case]
+) -> list[api_fuzzing.Wrong]:
     """What is wrong with the answers to somebody in a role."""
     name = ROLES[role]
     with visitor(world.app) if name is None else bearer(res, world.app, name) as browser:
@@ -72,8 +87,12 @@ def main(examples: int = 40, number: int = 1, only: str = "") -> int:
             f"{kind}, {role}: {len(cases)} requests in {time.perf_counter() - started:.0f} s, {len(found)} answers not as announced",
             flush=True,
         )
-        for (operation, why), times in Counter((each.operation, each.why) for each in found).items():
-            sent = next(each.sent for each in found if (each.operation, each.why) == (operation, why))
+        for (operation, why), times in Counter(
+            (each.operation, each.why) for each in found
+        ).items():
+            sent = next(
+                each.sent for each in found if (each.operation, each.why) == (operation, why)
+            )
             print(f"  {times} × {operation}: {why[:600]}\n    {sent[:600]}", flush=True)
     server.cleanup()
     shutil.rmtree(home, ignore_errors=True)

@@ -23,7 +23,13 @@ from tanuki.animals.vision import encoder, onnx_export, torch_weights
 from tanuki.platform.mlops.runtimes import Onnx
 
 K = 10
-CATS = {"tabby", "tiger_cat", "Persian_cat", "Siamese_cat", "Egyptian_cat"}  # ImageNet's classes of house cats
+CATS = {
+    "tabby",
+    "tiger_cat",
+    "Persian_cat",
+    "Siamese_cat",
+    "Egyptian_cat",
+}  # ImageNet's classes of house cats
 LEAST = 0.90
 Features = np.ndarray[Any, Any]
 
@@ -35,7 +41,9 @@ class Raw:
         said = encoder.build(folder)
         made = onnx.load(str(folder / "model.onnx"))
         features = next(node.output[0] for node in made.graph.node if node.op_type == "Flatten")
-        made.graph.output.append(onnx.helper.make_tensor_value_info(features, onnx.TensorProto.FLOAT, ["n", 1280]))
+        made.graph.output.append(
+            onnx.helper.make_tensor_value_info(features, onnx.TensorProto.FLOAT, ["n", 1280])
+        )
         onnx.save(made, str(folder / "model.onnx"))
         outputs = [*said["outputs"], {"name": features, "datatype": "FP32", "shape": [-1, 1280]}]
         self.model, self.features = Onnx(folder, {**said, "outputs": outputs}), features
@@ -43,10 +51,16 @@ class Raw:
     def see(self, images: Features) -> dict[str, Features]:
         """Embedding, scores and features of prepared pictures."""
         out = self.model.run({onnx_export.INPUT: images})
-        return {"embedding": out[onnx_export.EMBEDDING], "scores": out[onnx_export.SCORES], "features": out[self.features]}
+        return {
+            "embedding": out[onnx_export.EMBEDDING],
+            "scores": out[onnx_export.SCORES],
+            "features": out[self.features],
+        }
 
 
-def looked_at(model: Raw, folder: Path) -> tuple[list[dict[str, str]], dict[str, Features], dict[str, float]]:
+def looked_at(
+    model: Raw, folder: Path
+) -> tuple[list[dict[str, str]], dict[str, Features], dict[str, float]]:
     """The manifest's rows, what is seen in each photo, and photos a second: prepared, looked at."""
     with (folder / "manifest.csv").open(encoding="utf-8", newline="") as opened:
         rows = list(csv.DictReader(opened))
@@ -61,7 +75,11 @@ def looked_at(model: Raw, folder: Path) -> tuple[list[dict[str, str]], dict[str,
             seen[name].append(each[0])
         took["look"] += time.perf_counter() - prepared
         took["prepare"] += prepared - began
-    return rows, {name: np.stack(each) for name, each in seen.items()}, {name: len(rows) / each for name, each in took.items()}
+    return (
+        rows,
+        {name: np.stack(each) for name, each in seen.items()},
+        {name: len(rows) / each for name, each in took.items()},
+    )
 
 
 def ways(fit: dict[str, Features] | None) -> dict[str, Any]:
@@ -69,20 +87,31 @@ def ways(fit: dict[str, Features] | None) -> dict[str, Any]:
     read = torch_weights.read(torch_weights.of_package())
     weight = read["_fc.weight"] - read["_fc.weight"].mean(axis=0)
     _, strength, directions = np.linalg.svd(weight, full_matrices=False)
-    made: dict[str, Any] = {"ours": lambda seen: seen["embedding"], "raw 1280": lambda seen: seen["features"]}
+    made: dict[str, Any] = {
+        "ours": lambda seen: seen["embedding"],
+        "raw 1280": lambda seen: seen["features"],
+    }
     made["square roots 1280"] = lambda seen: np.sqrt(seen["features"])
     for d in (64, 128, 192, 256):
         made[f"classifier's directions {d}"] = lambda seen, d=d: seen["features"] @ directions[:d].T
-        made[f"the same by strength {d}"] = lambda seen, d=d: seen["features"] @ (directions[:d].T * strength[:d])
-        made[f"the same of square roots {d}"] = lambda seen, d=d: np.sqrt(seen["features"]) @ directions[:d].T
+        made[f"the same by strength {d}"] = lambda seen, d=d: (
+            seen["features"] @ (directions[:d].T * strength[:d])
+        )
+        made[f"the same of square roots {d}"] = lambda seen, d=d: (
+            np.sqrt(seen["features"]) @ directions[:d].T
+        )
     made["scores 1000"] = lambda seen: seen["scores"]
-    made["log scores 1000"] = lambda seen: np.log(seen["scores"] + 1e-9) - np.log(seen["scores"] + 1e-9).mean(axis=1, keepdims=True)
+    made["log scores 1000"] = lambda seen: (
+        np.log(seen["scores"] + 1e-9) - np.log(seen["scores"] + 1e-9).mean(axis=1, keepdims=True)
+    )
     if fit is not None:
         middle = unit(fit["features"]).mean(axis=0)
         _, spread, axes = np.linalg.svd(unit(fit["features"]) - middle, full_matrices=False)
         for d in (64, 128, 256):
             made[f"PCA {d}"] = lambda seen, d=d: (unit(seen["features"]) - middle) @ axes[:d].T
-            made[f"PCA, whitened {d}"] = lambda seen, d=d: (unit(seen["features"]) - middle) @ (axes[:d].T / spread[:d])
+            made[f"PCA, whitened {d}"] = lambda seen, d=d: (
+                (unit(seen["features"]) - middle) @ (axes[:d].T / spread[:d])
+            )
     return made
 
 
@@ -137,12 +166,17 @@ def measured(folder: Path, model: Raw, fit: dict[str, Features] | None) -> dict[
     )
     for name, way in ways(fit).items():
         vectors = way(seen)
-        found = {kind: precision(vectors, kinds, (kinds == kind) & ~singles) for kind in ("cat", "dog")}
+        found = {
+            kind: precision(vectors, kinds, (kinds == kind) & ~singles) for kind in ("cat", "dog")
+        }
         others = animal & ~np.isin(kinds, ["cat", "dog"]) & ~singles
         if others.any():
             found["others by label"] = precision(vectors, kinds, others)
         made["ways"][name] = {"dimension": int(vectors.shape[1]), **found}
-        print(f"  {name:34} {vectors.shape[1]:5} numbers   " + "   ".join(f"{kind} {share:.4f}" for kind, share in found.items()))
+        print(
+            f"  {name:34} {vectors.shape[1]:5} numbers   "
+            + "   ".join(f"{kind} {share:.4f}" for kind, share in found.items())
+        )
     return made
 
 
@@ -158,14 +192,20 @@ def main() -> None:
     good = True
     for name, each in found.items():
         ours, raw = each["ways"]["ours"], each["ways"]["raw 1280"]
-        right = ours["cat"] >= LEAST and ours["cat"] >= raw["cat"] and ours["dimension"] * 5 <= raw["dimension"]
+        right = (
+            ours["cat"] >= LEAST
+            and ours["cat"] >= raw["cat"]
+            and ours["dimension"] * 5 <= raw["dimension"]
+        )
         print(
             f"{verdict(right)} {name}: cats {ours['cat']:.4f} (at least {LEAST}), raw features {raw['cat']:.4f} with five times the numbers"
         )
         good &= right
     if all(each["photos"] >= 1000 for each in found.values()):
         RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "animals_eyes.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        (RESULTS / "animals_eyes.json").write_text(
+            json.dumps(found, indent=1) + "\n", encoding="utf-8"
+        )
     sys.exit(0 if good else 1)
 
 

@@ -34,7 +34,11 @@ from tanuki.errors import UserError
 
 RESULTS = Path(__file__).parent / "results" / "animals_images.json"
 PHOTOS = ROOT.parent / "shared" / "data" / "photos"
-MADE = {"448 px": (448, 336, 60), "1600 px": (1600, 1064, 24), "4000 px": (4000, 3000, 8)}  # width, height, how many
+MADE = {
+    "448 px": (448, 336, 60),
+    "1600 px": (1600, 1064, 24),
+    "4000 px": (4000, 3000, 8),
+}  # width, height, how many
 QUALITIES = (75, 80, 82, 85, 90)
 BROKEN = 2000
 START_S = 0.5
@@ -48,18 +52,33 @@ Pictures = list[bytes]
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     options.add_argument("--photos", type=Path, default=PHOTOS)
     real = sorted(options.parse_args().photos.glob("*.jpg"))[:120]
-    sets = {name: [encoded(photo(n, width, height), "jpeg") for n in range(count)] for name, (width, height, count) in MADE.items()}
+    sets = {
+        name: [encoded(photo(n, width, height), "jpeg") for n in range(count)]
+        for name, (width, height, count) in MADE.items()
+    }
     if real:
         sets[f"{len(real)} real"] = [path.read_bytes() for path in real]
-    speeds = [speed(engine, name, pictures) for name, pictures in sets.items() for engine in ENGINES]
-    other = [speed("ours", f"4000 px {source}", [encoded(photo(1, 4000, 3000), source)] * 4) for source in ("png", "webp", "heic")]
+    speeds = [
+        speed(engine, name, pictures) for name, pictures in sets.items() for engine in ENGINES
+    ]
+    other = [
+        speed("ours", f"4000 px {source}", [encoded(photo(1, 4000, 3000), source)] * 4)
+        for source in ("png", "webp", "heic")
+    ]
     found = {
         "start_s": start_s(),
         "speed": speeds + other,
-        "quality": quality([decoded(content) for content in (sets[f"{len(real)} real"] if real else sets["448 px"])]),
+        "quality": quality(
+            [
+                decoded(content)
+                for content in (sets[f"{len(real)} real"] if real else sets["448 px"])
+            ]
+        ),
         "heavy": [cost(name, content) for name, content in heavy().items()],
         "broken": broken(),
     }
@@ -79,11 +98,15 @@ def ours(content: bytes) -> dict[str, bytes]:
 
 def vips(content: bytes) -> dict[str, bytes]:
     """libvips' own thumbnails, in this process, each from the one before it."""
-    image = pyvips.Image.thumbnail_buffer(content, 2048, height=2048, size="down", fail_on="truncated").copy_memory()
+    image = pyvips.Image.thumbnail_buffer(
+        content, 2048, height=2048, size="down", fail_on="truncated"
+    ).copy_memory()
     files = {}
     for name, size in reversed(photo_files.SIZES.items()):
         image = image.thumbnail_image(size, height=size, size="down").copy_memory()
-        files[name] = image.jpegsave_buffer(Q=photo_files.QUALITY, keep="none", optimize_coding=True)
+        files[name] = image.jpegsave_buffer(
+            Q=photo_files.QUALITY, keep="none", optimize_coding=True
+        )
     return files
 
 
@@ -101,7 +124,11 @@ def pillow(content: bytes) -> dict[str, bytes]:
     return files
 
 
-ENGINES: dict[str, Callable[[bytes], dict[str, bytes]]] = {"ours": ours, "libvips alone": vips, "Pillow": pillow}
+ENGINES: dict[str, Callable[[bytes], dict[str, bytes]]] = {
+    "ours": ours,
+    "libvips alone": vips,
+    "Pillow": pillow,
+}
 
 
 def speed(engine: str, name: str, pictures: Pictures) -> dict[str, Any]:
@@ -119,7 +146,13 @@ def speed(engine: str, name: str, pictures: Pictures) -> dict[str, Any]:
     wall = time.perf_counter() - begun
     photo_files.decoder.close()
     spent = computing() - busy - once
-    return {"pictures": name, "engine": engine, "per_core_s": len(pictures) / spent, "per_s": len(pictures) / wall, "bytes": sum(sizes)}
+    return {
+        "pictures": name,
+        "engine": engine,
+        "per_core_s": len(pictures) / spent,
+        "per_s": len(pictures) / wall,
+        "bytes": sum(sizes),
+    }
 
 
 def computing() -> float:
@@ -149,7 +182,14 @@ def cost(name: str, content: bytes) -> dict[str, Any]:
     said, seconds = outcome(content)
     peak = photo_files.decoder.shared().peak_mb or None  # a child that was killed did not say
     photo_files.decoder.close()
-    return {"file": name, "bytes": len(content), "cpu_s": computing() - busy, "wall_s": seconds, "peak_mb": peak, "said": said}
+    return {
+        "file": name,
+        "bytes": len(content),
+        "cpu_s": computing() - busy,
+        "wall_s": seconds,
+        "peak_mb": peak,
+        "said": said,
+    }
 
 
 def outcome(content: bytes) -> tuple[str, float]:
@@ -174,7 +214,13 @@ def broken() -> dict[str, Any]:
     return {
         "files": len(files),
         **said,
-        "kinds_of_sentence": len({words.split(";")[0].translate(dict.fromkeys(range(48, 58), "#")) for words, _ in outcomes}) - 1,
+        "kinds_of_sentence": len(
+            {
+                words.split(";")[0].translate(dict.fromkeys(range(48, 58), "#"))
+                for words, _ in outcomes
+            }
+        )
+        - 1,
         "slowest_s": max(each for _, each in outcomes),
         "seconds": seconds,
         "cpu_s": computing() - busy,
@@ -187,7 +233,11 @@ def broken() -> dict[str, Any]:
 
 def decoded(content: bytes) -> Any:
     """A photo's pixels, at most as large as a page shows them."""
-    return pyvips.Image.thumbnail_buffer(content, 400, height=400, size="down").colourspace("srgb").copy_memory()
+    return (
+        pyvips.Image.thumbnail_buffer(content, 400, height=400, size="down")
+        .colourspace("srgb")
+        .copy_memory()
+    )
 
 
 def quality(pictures: list[Any]) -> list[dict[str, Any]]:
@@ -210,7 +260,9 @@ def quality(pictures: list[Any]) -> list[dict[str, Any]]:
                 "bytes": sum(map(len, files)) / len(files),
                 "likeness": sum(map(likeness, pictures, read)) / len(read),
             }
-            lines.append({**line, "write_ms": 1000 * wrote / len(files), "read_ms": 1000 * took / len(files)})
+            lines.append(
+                {**line, "write_ms": 1000 * wrote / len(files), "read_ms": 1000 * took / len(files)}
+            )
     return lines
 
 
@@ -218,9 +270,14 @@ def likeness(one: Any, other: Any) -> float:
     """SSIM of two pictures' brightness with Wang's constants."""
     a, b = (image.colourspace("b-w").cast("float") for image in (one, other))
     mean_a, mean_b, both = a.gaussblur(1.5), b.gaussblur(1.5), (a * b).gaussblur(1.5)
-    vary_a, vary_b = (a * a).gaussblur(1.5) - mean_a * mean_a, (b * b).gaussblur(1.5) - mean_b * mean_b
+    vary_a, vary_b = (
+        (a * a).gaussblur(1.5) - mean_a * mean_a,
+        (b * b).gaussblur(1.5) - mean_b * mean_b,
+    )
     top = (mean_a * mean_b * 2 + 6.5025) * ((both - mean_a * mean_b) * 2 + 58.5225)
-    return float((top / ((mean_a * mean_a + mean_b * mean_b + 6.5025) * (vary_a + vary_b + 58.5225))).avg())
+    return float(
+        (top / ((mean_a * mean_a + mean_b * mean_b + 6.5025) * (vary_a + vary_b + 58.5225))).avg()
+    )
 
 
 # ---- what is said --------------------------------------------------------------------------------------------------
@@ -232,17 +289,28 @@ def targets(found: dict[str, Any]) -> list[str]:
     worst = max(found["heavy"], key=lambda line: line["cpu_s"])
     peak = max(found["broken"]["peak_mb"], *(line["peak_mb"] or 0 for line in found["heavy"]))
     said = [
-        (found["start_s"] <= START_S, f"a child starts and does its first job in {found['start_s']:.2f} s (at most {START_S})"),
+        (
+            found["start_s"] <= START_S,
+            f"a child starts and does its first job in {found['start_s']:.2f} s (at most {START_S})",
+        ),
         (
             worst["cpu_s"] <= 2.0,
             f"the worst file costs {worst['cpu_s']:.2f} s of computing: {worst['file']} (at most 2; killed at {CPU_S})",
         ),
         (peak <= MEMORY_MB, f"the most memory was {peak} MB (at most {MEMORY_MB})"),
-        (found["broken"]["files"] >= BROKEN, f"{found['broken']['files']} broken files: all accepted or answered with a sentence"),
+        (
+            found["broken"]["files"] >= BROKEN,
+            f"{found['broken']['files']} broken files: all accepted or answered with a sentence",
+        ),
     ]
     for name, least in AT_LEAST.items():
         times = rate[name, "ours"] / rate[name, "Pillow"]
-        said.append((times >= least, f"{name}: {times:.2f} × as many pictures as Pillow, per core (at least {least} ×)"))
+        said.append(
+            (
+                times >= least,
+                f"{name}: {times:.2f} × as many pictures as Pillow, per core (at least {least} ×)",
+            )
+        )
     return [f"{'ok  ' if good else 'MISS'} {words}" for good, words in said]
 
 
@@ -251,11 +319,15 @@ def show(found: dict[str, Any]) -> None:
     print(f"{'pictures':<14}{'engine':<16}{'per s of a core':>16}{'per s':>10}{'kB a picture':>14}")
     counts = {name: count for name, (_, _, count) in MADE.items()}
     for line in found["speed"]:
-        count = counts.get(line["pictures"]) or (int(line["pictures"].split()[0]) if "real" in line["pictures"] else 4)
+        count = counts.get(line["pictures"]) or (
+            int(line["pictures"].split()[0]) if "real" in line["pictures"] else 4
+        )
         print(
             f"{line['pictures']:<14}{line['engine']:<16}{line['per_core_s']:>16.1f}{line['per_s']:>10.1f}{line['bytes'] / count / 1000:>14.0f}"
         )
-    print(f"\n{'quality':<9}{'way':<14}{'bytes':>9}{'likeness':>10}{'write, ms':>11}{'read, ms':>10}")
+    print(
+        f"\n{'quality':<9}{'way':<14}{'bytes':>9}{'likeness':>10}{'write, ms':>11}{'read, ms':>10}"
+    )
     for line in found["quality"]:
         print(
             f"{line['quality']:<9}{line['way']:<14}{line['bytes']:>9,.0f}{line['likeness']:>10.4f}{line['write_ms']:>11.2f}{line['read_ms']:>10.2f}"
@@ -266,7 +338,11 @@ def show(found: dict[str, Any]) -> None:
             f"{line['file']:<46}{line['bytes']:>9,}{line['cpu_s']:>8.2f}{line['wall_s']:>9.2f}{line['peak_mb'] or 'killed':>10}  {line['said'][:80]}"
         )
     print(
-        "\n" + "  ".join(f"{key} {value:.2f}" if isinstance(value, float) else f"{key} {value}" for key, value in found["broken"].items())
+        "\n"
+        + "  ".join(
+            f"{key} {value:.2f}" if isinstance(value, float) else f"{key} {value}"
+            for key, value in found["broken"].items()
+        )
     )
     print("\n" + "\n".join(found["targets"]))
 

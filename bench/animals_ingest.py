@@ -53,7 +53,12 @@ def all_looked_at(site: Site, posted: int) -> float:
     with site.resources() as res:
         while time.perf_counter() - began < WAITS:
             with res.db.read() as db:
-                wanted = select(func.count()).select_from(Post).join(Look, Look.digest == Post.photo).where(Post.key.startswith("site-"))
+                wanted = (
+                    select(func.count())
+                    .select_from(Post)
+                    .join(Look, Look.digest == Post.photo)
+                    .where(Post.key.startswith("site-"))
+                )
                 if (db.scalar(wanted) or 0) >= posted:
                     return time.perf_counter() - began
             time.sleep(0.05)
@@ -63,7 +68,9 @@ def all_looked_at(site: Site, posted: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--posts", type=int, default=400)
-    parser.add_argument("--photos", type=Path, help="JPEGs to post; pictures made by code, unless given.")
+    parser.add_argument(
+        "--photos", type=Path, help="JPEGs to post; pictures made by code, unless given."
+    )
     options = parser.parse_args()
     photos = photos_of(options.photos, options.posts + STAGED)
     each = stages(photos[:STAGED], look)

@@ -24,7 +24,9 @@ PAUSE = (0.6, 2.5)  # seconds between a start and the next kill
 class Member(threading.Thread):
     """Posts, likes and says what it saw, and sends each again with the same key until it is acknowledged."""
 
-    def __init__(self, site: Site, name: str, token: str, photos: list[bytes], stop: threading.Event) -> None:
+    def __init__(
+        self, site: Site, name: str, token: str, photos: list[bytes], stop: threading.Event
+    ) -> None:
         super().__init__()
         self.program, self.called, self.photos, self.stop = Program(site, token), name, photos, stop
         self.posts: dict[str, int] = {}
@@ -37,10 +39,19 @@ class Member(threading.Thread):
         n = 0
         while not self.stop.is_set() and n < 55:
             key, liked = f"{self.called}-{n}", None
-            made = self.until(lambda k=key, n=n: self.program.post(k, self.photos[n % len(self.photos)], f"kill {k}"), 201)
+            made = self.until(
+                lambda k=key, n=n: self.program.post(
+                    k, self.photos[n % len(self.photos)], f"kill {k}"
+                ),
+                201,
+            )
             if made is not None:
                 self.posts[key] = made["id"]
-                liked = self.until(lambda i=made["id"]: self.program.ask("PUT", f"{API}/posts/{i}/like"), 200, unless=409)
+                liked = self.until(
+                    lambda i=made["id"]: self.program.ask("PUT", f"{API}/posts/{i}/like"),
+                    200,
+                    unless=409,
+                )
             if liked is not None:
                 self.likes.add(made["id"])
             n += 1
@@ -105,14 +116,24 @@ def main() -> None:
         finally:
             site.end()
         with site.resources() as res, res.db.read() as db:
-            states = {key: (id_, state) for key, id_, state in db.execute(select(Post.key, Post.id, Post.state))}
-            twice = len(db.scalars(select(Post.key).group_by(Post.member_id, Post.key).having(func.count() > 1)).all())
+            states = {
+                key: (id_, state)
+                for key, id_, state in db.execute(select(Post.key, Post.id, Post.state))
+            }
+            twice = len(
+                db.scalars(
+                    select(Post.key).group_by(Post.member_id, Post.key).having(func.count() > 1)
+                ).all()
+            )
             likes = set(db.scalars(select(Like.post_id)))
             counted = (
                 db.scalar(
                     select(func.count())
                     .select_from(Post)
-                    .where(Post.likes != select(func.count()).where(Like.post_id == Post.id).scalar_subquery())
+                    .where(
+                        Post.likes
+                        != select(func.count()).where(Like.post_id == Post.id).scalar_subquery()
+                    )
                 )
                 or 0
             )
@@ -140,7 +161,9 @@ def main() -> None:
     print(f"{verdict(all(found[name] == 0 for name in zero))} {', '.join(zero)}: all 0")
     if options.kills >= 50:
         RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "animals_kill.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        (RESULTS / "animals_kill.json").write_text(
+            json.dumps(found, indent=1) + "\n", encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

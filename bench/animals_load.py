@@ -18,7 +18,17 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from bench.lib.animals_site import API, RESULTS, Program, Site, at_rate, people, pictures, share, verdict
+from bench.lib.animals_site import (
+    API,
+    RESULTS,
+    Program,
+    Site,
+    at_rate,
+    people,
+    pictures,
+    share,
+    verdict,
+)
 from tanuki.animals.tables import Post
 from tanuki.animals.vision import registration
 
@@ -43,14 +53,18 @@ def read_for(site: Site, rate: float, seconds: float) -> list[float]:
         program = local.__dict__.setdefault("program", Program(site))
         answer = program.ask("GET", PAGES[n % len(PAGES)].format(post=random.randint(1, 40)))
         if answer.status != 200:
-            raise SystemExit(f"{PAGES[n % len(PAGES)]} answered {answer.status}: {answer.body[:200]!r}")
+            raise SystemExit(
+                f"{PAGES[n % len(PAGES)]} answered {answer.status}: {answer.body[:200]!r}"
+            )
         took.append(answer.seconds)
 
     at_rate(rate, seconds, read, threads=8)
     return took
 
 
-def post_for(site: Site, rate: float, seconds: float, tokens: list[str], photos: list[bytes]) -> tuple[dict[int, float], list[float], int]:
+def post_for(
+    site: Site, rate: float, seconds: float, tokens: list[str], photos: list[bytes]
+) -> tuple[dict[int, float], list[float], int]:
     """Moments at which posts were acknowledged by id, how long each took, and how many were refused."""
     accepted: dict[int, float] = {}
     took: list[float] = []
@@ -61,7 +75,9 @@ def post_for(site: Site, rate: float, seconds: float, tokens: list[str], photos:
     def post(n: int) -> None:
         who = n % len(programs)
         with locks[who]:
-            answer = programs[who].post(f"load-{n}", photos[n % len(photos)], f"cat number {n} ねこ")
+            answer = programs[who].post(
+                f"load-{n}", photos[n % len(photos)], f"cat number {n} ねこ"
+            )
         if answer.status != 201:
             refused[0] += 1
             return
@@ -101,7 +117,9 @@ def measure(home: Path, database: str, options: argparse.Namespace) -> dict[str,
         watcher = threading.Thread(target=watch, args=(site, stop, seen))
         watcher.start()
         busy: list[float] = []
-        readers = threading.Thread(target=lambda: busy.extend(read_for(site, options.readers, options.seconds)))
+        readers = threading.Thread(
+            target=lambda: busy.extend(read_for(site, options.readers, options.seconds))
+        )
         readers.start()
         accepted, took, refused = post_for(site, options.rate, options.seconds, tokens[:-2], photos)
         readers.join()
@@ -137,7 +155,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--rate", type=float, default=20, help="posts a second")
     parser.add_argument("--readers", type=float, default=10, help="pages a second")
-    parser.add_argument("--postgres", action="store_true", help="on a PostgreSQL of its own instead of SQLite")
+    parser.add_argument(
+        "--postgres", action="store_true", help="on a PostgreSQL of its own instead of SQLite"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         home, database, server = Path(folder) / "home", "", None
@@ -156,13 +176,17 @@ def main() -> None:
         f"{os.cpu_count()} cores, {'PostgreSQL' if options.postgres else 'SQLite'}, {options.rate:.0f} posts/s for {options.seconds:.0f} s, {options.readers:.0f} pages/s beside"
     )
     for name, value in found.items():
-        print(f"  {name:20} {value:10.3f}" if isinstance(value, float) else f"  {name:20} {value:10d}")
+        print(
+            f"  {name:20} {value:10.3f}" if isinstance(value, float) else f"  {name:20} {value:10d}"
+        )
     for name, most in LIMITS.items():
         print(f"{verdict(found[name] <= most)} {name} {found[name]:.3f} (at most {most})")
     if options.seconds >= 300 and options.rate >= 20:
         RESULTS.mkdir(exist_ok=True)
         name = "animals_load_postgres.json" if options.postgres else "animals_load.json"
-        (RESULTS / name).write_text(json.dumps({"limits": LIMITS, **found}, indent=1) + "\n", encoding="utf-8")
+        (RESULTS / name).write_text(
+            json.dumps({"limits": LIMITS, **found}, indent=1) + "\n", encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

@@ -99,7 +99,11 @@ def bare(home: Path) -> FastAPI:
     Who = Annotated[Member | None, Depends(person)]  # noqa: N806
 
     def allowed(who: Member | None) -> Any:
-        wanted = select(Post, Photo, Member).join(Photo, Photo.digest == Post.photo).join(Member, Member.id == Post.member_id)
+        wanted = (
+            select(Post, Photo, Member)
+            .join(Photo, Photo.digest == Post.photo)
+            .join(Member, Member.id == Post.member_id)
+        )
         wanted = wanted.where(Post.state == "published", Member.left_at.is_(None))
         if who is None:
             return wanted
@@ -113,8 +117,18 @@ def bare(home: Path) -> FastAPI:
         mine: set[int] = set()
         followed: set[int] = set()
         if who is not None:
-            mine = set(db.scalars(select(Like.post_id).where(Like.member_id == who.id, Like.post_id.in_(ids))))
-            followed = set(db.scalars(select(Follow.followed_id).where(Follow.follower_id == who.id, Follow.followed_id.in_(owners))))
+            mine = set(
+                db.scalars(
+                    select(Like.post_id).where(Like.member_id == who.id, Like.post_id.in_(ids))
+                )
+            )
+            followed = set(
+                db.scalars(
+                    select(Follow.followed_id).where(
+                        Follow.follower_id == who.id, Follow.followed_id.in_(owners)
+                    )
+                )
+            )
         copied = (
             "id",
             "title",
@@ -140,7 +154,10 @@ def bare(home: Path) -> FastAPI:
                     width=photo.width,
                     height=photo.height,
                     colour=photo.colour,
-                    urls={size: f"/animals/pictures/{photo.digest}/{size}.jpg" for size in ("list", "page", "full")},
+                    urls={
+                        size: f"/animals/pictures/{photo.digest}/{size}.jpg"
+                        for size in ("list", "page", "full")
+                    },
                 ),
                 liked=post.id in mine,
                 followed=member.id in followed,
@@ -150,7 +167,9 @@ def bare(home: Path) -> FastAPI:
         ]
 
     def newest(db: Session, who: Member | None) -> list[Shown]:
-        rows = db.execute(allowed(who).order_by(Post.published_at.desc(), Post.id.desc()).limit(ON_A_PAGE + 1)).all()
+        rows = db.execute(
+            allowed(who).order_by(Post.published_at.desc(), Post.id.desc()).limit(ON_A_PAGE + 1)
+        ).all()
         return shaped(db, who, rows[:ON_A_PAGE])
 
     def one(db: Session, who: Member | None, post_id: int) -> list[Shown]:
@@ -163,7 +182,12 @@ def bare(home: Path) -> FastAPI:
         unseen = 0
         if who is not None:
             wanted = select(func.count()).select_from(Notification)
-            unseen = db.scalar(wanted.where(Notification.member_id == who.id, Notification.seen_at.is_(None))) or 0
+            unseen = (
+                db.scalar(
+                    wanted.where(Notification.member_id == who.id, Notification.seen_at.is_(None))
+                )
+                or 0
+            )
         return HTMLResponse(template.render(photos=photos, who=who, unseen=unseen, talk=talk))
 
     @app.get("/animals/newest", response_class=HTMLResponse)
@@ -172,7 +196,12 @@ def bare(home: Path) -> FastAPI:
 
     @app.get("/animals/posts/{post_id}", response_class=HTMLResponse)
     def photo_page(db: Db, who: Who, post_id: int) -> HTMLResponse:
-        talk = db.scalars(select(Comment).where(Comment.post_id == post_id, Comment.state == "shown").order_by(Comment.id).limit(25)).all()
+        talk = db.scalars(
+            select(Comment)
+            .where(Comment.post_id == post_id, Comment.state == "shown")
+            .order_by(Comment.id)
+            .limit(25)
+        ).all()
         return page(db, who, one(db, who, post_id), talk)
 
     @app.get("/api/animals/posts")
@@ -201,7 +230,13 @@ def serve(which: str, home: str, port: str) -> None:
     """One server process."""
     import uvicorn
 
-    uvicorn.run({"ours": ours, "bare": bare}[which](Path(home)), host="127.0.0.1", port=int(port), log_config=None, access_log=False)
+    uvicorn.run(
+        {"ours": ours, "bare": bare}[which](Path(home)),
+        host="127.0.0.1",
+        port=int(port),
+        log_config=None,
+        access_log=False,
+    )
 
 
 def fill(home: Path) -> str:
@@ -217,7 +252,17 @@ def fill(home: Path) -> str:
             joined.append(members.join(db, person, now=now).id)
         for n in range(POSTS):
             digest, at = f"{n:064x}", now - timedelta(minutes=POSTS - n)
-            db.add(Photo(digest=digest, width=1600, height=1200, bytes=1, colour="#888888", source="jpeg", added_at=at))
+            db.add(
+                Photo(
+                    digest=digest,
+                    width=1600,
+                    height=1200,
+                    bytes=1,
+                    colour="#888888",
+                    source="jpeg",
+                    added_at=at,
+                )
+            )
             db.flush()
             words = {
                 "title": f"昼寝する柴犬 {n}",
@@ -243,12 +288,25 @@ def fill(home: Path) -> str:
         db.add_all(Like(post_id=n + 1, member_id=joined[n * 7 % 40], at=now) for n in range(POSTS))
         db.add_all(Follow(follower_id=joined[0], followed_id=each, at=now) for each in joined[1:20])
         db.add_all(
-            Comment(post_id=n + 1, member_id=joined[k], key=f"{n}-{k}", words="かわいい！ So sweet.", at=now)
+            Comment(
+                post_id=n + 1,
+                member_id=joined[k],
+                key=f"{n}-{k}",
+                words="かわいい！ So sweet.",
+                at=now,
+            )
             for n in range(POSTS)
             for k in (3, 5)
         )
         token = secrets.token_urlsafe(32)
-        db.add(AccountSession(digest=accounts.digest(token), name="member0", created_at=now, expires_at=now + timedelta(days=1)))
+        db.add(
+            AccountSession(
+                digest=accounts.digest(token),
+                name="member0",
+                created_at=now,
+                expires_at=now + timedelta(days=1),
+            )
+        )
     bootstrap.close(res)
     return f"Cookie: tanuki-session={token}; tanuki-visitor=x\r\n"
 
@@ -258,11 +316,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         member = fill(Path(home))
         stranger = "Cookie: tanuki-visitor=x\r\n"
-        with running("ours", home, ports["ours"], __file__) as one, running("bare", home, ports["bare"], __file__) as two:
+        with (
+            running("ours", home, ports["ours"], __file__) as one,
+            running("bare", home, ports["bare"], __file__) as two,
+        ):
             for port in ports.values():
                 asyncio.run(wait_for(port))
             pids, rows = {"ours": one, "bare": two}, {}
-            for path in ("/animals/newest", "/animals/posts/500", "/api/animals/posts", "/api/animals/posts/500"):
+            for path in (
+                "/animals/newest",
+                "/animals/posts/500",
+                "/api/animals/posts",
+                "/api/animals/posts/500",
+            ):
                 for who, cookie in (("stranger", stranger), ("member", member)):
                     row = rows[f"{path}, {who}"] = measured(ports, pids, path, cookie)
                     good = max(row["of_bare"], row["of_bare_by_cpu"]) >= LEAST

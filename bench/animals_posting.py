@@ -46,7 +46,9 @@ def timed(do: Any) -> tuple[Any, float]:
     return made, time.perf_counter() - began
 
 
-def stages(photos: list[bytes], *more: Callable[[Resources, list[bytes]], dict[str, float]]) -> dict[str, float]:
+def stages(
+    photos: list[bytes], *more: Callable[[Resources, list[bytes]], dict[str, float]]
+) -> dict[str, float]:
     """Median seconds of each stage of one post while every core does the same; `more` are stages beside those of posting with eyes shut."""
     cores = os.cpu_count() or 1
     with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:
@@ -54,16 +56,28 @@ def stages(photos: list[bytes], *more: Callable[[Resources, list[bytes]], dict[s
     return {stage: statistics.mean(one[stage] for one in each) for stage in each[0]}
 
 
-def staged(photos: list[bytes], more: Sequence[Callable[[Resources, list[bytes]], dict[str, float]]]) -> dict[str, float]:
+def staged(
+    photos: list[bytes], more: Sequence[Callable[[Resources, list[bytes]], dict[str, float]]]
+) -> dict[str, float]:
     """The stages in this process, on a home folder of its own."""
     with tempfile.TemporaryDirectory() as folder, Site(Path(folder)).resources() as res:
         who = people(res, 1)[0][0]
-        return {**posted(res, who, photos), **run(), **{stage: took for each in more for stage, took in each(res, photos).items()}}
+        return {
+            **posted(res, who, photos),
+            **run(),
+            **{stage: took for each in more for stage, took in each(res, photos).items()},
+        }
 
 
 def posted(res: Resources, name: str, photos: list[bytes]) -> dict[str, float]:
     """From the upload to what the worker decides."""
-    took: dict[str, list[float]] = {"upload": [], "picture": [], "files": [], "records": [], "check": []}
+    took: dict[str, list[float]] = {
+        "upload": [],
+        "picture": [],
+        "files": [],
+        "records": [],
+        "check": [],
+    }
     with res.db.read() as db:
         who = accounts.person(db, name)
     assert who is not None
@@ -72,19 +86,33 @@ def posted(res: Resources, name: str, photos: list[bytes]) -> dict[str, float]:
     for n, photo in enumerate(photos):
         now = datetime.now(UTC)
         took["upload"].append(
-            timed(lambda p=photo: client.post("/", files={"photo": ("a.jpg", p, "image/jpeg")}, data={"title": "cat"}))[1]
+            timed(
+                lambda p=photo: client.post(
+                    "/", files={"photo": ("a.jpg", p, "image/jpeg")}, data={"title": "cat"}
+                )
+            )[1]
         )
         accepted, seconds = timed(lambda p=photo: photo_files.accept(p))
         took["picture"].append(seconds)
         took["files"].append(timed(lambda a=accepted: photo_files.store(res.objects, a))[1])
         draft = Draft(f"cat number {n} ねこ", "For a bench.", (), "cat")
 
-        def keep(db: Any, a: Any = accepted, n: int = n, d: Draft = draft, now: datetime = now) -> int:
-            return posts.accept(db, res.objects, res.work, who, d, a, key=f"stage-{n}", now=now, most=None).id
+        def keep(
+            db: Any, a: Any = accepted, n: int = n, d: Draft = draft, now: datetime = now
+        ) -> int:
+            return posts.accept(
+                db, res.objects, res.work, who, d, a, key=f"stage-{n}", now=now, most=None
+            ).id
 
         made, seconds = timed(lambda do=keep: res.db.together(do))
         took["records"].append(seconds)
-        took["check"].append(timed(lambda id_=made, now=now: res.db.together(lambda db: post_review.check(db, id_, now=now)))[1])
+        took["check"].append(
+            timed(
+                lambda id_=made, now=now: res.db.together(
+                    lambda db: post_review.check(db, id_, now=now)
+                )
+            )[1]
+        )
     return {stage: statistics.median(each) for stage, each in took.items()}
 
 
@@ -101,7 +129,11 @@ def empty_step() -> None:
 
 def run() -> dict[str, float]:
     """Seconds of the processor that a durable run takes from its queue to its end, in a worker with nothing else to do."""
-    with tempfile.TemporaryDirectory() as folder, Site(Path(folder)).resources() as res, jobs.worker(res.db, "bench"):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Site(Path(folder)).resources() as res,
+        jobs.worker(res.db, "bench"),
+    ):
         for part in ("warm", "timed"):
             ids = [f"{part}-{n}" for n in range(RUNS)]
             with res.db.write() as db:
@@ -137,7 +169,9 @@ def through_the_site(site: Site, tokens: list[str], photos: list[bytes]) -> floa
                 number[0] += 1
             if n >= len(photos):
                 return
-            answer = programs[n % len(programs)].post(f"site-{n}", photos[n], f"cat number {n} ねこ")
+            answer = programs[n % len(programs)].post(
+                f"site-{n}", photos[n], f"cat number {n} ねこ"
+            )
             if answer.status != 201:
                 wrong.append(answer.body[:200])
 
@@ -152,7 +186,14 @@ def through_the_site(site: Site, tokens: list[str], photos: list[bytes]) -> floa
     with site.resources() as res:
         while True:
             with res.db.read() as db:
-                left = db.scalar(select(func.count()).select_from(Post).where(Post.key.startswith("site-"), Post.state != "published")) or 0
+                left = (
+                    db.scalar(
+                        select(func.count())
+                        .select_from(Post)
+                        .where(Post.key.startswith("site-"), Post.state != "published")
+                    )
+                    or 0
+                )
             if not left:
                 return len(photos) / (time.perf_counter() - began)
             time.sleep(0.05)
@@ -189,10 +230,17 @@ def report(each: dict[str, float], reached: float, into: Path | None) -> None:
         print(f"  {stage:10} {seconds * 1000:8.1f} ms")
     print(f"  ceiling of {cores} cores {ceiling:8.1f} posts/s")
     print(f"  the site         {reached:8.1f} posts/s")
-    print(f"{verdict(reached >= LEAST * ceiling)} {reached / ceiling:.2f} of the ceiling (at least {LEAST})")
+    print(
+        f"{verdict(reached >= LEAST * ceiling)} {reached / ceiling:.2f} of the ceiling (at least {LEAST})"
+    )
     if into is not None:
         into.parent.mkdir(exist_ok=True)
-        found = {"stages_s": each, "ceiling_per_s": ceiling, "site_per_s": reached, "share": reached / ceiling}
+        found = {
+            "stages_s": each,
+            "ceiling_per_s": ceiling,
+            "site_per_s": reached,
+            "share": reached / ceiling,
+        }
         into.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 

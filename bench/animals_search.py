@@ -35,7 +35,11 @@ from tanuki.platform.database.engine import Base, Database
 
 RESULTS = Path(__file__).parent / "results" / "animals_search.json"
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
-MEMBERS, AT_ONCE, ALONE = 1_000, 200, 100  # posts: in one transaction, and one by one at the end of each size
+MEMBERS, AT_ONCE, ALONE = (
+    1_000,
+    200,
+    100,
+)  # posts: in one transaction, and one by one at the end of each size
 TARGET_MS = 50
 
 # What people write about animals, the commonest first; behind these come names that were made up.
@@ -263,7 +267,10 @@ def vocabulary() -> tuple[Words, Words]:
     chance = random.Random(1)
     japanese = ["".join(chance.choices(KANA, k=chance.randrange(3, 6))) for _ in range(TAIL)]
     syllables = [consonant + vowel for consonant in "bcdfglmnprstvz" for vowel in "aeiou"]
-    english = ["".join(chance.choices(syllables, k=chance.randrange(2, 4))) + chance.choice("kmnrstx") for _ in range(TAIL)]
+    english = [
+        "".join(chance.choices(syllables, k=chance.randrange(2, 4))) + chance.choice("kmnrstx")
+        for _ in range(TAIL)
+    ]
     return Words(JAPANESE, japanese), Words(ENGLISH, english)
 
 
@@ -274,9 +281,14 @@ def made(first: int, last: int, words: tuple[Words, Words]) -> list[dict[str, An
         chance = random.Random(number)
         japanese = chance.random() < 0.6
         said = sentence(words, japanese, chance, chance.randrange(2, 6))
-        described = [sentence(words, japanese, chance, chance.randrange(4, 12)) for _ in range(chance.randrange(0, 5))]
+        described = [
+            sentence(words, japanese, chance, chance.randrange(4, 12))
+            for _ in range(chance.randrange(0, 5))
+        ]
         tags = list(dict.fromkeys(words[0 if japanese else 1].some(chance, chance.randrange(0, 6))))
-        category = chance.choices(list(CATEGORIES), weights=[1 / (rank + 1) for rank in range(len(CATEGORIES))])[0]
+        category = chance.choices(
+            list(CATEGORIES), weights=[1 / (rank + 1) for rank in range(len(CATEGORIES))]
+        )[0]
         breeds = [code for code, breed in BREEDS.items() if breed.category == category]
         at = NOW - timedelta(hours=200_000 - number)
         posts.append(
@@ -291,8 +303,16 @@ def made(first: int, last: int, words: tuple[Words, Words]) -> list[dict[str, An
 
 def sentence(words: tuple[Words, Words], japanese: bool, chance: random.Random, count: int) -> str:
     if japanese:
-        return "".join(word + chance.choice(PARTICLES) for word in words[0].some(chance, count)) + "いる。"
-    return " ".join(f"{chance.choice(FILLING)} {word}" for word in words[1].some(chance, count)).capitalize() + ". "
+        return (
+            "".join(word + chance.choice(PARTICLES) for word in words[0].some(chance, count))
+            + "いる。"
+        )
+    return (
+        " ".join(
+            f"{chance.choice(FILLING)} {word}" for word in words[1].some(chance, count)
+        ).capitalize()
+        + ". "
+    )
 
 
 # ---- databases -----------------------------------------------------------------------------------------------------
@@ -303,13 +323,33 @@ def prepared(url: str) -> Database:
     Base.metadata.create_all(db.engine)
     names = [f"m{number}" for number in range(1, MEMBERS + 1)]
     with db.write() as session:
-        account = {"password_hash": "-", "password_changed_at": NOW, "created_at": NOW, "created_by": "bench"}
-        session.execute(insert(Account), [{"name": name, "display": name, **account} for name in names])
+        account = {
+            "password_hash": "-",
+            "password_changed_at": NOW,
+            "created_at": NOW,
+            "created_by": "bench",
+        }
+        session.execute(
+            insert(Account), [{"name": name, "display": name, **account} for name in names]
+        )
         session.execute(
             insert(Member),
-            [{"id": n, "name": name, "display": name, "pseudonym": name, "joined_at": NOW} for n, name in enumerate(names, 1)],
+            [
+                {"id": n, "name": name, "display": name, "pseudonym": name, "joined_at": NOW}
+                for n, name in enumerate(names, 1)
+            ],
         )
-        session.execute(insert(Photo).values(digest="picture", width=1, height=1, bytes=1, colour="#000000", source="jpeg", added_at=NOW))
+        session.execute(
+            insert(Photo).values(
+                digest="picture",
+                width=1,
+                height=1,
+                bytes=1,
+                colour="#000000",
+                source="jpeg",
+                added_at=NOW,
+            )
+        )
     return db
 
 
@@ -321,7 +361,9 @@ def engines(folder: Path) -> Iterator[tuple[str, Database]]:
     yield "PostgreSQL", prepared(server.get_uri())
 
 
-def grow(dbs: dict[str, Database], first: int, last: int, words: tuple[Words, Words]) -> dict[str, Any]:
+def grow(
+    dbs: dict[str, Database], first: int, last: int, words: tuple[Words, Words]
+) -> dict[str, Any]:
     """Posts first to last come in: most of them some at a time, as reindexing does, the last ones one by one, as publishing does. Posts a second, and milliseconds of each of those alone."""
     cut, kept = 0.0, dict.fromkeys(dbs, 0.0)
     for start in range(first, last - ALONE, AT_ONCE):
@@ -351,7 +393,11 @@ def grow(dbs: dict[str, Database], first: int, last: int, words: tuple[Words, Wo
     return {
         "cut_per_s": many / cut,
         **{
-            name: {"kept_per_s": many / kept[name], "both_per_s": many / (cut + kept[name]), "put_p50_ms": statistics.median(alone[name])}
+            name: {
+                "kept_per_s": many / kept[name],
+                "both_per_s": many / (cut + kept[name]),
+                "put_p50_ms": statistics.median(alone[name]),
+            }
             for name in dbs
         },
     }
@@ -360,10 +406,26 @@ def grow(dbs: dict[str, Database], first: int, last: int, words: tuple[Words, Wo
 # ---- searches ------------------------------------------------------------------------------------------------------
 
 
-def searches(rounds: int, size: int, words: tuple[Words, Words]) -> list[tuple[str, dict[str, Any]]]:
+def searches(
+    rounds: int, size: int, words: tuple[Words, Words]
+) -> list[tuple[str, dict[str, Any]]]:
     """Kinds of searches with what they ask for, in a mixed order, the same at every size but for the moments."""
     chance = random.Random(2)
-    common = ["猫", "犬", "cat", "dog", "かわいい", "shiba", "neko", "公園", "散歩", "いぬ", "ｼﾊﾞ", "cats", "walk"]
+    common = [
+        "猫",
+        "犬",
+        "cat",
+        "dog",
+        "かわいい",
+        "shiba",
+        "neko",
+        "公園",
+        "散歩",
+        "いぬ",
+        "ｼﾊﾞ",
+        "cats",
+        "walk",
+    ]
     recent, old = NOW - timedelta(hours=200_000 - size), NOW - timedelta(hours=200_000)
     made = []
     for number in range(rounds):
@@ -372,10 +434,16 @@ def searches(rounds: int, size: int, words: tuple[Words, Words]) -> list[tuple[s
             1: lambda: (" ".join(words[chance.randrange(2)].some(chance, 1)), "as written"),
             2: lambda: (chance.choice(words[chance.randrange(2)].all[1_000:]), "rare"),
             3: lambda: (" ".join(chance.sample(common, 2)), "two common"),
-            4: lambda: (f"{chance.choice(common)} {chance.choice(words[0].all[100:1_000])}", "common and rare"),
+            4: lambda: (
+                f"{chance.choice(common)} {chance.choice(words[0].all[100:1_000])}",
+                "common and rare",
+            ),
             5: lambda: (chance.choice(words[chance.randrange(2)].all[20:80]), "middling"),
         }[number % 6]()
-        asked: dict[str, Any] = {"query": query, "sort": ("relevance", "newest", "likes")[number // 6 % 3]}
+        asked: dict[str, Any] = {
+            "query": query,
+            "sort": ("relevance", "newest", "likes")[number // 6 % 3],
+        }
         narrowed = chance.randrange(8)
         if narrowed == 0:
             asked["category"] = chance.choice(("cat", "bird", "sea"))
@@ -393,7 +461,9 @@ def searches(rounds: int, size: int, words: tuple[Words, Words]) -> list[tuple[s
     return made
 
 
-def timed(db: Database, asked: list[tuple[str, dict[str, Any]]]) -> tuple[dict[str, list[float]], list[list[int]]]:
+def timed(
+    db: Database, asked: list[tuple[str, dict[str, Any]]]
+) -> tuple[dict[str, list[float]], list[list[int]]]:
     """Milliseconds by kind of search, by order, and of second pages; and what was found."""
     times: dict[str, list[float]] = {}
     found = []
@@ -405,7 +475,11 @@ def timed(db: Database, asked: list[tuple[str, dict[str, Any]]]) -> tuple[dict[s
             with db.read() as session:
                 page = search(session, **values, after=after)
             spent = 1_000 * (time.perf_counter() - begun)
-            for name in ("all", kind, values["sort"], "second pages") if turn == "second" else ("all", kind, values["sort"]):
+            for name in (
+                ("all", kind, values["sort"], "second pages")
+                if turn == "second"
+                else ("all", kind, values["sort"])
+            ):
                 times.setdefault(name, []).append(spent)
             found.append([hit.post_id for hit in page.posts])
             after = page.next
@@ -444,13 +518,27 @@ def main() -> None:
             answers = {}
             for name, db in dbs.items():
                 if name == "PostgreSQL":
-                    with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                        connection.execute(text("vacuum analyze"))  # as its own housekeeping does after so many rows
+                    with db.engine.connect().execution_options(
+                        isolation_level="AUTOCOMMIT"
+                    ) as connection:
+                        connection.execute(
+                            text("vacuum analyze")
+                        )  # as its own housekeeping does after so many rows
                 timed(db, asked[:60])
                 times, answers[name] = timed(db, asked)
-                row = {"engine": name, "posts": size, "cut_per_s": come_in["cut_per_s"], **come_in[name]}
+                row = {
+                    "engine": name,
+                    "posts": size,
+                    "cut_per_s": come_in["cut_per_s"],
+                    **come_in[name],
+                }
                 row["ms"] = {
-                    kind: {"p50": statistics.median(spent), "p99": high(spent), "max": max(spent), "n": len(spent)}
+                    kind: {
+                        "p50": statistics.median(spent),
+                        "p99": high(spent),
+                        "max": max(spent),
+                        "n": len(spent),
+                    }
                     for kind, spent in times.items()
                 }
                 results.append(row)
@@ -464,7 +552,9 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
     verdicts(results)
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps({"target_ms": TARGET_MS, "results": results}, indent=1) + "\n", encoding="utf-8")
+    RESULTS.write_text(
+        json.dumps({"target_ms": TARGET_MS, "results": results}, indent=1) + "\n", encoding="utf-8"
+    )
 
 
 def show(row: dict[str, Any]) -> None:
@@ -472,7 +562,9 @@ def show(row: dict[str, Any]) -> None:
         f"\n{row['engine']}, {row['posts']:,} posts: words of {row['cut_per_s']:,.0f} posts/s cut, {row['kept_per_s']:,.0f} kept, {row['both_per_s']:,.0f} indexed; one alone {row['put_p50_ms']:.1f} ms"
     )
     for kind, ms in row["ms"].items():
-        print(f"  {kind:<18}{ms['n']:>6} {ms['p50']:>9.1f} ms p50 {ms['p99']:>9.1f} ms p99 {ms['max']:>9.1f} ms at most")
+        print(
+            f"  {kind:<18}{ms['n']:>6} {ms['p50']:>9.1f} ms p50 {ms['p99']:>9.1f} ms p99 {ms['max']:>9.1f} ms at most"
+        )
 
 
 def verdicts(results: list[dict[str, Any]]) -> None:
@@ -482,11 +574,15 @@ def verdicts(results: list[dict[str, Any]]) -> None:
     for engine in dict.fromkeys(row["engine"] for row in results):
         rows = {row["posts"]: row["ms"]["all"] for row in results if row["engine"] == engine}
         p99 = rows[largest]["p99"]
-        print(f"{'ok  ' if p99 <= TARGET_MS else 'MISS'} {engine}: p99 {p99:.1f} ms at {largest:,} posts (at most {TARGET_MS})")
+        print(
+            f"{'ok  ' if p99 <= TARGET_MS else 'MISS'} {engine}: p99 {p99:.1f} ms at {largest:,} posts (at most {TARGET_MS})"
+        )
         smallest = min(rows)
         if smallest < largest:
             for share in ("p50", "p99"):
-                grown = math.log(rows[largest][share] / rows[smallest][share]) / math.log(largest / smallest)
+                grown = math.log(rows[largest][share] / rows[smallest][share]) / math.log(
+                    largest / smallest
+                )
                 print(
                     f"{'ok  ' if grown < 1 else 'MISS'} {engine}: {share} grows with exponent {grown:.2f} from {smallest:,} to {largest:,} posts (below 1)"
                 )

@@ -70,11 +70,19 @@ def fill(res: Resources, vectors: np.ndarray) -> None:
     now = datetime.now(UTC)
     names = [f"m{number}" for number in range(1, MEMBERS + 1)]
     with res.db.write() as db:
-        account = {"password_hash": "-", "password_changed_at": now, "created_at": now, "created_by": "bench"}
+        account = {
+            "password_hash": "-",
+            "password_changed_at": now,
+            "created_at": now,
+            "created_by": "bench",
+        }
         db.execute(insert(Account), [{"name": name, "display": name, **account} for name in names])
         db.execute(
             insert(Member),
-            [{"id": n, "name": name, "display": name, "pseudonym": name, "joined_at": now} for n, name in enumerate(names, 1)],
+            [
+                {"id": n, "name": name, "display": name, "pseudonym": name, "joined_at": now}
+                for n, name in enumerate(names, 1)
+            ],
         )
         rollout.put(db, "animals-eyes", now, files={EYES: "none"}, champion=EYES)
     for first in range(0, len(vectors), AT_ONCE):
@@ -84,8 +92,22 @@ def fill(res: Resources, vectors: np.ndarray) -> None:
 
 def add(db: Any, numbers: Any, vectors: np.ndarray, now: datetime) -> None:
     """Posts of these numbers, published, with their pictures and looks."""
-    photo = {"width": 1, "height": 1, "bytes": 1, "colour": "#000000", "source": "jpeg", "added_at": now}
-    post = {"title": "x", "description": "", "tags": [], "state": "published", "posted_at": now, "published_at": now}
+    photo = {
+        "width": 1,
+        "height": 1,
+        "bytes": 1,
+        "colour": "#000000",
+        "source": "jpeg",
+        "added_at": now,
+    }
+    post = {
+        "title": "x",
+        "description": "",
+        "tags": [],
+        "state": "published",
+        "posted_at": now,
+        "published_at": now,
+    }
     db.execute(insert(Photo), [{"digest": f"{n:064x}", **photo} for n in numbers])
     db.execute(
         insert(Post),
@@ -103,7 +125,16 @@ def add(db: Any, numbers: Any, vectors: np.ndarray, now: datetime) -> None:
     )
     db.execute(
         insert(Look),
-        [{"id": n, "digest": f"{n:064x}", "embedding": vectors[n - 1].astype("<f2").tobytes(), "at": now, **KEPT} for n in numbers],
+        [
+            {
+                "id": n,
+                "digest": f"{n:064x}",
+                "embedding": vectors[n - 1].astype("<f2").tobytes(),
+                "at": now,
+                **KEPT,
+            }
+            for n in numbers
+        ],
     )
 
 
@@ -117,7 +148,9 @@ def put_live(res: Resources, version: str) -> float:
         build_index(found, Path(folder), newest)
         spent = time.perf_counter() - begun
         for file in (each for each in Path(folder).rglob("*") if each.is_file()):
-            res.registry.files.put(f"similar/{version}/{file.relative_to(folder).as_posix()}", file.read_bytes())
+            res.registry.files.put(
+                f"similar/{version}/{file.relative_to(folder).as_posix()}", file.read_bytes()
+            )
     with res.db.write() as db:
         rollout.put(db, MODEL, now, files={version: f"similar/{version}"}, champion=version)
     res.models.refresh()
@@ -126,7 +159,9 @@ def put_live(res: Resources, version: str) -> float:
 
 def ask(world: World, post_id: int, **asked: Any) -> list[int]:
     with world.res.db.read() as db:
-        found = search.to_post(world.res, db, None, post_id, k=K, asked=Asked(**asked), now=datetime.now(UTC))
+        found = search.to_post(
+            world.res, db, None, post_id, k=K, asked=Asked(**asked), now=datetime.now(UTC)
+        )
     return [each.post_id for each in found]
 
 
@@ -161,7 +196,12 @@ def filled(world: World, questions: int = 100) -> dict[str, Any]:
     """Questions with a filter that one in a hundred posts passes: recall against comparing with all of those, and milliseconds."""
     allowed = np.arange(100, len(world.vectors) + 1, 100)
     hits, spent = [], []
-    for asked in np.random.default_rng(4).choice(len(world.vectors), min(questions, len(world.vectors)), replace=False) + 1:
+    for asked in (
+        np.random.default_rng(4).choice(
+            len(world.vectors), min(questions, len(world.vectors)), replace=False
+        )
+        + 1
+    ):
         near = nearest(world.vectors[allowed - 1], world.vectors[asked - 1][None, :], K + 1)[0][0]
         true = [each for each in allowed[near].tolist() if each != asked][:K]
         begun = time.perf_counter()
@@ -181,7 +221,11 @@ def timed(world: World, seconds: float, until: threading.Event | None = None) ->
         ask(world, asked)
         spent.append(1_000 * (time.perf_counter() - start_))
     spent.sort()
-    return {"questions": len(spent), "p50_ms": spent[len(spent) // 2], "p99_ms": spent[int(0.99 * len(spent))]}
+    return {
+        "questions": len(spent),
+        "p50_ms": spent[len(spent) // 2],
+        "p99_ms": spent[int(0.99 * len(spent))],
+    }
 
 
 def beside_training(world: World, seconds: float) -> dict[str, Any]:
@@ -197,7 +241,9 @@ def beside_training(world: World, seconds: float) -> dict[str, Any]:
             world.res.models.refresh()
         ended.set()
 
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=os.nice, initargs=(NICE,)) as pool:
+    with ProcessPoolExecutor(
+        1, mp_context=get_context("spawn"), initializer=os.nice, initargs=(NICE,)
+    ) as pool:
         pool.submit(int).result()
         thread = threading.Thread(target=train, args=(pool,))
         thread.start()
@@ -226,13 +272,24 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--posts", type=int, default=20_000)
-    parser.add_argument("--seconds", type=float, default=20.0, help="Of questions on an idle machine.")
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="Of questions on an idle machine."
+    )
     options = parser.parse_args()
     with network(image_like(options.posts)) as world:
-        told = {"posts": options.posts, **beside_training(world, options.seconds), **filled(world), **changes(world)}
+        told = {
+            "posts": options.posts,
+            **beside_training(world, options.seconds),
+            **filled(world),
+            **changes(world),
+        }
     for name in ("alone", "beside"):
-        print(f"{name:8} {told[name]['questions']:6} questions  p50 {told[name]['p50_ms']:6.1f} ms  p99 {told[name]['p99_ms']:6.1f} ms")
-    print(f"{told['builds']} builds of {told['built_s']:.1f} s; p99 beside them {told['times']:.2f} × (at most {BESIDE})")
+        print(
+            f"{name:8} {told[name]['questions']:6} questions  p50 {told[name]['p50_ms']:6.1f} ms  p99 {told[name]['p99_ms']:6.1f} ms"
+        )
+    print(
+        f"{told['builds']} builds of {told['built_s']:.1f} s; p99 beside them {told['times']:.2f} × (at most {BESIDE})"
+    )
     print(
         f"1 % filter: recall {told['filtered_recall']:.3f}, {told['filtered_ms']:.1f} ms; {told['seen']} of {told['changes']} changes seen by the next question"
     )

@@ -40,8 +40,15 @@ def write_version(folder: Path, seed: int) -> None:
     nodes, weights, last = [], [], "x"
     for layer in range(LAYERS):
         values = (random.standard_normal((WIDE, WIDE)) / WIDE**0.5).astype(np.float32)
-        weights.append(helper.make_tensor(f"w{layer}", TensorProto.FLOAT, values.shape, values.tobytes(), raw=True))
-        nodes += [helper.make_node("MatMul", [last, f"w{layer}"], [f"m{layer}"]), helper.make_node("Relu", [f"m{layer}"], [f"r{layer}"])]
+        weights.append(
+            helper.make_tensor(
+                f"w{layer}", TensorProto.FLOAT, values.shape, values.tobytes(), raw=True
+            )
+        )
+        nodes += [
+            helper.make_node("MatMul", [last, f"w{layer}"], [f"m{layer}"]),
+            helper.make_node("Relu", [f"m{layer}"], [f"r{layer}"]),
+        ]
         last = f"r{layer}"
     weights.append(helper.make_tensor("seed", TensorProto.FLOAT, [1], [float(seed)]))
     nodes += [
@@ -49,8 +56,13 @@ def write_version(folder: Path, seed: int) -> None:
         helper.make_node("Add", ["none", "seed"], ["y"]),
     ]
     weights.append(helper.make_tensor("zero", TensorProto.FLOAT, [1], [0.0]))
-    sides = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", WIDE]) for name in ("x", "y")]
-    made = helper.make_model(helper.make_graph(nodes, "bench", sides[:1], sides[1:], weights), opset_imports=[helper.make_opsetid("", 17)])
+    sides = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", WIDE]) for name in ("x", "y")
+    ]
+    made = helper.make_model(
+        helper.make_graph(nodes, "bench", sides[:1], sides[1:], weights),
+        opset_imports=[helper.make_opsetid("", 17)],
+    )
     made.ir_version = 9
     folder.mkdir(parents=True)
     (folder / "model.onnx").write_bytes(made.SerializeToString())
@@ -64,7 +76,9 @@ def write_version(folder: Path, seed: int) -> None:
     onnx.checker.check_model(made)
 
 
-def ask(url: str, connections: int, each_ms: float, seconds: float) -> tuple[list[float], list[str]]:
+def ask(
+    url: str, connections: int, each_ms: float, seconds: float
+) -> tuple[list[float], list[str]]:
     """Milliseconds from when each request was due to its answer, and what failed; every answer must be one version's own."""
     taken: list[float] = []
     failed: list[str] = []
@@ -94,7 +108,9 @@ def ask(url: str, connections: int, each_ms: float, seconds: float) -> tuple[lis
     return taken, failed
 
 
-def measure(home: str, swaps: int, rounds: int, connections: int, each_ms: float, every: float) -> dict[str, float]:
+def measure(
+    home: str, swaps: int, rounds: int, connections: int, each_ms: float, every: float
+) -> dict[str, float]:
     """Phases with and without swaps, in turns."""
     res = bootstrap.resources(Settings(home=Path(home)))
     for version in (1, 2):
@@ -106,9 +122,19 @@ def measure(home: str, swaps: int, rounds: int, connections: int, each_ms: float
             rollout.put(db, MODEL, datetime.now(UTC), files=files, champion=str(number % 2 + 1))
 
     swap(0)
-    environment = {**os.environ, "TANUKI_HOME": home, "TANUKI_MODELS_PORT": "0", "TANUKI_MODELS_GRPC_PORT": "0", "TANUKI_MODELS_KEPT": "0"}
+    environment = {
+        **os.environ,
+        "TANUKI_HOME": home,
+        "TANUKI_MODELS_PORT": "0",
+        "TANUKI_MODELS_GRPC_PORT": "0",
+        "TANUKI_MODELS_KEPT": "0",
+    }
     server = subprocess.Popen(
-        [sys.executable, "-m", "tanuki", "models"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, "-m", "tanuki", "models"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
     assert server.stdout is not None
     try:
@@ -120,7 +146,15 @@ def measure(home: str, swaps: int, rounds: int, connections: int, each_ms: float
         for turn in range(2 * rounds):
             swapping = turn % 2 == 1
             asking = subprocess.Popen(
-                [sys.executable, __file__, "--ask", found[1], str(connections), str(each_ms), str(seconds)],
+                [
+                    sys.executable,
+                    __file__,
+                    "--ask",
+                    found[1],
+                    str(connections),
+                    str(each_ms),
+                    str(seconds),
+                ],
                 stdout=subprocess.PIPE,
                 text=True,
             )
@@ -153,11 +187,15 @@ def main() -> None:
     parser.add_argument("--swaps", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--connections", type=int, default=4)
-    parser.add_argument("--each-ms", type=float, default=40.0, help="a connection asks once in so many milliseconds")
+    parser.add_argument(
+        "--each-ms", type=float, default=40.0, help="a connection asks once in so many milliseconds"
+    )
     parser.add_argument("--every", type=float, default=1.5, help="seconds between swaps")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
-        row = measure(home, given.swaps, given.rounds, given.connections, given.each_ms, given.every)
+        row = measure(
+            home, given.swaps, given.rounds, given.connections, given.each_ms, given.every
+        )
     print("  ".join(f"{key} {value}" for key, value in row.items()))
     if given.swaps >= 50:
         RESULTS.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
@@ -170,4 +208,4 @@ if __name__ == "__main__":
     else:
         main()
 
-assert tanuki.tables
+assert tanuki.app.metadata

@@ -44,9 +44,17 @@ def image_like(count: int, dimension: int = 128, seed: int = 1) -> np.ndarray:
     drawn = np.random.default_rng(seed)
     spread = (1 / np.sqrt(1 + np.arange(dimension))).astype(np.float32)
     kinds = drawn.normal(size=(40, dimension)).astype(np.float32) * spread
-    races = kinds[drawn.integers(0, 40, 1_000)] + 0.7 * drawn.normal(size=(1_000, dimension)).astype(np.float32) * spread
+    races = (
+        kinds[drawn.integers(0, 40, 1_000)]
+        + 0.7 * drawn.normal(size=(1_000, dimension)).astype(np.float32) * spread
+    )
     return in_parts(
-        count, dimension, lambda n: races[drawn.integers(0, 1_000, n)] + 0.6 * drawn.normal(size=(n, dimension)).astype(np.float32) * spread
+        count,
+        dimension,
+        lambda n: (
+            races[drawn.integers(0, 1_000, n)]
+            + 0.6 * drawn.normal(size=(n, dimension)).astype(np.float32) * spread
+        ),
     )
 
 
@@ -55,7 +63,12 @@ def clustered(count: int, dimension: int = 128, seed: int = 2) -> np.ndarray:
     drawn = np.random.default_rng(seed)
     centres = drawn.normal(size=(max(1, count // 100), dimension)).astype(np.float32)
     return in_parts(
-        count, dimension, lambda n: centres[drawn.integers(0, len(centres), n)] + 0.7 * drawn.normal(size=(n, dimension)).astype(np.float32)
+        count,
+        dimension,
+        lambda n: (
+            centres[drawn.integers(0, len(centres), n)]
+            + 0.7 * drawn.normal(size=(n, dimension)).astype(np.float32)
+        ),
     )
 
 
@@ -68,7 +81,9 @@ def in_parts(count: int, dimension: int, some: Callable[[int], np.ndarray]) -> n
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
+    return np.ascontiguousarray(
+        vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32
+    )
 
 
 def of_file(file: Path) -> tuple[np.ndarray, np.ndarray] | None:
@@ -82,7 +97,9 @@ def of_file(file: Path) -> tuple[np.ndarray, np.ndarray] | None:
         print(f"{file} is left out: there is no such file.")
         return None
     with h5py.File(file) as opened:
-        return unit(opened["train"][:].astype(np.float32)), unit(opened["test"][:].astype(np.float32))
+        return unit(opened["train"][:].astype(np.float32)), unit(
+            opened["test"][:].astype(np.float32)
+        )
 
 
 # ---- the indexes ---------------------------------------------------------------------------------------------------
@@ -99,7 +116,9 @@ def exact(vectors: np.ndarray) -> Search:
 
 def ours(vectors: np.ndarray, folder: Path) -> list[tuple[str, Search]]:
     """Our index as its build left it: the effort is chosen there."""
-    index.build(vectors, np.arange(len(vectors)), folder, {"eyes": "bench", "as_of_look": len(vectors)})
+    index.build(
+        vectors, np.arange(len(vectors)), folder, {"eyes": "bench", "as_of_look": len(vectors)}
+    )
     made = Index(folder)
     return [("", lambda query: made.find(query[None, :], K)[0][0])]
 
@@ -153,7 +172,9 @@ def hnswlib_(vectors: np.ndarray) -> list[tuple[str, Search]]:
 def usearch_(vectors: np.ndarray) -> list[tuple[str, Search]]:
     from usearch.index import Index as Other
 
-    made = Other(ndim=vectors.shape[1], metric="ip", dtype="f32", connectivity=24, expansion_add=120)
+    made = Other(
+        ndim=vectors.shape[1], metric="ip", dtype="f32", connectivity=24, expansion_add=120
+    )
     made.add(np.arange(len(vectors)), vectors, threads=CORES)
 
     def at(effort: int) -> Search:
@@ -179,7 +200,14 @@ PEERS: dict[str, Callable[[np.ndarray], list[tuple[str, Search]]]] = {
 
 
 def recall(search: Search, queries: np.ndarray, true: np.ndarray) -> float:
-    return float(np.mean([len({*map(int, search(query))} & {*row}) / K for query, row in zip(queries, true.tolist(), strict=True)]))
+    return float(
+        np.mean(
+            [
+                len({*map(int, search(query))} & {*row}) / K
+                for query, row in zip(queries, true.tolist(), strict=True)
+            ]
+        )
+    )
 
 
 def speed(search: Search, queries: np.ndarray, seconds: float) -> float:
@@ -194,19 +222,36 @@ def speed(search: Search, queries: np.ndarray, seconds: float) -> float:
     return float(np.median(rates))
 
 
-def compared(vectors: np.ndarray, queries: np.ndarray, peers: list[str], seconds: float, folder: Path) -> Iterator[dict[str, Any]]:
+def compared(
+    vectors: np.ndarray, queries: np.ndarray, peers: list[str], seconds: float, folder: Path
+) -> Iterator[dict[str, Any]]:
     """Each index: its build, and recall and speed with the least effort that is enough."""
     true = index.nearest(vectors, queries, K)[0]
     half = len(queries) // 2
     search = exact(vectors)
-    yield {"index": "exact (numpy)", "build_s": 0.0, "effort": "", "recall": 1.0, "per_s": speed(search, queries, seconds)}
-    makers: dict[str, Callable[[np.ndarray], list[tuple[str, Search]]]] = {"ours (ScaNN)": lambda given: ours(given, folder)}
+    yield {
+        "index": "exact (numpy)",
+        "build_s": 0.0,
+        "effort": "",
+        "recall": 1.0,
+        "per_s": speed(search, queries, seconds),
+    }
+    makers: dict[str, Callable[[np.ndarray], list[tuple[str, Search]]]] = {
+        "ours (ScaNN)": lambda given: ours(given, folder)
+    }
     makers |= {name: PEERS[name] for name in peers}
     for name, make in makers.items():
         begun = time.perf_counter()
         ways = make(vectors)
         build = time.perf_counter() - begun
-        effort, search = next((way for way in ways if len(ways) == 1 or recall(way[1], queries[:half], true[:half]) >= RECALL), ways[-1])
+        effort, search = next(
+            (
+                way
+                for way in ways
+                if len(ways) == 1 or recall(way[1], queries[:half], true[:half]) >= RECALL
+            ),
+            ways[-1],
+        )
         yield {
             "index": name,
             "build_s": build,
@@ -221,7 +266,10 @@ def over_http(folder: Path, queries: np.ndarray, seconds: float) -> dict[str, fl
     from tanuki.platform.serving import client
 
     made = Index(folder)
-    inputs = {"embedding": np.resize(queries, (BATCH, queries.shape[1])), "k": np.array([K], np.int32)}
+    inputs = {
+        "embedding": np.resize(queries, (BATCH, queries.shape[1])),
+        "k": np.array([K], np.int32),
+    }
     here = BATCH * speed(lambda _: made.run(inputs), queries, seconds)
     with tempfile.TemporaryDirectory() as home:
         server, url = served(Path(home), folder)
@@ -246,12 +294,19 @@ def served(home: Path, folder: Path) -> tuple[Any, str]:
     res = bootstrap.resources(Settings(home=home))
     try:
         for file in (each for each in folder.rglob("*") if each.is_file()):
-            res.registry.files.put(f"bench/{file.relative_to(folder).as_posix()}", file.read_bytes())
+            res.registry.files.put(
+                f"bench/{file.relative_to(folder).as_posix()}", file.read_bytes()
+            )
         with res.db.write() as db:
             rollout.put(db, index.MODEL, datetime.now(UTC), files={"1": "bench"}, champion="1")
     finally:
         bootstrap.close(res)
-    set_to = {"TANUKI_HOME": str(home), "TANUKI_MODELS_PORT": "0", "TANUKI_MODELS_GRPC_PORT": "0", "TANUKI_MODELS_KEPT": "0"}
+    set_to = {
+        "TANUKI_HOME": str(home),
+        "TANUKI_MODELS_PORT": "0",
+        "TANUKI_MODELS_GRPC_PORT": "0",
+        "TANUKI_MODELS_KEPT": "0",
+    }
     server = subprocess.Popen(
         [sys.executable, "-m", "tanuki", "models", "serve"],
         env={**os.environ, **set_to},
@@ -274,30 +329,53 @@ def show(name: str, rows: list[dict[str, Any]]) -> list[str]:
     print(f"\n{name}\n{'':16}{'build s':>9}{'effort':>10}{'recall':>9}{'per s':>10}{'× exact':>9}")
     for row in rows:
         row["times_exact"] = row["per_s"] / base
-        print(f"{row['index']:16}{row['build_s']:9.1f}{row['effort']:>10}{row['recall']:9.3f}{row['per_s']:10.0f}{row['times_exact']:9.1f}")
+        print(
+            f"{row['index']:16}{row['build_s']:9.1f}{row['effort']:>10}{row['recall']:9.3f}{row['per_s']:10.0f}{row['times_exact']:9.1f}"
+        )
     mine = rows[1]
     short = [] if mine["recall"] >= RECALL else [f"{name}: recall {mine['recall']:.3f} < {RECALL}"]
-    return short + ([] if mine["times_exact"] >= TIMES else [f"{name}: {mine['times_exact']:.1f} × exact < {TIMES}"])
+    return short + (
+        []
+        if mine["times_exact"] >= TIMES
+        else [f"{name}: {mine['times_exact']:.1f} × exact < {TIMES}"]
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hdf5", type=Path, help="A file with the data sets train and test.")
     parser.add_argument("--images", type=int, default=100_000, help="Image-like vectors; 0: none.")
-    parser.add_argument("--clustered", type=int, default=1_000_000, help="Clustered vectors; 0: none.")
+    parser.add_argument(
+        "--clustered", type=int, default=1_000_000, help="Clustered vectors; 0: none."
+    )
     parser.add_argument("--queries", type=int, default=1_000)
-    parser.add_argument("--posts", type=int, default=100_000, help="Posts of the network that is searched while it changes; 0: none.")
+    parser.add_argument(
+        "--posts",
+        type=int,
+        default=100_000,
+        help="Posts of the network that is searched while it changes; 0: none.",
+    )
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS))
     parser.add_argument("--seconds", type=float, default=SECONDS)
     options = parser.parse_args()
     sets: dict[str, Callable[[], tuple[np.ndarray, np.ndarray] | None]] = {}
     if options.hdf5:
         sets[options.hdf5.name] = lambda: of_file(options.hdf5)
-    for name, count, make in (("image-like", options.images, image_like), ("clustered", options.clustered, clustered)):
+    for name, count, make in (
+        ("image-like", options.images, image_like),
+        ("clustered", options.clustered, clustered),
+    ):
         if count:
-            sets[f"{count:,} {name}"] = lambda make=make, count=count: np.split(make(count + options.queries), [count])
+            sets[f"{count:,} {name}"] = lambda make=make, count=count: np.split(
+                make(count + options.queries), [count]
+            )
     results: dict[str, Any] = {
-        "targets": {"recall": RECALL, "times_exact": TIMES, "http_share": OVER_HTTP, "filtered_recall": FILTERED},
+        "targets": {
+            "recall": RECALL,
+            "times_exact": TIMES,
+            "http_share": OVER_HTTP,
+            "filtered_recall": FILTERED,
+        },
         "sets": {},
     }
     short: list[str] = []
@@ -313,7 +391,11 @@ def main() -> None:
         print(
             f"over HTTP, {BATCH} queries a request: {http['http_per_s']:.0f} a second, in process {http['in_process_per_s']:.0f}: {http['share']:.0%}"
         )
-        short += [] if http["share"] >= OVER_HTTP else [f"{name}: HTTP keeps {http['share']:.0%} < {OVER_HTTP:.0%}"]
+        short += (
+            []
+            if http["share"] >= OVER_HTTP
+            else [f"{name}: HTTP keeps {http['share']:.0%} < {OVER_HTTP:.0%}"]
+        )
         results["sets"][name] = {"rows": rows, "http": http}
     if options.posts:
         vectors = image_like(options.posts, seed=3)
@@ -323,9 +405,18 @@ def main() -> None:
         print(
             f"\n{options.posts:,} posts: {told['seen']} of {told['changes']} changes seen by the next query; 1 % filter: recall {told['filtered_recall']:.3f}, {told['filtered_ms']:.1f} ms"
         )
-        short += [] if told["seen"] == told["changes"] else ["a change was not seen by the next query"]
-        short += [] if told["filtered_recall"] >= FILTERED else [f"1 % filter: recall {told['filtered_recall']:.3f} < {FILTERED}"]
-    results |= {"short": short, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
+        short += (
+            [] if told["seen"] == told["changes"] else ["a change was not seen by the next query"]
+        )
+        short += (
+            []
+            if told["filtered_recall"] >= FILTERED
+            else [f"1 % filter: recall {told['filtered_recall']:.3f} < {FILTERED}"]
+        )
+    results |= {
+        "short": short,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     print("\nall as wanted" if not short else "\nshort of what is wanted:\n  " + "\n  ".join(short))

@@ -27,7 +27,10 @@ from tanuki.shop.panel import History, Panel
 
 RESULTS = Path(__file__).parent / "results"
 CACHE = Path(__file__).parents[1] / ".cache" / "bench"
-COSTS = {3: 3 / 4, 5: 5 / 6}  # what a unit short costs in units left, and the quantile to order then
+COSTS = {
+    3: 3 / 4,
+    5: 5 / 6,
+}  # what a unit short costs in units left, and the quantile to order then
 DECILES = tuple(n / 10 for n in range(1, 10))
 SIMPLE = ("naive", "seasonal naive", "moving average")
 WITHOUT = " without prices and promotions"
@@ -36,8 +39,19 @@ PUBLISHED = "published"
 READ: dict[str, Callable[[Path], History]] = {
     "published": shop_data.aishop, "rolling": shop_data.aishop, "store_item": shop_data.store_item, "orange_juice": shop_data.orange_juice,
 }  # fmt: skip
-FOLDERS = {"published": "aishop", "rolling": "aishop", "store_item": "store_item", "orange_juice": "orange_juice"}
-ROWS = pl.Schema({"store": pl.String(), "item": pl.String(), **dict.fromkeys((*COLUMNS, "mean", "seconds"), pl.Float64())})
+FOLDERS = {
+    "published": "aishop",
+    "rolling": "aishop",
+    "store_item": "store_item",
+    "orange_juice": "orange_juice",
+}
+ROWS = pl.Schema(
+    {
+        "store": pl.String(),
+        "item": pl.String(),
+        **dict.fromkeys((*COLUMNS, "mean", "seconds"), pl.Float64()),
+    }
+)
 
 Model = Callable[[Panel], pl.DataFrame]
 
@@ -53,7 +67,9 @@ def ours(name: str) -> Model:
     return forecast
 
 
-def forecast(dataset: str, week: Week, name: str, model: Model, history: History, *, keep: bool) -> pl.DataFrame:
+def forecast(
+    dataset: str, week: Week, name: str, model: Model, history: History, *, keep: bool
+) -> pl.DataFrame:
     """A model's rows of one week, with the seconds it took; what is kept is read again."""
     path = CACHE / dataset / str(week) / f"{name}.parquet"
     if keep and path.exists():
@@ -61,14 +77,18 @@ def forecast(dataset: str, week: Week, name: str, model: Model, history: History
     panel = history.panel(week)
     begun = time.process_time()  # the processor's: others may work on the machine
     made = model(panel)
-    rows = made.with_columns(pl.lit(time.process_time() - begun).alias("seconds")).select(ROWS.names())
+    rows = made.with_columns(pl.lit(time.process_time() - begun).alias("seconds")).select(
+        ROWS.names()
+    )
     if keep or name in PEERS:
         path.parent.mkdir(parents=True, exist_ok=True)
         rows.write_parquet(path)
     return rows
 
 
-def measured(dataset: str, history: History, weeks: list[Week], models: dict[str, Model], *, again: bool) -> pl.DataFrame:
+def measured(
+    dataset: str, history: History, weeks: list[Week], models: dict[str, Model], *, again: bool
+) -> pl.DataFrame:
     """The rows of every model and week beside what was sold, only those that every model has."""
     frames = []
     for week in weeks:
@@ -76,20 +96,28 @@ def measured(dataset: str, history: History, weeks: list[Week], models: dict[str
         found = {}
         for name, model in models.items():
             known = shop_data.without_plans(history) if name.endswith(WITHOUT) else history
-            found[name] = forecast(dataset, week, name, model, known, keep=name in PEERS and not again)
+            found[name] = forecast(
+                dataset, week, name, model, known, keep=name in PEERS and not again
+            )
         common = actual
         for rows in found.values():
             common = common.join(rows, on=["store", "item"], how="semi")
         for name, rows in found.items():
             joined = common.join(rows, on=["store", "item"])
-            frames.append(joined.with_columns(pl.lit(name).alias("model"), pl.lit(str(week)).alias("week")))
+            frames.append(
+                joined.with_columns(pl.lit(name).alias("model"), pl.lit(str(week)).alias("week"))
+            )
         print(f"{dataset} {week}: {common.height} of {actual.height} rows", flush=True)
     return pl.concat(frames)
 
 
 def line(name: str, rows: pl.DataFrame) -> dict[str, Any]:
     """One model's scores. A published forecast is a point: it has costs as it is, and nothing that asks for quantiles."""
-    actual, mean, quantiles = rows["actual"].to_numpy(), rows["mean"].to_numpy(), rows.select(COLUMNS).to_numpy()
+    actual, mean, quantiles = (
+        rows["actual"].to_numpy(),
+        rows["mean"].to_numpy(),
+        rows.select(COLUMNS).to_numpy(),
+    )
     seconds = rows.group_by("week").agg(pl.col("seconds").first())["seconds"].mean()
     point = name == PUBLISHED
     made: dict[str, Any] = {
@@ -100,9 +128,17 @@ def line(name: str, rows: pl.DataFrame) -> dict[str, Any]:
     }  # fmt: skip
     for cost, level in COSTS.items():
         made[f"points_{cost}"] = scores.cost(actual, mean, float(cost))
-        made[f"cost_{cost}"] = made[f"points_{cost}"] if point else scores.cost(actual, at(quantiles, level), float(cost))
+        made[f"cost_{cost}"] = (
+            made[f"points_{cost}"]
+            if point
+            else scores.cost(actual, at(quantiles, level), float(cost))
+        )
     made["deciles"] = None if point else hits(actual, quantiles)
-    made["decile_off"] = None if point else max(abs(hit - level) for hit, level in zip(made["deciles"], DECILES, strict=True))
+    made["decile_off"] = (
+        None
+        if point
+        else max(abs(hit - level) for hit, level in zip(made["deciles"], DECILES, strict=True))
+    )
     made["seconds"] = None if name in (PUBLISHED, FLOOR) else seconds
     return made
 
@@ -147,11 +183,18 @@ def number(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-def best(lines: list[dict[str, Any]], key: str, libraries: tuple[str, ...] = ("",)) -> tuple[float, str]:
+def best(
+    lines: list[dict[str, Any]], key: str, libraries: tuple[str, ...] = ("",)
+) -> tuple[float, str]:
     """The lowest score of any peer of these libraries, and whose it is; of its two ways to order the cheaper, of its two middles the nearer."""
     peers = [row for row in lines if row["model"] in PEERS and row["model"].startswith(libraries)]
     other = key.replace("cost", "points") if key.startswith("cost") else f"{key}_median"
-    return min((row[way], row["model"]) for row in peers for way in (key, other) if row.get(way) is not None)
+    return min(
+        (row[way], row["model"])
+        for row in peers
+        for way in (key, other)
+        if row.get(way) is not None
+    )
 
 
 def verdicts(dataset: str, lines: list[dict[str, Any]], mine: str) -> list[str]:
@@ -160,7 +203,9 @@ def verdicts(dataset: str, lines: list[dict[str, Any]], mine: str) -> list[str]:
     ours, found = by[mine], []
 
     def against(what: str, value: float, limit: float) -> None:
-        found.append(f"{'ok  ' if value <= limit else 'MISS'} {what} = {value:.3f} (at most {limit:.2f})")
+        found.append(
+            f"{'ok  ' if value <= limit else 'MISS'} {what} = {value:.3f} (at most {limit:.2f})"
+        )
 
     def peers(limit: float, *keys: str, libraries: tuple[str, ...] = ("",)) -> None:
         for key in keys:
@@ -188,7 +233,11 @@ def verdicts(dataset: str, lines: list[dict[str, Any]], mine: str) -> list[str]:
         for key in ("wape", "cost_3", "cost_5"):
             against(f"{key} ours / ours{WITHOUT}", ours[key] / by[mine + WITHOUT][key], 0.90)
     if dataset != "published":
-        against("80 % intervals: distance of the covered share from 0.80", abs(ours["coverage_80"] - 0.80), 0.03)
+        against(
+            "80 % intervals: distance of the covered share from 0.80",
+            abs(ours["coverage_80"] - 0.80),
+            0.03,
+        )
         against("deciles: the worst one's distance", ours["decile_off"], 0.04)
     return found
 
@@ -198,7 +247,9 @@ def points(known: dict[Week, pl.DataFrame]) -> Model:
 
     def forecast(panel: Panel) -> pl.DataFrame:
         said = known[panel.target]
-        return said.select("store", "item", *(pl.col("prediction").alias(name) for name in (*COLUMNS, "mean")))
+        return said.select(
+            "store", "item", *(pl.col("prediction").alias(name) for name in (*COLUMNS, "mean"))
+        )
 
     return forecast
 
@@ -208,7 +259,9 @@ def bench(dataset: str, options: Any) -> None:
     history = READ[dataset](options.data)
     known = shop_data.published(options.data) if dataset == "published" else {}
     weeks = shop_data.weeks_of(dataset, history, known)
-    weeks = [week for week in weeks if (options.first or weeks[0]) <= week <= (options.last or weeks[-1])][:: options.every]
+    weeks = [
+        week for week in weeks if (options.first or weeks[0]) <= week <= (options.last or weeks[-1])
+    ][:: options.every]
     models: dict[str, Model] = {name: ours(name) for name in options.models}
     if dataset == "orange_juice":
         models |= {name + WITHOUT: ours(name) for name in options.models}
@@ -220,14 +273,25 @@ def bench(dataset: str, options: Any) -> None:
     rows = measured(dataset, history, weeks, models, again=options.again)
     lines = [line(name, rows.filter(pl.col("model") == name)) for name in models]
     if options.keep:
-        lines += kept(RESULTS / f"shop_accuracy_{dataset}.json", lines, [str(week) for week in weeks])
-    print(f"\n{dataset}: {len(weeks)} weeks from {weeks[0]} to {weeks[-1]}, {lines[0]['rows']} rows\n\n{table(lines)}\n")
+        lines += kept(
+            RESULTS / f"shop_accuracy_{dataset}.json", lines, [str(week) for week in weeks]
+        )
+    print(
+        f"\n{dataset}: {len(weeks)} weeks from {weeks[0]} to {weeks[-1]}, {lines[0]['rows']} rows\n\n{table(lines)}\n"
+    )
     said = [text for name in options.models for text in verdicts(dataset, lines, name)]
     print("\n".join(said) + "\n", flush=True)
     folder = RESULTS if options.keep or whole(options) else CACHE
     folder.mkdir(parents=True, exist_ok=True)
-    made = {"dataset": dataset, "weeks": [str(week) for week in weeks], "models": lines, "targets": said}
-    (folder / f"shop_accuracy_{dataset}.json").write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    made = {
+        "dataset": dataset,
+        "weeks": [str(week) for week in weeks],
+        "models": lines,
+        "targets": said,
+    }
+    (folder / f"shop_accuracy_{dataset}.json").write_text(
+        json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
 
 
 def kept(path: Path, lines: list[dict[str, Any]], weeks: list[str]) -> list[dict[str, Any]]:
@@ -240,34 +304,58 @@ def kept(path: Path, lines: list[dict[str, Any]], weeks: list[str]) -> list[dict
     return [
         row
         for row in before["models"]
-        if same and row["rows"] == lines[0]["rows"] and row["model"] in PEERS and row["model"] not in measured
+        if same
+        and row["rows"] == lines[0]["rows"]
+        and row["model"] in PEERS
+        and row["model"] not in measured
     ]
 
 
 def whole(options: Any) -> bool:
     """Whether every week and every peer was asked for; a part of them is for looking, not for the record."""
-    return options.every == 1 and not (options.first or options.last) and options.peers is None and DEFAULT in options.models
+    return (
+        options.every == 1
+        and not (options.first or options.last)
+        and options.peers is None
+        and DEFAULT in options.models
+    )
 
 
 def chosen(dataset: str, names: list[str] | None) -> list[str]:
     """The peers that a dataset has use for: days made of sevenths tell nothing, without plans nothing can be left out, and one is there for its speed."""
     useless: tuple[str, ...] = (DOCUMENTED, "daily" if dataset == "orange_juice" else "no plans")
     if importlib.util.find_spec("skforecast") is None:
-        print("skforecast is not installed, so it is not measured; it is one of the packages of the dev extra.")
+        print(
+            "skforecast is not installed, so it is not measured; it is one of the packages of the dev extra."
+        )
         useless += ("skforecast",)
-    return [name for name in (PEERS if names is None else names) if not any(word in name for word in useless)]
+    return [
+        name
+        for name in (PEERS if names is None else names)
+        if not any(word in name for word in useless)
+    ]
 
 
 def main() -> None:
     parser = shop_data.arguments(__doc__.splitlines()[0])
     parser.add_argument("datasets", nargs="*", help=f"of {', '.join(READ)}; all when none is named")
     parser.add_argument("--models", nargs="*", default=[DEFAULT], help="our forecasters by name")
-    parser.add_argument("--peers", nargs="*", default=None, choices=list(PEERS), help="peers by name; all when not given, none when empty")
+    parser.add_argument(
+        "--peers",
+        nargs="*",
+        default=None,
+        choices=list(PEERS),
+        help="peers by name; all when not given, none when empty",
+    )
     parser.add_argument("--from", dest="first", type=parse_week, default=None)
     parser.add_argument("--to", dest="last", type=parse_week, default=None)
     parser.add_argument("--every", type=int, default=1, help="only every so many weeks")
     parser.add_argument("--again", action="store_true", help="make the peers' rows anew too")
-    parser.add_argument("--keep", action="store_true", help="write bench/results even when only some weeks or peers are measured")
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="write bench/results even when only some weeks or peers are measured",
+    )
     options = parser.parse_args()
     for dataset in options.datasets or READ:
         if shop_data.there(options.data, FOLDERS[dataset]):

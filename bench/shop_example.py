@@ -28,7 +28,15 @@ def main() -> None:
             {"what": "tanuki --help", "seconds": seconds(tanuki, "--help"), "limit": 0.5},
             {
                 "what": "tanuki shop example --only-files",
-                "seconds": seconds(tanuki, "shop", "example", "--last-day", str(date(2021, 6, 27)), "--only-files", folder),
+                "seconds": seconds(
+                    tanuki,
+                    "shop",
+                    "example",
+                    "--last-day",
+                    str(date(2021, 6, 27)),
+                    "--only-files",
+                    folder,
+                ),
                 "limit": 10.0,
             },
         ]

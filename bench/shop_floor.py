@@ -34,14 +34,19 @@ def floor(history: History, factors: Factors = PLAIN) -> Callable[[Panel], pl.Da
         week = means.filter(pl.col("date").is_between(panel.target.monday, panel.target.sunday))
         rows = week.group_by("store", "item").agg(pl.col("mean").sum()).sort("store", "item")
         quantiles = poisson.ppf(np.array(QUANTILES)[None, :], rows["mean"].to_numpy()[:, None])
-        return rows.with_columns(pl.Series(name, values) for name, values in zip(COLUMNS, quantiles.T, strict=True))
+        return rows.with_columns(
+            pl.Series(name, values) for name, values in zip(COLUMNS, quantiles.T, strict=True)
+        )
 
     return forecast
 
 
 def structure(sales: pl.DataFrame, factors: Factors = PLAIN) -> pl.DataFrame:
     """[date, store, item, units, mean]: sales beside the mean that the structure gives them."""
-    codes = [sales.select(pl.struct(*parts).rank("dense") - 1).to_series().to_numpy().astype(np.int64) for parts in map(columns, factors)]
+    codes = [
+        sales.select(pl.struct(*parts).rank("dense") - 1).to_series().to_numpy().astype(np.int64)
+        for parts in map(columns, factors)
+    ]
     units = sales["units"].to_numpy()
     mean = np.full(len(units), max(units.mean(), 1e-9))
     for _ in range(ROUNDS):
@@ -56,7 +61,10 @@ def structure(sales: pl.DataFrame, factors: Factors = PLAIN) -> pl.DataFrame:
 
 def columns(parts: tuple[str | pl.Expr, ...]) -> list[pl.Expr]:
     """A factor's parts as columns of their own names."""
-    return [(pl.col(part) if isinstance(part, str) else part).alias(f"part{n}") for n, part in enumerate(parts)]
+    return [
+        (pl.col(part) if isinstance(part, str) else part).alias(f"part{n}")
+        for n, part in enumerate(parts)
+    ]
 
 
 def dispersion(fitted: pl.DataFrame) -> float:

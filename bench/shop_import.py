@@ -21,29 +21,59 @@ def a_million_rows() -> bytes:
     days = pl.DataFrame({"date": [date(2024, 1, 1) + timedelta(days=n) for n in range(100)]})
     stores = pl.DataFrame({"store": [f"store-{n}" for n in range(100)]})
     items = pl.DataFrame({"item": [f"item-{n}" for n in range(100)]}).with_row_index("n")
-    frame = days.join(stores, how="cross").join(items, how="cross").with_columns(sales=(pl.col("n") * 7 + pl.col("date").dt.day()) % 50)
+    frame = (
+        days.join(stores, how="cross")
+        .join(items, how="cross")
+        .with_columns(sales=(pl.col("n") * 7 + pl.col("date").dt.day()) % 50)
+    )
     frame = frame.with_columns(
         day_of_week=pl.col("date").dt.strftime("%a").str.to_uppercase(),
         week_of_year=pl.col("date").dt.week(),
         total_sales_amount=pl.col("sales") * 120,
     )
-    return frame.select("date", "day_of_week", "week_of_year", "store", "item", "sales", "total_sales_amount").write_csv().encode()
+    return (
+        frame.select(
+            "date", "day_of_week", "week_of_year", "store", "item", "sales", "total_sales_amount"
+        )
+        .write_csv()
+        .encode()
+    )
 
 
 def main() -> None:
     content = a_million_rows()
     with tempfile.TemporaryDirectory() as folder:
         res = bootstrap.resources(Settings(home=Path(folder)))
-        prices = "item,price,applied_from\n" + "".join(f"item-{n},120,2020-01-01\n" for n in range(100))
+        prices = "item,price,applied_from\n" + "".join(
+            f"item-{n},120,2020-01-01\n" for n in range(100)
+        )
         with res.db.write() as db:
-            loading.import_file(db, res.warehouse, "prices", "prices.csv", prices.encode(), by="bench", now=datetime.now(UTC))
+            loading.import_file(
+                db,
+                res.warehouse,
+                "prices",
+                "prices.csv",
+                prices.encode(),
+                by="bench",
+                now=datetime.now(UTC),
+            )
         begun = time.perf_counter()
         with res.db.write() as db:
-            made = loading.import_file(db, res.warehouse, "sales", "sales.csv", content, by="bench", now=datetime.now(UTC))
+            made = loading.import_file(
+                db, res.warehouse, "sales", "sales.csv", content, by="bench", now=datetime.now(UTC)
+            )
         ours = time.perf_counter() - begun
         begun = time.perf_counter()
         with res.db.write() as db:
-            again = loading.import_file(db, res.warehouse, "sales", "sales.csv", content + b"\n", by="bench", now=datetime.now(UTC))
+            again = loading.import_file(
+                db,
+                res.warehouse,
+                "sales",
+                "sales.csv",
+                content + b"\n",
+                by="bench",
+                now=datetime.now(UTC),
+            )
         second = time.perf_counter() - begun
         begun = time.perf_counter()
         pl.read_csv(content).write_parquet(Path(folder) / "plain.parquet")

@@ -39,7 +39,10 @@ def knower(scene: Scene, *, seed: int, knows_mood: bool, knows_weather: bool) ->
     warmth = np.array([item.warmth for item in personas.ITEMS]) / 10
     without_mood = made.expected / np.exp(np.repeat(mood, WEEK, axis=0)[:days])
     usual = without_mood / np.exp(warmth * unusual[:, region, None])
-    believed, unsure = filtered(scene.demand.reshape(weeks, WEEK, *mood.shape[1:]), without_mood.reshape(weeks, WEEK, *mood.shape[1:]))
+    believed, unsure = filtered(
+        scene.demand.reshape(weeks, WEEK, *mood.shape[1:]),
+        without_mood.reshape(weeks, WEEK, *mood.shape[1:]),
+    )
     if knows_mood:
         believed[1:], unsure[1:] = world.MOOD_MEMORY * mood[: weeks - 1], world.MOOD_SPREAD**2
 
@@ -48,13 +51,25 @@ def knower(scene: Scene, *, seed: int, knows_mood: bool, knows_weather: bool) ->
         ahead = slice(week * WEEK, (week + 2) * WEEK)
         first = believed[week] + np.sqrt(unsure[week]) * rng.normal(size=(DRAWS, *mood.shape[1:]))
         second = world.MOOD_MEMORY * first + rng.normal(0.0, world.MOOD_SPREAD, first.shape)
-        weather = unusual[None, ahead] if knows_weather else weather_ahead(unusual[week * WEEK - 1], rng)
-        mean = usual[ahead] * np.exp(warmth * weather[:, :, region, None] + np.repeat(np.stack([first, second], axis=1), WEEK, axis=1))
+        weather = (
+            unusual[None, ahead] if knows_weather else weather_ahead(unusual[week * WEEK - 1], rng)
+        )
+        mean = usual[ahead] * np.exp(
+            warmth * weather[:, :, region, None]
+            + np.repeat(np.stack([first, second], axis=1), WEEK, axis=1)
+        )
         drawn = rng.poisson(mean * rng.gamma(world.NOISE_SHAPE, 1 / world.NOISE_SHAPE, mean.shape))
         two = drawn.reshape(DRAWS, 2, WEEK, *mood.shape[1:]).sum(axis=2)
         units = np.concatenate([two, two.sum(axis=1, keepdims=True)], axis=1)
         return by_rule(
-            scene, week, lived, np.moveaxis(np.concatenate([np.quantile(units, LEVELS, axis=0), units.mean(axis=0)[None]]), 0, -1)
+            scene,
+            week,
+            lived,
+            np.moveaxis(
+                np.concatenate([np.quantile(units, LEVELS, axis=0), units.mean(axis=0)[None]]),
+                0,
+                -1,
+            ),
         )
 
     return order
@@ -63,12 +78,19 @@ def knower(scene: Scene, *, seed: int, knows_mood: bool, knows_weather: bool) ->
 def filtered(demand: Counts, without_mood: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What weeks before say of each week's mood: its mean and variance. [week, store, item]"""
     seen = np.log(np.maximum(demand.sum(axis=1), 0.5) / without_mood.sum(axis=1))
-    chance = (without_mood + without_mood**2 / world.NOISE_SHAPE).sum(axis=1) / without_mood.sum(axis=1) ** 2
-    mean, variance = np.zeros(seen.shape), np.full(seen.shape, world.MOOD_SPREAD**2 / (1 - world.MOOD_MEMORY**2))
+    chance = (without_mood + without_mood**2 / world.NOISE_SHAPE).sum(axis=1) / without_mood.sum(
+        axis=1
+    ) ** 2
+    mean, variance = (
+        np.zeros(seen.shape),
+        np.full(seen.shape, world.MOOD_SPREAD**2 / (1 - world.MOOD_MEMORY**2)),
+    )
     for week in range(len(seen) - 1):
         gain = variance[week] / (variance[week] + chance[week])
         mean[week + 1] = world.MOOD_MEMORY * (mean[week] + gain * (seen[week] - mean[week]))
-        variance[week + 1] = world.MOOD_MEMORY**2 * variance[week] * (1 - gain) + world.MOOD_SPREAD**2
+        variance[week + 1] = (
+            world.MOOD_MEMORY**2 * variance[week] * (1 - gain) + world.MOOD_SPREAD**2
+        )
     return mean, variance
 
 
@@ -77,7 +99,9 @@ def weather_ahead(today: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     path = [np.repeat(today[None], DRAWS, axis=0)]
     for _ in range(2 * WEEK):
         steps = rng.normal(0.0, world.WEATHER_SPREAD, (DRAWS, len(today) + 1))
-        path.append(world.WEATHER_MEMORY * path[-1] + world.WEATHER_SHARE * (steps[:, :-1] + steps[:, -1:]))
+        path.append(
+            world.WEATHER_MEMORY * path[-1] + world.WEATHER_SHARE * (steps[:, :-1] + steps[:, -1:])
+        )
     return np.stack(path[1:], axis=1)
 
 
@@ -99,16 +123,24 @@ def main() -> None:
     weeks, seeds = (*map(int, sys.argv[1:]), *(WEEKS, SEEDS)[len(sys.argv) - 1 :])
     with ProcessPoolExecutor() as pool:
         ledgers = pl.concat(pool.map(lived, [(seed, weeks) for seed in range(1, seeds + 1)]))
-    by_seed = {seed: closed_loop.compared(part) for (seed,), part in ledgers.group_by("seed", maintain_order=True)}
+    by_seed = {
+        seed: closed_loop.compared(part)
+        for (seed,), part in ledgers.group_by("seed", maintain_order=True)
+    }
     altogether = closed_loop.compared(ledgers)
-    for name, rows in [*((f"seed {seed}", rows) for seed, rows in by_seed.items()), (f"{seeds} seeds", altogether)]:
+    for name, rows in [
+        *((f"seed {seed}", rows) for seed, rows in by_seed.items()),
+        (f"{seeds} seeds", altogether),
+    ]:
         for row in rows:
             print(
                 f"{name:8}  {row['policy']:22} fill rate {row['fill_rate']:7.2%}  yen {row['yen']:12,.0f}  to managers {row['to_managers']:5.3f}  to oracle {row['to_oracle']:5.3f}"
             )
     if len(sys.argv) == 1:
         RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps({"weeks": weeks, "all": altogether, "seeds": by_seed}, indent=1) + "\n")
+        RESULTS.write_text(
+            json.dumps({"weeks": weeks, "all": altogether, "seeds": by_seed}, indent=1) + "\n"
+        )
 
 
 if __name__ == "__main__":

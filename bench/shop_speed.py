@@ -33,12 +33,21 @@ PART = Path(__file__).parents[1] / ".cache" / "bench"
 SIZES = (100, 500, 5_000, 30_000)
 ITEMS_A_STORE = {100: 10, 500: 50, 5_000: 50, 30_000: 100}
 LARGEST_OF_PEERS = 500
-PEERS = ("statsforecast AutoTheta", "mlforecast+LightGBM daily", "mlforecast+LightGBM as documented", "mlforecast+LightGBM weekly")
+PEERS = (
+    "statsforecast AutoTheta",
+    "mlforecast+LightGBM daily",
+    "mlforecast+LightGBM as documented",
+    "mlforecast+LightGBM weekly",
+)
 TARGET = Week(2021, 3)
 YEARS = 3
 WEEKDAYS = np.array([0.85, 0.9, 0.95, 1.0, 1.05, 1.15, 1.1])
 PRICE = 120
-LIMITS = {"statsforecast AutoTheta": 5.0, "mlforecast+LightGBM daily": 30.0, "mlforecast+LightGBM as documented": 30.0}
+LIMITS = {
+    "statsforecast AutoTheta": 5.0,
+    "mlforecast+LightGBM daily": 30.0,
+    "mlforecast+LightGBM as documented": 30.0,
+}
 
 
 def sales(series: int, seed: int = 1, items: int | None = None) -> pl.DataFrame:
@@ -55,7 +64,12 @@ def sales(series: int, seed: int = 1, items: int | None = None) -> pl.DataFrame:
     names = pl.Series([f"item-{n % items:03d}" for n in range(series)])
     line = np.repeat(np.arange(series), len(days))
     return pl.DataFrame(
-        {"date": pl.concat([days] * series), "store": stores.gather(line), "item": names.gather(line), "units": units.ravel().astype(float)}
+        {
+            "date": pl.concat([days] * series),
+            "store": stores.gather(line),
+            "item": names.gather(line),
+            "units": units.ravel().astype(float),
+        }
     )
 
 
@@ -67,7 +81,9 @@ def one(model: str, series: int) -> dict[str, Any]:
     from tanuki.shop.forecasting.forecaster import quantile
 
     forecast = KNOWN[model] if model in KNOWN else ours(model)
-    forecast(of_sales(sales(10)).panel(TARGET))  # libraries are loaded, and what they compile is compiled, before anything is timed
+    forecast(
+        of_sales(sales(10)).panel(TARGET)
+    )  # libraries are loaded, and what they compile is compiled, before anything is timed
     cut = seconds = processor = 0.0
     found = []
     for number, part in enumerate(part_sizes(series), start=1):
@@ -77,19 +93,31 @@ def one(model: str, series: int) -> dict[str, Any]:
         cut += time.perf_counter() - begun
         begun, busy = time.perf_counter(), time.process_time()
         made = forecast(panel)
-        seconds, processor = seconds + time.perf_counter() - begun, processor + time.process_time() - busy
+        seconds, processor = (
+            seconds + time.perf_counter() - begun,
+            processor + time.process_time() - busy,
+        )
         week = history.sales.filter(pl.col("date").is_between(TARGET.monday, TARGET.sunday))
-        found.append(made.join(week.group_by("store", "item").agg(pl.col("units").sum()), on=["store", "item"]))
+        found.append(
+            made.join(
+                week.group_by("store", "item").agg(pl.col("units").sum()), on=["store", "item"]
+            )
+        )
     rows = pl.concat(found)
     actual = rows["units"].to_numpy()
-    ways = [scores.cost(actual, ordered, 3.0) for ordered in (quantile(rows, 0.75), rows["mean"].to_numpy())]
+    ways = [
+        scores.cost(actual, ordered, 3.0)
+        for ordered in (quantile(rows, 0.75), rows["mean"].to_numpy())
+    ]
     return {
         "model": model,
         "series": series,
         "seconds": seconds,
         "processor_s": processor,
         "panel_s": cut,
-        "cost_3": min(ways) if model in KNOWN else ways[0],  # a peer orders the way that suits it better
+        "cost_3": min(ways)
+        if model in KNOWN
+        else ways[0],  # a peer orders the way that suits it better
         "rows": rows.height,
         "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     }
@@ -108,7 +136,10 @@ def measure(sizes: list[int], models: list[str], peers: list[str]) -> None:
     for series in sizes:
         for model in [*models, *(peers if series <= LARGEST_OF_PEERS else [])]:
             done = subprocess.run(
-                [sys.executable, __file__, "--one", model, "--sizes", str(series)], check=True, capture_output=True, text=True
+                [sys.executable, __file__, "--one", model, "--sizes", str(series)],
+                check=True,
+                capture_output=True,
+                text=True,
             )
             lines.append(json.loads(done.stdout.splitlines()[-1]))
             print(row(lines[-1]), flush=True)
@@ -119,20 +150,38 @@ def measure(sizes: list[int], models: list[str], peers: list[str]) -> None:
         print(row(line))
     said = [text for model in models for text in verdicts(model, lines)]
     print("\n" + "\n".join(said))
-    folder = RESULTS if set(SIZES) <= set(sizes) and set(PEERS) <= set(peers) else PART  # a part of them is for looking, not for the record
+    folder = (
+        RESULTS if set(SIZES) <= set(sizes) and set(PEERS) <= set(peers) else PART
+    )  # a part of them is for looking, not for the record
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "shop_speed.json").write_text(json.dumps({"models": lines, "targets": said}, indent=1) + "\n", encoding="utf-8")
+    (folder / "shop_speed.json").write_text(
+        json.dumps({"models": lines, "targets": said}, indent=1) + "\n", encoding="utf-8"
+    )
 
 
 def heads() -> str:
     """The head of the table."""
-    names = ("model", "series", "fit and predict, s", "processor, s", "cut the panel, s", "cost 3:1", "peak, GiB")
+    names = (
+        "model",
+        "series",
+        "fit and predict, s",
+        "processor, s",
+        "cut the panel, s",
+        "cost 3:1",
+        "peak, GiB",
+    )
     return f"| {' | '.join(names)} |\n|{'---|' * len(names)}"
 
 
 def row(line: dict[str, Any]) -> str:
     """A measurement as a line of the table."""
-    numbers = (line["seconds"], line["processor_s"], line["panel_s"], line["cost_3"], line["peak_gib"])
+    numbers = (
+        line["seconds"],
+        line["processor_s"],
+        line["panel_s"],
+        line["cost_3"],
+        line["peak_gib"],
+    )
     return f"| {line['model']} | {line['series']:,} | {' | '.join(f'{number:.2f}' for number in numbers)} |"
 
 
@@ -141,18 +190,27 @@ def verdicts(model: str, lines: list[dict[str, Any]]) -> list[str]:
     mine = {line["series"]: line for line in lines if line["model"] == model}
     said = []
     for peer, times in LIMITS.items():
-        theirs = [line for line in lines if line["model"] == peer and line["series"] == LARGEST_OF_PEERS]
+        theirs = [
+            line for line in lines if line["model"] == peer and line["series"] == LARGEST_OF_PEERS
+        ]
         if theirs and LARGEST_OF_PEERS in mine:
             ours = mine[LARGEST_OF_PEERS]
-            faster, dearer = theirs[0]["seconds"] / ours["seconds"], ours["cost_3"] / theirs[0]["cost_3"]
+            faster, dearer = (
+                theirs[0]["seconds"] / ours["seconds"],
+                ours["cost_3"] / theirs[0]["cost_3"],
+            )
             said.append(
                 f"{verdict(faster >= times)} {model} is {faster:.1f} × as fast as {peer} at {LARGEST_OF_PEERS} series (at least {times:.0f} ×)"
             )
-            said.append(f"{verdict(dearer <= 1)} its orders at 3:1 cost {dearer:.3f} × {peer}'s (at most 1)")
+            said.append(
+                f"{verdict(dearer <= 1)} its orders at 3:1 cost {dearer:.3f} × {peer}'s (at most 1)"
+            )
     if LARGEST_OF_PEERS in mine and max(mine) > LARGEST_OF_PEERS:
         last = mine[max(mine)]
         for key in ("seconds", "panel_s"):
-            grown = math.log(last[key] / mine[LARGEST_OF_PEERS][key]) / math.log(last["series"] / LARGEST_OF_PEERS)
+            grown = math.log(last[key] / mine[LARGEST_OF_PEERS][key]) / math.log(
+                last["series"] / LARGEST_OF_PEERS
+            )
             what = "fit and predict" if key == "seconds" else "cutting the panel"
             said.append(
                 f"{verdict(grown <= 1.1)} {what}: growth exponent {grown:.2f} from {LARGEST_OF_PEERS} to {last['series']:,} series (at most 1.1)"
@@ -174,7 +232,9 @@ def chain(series: int, workers: int) -> None:
         files = monthly(series, Path(folder) / "files")
         environment = {**os.environ, "TANUKI_HOME": str(Path(folder) / "home")}
         masters = [
-            argument for kind in ("stores", "items", "prices") for argument in (f"--{kind}", str(Path(folder) / "files" / f"{kind}.csv"))
+            argument
+            for kind in ("stores", "items", "prices")
+            for argument in (f"--{kind}", str(Path(folder) / "files" / f"{kind}.csv"))
         ]
         imported = [argument for file in files for argument in ("--sales", str(file))]
         steps = {
@@ -186,11 +246,18 @@ def chain(series: int, workers: int) -> None:
         for what, command in steps.items():
             others = workers - 1 if command[2] == "week" else 0
             lines.append(
-                {"what": what, "series": series, "workers": others + 1, **watched(command, environment, [tanuki, "worker"], others)}
+                {
+                    "what": what,
+                    "series": series,
+                    "workers": others + 1,
+                    **watched(command, environment, [tanuki, "worker"], others),
+                }
             )
             print(lines[-1], flush=True)
     for line in lines:
-        print(f"{line['what']:34} {line['series']:>8,} series {line['seconds']:>9.1f} s   {line['peak_gib']:>6.2f} GiB at most")
+        print(
+            f"{line['what']:34} {line['series']:>8,} series {line['seconds']:>9.1f} s   {line['peak_gib']:>6.2f} GiB at most"
+        )
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "shop_chain.json").write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
 
@@ -200,11 +267,15 @@ def monthly(series: int, folder: Path) -> list[Path]:
     folder.mkdir()
     sold = sales(series).filter(pl.col("date") <= TARGET.cutoff)
     sold = sold.with_columns(pl.col("date").dt.truncate("1mo").alias("month"))
-    sold = sold.filter(pl.col("month") > sold["month"].min())  # 36 months: the first of the three years' 37 is not whole
+    sold = sold.filter(
+        pl.col("month") > sold["month"].min()
+    )  # 36 months: the first of the three years' 37 is not whole
     sold.select(store=pl.col("store").unique(maintain_order=True)).write_csv(folder / "stores.csv")
     items = sold.select(pl.col("item").unique(maintain_order=True))
     items.write_csv(folder / "items.csv")
-    items.with_columns(price=pl.lit(PRICE), applied_from=pl.lit(date(2015, 1, 1))).write_csv(folder / "prices.csv")
+    items.with_columns(price=pl.lit(PRICE), applied_from=pl.lit(date(2015, 1, 1))).write_csv(
+        folder / "prices.csv"
+    )
     made = []
     for (month,), part in sold.partition_by("month", as_dict=True, maintain_order=True).items():
         made.append(folder / f"sales_{month:%Y-%m}.csv")
@@ -228,17 +299,33 @@ sys.exit(done.returncode)
 """  # a small process starts what is watched, since Linux tells the most memory that any child ever held
 
 
-def watched(command: list[str], environment: dict[str, str], other: list[str], others: int) -> dict[str, float]:
+def watched(
+    command: list[str], environment: dict[str, str], other: list[str], others: int
+) -> dict[str, float]:
     """Wall time of a command with some other processes beside it, and the most memory that each held, added up."""
     begun = time.perf_counter()
     beside = [
-        subprocess.Popen([sys.executable, "-c", STARTER, *other], env=environment, stdout=subprocess.PIPE, text=True) for _ in range(others)
+        subprocess.Popen(
+            [sys.executable, "-c", STARTER, *other],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(others)
     ]
-    done = subprocess.run([sys.executable, "-c", STARTER, *command], env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", STARTER, *command],
+        env=environment,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     seconds = time.perf_counter() - begun
     said = [done.stdout]
     for process in beside:
-        subprocess.run(["pkill", "-TERM", "-P", str(process.pid)], check=True)  # the worker itself, below its starter
+        subprocess.run(
+            ["pkill", "-TERM", "-P", str(process.pid)], check=True
+        )  # the worker itself, below its starter
         said.append(process.communicate(timeout=60)[0])
     return {"seconds": seconds, "peak_gib": sum(int(text.split()[-1]) for text in said) / 2**20}
 
@@ -248,8 +335,12 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=None)
     parser.add_argument("--models", nargs="*", default=[DEFAULT])
     parser.add_argument("--peers", nargs="*", default=list(PEERS))
-    parser.add_argument("--chain", action="store_true", help="the real commands from files to proposals instead")
-    parser.add_argument("--workers", type=int, default=2, help="worker processes of the chain's week")
+    parser.add_argument(
+        "--chain", action="store_true", help="the real commands from files to proposals instead"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=2, help="worker processes of the chain's week"
+    )
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:

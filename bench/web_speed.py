@@ -65,7 +65,9 @@ class Things(BaseModel):
 def things(db: Session) -> Things:
     """The query that both do."""
     found = db.scalars(select(Thing).order_by(Thing.id.desc()).limit(24))
-    return Things(rows=[Row(id=each.id, title=each.title, text=each.text, count=each.count) for each in found])
+    return Things(
+        rows=[Row(id=each.id, title=each.title, text=each.text, count=each.count) for each in found]
+    )
 
 
 # ---- the two servers -----------------------------------------------------------------------------------------------
@@ -92,7 +94,8 @@ def ours(home: Path) -> FastAPI:
     page(router, "/things", view, "things.html", public=True)
     menu = [("/things", "Things", ("anybody",))]
     return app.create(
-        bootstrap.resources(settings, upgrade=False), [shop_web.SYSTEM, System("things", "Things", router, menu, templates, home)]
+        bootstrap.resources(settings, upgrade=False),
+        [shop_web.SYSTEM, System("things", "Things", router, menu, templates, home)],
     )
 
 
@@ -115,11 +118,15 @@ def bare(home: Path) -> FastAPI:
         return account.display
 
     @app.get("/things", response_class=HTMLResponse)
-    def html(db: Annotated[Session, Depends(session)], who: Annotated[str | None, Depends(person)]) -> HTMLResponse:
+    def html(
+        db: Annotated[Session, Depends(session)], who: Annotated[str | None, Depends(person)]
+    ) -> HTMLResponse:
         return HTMLResponse(template.render(view=things(db), who=who))
 
     @app.get("/api/things")
-    def data(db: Annotated[Session, Depends(session)], who: Annotated[str | None, Depends(person)]) -> Things:
+    def data(
+        db: Annotated[Session, Depends(session)], who: Annotated[str | None, Depends(person)]
+    ) -> Things:
         return things(db)
 
     return app
@@ -140,7 +147,9 @@ def serve(which: str, home: str, port: str) -> None:
 def running(which: str, home: str, port: int, script: str = __file__) -> Iterator[int]:
     """A server process while the block lasts; gives its id."""
     with Path(home, f"{which}.log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, script, "serve", which, home, str(port)], stderr=log, stdout=log)
+        process = subprocess.Popen(
+            [sys.executable, script, "serve", which, home, str(port)], stderr=log, stdout=log
+        )
         try:
             yield process.pid
         finally:
@@ -193,10 +202,24 @@ def fill(home: str) -> str:
     Base.metadata.create_all(db.engine)
     now = datetime.now(UTC)
     with db.write() as session:
-        session.add_all(Thing(title=f"Thing {n}", text="A text about this thing, as long as a caption. " * 2, count=n) for n in range(1000))
+        session.add_all(
+            Thing(
+                title=f"Thing {n}",
+                text="A text about this thing, as long as a caption. " * 2,
+                count=n,
+            )
+            for n in range(1000)
+        )
         accounts.add_user(session, "hana", grants=[("analyst", None)], now=now)
         token = secrets.token_urlsafe(32)
-        session.add(AccountSession(digest=accounts.digest(token), name="hana", created_at=now, expires_at=now + timedelta(days=1)))
+        session.add(
+            AccountSession(
+                digest=accounts.digest(token),
+                name="hana",
+                created_at=now,
+                expires_at=now + timedelta(days=1),
+            )
+        )
     db.close()
     return f"Cookie: tanuki-session={token}; tanuki-visitor=x\r\n"
 
@@ -209,19 +232,38 @@ def measured(ports: dict[str, int], pids: dict[str, int], path: str, cookie: str
             before = cpu_seconds(pids[which])
             taken = asyncio.run(ask(port, path, cookie, SECONDS))
             cpu = cpu_seconds(pids[which]) - before
-            rounds[which].append((len(taken) / SECONDS, cpu / len(taken) * 1000, statistics.quantiles(taken, n=100)[98] * 1000))
-    best = {which: (max(r[0] for r in each), min(r[1] for r in each), min(r[2] for r in each)) for which, each in rounds.items()}
+            rounds[which].append(
+                (
+                    len(taken) / SECONDS,
+                    cpu / len(taken) * 1000,
+                    statistics.quantiles(taken, n=100)[98] * 1000,
+                )
+            )
+    best = {
+        which: (max(r[0] for r in each), min(r[1] for r in each), min(r[2] for r in each))
+        for which, each in rounds.items()
+    }
     row: dict[str, Any] = {}
     for which, (rate, cpu, p99) in best.items():
-        row |= {f"{which}_per_s": round(rate), f"{which}_cpu_ms": round(cpu, 3), f"{which}_p99_ms": round(p99, 1)}
-    return row | {"of_bare": round(best["ours"][0] / best["bare"][0], 2), "of_bare_by_cpu": round(best["bare"][1] / best["ours"][1], 2)}
+        row |= {
+            f"{which}_per_s": round(rate),
+            f"{which}_cpu_ms": round(cpu, 3),
+            f"{which}_p99_ms": round(p99, 1),
+        }
+    return row | {
+        "of_bare": round(best["ours"][0] / best["bare"][0], 2),
+        "of_bare_by_cpu": round(best["bare"][1] / best["ours"][1], 2),
+    }
 
 
 def main() -> None:
     ports = {"ours": 8471, "bare": 8472}
     with tempfile.TemporaryDirectory() as home:
         signed_in = fill(home)
-        with running("ours", home, ports["ours"]) as one, running("bare", home, ports["bare"]) as two:
+        with (
+            running("ours", home, ports["ours"]) as one,
+            running("bare", home, ports["bare"]) as two,
+        ):
             for port in ports.values():
                 asyncio.run(wait_for(port))
             pids, rows = {"ours": one, "bare": two}, {}
@@ -232,7 +274,11 @@ def main() -> None:
                 ("JSON, signed in", "/api/things", signed_in),
             ]:
                 rows[name] = measured(ports, pids, path, cookie)
-                print(f"{name:<16} " + "  ".join(f"{key} {value}" for key, value in rows[name].items()), flush=True)
+                print(
+                    f"{name:<16} "
+                    + "  ".join(f"{key} {value}" for key, value in rows[name].items()),
+                    flush=True,
+                )
     RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
@@ -242,4 +288,4 @@ if __name__ == "__main__":
     else:
         main()
 
-assert tanuki.tables
+assert tanuki.app.metadata

@@ -21,7 +21,13 @@ from tanuki.platform.resources import Resources
 from tanuki.settings import Settings
 
 ENGINES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
-MLFLOW_WARNS = ["DeprecationWarning", "FutureWarning", "UserWarning", "ResourceWarning", "pytest.PytestUnraisableExceptionWarning"]
+MLFLOW_WARNS = [
+    "DeprecationWarning",
+    "FutureWarning",
+    "UserWarning",
+    "ResourceWarning",
+    "pytest.PytestUnraisableExceptionWarning",
+]
 
 for name in [name for name in os.environ if name.startswith("TANUKI_")]:
     del os.environ[name]
@@ -30,7 +36,10 @@ for name in [name for name in os.environ if name.startswith("TANUKI_")]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("mlflow"):
-            item.add_marker(pytest.mark.filterwarnings(*[f"ignore::{warning}" for warning in MLFLOW_WARNS]), append=False)
+            item.add_marker(
+                pytest.mark.filterwarnings(*[f"ignore::{warning}" for warning in MLFLOW_WARNS]),
+                append=False,
+            )
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -38,7 +47,9 @@ def real_hasher() -> Iterator[PasswordHasher]:
     """What hashes passwords outside of tests; in tests, which sign in hundreds of times, Argon2id costs little."""
     with pytest.MonkeyPatch.context() as patch:
         real = passwords.hasher()
-        patch.setattr(passwords, "hasher", lambda: PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        patch.setattr(
+            passwords, "hasher", lambda: PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+        )
         yield real
 
 
@@ -46,8 +57,12 @@ def real_hasher() -> Iterator[PasswordHasher]:
 def short_tracebacks() -> None:
     """As structlog shows an error unless told otherwise, with every local value, one line of the log takes half a minute."""
     if not structlog.is_configured():
-        shown = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
-        structlog.configure([structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, shown])
+        shown = structlog.dev.ConsoleRenderer(
+            colors=False, exception_formatter=structlog.dev.plain_traceback
+        )
+        structlog.configure(
+            [structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, shown]
+        )
 
 
 @pytest.fixture(scope="session")
@@ -108,7 +123,9 @@ def with_schema(url: str) -> Iterator[Database]:
 @pytest.fixture
 def resources(database_url: str, tmp_path: Path) -> Iterator[Resources]:
     """Everything a function may need, on each database engine, in a home folder of its own."""
-    yield from with_resources(Settings.model_validate({"home": tmp_path / "home", "database": database_url}))
+    yield from with_resources(
+        Settings.model_validate({"home": tmp_path / "home", "database": database_url})
+    )
 
 
 @pytest.fixture
@@ -151,7 +168,9 @@ def s3(s3_server: str) -> dict[str, str]:
     import s3fs
 
     bucket = f"b{uuid.uuid4().hex[:12]}"
-    s3fs.S3FileSystem(endpoint_url=s3_server, key="key", secret="secret", skip_instance_cache=True).mkdir(bucket)
+    s3fs.S3FileSystem(
+        endpoint_url=s3_server, key="key", secret="secret", skip_instance_cache=True
+    ).mkdir(bucket)
     return {"url": f"s3://{bucket}/tanuki", "endpoint": s3_server, "key": "key", "secret": "secret"}
 
 

@@ -41,8 +41,20 @@ PLACE = re.compile(r"%\((\w+)\)s")
 def texts_in(package: str) -> Iterator[tuple[str, str]]:
     """Every msgid in a package's code and templates, with where it stands."""
     methods = [("**.py", "python"), ("**/templates/**.html", "jinja2")]
-    options = {"**/templates/**.html": {"newstyle_gettext": "true", "trimmed": "true", "extensions": "jinja2.ext.do"}}
-    found = extract_from_dir(SOURCE / package, methods, options, WITH_TEXTS, directory_filter=lambda path: Path(path).name not in HERE_ONLY)
+    options = {
+        "**/templates/**.html": {
+            "newstyle_gettext": "true",
+            "trimmed": "true",
+            "extensions": "jinja2.ext.do",
+        }
+    }
+    found = extract_from_dir(
+        SOURCE / package,
+        methods,
+        options,
+        WITH_TEXTS,
+        directory_filter=lambda path: Path(path).name not in HERE_ONLY,
+    )
     for file, line, message, _, _ in found:
         text = message if isinstance(message, str) else message[0]
         if text:
@@ -58,13 +70,19 @@ def japanese(package: str) -> dict[str, str]:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_text_has_its_japanese(package):
     known = japanese(package)
-    missing = sorted({f"{where}: {text!r}" for text, where in texts_in(package) if text not in known})
+    missing = sorted(
+        {f"{where}: {text!r}" for text, where in texts_in(package) if text not in known}
+    )
     assert not missing, "\n".join(["no Japanese for:", *missing])
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_translation_has_the_same_values_as_its_text(package):
-    wrong = [english for english, text in japanese(package).items() if set(PLACE.findall(english)) != set(PLACE.findall(text))]
+    wrong = [
+        english
+        for english, text in japanese(package).items()
+        if set(PLACE.findall(english)) != set(PLACE.findall(text))
+    ]
     assert not wrong
 
 
@@ -73,7 +91,11 @@ def test_no_translation_is_left_over_or_said_twice(package):
     used = {text for text, _ in texts_in(package)}
     with (SOURCE / package / "web/locale/ja.po").open("rb") as opened:
         catalog = read_po(opened, locale="ja")
-    ids = [message.id if isinstance(message.id, str) else message.id[0] for message in catalog if message.id]
+    ids = [
+        message.id if isinstance(message.id, str) else message.id[0]
+        for message in catalog
+        if message.id
+    ]
     assert sorted(set(ids) - used) == []
     text = (SOURCE / package / "web/locale/ja.po").read_text(encoding="utf-8")
     assert len(re.findall(r'^msgid ""?.', text, re.MULTILINE)) == len(ids) + 1
@@ -84,14 +106,25 @@ def test_a_text_without_translation_stays_english(tmp_path):
 
 
 def test_a_plural_follows_the_count(tmp_path):
-    (tmp_path / "ja.po").write_text('msgid "%(n)s case"\nmsgid_plural "%(n)s cases"\nmsgstr[0] "%(n)sケース"\n', encoding="utf-8")
+    (tmp_path / "ja.po").write_text(
+        'msgid "%(n)s case"\nmsgid_plural "%(n)s cases"\nmsgstr[0] "%(n)sケース"\n',
+        encoding="utf-8",
+    )
     texts = Texts([tmp_path])
-    assert [texts.plural("en", "%(n)s case", "%(n)s cases", n) for n in (1, 2)] == ["%(n)s case", "%(n)s cases"]
-    assert [texts.plural("ja", "%(n)s case", "%(n)s cases", n) for n in (1, 2)] == ["%(n)sケース"] * 2
+    assert [texts.plural("en", "%(n)s case", "%(n)s cases", n) for n in (1, 2)] == [
+        "%(n)s case",
+        "%(n)s cases",
+    ]
+    assert [texts.plural("ja", "%(n)s case", "%(n)s cases", n) for n in (1, 2)] == [
+        "%(n)sケース"
+    ] * 2
 
 
 def test_an_error_is_said_in_the_readers_language(tmp_path):
-    (tmp_path / "ja.po").write_text('msgid "There is no store %(store)s."\nmsgstr "%(store)s という店舗はありません。"\n', encoding="utf-8")
+    (tmp_path / "ja.po").write_text(
+        'msgid "There is no store %(store)s."\nmsgstr "%(store)s という店舗はありません。"\n',
+        encoding="utf-8",
+    )
     error = UserError("There is no store %(store)s.", store="chiba")
     assert Texts([tmp_path]).error("ja", error) == "chiba という店舗はありません。"
     assert Texts([tmp_path]).error("en", error) == str(error) == "There is no store chiba."
@@ -120,17 +153,51 @@ def test_the_browsers_language_is_taken_when_we_have_it(asked, lang):
 def test_numbers_yen_shares_days_and_moments_are_each_languages_own():
     moment = datetime(2021, 1, 10, 22, 30, tzinfo=UTC)
     for lang, expected in {
-        "en": ["1,234,568", "1,234.50", "¥1,235", "-¥5", "12%", "12.3%", "Mon 11 Jan 2021", "11 Jan 2021, 07:30", "–"],
-        "ja": ["1,234,568", "1,234.50", "1,235円", "-5円", "12%", "12.3%", "2021年1月11日(月)", "2021年1月11日 07:30", "–"],
+        "en": [
+            "1,234,568",
+            "1,234.50",
+            "¥1,235",
+            "-¥5",
+            "12%",
+            "12.3%",
+            "Mon 11 Jan 2021",
+            "11 Jan 2021, 07:30",
+            "–",
+        ],
+        "ja": [
+            "1,234,568",
+            "1,234.50",
+            "1,235円",
+            "-5円",
+            "12%",
+            "12.3%",
+            "2021年1月11日(月)",
+            "2021年1月11日 07:30",
+            "–",
+        ],
     }.items():
         f = i18n.filters(lang)
-        shown = [f["n"](1234567.9), f["n"](1234.5, 2), f["yen"](1234.6), f["yen"](-5), f["pct"](0.123), f["pct"](0.123, 1)]
+        shown = [
+            f["n"](1234567.9),
+            f["n"](1234.5, 2),
+            f["yen"](1234.6),
+            f["yen"](-5),
+            f["pct"](0.123),
+            f["pct"](0.123, 1),
+        ]
         assert [*shown, f["day"](date(2021, 1, 11)), f["moment"](moment), f["n"](None)] == expected
 
 
 def test_a_moment_is_told_by_how_long_ago_it_was_and_after_a_week_by_its_day():
     now = datetime(2021, 1, 10, 22, 30, tzinfo=UTC)
-    passed = [timedelta(), timedelta(seconds=59), timedelta(minutes=3), timedelta(hours=26), timedelta(days=6), timedelta(days=40)]
+    passed = [
+        timedelta(),
+        timedelta(seconds=59),
+        timedelta(minutes=3),
+        timedelta(hours=26),
+        timedelta(days=6),
+        timedelta(days=40),
+    ]
     for lang, expected in {
         "en": ["just now", "just now", "3m ago", "1d ago", "6d ago", "2 Dec 2020", "January 2021"],
         "ja": ["たった今", "たった今", "3分前", "1日前", "6日前", "2020年12月2日", "2021年1月"],

@@ -44,30 +44,56 @@ def test_everything_has_a_default():
 
 
 def test_variables_of_others_are_not_read():
-    assert settings.read({"HOME": "/nowhere", "PORT": "1", "NOT_TANUKI_PORT": "2"}) == settings.Settings()
+    assert (
+        settings.read({"HOME": "/nowhere", "PORT": "1", "NOT_TANUKI_PORT": "2"})
+        == settings.Settings()
+    )
 
 
 def test_a_variable_sets_its_field():
     made = settings.read(
-        {"TANUKI_PORT": "9000", "TANUKI_HTTPS": "true", "TANUKI_DATABASE": "postgresql://db/shop", "TANUKI_OBJECTS": "s3://b/p/"}
+        {
+            "TANUKI_PORT": "9000",
+            "TANUKI_HTTPS": "true",
+            "TANUKI_DATABASE": "postgresql://db/shop",
+            "TANUKI_OBJECTS": "s3://b/p/",
+        }
     )
-    assert (made.port, made.https, made.database_url, made.objects_url) == (9000, True, "postgresql://db/shop", "s3://b/p")
+    assert (made.port, made.https, made.database_url, made.objects_url) == (
+        9000,
+        True,
+        "postgresql://db/shop",
+        "s3://b/p",
+    )
     assert not made.embedded
 
 
 def test_everything_lies_in_the_home_folder_unless_told_otherwise(tmp_path):
-    made = settings.read({"TANUKI_HOME": str(tmp_path / "h"), "TANUKI_OBJECTS": str(tmp_path / "o")})
+    made = settings.read(
+        {"TANUKI_HOME": str(tmp_path / "h"), "TANUKI_OBJECTS": str(tmp_path / "o")}
+    )
     assert made.database_url == f"sqlite:///{tmp_path / 'h' / 'tanuki.db'}"
     assert made.objects_url == str(tmp_path / "o")
 
 
 def test_a_misspelt_name_is_refused_and_the_nearest_is_named():
-    assert "TANUKI_PROT is not a setting. Did you mean TANUKI_PORT?" in refused({"TANUKI_PROT": "1"})
-    assert "TANUKI_ZZZZZZZZ is not a setting. `tanuki settings` lists them." in refused({"TANUKI_ZZZZZZZZ": "1"})
+    assert "TANUKI_PROT is not a setting. Did you mean TANUKI_PORT?" in refused(
+        {"TANUKI_PROT": "1"}
+    )
+    assert "TANUKI_ZZZZZZZZ is not a setting. `tanuki settings` lists them." in refused(
+        {"TANUKI_ZZZZZZZZ": "1"}
+    )
 
 
 def test_all_faults_are_told_at_once(tmp_path):
-    said = refused({"TANUKI_PROT": "1", "TANUKI_PORT": "many", "TANUKI_LOG": "loud", "TANUKI_S3_SECRET_FILE": str(tmp_path / "none")})
+    said = refused(
+        {
+            "TANUKI_PROT": "1",
+            "TANUKI_PORT": "many",
+            "TANUKI_LOG": "loud",
+            "TANUKI_S3_SECRET_FILE": str(tmp_path / "none"),
+        }
+    )
     assert len(said.splitlines()) == 5
     for part in (
         "TANUKI_PROT is not",
@@ -80,15 +106,21 @@ def test_all_faults_are_told_at_once(tmp_path):
 
 
 def test_a_secret_is_never_shown():
-    made = settings.read({"TANUKI_S3_SECRET": "hush", "TANUKI_DATABASE": "postgresql://shop:hush@db/shop"})
+    made = settings.read(
+        {"TANUKI_S3_SECRET": "hush", "TANUKI_DATABASE": "postgresql://shop:hush@db/shop"}
+    )
     assert "hush" not in repr(made) and "hush" not in str(settings.table(made))
 
 
 def test_a_file_holds_a_value(tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("hush\n")
-    assert settings.read({"TANUKI_S3_SECRET_FILE": str(secret)}).s3_secret.get_secret_value() == "hush"
-    assert "are both set" in refused({"TANUKI_S3_SECRET_FILE": str(secret), "TANUKI_S3_SECRET": "x"})
+    assert (
+        settings.read({"TANUKI_S3_SECRET_FILE": str(secret)}).s3_secret.get_secret_value() == "hush"
+    )
+    assert "are both set" in refused(
+        {"TANUKI_S3_SECRET_FILE": str(secret), "TANUKI_S3_SECRET": "x"}
+    )
 
 
 def test_settings_cannot_be_changed_afterwards():
@@ -102,7 +134,9 @@ def test_every_setting_has_help_and_says_what_it_takes():
 
 
 def test_the_command_prints_name_value_default_and_help():
-    shown = CliRunner().invoke(tanuki, ["settings", "--json"], env={"TANUKI_PORT": "8123"}, catch_exceptions=False)
+    shown = CliRunner().invoke(
+        tanuki, ["settings", "--json"], env={"TANUKI_PORT": "8123"}, catch_exceptions=False
+    )
     rows = {row["name"]: row for row in map(json.loads, shown.output.splitlines())}
     assert set(rows) == {settings.variable(field) for field in settings.Settings.model_fields}
     assert (rows["TANUKI_PORT"]["value"], rows["TANUKI_PORT"]["default"]) == ("8123", "8000")
@@ -110,11 +144,16 @@ def test_the_command_prints_name_value_default_and_help():
 
 
 def python(code, **environment):
-    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def test_a_misspelt_variable_stops_every_command_with_one_sentence_and_exit_code_2():
-    done = python("import sys; sys.argv = ['tanuki', 'settings']; from tanuki.__main__ import main; main()", TANUKI_HOMES="x")
+    done = python(
+        "import sys; sys.argv = ['tanuki', 'settings']; from tanuki.__main__ import main; main()",
+        TANUKI_HOMES="x",
+    )
     assert done.returncode == 2
     assert "TANUKI_HOMES is not a setting. Did you mean TANUKI_HOME?" in done.stderr
     assert "Traceback" not in done.stderr

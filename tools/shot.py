@@ -17,13 +17,27 @@ FLAGS = ["--no-sandbox", "--disable-background-networking"]
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as home:
-        environment = {**os.environ, "TANUKI_HOME": home, "TANUKI_PORT": "0", "TANUKI_SCHEDULE": "false"}
+        environment = {
+            **os.environ,
+            "TANUKI_HOME": home,
+            "TANUKI_PORT": "0",
+            "TANUKI_SCHEDULE": "false",
+        }
         tanuki = [sys.executable, "-m", "tanuki"]
-        made = subprocess.run([*tanuki, "shop", "example"], env=environment, capture_output=True, text=True, check=True).stdout
+        made = subprocess.run(
+            [*tanuki, "shop", "example"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
         found = re.search(r"^\s*analyst\s+(\S+)", made, re.MULTILINE)
         assert found is not None
         log = Path(home) / "server.log"
-        with log.open("w") as out, subprocess.Popen([*tanuki, "up"], env=environment, stdout=out, stderr=out) as server:
+        with (
+            log.open("w") as out,
+            subprocess.Popen([*tanuki, "up"], env=environment, stdout=out, stderr=out) as server,
+        ):
             try:
                 take(address(log), found[1])
             finally:
@@ -44,7 +58,9 @@ def take(server: str, password: str) -> None:
     """Sign in as the analyst and take the picture."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        page = browser.new_context(viewport={"width": 1200, "height": 860}, locale="en-US").new_page()
+        page = browser.new_context(
+            viewport={"width": 1200, "height": 860}, locale="en-US"
+        ).new_page()
         page.goto(f"{server}/sign-in")
         page.fill("input[name=name]", "analyst")
         page.fill("input[name=password]", password)

@@ -39,7 +39,11 @@ RESULTS = Path(__file__).parents[1] / "results"
 def picture(number: int) -> bytes:
     """A JPEG of 640 × 480, another one for each number, about as large as a small photo."""
     drawn = random.Random(number)
-    image = Image.effect_noise((SIZE[0] // 8, SIZE[1] // 8), 60 + number % 40).resize(SIZE).convert("RGB")
+    image = (
+        Image.effect_noise((SIZE[0] // 8, SIZE[1] // 8), 60 + number % 40)
+        .resize(SIZE)
+        .convert("RGB")
+    )
     pen = ImageDraw.Draw(image)
     for _ in range(12):
         x, y, size = drawn.randrange(SIZE[0]), drawn.randrange(SIZE[1]), drawn.randrange(20, 200)
@@ -88,7 +92,9 @@ class Site:
             "TANUKI_WORKER": "" if which == "serve" else f"bench-{uuid.uuid4().hex[:6]}",
         }
         with log.open("wb") as out:
-            self.processes[which] = subprocess.Popen([sys.executable, "-m", "tanuki", which], env=environment, stdout=out, stderr=out)
+            self.processes[which] = subprocess.Popen(
+                [sys.executable, "-m", "tanuki", which], env=environment, stdout=out, stderr=out
+            )
         if which == "serve":
             self.address = self.listens(log)
 
@@ -127,11 +133,15 @@ def people(res: Resources, count: int) -> list[tuple[str, str]]:
     for n in range(count):
         with res.db.write() as db:
             name = f"member{n}-{uuid.uuid4().hex[:4]}"
-            accounts.add_user(db, name, grants=[("member", None)], password="a password for a bench", now=now)
+            accounts.add_user(
+                db, name, grants=[("member", None)], password="a password for a bench", now=now
+            )
             person = accounts.person(db, name)
             assert person is not None
             members.join(db, person, now=now)
-            made.append((name, tokens.add_token(db, name, "bench", scopes=("read", "write"), now=now)))
+            made.append(
+                (name, tokens.add_token(db, name, "bench", scopes=("read", "write"), now=now))
+            )
     return made
 
 
@@ -185,10 +195,19 @@ class Program:
         """Post a photo."""
         mark = uuid.uuid4().hex
         fields = {"title": title, "category": "cat", "description": "For a bench."}
-        parts = [f'--{mark}\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n'.encode() for k, v in fields.items()]
+        parts = [
+            f'--{mark}\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n'.encode()
+            for k, v in fields.items()
+        ]
         head = f'--{mark}\r\nContent-Disposition: form-data; name="photo"; filename="a.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'.encode()
         body = b"".join(parts) + head + photo + f"\r\n--{mark}--\r\n".encode()
-        return self.ask("POST", f"{API}/posts", body, Content_Type=f"multipart/form-data; boundary={mark}", Idempotency_Key=key)
+        return self.ask(
+            "POST",
+            f"{API}/posts",
+            body,
+            Content_Type=f"multipart/form-data; boundary={mark}",
+            Idempotency_Key=key,
+        )
 
 
 def at_rate(rate: float, seconds: float, do: Any, threads: int) -> None:

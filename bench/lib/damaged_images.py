@@ -16,7 +16,12 @@ from bench.lib.decompression_bombs import chunk
 FORMATS = ("jpeg", "png", "webp", "heic")
 SECRET = b"Loc35.6895N139.6917E"  # stands in all metadata that must not get through
 ORIENTATION, MAKER, GPS = 0x0112, 0x010F, 0x8825
-CORNERS = ((220, 40, 30), (40, 180, 60), (50, 60, 210), (230, 220, 70))  # top left, top right, bottom right, bottom left
+CORNERS = (
+    (220, 40, 30),
+    (40, 180, 60),
+    (50, 60, 210),
+    (230, 220, 70),
+)  # top left, top right, bottom right, bottom left
 
 
 def photo(seed: int, width: int, height: int) -> Image.Image:
@@ -36,7 +41,9 @@ def corners(width: int = 120, height: int = 80) -> Image.Image:
     """A picture whose four quarters have CORNERS' colours, so that its way up can be seen."""
     image = Image.new("RGB", (width, height))
     for colour, (x, y) in zip(CORNERS, ((0, 0), (1, 0), (1, 1), (0, 1)), strict=True):
-        image.paste(colour, (x * width // 2, y * height // 2, (x + 1) * width // 2, (y + 1) * height // 2))
+        image.paste(
+            colour, (x * width // 2, y * height // 2, (x + 1) * width // 2, (y + 1) * height // 2)
+        )
     return image
 
 
@@ -60,7 +67,9 @@ def encoded(image: Image.Image, source: str, **how: object) -> bytes:
     if source == "heic":
         pillow_heif.from_pillow(image).save(out, **{"quality": 60, **how})
     else:
-        image.save(out, source.upper(), **({"quality": 88} | how if source in ("jpeg", "webp") else how))
+        image.save(
+            out, source.upper(), **({"quality": 88} | how if source in ("jpeg", "webp") else how)
+        )
     return out.getvalue()
 
 
@@ -69,7 +78,13 @@ def exif(orientation: int = 1) -> bytes:
     made = Image.Exif()
     made[ORIENTATION] = orientation
     made[MAKER] = SECRET.decode()
-    made[GPS] = {1: "N", 2: (35.0, 41.0, 22.2), 3: "E", 4: (139.0, 41.0, 30.12), 29: SECRET.decode()}
+    made[GPS] = {
+        1: "N",
+        2: (35.0, 41.0, 22.2),
+        3: "E",
+        4: (139.0, 41.0, 30.12),
+        29: SECRET.decode(),
+    }
     return made.tobytes()
 
 
@@ -79,7 +94,9 @@ def telling(source: str, orientation: int = 1) -> bytes:
     xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><place>" + SECRET + b"</place></x:xmpmeta>"
     how: dict[str, object] = {"exif": exif(orientation), "icc_profile": profile("srgb")}
     if source == "jpeg":
-        return encoded(image, source, quality=95, subsampling=0, xmp=xmp, comment=SECRET, dpi=(300, 300), **how)
+        return encoded(
+            image, source, quality=95, subsampling=0, xmp=xmp, comment=SECRET, dpi=(300, 300), **how
+        )
     if source == "png":
         from PIL.PngImagePlugin import PngInfo
 
@@ -107,13 +124,21 @@ def lying(content: bytes, source: str, width: int, height: int) -> bytes:
     """A file whose header says other dimensions than its content has."""
     if source == "jpeg":
         at = frames(content)
-        return content[: at + 5] + struct.pack(">HH", height & 0xFFFF, width & 0xFFFF) + content[at + 9 :]
+        return (
+            content[: at + 5]
+            + struct.pack(">HH", height & 0xFFFF, width & 0xFFFF)
+            + content[at + 9 :]
+        )
     if source == "png":
         header = struct.pack(">II", width, height) + content[24:29]
         return content[:8] + chunk(b"IHDR", header) + content[33:]
     if source == "webp":
         at = content.find(b"VP8 ") + 14
-        return content[:at] + struct.pack("<HH", min(width, 16383), min(height, 16383)) + content[at + 4 :]
+        return (
+            content[:at]
+            + struct.pack("<HH", min(width, 16383), min(height, 16383))
+            + content[at + 4 :]
+        )
     at = content.find(b"ispe") + 8
     return content[:at] + struct.pack(">II", width, height) + content[at + 8 :]
 
@@ -148,7 +173,9 @@ def holed(chance: random.Random, content: bytes, _: str) -> bytes:
 
 def blanked(chance: random.Random, content: bytes, _: str) -> bytes:
     start, length = chance.randrange(len(content)), chance.randrange(1, 500)
-    return (content[:start] + bytes([chance.choice((0, 255))]) * length + content[start + length :])[: len(content)]
+    return (
+        content[:start] + bytes([chance.choice((0, 255))]) * length + content[start + length :]
+    )[: len(content)]
 
 
 def liar(chance: random.Random, content: bytes, source: str) -> bytes:
@@ -207,12 +234,27 @@ def bases(source: str) -> list[bytes]:
     """A few small honest files of a format, in its several kinds."""
     image = photo(7, 90, 60)
     if source == "jpeg":
-        kinds = [{}, {"progressive": True}, {"subsampling": 0, "quality": 97}, {"restart_marker_rows": 1}, {"exif": exif(6)}]
-        return [encoded(image, "jpeg", **how) for how in kinds] + [encoded(image.convert(mode), "jpeg") for mode in ("CMYK", "L")]
+        kinds = [
+            {},
+            {"progressive": True},
+            {"subsampling": 0, "quality": 97},
+            {"restart_marker_rows": 1},
+            {"exif": exif(6)},
+        ]
+        return [encoded(image, "jpeg", **how) for how in kinds] + [
+            encoded(image.convert(mode), "jpeg") for mode in ("CMYK", "L")
+        ]
     if source == "png":
-        return [encoded(image.convert(mode), "png") for mode in ("RGB", "RGBA", "L", "LA", "P", "1", "I;16")]
+        return [
+            encoded(image.convert(mode), "png")
+            for mode in ("RGB", "RGBA", "L", "LA", "P", "1", "I;16")
+        ]
     if source == "webp":
-        still = [encoded(image.convert(mode), "webp", lossless=lossless) for mode in ("RGB", "RGBA") for lossless in (False, True)]
+        still = [
+            encoded(image.convert(mode), "webp", lossless=lossless)
+            for mode in ("RGB", "RGBA")
+            for lossless in (False, True)
+        ]
         return [*still, encoded(image, "webp", exif=exif(5)), animated("webp")]
     return [encoded(image.convert(mode), "heic") for mode in ("RGB", "RGBA", "L")]
 
@@ -220,7 +262,14 @@ def bases(source: str) -> list[bytes]:
 def animated(source: str) -> bytes:
     """Three frames, the first of which is CORNERS."""
     others = [photo(n, 120, 80) for n in (1, 2)]
-    return encoded(corners(), source, save_all=True, append_images=others, duration=100, **({"lossless": True} if source == "webp" else {}))
+    return encoded(
+        corners(),
+        source,
+        save_all=True,
+        append_images=others,
+        duration=100,
+        **({"lossless": True} if source == "webp" else {}),
+    )
 
 
 def base(chance: random.Random, source: str) -> bytes:
@@ -230,9 +279,18 @@ def base(chance: random.Random, source: str) -> bytes:
 @cache
 def honest() -> dict[str, bytes]:
     """Uncommon files that are pictures nevertheless."""
-    tiny = {f"{source} of one pixel": encoded(Image.new("RGB", (1, 1), (9, 200, 90)), source) for source in ("jpeg", "png", "webp")}
-    ways = {f"JPEG turned, orientation {n}": encoded(turned(corners(), n), "jpeg", exif=exif(n)) for n in range(1, 9)}
-    modes = {f"PNG, {mode}": encoded(photo(3, 90, 60).convert(mode), "png") for mode in ("P", "L", "LA", "RGBA", "1", "I;16")}
+    tiny = {
+        f"{source} of one pixel": encoded(Image.new("RGB", (1, 1), (9, 200, 90)), source)
+        for source in ("jpeg", "png", "webp")
+    }
+    ways = {
+        f"JPEG turned, orientation {n}": encoded(turned(corners(), n), "jpeg", exif=exif(n))
+        for n in range(1, 9)
+    }
+    modes = {
+        f"PNG, {mode}": encoded(photo(3, 90, 60).convert(mode), "png")
+        for mode in ("P", "L", "LA", "RGBA", "1", "I;16")
+    }
     return {
         **tiny,
         **ways,

@@ -29,12 +29,27 @@ LONGEST = 15  # days at the end of a daily series that a forecast of a week need
 def weekly(panel: Panel) -> pl.DataFrame:
     """[unique_id, ds, y]: whole weeks of each series from its first one; silent weeks hold the last known one."""
     return (
-        panel.sales.with_columns(pl.format("{}|{}", "store", "item").alias("unique_id"), pl.col("date").dt.truncate("1w").alias("ds"))
+        panel.sales.with_columns(
+            pl.format("{}|{}", "store", "item").alias("unique_id"),
+            pl.col("date").dt.truncate("1w").alias("ds"),
+        )
         .group_by("unique_id", "ds")
-        .agg(pl.col("units").sum().alias("y"), pl.col("units").count().alias("known"), pl.len().alias("days"))
+        .agg(
+            pl.col("units").sum().alias("y"),
+            pl.col("units").count().alias("known"),
+            pl.len().alias("days"),
+        )
         .filter(pl.col("days") == 7)
         .sort("unique_id", "ds")
-        .select("unique_id", "ds", pl.when(pl.col("known") == 7).then(pl.col("y")).forward_fill().over("unique_id").alias("y"))
+        .select(
+            "unique_id",
+            "ds",
+            pl.when(pl.col("known") == 7)
+            .then(pl.col("y"))
+            .forward_fill()
+            .over("unique_id")
+            .alias("y"),
+        )
         .drop_nulls("y")
     )
 
@@ -42,7 +57,11 @@ def weekly(panel: Panel) -> pl.DataFrame:
 def daily(panel: Panel) -> pl.DataFrame:
     """[unique_id, ds, y] of days; a silent day holds the same weekday's last known sales."""
     return (
-        panel.sales.select(pl.format("{}|{}", "store", "item").alias("unique_id"), pl.col("date").alias("ds"), pl.col("units").alias("y"))
+        panel.sales.select(
+            pl.format("{}|{}", "store", "item").alias("unique_id"),
+            pl.col("date").alias("ds"),
+            pl.col("units").alias("y"),
+        )
         .sort("unique_id", "ds")
         .with_columns(pl.col("y").forward_fill().over("unique_id", pl.col("ds").dt.weekday()))
         .drop_nulls("y")
@@ -55,23 +74,44 @@ def plans(panel: Panel) -> pl.DataFrame | None:
         return None
     days = panel.prices.with_columns(pl.col("date").dt.truncate("1w").alias("ds"))
     price = days.group_by("store", "item", "ds").agg(pl.col("price_yen").mean().alias("price"))
-    if panel.promotions.height == 0 and price.group_by("store", "item").agg(pl.col("price").n_unique())["price"].max() == 1:
+    if (
+        panel.promotions.height == 0
+        and price.group_by("store", "item").agg(pl.col("price").n_unique())["price"].max() == 1
+    ):
         return None
-    rivals = price.with_columns(pl.format("price_{}", "item").alias("item")).pivot(on="item", index=["store", "ds"], values="price")
-    kinds = panel.promotions.with_columns(pl.col("date").dt.truncate("1w").alias("ds"), pl.lit(1.0).alias("on"))
-    kinds = kinds.pivot(on="kind", index=["store", "item", "ds"], values="on", aggregate_function="max")
+    rivals = price.with_columns(pl.format("price_{}", "item").alias("item")).pivot(
+        on="item", index=["store", "ds"], values="price"
+    )
+    kinds = panel.promotions.with_columns(
+        pl.col("date").dt.truncate("1w").alias("ds"), pl.lit(1.0).alias("on")
+    )
+    kinds = kinds.pivot(
+        on="kind", index=["store", "item", "ds"], values="on", aggregate_function="max"
+    )
     mondays = pl.DataFrame(
-        {"ds": pl.date_range(panel.sales["date"].min(), panel.target.sunday, "1d", eager=True).dt.truncate("1w").unique()}
+        {
+            "ds": pl.date_range(panel.sales["date"].min(), panel.target.sunday, "1d", eager=True)
+            .dt.truncate("1w")
+            .unique()
+        }
     )
     made = panel.sales.select("store", "item").unique().join(mondays, how="cross")
-    made = made.join(price, on=["store", "item", "ds"], how="left").join(rivals, on=["store", "ds"], how="left")
+    made = made.join(price, on=["store", "item", "ds"], how="left").join(
+        rivals, on=["store", "ds"], how="left"
+    )
     made = made.join(kinds, on=["store", "item", "ds"], how="left").sort("store", "item", "ds")
     flags = [name for name in kinds.columns if name not in ("store", "item", "ds")]
     prices = [name for name in made.columns if name.startswith("price")]
     return made.select(
         pl.format("{}|{}", "store", "item").alias("unique_id"),
         "ds",
-        *(pl.col(name).fill_null(strategy="forward").fill_null(strategy="backward").over("store", "item") for name in prices),
+        *(
+            pl.col(name)
+            .fill_null(strategy="forward")
+            .fill_null(strategy="backward")
+            .over("store", "item")
+            for name in prices
+        ),
         *(pl.col(name).fill_null(0.0) for name in flags),
     )
 
@@ -79,9 +119,25 @@ def plans(panel: Panel) -> pl.DataFrame | None:
 def result(ids: list[str] | np.ndarray, quantiles: np.ndarray, mean: np.ndarray) -> pl.DataFrame:
     """[store, item, q01 … q99, mean] from lines of quantiles, never negative and never decreasing."""
     tidy = np.maximum.accumulate(np.maximum(quantiles, 0.0), axis=1)
-    frame = pl.DataFrame({"unique_id": list(ids), **dict(zip(COLUMNS, tidy.T, strict=True)), "mean": np.maximum(mean, 0.0)})
-    parts = pl.col("unique_id").str.split_exact("|", 1).struct.rename_fields(["store", "item"]).alias("parts")
-    return frame.with_columns(parts).unnest("parts").select("store", "item", *COLUMNS, "mean").sort("store", "item")
+    frame = pl.DataFrame(
+        {
+            "unique_id": list(ids),
+            **dict(zip(COLUMNS, tidy.T, strict=True)),
+            "mean": np.maximum(mean, 0.0),
+        }
+    )
+    parts = (
+        pl.col("unique_id")
+        .str.split_exact("|", 1)
+        .struct.rename_fields(["store", "item"])
+        .alias("parts")
+    )
+    return (
+        frame.with_columns(parts)
+        .unnest("parts")
+        .select("store", "item", *COLUMNS, "mean")
+        .sort("store", "item")
+    )
 
 
 def around(mean: np.ndarray, spread: np.ndarray) -> np.ndarray:
@@ -103,7 +159,9 @@ def simple(panel: Panel, forecast: Callable[[np.ndarray], float]) -> pl.DataFram
     for values in weeks:
         origins = range(max(4, len(values) - 52), len(values) - 1)
         errors = [values[n + 1] - forecast(values[:n]) for n in origins]
-        spread.append(float(np.sqrt(np.mean(np.square(errors)))) if errors else float(np.mean(values)))
+        spread.append(
+            float(np.sqrt(np.mean(np.square(errors)))) if errors else float(np.mean(values))
+        )
     return result(ids, around(mean, np.array(spread)), mean)
 
 
@@ -136,25 +194,45 @@ def statsforecast(model: str, season: int) -> Peer:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ahead = (
-                engine.forecast(df=long, h=AHEAD, level=LEVELS).sort("unique_id", "ds").group_by("unique_id", maintain_order=True).last()
+                engine.forecast(df=long, h=AHEAD, level=LEVELS)
+                .sort("unique_id", "ds")
+                .group_by("unique_id", maintain_order=True)
+                .last()
             )
-        names = [*(f"{made.alias}-lo-{n}" for n in LEVELS), made.alias, *(f"{made.alias}-hi-{n}" for n in LEVELS[::-1])]
+        names = [
+            *(f"{made.alias}-lo-{n}" for n in LEVELS),
+            made.alias,
+            *(f"{made.alias}-hi-{n}" for n in LEVELS[::-1]),
+        ]
         quantiles = np.nan_to_num(ahead.select(names).to_numpy())
-        return whole(result(ahead["unique_id"].to_list(), quantiles, quantiles[:, len(LEVELS)]), frame)
+        return whole(
+            result(ahead["unique_id"].to_list(), quantiles, quantiles[:, len(LEVELS)]), frame
+        )
 
     return peer
 
 
 def whole(made: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
     """A forecast completed by the mean of the series that were too short for its model."""
-    parts = pl.col("unique_id").str.split_exact("|", 1).struct.rename_fields(["store", "item"]).alias("parts")
+    parts = (
+        pl.col("unique_id")
+        .str.split_exact("|", 1)
+        .struct.rename_fields(["store", "item"])
+        .alias("parts")
+    )
     rest = (
-        frame.group_by("unique_id").agg(pl.col("y").mean()).with_columns(parts).unnest("parts").join(made, on=["store", "item"], how="anti")
+        frame.group_by("unique_id")
+        .agg(pl.col("y").mean())
+        .with_columns(parts)
+        .unnest("parts")
+        .join(made, on=["store", "item"], how="anti")
     )
     if rest.height == 0:
         return made
     mean = rest["y"].to_numpy()
-    return pl.concat([made, result(rest["unique_id"].to_list(), around(mean, 0.5 * mean), mean)]).sort("store", "item")
+    return pl.concat(
+        [made, result(rest["unique_id"].to_list(), around(mean, 0.5 * mean), mean)]
+    ).sort("store", "item")
 
 
 def lightgbm() -> Any:
@@ -189,17 +267,25 @@ def mlforecast_daily(panel: Panel) -> pl.DataFrame:
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        past = engine.cross_validation(frame, n_windows=windows, h=horizon, step_size=horizon, refit=False)
+        past = engine.cross_validation(
+            frame, n_windows=windows, h=horizon, step_size=horizon, refit=False
+        )
         ahead = engine.fit(frame).predict(horizon)
     second = ahead[ahead["ds"].dt.date >= panel.target.monday].groupby("unique_id")["model"].sum()
-    past = past[past["ds"] > past["cutoff"] + timedelta(days=7)].groupby(["unique_id", "cutoff"])[["y", "model"]].sum()
+    past = (
+        past[past["ds"] > past["cutoff"] + timedelta(days=7)]
+        .groupby(["unique_id", "cutoff"])[["y", "model"]]
+        .sum()
+    )
     return conformal(second, (past["y"] - past["model"]).abs().unstack())
 
 
 def conformal(mean: pd.Series, errors: pd.DataFrame) -> pl.DataFrame:
     """mlforecast's conformal distribution: the forecast plus and minus its past absolute errors, and the quantiles of those."""
     errors = errors.loc[mean.index].to_numpy()
-    samples = np.concatenate([mean.to_numpy()[:, None] - errors, mean.to_numpy()[:, None] + errors], axis=1)
+    samples = np.concatenate(
+        [mean.to_numpy()[:, None] - errors, mean.to_numpy()[:, None] + errors], axis=1
+    )
     return result(list(mean.index), np.quantile(samples, QUANTILES, axis=1).T, mean.to_numpy())
 
 
@@ -246,11 +332,18 @@ def mlforecast_weekly(*, known_ahead: bool, log: bool) -> Peer:
         from sklearn.preprocessing import FunctionTransformer
 
         frame = weekly(panel)
-        frame = frame.filter(pl.len().over("unique_id") >= 40) if frame.group_by("unique_id").len()["len"].max() >= 40 else frame
+        frame = (
+            frame.filter(pl.len().over("unique_id") >= 40)
+            if frame.group_by("unique_id").len()["len"].max() >= 40
+            else frame
+        )
         shortest = int(frame.group_by("unique_id").len()["len"].min())
         extra = plans(panel) if known_ahead else None
         joined = frame if extra is None else frame.join(extra, on=["unique_id", "ds"])
-        target = [GlobalSklearnTransformer(FunctionTransformer(func=np.log1p, inverse_func=np.expm1)), LocalStandardScaler()]
+        target = [
+            GlobalSklearnTransformer(FunctionTransformer(func=np.log1p, inverse_func=np.expm1)),
+            LocalStandardScaler(),
+        ]
         engine = MLForecast(
             models={"model": lightgbm()},
             freq="1w",
@@ -262,16 +355,31 @@ def mlforecast_weekly(*, known_ahead: bool, log: bool) -> Peer:
         windows = min(WINDOWS, max(2, (shortest - 20) // AHEAD))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            engine.fit(joined, static_features=[], prediction_intervals=PredictionIntervals(n_windows=windows, h=AHEAD))
+            engine.fit(
+                joined,
+                static_features=[],
+                prediction_intervals=PredictionIntervals(n_windows=windows, h=AHEAD),
+            )
             future = (
                 None
                 if extra is None
-                else extra.filter(pl.col("ds") > frame["ds"].max()).join(frame.select("unique_id").unique(), on="unique_id")
+                else extra.filter(pl.col("ds") > frame["ds"].max()).join(
+                    frame.select("unique_id").unique(), on="unique_id"
+                )
             )
             ahead = engine.predict(AHEAD, level=LEVELS, X_df=future)
         last = ahead.sort("unique_id", "ds").group_by("unique_id", maintain_order=True).last()
-        names = [*(f"model-lo-{n}" for n in LEVELS), "model", *(f"model-hi-{n}" for n in LEVELS[::-1])]
-        return whole(result(last["unique_id"].to_list(), last.select(names).to_numpy(), last["model"].to_numpy()), weekly(panel))
+        names = [
+            *(f"model-lo-{n}" for n in LEVELS),
+            "model",
+            *(f"model-hi-{n}" for n in LEVELS[::-1]),
+        ]
+        return whole(
+            result(
+                last["unique_id"].to_list(), last.select(names).to_numpy(), last["model"].to_numpy()
+            ),
+            weekly(panel),
+        )
 
     return peer
 
@@ -293,15 +401,27 @@ def skforecast(*, log: bool) -> Peer:
         frame = frame.filter(pl.len().over("unique_id") >= SHORTEST + 10)
         known = int(frame.group_by("unique_id").len()["len"].min())
         extra = plans(panel)
-        wide = {name[0]: series_of(part, "y") for name, part in frame.partition_by("unique_id", as_dict=True, maintain_order=True).items()}
+        wide = {
+            name[0]: series_of(part, "y")
+            for name, part in frame.partition_by(
+                "unique_id", as_dict=True, maintain_order=True
+            ).items()
+        }
         months = {name: month(values.index) for name, values in wide.items()}
         exog = months
         future = {
-            name: month(values.index[-1:].union(pd.date_range(values.index[-1], periods=AHEAD + 1, freq="W-MON")))[1:]
+            name: month(
+                values.index[-1:].union(
+                    pd.date_range(values.index[-1], periods=AHEAD + 1, freq="W-MON")
+                )
+            )[1:]
             for name, values in wide.items()
         }
         if extra is not None:
-            parts = {name[0]: part for name, part in extra.partition_by("unique_id", as_dict=True).items()}
+            parts = {
+                name[0]: part
+                for name, part in extra.partition_by("unique_id", as_dict=True).items()
+            }
             exog = {name: months[name].join(plan(parts[name])) for name in wide}
             future = {name: future[name].join(plan(parts[name])) for name in wide}
         engine = ForecasterRecursiveMultiSeries(
@@ -309,18 +429,36 @@ def skforecast(*, log: bool) -> Peer:
             lags=52 if known >= BOTH_YEARS else 8,
             window_features=RollingFeatures(stats=["mean"], window_sizes=4),
             encoding="ordinal",
-            transformer_series=make_pipeline(FunctionTransformer(np.log1p, np.expm1), StandardScaler()) if log else StandardScaler(),
+            transformer_series=make_pipeline(
+                FunctionTransformer(np.log1p, np.expm1), StandardScaler()
+            )
+            if log
+            else StandardScaler(),
         )
         weeks = min(AHEAD * WINDOWS, known // 3)
-        folds = TimeSeriesFold(steps=AHEAD, initial_train_size=str(frame["ds"].max() - timedelta(weeks=weeks)), refit=False)
+        folds = TimeSeriesFold(
+            steps=AHEAD,
+            initial_train_size=str(frame["ds"].max() - timedelta(weeks=weeks)),
+            refit=False,
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             _, past = backtesting_forecaster_multiseries(
-                engine, wide, folds, metric="mean_absolute_error", exog=exog, show_progress=False, n_jobs=1, suppress_warnings=True
+                engine,
+                wide,
+                folds,
+                metric="mean_absolute_error",
+                exog=exog,
+                show_progress=False,
+                n_jobs=1,
+                suppress_warnings=True,
             )
             engine.fit(series=wide, exog=exog)
             told = {name: part["pred"] for name, part in past.groupby("level") if name in wide}
-            engine.set_out_sample_residuals(y_true={name: wide[name].loc[part.index] for name, part in told.items()}, y_pred=told)
+            engine.set_out_sample_residuals(
+                y_true={name: wide[name].loc[part.index] for name, part in told.items()},
+                y_pred=told,
+            )
             mean = engine.predict(steps=AHEAD, exog=future)
             quantiles = engine.predict_quantiles(
                 steps=AHEAD,
@@ -340,7 +478,11 @@ def skforecast(*, log: bool) -> Peer:
 
 def series_of(part: pl.DataFrame, column: str) -> pd.Series:
     """One series on its Mondays."""
-    return pd.Series(part[column].to_numpy(), index=pd.DatetimeIndex(part["ds"].to_list(), freq="W-MON"), name=column)
+    return pd.Series(
+        part[column].to_numpy(),
+        index=pd.DatetimeIndex(part["ds"].to_list(), freq="W-MON"),
+        name=column,
+    )
 
 
 def month(index: pd.DatetimeIndex) -> pd.DataFrame:
@@ -350,7 +492,10 @@ def month(index: pd.DatetimeIndex) -> pd.DataFrame:
 
 def plan(part: pl.DataFrame) -> pd.DataFrame:
     """The plans of one series on its Mondays."""
-    return pd.DataFrame(part.drop("unique_id", "ds").to_dict(as_series=False), index=pd.DatetimeIndex(part["ds"].to_list()))
+    return pd.DataFrame(
+        part.drop("unique_id", "ds").to_dict(as_series=False),
+        index=pd.DatetimeIndex(part["ds"].to_list()),
+    )
 
 
 PEERS: dict[str, Peer] = {

@@ -27,7 +27,10 @@ def speed(kept: dict[str, Any]) -> str:
 
 def chain(kept: list[dict[str, Any]]) -> str:
     """What each command of the whole chain took."""
-    lines = "\n".join(f"| {line['what']} | {line['series']:,} | {line['seconds']:.1f} | {line['peak_gib']:.2f} |" for line in kept)
+    lines = "\n".join(
+        f"| {line['what']} | {line['series']:,} | {line['seconds']:.1f} | {line['peak_gib']:.2f} |"
+        for line in kept
+    )
     return f"| step | series | seconds | peak, GiB |\n|---|---|---|---|\n{lines}"
 
 
@@ -38,7 +41,12 @@ def targets(said: list[str]) -> str:
 
 def replaced(page: str, name: str, text: str) -> str:
     """The page with the part of this name replaced."""
-    return re.sub(rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)", lambda found: f"{found[1]}{text}\n{found[2]}", page, flags=re.DOTALL)
+    return re.sub(
+        rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)",
+        lambda found: f"{found[1]}{text}\n{found[2]}",
+        page,
+        flags=re.DOTALL,
+    )
 
 
 def main() -> None:

@@ -89,7 +89,9 @@ def from_header(accept_language: str) -> str:
             wanted.append((-float(quality or 1), tag.strip().lower().split("-")[0]))
         except ValueError:
             continue
-    return next((tag for _, tag in sorted(wanted, key=lambda each: each[0]) if tag in LANGS), DEFAULT)
+    return next(
+        (tag for _, tag in sorted(wanted, key=lambda each: each[0]) if tag in LANGS), DEFAULT
+    )
 
 
 def filters(lang: str) -> dict[str, Any]:
@@ -99,7 +101,13 @@ def filters(lang: str) -> dict[str, Any]:
     @lru_cache(maxsize=10_000)
     def n(value: float | None, digits: int = 0) -> str:
         """A number with thousands separators and so many digits after the point."""
-        return NOTHING if value is None else format_decimal(value, format="#,##0" + ("." + "0" * digits if digits else ""), locale=locale)
+        return (
+            NOTHING
+            if value is None
+            else format_decimal(
+                value, format="#,##0" + ("." + "0" * digits if digits else ""), locale=locale
+            )
+        )
 
     def yen(value: float | None) -> str:
         return NOTHING if value is None else YEN[lang].format(n(value)).replace("¥-", "-¥")
@@ -109,7 +117,9 @@ def filters(lang: str) -> dict[str, Any]:
         return (
             NOTHING
             if value is None
-            else format_percent(value, format="#,##0" + ("." + "0" * digits if digits else "") + "%", locale=locale)
+            else format_percent(
+                value, format="#,##0" + ("." + "0" * digits if digits else "") + "%", locale=locale
+            )
         )
 
     def day(value: date | None) -> str:
@@ -117,11 +127,19 @@ def filters(lang: str) -> dict[str, Any]:
 
     def moment(value: datetime | None) -> str:
         """A moment in Asia/Tokyo."""
-        return NOTHING if value is None else format_datetime(value, format=MOMENT[lang], tzinfo=TOKYO, locale=locale)
+        return (
+            NOTHING
+            if value is None
+            else format_datetime(value, format=MOMENT[lang], tzinfo=TOKYO, locale=locale)
+        )
 
     def month(value: datetime | None) -> str:
         """A month in Asia/Tokyo."""
-        return NOTHING if value is None else format_datetime(value, format=MONTH[lang], tzinfo=TOKYO, locale=locale)
+        return (
+            NOTHING
+            if value is None
+            else format_datetime(value, format=MONTH[lang], tzinfo=TOKYO, locale=locale)
+        )
 
     def ago(value: datetime | None, now: datetime | None = None) -> str:
         """How long ago a moment of the last week was; the day of an earlier one."""
@@ -137,10 +155,24 @@ def filters(lang: str) -> dict[str, Any]:
 
     @lru_cache(maxsize=1_000)
     def past(seconds: int) -> str:
-        return format_timedelta(-timedelta(seconds=seconds), add_direction=True, format="narrow", threshold=1, locale=locale)
+        return format_timedelta(
+            -timedelta(seconds=seconds),
+            add_direction=True,
+            format="narrow",
+            threshold=1,
+            locale=locale,
+        )
 
     @lru_cache(maxsize=10_000)
     def date_of(value: date) -> str:
         return format_date(value, format=DATE[lang], locale=locale)
 
-    return {"n": n, "yen": yen, "pct": pct, "day": day, "moment": moment, "month": month, "ago": ago}
+    return {
+        "n": n,
+        "yen": yen,
+        "pct": pct,
+        "day": day,
+        "moment": moment,
+        "month": month,
+        "ago": ago,
+    }

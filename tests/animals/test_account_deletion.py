@@ -9,13 +9,37 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import String, cast, event, func, insert, inspect, literal_column, select, table, text
+from sqlalchemy import (
+    String,
+    cast,
+    event,
+    func,
+    insert,
+    inspect,
+    literal_column,
+    select,
+    table,
+    text,
+)
 
 from tanuki.animals import account_deletion, engagement, feed, members, notifications, posts
 from tanuki.animals.images import photo_files
 from tanuki.animals.moderation import appeals, cases, decisions
 from tanuki.animals.search.search import search
-from tanuki.animals.tables import Appeal, Case, Comment, Decision, Follow, Like, Member, Notification, Photo, Post, Report, Shut
+from tanuki.animals.tables import (
+    Appeal,
+    Case,
+    Comment,
+    Decision,
+    Follow,
+    Like,
+    Member,
+    Notification,
+    Photo,
+    Post,
+    Report,
+    Shut,
+)
 from tanuki.errors import Conflict, NotFound, UserError
 from tanuki.platform import accounts, audit_log, maintenance, tokens
 from tanuki.platform import resources as resources_file
@@ -26,7 +50,13 @@ from tests.factories.members_and_posts import NOW, accepted, member, post, staff
 
 NAME, DISPLAY = "zebulon", "Zebulon Quagga"
 TITLES = ("Kumquat of the morning", "朝の金柑")
-WORDS = ("Marmalade again", "xylophone", "Sasquatch", "tamarind", "opossum")  # description, tag, comment, report, appeal
+WORDS = (
+    "Marmalade again",
+    "xylophone",
+    "Sasquatch",
+    "tamarind",
+    "opossum",
+)  # description, tag, comment, report, appeal
 TRACES = [NAME, DISPLAY, *TITLES, *WORDS, "kumquat", "quagga", "marmalade", "金柑", "sasquatch"]
 
 
@@ -64,16 +94,34 @@ def world(resources):
     mod, other = staff(resources, "mod"), staff(resources, "other")
     with resources.db.write() as db:
         members.change(
-            db, zeb, display=DISPLAY, about=WORDS[0], photo=photo_files.keep(db, resources.objects, accepted(9), now=NOW), now=NOW
+            db,
+            zeb,
+            display=DISPLAY,
+            about=WORDS[0],
+            photo=photo_files.keep(db, resources.objects, accepted(9), now=NOW),
+            now=NOW,
         )
         accounts.sign_in(db, NAME, PASSWORD, address="1.2.3.4", now=NOW)
         tokens.add_token(db, NAME, WORDS[1], now=NOW)
-    mine = [post(resources, zeb, title=title, description=WORDS[0], tags=(WORDS[1],), seed=n) for n, title in enumerate(TITLES)]
-    mine += [post(resources, zeb, title=TITLES[0], state=state) for state in ("checking", "held", "removed", "deleted")]
+    mine = [
+        post(resources, zeb, title=title, description=WORDS[0], tags=(WORDS[1],), seed=n)
+        for n, title in enumerate(TITLES)
+    ]
+    mine += [
+        post(resources, zeb, title=TITLES[0], state=state)
+        for state in ("checking", "held", "removed", "deleted")
+    ]
     theirs = post(resources, ann, title="Stays", seed=1)  # with the same picture as one of his
     for who in (zeb, ben):
         do(resources, engagement.like, who, theirs.id)
-        do(resources, engagement.comment, who, theirs.id, WORDS[2] if who == zeb else "Hello", key="k")
+        do(
+            resources,
+            engagement.comment,
+            who,
+            theirs.id,
+            WORDS[2] if who == zeb else "Hello",
+            key="k",
+        )
     do(resources, engagement.like, ann, mine[0].id)
     do(resources, engagement.comment, ann, mine[0].id, "Hi", key="k")
     for one, another in ((zeb, "ann"), (ann, NAME), (ben, NAME), (ben, "ann")):
@@ -82,9 +130,24 @@ def world(resources):
     do(resources, cases.report, zeb, "post", theirs.id, "spam", WORDS[3])
     do(resources, cases.report, ann, "post", mine[1].id, "spam", f"by {DISPLAY}")
     with resources.db.write() as db:
-        posts.edit(db, resources.work, zeb, mine[0].id, posts.Draft(TITLES[1], category="cat"), version=1, now=NOW)
+        posts.edit(
+            db,
+            resources.work,
+            zeb,
+            mine[0].id,
+            posts.Draft(TITLES[1], category="cat"),
+            version=1,
+            now=NOW,
+        )
     made = do(
-        resources, decisions.act, mod, "member", read(resources, lambda db: members.of(db, zeb).id), "warn", "spam", f"Dear {DISPLAY}"
+        resources,
+        decisions.act,
+        mod,
+        "member",
+        read(resources, lambda db: members.of(db, zeb).id),
+        "warn",
+        "spam",
+        f"Dear {DISPLAY}",
     )
     held = do(resources, decisions.act, mod, "post", mine[1].id, "hold", "spam", f"Dear {DISPLAY}")
     do(resources, appeals.appeal, zeb, made.id, WORDS[4])
@@ -104,7 +167,9 @@ def grown(res):
                     continue  # FTS5's own tables: what they hold is asked for by searching
                 columns = [column["name"] for column in there.get_columns(name, schema=schema)]
                 for column in columns:
-                    asked = select(cast(literal_column(f'"{column}"'), String)).select_from(table(name, schema=schema))
+                    asked = select(cast(literal_column(f'"{column}"'), String)).select_from(
+                        table(name, schema=schema)
+                    )
                     found += [(name, column, value) for value in db.scalars(asked) if value]
     return found
 
@@ -113,7 +178,11 @@ def traces(res):
     """Where something of his is still found."""
     pattern = re.compile("|".join(map(re.escape, TRACES)), re.IGNORECASE)
     rows = [(name, column) for name, column, value in grown(res) if pattern.search(value)]
-    files = [key for key in res.objects.list() if pattern.search(res.objects.get(key).decode("utf-8", "replace")) or pattern.search(key)]
+    files = [
+        key
+        for key in res.objects.list()
+        if pattern.search(res.objects.get(key).decode("utf-8", "replace")) or pattern.search(key)
+    ]
     return rows, files
 
 
@@ -141,22 +210,42 @@ def test_what_others_have_is_as_if_he_had_never_been(world):
     finish(res, mine[0].member_id)
     with res.db.read() as db:
         kept = db.get(Post, theirs.id)
-        assert (kept.likes, kept.comments, kept.heat) == (1, 1, pytest.approx(posts.heat(kept.published_at, 1)))
+        assert (kept.likes, kept.comments, kept.heat) == (
+            1,
+            1,
+            pytest.approx(posts.heat(kept.published_at, 1)),
+        )
         one, other = members.of(db, ann), members.of(db, ben)
         assert (one.followers, one.following, other.followers, other.following) == (1, 0, 0, 1)
-        counts = {kind: db.scalar(select(func.count()).select_from(kind)) for kind in (Post, Like, Comment, Follow, Shut, Member)}
+        counts = {
+            kind: db.scalar(select(func.count()).select_from(kind))
+            for kind in (Post, Like, Comment, Follow, Shut, Member)
+        }
         assert counts == {Post: 1, Like: 1, Comment: 1, Follow: 1, Shut: 0, Member: 2}
-        assert {row.kind for row in db.scalars(select(Notification))} == {"like", "comment", "follow"}
+        assert {row.kind for row in db.scalars(select(Notification))} == {
+            "like",
+            "comment",
+            "follow",
+        }
         assert members.shut_list(db, ben) == []
 
 
 def test_reports_and_decisions_stay_without_him(world):
     res, zeb, _, _, mine, _ = world
-    before = read(res, lambda db: [db.scalar(select(func.count()).select_from(kind)) for kind in (Case, Report, Decision, Appeal)])
+    before = read(
+        res,
+        lambda db: [
+            db.scalar(select(func.count()).select_from(kind))
+            for kind in (Case, Report, Decision, Appeal)
+        ],
+    )
     goes(res, zeb)
     finish(res, mine[0].member_id)
     with res.db.read() as db:
-        assert [db.scalar(select(func.count()).select_from(kind)) for kind in (Case, Report, Decision, Appeal)] == before
+        assert [
+            db.scalar(select(func.count()).select_from(kind))
+            for kind in (Case, Report, Decision, Appeal)
+        ] == before
         assert set(db.scalars(select(Appeal.member_id))) == {None}
         assert {(row.words, row.answer) for row in db.scalars(select(Appeal))} == {("", None)}
         assert db.scalars(select(Report.reporter_id).order_by(Report.id)).first() is None
@@ -190,16 +279,27 @@ def test_from_the_same_second_he_is_not_there(world):
                     posts.picture(db, viewer, mine[0].photo)
             assert posts.many(db, viewer, [each.id for each in shown]) == []
             assert [each.id for each in posts.newest(db, viewer).items] == [theirs.id]
-            assert [each.post_id for each in feed.home(db, viewer, now=NOW + timedelta(hours=1), request_id="r").items] == [theirs.id]
+            assert [
+                each.post_id
+                for each in feed.home(
+                    db, viewer, now=NOW + timedelta(hours=1), request_id="r"
+                ).items
+            ] == [theirs.id]
             assert [each.name for each in engagement.likers(db, viewer, theirs.id).items] == ["ben"]
-            assert [each.member.name for each in engagement.comments(db, viewer, theirs.id).items] == ["ben"]
+            assert [
+                each.member.name for each in engagement.comments(db, viewer, theirs.id).items
+            ] == ["ben"]
             assert [each.name for each in engagement.followers(db, viewer, "ann").items] == ["ben"]
             assert [each.name for each in engagement.following(db, viewer, "ben").items] == ["ann"]
             hidden = members.hidden_ids(db, members.viewer_id(db, viewer))
             assert search(db, TITLES[1], hidden=hidden).posts == []
-        assert {each.actor.name for each in notifications.list_(db, ann).items if each.actor} == {"ben"}
+        assert {each.actor.name for each in notifications.list_(db, ann).items if each.actor} == {
+            "ben"
+        }
     with res.db.write() as db, pytest.raises(NotFound):
-        posts.accept(db, res.objects, res.work, zeb, posts.Draft("Again"), accepted(5), key="late", now=NOW)
+        posts.accept(
+            db, res.objects, res.work, zeb, posts.Draft("Again"), accepted(5), key="late", now=NOW
+        )
     with res.db.write() as db:
         assert accounts.sign_in(db, NAME, PASSWORD, address="1.2.3.4", now=NOW) is None
 
@@ -285,7 +385,11 @@ def test_a_kill_in_the_middle_changes_nothing_of_what_is_left_at_the_end(world):
     for _ in range(2):
         here = str(Path(__file__).parents[2])
         code = CHILD.format(here=here)
-        child = subprocess.Popen([sys.executable, "-c", code, str(res.settings.home), res.db.url], stdout=subprocess.PIPE, text=True)
+        child = subprocess.Popen(
+            [sys.executable, "-c", code, str(res.settings.home), res.db.url],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         assert child.stdout is not None
         child.stdout.readline()
         end, was = time.monotonic() + 10, read(res, remaining)
@@ -304,7 +408,10 @@ def test_a_kill_in_the_middle_changes_nothing_of_what_is_left_at_the_end(world):
 
 def remaining(db):
     """How many rows are his or about him."""
-    return sum(db.scalar(select(func.count()).select_from(kind)) or 0 for kind in (Like, Comment, Follow, Shut, Notification, Post, Member))
+    return sum(
+        db.scalar(select(func.count()).select_from(kind)) or 0
+        for kind in (Like, Comment, Follow, Shut, Notification, Post, Member)
+    )
 
 
 def test_a_run_that_gave_up_goes_on(world, monkeypatch):
@@ -330,19 +437,41 @@ def test_thousands_of_posts_hold_nobody_up_because_each_transaction_does_a_littl
     photo = post(embedded, zeb)
     other = post(embedded, ann)
     with embedded.db.write() as db:
-        row = {name: getattr(photo, name) for name in ("photo", "title", "category", "posted_at", "published_at", "state")}
+        row = {
+            name: getattr(photo, name)
+            for name in ("photo", "title", "category", "posted_at", "published_at", "state")
+        }
         shared = {**row, "description": "", "tags": []}
-        db.execute(insert(Post), [{**shared, "member_id": photo.member_id, "key": f"k{n}"} for n in range(100)])
-        db.execute(insert(Post), [{**shared, "member_id": other.member_id, "key": f"k{n}", "likes": 1} for n in range(600)])
-        theirs = db.scalars(select(Post.id).where(Post.member_id == other.member_id, Post.likes == 1)).all()
+        db.execute(
+            insert(Post),
+            [{**shared, "member_id": photo.member_id, "key": f"k{n}"} for n in range(100)],
+        )
+        db.execute(
+            insert(Post),
+            [
+                {**shared, "member_id": other.member_id, "key": f"k{n}", "likes": 1}
+                for n in range(600)
+            ],
+        )
+        theirs = db.scalars(
+            select(Post.id).where(Post.member_id == other.member_id, Post.likes == 1)
+        ).all()
         mine = db.scalars(select(Post.id).where(Post.member_id == photo.member_id)).all()
-        db.execute(insert(Like), [{"post_id": each, "member_id": photo.member_id, "at": NOW} for each in theirs])
-        db.execute(insert(Like), [{"post_id": each, "member_id": other.member_id, "at": NOW} for each in mine])
+        db.execute(
+            insert(Like),
+            [{"post_id": each, "member_id": photo.member_id, "at": NOW} for each in theirs],
+        )
+        db.execute(
+            insert(Like),
+            [{"post_id": each, "member_id": other.member_id, "at": NOW} for each in mine],
+        )
     goes(embedded, zeb)
     changed = [0]
     event.listen(embedded.db.engine, "begin", lambda _: changed.append(0))
     event.listen(
-        embedded.db.engine, "after_cursor_execute", lambda _, cursor, *more: changed.append(changed.pop() + max(0, cursor.rowcount))
+        embedded.db.engine,
+        "after_cursor_execute",
+        lambda _, cursor, *more: changed.append(changed.pop() + max(0, cursor.rowcount)),
     )
     finish(embedded, photo.member_id)
     assert account_deletion.ROWS <= max(changed) <= 3 * account_deletion.ROWS, max(changed)

@@ -21,9 +21,14 @@ from tests.factories.members_and_posts import NOW, accepted, member, picture, po
 
 def taken(res, who, now=NOW):
     """The archive's files by name; JSON read."""
-    whole = zipfile.ZipFile(io.BytesIO(b"".join(data_export.streamed(res.db, res.objects, who, now=now))))
+    whole = zipfile.ZipFile(
+        io.BytesIO(b"".join(data_export.streamed(res.db, res.objects, who, now=now)))
+    )
     assert whole.testzip() is None
-    return {name: json.loads(whole.read(name)) if name.endswith(".json") else whole.read(name) for name in whole.namelist()}
+    return {
+        name: json.loads(whole.read(name)) if name.endswith(".json") else whole.read(name)
+        for name in whole.namelist()
+    }
 
 
 def do(res, what, *given, **more):
@@ -35,7 +40,16 @@ def do(res, what, *given, **more):
 def life(resources):
     """Ann with a little of everything, and Ben, who wrote and did things to her."""
     ann, ben, mod = member(resources, "ann"), member(resources, "ben"), staff(resources, "mod")
-    mine = post(resources, ann, title="柴犬 Rex", description="My dog", tags=("しば",), category="dog", breed="shiba", seed=1)
+    mine = post(
+        resources,
+        ann,
+        title="柴犬 Rex",
+        description="My dog",
+        tags=("しば",),
+        category="dog",
+        breed="shiba",
+        seed=1,
+    )
     held = post(resources, ann, title="Held", state="held", seed=2)
     theirs = post(resources, ben, title="Secret title of Ben", seed=3)
     do(resources, engagement.like, ann, theirs.id)
@@ -51,7 +65,13 @@ def life(resources):
     with resources.db.write() as db:
         accounts.sign_in(db, "ann", PASSWORD, address="1.2.3.4", now=NOW)
         tokens.add_token(db, "ann", "script", now=NOW)
-        members.change(db, ann, about="I like dogs.", photo=photo_files.keep(db, resources.objects, accepted(4), now=NOW), now=NOW)
+        members.change(
+            db,
+            ann,
+            about="I like dogs.",
+            photo=photo_files.keep(db, resources.objects, accepted(4), now=NOW),
+            now=NOW,
+        )
     return resources, ann, ben, (mine, held, theirs)
 
 
@@ -74,32 +94,60 @@ def test_everything_of_ones_own_is_in_it(life):
         "language": None,
         "theme": None,
     }
-    assert [(each["id"], each["title"], each["state"], each["why"], each["likes"]) for each in found["posts.json"]] == [
+    assert [
+        (each["id"], each["title"], each["state"], each["why"], each["likes"])
+        for each in found["posts.json"]
+    ] == [
         (mine.id, "柴犬 Rex", "held", "blood", 1),
         (held.id, "Held", "held", "other", 0),
     ]
-    assert (found["posts.json"][0]["tags"], found["posts.json"][0]["posted_at"]) == (["しば"], NOW.isoformat())
-    assert {"words": "Nice <cat>", "post_of": "ben", "post_id": theirs.id}.items() <= found["comments.json"][0].items()
+    assert (found["posts.json"][0]["tags"], found["posts.json"][0]["posted_at"]) == (
+        ["しば"],
+        NOW.isoformat(),
+    )
+    assert {"words": "Nice <cat>", "post_of": "ben", "post_id": theirs.id}.items() <= found[
+        "comments.json"
+    ][0].items()
     assert found["likes.json"] == [{"post_id": theirs.id, "post_of": "ben", "at": NOW.isoformat()}]
-    assert [found[f"{name}.json"][0]["name"] for name in ("following", "followers", "blocked_and_muted")] == ["ben"] * 3
+    assert [
+        found[f"{name}.json"][0]["name"] for name in ("following", "followers", "blocked_and_muted")
+    ] == ["ben"] * 3
     assert {"by": "ben", "kind": "like"}.items() <= found["notifications.json"][0].items()
-    assert [each["kind"] for each in found["notifications.json"]] == ["like", "comment", "follow", "held"]
-    assert {"subject": "post", "subject_id": theirs.id, "words": "It is an advertisement."}.items() <= found["reports.json"][0].items()
-    assert {"action": "hold", "reason": "blood", "note": "Too red."}.items() <= found["decisions.json"][0].items()
+    assert [each["kind"] for each in found["notifications.json"]] == [
+        "like",
+        "comment",
+        "follow",
+        "held",
+    ]
+    assert {
+        "subject": "post",
+        "subject_id": theirs.id,
+        "words": "It is an advertisement.",
+    }.items() <= found["reports.json"][0].items()
+    assert {"action": "hold", "reason": "blood", "note": "Too red."}.items() <= found[
+        "decisions.json"
+    ][0].items()
     assert {"words": "It is a tomato.", "state": "open"}.items() <= found["appeals.json"][0].items()
     assert (len(found["sessions.json"]), found["tokens.json"][0]["label"]) == (1, "script")
 
 
 def test_pictures_are_in_it_as_they_were_taken_in(life):
     res, ann, *_ = life
-    files = {name: content for name, content in taken(res, ann).items() if name.startswith("pictures/")}
-    assert files == {f"pictures/{accepted(seed).digest}.jpg": accepted(seed).files["full"] for seed in (1, 2, 4)}
+    files = {
+        name: content for name, content in taken(res, ann).items() if name.startswith("pictures/")
+    }
+    assert files == {
+        f"pictures/{accepted(seed).digest}.jpg": accepted(seed).files["full"] for seed in (1, 2, 4)
+    }
     assert picture(1) not in files.values()
 
 
 def test_of_others_there_is_nothing_but_their_names(life):
     res, ann, ben, _ = life
-    whole = json.dumps({name: content for name, content in taken(res, ann).items() if name.endswith(".json")}, ensure_ascii=False)
+    whole = json.dumps(
+        {name: content for name, content in taken(res, ann).items() if name.endswith(".json")},
+        ensure_ascii=False,
+    )
     for secret in ("Secret title of Ben", "Words of Ben", "mod", '"Ben"', "argon2"):
         assert secret not in whole, secret
     with res.db.read() as db:
@@ -113,8 +161,12 @@ def test_what_was_recorded_is_in_it_wherever_it_is_kept(life):
     maintenance.export_now(res, NOW)
     do(res, engagement.unlike, ann, life[3][2].id)
     after = taken(res, ann)["recorded.json"]
-    assert sorted(each["kind"] for each in after) == sorted([*(each["kind"] for each in before), "like"])
-    assert {"kind": "report", "reason": "spam", "at": NOW.isoformat()}.items() <= next(e for e in after if e["kind"] == "report").items()
+    assert sorted(each["kind"] for each in after) == sorted(
+        [*(each["kind"] for each in before), "like"]
+    )
+    assert {"kind": "report", "reason": "spam", "at": NOW.isoformat()}.items() <= next(
+        e for e in after if e["kind"] == "report"
+    ).items()
 
 
 def test_a_banned_member_takes_it_along_and_a_stranger_nothing(life):
@@ -136,13 +188,26 @@ def test_a_long_life_takes_little_memory(embedded):
     ann = member(embedded, "ann")
     photo = post(embedded, ann)
     with embedded.db.write() as db:
-        row = {name: getattr(photo, name) for name in ("member_id", "photo", "title", "category", "posted_at")}
+        row = {
+            name: getattr(photo, name)
+            for name in ("member_id", "photo", "title", "category", "posted_at")
+        }
         words = {"description": "犬" * 2_000, "tags": [], "state": "published"}
         db.execute(insert(Post), [{**row, **words, "key": f"k{n}"} for n in range(2_000)])
-        said = {"member_id": photo.member_id, "post_id": photo.id, "words": "x" * 1_000, "state": "shown"}
-        db.execute(insert(Comment), [{**said, "key": f"k{n}", "at": NOW + timedelta(seconds=n)} for n in range(2_000)])
+        said = {
+            "member_id": photo.member_id,
+            "post_id": photo.id,
+            "words": "x" * 1_000,
+            "state": "shown",
+        }
+        db.execute(
+            insert(Comment),
+            [{**said, "key": f"k{n}", "at": NOW + timedelta(seconds=n)} for n in range(2_000)],
+        )
     tracemalloc.start()
-    sizes = [len(piece) for piece in data_export.streamed(embedded.db, embedded.objects, ann, now=NOW)]
+    sizes = [
+        len(piece) for piece in data_export.streamed(embedded.db, embedded.objects, ann, now=NOW)
+    ]
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert sum(sizes) > 40_000

@@ -52,12 +52,19 @@ def counts(res, post_id):
     with res.db.read() as db:
         kept = db.get(Post, post_id)
         rows = (select(func.count()).select_from(Like).where(Like.post_id == post_id),)
-        rows += (select(func.count()).select_from(Comment).where(Comment.post_id == post_id, Comment.state == "shown"),)
+        rows += (
+            select(func.count())
+            .select_from(Comment)
+            .where(Comment.post_id == post_id, Comment.state == "shown"),
+        )
         return (kept.likes, kept.comments), tuple(db.scalar(query) for query in rows)
 
 
 def told(res, who):
-    return [(each.notification.kind, each.actor.name) for each in read(res, notifications.list_, who).items]
+    return [
+        (each.notification.kind, each.actor.name)
+        for each in read(res, notifications.list_, who).items
+    ]
 
 
 def names(page):
@@ -95,10 +102,17 @@ def test_a_liked_post_is_hotter(resources, ann, ben):
 
 
 @pytest.mark.parametrize(
-    "do", [engagement.like, engagement.unlike, lambda *given, **more: engagement.comment(*given, "Hello", key="k", **more)]
+    "do",
+    [
+        engagement.like,
+        engagement.unlike,
+        lambda *given, **more: engagement.comment(*given, "Hello", key="k", **more),
+    ],
 )
 def test_nothing_is_left_at_a_post_that_one_does_not_see(resources, ann, ben, do):
-    hidden = [post(resources, ben, state=state).id for state in ("checking", "held", "removed", "deleted")]
+    hidden = [
+        post(resources, ben, state=state).id for state in ("checking", "held", "removed", "deleted")
+    ]
     for post_id in (*hidden, 4711, 0, -1, 2**70):
         with pytest.raises(NotFound):
             write(resources, do, ann, post_id)
@@ -111,11 +125,19 @@ def test_nothing_is_left_at_a_post_that_one_does_not_see(resources, ann, ben, do
 def test_who_blocks_or_is_blocked_can_do_nothing_with_the_other(resources, ann, ben, by_ann):
     photo = post(resources, ben)
     shut(resources, *((ann, ben) if by_ann else (ben, ann)), "block")
-    for do, given in ((engagement.like, [photo.id]), (engagement.comment, [photo.id, "Hello"]), (engagement.follow, ["ben"])):
+    for do, given in (
+        (engagement.like, [photo.id]),
+        (engagement.comment, [photo.id, "Hello"]),
+        (engagement.follow, ["ben"]),
+    ):
         more = {"key": "k"} if do is engagement.comment else {}
         with pytest.raises(NotFound):
             write(resources, do, ann, *given, **more)
-    for look, given in ((engagement.likers, photo.id), (engagement.comments, photo.id), (engagement.followers, "ben")):
+    for look, given in (
+        (engagement.likers, photo.id),
+        (engagement.comments, photo.id),
+        (engagement.followers, "ben"),
+    ):
         with pytest.raises(NotFound):
             read(resources, look, ann, given)
 
@@ -226,12 +248,18 @@ def say(res, who, photo, words="Hello", key=None, **more):
 
 
 def said(res, viewer, photo, **more):
-    return [remark.comment.words for remark in read(res, engagement.comments, viewer, photo.id, **more).items]
+    return [
+        remark.comment.words
+        for remark in read(res, engagement.comments, viewer, photo.id, **more).items
+    ]
 
 
 def test_the_same_key_is_the_same_comment(resources, ann, ben):
     photo = post(resources, ben)
-    assert say(resources, ann, photo, "Hello", key="k").id == say(resources, ann, photo, "Hello", key="k").id
+    assert (
+        say(resources, ann, photo, "Hello", key="k").id
+        == say(resources, ann, photo, "Hello", key="k").id
+    )
     assert say(resources, ben, photo, "Hello", key="k").words == "Hello"
     assert counts(resources, photo.id) == ((0, 2), (0, 2))
     assert told(resources, ben) == [("comment", "ann")]
@@ -247,7 +275,9 @@ def test_a_comment_has_words_and_not_too_many(resources, ann, ben, words):
 
 def test_a_comment_is_kept_as_text(resources, ann, ben):
     photo = post(resources, ben)
-    assert say(resources, ann, photo, "<b>猫</b>\r\nかわいい", key="a").words == "<b>猫</b>\nかわいい"
+    assert (
+        say(resources, ann, photo, "<b>猫</b>\r\nかわいい", key="a").words == "<b>猫</b>\nかわいい"
+    )
     assert len(say(resources, ann, photo, "猫" * 1000, key="b").words) == 1000
     for key in ("", "k" * 101):
         with pytest.raises(UserError, match="key"):
@@ -261,7 +291,14 @@ def test_comments_come_in_order_in_pages_that_stay_put(resources, ann, ben):
     write(resources, engagement.delete_comment, ann, written[0].id)
     say(resources, ben, photo, "5")
     rest = read(resources, engagement.comments, STRANGER, photo.id, after=first.next, limit=10)
-    assert [remark.comment.words for remark in (*first.items, *rest.items)] == ["0", "1", "2", "3", "4", "5"]
+    assert [remark.comment.words for remark in (*first.items, *rest.items)] == [
+        "0",
+        "1",
+        "2",
+        "3",
+        "4",
+        "5",
+    ]
     assert {remark.member.name for remark in rest.items} == {"ann", "ben"}
 
 
@@ -301,7 +338,10 @@ def test_comments_of_the_muted_and_blocked_are_not_shown(resources, ann, ben):
         say(resources, other, photo, name)
         shut(resources, ann, other, kind)
     say(resources, ben, photo, "Hello")
-    assert (said(resources, ann, photo), said(resources, ben, photo)) == (["Hello"], ["cat", "dan", "Hello"])
+    assert (said(resources, ann, photo), said(resources, ben, photo)) == (
+        ["Hello"],
+        ["cat", "dan", "Hello"],
+    )
 
 
 # ---- at the same time ----------------------------------------------------------------------------------------------
@@ -348,7 +388,10 @@ def test_counts_are_right_when_fifty_do_everything_at_once(resources, ben, toget
             do(engagement.like, order[0])
             do(engagement.comment, order[1], "Hello", key=f"{order[1]}-{turn}")
             do(engagement.unlike, order[2])
-            do(chance.choice([engagement.follow, engagement.unfollow]), f"m{(number + 1 + turn) % 10}")
+            do(
+                chance.choice([engagement.follow, engagement.unfollow]),
+                f"m{(number + 1 + turn) % 10}",
+            )
 
     wrong = at_once([lambda number=number: busy(number) for number in range(50)])
     beside.close()
@@ -358,8 +401,12 @@ def test_counts_are_right_when_fifty_do_everything_at_once(resources, ben, toget
         assert kept == rows
     with resources.db.read() as db:
         for one in db.scalars(select(Member)):
-            assert one.following == db.scalar(select(func.count()).where(Follow.follower_id == one.id))
-            assert one.followers == db.scalar(select(func.count()).where(Follow.followed_id == one.id))
+            assert one.following == db.scalar(
+                select(func.count()).where(Follow.follower_id == one.id)
+            )
+            assert one.followers == db.scalar(
+                select(func.count()).where(Follow.followed_id == one.id)
+            )
 
 
 def test_a_block_beside_a_follow_leaves_no_follow(resources, ann, ben):
@@ -388,6 +435,11 @@ def test_what_is_deleted_meanwhile_is_not_liked(resources, ben):
         with resources.db.write() as db:
             posts.erase(db, [photo.id])
 
-    wrong = at_once([gone, *(lambda who=who: write(resources, engagement.like, who, photo.id) for who in people)])
+    wrong = at_once(
+        [
+            gone,
+            *(lambda who=who: write(resources, engagement.like, who, photo.id) for who in people),
+        ]
+    )
     assert {type(error) for error in wrong} <= {NotFound}
     assert read(resources, lambda db: db.scalar(select(func.count()).select_from(Like))) == 0

@@ -35,7 +35,9 @@ def kept(res, *kinds):
     """(kind, person, values) of what is waiting for the warehouse, by kind."""
     with res.db.read() as db:
         found = db.scalars(select(Event).order_by(Event.kind, Event.id)).all()
-    return [(each.kind, each.person, each.values) for each in found if not kinds or each.kind in kinds]
+    return [
+        (each.kind, each.person, each.values) for each in found if not kinds or each.kind in kinds
+    ]
 
 
 def pseudonym(res, who):
@@ -58,7 +60,13 @@ def beacon(res, viewer, body, headers=NO_HEADERS, now=NOW, address="1.2.3.4"):
 
 @pytest.mark.parametrize(
     ("headers", "may"),
-    [({}, True), ({"dnt": "0"}, True), ({"dnt": "1"}, False), ({"sec-gpc": "1"}, False), ({"dnt": "0", "sec-gpc": "1"}, False)],
+    [
+        ({}, True),
+        ({"dnt": "0"}, True),
+        ({"dnt": "1"}, False),
+        ({"sec-gpc": "1"}, False),
+        ({"dnt": "0", "sec-gpc": "1"}, False),
+    ],
 )
 def test_a_browser_that_asks_not_to_be_followed_is_not(embedded, headers, may):
     ann = member(embedded, "ann")
@@ -79,45 +87,69 @@ def test_a_member_is_a_pseudonym_and_a_stranger_nobody(embedded):
 
 def test_nothing_is_made_of_who_is_not_watched():
     placed = in_order([1], "new", order="newest")
-    assert listed(None, "home", placed, request_id="r", now=NOW) == searched(None, ["cat"], 3, request_id="r", now=NOW) == []
+    assert (
+        listed(None, "home", placed, request_id="r", now=NOW)
+        == searched(None, ["cat"], 3, request_id="r", now=NOW)
+        == []
+    )
     assert listed(Looker("p"), "home", (), request_id="r", now=NOW) == []
 
 
 # ---- what was shown ------------------------------------------------------------------------------------------------
 
 
-def test_a_page_of_the_feed_is_told_in_the_warehouse_with_all_that_could_have_been_on_it(resources, ann, ben):
+def test_a_page_of_the_feed_is_told_in_the_warehouse_with_all_that_could_have_been_on_it(
+    resources, ann, ben
+):
     ids = [post(resources, ben).id for _ in range(12)]
     with resources.db.read() as db:
         found = feed.home(db, ann, limit=10, now=NOW, request_id="request-1")
         who = looker(db, ann, {})
-    told = listed(who, "home", found.items, considered=found.considered, request_id=found.request_id, now=NOW)
+    told = listed(
+        who, "home", found.items, considered=found.considered, request_id=found.request_id, now=NOW
+    )
     resources.events.write(told)
     maintenance.export_now(resources, NOW)
     with resources.db.read() as db:
         [request] = resources.warehouse.sql(db, "select * from events_request").to_dicts()
-        rows = resources.warehouse.sql(db, "select * from events_impression order by position").to_dicts()
+        rows = resources.warehouse.sql(
+            db, "select * from events_impression order by position"
+        ).to_dicts()
     assert set(request["considered"]) == set(ids)
-    assert (request["shown"], request["ordering"], request["version"], request["page"]) == (10, "first", 1, "home")
-    assert [(row["post"], row["position"], row["source"]) for row in rows] == [(p.post_id, p.position, p.source) for p in found.items]
+    assert (request["shown"], request["ordering"], request["version"], request["page"]) == (
+        10,
+        "first",
+        1,
+        "home",
+    )
+    assert [(row["post"], row["position"], row["source"]) for row in rows] == [
+        (p.post_id, p.position, p.source) for p in found.items
+    ]
     assert {row["propensity"] for row in rows if row["source"] != "chance"} == {1.0}
     assert [row["propensity"] for row in rows if row["source"] == "chance"] == [1 / 3]
-    assert {(row["request"], row["considered"], row["person"], row["happened_at"]) for row in rows} == {
-        ("request-1", 12, pseudonym(resources, ann), NOW)
-    }
+    assert {
+        (row["request"], row["considered"], row["person"], row["happened_at"]) for row in rows
+    } == {("request-1", 12, pseudonym(resources, ann), NOW)}
     assert {row["more"] for row in (*rows, request)} == {None}
 
 
 def test_lists_without_chance_show_what_they_show():
     placed = in_order([7, 5], "search", first=24, order="relevance")
-    assert [(each.post_id, each.position, each.propensity) for each in placed] == [(7, 24, 1.0), (5, 25, 1.0)]
+    assert [(each.post_id, each.position, each.propensity) for each in placed] == [
+        (7, 24, 1.0),
+        (5, 25, 1.0),
+    ]
     request, _ = listed(Looker(None), "search", placed, request_id="r", now=NOW)
     assert request.values["considered"] == [7, 5]
 
 
 def test_of_a_search_the_terms_are_kept_and_not_too_many():
     [told] = searched(Looker(None), ["柴犬" * 40] * 30, 3, request_id="r", now=NOW)
-    assert (len(told.values["terms"]), len(told.values["terms"][0]), told.values["results"]) == (12, 40, 3)
+    assert (len(told.values["terms"]), len(told.values["terms"][0]), told.values["results"]) == (
+        12,
+        40,
+        3,
+    )
 
 
 def test_every_value_that_is_logged_has_its_column(resources, ann, ben):
@@ -130,12 +162,27 @@ def test_every_value_that_is_logged_has_its_column(resources, ann, ben):
         engagement.comment(db, ann, photo.id, "Hello", key="k", now=NOW)
         cases.report(db, ann, "post", photo.id, "spam", now=NOW)
         who = looker(db, ann, {})
-        suggested = {"request": "request-1", "offered": [{"what": "tag", "value": "nap", "lang": "en", "source": "eyes"}]}
+        suggested = {
+            "request": "request-1",
+            "offered": [{"what": "tag", "value": "nap", "lang": "en", "source": "eyes"}],
+        }
         events.suggested(db, members.of(db, ann), photo.id, json.dumps(suggested), {0}, now=NOW)
-    resources.events.write(listed(who, "home", in_order([photo.id], "new", order="newest"), request_id="request-1", now=NOW))
+    resources.events.write(
+        listed(
+            who,
+            "home",
+            in_order([photo.id], "new", order="newest"),
+            request_id="request-1",
+            now=NOW,
+        )
+    )
     resources.events.write(searched(who, ["cat"], 3, request_id="request-1", now=NOW))
     told = {"post": photo.id, "request": "request-1", "position": 0}
-    beacon(resources, ann, [{"kind": "seen", **told}, {"kind": "open", **told}, {"kind": "dwell", "ms": 9, **told}])
+    beacon(
+        resources,
+        ann,
+        [{"kind": "seen", **told}, {"kind": "open", **told}, {"kind": "dwell", "ms": 9, **told}],
+    )
     maintenance.export_now(resources, NOW)
     with resources.db.read() as db:
         for kind in KINDS:
@@ -160,7 +207,9 @@ def test_acts_are_kept_in_the_transaction_of_the_act(resources, ann, ben):
         ("follow", pseudonym(resources, ann), {"whom": pseudonym(resources, ben), "undone": False}),
         ("like", pseudonym(resources, ann), {"post": photo.id, "undone": False}),
     ]
-    assert kept(resources, "post") == [("post", pseudonym(resources, ben), {"post": photo.id, "category": "cat", "breed": None})]
+    assert kept(resources, "post") == [
+        ("post", pseudonym(resources, ben), {"post": photo.id, "category": "cat", "breed": None})
+    ]
 
 
 def test_who_said_no_leaves_no_trace_in_what_they_do_and_in_what_others_do(resources, ann, ben):
@@ -171,7 +220,9 @@ def test_who_said_no_leaves_no_trace_in_what_they_do_and_in_what_others_do(resou
         engagement.comment(db, ben, photo.id, "Hello", key="k", now=NOW)
         engagement.follow(db, ben, "ann", now=NOW)
         engagement.follow(db, ann, "ben", now=NOW)
-    assert kept(resources) == [("follow", pseudonym(resources, ann), {"whom": None, "undone": False})]
+    assert kept(resources) == [
+        ("follow", pseudonym(resources, ann), {"whom": None, "undone": False})
+    ]
     assert pseudonym(resources, ben) not in str(kept(resources))
 
 
@@ -201,7 +252,10 @@ def test_a_browser_tells_what_was_seen_opened_and_looked_at(resources, ann):
             for kind, values in [
                 ("seen", {"post": 3, "request": "request-1", "position": 0}),
                 ("open", {"post": 3, "request": None, "position": None}),
-                ("dwell", {"post": 3, "request": None, "position": None, "ms": events.LONGEST_DWELL_MS}),
+                (
+                    "dwell",
+                    {"post": 3, "request": None, "position": None, "ms": events.LONGEST_DWELL_MS},
+                ),
             ]
         ],
         key=str,
@@ -237,7 +291,10 @@ def test_what_must_not_be_logged_is_not(resources, ann):
         ([{"kind": "seen", "post": 1, "request": 5}], "request is not one of ours"),
         ([{"kind": "dwell", "post": 1}], "ms is a whole number"),
         ([{"kind": "dwell", "post": 1, "ms": -5}], "ms is a whole number"),
-        ([{"kind": "open", "post": 1}, {"kind": "dwell", "post": 1, "ms": 1.5}], "ms is a whole number"),
+        (
+            [{"kind": "open", "post": 1}, {"kind": "dwell", "post": 1, "ms": 1.5}],
+            "ms is a whole number",
+        ),
     ],
 )
 def test_anything_else_is_refused_as_a_whole(embedded, body, why):
@@ -248,14 +305,25 @@ def test_anything_else_is_refused_as_a_whole(embedded, body, why):
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["kind", "post", "request", "position", "ms"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["kind", "post", "request", "position", "ms"]), inner)
+    ),
     max_leaves=12,
 )
 
 
 @given(
     json_values
-    | st.lists(st.fixed_dictionaries({"kind": st.sampled_from(["seen", "open", "dwell"]), "post": json_values, "ms": json_values}))
+    | st.lists(
+        st.fixed_dictionaries(
+            {
+                "kind": st.sampled_from(["seen", "open", "dwell"]),
+                "post": json_values,
+                "ms": json_values,
+            }
+        )
+    )
 )
 def test_no_body_breaks_it(body):
     try:

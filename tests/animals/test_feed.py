@@ -29,14 +29,33 @@ def add(res, who, count=1, *, state="published", minutes_ago=0, likes=0):
     with res.db.write() as db:
         me = members.of(db, who)
         if db.get(Photo, "0" * 64) is None:
-            db.execute(insert(Photo).values(digest="0" * 64, width=1, height=1, bytes=1, colour="#000000", source="jpeg", added_at=NOW))
+            db.execute(
+                insert(Photo).values(
+                    digest="0" * 64,
+                    width=1,
+                    height=1,
+                    bytes=1,
+                    colour="#000000",
+                    source="jpeg",
+                    added_at=NOW,
+                )
+            )
         begun = db.scalar(select(func.count()).select_from(Post))
         for number in range(count):
             at = NOW - timedelta(minutes=minutes_ago, seconds=count - number)
             shown = {"published_at": at, "heat": heat(at, likes)} if state != "checking" else {}
             words = {"title": "A cat", "description": "", "tags": [], "category": "cat"}
             db.add(
-                Post(member_id=me.id, key=f"k{begun + number}", photo="0" * 64, state=state, posted_at=at, likes=likes, **words, **shown)
+                Post(
+                    member_id=me.id,
+                    key=f"k{begun + number}",
+                    photo="0" * 64,
+                    state=state,
+                    posted_at=at,
+                    likes=likes,
+                    **words,
+                    **shown,
+                )
             )
         db.flush()
         return list(db.scalars(select(Post.id).order_by(Post.id.desc()).limit(count)))
@@ -44,7 +63,9 @@ def add(res, who, count=1, *, state="published", minutes_ago=0, likes=0):
 
 def follow(res, who, other):
     with res.db.write() as db:
-        db.add(Follow(follower_id=members.of(db, who).id, followed_id=members.of(db, other).id, at=NOW))
+        db.add(
+            Follow(follower_id=members.of(db, who).id, followed_id=members.of(db, other).id, at=NOW)
+        )
 
 
 def like(res, post_id, likes):
@@ -77,7 +98,11 @@ def ids(items):
 # ---- the order, pure -----------------------------------------------------------------------------------------------
 
 PATTERN = PATTERNS["member"]
-SOURCES = {"following": list(range(100, 130)), "popular": list(range(200, 230)), "new": list(range(300, 380))}
+SOURCES = {
+    "following": list(range(100, 130)),
+    "popular": list(range(200, 230)),
+    "new": list(range(300, 380)),
+}
 some_ids = st.lists(st.integers(1, 60), unique=True, max_size=40)
 
 
@@ -90,13 +115,30 @@ def test_sources_take_turns_in_the_pattern():
 
 def test_a_later_page_goes_on_in_the_pattern():
     placed = arrange(SOURCES, PATTERN, first=7, places=5, seed="a")
-    assert [(item.position, item.source) for item in placed] == [(7 + n, PATTERN[(7 + n) % 10]) for n in range(5)]
+    assert [(item.position, item.source) for item in placed] == [
+        (7 + n, PATTERN[(7 + n) % 10]) for n in range(5)
+    ]
 
 
-@given(following=some_ids, popular=some_ids, new=some_ids, first=st.integers(0, 30), places=st.integers(1, 40), seed=st.text())
-def test_no_post_twice_and_no_place_empty_before_the_end(following, popular, new, first, places, seed):
+@given(
+    following=some_ids,
+    popular=some_ids,
+    new=some_ids,
+    first=st.integers(0, 30),
+    places=st.integers(1, 40),
+    seed=st.text(),
+)
+def test_no_post_twice_and_no_place_empty_before_the_end(
+    following, popular, new, first, places, seed
+):
     new = list(dict.fromkeys(new + following + popular))  # whatever there is, is also among the new
-    placed = arrange({"following": following, "popular": popular, "new": new}, PATTERN, first=first, places=places, seed=seed)
+    placed = arrange(
+        {"following": following, "popular": popular, "new": new},
+        PATTERN,
+        first=first,
+        places=places,
+        seed=seed,
+    )
     assert len(set(ids(placed))) == len(placed) == min(places, len(new))
     assert [item.position for item in placed] == list(range(first, first + len(placed)))
     assert all(0 < item.propensity <= 1 for item in placed)
@@ -148,7 +190,9 @@ def test_who_walks_to_the_end_sees_each_post_once(resources, four, viewer):
 def test_nothing_comes_twice_and_nothing_is_missed_while_everything_changes(resources, four, seed):
     ann, ben, cat, dan = four
     chance = random.Random(seed)
-    posted = [post for who in four for post in add(resources, who, 25, minutes_ago=chance.randrange(300))]
+    posted = [
+        post for who in four for post in add(resources, who, 25, minutes_ago=chance.randrange(300))
+    ]
     follow(resources, ann, ben)
     gone = set()
 
@@ -161,7 +205,9 @@ def test_nothing_comes_twice_and_nothing_is_missed_while_everything_changes(reso
             deleted = chance.choice(left)
             gone.add(deleted)
             write(resources, update(Post).where(Post.id == deleted).values(state="deleted"))
-        write(resources, update(Post).where(Post.id == chance.choice(shown)).values(likes=0, heat=0.0))
+        write(
+            resources, update(Post).where(Post.id == chance.choice(shown)).values(likes=0, heat=0.0)
+        )
         if len(items) == 14:
             follow(resources, ann, cat)
         if len(items) == 28:
@@ -202,7 +248,8 @@ def test_only_published_posts(resources, four):
 
 
 @pytest.mark.parametrize(
-    ("kind", "by_ann", "seen"), [("mute", True, False), ("block", True, False), ("block", False, False), ("mute", False, True)]
+    ("kind", "by_ann", "seen"),
+    [("mute", True, False), ("block", True, False), ("block", False, False), ("mute", False, True)],
 )
 def test_nobody_hidden(resources, four, kind, by_ann, seen):
     ann, ben, *_ = four
@@ -233,7 +280,9 @@ def test_an_empty_network_has_an_empty_feed(resources, four):
 def test_as_many_queries_however_much_there_is(resources, four):
     ann, ben, *_ = four
     counted = []
-    event.listen(resources.db.engine, "before_cursor_execute", lambda *given: counted.append(given[2]))
+    event.listen(
+        resources.db.engine, "before_cursor_execute", lambda *given: counted.append(given[2])
+    )
 
     def queries(**options):
         counted.clear()
@@ -249,7 +298,9 @@ def test_as_many_queries_however_much_there_is(resources, four):
     assert few == many == later <= 5
 
 
-@pytest.mark.parametrize(("source", "index"), [(feed.hottest, "ix_post_heat"), (feed.newest, "ix_post_newest")])
+@pytest.mark.parametrize(
+    ("source", "index"), [(feed.hottest, "ix_post_heat"), (feed.newest, "ix_post_newest")]
+)
 def test_the_lists_are_read_from_their_indexes(embedded, source, index):
     query = source(Walk(NOW, frozenset({1, 2})), None).limit(10)
     with embedded.db.read() as db:
@@ -285,7 +336,9 @@ def test_any_other_cursor_is_refused_or_harmless(cursor):
         assert "begin again" in str(refused)
 
 
-@pytest.mark.parametrize("cursor", ["", "a" * 20_000, "猫", "_" * 3_000, "ééé", as_cursor(Walk(NOW, frozenset({2**31})))])
+@pytest.mark.parametrize(
+    "cursor", ["", "a" * 20_000, "猫", "_" * 3_000, "ééé", as_cursor(Walk(NOW, frozenset({2**31})))]
+)
 def test_these_cursors_are_refused(cursor):
     with pytest.raises(UserError, match="begin again"):
         walked(cursor, NOW)

@@ -29,7 +29,9 @@ def posts_of(res):
 def test_each_file_is_a_post_once_and_its_name_says_what_it_is(resources, folder):
     hana = members_and_posts.member(resources, "hana")
     assert (bring(resources, hana, folder).new, bring(resources, hana, folder).known) == (3, 3)
-    assert [(post.source, post.title, post.category, post.breed) for post in posts_of(resources)] == [
+    assert [
+        (post.source, post.title, post.category, post.breed) for post in posts_of(resources)
+    ] == [
         ("boat.jpeg", "boat", "other", None),
         ("more/ねこ.jpg", "ねこ", "cat", None),
         ("shiba_1.jpg", "shiba 1", "dog", "shiba"),
@@ -92,9 +94,13 @@ def test_a_manifest_gives_the_words(embedded, folder, tmp_path):
         ([["file"], ["../manifest.csv"]], "row 2: there is no ../manifest.csv"),
     ],
 )
-def test_a_wrong_manifest_gets_a_sentence_and_nothing_is_posted(embedded, folder, tmp_path, rows, sentence):
+def test_a_wrong_manifest_gets_a_sentence_and_nothing_is_posted(
+    embedded, folder, tmp_path, rows, sentence
+):
     with pytest.raises(UserError, match=sentence):
-        bring(embedded, members_and_posts.member(embedded, "hana"), folder, manifest(tmp_path, rows))
+        bring(
+            embedded, members_and_posts.member(embedded, "hana"), folder, manifest(tmp_path, rows)
+        )
     assert posts_of(embedded) == []
 
 

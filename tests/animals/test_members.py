@@ -66,7 +66,10 @@ def test_a_banned_member_reads_and_cannot_write(resources):
         members.of(db, rex).banned_at = NOW
     with resources.db.write() as db:
         assert members.of(db, rex).name == "rex"
-        for write in (members.active, lambda db, who: members.change(db, who, about="hello", now=NOW)):
+        for write in (
+            members.active,
+            lambda db, who: members.change(db, who, about="hello", now=NOW),
+        ):
             with pytest.raises(NotAllowed, match="banned"):
                 write(db, rex)
 
@@ -78,7 +81,11 @@ def test_who_left_is_not_there(resources):
         db.execute(update(Member).where(Member.id == gone).values(left_at=NOW))
     with resources.db.read() as db:
         assert members.viewer_id(db, rex) is None
-        assert members.hidden_ids(db, None) == members.hidden_ids(db, members.viewer_id(db, ann)) == {gone}
+        assert (
+            members.hidden_ids(db, None)
+            == members.hidden_ids(db, members.viewer_id(db, ann))
+            == {gone}
+        )
         for viewer in (rex, ann, STRANGER):
             with pytest.raises(NotFound):
                 members.profile(db, viewer, "rex")
@@ -128,7 +135,17 @@ def test_a_profile_has_a_picture_until_it_is_taken_away_but_not_one_that_was_rem
     rex = member(resources, "rex")
     with resources.db.write() as db:
         for digest in ("good", "bad"):
-            db.add(Photo(digest=digest, width=1, height=1, bytes=1, colour="#000000", source="jpeg", added_at=NOW))
+            db.add(
+                Photo(
+                    digest=digest,
+                    width=1,
+                    height=1,
+                    bytes=1,
+                    colour="#000000",
+                    source="jpeg",
+                    added_at=NOW,
+                )
+            )
         db.flush()
         db.add(BarredPhoto(digest="bad", why="blood", at=NOW))
         members.change(db, rex, photo=db.get(Photo, "good"), now=NOW)
@@ -142,7 +159,11 @@ def test_a_profile_has_a_picture_until_it_is_taken_away_but_not_one_that_was_rem
 
 
 def test_who_blocks_and_is_blocked_do_not_see_each_other_but_moderators_see_both(resources):
-    rex, ann, mod = member(resources, "rex"), member(resources, "ann"), member(resources, "mod", roles=("member", "moderator"))
+    rex, ann, mod = (
+        member(resources, "rex"),
+        member(resources, "ann"),
+        member(resources, "mod", roles=("member", "moderator")),
+    )
     with resources.db.write() as db:
         for name in ("ann", "mod"):
             members.shut(db, rex, name, "block", now=NOW)
@@ -180,7 +201,10 @@ def test_blocking_ends_following_both_ways_and_the_counts_follow(resources):
         members.shut(db, rex, "ann", "block", now=NOW)
         members.shut(db, rex, "ann", "block", now=NOW)
     with resources.db.read() as db:
-        assert [(each.following, each.followers) for each in db.scalars(select(Member).order_by(Member.id))] == [(0, 1), (0, 0), (1, 0)]
+        assert [
+            (each.following, each.followers)
+            for each in db.scalars(select(Member).order_by(Member.id))
+        ] == [(0, 1), (0, 0), (1, 0)]
         assert db.scalar(select(func.count()).select_from(Follow)) == 1
 
 
@@ -188,7 +212,9 @@ def test_a_block_is_not_weakened_by_muting_and_ends_when_it_is_taken_back(resour
     rex, ann = member(resources, "rex"), member(resources, "ann")
     with resources.db.write() as db:
         members.shut(db, rex, "ann", "block", now=NOW)
-        assert [(shut.kind, other.name) for shut, other in members.shut_list(db, rex)] == [("block", "ann")]
+        assert [(shut.kind, other.name) for shut, other in members.shut_list(db, rex)] == [
+            ("block", "ann")
+        ]
         members.unshut(db, rex, "ann")
         members.unshut(db, rex, "ann")
         assert members.shut_list(db, rex) == []
@@ -196,7 +222,12 @@ def test_a_block_is_not_weakened_by_muting_and_ends_when_it_is_taken_back(resour
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "sentence"), [("rex", "mute", "yourself"), ("ann", "hate", "mute or block"), ("zoe", "mute", "no such member")]
+    ("name", "kind", "sentence"),
+    [
+        ("rex", "mute", "yourself"),
+        ("ann", "hate", "mute or block"),
+        ("zoe", "mute", "no such member"),
+    ],
 )
 def test_what_cannot_be_blocked_is_refused(embedded, name, kind, sentence):
     rex = member(embedded, "rex")

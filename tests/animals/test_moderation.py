@@ -24,8 +24,12 @@ class Net:
 
     def __init__(self, resources):
         self.res = resources
-        self.hana, self.taro, self.ken = (members_and_posts.member(resources, name) for name in ("hana", "taro", "ken"))
-        self.mona, self.saki = (members_and_posts.staff(resources, name) for name in ("mona", "saki"))
+        self.hana, self.taro, self.ken = (
+            members_and_posts.member(resources, name) for name in ("hana", "taro", "ken")
+        )
+        self.mona, self.saki = (
+            members_and_posts.staff(resources, name) for name in ("mona", "saki")
+        )
         self.post = members_and_posts.post(resources, self.hana, title="子猫")
 
     def do(self, function, *given, **named):
@@ -37,16 +41,39 @@ class Net:
             return function(db, *given, **named)
 
     def report(self, who=None, reason="spam", subject="post", subject_id=None):
-        return self.do(cases.report, who or self.taro, subject, subject_id or self.post.id, reason, "look", now=NOW)
+        return self.do(
+            cases.report,
+            who or self.taro,
+            subject,
+            subject_id or self.post.id,
+            reason,
+            "look",
+            now=NOW,
+        )
 
     def decide(self, action, reason="spam", note="", who=None, case=None):
-        return self.do(decisions.decide, who or self.mona, (case or self.report()).id, action, reason, note, now=LATER)
+        return self.do(
+            decisions.decide,
+            who or self.mona,
+            (case or self.report()).id,
+            action,
+            reason,
+            note,
+            now=LATER,
+        )
 
     def appeal(self, decision, who=None, words="wrong"):
         return self.do(appeals.appeal, who or self.hana, decision.id, words, now=LATER)
 
     def answer(self, appeal, overturn, who=None):
-        return self.do(appeals.answer, who or self.saki, appeal.id, overturn=overturn, words="looked again", now=LATER)
+        return self.do(
+            appeals.answer,
+            who or self.saki,
+            appeal.id,
+            overturn=overturn,
+            words="looked again",
+            now=LATER,
+        )
 
     def state(self):
         return self.see(lambda db: db.get(Post, self.post.id).state)
@@ -58,7 +85,9 @@ class Net:
         return [each.notification.kind for each in self.see(notifications.list_, who).items]
 
     def banned(self):
-        return self.see(lambda db: db.scalar(select(Member.banned_why).where(Member.name == "hana")))
+        return self.see(
+            lambda db: db.scalar(select(Member.banned_why).where(Member.name == "hana"))
+        )
 
 
 @pytest.fixture
@@ -85,7 +114,10 @@ def test_reports_at_the_same_moment_are_one_case(net):
     for thread in threads:
         thread.join()
     case = net.see(lambda db: db.scalars(select(Case)).one())
-    assert (case.reports, net.see(lambda db: db.scalar(select(func.count()).select_from(Report)))) == (8, 8)
+    assert (
+        case.reports,
+        net.see(lambda db: db.scalar(select(func.count()).select_from(Report))),
+    ) == (8, 8)
 
 
 def test_the_queue_has_the_most_urgent_first_page_by_page(net):
@@ -138,7 +170,15 @@ def test_only_moderators_see_cases_and_none_about_themselves(net):
 
 
 def test_a_case_shows_what_was_said_before_an_edit(net):
-    net.do(posts.edit, net.res.work, net.hana, net.post.id, members_and_posts.draft("かわいい"), version=1, now=NOW)
+    net.do(
+        posts.edit,
+        net.res.work,
+        net.hana,
+        net.post.id,
+        members_and_posts.draft("かわいい"),
+        version=1,
+        now=NOW,
+    )
     subject = net.see(lambda db: cases.subject_of(db, db.get(Case, net.report().id)))
     assert subject.post.title == "かわいい"
     assert [each.words["title"] for each in subject.edits] == ["子猫"]
@@ -149,28 +189,58 @@ def test_a_case_shows_what_was_said_before_an_edit(net):
 
 
 @pytest.mark.parametrize(
-    ("action", "state"), [("keep", "published"), ("hold", "held"), ("remove", "removed"), ("warn", "published"), ("ban", "published")]
+    ("action", "state"),
+    [
+        ("keep", "published"),
+        ("hold", "held"),
+        ("remove", "removed"),
+        ("warn", "published"),
+        ("ban", "published"),
+    ],
 )
 def test_a_decision_does_what_it_says_and_the_owner_hears_why(net, action, state):
     made = net.decide(action, "blood", "見た人が驚きます")
     assert net.state() == state
     assert net.found() == ([net.post.id] if state == "published" else [])
-    kinds = {"keep": [], "hold": ["held"], "remove": ["removed"], "warn": ["warned"], "ban": ["banned"]}[action]
+    kinds = {
+        "keep": [],
+        "hold": ["held"],
+        "remove": ["removed"],
+        "warn": ["warned"],
+        "ban": ["banned"],
+    }[action]
     assert net.told(net.hana) == kinds
     assert net.banned() == ("blood" if action == "ban" else None)
     mine = net.see(decisions.mine, net.hana).items
-    assert [(each.decision.id, each.decision.note) for each in mine] == ([] if action == "keep" else [(made.id, "見た人が驚きます")])
+    assert [(each.decision.id, each.decision.note) for each in mine] == (
+        [] if action == "keep" else [(made.id, "見た人が驚きます")]
+    )
 
 
 def test_restoring_restores_the_search_the_lists_the_counts_and_the_likes(net):
     net.do(engagement.like, net.taro, net.post.id, now=NOW)
-    before = net.see(lambda db: (db.get(Post, net.post.id).likes, db.get(Post, net.post.id).heat, members.of(db, net.hana).posts))
+    before = net.see(
+        lambda db: (
+            db.get(Post, net.post.id).likes,
+            db.get(Post, net.post.id).heat,
+            members.of(db, net.hana).posts,
+        )
+    )
     net.decide("remove")
     assert net.see(lambda db: members.of(db, net.hana).posts) == 0
     net.do(decisions.act, net.saki, "post", net.post.id, "restore", "spam", now=LATER)
     assert net.found() == [net.post.id]
     assert [each.id for each in net.see(posts.newest, None).items] == [net.post.id]
-    assert net.see(lambda db: (db.get(Post, net.post.id).likes, db.get(Post, net.post.id).heat, members.of(db, net.hana).posts)) == before
+    assert (
+        net.see(
+            lambda db: (
+                db.get(Post, net.post.id).likes,
+                db.get(Post, net.post.id).heat,
+                members.of(db, net.hana).posts,
+            )
+        )
+        == before
+    )
     assert net.see(lambda db: db.get(Post, net.post.id).why) is None
 
 
@@ -188,9 +258,13 @@ def test_a_comment_is_removed_and_restored_with_its_count(net):
     comment = net.do(engagement.comment, net.taro, net.post.id, "buy!", key="k", now=NOW)
     case = net.report(net.hana, subject="comment", subject_id=comment.id)
     net.decide("remove", case=case)
-    assert net.see(lambda db: (db.get(Post, net.post.id).comments, db.get(Comment, comment.id).state)) == (0, "removed")
+    assert net.see(
+        lambda db: (db.get(Post, net.post.id).comments, db.get(Comment, comment.id).state)
+    ) == (0, "removed")
     net.do(decisions.act, net.saki, "comment", comment.id, "restore", "spam", now=LATER)
-    assert net.see(lambda db: (db.get(Post, net.post.id).comments, db.get(Comment, comment.id).state)) == (1, "shown")
+    assert net.see(
+        lambda db: (db.get(Post, net.post.id).comments, db.get(Comment, comment.id).state)
+    ) == (1, "shown")
 
 
 def test_who_is_banned_reads_and_appeals_but_does_not_write(net):
@@ -228,7 +302,10 @@ def test_two_moderators_at_the_same_moment_make_one_decision(net):
         except Conflict:
             outcomes.append(None)
 
-    threads = [threading.Thread(target=decide, args=each) for each in ((net.mona, "remove"), (net.saki, "keep"))]
+    threads = [
+        threading.Thread(target=decide, args=each)
+        for each in ((net.mona, "remove"), (net.saki, "keep"))
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -243,7 +320,13 @@ def test_what_changes_nothing_or_does_not_fit_is_refused(net):
         net.decide("unban", case=case)
     with pytest.raises(Conflict, match="changes nothing"):
         net.decide("restore", case=case)
-    assert net.see(lambda db: decisions.possible(db, db.get(Case, case.id))) == ["keep", "hold", "remove", "warn", "ban"]
+    assert net.see(lambda db: decisions.possible(db, db.get(Case, case.id))) == [
+        "keep",
+        "hold",
+        "remove",
+        "warn",
+        "ban",
+    ]
     assert net.see(lambda db: db.get(Case, case.id).state) == "open"
     assert {each for actions in POSSIBLE.values() for each in actions} >= {"keep", "unban"}
 
@@ -290,7 +373,9 @@ def test_one_appeals_once_and_only_against_what_is_ones_own(net):
     net.appeal(decision)
     with pytest.raises(Conflict, match="already"):
         net.appeal(decision)
-    kept = net.decide("keep", case=net.report(subject_id=members_and_posts.post(net.res, net.hana).id))
+    kept = net.decide(
+        "keep", case=net.report(subject_id=members_and_posts.post(net.res, net.hana).id)
+    )
     with pytest.raises(UserError, match="Nothing was decided against you"):
         net.appeal(kept)
     for who in (net.hana, net.taro):
@@ -304,10 +389,24 @@ def test_one_appeals_once_and_only_against_what_is_ones_own(net):
 def test_the_trail_has_every_decision_and_notices_an_edit(net):
     net.answer(net.appeal(net.decide("remove", "blood", "note")), True)
     entries = net.see(audit_log.entries, about=f"post:{net.post.id}")
-    assert [each.what for each in reversed(entries)] == ["remove", "appeal", "overturned", "restore"]
-    assert [each.by for each in reversed(entries)] == ["mona", f"member:{net.post.member_id}", "saki", "saki"]
+    assert [each.what for each in reversed(entries)] == [
+        "remove",
+        "appeal",
+        "overturned",
+        "restore",
+    ]
+    assert [each.by for each in reversed(entries)] == [
+        "mona",
+        f"member:{net.post.member_id}",
+        "saki",
+        "saki",
+    ]
     assert "note" not in [each.values.get("note") for each in entries]
     assert net.see(audit_log.check) is None
     third = sorted(each.id for each in entries)[2]
-    net.do(lambda db: db.execute(update(audit_log.TrailEntry).where(audit_log.TrailEntry.id == third).values(by="mona")))
+    net.do(
+        lambda db: db.execute(
+            update(audit_log.TrailEntry).where(audit_log.TrailEntry.id == third).values(by="mona")
+        )
+    )
     assert net.see(audit_log.check) == third

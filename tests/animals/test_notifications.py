@@ -16,7 +16,13 @@ from tests.factories.members_and_posts import NOW, member
 def tell(res, who, actor, kind="like", about="post:1", **more):
     with res.db.write() as db:
         return notifications.tell(
-            db, members.of(db, who).id, kind, about=about, actor_id=actor and members.of(db, actor).id, now=NOW, **more
+            db,
+            members.of(db, who).id,
+            kind,
+            about=about,
+            actor_id=actor and members.of(db, actor).id,
+            now=NOW,
+            **more,
         )
 
 
@@ -32,9 +38,17 @@ def unseen(res, who):
 
 def test_the_same_thing_is_told_once(resources):
     rex, ann = member(resources, "rex"), member(resources, "ann")
-    assert [tell(resources, rex, ann), tell(resources, rex, ann), tell(resources, rex, ann, about="post:2")] == [True, False, True]
+    assert [
+        tell(resources, rex, ann),
+        tell(resources, rex, ann),
+        tell(resources, rex, ann, about="post:2"),
+    ] == [True, False, True]
     (second, first) = told(resources, rex).items
-    assert (first.notification.about, first.actor.name, second.notification.about) == ("post:1", "ann", "post:2")
+    assert (first.notification.about, first.actor.name, second.notification.about) == (
+        "post:1",
+        "ann",
+        "post:2",
+    )
     assert unseen(resources, rex) == 2
 
 
@@ -43,17 +57,27 @@ def test_nobody_is_told_of_what_they_did_themselves(resources):
     assert not tell(resources, rex, rex)
     assert tell(resources, rex, None, kind="held", values={"why": "banned_words"})
     (only,) = told(resources, rex).items
-    assert (only.actor, only.post, only.notification.values) == (None, None, {"why": "banned_words"})
+    assert (only.actor, only.post, only.notification.values) == (
+        None,
+        None,
+        {"why": "banned_words"},
+    )
 
 
 @pytest.mark.parametrize(("shutter", "other", "kind", "heard"), [("rex", "ann", "mute", False), ("rex", "ann", "block", False), ("ann", "rex", "block", False), ("ann", "rex", "mute", True)])  # fmt: skip
-def test_who_is_blocked_or_muted_is_not_heard_from_then_on_and_no_longer_shown(resources, shutter, other, kind, heard):
+def test_who_is_blocked_or_muted_is_not_heard_from_then_on_and_no_longer_shown(
+    resources, shutter, other, kind, heard
+):
     people = {name: member(resources, name) for name in ("rex", "ann")}
     tell(resources, people["rex"], people["ann"], about="before")
     with resources.db.write() as db:
         members.shut(db, people[shutter], other, kind, now=NOW)
     assert tell(resources, people["rex"], people["ann"], about="after") is heard
-    assert len(told(resources, people["rex"]).items) == unseen(resources, people["rex"]) == (2 if heard else 0)
+    assert (
+        len(told(resources, people["rex"]).items)
+        == unseen(resources, people["rex"])
+        == (2 if heard else 0)
+    )
 
 
 def test_who_left_is_no_longer_shown(resources):
@@ -99,7 +123,10 @@ def test_somebody_who_is_no_member_has_none(embedded):
 # ---- places in lists -----------------------------------------------------------------------------------------------
 
 
-@given(st.datetimes(timezones=st.just(NOW.tzinfo), min_value=pagination.EPOCH.replace(tzinfo=None)), st.integers(0, pagination.LARGEST))
+@given(
+    st.datetimes(timezones=st.just(NOW.tzinfo), min_value=pagination.EPOCH.replace(tzinfo=None)),
+    st.integers(0, pagination.LARGEST),
+)
 def test_a_place_leads_back_to_its_moment_and_id(moment, id_):
     assert pagination.moment_of(pagination.at_moment(moment, id_)) == (moment, id_)
 

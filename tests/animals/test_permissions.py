@@ -98,7 +98,11 @@ LOOK = {
     "/api/animals/moderation/trail": STAFF,
     "/api/animals/moderation/trail/check": STAFF,
 }
-QUERY = {"/animals/report": "?subject=post&id={post_id}", "/animals/search": "?q=zyx", "/api/animals/search": "?q=zyx"}
+QUERY = {
+    "/animals/report": "?subject=post&id={post_id}",
+    "/animals/search": "?q=zyx",
+    "/api/animals/search": "?q=zyx",
+}
 QUERY |= {"/animals/suggest": "?q=zy", "/api/animals/suggestions": "?q=zy"}
 
 DOING = SIGNED - {"reader"}  # somebody who is here, or a token that may write
@@ -139,7 +143,9 @@ DO = {
     "POST /animals/leave": Do(DOING, {"password": "wrong", "sure": "1"}),
     "POST /animals/posts/{post_id}/edit": Do({"owner"}, WORDS),
     "POST /animals/posts/{post_id}/better": Do({"owner"}),
-    "POST /animals/posts/{post_id}/better/choose": Do({"owner"}, {"version": "1", "picture": "original"}),
+    "POST /animals/posts/{post_id}/better/choose": Do(
+        {"owner"}, {"version": "1", "picture": "original"}
+    ),
     "POST /animals/posts/{post_id}/delete": Do({"owner"}),
     "POST /animals/posts/{post_id}/undo": Do({"owner"}),
     "POST /animals/desk/cases/{case_id}": Do(STAFF, KEEP),
@@ -170,11 +176,20 @@ DO = {
     "DELETE /api/animals/posts/{post_id}": Do({"owner"}),
     "POST /api/animals/posts/{post_id}/undo": Do({"owner"}),
     "POST /api/animals/moderation/cases/{case_id}/decision": Do(STAFF, KEEP),
-    "POST /api/animals/moderation/decisions": Do(STAFF, {**KEEP, "subject": "post", "subject_id": "{post_id}"}),
-    "POST /api/animals/moderation/appeals/{appeal_id}/answer": Do(STAFF, {"overturn": False, "words": "x"}),
+    "POST /api/animals/moderation/decisions": Do(
+        STAFF, {**KEEP, "subject": "post", "subject_id": "{post_id}"}
+    ),
+    "POST /api/animals/moderation/appeals/{appeal_id}/answer": Do(
+        STAFF, {"overturn": False, "words": "x"}
+    ),
     "POST /animals/join": Do(DOING),
 }
-UNTOUCHED = ("event", "rate_limit", "account_token", "account_session")  # tables that change also when something is refused
+UNTOUCHED = (
+    "event",
+    "rate_limit",
+    "account_token",
+    "account_session",
+)  # tables that change also when something is refused
 
 
 @pytest.fixture(scope="module")
@@ -204,8 +219,19 @@ def of(people, role, path):
 
 def filled(world, path, state="published"):
     """A path about the post in a state, and what is around it."""
-    ids = {"post_id": world.posts[state], "digest": world.digests[state], "size": "list", "name": "hana", "category": "dog"}
-    ids |= {"comment_id": world.comment, "case_id": world.case, "decision_id": world.held_decision, "appeal_id": world.appeal}
+    ids = {
+        "post_id": world.posts[state],
+        "digest": world.digests[state],
+        "size": "list",
+        "name": "hana",
+        "category": "dog",
+    }
+    ids |= {
+        "comment_id": world.comment,
+        "case_id": world.case,
+        "decision_id": world.held_decision,
+        "appeal_id": world.appeal,
+    }
     return re.sub(r"\{(\w+)\}", lambda found: str({**ids, "which": "followers"}[found[1]]), path)
 
 
@@ -215,7 +241,9 @@ def about_posts(path):
 
 
 def to_sign_in(answer):
-    return answer.status_code == 401 or (answer.status_code == 303 and answer.headers["location"].startswith("/sign-in"))
+    return answer.status_code == 401 or (
+        answer.status_code == 303 and answer.headers["location"].startswith("/sign-in")
+    )
 
 
 def test_no_route_is_missing_in_the_tables(world):
@@ -253,7 +281,9 @@ def test_what_is_out_of_sight_looks_as_if_it_never_was(world, people, role):
     for path, state in product(filter(about_posts, LOOK), HIDDEN):
         browser, ways = of(people, role, path), filled(world, path + QUERY.get(path, ""), state)
         never = filled(
-            world, path.replace("{post_id}", "999").replace("{digest}", "f" * 64) + QUERY.get(path, "").replace("{post_id}", "999")
+            world,
+            path.replace("{post_id}", "999").replace("{digest}", "f" * 64)
+            + QUERY.get(path, "").replace("{post_id}", "999"),
         )
         known = bare(browser.get(ways)), bare(browser.get(never))
         tag = of(people, "owner", path).get(ways).headers.get("etag", "*")
@@ -267,11 +297,19 @@ def test_what_is_out_of_sight_looks_as_if_it_never_was(world, people, role):
 def bare(answer):
     """An answer without what is new in each, or was asked for."""
     path = answer.request.url.path
-    text = answer.text.replace(path, "").replace(str(answer.request.url.query, "ascii").replace("&", "&amp;"), "")
+    text = answer.text.replace(path, "").replace(
+        str(answer.request.url.query, "ascii").replace("&", "&amp;"), ""
+    )
     headers = {
-        name: value for name, value in answer.headers.items() if name not in ("x-request-id", "set-cookie", "content-length", "location")
+        name: value
+        for name, value in answer.headers.items()
+        if name not in ("x-request-id", "set-cookie", "content-length", "location")
     }
-    return answer.status_code, re.sub(r"[0-9a-f]{16,}|\?next=\S*|name=\"next\"[^>]*|%2F\d+", "", text), str(sorted(headers.items()))
+    return (
+        answer.status_code,
+        re.sub(r"[0-9a-f]{16,}|\?next=\S*|name=\"next\"[^>]*|%2F\d+", "", text),
+        str(sorted(headers.items())),
+    )
 
 
 def told(browser, path):
@@ -280,22 +318,44 @@ def told(browser, path):
     text = answer.text
     if answer.headers.get("content-type") == "application/zip":
         with zipfile.ZipFile(io.BytesIO(answer.content)) as packed:
-            text = "".join(packed.read(name).decode("utf-8", "replace") + name for name in packed.namelist())
+            text = "".join(
+                packed.read(name).decode("utf-8", "replace") + name for name in packed.namelist()
+            )
     return text + str(sorted(answer.headers.items()))
 
 
 @pytest.mark.parametrize("role", ["stranger", "writer", "other", "blocked", "banned"])
 def test_nothing_of_what_is_out_of_sight_is_told_anywhere(world, people, role):
-    secret = {*(SECRET[state] for state in HIDDEN), *(world.digests[state] for state in HIDDEN), "zyxnote", "zyxappeal", "zyxban"}
-    secret |= set() if role == "writer" else {populated_site.UNDER, populated_site.GONE, "zyxreport"}
-    secret -= {"zyxnote"} if role == "writer" else {"zyxban"} if role == "banned" else set()  # they are told why
-    secret |= {*SECRET.values(), *world.digests.values(), "zyxabout", "zyxtalk"} if role == "blocked" else set()
+    secret = {
+        *(SECRET[state] for state in HIDDEN),
+        *(world.digests[state] for state in HIDDEN),
+        "zyxnote",
+        "zyxappeal",
+        "zyxban",
+    }
+    secret |= (
+        set() if role == "writer" else {populated_site.UNDER, populated_site.GONE, "zyxreport"}
+    )
+    secret -= (
+        {"zyxnote"} if role == "writer" else {"zyxban"} if role == "banned" else set()
+    )  # they are told why
+    secret |= (
+        {*SECRET.values(), *world.digests.values(), "zyxabout", "zyxtalk"}
+        if role == "blocked"
+        else set()
+    )
     wrong = []
     for path, state in product(LOOK, populated_site.STATES):
-        if role == "blocked" and path.startswith(("/animals/pictures", "/animals/suggest", "/api/animals/suggest")):
+        if role == "blocked" and path.startswith(
+            ("/animals/pictures", "/animals/suggest", "/api/animals/suggest")
+        ):
             continue  # words that many have, and pictures whose address is known, are nobody's
         asked = filled(world, path + QUERY.get(path, ""), state)
-        text = told(of(people, role, path), asked).replace(asked, "").replace(quote(asked, safe=""), "")
+        text = (
+            told(of(people, role, path), asked)
+            .replace(asked, "")
+            .replace(quote(asked, safe=""), "")
+        )
         wrong += [(path, state, word) for word in secret if word in text]
     assert wrong == []
 
@@ -304,7 +364,13 @@ def test_nothing_of_what_is_out_of_sight_is_told_anywhere(world, people, role):
 def test_a_search_for_what_is_out_of_sight_answers_as_one_for_what_never_was(world, people, role):
     wrong = []
     for path, state in product(
-        ("/animals/search?q=", "/animals/suggest?q=", "/api/animals/search?q=", "/api/animals/suggestions?q="), HIDDEN
+        (
+            "/animals/search?q=",
+            "/animals/suggest?q=",
+            "/api/animals/search?q=",
+            "/api/animals/suggestions?q=",
+        ),
+        HIDDEN,
     ):
         for tag in ("", "&category=dog", "&breed=shiba", "&sort=newest", "&liked=1"):
             if tag and "search" not in path:
@@ -321,14 +387,19 @@ def test_counts_are_of_what_is_in_sight(world, people):
         program = people[role][1]
         hana = program.get("/api/animals/members/hana").json()
         assert (hana["posts"], hana["followers"]) == (1, 1)
-        assert [each["id"] for each in program.get("/api/animals/posts").json()["items"]] == [world.posts["published"]]
+        assert [each["id"] for each in program.get("/api/animals/posts").json()["items"]] == [
+            world.posts["published"]
+        ]
         found = program.get("/api/animals/suggestions?q=shiba").json()
         assert [each["posts"] for each in found] == [1]
         post = program.get(f"/api/animals/posts/{world.posts['published']}").json()
         assert (post["comments"], post["likes"]) == (1, 1)
-        assert [each["words"] for each in program.get(f"{post['url'].replace('/animals', '/api/animals')}/comments").json()["items"]] == [
-            "zyxtalk"
-        ]
+        assert [
+            each["words"]
+            for each in program.get(
+                f"{post['url'].replace('/animals', '/api/animals')}/comments"
+            ).json()["items"]
+        ] == ["zyxtalk"]
 
 
 # ---- doing ---------------------------------------------------------------------------------------------------------
@@ -338,7 +409,10 @@ def do(world, people, role, name, state="published"):
     """Somebody tries to do something, with everything that it needs but the right to."""
     method, path = name.split(" ")
     browser, sent = of(people, role, path), dict(DO[name].sent)
-    sent = {key: filled(world, value, state) if isinstance(value, str) else value for key, value in sent.items()}
+    sent = {
+        key: filled(world, value, state) if isinstance(value, str) else value
+        for key, value in sent.items()
+    }
     headers, files = {"Idempotency-Key": f"{role}-{state}"}, None
     if "photo" in sent:
         sent.pop("photo")
@@ -348,7 +422,15 @@ def do(world, people, role, name, state="published"):
     if role == "stranger":
         headers["X-CSRF-Token"] = csrf(browser, "/animals/credits")
     if path.startswith("/api") and files is None:
-        content = {"json": sent.get("", {**sent, **({"subject_id": int(sent["subject_id"])} if "subject_id" in sent else {})})}
+        content = {
+            "json": sent.get(
+                "",
+                {
+                    **sent,
+                    **({"subject_id": int(sent["subject_id"])} if "subject_id" in sent else {}),
+                },
+            )
+        }
     else:
         content = {"data": sent, "files": files}
     return browser.request(method, filled(world, path, state), headers=headers, **content)
@@ -357,7 +439,11 @@ def do(world, people, role, name, state="published"):
 def snapshot(res):
     """Every row of every table but those that change anyway."""
     with res.db.read() as db:
-        return {table.name: db.execute(select(table)).all() for table in Base.metadata.sorted_tables if table.name not in UNTOUCHED}
+        return {
+            table.name: db.execute(select(table)).all()
+            for table in Base.metadata.sorted_tables
+            if table.name not in UNTOUCHED
+        }
 
 
 @pytest.mark.parametrize("role", ROLES)

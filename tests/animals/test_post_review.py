@@ -39,7 +39,17 @@ def working(res: Resources, chores=()):
 
 def send(res, who, key="k", seed=1, **words):
     with res.db.write() as db:
-        return posts.accept(db, res.objects, res.work, who, draft(**words), accepted(seed), key=key, now=datetime.now(UTC), most=None)
+        return posts.accept(
+            db,
+            res.objects,
+            res.work,
+            who,
+            draft(**words),
+            accepted(seed),
+            key=key,
+            now=datetime.now(UTC),
+            most=None,
+        )
 
 
 def check(res, made, now=NOW):
@@ -75,13 +85,32 @@ def test_a_sent_post_is_published_and_found_and_an_edit_is_checked_by_a_run_of_i
     with working(resources):
         made = send(resources, rex, title="柴犬")
         until(lambda: resources.work.run(f"post-{made.id}").status == "done")
-        assert (state(resources, made), found(resources, "柴犬")) == (("published", None), [made.id])
+        assert (state(resources, made), found(resources, "柴犬")) == (
+            ("published", None),
+            [made.id],
+        )
         with resources.db.write() as db:
-            posts.edit(db, resources.work, rex, made.id, draft("柴犬 badword"), version=1, now=datetime.now(UTC))
+            posts.edit(
+                db,
+                resources.work,
+                rex,
+                made.id,
+                draft("柴犬 badword"),
+                version=1,
+                now=datetime.now(UTC),
+            )
         until(lambda: state(resources, made) == ("held", "banned_word"))
         assert found(resources, "柴犬") == []
         with resources.db.write() as db:
-            posts.edit(db, resources.work, rex, made.id, draft("柴犬 again"), version=2, now=datetime.now(UTC))
+            posts.edit(
+                db,
+                resources.work,
+                rex,
+                made.id,
+                draft("柴犬 again"),
+                version=2,
+                now=datetime.now(UTC),
+            )
         until(lambda: state(resources, made) == ("published", None))
         assert found(resources, "柴犬") == [made.id]
         done = {f"post-{made.id}{edit}": "done" for edit in ("", "-v2", "-v3")}
@@ -91,7 +120,10 @@ def test_a_sent_post_is_published_and_found_and_an_edit_is_checked_by_a_run_of_i
 def test_checking_twice_is_checking_once(resources):
     rex = member(resources, "rex")
     made = send(resources, rex)
-    assert [check(resources, made), check(resources, made, NOW + timedelta(hours=1))] == ["published", "published"]
+    assert [check(resources, made), check(resources, made, NOW + timedelta(hours=1))] == [
+        "published",
+        "published",
+    ]
     with resources.db.read() as db:
         assert (db.get(Post, made.id).published_at, db.scalar(select(Member.posts))) == (NOW, 1)
     with resources.db.write() as db:
@@ -108,7 +140,11 @@ def test_a_post_with_a_picture_that_was_removed_is_held_and_its_owner_told(resou
     assert state(resources, made) == ("held", "barred_photo")
     with resources.db.read() as db:
         (told,) = notifications.list_(db, ann).items
-        assert (told.notification.kind, told.notification.values, told.post.id) == ("held", {"why": "barred_photo"}, made.id)
+        assert (told.notification.kind, told.notification.values, told.post.id) == (
+            "held",
+            {"why": "barred_photo"},
+            made.id,
+        )
         assert notifications.list_(db, rex).items == []
     with resources.db.write() as db:
         posts.publish(db, removed, now=NOW)
@@ -149,7 +185,11 @@ def test_posts_published_one_after_the_other_stand_in_that_order(embedded):
     for n in (1, 0, 2):
         check(embedded, made[n], NOW + timedelta(microseconds=n == 2))
     with embedded.db.read() as db:
-        assert [each.id for each in posts.newest(db, None).items] == [made[2].id, made[1].id, made[0].id]
+        assert [each.id for each in posts.newest(db, None).items] == [
+            made[2].id,
+            made[1].id,
+            made[0].id,
+        ]
 
 
 # ---- words that hold a post ----------------------------------------------------------------------------------------
@@ -172,19 +212,26 @@ def test_a_word_is_found_however_it_is_written_and_not_within_another_latin_one(
     assert (post_review.said([fold(word)], said) is not None) == held
 
 
-@pytest.mark.parametrize("said", [{"title": "A badword"}, {"description": "so\nBADWORD"}, {"tags": ("badword",)}])
+@pytest.mark.parametrize(
+    "said", [{"title": "A badword"}, {"description": "so\nBADWORD"}, {"tags": ("badword",)}]
+)
 def test_a_banned_word_anywhere_in_a_post_holds_it(embedded, said):
     rex, mod = member(embedded, "rex"), staff(embedded, "mod")
     with embedded.db.write() as db:
         post_review.ban_word(db, mod, " BadWord ", now=NOW)
         post_review.ban_word(db, mod, "badword", now=NOW)
-        assert [(each.word, each.by) for each in post_review.banned_words(db, mod)] == [("badword", "mod")]
+        assert [(each.word, each.by) for each in post_review.banned_words(db, mod)] == [
+            ("badword", "mod")
+        ]
     made = send(embedded, rex, **said)
     assert (check(embedded, made), state(embedded, made)) == ("held", ("held", "banned_word"))
     with embedded.db.write() as db:
         post_review.allow_word(db, mod, "BADWORD", now=NOW)
         post_review.allow_word(db, mod, "BADWORD", now=NOW)
-        assert [(each.what, each.about) for each in audit_log.entries(db)] == [("allow word", "word:badword"), ("ban word", "word:badword")]
+        assert [(each.what, each.about) for each in audit_log.entries(db)] == [
+            ("allow word", "word:badword"),
+            ("ban word", "word:badword"),
+        ]
     assert check(embedded, send(embedded, rex, key="again", **said)) == "published"
 
 
@@ -230,7 +277,9 @@ def test_a_check_that_was_lost_is_begun_again_and_others_are_left_alone(resource
     lost, waiting = send(resources, rex), send(resources, rex, key="other")
     lose(resources, f"post-{lost.id}")
     assert (begin_owed(resources, 0), begin_owed(resources), begin_owed(resources)) == (0, 1, 0)
-    assert set(resources.work.known([f"post-{lost.id}", f"post-{waiting.id}"]).values()) == {"queued"}
+    assert set(resources.work.known([f"post-{lost.id}", f"post-{waiting.id}"]).values()) == {
+        "queued"
+    }
     with working(resources):
         until(lambda: state(resources, lost)[0] == state(resources, waiting)[0] == "published")
     assert begin_owed(resources) == 0
@@ -243,7 +292,9 @@ def test_a_lost_check_of_an_edit_is_begun_again(embedded):
         until(lambda: embedded.work.run(f"post-{made.id}").status == "done")
     with embedded.db.write() as db:
         posts.hold(db, made, "banned_word", now=NOW)
-        posts.edit(db, embedded.work, rex, made.id, draft("better"), version=1, now=datetime.now(UTC))
+        posts.edit(
+            db, embedded.work, rex, made.id, draft("better"), version=1, now=datetime.now(UTC)
+        )
     lose(embedded, f"post-{made.id}-v2")
     assert (begin_owed(embedded), begin_owed(embedded)) == (1, 0)
     assert embedded.work.run(f"post-{made.id}-v2").status == "queued"
@@ -271,7 +322,11 @@ def test_a_worker_looks_at_what_is_owed_by_itself(embedded):
     owed, gone = send(embedded, rex), post(embedded, rex, state="deleted")
     lose(embedded, f"post-{owed.id}")
     with embedded.db.write() as db:
-        db.execute(update(Post).where(Post.id == owed.id).values(posted_at=datetime.now(UTC) - timedelta(minutes=1)))
+        db.execute(
+            update(Post)
+            .where(Post.id == owed.id)
+            .values(posted_at=datetime.now(UTC) - timedelta(minutes=1))
+        )
     with working(embedded, chores=post_review.CHORES):
         until(lambda: state(embedded, owed)[0] == "published")
         until(lambda: not exists(embedded, gone))
@@ -282,17 +337,29 @@ def exists(res, made):
         return db.get(Post, made.id) is not None
 
 
-def test_posts_deleted_long_enough_ago_are_gone_with_their_pictures_unless_something_else_has_them(resources):
+def test_posts_deleted_long_enough_ago_are_gone_with_their_pictures_unless_something_else_has_them(
+    resources,
+):
     rex, ann = member(resources, "rex"), member(resources, "ann")
-    alone, shared, recent = (post(resources, rex, state="published", seed=seed) for seed in (1, 2, 3))
+    alone, shared, recent = (
+        post(resources, rex, state="published", seed=seed) for seed in (1, 2, 3)
+    )
     other = post(resources, ann, seed=2)
     for made, minutes in ((alone, 11), (shared, 11), (recent, 9)):
         with resources.db.write() as db:
             posts.delete(db, rex, made.id, now=NOW - timedelta(minutes=minutes))
     purge = post_review.erase_over
     assert (purge(resources, NOW), purge(resources, NOW)) == (2, 0)
-    assert [exists(resources, made) for made in (alone, shared, recent, other)] == [False, False, True, True]
-    assert [resources.objects.exists(photo_files.key(made.photo, "full")) for made in (alone, shared, recent)] == [False, True, True]
+    assert [exists(resources, made) for made in (alone, shared, recent, other)] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+    assert [
+        resources.objects.exists(photo_files.key(made.photo, "full"))
+        for made in (alone, shared, recent)
+    ] == [False, True, True]
     with resources.db.write() as db:
         assert db.get(Photo, alone.photo) is None
         with pytest.raises(NotFound):
@@ -312,7 +379,9 @@ def test_pictures_that_nothing_uses_any_more_are_tidied_away(embedded):
     with embedded.db.write() as db:
         members.change(db, rex, photo=None, now=NOW)
     assert (tidy(embedded, NOW), tidy(embedded, NOW + timedelta(days=1))) == (0, 1)
-    assert [embedded.objects.exists(photo_files.key(made.photo, "full")) for made in (used, unused)] == [True, False]
+    assert [
+        embedded.objects.exists(photo_files.key(made.photo, "full")) for made in (used, unused)
+    ] == [True, False]
 
 
 # ---- killed --------------------------------------------------------------------------------------------------------
@@ -360,7 +429,13 @@ os._exit(3)
 """
 
 
-KILLS = [("before_commit", 1), ("in the middle", 2), ("after_commit", 1), ("in the middle", 20), ("before_commit", 2)]
+KILLS = [
+    ("before_commit", 1),
+    ("in the middle", 2),
+    ("after_commit", 1),
+    ("in the middle", 20),
+    ("before_commit", 2),
+]
 
 
 @pytest.mark.slow
@@ -368,7 +443,10 @@ def test_killed_at_any_moment_every_post_is_published_or_held_once(resources):
     rex, mod = member(resources, "rex"), staff(resources, "mod")
     with resources.db.write() as db:
         post_review.ban_word(db, mod, "badword", now=NOW)
-    made = [send(resources, rex, key=f"{n}", title="柴犬 badword" if n % 2 else "柴犬") for n in range(40)]
+    made = [
+        send(resources, rex, key=f"{n}", title="柴犬 badword" if n % 2 else "柴犬")
+        for n in range(40)
+    ]
     ends = [run_child(resources, when, number) for when, number in (*KILLS, ("never", 0))]
     assert ends == [-9] * len(KILLS) + [0]
     good, bad = [each.id for each in made[::2]], [each.id for each in made[1::2]]
@@ -382,6 +460,8 @@ def test_killed_at_any_moment_every_post_is_published_or_held_once(resources):
 
 def run_child(res, when, number):
     command = [sys.executable, "-c", CHILD, str(res.settings.home), res.db.url, when, str(number)]
-    ended = subprocess.run(command, cwd=Path(__file__).parents[2], timeout=120, check=False, capture_output=True)
+    ended = subprocess.run(
+        command, cwd=Path(__file__).parents[2], timeout=120, check=False, capture_output=True
+    )
     assert ended.returncode in (0, -9), ended.stderr.decode()[-2000:]
     return ended.returncode

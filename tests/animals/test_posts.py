@@ -13,7 +13,18 @@ from sqlalchemy import event, func, select
 from tanuki.animals import members, notifications, posts
 from tanuki.animals.images import photo_files
 from tanuki.animals.search.search import search
-from tanuki.animals.tables import BarredPhoto, Comment, Follow, Like, Member, Notification, Photo, Post, PostEdit, PostTag
+from tanuki.animals.tables import (
+    BarredPhoto,
+    Comment,
+    Follow,
+    Like,
+    Member,
+    Notification,
+    Photo,
+    Post,
+    PostEdit,
+    PostTag,
+)
 from tanuki.errors import Conflict, NotAllowed, NotFound, TooMany, UserError
 from tests.factories import members_and_posts
 from tests.factories.members_and_posts import NOW, accepted, draft, member, post, staff
@@ -24,13 +35,28 @@ LATER = NOW + timedelta(minutes=1)
 
 def send(res, who, *, key="k", seed=1, now=NOW, most=None, **words):
     with res.db.write() as db:
-        return posts.accept(db, res.objects, res.work, who, draft(**words), accepted(seed), key=key, now=now, most=most)
+        return posts.accept(
+            db,
+            res.objects,
+            res.work,
+            who,
+            draft(**words),
+            accepted(seed),
+            key=key,
+            now=now,
+            most=most,
+        )
 
 
 def found(res, words, viewer=None):
     """Ids of the posts that the search finds."""
     with res.db.read() as db:
-        return [hit.post_id for hit in search(db, words, hidden=members.hidden_ids(db, members.viewer_id(db, viewer))).posts]
+        return [
+            hit.post_id
+            for hit in search(
+                db, words, hidden=members.hidden_ids(db, members.viewer_id(db, viewer))
+            ).posts
+        ]
 
 
 def newest(res, viewer=None, **options):
@@ -48,7 +74,10 @@ def everything(res, viewer=None):
     with res.db.read() as db:
         counts = dict(db.execute(select(Member.name, Member.posts)).all())
         tags = sorted(db.execute(select(PostTag.tag, PostTag.post_id)).all())
-        wares = [(each.id, each.published_at, each.heat, each.likes, each.why) for each in posts.newest(db, viewer).items]
+        wares = [
+            (each.id, each.published_at, each.heat, each.likes, each.why)
+            for each in posts.newest(db, viewer).items
+        ]
     return found(res, "柴犬", viewer), wares, tags, counts
 
 
@@ -63,7 +92,14 @@ def everything(res, viewer=None):
         ({"tags": ["#Cat", "cat", "ＣＡＴ", "", "#", "猫"]}, {"tags": ("Cat", "猫")}),
         ({"category": "dog", "breed": ""}, {"breed": None}),
         ({"title": "<script>alert(1)</script>"}, {"title": "<script>alert(1)</script>"}),
-        ({"title": "あ" * 80, "description": "い" * 2000, "tags": [f"{n:030}" for n in range(10)]}, {"title": "あ" * 80}),
+        (
+            {
+                "title": "あ" * 80,
+                "description": "い" * 2000,
+                "tags": [f"{n:030}" for n in range(10)],
+            },
+            {"title": "あ" * 80},
+        ),
     ],
 )
 def test_a_draft_is_kept_as_it_can_be_seen(given, kept):
@@ -109,7 +145,9 @@ def test_a_post_is_there_for_its_owner_at_once_and_its_check_is_begun_with_it(re
 def test_nothing_is_begun_when_the_transaction_fails(embedded):
     rex = member(embedded, "rex")
     with pytest.raises(UserError), embedded.db.write() as db:
-        posts.accept(db, embedded.objects, embedded.work, rex, draft(), accepted(), key="k", now=NOW)
+        posts.accept(
+            db, embedded.objects, embedded.work, rex, draft(), accepted(), key="k", now=NOW
+        )
         raise UserError("no")
     assert (count(embedded, Post), embedded.work.runs()) == (0, [])
 
@@ -145,14 +183,21 @@ def test_the_same_key_many_times_at_once_is_one_post(resources):
     def sending():
         begin.wait()
         with resources.db.write() as db:
-            sent = posts.accept(db, resources.objects, resources.work, rex, draft(), accepted_once, key="k", now=NOW)
+            sent = posts.accept(
+                db, resources.objects, resources.work, rex, draft(), accepted_once, key="k", now=NOW
+            )
         made.append(sent.id)
 
     threads = [threading.Thread(target=sending) for _ in range(8)]
     [each.start() for each in threads]
     [each.join() for each in threads]
     assert len(made) == 8
-    assert (len(set(made)), count(resources, Post), count(resources, Photo), len(resources.work.runs())) == (1, 1, 1, 1)
+    assert (
+        len(set(made)),
+        count(resources, Post),
+        count(resources, Photo),
+        len(resources.work.runs()),
+    ) == (1, 1, 1, 1)
 
 
 @pytest.mark.parametrize("key", ["", "x" * 101, "a\x00b", " a"])
@@ -176,28 +221,56 @@ def test_sixty_posts_an_hour_and_a_repeated_one_costs_nothing(resources):
 
 
 def test_who_sees_a_post_in_each_state(resources):
-    owner, other, blocked, blocker = (member(resources, name) for name in ("owner", "other", "blocked", "blocker"))
-    mod, shut_mod = staff(resources, "mod"), member(resources, "shut-mod", roles=("member", "moderator"))
+    owner, other, blocked, blocker = (
+        member(resources, name) for name in ("owner", "other", "blocked", "blocker")
+    )
+    mod, shut_mod = (
+        staff(resources, "mod"),
+        member(resources, "shut-mod", roles=("member", "moderator")),
+    )
     with resources.db.write() as db:
         members.shut(db, owner, "blocked", "block", now=NOW)
         members.shut(db, blocker, "owner", "block", now=NOW)
         members.shut(db, owner, "shut-mod", "block", now=NOW)
     made = {state: post(resources, owner, title="柴犬", state=state) for state in STATES}
-    viewers = {"owner": owner, "mod": mod, "shut-mod": shut_mod, "other": other, "stranger": None, "blocked": blocked, "blocker": blocker}
+    viewers = {
+        "owner": owner,
+        "mod": mod,
+        "shut-mod": shut_mod,
+        "other": other,
+        "stranger": None,
+        "blocked": blocked,
+        "blocker": blocker,
+    }
     public = {made["published"].id}
     with resources.db.read() as db:
         seen, pictures, listed, many = {}, {}, {}, {}
         for name, viewer in viewers.items():
-            seen[name] = {state for state, each in made.items() if sees(posts.visible, db, each.id, viewer)}
-            pictures[name] = {state for state, each in made.items() if sees(posts.picture, db, viewer, each.photo)}
+            seen[name] = {
+                state for state, each in made.items() if sees(posts.visible, db, each.id, viewer)
+            }
+            pictures[name] = {
+                state for state, each in made.items() if sees(posts.picture, db, viewer, each.photo)
+            }
             listed[name] = {each.id for each in posts.newest(db, viewer).items}
-            many[name] = {each.id for each in posts.many(db, viewer, [each.id for each in made.values()])}
+            many[name] = {
+                each.id for each in posts.many(db, viewer, [each.id for each in made.values()])
+            }
         all_states, shown, nothing = set(STATES), {"published"}, set()
         assert seen == pictures == {
             "owner": all_states, "mod": all_states, "shut-mod": all_states, "other": shown, "stranger": shown, "blocked": nothing, "blocker": nothing,
         }  # fmt: skip
-        assert listed == many == {name: set() if name in ("blocked", "blocker", "shut-mod") else public for name in viewers}
-        assert {each.id for each in posts.of_member(db, owner, "owner").items} == {each.id for each in made.values()} - {made["deleted"].id}
+        assert (
+            listed
+            == many
+            == {
+                name: set() if name in ("blocked", "blocker", "shut-mod") else public
+                for name in viewers
+            }
+        )
+        assert {each.id for each in posts.of_member(db, owner, "owner").items} == {
+            each.id for each in made.values()
+        } - {made["deleted"].id}
         assert {each.id for each in posts.of_member(db, other, "owner").items} == public
         assert {each.id for each in posts.of_member(db, mod, "owner").items} == public
         with pytest.raises(NotFound):
@@ -273,7 +346,10 @@ def edit(res, who, made, *, version=1, now=LATER, **words):
 
 def test_an_edited_post_stays_in_its_place_is_found_by_its_new_words_and_checked_again(resources):
     rex = member(resources, "rex")
-    first, second = post(resources, rex, title="柴犬", tags=("inu",)), post(resources, rex, title="三毛猫")
+    first, second = (
+        post(resources, rex, title="柴犬", tags=("inu",)),
+        post(resources, rex, title="三毛猫"),
+    )
     edited = edit(resources, rex, first, title="秋田犬", tags=("akita", "犬"))
     assert (edited.state, edited.version, edited.edited_at) == ("published", 2, LATER)
     assert newest(resources) == [second.id, first.id]
@@ -339,10 +415,16 @@ def test_what_was_taken_away_cannot_be_edited(embedded, state, error):
 
 
 def test_nobody_but_its_owner_changes_a_post(embedded):
-    rex, ann, mod = member(embedded, "rex"), member(embedded, "ann"), member(embedded, "mod", roles=("member", "moderator"))
+    rex, ann, mod = (
+        member(embedded, "rex"),
+        member(embedded, "ann"),
+        member(embedded, "mod", roles=("member", "moderator")),
+    )
     made = post(embedded, rex)
     changes = [
-        lambda db, who: posts.edit(db, embedded.work, who, made.id, draft("mine"), version=1, now=NOW),
+        lambda db, who: posts.edit(
+            db, embedded.work, who, made.id, draft("mine"), version=1, now=NOW
+        ),
         lambda db, who: posts.delete(db, who, made.id, now=NOW),
         lambda db, who: posts.undo(db, who, made.id, now=NOW),
     ]
@@ -359,7 +441,9 @@ def test_a_banned_member_cannot_post_edit_delete_or_bring_back(embedded):
         members.of(db, rex).banned_at = NOW
     with embedded.db.write() as db:
         for write in (
-            lambda: posts.accept(db, embedded.objects, embedded.work, rex, draft(), accepted(), key="new", now=NOW),
+            lambda: posts.accept(
+                db, embedded.objects, embedded.work, rex, draft(), accepted(), key="new", now=NOW
+            ),
             lambda: posts.edit(db, embedded.work, rex, made.id, draft("new"), version=1, now=NOW),
             lambda: posts.delete(db, rex, made.id, now=NOW),
             lambda: posts.undo(db, rex, made.id, now=NOW),
@@ -381,7 +465,15 @@ def test_a_deleted_post_is_nowhere_and_an_undo_brings_all_of_it_back(resources):
         liked = db.get(Post, made.id)
         liked.likes, liked.comments = 12, 3
         liked.heat = posts.heat(liked.published_at, 12)
-        notifications.tell(db, liked.member_id, "like", about="x", actor_id=members.of(db, ann).id, post_id=made.id, now=NOW)
+        notifications.tell(
+            db,
+            liked.member_id,
+            "like",
+            about="x",
+            actor_id=members.of(db, ann).id,
+            post_id=made.id,
+            now=NOW,
+        )
     before = everything(resources)
     with resources.db.write() as db:
         posts.delete(db, rex, made.id, now=LATER)
@@ -409,7 +501,9 @@ def test_an_undo_gives_back_the_state_that_was(embedded, state):
         assert db.scalar(select(Member.posts)) == 0
 
 
-@pytest.mark.parametrize(("decide", "then"), [("publish", "published"), ("hold", "held"), ("remove", "removed")])
+@pytest.mark.parametrize(
+    ("decide", "then"), [("publish", "published"), ("hold", "held"), ("remove", "removed")]
+)
 def test_what_is_decided_about_a_deleted_post_holds_when_it_comes_back(embedded, decide, then):
     rex = member(embedded, "rex")
     made = post(embedded, rex, state="checking")
@@ -445,8 +539,15 @@ def test_a_post_that_is_held_and_given_back_is_where_it_was(resources):
     for state in ("held", "removed"):
         with resources.db.write() as db:
             posts.withdraw(db, made, state, "cruelty", note="look at the tail", now=LATER)
-            assert (posts.visible(db, made.id, rex).why, posts.visible(db, made.id, rex).note) == ("cruelty", "look at the tail")
-        assert (found(resources, "柴犬"), count(resources, PostTag), len(newest(resources))) == ([], 0, 1)
+            assert (posts.visible(db, made.id, rex).why, posts.visible(db, made.id, rex).note) == (
+                "cruelty",
+                "look at the tail",
+            )
+        assert (found(resources, "柴犬"), count(resources, PostTag), len(newest(resources))) == (
+            [],
+            0,
+            1,
+        )
         with resources.db.write() as db:
             posts.publish(db, made, now=LATER + timedelta(hours=1))
             posts.publish(db, made, now=LATER + timedelta(hours=2))
@@ -455,7 +556,10 @@ def test_a_post_that_is_held_and_given_back_is_where_it_was(resources):
 
 def test_the_picture_of_a_removed_post_is_barred_until_none_that_has_it_is_removed(resources):
     rex, ann = member(resources, "rex"), member(resources, "ann")
-    one, two = post(resources, rex, state="removed", seed=3), post(resources, ann, state="removed", seed=3)
+    one, two = (
+        post(resources, rex, state="removed", seed=3),
+        post(resources, ann, state="removed", seed=3),
+    )
     with resources.db.write() as db:
         posts.publish(db, one, now=NOW)
         assert db.get(BarredPhoto, one.photo) is not None
@@ -466,17 +570,24 @@ def test_the_picture_of_a_removed_post_is_barred_until_none_that_has_it_is_remov
 
 def test_nothing_of_an_erased_post_is_left(resources):
     rex, ann = member(resources, "rex"), member(resources, "ann")
-    made, kept = post(resources, rex, title="柴犬", tags=("犬",)), post(resources, rex, title="柴犬")
+    made, kept = (
+        post(resources, rex, title="柴犬", tags=("犬",)),
+        post(resources, rex, title="柴犬"),
+    )
     with resources.db.write() as db:
         other = members.of(db, ann).id
         db.add(Like(post_id=made.id, member_id=other, at=NOW))
         db.add(Comment(post_id=made.id, member_id=other, key="k", words="nice", at=NOW))
-        notifications.tell(db, made.member_id, "like", about="x", actor_id=other, post_id=made.id, now=NOW)
+        notifications.tell(
+            db, made.member_id, "like", about="x", actor_id=other, post_id=made.id, now=NOW
+        )
         posts.edit(db, resources.work, rex, made.id, draft("柴犬 again"), version=1, now=NOW)
     with resources.db.write() as db:
         assert posts.erase(db, [made.id, 12345]) == [made.photo]
     assert found(resources, "柴犬") == newest(resources) == [kept.id]
-    assert [count(resources, table) for table in (Like, Comment, Notification, PostEdit, PostTag, Post)] == [0, 0, 0, 0, 0, 1]
+    assert [
+        count(resources, table) for table in (Like, Comment, Notification, PostEdit, PostTag, Post)
+    ] == [0, 0, 0, 0, 0, 1]
     with resources.db.read() as db:
         assert db.scalar(select(Member.posts).where(Member.name == "rex")) == 1
 
@@ -486,19 +597,27 @@ def test_nothing_of_an_erased_post_is_left(resources):
 
 def test_lists_are_newest_first_and_categories_hold_their_own(resources):
     rex = member(resources, "rex")
-    cat, dog, cat_again = (post(resources, rex, category=category, now=NOW) for category in ("cat", "dog", "cat"))
+    cat, dog, cat_again = (
+        post(resources, rex, category=category, now=NOW) for category in ("cat", "dog", "cat")
+    )
     assert newest(resources) == [cat_again.id, dog.id, cat.id]
-    assert (newest(resources, category="cat"), newest(resources, category="bird")) == ([cat_again.id, cat.id], [])
+    assert (newest(resources, category="cat"), newest(resources, category="bird")) == (
+        [cat_again.id, cat.id],
+        [],
+    )
     with pytest.raises(NotFound):
         newest(resources, category="plant")
     with pytest.raises(UserError, match="no such place"):
         newest(resources, after="1-2-3")
 
 
-def test_an_owner_sees_what_they_sent_in_their_order_and_others_what_is_published_in_that_order(resources):
+def test_an_owner_sees_what_they_sent_in_their_order_and_others_what_is_published_in_that_order(
+    resources,
+):
     rex = member(resources, "rex")
     late, held, early = (
-        post(resources, rex, state=state, now=now) for state, now in (("published", LATER), ("held", NOW), ("published", NOW))
+        post(resources, rex, state=state, now=now)
+        for state, now in (("published", LATER), ("held", NOW), ("published", NOW))
     )
     with resources.db.read() as db:
         own = posts.of_member(db, rex, "rex", limit=2)
@@ -509,7 +628,9 @@ def test_an_owner_sees_what_they_sent_in_their_order_and_others_what_is_publishe
 
 def test_many_come_in_the_order_asked_for_and_only_those_to_be_seen(resources):
     rex = member(resources, "rex")
-    made = [post(resources, rex, state=state) for state in ("published", "held", "published", "deleted")]
+    made = [
+        post(resources, rex, state=state) for state in ("published", "held", "published", "deleted")
+    ]
     with resources.db.read() as db:
         asked = [made[2].id, 999, made[1].id, made[0].id, made[3].id]
         assert [each.id for each in posts.many(db, rex, asked)] == [made[2].id, made[0].id]
@@ -549,16 +670,24 @@ def test_cards_say_what_is_around_a_post_in_as_many_queries_for_one_as_for_many(
     assert [card.followed for card in shown] == [False] * 3 + [True] * 3 + [False] * 3
     with resources.db.read() as db:
         assert not any(
-            card.liked_by_me or card.followed for card in posts.cards(db, None, posts.many(db, None, [each.id for each in made]))
+            card.liked_by_me or card.followed
+            for card in posts.cards(db, None, posts.many(db, None, [each.id for each in made]))
         )
 
 
 ACTS = ["post", "delete", "undo", "hold", "publish"]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(moves=st.lists(st.tuples(st.sampled_from(ACTS), st.integers(0, 30)), max_size=12), limit=st.integers(1, 4))
-def test_paging_shows_nothing_twice_and_misses_nothing_that_was_there_all_the_time(resources, moves, limit):
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    moves=st.lists(st.tuples(st.sampled_from(ACTS), st.integers(0, 30)), max_size=12),
+    limit=st.integers(1, 4),
+)
+def test_paging_shows_nothing_twice_and_misses_nothing_that_was_there_all_the_time(
+    resources, moves, limit
+):
     """Between any two pages somebody posts, deletes, brings back, holds or gives back."""
     rex = member(resources, "rex")
     for n in range(6):
@@ -580,7 +709,9 @@ def test_paging_shows_nothing_twice_and_misses_nothing_that_was_there_all_the_ti
     assert len(seen) == len(set(seen))
     assert always <= set(seen)
     with resources.db.read() as db:
-        assert db.scalar(select(Member.posts)) == db.scalar(select(func.count()).select_from(Post).where(Post.state == "published"))
+        assert db.scalar(select(Member.posts)) == db.scalar(
+            select(func.count()).select_from(Post).where(Post.state == "published")
+        )
 
 
 def move(res, who, act, which):
@@ -635,4 +766,6 @@ def test_the_zoo_gives_each_post_its_own_picture_and_key(embedded):
     rex = member(embedded, "rex")
     one, two = post(embedded, rex), post(embedded, rex)
     assert one.photo != two.photo
-    assert members_and_posts.picture(1) == members_and_posts.picture(1) != members_and_posts.picture(2)
+    assert (
+        members_and_posts.picture(1) == members_and_posts.picture(1) != members_and_posts.picture(2)
+    )

@@ -10,33 +10,58 @@ from tanuki.animals.taxonomy import BREEDS, CATEGORIES, breeds_of
 def test_codes_are_plain_and_of_one_thing_only():
     codes = [*CATEGORIES, *BREEDS]
     assert len(codes) == len(set(codes))
-    assert all(code.isascii() and code.replace("_", "").isalpha() and code.islower() for code in codes)
+    assert all(
+        code.isascii() and code.replace("_", "").isalpha() and code.islower() for code in codes
+    )
 
 
 def test_every_breed_has_a_category_and_both_names_once():
     assert {breed.category for breed in BREEDS.values()} <= set(CATEGORIES)
     for table in (CATEGORIES, BREEDS):
-        for names_of in ([entry.ja for entry in table.values()], [entry.en for entry in table.values()]):
+        for names_of in (
+            [entry.ja for entry in table.values()],
+            [entry.en for entry in table.values()],
+        ):
             assert all(names_of)
             assert len(names_of) == len(set(names_of))
     assert sum(len(breeds_of(category)) for category in CATEGORIES) == len(BREEDS) >= 60
-    assert {"cat", "dog", "bird", "rabbit"} <= {category for category in CATEGORIES if len(breeds_of(category)) >= 3}
+    assert {"cat", "dog", "bird", "rabbit"} <= {
+        category for category in CATEGORIES if len(breeds_of(category)) >= 3
+    }
 
 
 def test_a_name_means_one_thing():
-    assert [name for known in (names().latin, names().japanese) for name, codes in known.items() if len(codes) > 1] == []
+    assert [
+        name
+        for known in (names().latin, names().japanese)
+        for name, codes in known.items()
+        if len(codes) > 1
+    ] == []
 
 
 def test_whatever_a_breed_is_called_it_and_its_category_find_it():
     for code, breed in BREEDS.items():
         tokens = set(signs(code))
-        for query in (breed.ja, breed.en, *breed.also, CATEGORIES[breed.category].ja, CATEGORIES[breed.category].en):
+        for query in (
+            breed.ja,
+            breed.en,
+            *breed.also,
+            CATEGORIES[breed.category].ja,
+            CATEGORIES[breed.category].en,
+        ):
             terms = query_terms(query)
             assert terms, query
-            assert all(any(tokens.issuperset(each) for each in term.alternatives) for term in terms), (query, terms)
+            assert all(
+                any(tokens.issuperset(each) for each in term.alternatives) for term in terms
+            ), (query, terms)
 
 
 def test_a_breed_is_met_in_a_text_by_either_of_its_names():
     assert named("a guinea pig beside a 柴犬") == ["shiba", "guinea_pig", "dog", "small"]
-    missed = [name for code, breed in BREEDS.items() for name in (breed.ja, breed.en) if code not in named(fold(name))]
+    missed = [
+        name
+        for code, breed in BREEDS.items()
+        for name in (breed.ja, breed.en)
+        if code not in named(fold(name))
+    ]
     assert missed == []

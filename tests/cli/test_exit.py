@@ -24,5 +24,11 @@ run(command)
 
 @pytest.mark.parametrize("daemon", [True, False])
 def test_a_command_ends_while_a_run_waits(daemon):
-    ended = subprocess.run([sys.executable, "-c", PROGRAM.format(daemon=daemon)], timeout=30, capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(daemon=daemon)],
+        timeout=30,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (ended.returncode, ended.stdout) == (3, "done\n")

@@ -16,17 +16,25 @@ TARGET = Week(2021, 3)
 POINTS = ["seasonal_naive", "moving_average"]
 
 
-def sold(store: str, item: str, weeks: int, mean: float, *, end: date = TARGET.cutoff, seed: int = 1) -> pl.DataFrame:
+def sold(
+    store: str, item: str, weeks: int, mean: float, *, end: date = TARGET.cutoff, seed: int = 1
+) -> pl.DataFrame:
     """So many weeks of Poisson sales with a weekday shape, up to `end`."""
     days = [end - timedelta(days=n) for n in range(7 * weeks)][::-1]
     random = np.random.default_rng([seed, *store.encode(), *item.encode()])
-    units = random.poisson([mean * (1.3 if day.weekday() >= 4 else 0.9) for day in days]).astype(float)
+    units = random.poisson([mean * (1.3 if day.weekday() >= 4 else 0.9) for day in days]).astype(
+        float
+    )
     return pl.DataFrame({"date": days, "store": store, "item": item, "units": units})
 
 
 def chain(weeks: int = 60) -> History:
     """Three stores with two items each, and a fourth that opened three weeks ago."""
-    old = [sold(store, item, weeks, mean) for store, mean in [("a", 20), ("b", 40), ("c", 3)] for item in ("milk", "beer")]
+    old = [
+        sold(store, item, weeks, mean)
+        for store, mean in [("a", 20), ("b", 40), ("c", 3)]
+        for item in ("milk", "beer")
+    ]
     return of_sales(pl.concat([*old, sold("new", "milk", 3, 10)]))
 
 
@@ -104,16 +112,32 @@ def test_the_input_is_left_as_it_was(name):
 
 
 def test_the_order_of_rows_and_columns_makes_no_difference(name, panel, forecast):
-    shuffled = replace(panel, sales=panel.sales.sample(fraction=1, shuffle=True, seed=5).select("units", "item", "date", "store"))
+    shuffled = replace(
+        panel,
+        sales=panel.sales.sample(fraction=1, shuffle=True, seed=5).select(
+            "units", "item", "date", "store"
+        ),
+    )
     assert again(name, shuffled).equals(forecast)
 
 
 def test_a_model_forecasts_stores_and_items_that_it_never_met(name, fitted):
-    wider = of_sales(pl.concat([chain().sales, sold("d", "milk", 20, 30), sold("a", "tea", 2, 8), sold("d", "cola", 1, 5)])).panel(TARGET)
+    wider = of_sales(
+        pl.concat(
+            [
+                chain().sales,
+                sold("d", "milk", 20, 30),
+                sold("a", "tea", 2, 8),
+                sold("d", "cola", 1, 5),
+            ]
+        )
+    ).panel(TARGET)
     forecast = fitted.predict(wider)
     assert forecast.height == 10 * 3
     assert np.isfinite(forecast.select(COLUMNS).to_numpy()).all()
-    met = forecast.filter(pl.col("store") == "d", pl.col("item") == "milk", pl.col("week") == "2021-W03")
+    met = forecast.filter(
+        pl.col("store") == "d", pl.col("item") == "milk", pl.col("week") == "2021-W03"
+    )
     assert met["mean"].item() == pytest.approx(30 * 7.5, rel=0.35)
 
 
@@ -126,7 +150,9 @@ def test_no_sales_give_an_empty_forecast(name):
 
 @pytest.mark.parametrize("days", [1, 5, 9])
 def test_a_chain_that_opened_a_few_days_ago_is_forecast(name, days):
-    young = pl.concat([sold("a", item, 2, 20) for item in ("milk", "beer")]).filter(pl.col("date") > TARGET.cutoff - timedelta(days=days))
+    young = pl.concat([sold("a", item, 2, 20) for item in ("milk", "beer")]).filter(
+        pl.col("date") > TARGET.cutoff - timedelta(days=days)
+    )
     forecast = again(name, of_sales(young).panel(TARGET))
     assert forecast.height == 6
     assert np.isfinite(forecast.select(COLUMNS).to_numpy()).all()
@@ -134,12 +160,18 @@ def test_a_chain_that_opened_a_few_days_ago_is_forecast(name, days):
 
 def test_a_series_that_sold_nothing_for_long_is_forecast_near_nothing(name):
     ended = chain().sales.with_columns(
-        pl.when((pl.col("item") == "beer") & (pl.col("store") == "b") & (pl.col("date") > date(2020, 8, 1)))
+        pl.when(
+            (pl.col("item") == "beer")
+            & (pl.col("store") == "b")
+            & (pl.col("date") > date(2020, 8, 1))
+        )
         .then(0.0)
         .otherwise(pl.col("units"))
         .alias("units")
     )
-    forecast = again(name, of_sales(ended).panel(TARGET)).filter(pl.col("store") == "b", pl.col("item") == "beer")
+    forecast = again(name, of_sales(ended).panel(TARGET)).filter(
+        pl.col("store") == "b", pl.col("item") == "beer"
+    )
     assert (forecast.filter(pl.col("week") != TARGET.both)["mean"] < 30).all()
 
 
@@ -148,7 +180,10 @@ def test_the_default_model_is_one_of_them():
 
 
 def test_nothing_after_the_cutoff_moves_a_forecast_by_one_bit(name, forecast):
-    after = [sold(store, "milk", 4, 500, end=date(2021, 2, 7), seed=9) for store in ("a", "b", "c", "new", "later")]
+    after = [
+        sold(store, "milk", 4, 500, end=date(2021, 2, 7), seed=9)
+        for store in ("a", "b", "c", "new", "later")
+    ]
     history = of_sales(
         pl.concat([chain().sales, *after])
         .filter((pl.col("date") <= TARGET.cutoff) | (pl.col("units") > 100))

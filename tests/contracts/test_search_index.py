@@ -18,7 +18,12 @@ from tanuki.animals.tables import Post
 from tanuki.errors import UserError
 from tests.factories.published_posts import NOW, posted, titles, unindexed
 
-SENTENCES = ["うちの猫が寝ている", "犬と公園へ行った", "柴犬はかわいいですね", "朝から子猫が遊んでいる"]
+SENTENCES = [
+    "うちの猫が寝ている",
+    "犬と公園へ行った",
+    "柴犬はかわいいですね",
+    "朝から子猫が遊んでいる",
+]
 
 
 def ids(db, query, **values):
@@ -43,7 +48,19 @@ def test_a_shiba_is_found_by_its_title_or_by_the_chosen_breed(database):
         posted(db, "柴犬")
         posted(db, "My best friend", category="dog", breed="shiba")
         posted(db, "子猫", category="cat")
-        for query in ("柴犬", "犬", "しば", "ｼﾊﾞ", "シバ", "shiba", "Shiba", "siba", "dog", "いぬ", "inu"):
+        for query in (
+            "柴犬",
+            "犬",
+            "しば",
+            "ｼﾊﾞ",
+            "シバ",
+            "shiba",
+            "Shiba",
+            "siba",
+            "dog",
+            "いぬ",
+            "inu",
+        ):
             assert titles(db, query) == ["柴犬", "My best friend"], query
 
 
@@ -61,13 +78,28 @@ def test_a_cat_is_found_by_its_title_its_tag_its_description_or_the_chosen_categ
 def test_sqlites_own_tokenisers_do_not_find_what_ours_finds(sqlite):
     with sqlite.write() as db:
         for tokeniser in ("unicode61", "trigram"):
-            db.execute(text(f"create virtual table by_{tokeniser} using fts5(words, tokenize='{tokeniser}')"))
-            db.execute(text(f"insert into by_{tokeniser} (words) values (:words)"), [{"words": sentence} for sentence in SENTENCES])
+            db.execute(
+                text(
+                    f"create virtual table by_{tokeniser} using fts5(words, tokenize='{tokeniser}')"
+                )
+            )
+            db.execute(
+                text(f"insert into by_{tokeniser} (words) values (:words)"),
+                [{"words": sentence} for sentence in SENTENCES],
+            )
         for sentence in SENTENCES:
             posted(db, sentence)
         for word in ("猫", "犬", "柴犬", "子猫"):
             for tokeniser in ("unicode61", "trigram"):
-                assert db.scalar(text(f"select count(*) from by_{tokeniser} where by_{tokeniser} match :word"), {"word": f'"{word}"'}) == 0
+                assert (
+                    db.scalar(
+                        text(
+                            f"select count(*) from by_{tokeniser} where by_{tokeniser} match :word"
+                        ),
+                        {"word": f'"{word}"'},
+                    )
+                    == 0
+                )
             assert set(titles(db, word)) == {sentence for sentence in SENTENCES if word in sentence}
 
 
@@ -125,7 +157,14 @@ def test_no_query_fails(database):
             assert titles(db, "", tag=query) == []
 
 
-@pytest.mark.parametrize("query", ["猫" * 10_000, "one two three four five six seven eight nine ten eleven twelve thirteen", "犬 " * 5_000])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "猫" * 10_000,
+        "one two three four five six seven eight nine ten eleven twelve thirteen",
+        "犬 " * 5_000,
+    ],
+)
 def test_a_query_that_is_too_long_gets_a_sentence(sqlite, query):
     with sqlite.read() as db, pytest.raises(UserError, match="at most"):
         search(db, query)
@@ -133,11 +172,19 @@ def test_a_query_that_is_too_long_gets_a_sentence(sqlite, query):
 
 def test_words_with_every_sign_in_them_can_be_indexed(database):
     with database.write() as db:
-        odd = posted(db, "'\"\\ it's a “cat” & :* | ! <-> ( \ue001 🐱", "c'est l'été \\' x:y", tags=["C++", "c#", "a b", "it's", "\\"])
+        odd = posted(
+            db,
+            "'\"\\ it's a “cat” & :* | ! <-> ( \ue001 🐱",
+            "c'est l'été \\' x:y",
+            tags=["C++", "c#", "a b", "it's", "\\"],
+        )
         assert ids(db, "cat") == ids(db, "été") == [odd.id]
         posted(db, "文鳥", category="bird", breed="java_sparrow")
         assert titles(db, "Java sparrow") == titles(db, "", breed="java_sparrow") == ["文鳥"]
-        assert [ids(db, "", tag=tag) for tag in ("C++", "c++", "c#", "a b", "A  B", "it's", "\\", "c", "a")] == [[odd.id]] * 7 + [[], []]
+        assert [
+            ids(db, "", tag=tag)
+            for tag in ("C++", "c++", "c#", "a b", "A  B", "it's", "\\", "c", "a")
+        ] == [[odd.id]] * 7 + [[], []]
 
 
 # ---- what is not ---------------------------------------------------------------------------------------------------
@@ -170,7 +217,13 @@ def test_an_edited_post_is_found_by_its_new_words_only(database):
         post = posted(db, "柴犬", tags=["散歩"], category="dog")
         post.title, post.tags, post.category = "Kitten", ["nap"], "cat"
         index.put(db, post)
-        assert titles(db, "柴犬") == titles(db, "散歩") == titles(db, "dog") == titles(db, "", tag="散歩") == []
+        assert (
+            titles(db, "柴犬")
+            == titles(db, "散歩")
+            == titles(db, "dog")
+            == titles(db, "", tag="散歩")
+            == []
+        )
         assert titles(db, "kittens") == titles(db, "猫") == titles(db, "", tag="NAP") == ["Kitten"]
 
 
@@ -206,7 +259,12 @@ def test_filters_narrow_and_may_stand_alone(database):
         assert titles(db, "", category="dog") == ["dog", "A dog and a cat"]
         assert titles(db, "", category="dog", sort="likes") == ["A dog and a cat", "dog"]
         assert titles(db, "  ", tag="朝") == ["dog"]
-        assert titles(db, "🐶", category="dog") == titles(db, "") == titles(db, "dog", category="dog", tag="夜") == []
+        assert (
+            titles(db, "🐶", category="dog")
+            == titles(db, "")
+            == titles(db, "dog", category="dog", tag="夜")
+            == []
+        )
         assert titles(db, "cat", liked=True) == ["A dog and a cat"]
 
 
@@ -214,7 +272,9 @@ def test_a_period_begins_with_its_first_moment_and_ends_before_its_last(database
     with database.write() as db:
         for hour in range(4):
             posted(db, f"cat {hour}", published_at=NOW + timedelta(hours=hour))
-        assert titles(db, "cat", since=NOW + timedelta(hours=1), until=NOW + timedelta(hours=3)) == ["cat 2", "cat 1"]
+        assert titles(
+            db, "cat", since=NOW + timedelta(hours=1), until=NOW + timedelta(hours=3)
+        ) == ["cat 2", "cat 1"]
         assert titles(db, "cat", since=NOW + timedelta(hours=4)) == []
 
 
@@ -226,8 +286,22 @@ def test_the_title_counts_before_tags_and_kind_and_these_before_the_description(
         posted(db, "four", category="dog", tags=["猫"])
         posted(db, "five 猫", "と犬")
         posted(db, "six 犬と猫")
-        assert [title.split()[0] for title in titles(db, "猫 犬")] == ["six", "three", "four", "two", "five", "one"]
-        assert [title.split()[0] for title in titles(db, "猫 犬", sort="newest")] == ["six", "five", "four", "three", "two", "one"]
+        assert [title.split()[0] for title in titles(db, "猫 犬")] == [
+            "six",
+            "three",
+            "four",
+            "two",
+            "five",
+            "one",
+        ]
+        assert [title.split()[0] for title in titles(db, "猫 犬", sort="newest")] == [
+            "six",
+            "five",
+            "four",
+            "three",
+            "two",
+            "one",
+        ]
 
 
 def test_by_likes_the_newest_comes_first_among_equals(database):
@@ -250,7 +324,9 @@ def test_pages_stay_put_while_posts_come_and_go(database, sort):
         posted(db, "cat new", likes=9)
         index.take(db, before[2])  # the last one shown
         index.take(db, before[5])
-        rest = [hit.post_id for hit in search(db, "cat", sort=sort, limit=50, after=first.next).posts]
+        rest = [
+            hit.post_id for hit in search(db, "cat", sort=sort, limit=50, after=first.next).posts
+        ]
         assert [hit.post_id for hit in first.posts] == before[:3]
         assert rest == [id for id in before[3:] if id != before[5]]
 
@@ -259,7 +335,12 @@ def test_posts_of_one_moment_are_each_on_one_page(database):
     with database.write() as db:
         made = [posted(db, "cat", published_at=NOW, likes=1).id for _ in range(7)]
         for sort in ("relevance", "newest", "likes"):
-            assert pages(db, "cat", 2, sort=sort) == [made[:4:-1], made[4:2:-1], made[2:0:-1], made[:1]]
+            assert pages(db, "cat", 2, sort=sort) == [
+                made[:4:-1],
+                made[4:2:-1],
+                made[2:0:-1],
+                made[:1],
+            ]
 
 
 def test_the_last_page_says_that_it_is_the_last(database):
@@ -313,10 +394,17 @@ def test_a_place_is_opaque_json_and_may_be_asked_again(database):
         posted(db, "cat b")
         place = search(db, "cat", limit=1).next
         assert json.loads(urlsafe_b64decode(place + "=" * (-len(place) % 4)))[0] == "relevance"
-        assert titles(db, "cat", limit=1, after=place) == titles(db, "cat", limit=1, after=place) == ["cat a"]
+        assert (
+            titles(db, "cat", limit=1, after=place)
+            == titles(db, "cat", limit=1, after=place)
+            == ["cat a"]
+        )
 
 
-@pytest.mark.parametrize("values", [{"sort": "random"}, {"category": "dragon"}, {"breed": "'; --"}, {"limit": 0}, {"limit": 1000}])
+@pytest.mark.parametrize(
+    "values",
+    [{"sort": "random"}, {"category": "dragon"}, {"breed": "'; --"}, {"limit": 0}, {"limit": 1000}],
+)
 def test_what_cannot_be_asked_for_gets_a_sentence(sqlite, values):
     with sqlite.read() as db, pytest.raises(UserError):
         search(db, "cat", **values)
@@ -324,8 +412,36 @@ def test_what_cannot_be_asked_for_gets_a_sentence(sqlite, values):
 
 # ---- both engines and a dumb one -----------------------------------------------------------------------------------
 
-WORDS = ["猫", "犬", "柴犬", "子猫", "公園", "散歩", "cat", "dogs", "sleeping", "park", "かわいい", "寝る", "トイプードル", "海", "朝"]
-QUERIES = ["猫", "犬", "cat", "公園 犬", "柴犬", "ねこ かわいい", "sleep", "海 朝 猫", "dog park", "poodle", "zebra"]
+WORDS = [
+    "猫",
+    "犬",
+    "柴犬",
+    "子猫",
+    "公園",
+    "散歩",
+    "cat",
+    "dogs",
+    "sleeping",
+    "park",
+    "かわいい",
+    "寝る",
+    "トイプードル",
+    "海",
+    "朝",
+]
+QUERIES = [
+    "猫",
+    "犬",
+    "cat",
+    "公園 犬",
+    "柴犬",
+    "ねこ かわいい",
+    "sleep",
+    "海 朝 猫",
+    "dog park",
+    "poodle",
+    "zebra",
+]
 
 
 def made_up(db, how_many, seed):
@@ -335,7 +451,9 @@ def made_up(db, how_many, seed):
     for _ in range(how_many):
         some = [" ".join(chance.choices(WORDS, k=chance.randrange(size))) for size in (3, 2, 7)]
         moment = NOW + timedelta(minutes=chance.randrange(how_many))
-        category, breed = chance.choice([("cat", None), ("dog", "shiba"), ("dog", None), ("other", None)])
+        category, breed = chance.choice(
+            [("cat", None), ("dog", "shiba"), ("dog", None), ("other", None)]
+        )
         state = "held" if chance.random() < 0.1 else "published"
         values = {
             "member_id": chance.randrange(1, 4),
@@ -366,9 +484,17 @@ def expected(posts, query, sort, *, hidden=(), category=None, since=None, liked=
             or (liked and not post.likes)
         ):
             continue
-        tier = next((number for number, tokens in enumerate(tokens_of(post), 1) if has(tokens)), None)
+        tier = next(
+            (number for number, tokens in enumerate(tokens_of(post), 1) if has(tokens)), None
+        )
         if tier is not None:
-            placed.append(({"relevance": tier, "newest": 0, "likes": -post.likes}[sort], -post.published_at.timestamp(), -post.id))
+            placed.append(
+                (
+                    {"relevance": tier, "newest": 0, "likes": -post.likes}[sort],
+                    -post.published_at.timestamp(),
+                    -post.id,
+                )
+            )
     return [-key[-1] for key in sorted(placed)]
 
 
@@ -380,11 +506,15 @@ def tokens_of(post):
 @cache
 def read(title, tags, category, breed, description):
     first = frozenset(index_tokens(title))
-    named = first.union(*map(index_tokens, tags), index.signs(category), index.signs(breed) if breed else [])
+    named = first.union(
+        *map(index_tokens, tags), index.signs(category), index.signs(breed) if breed else []
+    )
     return first, named, named | frozenset(index_tokens(description))
 
 
-@pytest.mark.parametrize("limits", [(400, 4_000, 2_000), (4, 12, 6), (1, 1, 1)], ids=["usual", "small", "smallest"])
+@pytest.mark.parametrize(
+    "limits", [(400, 4_000, 2_000), (4, 12, 6), (1, 1, 1)], ids=["usual", "small", "smallest"]
+)
 def test_every_way_to_a_page_finds_what_reading_everything_finds(database, monkeypatch, limits):
     for name, value in zip(("FIRST_WALK", "LONG_WALK", "FEW"), limits, strict=True):
         monkeypatch.setattr(retrieval, name, value)
@@ -393,11 +523,18 @@ def test_every_way_to_a_page_finds_what_reading_everything_finds(database, monke
         posts = db.scalars(select(Post)).all()
         for query in QUERIES:
             for sort in ("relevance", "newest", "likes"):
-                for values in ({}, {"category": "dog"}, {"hidden": frozenset({2})}, {"since": NOW + timedelta(minutes=60), "liked": True}):
+                for values in (
+                    {},
+                    {"category": "dog"},
+                    {"hidden": frozenset({2})},
+                    {"since": NOW + timedelta(minutes=60), "liked": True},
+                ):
                     wanted = expected(posts, query, sort, **values)
                     found = pages(db, query, 9, sort=sort, **values)
                     assert [id for page in found for id in page] == wanted, (query, sort, values)
-                    assert [len(page) for page in found] == [len(wanted[n : n + 9]) for n in range(0, max(1, len(wanted)), 9)]
+                    assert [len(page) for page in found] == [
+                        len(wanted[n : n + 9]) for n in range(0, max(1, len(wanted)), 9)
+                    ]
 
 
 def test_the_index_is_whole_after_many_changes(database):
@@ -416,7 +553,9 @@ def test_the_index_is_whole_after_many_changes(database):
                 index.put(db, post)
     with database.write() as db:
         for query in QUERIES:
-            assert ids(db, query, limit=100) == expected(db.scalars(select(Post)).all(), query, "relevance")
+            assert ids(db, query, limit=100) == expected(
+                db.scalars(select(Post)).all(), query, "relevance"
+            )
         if database.embedded:
             db.execute(text("insert into post_fts(post_fts, rank) values ('integrity-check', 1)"))
         for (counted,) in db.execute(select(PostText.counted)):

@@ -50,15 +50,27 @@ def scene(seed: int = 1, width: int = 320, height: int = 240) -> Picture:
 
 def jpeg(image: Picture, quality: int = 90) -> bytes:
     """A picture as a file."""
-    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+    return cv2.imencode(
+        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )[1].tobytes()
 
 
-def pet(res: Resources, who: Person, image: Picture, *, state: str = "published", **words: Any) -> Post:
+def pet(
+    res: Resources, who: Person, image: Picture, *, state: str = "published", **words: Any
+) -> Post:
     """A post with a picture, which the eyes have seen."""
     accepted = photo_files.accept(jpeg(image))
     with res.db.write() as db:
         made = posts.accept(
-            db, res.objects, res.work, who, draft(**words), accepted, key=f"k{accepted.digest[:9]}{who.name}", now=NOW, most=None
+            db,
+            res.objects,
+            res.work,
+            who,
+            draft(**words),
+            accepted,
+            key=f"k{accepted.digest[:9]}{who.name}",
+            now=NOW,
+            most=None,
         )
         if state in ("published", "removed", "deleted"):
             posts.publish(db, made, now=NOW)

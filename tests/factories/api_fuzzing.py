@@ -47,7 +47,9 @@ class Wrong(NamedTuple):
     why: str
 
 
-def made_up(app: FastAPI, *, examples: int, number: int | None = None, only: str = "") -> list[Case]:
+def made_up(
+    app: FastAPI, *, examples: int, number: int | None = None, only: str = ""
+) -> list[Case]:
     """So many requests for each operation of the API, half of them as described and half not. Without a number always the same ones."""
     schema = schemathesis.openapi.from_dict(rest.description(app))
     found: list[Case] = []
@@ -96,14 +98,24 @@ def tried(crowd: Crowd, browser: TestClient, cases: list[Case]) -> Iterator[Wron
         sent = as_sent(case, ids, number)
         if len(str(sent.url)) > LONGEST_URL:
             continue
-        headers = {name: value for name, value in sent.headers.items() if name.lower() != "authorization"}  # always the role's own
-        answer = browser.request(sent.method or "GET", str(sent.url), headers=headers, content=sent.body or b"")
+        headers = {
+            name: value for name, value in sent.headers.items() if name.lower() != "authorization"
+        }  # always the role's own
+        answer = browser.request(
+            sent.method or "GET", str(sent.url), headers=headers, content=sent.body or b""
+        )
         try:
             case.validate_response(answer, checks=CHECKS)
-            assert str(answer.status_code) in case.operation.definition.raw["responses"], f"{answer.status_code} is not announced"
+            assert str(answer.status_code) in case.operation.definition.raw["responses"], (
+                f"{answer.status_code} is not announced"
+            )
         except (AssertionError, BaseExceptionGroup) as wrong:
             whole = "; ".join(map(str, getattr(wrong, "exceptions", [wrong])))
-            yield Wrong(case.operation.label, f"{sent.method} {sent.url} {(sent.body or b'')[:300]!r}", whole)
+            yield Wrong(
+                case.operation.label,
+                f"{sent.method} {sent.url} {(sent.body or b'')[:300]!r}",
+                whole,
+            )
 
 
 def as_sent(case: Case, ids: dict[str, list[Any]], number: int) -> requests.PreparedRequest:
@@ -111,7 +123,9 @@ def as_sent(case: Case, ids: dict[str, list[Any]], number: int) -> requests.Prep
     path, body = dict(case.path_parameters), case.body
     pick, real = divmod(crc32(f"{number}".encode()), 2)
     if real:
-        case.path_parameters.update({key: ids[key][pick % len(ids[key])] for key in path if key in ids})
+        case.path_parameters.update(
+            {key: ids[key][pick % len(ids[key])] for key in path if key in ids}
+        )
         if isinstance(body, dict) and "photo" in body:
             case.body = {**body, "photo": members_and_posts.picture(pick % 5)}
     made = requests.Request(**case.as_transport_kwargs(base_url="http://testserver")).prepare()

@@ -34,11 +34,20 @@ def routes(app: FastAPI) -> list[Route]:
         if not path.startswith(("/animals", "/api/animals")):
             continue
         every = list(parts(each.dependant))
-        asked = [sorted({field.alias for part in every for field in getattr(part, kind)}) for kind in ("query_params", "body_params")]
-        in_json = [
-            name for part in every for field in part.body_params for name in getattr(field.field_info.annotation, "model_fields", ())
+        asked = [
+            sorted({field.alias for part in every for field in getattr(part, kind)})
+            for kind in ("query_params", "body_params")
         ]
-        found += [Route(method, path, re.findall(r"\{(\w+)\}", path), asked[0], in_json or asked[1]) for method in each.methods - {"HEAD"}]
+        in_json = [
+            name
+            for part in every
+            for field in part.body_params
+            for name in getattr(field.field_info.annotation, "model_fields", ())
+        ]
+        found += [
+            Route(method, path, re.findall(r"\{(\w+)\}", path), asked[0], in_json or asked[1])
+            for method in each.methods - {"HEAD"}
+        ]
     return sorted(found)
 
 

@@ -8,10 +8,14 @@ from tests.factories.http_clients import PASSWORD
 class Visit:
     """A person's browser, which remembers everything that went wrong in it."""
 
-    def __init__(self, chromium: Browser, server: str, lang: str, width: int, *, scripts: bool | None = None) -> None:
+    def __init__(
+        self, chromium: Browser, server: str, lang: str, width: int, *, scripts: bool | None = None
+    ) -> None:
         self.scripts = width > 600 if scripts is None else scripts
         self.context = chromium.new_context(
-            viewport={"width": width, "height": 860}, locale={"ja": "ja-JP", "en": "en-US"}[lang], java_script_enabled=self.scripts
+            viewport={"width": width, "height": 860},
+            locale={"ja": "ja-JP", "en": "en-US"}[lang],
+            java_script_enabled=self.scripts,
         )
         self.page: Page = self.context.new_page()
         self.server = server
@@ -20,7 +24,11 @@ class Visit:
         self.page.on("pageerror", lambda error: self.faults.append(f"page: {error}"))
         self.page.on("requestfailed", self.failed)
         self.page.on(
-            "request", lambda request: request.url.startswith((server, "data:")) or self.faults.append(f"left the machine: {request.url}")
+            "request",
+            lambda request: (
+                request.url.startswith((server, "data:"))
+                or self.faults.append(f"left the machine: {request.url}")
+            ),
         )
 
     def failed(self, request: Request) -> None:
@@ -42,5 +50,9 @@ class Visit:
 
     def fits(self) -> None:
         """Nothing sticks out sideways."""
-        out = self.page.locator("html").evaluate("page => page.scrollWidth - page.clientWidth") if self.scripts else 0
+        out = (
+            self.page.locator("html").evaluate("page => page.scrollWidth - page.clientWidth")
+            if self.scripts
+            else 0
+        )
         assert out <= 0, (self.page.url, out)

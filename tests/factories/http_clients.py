@@ -27,12 +27,16 @@ def make_person(resources: Resources, name: str, *grants: tuple[str, str | None]
 def signed_in(app: FastAPI, name: str) -> TestClient:
     """A browser in which that person is signed in."""
     browser = visitor(app)
-    answer = browser.post("/sign-in", data={"name": name, "password": PASSWORD, "csrf": csrf(browser, "/sign-in")})
+    answer = browser.post(
+        "/sign-in", data={"name": name, "password": PASSWORD, "csrf": csrf(browser, "/sign-in")}
+    )
     assert answer.status_code == 303, answer.text
     return browser
 
 
-def bearer(resources: Resources, app: FastAPI, name: str, scopes: tuple[str, ...] | None = None) -> TestClient:
+def bearer(
+    resources: Resources, app: FastAPI, name: str, scopes: tuple[str, ...] | None = None
+) -> TestClient:
     """A program with an API token of that person, for everything that their tokens may be for unless it is said."""
     with resources.db.write() as db:
         who = accounts.person(db, name)

@@ -18,8 +18,15 @@ def made(count: int, *, dimension: int = 48, seed: int = 1, eyes: str = "1") -> 
     """So many pictures."""
     drawn = np.random.default_rng(seed)
     kind = drawn.choice(len(SHARES), count, p=list(SHARES.values()))
-    kinds, races = drawn.normal(size=(len(SHARES), dimension)), drawn.normal(size=(len(SHARES) * 40, dimension)) * 0.8
-    vectors = kinds[kind] + races[kind * 40 + drawn.integers(0, 40, count)] + drawn.normal(size=(count, dimension)) * 0.4
+    kinds, races = (
+        drawn.normal(size=(len(SHARES), dimension)),
+        drawn.normal(size=(len(SHARES) * 40, dimension)) * 0.8,
+    )
+    vectors = (
+        kinds[kind]
+        + races[kind * 40 + drawn.integers(0, 40, count)]
+        + drawn.normal(size=(count, dimension)) * 0.4
+    )
     return Pictures(
         eyes,
         np.arange(1, count + 1, dtype=np.int64) * 3,
@@ -33,7 +40,10 @@ def made(count: int, *, dimension: int = 48, seed: int = 1, eyes: str = "1") -> 
 
 def part(shown: Pictures, first: int, last: int) -> Pictures:
     """Some of them."""
-    return Pictures(shown.eyes, *(each[first:last] for each in vars(shown).values() if not isinstance(each, str | dict)))
+    return Pictures(
+        shown.eyes,
+        *(each[first:last] for each in vars(shown).values() if not isinstance(each, str | dict)),
+    )
 
 
 def mixed(shown: Pictures, seed: int) -> Pictures:
@@ -47,14 +57,34 @@ def mixed(shown: Pictures, seed: int) -> Pictures:
     return Pictures(shown.eyes, *values)
 
 
-def candidate(shown: Pictures, folder: Path, *, vectors: Any = None, ids: Any = None, **said: Any) -> Candidate:
+def candidate(
+    shown: Pictures, folder: Path, *, vectors: Any = None, ids: Any = None, **said: Any
+) -> Candidate:
     """An index of pictures, or of other vectors that say they are theirs."""
     build(shown, folder, vectors=vectors, ids=ids, **said)
     return Candidate(Index(folder), shown)
 
 
-def build(shown: Pictures, folder: Path, *, vectors: Any = None, ids: Any = None, few: int = index.FEW, **said: Any) -> Mapping[str, Any]:
+def build(
+    shown: Pictures,
+    folder: Path,
+    *,
+    vectors: Any = None,
+    ids: Any = None,
+    few: int = index.FEW,
+    **said: Any,
+) -> Mapping[str, Any]:
     """The files of one."""
-    vectors, ids = (shown.vectors if vectors is None else vectors), (shown.ids if ids is None else ids)
+    vectors, ids = (
+        (shown.vectors if vectors is None else vectors),
+        (shown.ids if ids is None else ids),
+    )
     kinds = shown.category if len(vectors) == len(shown) and (vectors is shown.vectors) else ()
-    return index.build(vectors, ids, folder, {"eyes": shown.eyes, "as_of_look": int(shown.ids[-1]), **said}, kinds, few=few)
+    return index.build(
+        vectors,
+        ids,
+        folder,
+        {"eyes": shown.eyes, "as_of_look": int(shown.ids[-1]), **said},
+        kinds,
+        few=few,
+    )

@@ -21,7 +21,9 @@ from tests.factories.http_clients import PASSWORD
 NOW = datetime(2026, 5, 1, 9, 0, tzinfo=UTC)
 
 
-def member(resources: Resources, name: str, *, roles: tuple[str, ...] = ("member",), now: datetime = NOW) -> Person:
+def member(
+    resources: Resources, name: str, *, roles: tuple[str, ...] = ("member",), now: datetime = NOW
+) -> Person:
     """A member whose password is the one for tests; asked again, the same one."""
     with resources.db.write() as db:
         found = accounts.person(db, name)
@@ -44,10 +46,19 @@ def staff(resources: Resources, name: str, *roles: str, now: datetime = NOW) -> 
 
 def account(db: Any, name: str, roles: tuple[str, ...], now: datetime) -> None:
     """An account. Hashing a password takes a while on purpose, so all tests share one hash."""
-    values = {"password_hash": hashed(), "password_changed_at": now, "created_at": now, "created_by": "tests"}
+    values = {
+        "password_hash": hashed(),
+        "password_changed_at": now,
+        "created_at": now,
+        "created_by": "tests",
+    }
     db.execute(insert(Account).values(name=name, display=name.title(), **values))
     db.execute(
-        insert(AccountGrant), [{"name": name, "role": role, "scope": "", "granted_at": now, "granted_by": "tests"} for role in roles]
+        insert(AccountGrant),
+        [
+            {"name": name, "role": role, "scope": "", "granted_at": now, "granted_by": "tests"}
+            for role in roles
+        ],
     )
 
 
@@ -78,7 +89,16 @@ def accepted(seed: int = 0) -> photo_files.Accepted:
 
 def draft(title: str = "A cat", **values: Any) -> posts.Draft:
     """Words for a post."""
-    return posts.Draft(**{"title": title, "description": "", "tags": (), "category": "cat", "breed": None, **values})
+    return posts.Draft(
+        **{
+            "title": title,
+            "description": "",
+            "tags": (),
+            "category": "cat",
+            "breed": None,
+            **values,
+        }
+    )
 
 
 def post(
@@ -111,7 +131,9 @@ def post(
         return made
 
 
-def into(db: Any, resources: Resources, who: Person, made: Post, state: str, why: str, now: datetime) -> None:
+def into(
+    db: Any, resources: Resources, who: Person, made: Post, state: str, why: str, now: datetime
+) -> None:
     """Bring a new post into a state."""
     if state in ("published", "removed", "deleted"):
         posts.publish(db, made, now=now)
@@ -137,4 +159,6 @@ def caught_up(resources: Resources, now: datetime) -> int:
     """The live eyes look at every picture that they have not looked at, here and now; how many those were."""
     from tanuki.animals.vision import backfill, embeddings
 
-    return backfill.through(partial(backfill.see_owed, resources, now), embeddings.eyes(resources).version, "")
+    return backfill.through(
+        partial(backfill.see_owed, resources, now), embeddings.eyes(resources).version, ""
+    )

@@ -16,7 +16,14 @@ OPSET, IR = 17, 9
 
 
 def graph(
-    into: Path, *, scale: float = 2.0, dimension: int = 3, nan: bool = False, slow: int = 0, fails: bool = False, **described: Any
+    into: Path,
+    *,
+    scale: float = 2.0,
+    dimension: int = 3,
+    nan: bool = False,
+    slow: int = 0,
+    fails: bool = False,
+    **described: Any,
 ) -> Path:
     """A version's folder: `x` FP32 [-1, 3] in; `y` FP32 [-1, dimension], which is x · W · scale, and `scores`, its softmax, out.
 
@@ -42,8 +49,13 @@ def graph(
         last = "n"
     if slow:
         side = 128
-        known += [h.make_tensor("big", T.FLOAT, (side, side), np.full(side * side, 1 / side, np.float32))]
-        known += [h.make_tensor("none0", T.FLOAT, (1,), [0.0]), h.make_tensor("ones", T.FLOAT, (3, side), np.ones(3 * side, np.float32))]
+        known += [
+            h.make_tensor("big", T.FLOAT, (side, side), np.full(side * side, 1 / side, np.float32))
+        ]
+        known += [
+            h.make_tensor("none0", T.FLOAT, (1,), [0.0]),
+            h.make_tensor("ones", T.FLOAT, (3, side), np.ones(3 * side, np.float32)),
+        ]
         nodes += [h.make_node("MatMul", ["x", "ones"], ["s0"])]
         side_rows = h.make_tensor("tile", T.INT64, (2,), [side, 1])
         known += [side_rows]
@@ -59,18 +71,25 @@ def graph(
         ]
         last = "l"
     if fails:  # a place beyond the end, for large numbers
-        known += [h.make_tensor("limit", T.FLOAT, (1,), [100.0]), h.make_tensor("row", T.FLOAT, (1,), [0.0])]
+        known += [
+            h.make_tensor("limit", T.FLOAT, (1,), [100.0]),
+            h.make_tensor("row", T.FLOAT, (1,), [0.0]),
+        ]
         nodes += [
             h.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
             h.make_node("Div", ["most", "limit"], ["ratio"]),
             h.make_node("Cast", ["ratio"], ["place"], to=T.INT64),
         ]
-        nodes += [h.make_node("Gather", ["row", "place"], ["picked"]), h.make_node("Add", [last, "picked"], ["f"])]
+        nodes += [
+            h.make_node("Gather", ["row", "place"], ["picked"]),
+            h.make_node("Add", [last, "picked"], ["f"]),
+        ]
         last = "f"
     nodes += [h.make_node("Identity", [last], ["y"]), h.make_node("Softmax", [last], ["scores"])]
     outs = [h.make_tensor_value_info(name, T.FLOAT, ["n", dimension]) for name in ("y", "scores")]
     made = h.make_model(
-        h.make_graph(nodes, "g", [h.make_tensor_value_info("x", T.FLOAT, ["n", 3])], outs, known), opset_imports=[h.make_opsetid("", OPSET)]
+        h.make_graph(nodes, "g", [h.make_tensor_value_info("x", T.FLOAT, ["n", 3])], outs, known),
+        opset_imports=[h.make_opsetid("", OPSET)],
     )
     made.ir_version = IR
     onnx.checker.check_model(made)
@@ -79,7 +98,9 @@ def graph(
         "kind": "onnx",
         "max_batch": 8,
         "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}],
-        "outputs": [{"name": name, "datatype": "FP32", "shape": [-1, dimension]} for name in ("y", "scores")],
+        "outputs": [
+            {"name": name, "datatype": "FP32", "shape": [-1, dimension]} for name in ("y", "scores")
+        ],
         **described,
     }
     (into / "model.json").write_text(json.dumps(told), "utf-8")
@@ -111,15 +132,33 @@ class Place:
     def plan(self, champion: str, challenger: str | None = None, **values) -> Serving:
         files = {each: f"{M}/{each}" for each in (champion, challenger) if each}
         with self.database.write() as db:
-            return rollout.put(db, M, NOW, files=files, champion=champion, challenger=challenger, **values)
+            return rollout.put(
+                db, M, NOW, files=files, champion=champion, challenger=challenger, **values
+            )
 
     def released(self, version: str, previous: str | None) -> None:
         with self.database.write() as db:
-            db.add(Release(model=M, version=version, previous=previous, kind="gate", verdict_id=None, at=NOW, by="ana", why=None))
+            db.add(
+                Release(
+                    model=M,
+                    version=version,
+                    previous=previous,
+                    kind="gate",
+                    verdict_id=None,
+                    at=NOW,
+                    by="ana",
+                    why=None,
+                )
+            )
 
     def models(self, **how) -> Models:
         self.made.append(
-            Models(self.database, self.registry, self.folder / "cache", **{"process": f"p{len(self.made)}", "kept": 0.0, **how})
+            Models(
+                self.database,
+                self.registry,
+                self.folder / "cache",
+                **{"process": f"p{len(self.made)}", "kept": 0.0, **how},
+            )
         )
         return self.made[-1]
 

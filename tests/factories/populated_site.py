@@ -15,8 +15,13 @@ from tanuki.platform.web import app as web
 from tests.factories import members_and_posts
 
 STATES = ("published", "checking", "held", "removed", "deleted")
-SECRET = {state: f"zyx{state}" for state in STATES}  # a word that is in that post of hana's and in nothing else
-TALK, GONE = "zyxtalk", "zyxgone"  # what taro wrote under the published post, and what moderators removed of it
+SECRET = {
+    state: f"zyx{state}" for state in STATES
+}  # a word that is in that post of hana's and in nothing else
+TALK, GONE = (
+    "zyxtalk",
+    "zyxgone",
+)  # what taro wrote under the published post, and what moderators removed of it
 UNDER = "zyxunder"  # what taro wrote under the posts that are out of sight by now
 PEOPLE = ("hana", "taro", "rin", "mika", "bo")
 
@@ -43,27 +48,49 @@ def gather(res: Resources) -> Crowd:
     resources_file.use(res)
     now = datetime.now(UTC)
     who = {name: members_and_posts.member(res, name) for name in PEOPLE}
-    mona, _, _ = members_and_posts.staff(res, "mona"), members_and_posts.staff(res, "saki"), members_and_posts.staff(res, "root", "admin")
+    mona, _, _ = (
+        members_and_posts.staff(res, "mona"),
+        members_and_posts.staff(res, "saki"),
+        members_and_posts.staff(res, "root", "admin"),
+    )
     words = {"description": "zyx", "tags": ("nap",), "breed": "shiba", "category": "dog"}
-    made = {state: members_and_posts.post(res, who["hana"], title=SECRET[state], state="checking", now=now, **words) for state in STATES}
+    made = {
+        state: members_and_posts.post(
+            res, who["hana"], title=SECRET[state], state="checking", now=now, **words
+        )
+        for state in STATES
+    }
     with res.db.write() as db:
         for number, state in enumerate(STATES):
             if state == "checking":
                 continue
             assert post_review.check(db, made[state].id, now=now) == "published"
             engagement.like(db, who["taro"], made[state].id, now=now)
-            engagement.comment(db, who["taro"], made[state].id, TALK if number == 0 else UNDER, key=f"c{number}", now=now)
+            engagement.comment(
+                db,
+                who["taro"],
+                made[state].id,
+                TALK if number == 0 else UNDER,
+                key=f"c{number}",
+                now=now,
+            )
         engagement.follow(db, who["taro"], "hana", now=now)
         engagement.follow(db, who["mika"], "taro", now=now)
         members.change(
-            db, who["hana"], about="zyxabout", photo=photo_files.keep(db, res.objects, members_and_posts.accepted(900), now=now), now=now
+            db,
+            who["hana"],
+            about="zyxabout",
+            photo=photo_files.keep(db, res.objects, members_and_posts.accepted(900), now=now),
+            now=now,
         )
         shown = made["published"].id
         [first] = engagement.comments(db, None, shown).items
         gone = engagement.comment(db, who["taro"], shown, GONE, key="gone", now=now)
         decisions.act(db, mona, "comment", gone.id, "remove", "harassment", "zyxnote", now=now)
         held = decisions.act(db, mona, "post", made["held"].id, "hold", "blood", "zyxnote", now=now)
-        decision = decisions.act(db, mona, "post", made["removed"].id, "remove", "stolen", "zyxnote", now=now)
+        decision = decisions.act(
+            db, mona, "post", made["removed"].id, "remove", "stolen", "zyxnote", now=now
+        )
         posts.delete(db, who["hana"], made["deleted"].id, now=now)
         appeal = appeals.appeal(db, who["hana"], decision.id, "zyxappeal", now=now)
         case = cases.report(db, who["taro"], "post", shown, "other", "zyxreport", now=now)

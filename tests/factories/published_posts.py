@@ -17,9 +17,28 @@ def member(db: Session, id: int = 1) -> None:
     """A member; all posts show the same picture."""
     if db.get(Member, id) is None:
         name = f"member-{id}"
-        db.add(Account(name=name, display=name, password_hash="-", password_changed_at=NOW, created_at=NOW, created_by="tests"))
+        db.add(
+            Account(
+                name=name,
+                display=name,
+                password_hash="-",
+                password_changed_at=NOW,
+                created_at=NOW,
+                created_by="tests",
+            )
+        )
         if db.get(Photo, "picture") is None:
-            db.add(Photo(digest="picture", width=1, height=1, bytes=1, colour="#000000", source="jpeg", added_at=NOW))
+            db.add(
+                Photo(
+                    digest="picture",
+                    width=1,
+                    height=1,
+                    bytes=1,
+                    colour="#000000",
+                    source="jpeg",
+                    added_at=NOW,
+                )
+            )
         db.flush()
         db.add(Member(id=id, name=name, display=name, pseudonym=name, joined_at=NOW))
         db.flush()
@@ -27,9 +46,17 @@ def member(db: Session, id: int = 1) -> None:
 
 def unindexed(db: Session, title: str, description: str = "", **values: Any) -> Post:
     """A post that search does not know yet; each is published a minute after the one before."""
-    given: dict[str, Any] = {"member_id": 1, "tags": [], "category": "other", "state": "published", **values}
+    given: dict[str, Any] = {
+        "member_id": 1,
+        "tags": [],
+        "category": "other",
+        "state": "published",
+        **values,
+    }
     member(db, given["member_id"])
-    post = Post(title=title, description=description, photo="picture", posted_at=NOW, key="-", **given)
+    post = Post(
+        title=title, description=description, photo="picture", posted_at=NOW, key="-", **given
+    )
     db.add(post)
     post.key = f"{id(post)}"
     db.flush()

@@ -34,7 +34,12 @@ def serving(home: Resources) -> Iterator[str]:
         "TANUKI_LOG": "json",
     }
     log = home.settings.home / "server.log"
-    with log.open("w") as out, subprocess.Popen([sys.executable, "-m", "tanuki", "up"], env=environment, stdout=out, stderr=out) as process:
+    with (
+        log.open("w") as out,
+        subprocess.Popen(
+            [sys.executable, "-m", "tanuki", "up"], env=environment, stdout=out, stderr=out
+        ) as process,
+    ):
         try:
             yield address_in(log, process)
         finally:

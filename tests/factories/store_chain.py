@@ -36,8 +36,17 @@ def sales_csv(first: date, last: date, *, more: int = 0) -> str:
         day = first + timedelta(days=n)
         for s, store in enumerate(STORES):
             for i, item in enumerate(ITEMS):
-                units = 10 + 5 * s + 3 * i + (6 if day.weekday() >= 5 else 0) + (day.toordinal() * 7 + s * 3 + i) % 5 + more
-                rows.append(f"{day},{WEEKDAYS[day.weekday()]},{day.isocalendar().week},{store},{item},{units},{units * PRICES[item]}")
+                units = (
+                    10
+                    + 5 * s
+                    + 3 * i
+                    + (6 if day.weekday() >= 5 else 0)
+                    + (day.toordinal() * 7 + s * 3 + i) % 5
+                    + more
+                )
+                rows.append(
+                    f"{day},{WEEKDAYS[day.weekday()]},{day.isocalendar().week},{store},{item},{units},{units * PRICES[item]}"
+                )
     return "\n".join(rows) + "\n"
 
 
@@ -47,9 +56,16 @@ def bring(res: Resources, kind: str, text: str, now: datetime = NOW) -> None:
         import_file(db, res.warehouse, kind, f"{kind}.csv", text.encode(), by="tests", now=now)
 
 
-def make_chain(res: Resources, last: date = TARGET.cutoff, first: date = date(2020, 1, 6), now: datetime = NOW) -> Resources:
+def make_chain(
+    res: Resources, last: date = TARGET.cutoff, first: date = date(2020, 1, 6), now: datetime = NOW
+) -> Resources:
     """Masters and sales up to a day."""
-    for kind, text in (("regions", REGIONS_CSV), ("stores", STORES_CSV), ("items", ITEMS_CSV), ("prices", PRICES_CSV)):
+    for kind, text in (
+        ("regions", REGIONS_CSV),
+        ("stores", STORES_CSV),
+        ("items", ITEMS_CSV),
+        ("prices", PRICES_CSV),
+    ):
         bring(res, kind, text, now)
     bring(res, "sales", sales_csv(first, last), now)
     return res

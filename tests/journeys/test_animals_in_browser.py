@@ -52,17 +52,31 @@ def network(home):
     hana, ken = member(home, "hana"), member(home, "ken")
     staff(home, "mod", "moderator")
     other = staff(home, "mod-2", "moderator")
-    shown = [post(home, hana, title=f"Mugi {n}", seed=n % 5, now=now - timedelta(minutes=n)) for n in range(30)]
-    held, removed = (post(home, hana, state="held", why="banned_word"), post(home, hana, title="Cushion"))
+    shown = [
+        post(home, hana, title=f"Mugi {n}", seed=n % 5, now=now - timedelta(minutes=n))
+        for n in range(30)
+    ]
+    held, removed = (
+        post(home, hana, state="held", why="banned_word"),
+        post(home, hana, title="Cushion"),
+    )
     with home.db.write() as db:
         engagement.like(db, ken, shown[0].id, now=now)
         engagement.follow(db, ken, "hana", now=now)
         engagement.comment(db, ken, shown[0].id, "かわいい！", key="c", now=now)
         case = cases.report(db, ken, "post", removed.id, "not_an_animal", "A cushion.", now=now)
-        decision = decisions.decide(db, other, case.id, "remove", "not_an_animal", "A cushion.", now=now)
+        decision = decisions.decide(
+            db, other, case.id, "remove", "not_an_animal", "A cushion.", now=now
+        )
         appeal = appeals.appeal(db, hana, decision.id, "Look again.", now=now)
         open_case = cases.report(db, ken, "post", shown[1].id, "spam", "", now=now)
-    return {"shown": shown[0].id, "held": held.id, "removed": removed.id, "appeal": appeal.id, "case": open_case.id}
+    return {
+        "shown": shown[0].id,
+        "held": held.id,
+        "removed": removed.id,
+        "appeal": appeal.id,
+        "case": open_case.id,
+    }
 
 
 PAGES = {
@@ -77,7 +91,9 @@ PAGES = {
 
 
 @pytest.mark.parametrize(("lang", "width", "theme", "rules"), [("ja", 390, "light", {}), ("en", 1280, "dark", {"runOnly": ["color-contrast", "target-size"]})])  # fmt: skip
-def test_axe_finds_nothing_and_nothing_sticks_out(chromium, network, server, lang, width, theme, rules):
+def test_axe_finds_nothing_and_nothing_sticks_out(
+    chromium, network, server, lang, width, theme, rules
+):
     found = []
     for name, paths in PAGES.items():
         visit = Visit(chromium, server, lang, width, scripts=True)
@@ -89,7 +105,8 @@ def test_axe_finds_nothing_and_nothing_sticks_out(chromium, network, server, lan
             assert answer.status == (404 if "nothing" in path else 200), path
             visit.fits()
             found += [
-                (path, each["id"], each["nodes"][0]["html"][:90]) for each in Axe().run(visit.page, options=rules).response["violations"]
+                (path, each["id"], each["nodes"][0]["html"][:90])
+                for each in Axe().run(visit.page, options=rules).response["violations"]
             ]
         visit.context.close()
     assert found == []
@@ -98,13 +115,21 @@ def test_axe_finds_nothing_and_nothing_sticks_out(chromium, network, server, lan
 def test_a_first_view_is_light_and_nothing_jumps(chromium, network, server):
     for path in ("/animals", "/animals/posts/{shown}", "/animals/post", "/animals/search?q=mugi"):
         visit = Visit(chromium, server, "ja", 390, scripts=True)
-        visit.context.new_page().goto(f"{server}/animals/offline")  # the browser is warm, this page's cache is not
+        visit.context.new_page().goto(
+            f"{server}/animals/offline"
+        )  # the browser is warm, this page's cache is not
         network_log = visit.context.new_cdp_session(visit.page)
         network_log.send("Network.enable")
         sizes: dict[str, float] = {}
         urls: dict[str, str] = {}
-        network_log.on("Network.responseReceived", lambda event: urls.update({event["requestId"]: event["response"]["url"]}))  # noqa: B023
-        network_log.on("Network.loadingFinished", lambda event: sizes.update({event["requestId"]: event["encodedDataLength"]}))  # noqa: B023
+        network_log.on(
+            "Network.responseReceived",
+            lambda event: urls.update({event["requestId"]: event["response"]["url"]}),
+        )
+        network_log.on(
+            "Network.loadingFinished",
+            lambda event: sizes.update({event["requestId"]: event["encodedDataLength"]}),
+        )
         visit.page.goto(server + path.format(**network), wait_until="networkidle")
         sent = sum(size for id_, size in sizes.items() if "/pictures/" not in urls.get(id_, ""))
         assert 10_000 < sent <= MOST_BYTES, (path, sent)
@@ -114,14 +139,20 @@ def test_a_first_view_is_light_and_nothing_jumps(chromium, network, server):
         visit.context.close()
 
 
-def test_pictures_wait_until_they_are_near_and_come_in_the_size_that_fits(chromium, network, server):
+def test_pictures_wait_until_they_are_near_and_come_in_the_size_that_fits(
+    chromium, network, server
+):
     visit = Visit(chromium, server, "en", 390, scripts=False)
     asked: list[str] = []
-    visit.page.on("request", lambda request: "/pictures/" in request.url and asked.append(request.url))
+    visit.page.on(
+        "request", lambda request: "/pictures/" in request.url and asked.append(request.url)
+    )
     visit.page.goto(f"{server}/animals/newest", wait_until="networkidle")
     images = visit.page.locator(".photo .pic img")
     assert images.count() == 24 > len(asked) > 0
-    assert all(each.get_attribute("width") and each.get_attribute("height") for each in images.all())
+    assert all(
+        each.get_attribute("width") and each.get_attribute("height") for each in images.all()
+    )
     assert [each.get_attribute("loading") for each in images.all()[:2]] == [None, "lazy"]
     visit.context.close()
 
@@ -133,7 +164,16 @@ def test_more_photos_come_by_themselves_and_the_address_keeps_up(chromium, netwo
     expect(cards).to_have_count(24)
     visit.page.mouse.wheel(0, 20_000)
     expect(cards).to_have_count(30)
-    assert len(set(visit.page.locator("[data-post]").evaluate_all("all => all.map(each => each.dataset.post)"))) == 30
+    assert (
+        len(
+            set(
+                visit.page.locator("[data-post]").evaluate_all(
+                    "all => all.map(each => each.dataset.post)"
+                )
+            )
+        )
+        == 30
+    )
     visit.page.evaluate("scrollTo(0, document.body.scrollHeight)")
     expect(visit.page).to_have_url(re.compile("after="))
     visit.page.reload()
@@ -149,12 +189,17 @@ def test_everything_works_without_scripts(chromium, network, home, server):
     ken.sign_in("ken")
     ken.go("/animals/newest")
     ken.page.locator(f"[data-post='{shown}'] button.likes").click()
-    expect(ken.page.locator(f"[data-post='{shown}'] button.likes")).to_have_attribute("aria-pressed", "false")
+    expect(ken.page.locator(f"[data-post='{shown}'] button.likes")).to_have_attribute(
+        "aria-pressed", "false"
+    )
     expect(ken.page).to_have_url(re.compile("/animals/newest$"))
     ken.page.locator("a[rel=next]").click()
     expect(ken.page.locator(".photo")).to_have_count(6)
     ken.go("/animals/post")
-    ken.page.set_input_files("input[name=photo]", {"name": "dog.jpg", "mimeType": "image/jpeg", "buffer": picture(9, 320, 240)})
+    ken.page.set_input_files(
+        "input[name=photo]",
+        {"name": "dog.jpg", "mimeType": "image/jpeg", "buffer": picture(9, 320, 240)},
+    )
     ken.page.fill("input[name=title]", "Rex")
     ken.page.select_option("select[name=category]", "dog")
     ken.page.click("[data-send]")
@@ -196,7 +241,9 @@ def test_suggestions_are_chosen_with_the_keyboard(chromium, network, server):
     visit.context.close()
 
 
-def test_without_a_connection_the_app_says_so_in_its_language_and_still_has_public_pictures(chromium, network, server):
+def test_without_a_connection_the_app_says_so_in_its_language_and_still_has_public_pictures(
+    chromium, network, server
+):
     visit = Visit(chromium, server, "ja", 390, scripts=True)
     visit.go("/animals/newest")
     visit.page.evaluate("navigator.serviceWorker.ready.then(() => navigator.serviceWorker.controller || new Promise(done => navigator.serviceWorker.addEventListener('controllerchange', done)))")  # fmt: skip
@@ -205,7 +252,10 @@ def test_without_a_connection_the_app_says_so_in_its_language_and_still_has_publ
     visit.context.set_offline(True)
     visit.page.goto(f"{server}/animals/posts/{network['shown']}")
     expect(visit.page.locator("h1")).to_have_text("オフラインです")
-    assert visit.page.evaluate("getComputedStyle(document.querySelector('.button')).borderRadius") == "8px"  # its style is there, too
+    assert (
+        visit.page.evaluate("getComputedStyle(document.querySelector('.button')).borderRadius")
+        == "8px"
+    )  # its style is there, too
     assert visit.page.evaluate("url => fetch(url).then(answer => answer.status)", first) == 200
     assert visit.page.evaluate("caches.keys().then(names => Promise.all(names.map(name => caches.open(name).then(cache => cache.keys())))).then(all => all.flat().map(each => new URL(each.url).pathname).filter(path => !path.startsWith('/static/') && !path.startsWith('/animals/pictures/')))") == ["/animals/offline"]  # fmt: skip
     visit.context.close()
@@ -222,8 +272,12 @@ def test_what_was_in_sight_and_opened_is_told_once_one_goes_on(chromium, network
     visit.go("/animals/credits")
     for _ in range(50):
         with home.db.read() as db:
-            told = [each for each in db.scalars(select(Event)) if each.values.get("request") == request]
-        found = {each.kind: each.values for each in told if each.values.get("post") == network["shown"]}
+            told = [
+                each for each in db.scalars(select(Event)) if each.values.get("request") == request
+            ]
+        found = {
+            each.kind: each.values for each in told if each.values.get("post") == network["shown"]
+        }
         if len(found) == 3:
             break
         visit.page.wait_for_timeout(100)

@@ -96,7 +96,10 @@ def fill(hana, title, tags):
 def post_a_file(hana, words):
     """A photo that was chosen; its page turns from checking to published by itself. Gives its path."""
     hana.page.locator(".ways .post a").click()
-    hana.page.set_input_files("input[name=photo]", {"name": "cat.jpg", "mimeType": "image/jpeg", "buffer": picture(1, 640, 480)})
+    hana.page.set_input_files(
+        "input[name=photo]",
+        {"name": "cat.jpg", "mimeType": "image/jpeg", "buffer": picture(1, 640, 480)},
+    )
     expect(hana.page.locator("[data-preview] canvas")).to_be_visible()
     fill(hana, "ひなたのムギ", "昼寝 sun")
     expect(hana.page.locator("[data-waiting]")).to_have_count(0, timeout=20_000)

@@ -25,11 +25,22 @@ WORDS = {
 @pytest.mark.parametrize(("lang", "width"), [("en", 1280), ("ja", 390)])
 def test_a_version_goes_live_and_back(chromium, home, server, tmp_path, lang, width):
     words = WORDS[lang]
-    made = {"parameters": {}, "metrics": {"recall": 0.981}, "data_window": ("2025-01-01", "2026-01-01"), "code_version": "1"}
+    made = {
+        "parameters": {},
+        "metrics": {"recall": 0.981},
+        "data_window": ("2025-01-01", "2026-01-01"),
+        "code_version": "1",
+    }
     for n in (1, 2):
         home.registry.save(MODEL, graph(tmp_path / str(n)), **made)
         verdict = GateVerdict(
-            model=MODEL, version=str(n), champion=None if n == 1 else "1", go=True, report={"reasons": []}, at=NOW, by="tanuki"
+            model=MODEL,
+            version=str(n),
+            champion=None if n == 1 else "1",
+            go=True,
+            report={"reasons": []},
+            at=NOW,
+            by="tanuki",
         )
         with home.db.write() as db:
             release.keep_verdict(db, verdict)

@@ -23,7 +23,9 @@ def shot(visit, name):
 
 def choose(visit, seed, name="photo.jpg", image=None):
     content = jpeg(scene(seed) if image is None else image)
-    visit.page.set_input_files("input[name=photo]", {"name": name, "mimeType": "image/jpeg", "buffer": content})
+    visit.page.set_input_files(
+        "input[name=photo]", {"name": name, "mimeType": "image/jpeg", "buffer": content}
+    )
     expect(visit.page.locator("[data-say]")).not_to_have_text("", timeout=15_000)
 
 
@@ -32,7 +34,14 @@ def test_suggestions_are_taken_dropped_and_go_with_the_photo(chromium, home, tmp
     open_eyes(home, built_eyes(tmp_path / "eyes"))
     hana, ken = member(home, "hana"), member(home, "ken")
     pet(home, hana, scene(1), title="A nap", tags=("sunny", "昼寝"), category="cat")
-    pet(home, member(home, "mei"), scene(1)[:, ::-1].copy(), title="Nap time", tags=("sunny", "昼寝"), category="cat")
+    pet(
+        home,
+        member(home, "mei"),
+        scene(1)[:, ::-1].copy(),
+        title="Nap time",
+        tags=("sunny", "昼寝"),
+        category="cat",
+    )
     with serving(home) as server:
         visit = Visit(chromium, server, lang, width, scripts=True)
         visit.sign_in(ken.name)
@@ -46,7 +55,9 @@ def test_suggestions_are_taken_dropped_and_go_with_the_photo(chromium, home, tmp
         assert page.input_value("input[name=tags]") == ""
         visit.fits()
         shot(visit, f"suggested-{lang}")
-        assert Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).response["violations"] == []
+        assert (
+            Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).response["violations"] == []
+        )
         sunny.focus()
         page.keyboard.press("Space")
         assert page.input_value("input[name=tags]") == "sunny"
@@ -69,7 +80,9 @@ def test_suggestions_are_taken_dropped_and_go_with_the_photo(chromium, home, tmp
         visit.context.close()
 
 
-def test_before_and_after_lie_on_each_other_and_the_arrow_keys_move_between(chromium, home, tmp_path, monkeypatch):
+def test_before_and_after_lie_on_each_other_and_the_arrow_keys_move_between(
+    chromium, home, tmp_path, monkeypatch
+):
     hana = member(home, "hana")
     open_eyes(home, built_eyes(tmp_path / "eyes"))
     made = pet(home, hana, scene(3, 240, 180), title="Small")
@@ -87,8 +100,18 @@ def test_before_and_after_lie_on_each_other_and_the_arrow_keys_move_between(chro
                 slide = page.get_by_role("slider")
                 slide.focus()
                 page.keyboard.press("End")
-                assert page.locator("[data-compare]").evaluate("box => box.style.getPropertyValue('--at')") == "100%"
-                assert Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).response["violations"] == []
+                assert (
+                    page.locator("[data-compare]").evaluate(
+                        "box => box.style.getPropertyValue('--at')"
+                    )
+                    == "100%"
+                )
+                assert (
+                    Axe()
+                    .run(page, options={"runOnly": ["wcag2a", "wcag2aa"]})
+                    .response["violations"]
+                    == []
+                )
             else:
                 page.get_by_role("button", name="Show the better picture").click()
                 expect(page.locator(".flash")).to_have_text("Your post shows the better picture.")
@@ -96,7 +119,9 @@ def test_before_and_after_lie_on_each_other_and_the_arrow_keys_move_between(chro
             visit.context.close()
 
 
-def test_without_scripts_a_button_looks_first_and_what_is_ticked_is_posted(chromium, home, tmp_path):
+def test_without_scripts_a_button_looks_first_and_what_is_ticked_is_posted(
+    chromium, home, tmp_path
+):
     open_eyes(home, built_eyes(tmp_path / "eyes"))
     for name in ("hana", "mei"):
         pet(
@@ -113,7 +138,10 @@ def test_without_scripts_a_button_looks_first_and_what_is_ticked_is_posted(chrom
         visit.sign_in("ken")
         visit.go("/animals/post")
         page = visit.page
-        page.set_input_files("input[name=photo]", {"name": "x.jpg", "mimeType": "image/jpeg", "buffer": jpeg(scene(1))})
+        page.set_input_files(
+            "input[name=photo]",
+            {"name": "x.jpg", "mimeType": "image/jpeg", "buffer": jpeg(scene(1))},
+        )
         page.get_by_role("button", name="Look at the photo first").click()
         expect(page.locator(".notice.warn")).to_have_count(2)
         page.get_by_label("sunny").check()

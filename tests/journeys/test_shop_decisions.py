@@ -24,10 +24,16 @@ WORDS = {
 
 
 @pytest.mark.parametrize("lang", ["en", "ja"])
-def test_an_analyst_sees_why_decides_about_a_version_closes_an_alarm_and_raises_a_floor(chromium, home, server, lang):
+def test_an_analyst_sees_why_decides_about_a_version_closes_an_alarm_and_raises_a_floor(
+    chromium, home, server, lang
+):
     words = WORDS[lang]
     make_chain(home)
-    for name, grant in (("ana", ("analyst", None)), ("ops", ("operator", None)), ("mika", ("manager", "chiba"))):
+    for name, grant in (
+        ("ana", ("analyst", None)),
+        ("ops", ("operator", None)),
+        ("mika", ("manager", "chiba")),
+    ):
         make_person(home, name, grant)
     report = {
         "weeks": ["2020-W42", "2021-W01"],
@@ -59,7 +65,11 @@ def test_an_analyst_sees_why_decides_about_a_version_closes_an_alarm_and_raises_
                 by="tanuki",
             )
         )
-        alerts.record(db, [Sign("stale_store", "store=osaka", "2021-W01", {"last": "2021-01-04", "days": 6})], NOW)
+        alerts.record(
+            db,
+            [Sign("stale_store", "store=osaka", "2021-W01", {"last": "2021-01-04", "days": 6})],
+            NOW,
+        )
         for week in ("2020-W44", "2020-W45", "2020-W46"):
             evaluated_week(db, week, {"chiba": (10, 12, 70)}, [("chiba", "check", "ana", 10, 12)])
         weekly.start(db, home.work, TARGET, by="tests", now=datetime.now(UTC), hours=24)
@@ -99,7 +109,13 @@ def test_an_analyst_sees_why_decides_about_a_version_closes_an_alarm_and_raises_
 
     phone = Visit(chromium, server, lang, 390)
     phone.sign_in("ops")
-    for path in ("/shop/models", "/shop/watch", "/shop/added-value", "/shop/rules", "/shop/check/2021-W03/chiba/beer"):
+    for path in (
+        "/shop/models",
+        "/shop/watch",
+        "/shop/added-value",
+        "/shop/rules",
+        "/shop/check/2021-W03/chiba/beer",
+    ):
         phone.go(path)
     assert "/override" not in phone.page.content()
     assert phone.faults == []

@@ -56,7 +56,12 @@ def test_a_week_from_the_check_to_the_purchase_orders(chromium, home, server, la
             phone.page.locator("input[name=cases]").nth(1).fill("5")
         phone.page.get_by_role("button", name=words["confirm"]).click()
         expect(phone.page.locator(".flash").first).to_contain_text(words["thanks"])
-        assert phone.page.goto(f"{server}/shop/store?store={'osaka' if store == 'chiba' else 'chiba'}").status == 404
+        assert (
+            phone.page.goto(
+                f"{server}/shop/store?store={'osaka' if store == 'chiba' else 'chiba'}"
+            ).status
+            == 404
+        )
         phone.faults = [fault for fault in phone.faults if "404" not in fault]
         assert phone.faults == []
         phone.context.close()
@@ -108,7 +113,10 @@ def test_a_file_is_brought_in_and_a_row_is_put_right_on_the_page(chromium, home,
     make_chain(home)
     make_person(home, "ana", ("analyst", None))
     file = tmp_path / "late.csv"
-    file.write_text("date,store,item,sales\n2021-01-11,chiba,beer,12\n2021-01-11,chiba,coffee,many\n", encoding="utf-8")
+    file.write_text(
+        "date,store,item,sales\n2021-01-11,chiba,beer,12\n2021-01-11,chiba,coffee,many\n",
+        encoding="utf-8",
+    )
     desk = Visit(chromium, server, "en", 1280)
     desk.sign_in("ana")
     desk.go("/shop/data")

@@ -9,7 +9,15 @@ from sqlalchemy import func, select, text
 
 from tanuki.errors import Conflict, NotAllowed, NotFound, TooMany, UserError
 from tanuki.platform import accounts, passwords, tokens
-from tanuki.platform.accounts import COMMAND_LINE, SYSTEM, Account, AccountGrant, AccountSession, AccountToken, Person
+from tanuki.platform.accounts import (
+    COMMAND_LINE,
+    SYSTEM,
+    Account,
+    AccountGrant,
+    AccountSession,
+    AccountToken,
+    Person,
+)
 from tanuki.platform.login_throttle import AccountTry
 
 NOW = datetime(2021, 1, 4, 1, tzinfo=UTC)
@@ -19,14 +27,18 @@ PASSWORD = "correct horse"
 @pytest.fixture
 def db(database):
     with database.write() as session:
-        accounts.add_user(session, "hana", display="Hana", grants=[("analyst", None)], password=PASSWORD, now=NOW)
+        accounts.add_user(
+            session, "hana", display="Hana", grants=[("analyst", None)], password=PASSWORD, now=NOW
+        )
         yield session
 
 
 @pytest.fixture
 def quick(sqlite):
     with sqlite.write() as session:
-        accounts.add_user(session, "hana", display="Hana", grants=[("analyst", None)], password=PASSWORD, now=NOW)
+        accounts.add_user(
+            session, "hana", display="Hana", grants=[("analyst", None)], password=PASSWORD, now=NOW
+        )
         yield session
 
 
@@ -36,7 +48,9 @@ def sign_in(db, name="hana", password=PASSWORD, *, address="192.0.2.1", now=NOW)
 
 def test_a_person_signs_in_and_is_known_by_the_token_until_it_ends(db):
     token = sign_in(db)
-    assert accounts.person_of_session(db, token, NOW) == Person("hana", "Hana", frozenset({("analyst", None)}))
+    assert accounts.person_of_session(db, token, NOW) == Person(
+        "hana", "Hana", frozenset({("analyst", None)})
+    )
     assert accounts.person_of_session(db, token, NOW + timedelta(days=13, hours=23)) is not None
     assert accounts.person_of_session(db, token, NOW + timedelta(days=14)) is None
     assert accounts.person_of_session(db, "another", NOW) is None
@@ -76,7 +90,9 @@ def test_neither_password_nor_tokens_nor_addresses_are_in_the_database(db):
 def test_a_password_is_renewed_when_the_hash_has_old_parameters(db, real_hasher, monkeypatch):
     monkeypatch.setattr(passwords, "hasher", lambda: real_hasher)
     account = accounts.account(db, "hana")
-    account.password_hash = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1).hash(PASSWORD)
+    account.password_hash = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1).hash(
+        PASSWORD
+    )
     assert sign_in(db) is not None
     assert "m=65536" in account.password_hash
     assert sign_in(db) is not None
@@ -85,17 +101,32 @@ def test_a_password_is_renewed_when_the_hash_has_old_parameters(db, real_hasher,
 @pytest.mark.parametrize(
     "password",
     [
-        *("short", "x" * 1001, "1234512345", "1234567890", "Password123!", "1q2w3e4r5t", "Ｑｗｅｒｔｙｕｉｏｐ", "abababababab"),
+        *(
+            "short",
+            "x" * 1001,
+            "1234512345",
+            "1234567890",
+            "Password123!",
+            "1q2w3e4r5t",
+            "Ｑｗｅｒｔｙｕｉｏｐ",
+            "abababababab",
+        ),
         *("hanako.sato", "HANAKO-SATO-1999", "  hanako.sato  "),
     ],
 )
 def test_a_password_that_is_short_endless_easily_guessed_or_the_name_is_refused(quick, password):
     with pytest.raises(UserError, match="password"):
-        accounts.add_user(quick, "hanako.sato", grants=[("admin", None)], password=password, now=NOW)
+        accounts.add_user(
+            quick, "hanako.sato", grants=[("admin", None)], password=password, now=NOW
+        )
 
 
 def test_words_that_do_not_belong_together_make_a_password_in_any_language(quick):
-    for name, password in [("ken", "correct horse battery"), ("mei", "柴犬と電車とりんごとギター"), ("rio", "hana likes rain")]:
+    for name, password in [
+        ("ken", "correct horse battery"),
+        ("mei", "柴犬と電車とりんごとギター"),
+        ("rio", "hana likes rain"),
+    ]:
         accounts.add_user(quick, name, grants=[("member", None)], password=password, now=NOW)
         assert sign_in(quick, name, password) is not None
 
@@ -106,7 +137,9 @@ def test_a_generated_password_works(quick):
     assert sign_in(quick, "ken", password) is not None
 
 
-@pytest.mark.parametrize("name", ["", "a", "tanuki", "command line", "has space", "<b>x</b>", "x" * 41, "花子"])
+@pytest.mark.parametrize(
+    "name", ["", "a", "tanuki", "command line", "has space", "<b>x</b>", "x" * 41, "花子"]
+)
 def test_a_name_that_is_reserved_or_not_plain_is_refused(quick, name):
     with pytest.raises(UserError, match="cannot be a user's name"):
         accounts.add_user(quick, name, grants=[("admin", None)], now=NOW)
@@ -117,14 +150,22 @@ def test_a_name_is_taken_once(db):
         accounts.add_user(db, "HANA", grants=[("admin", None)], now=NOW)
 
 
-@pytest.mark.parametrize("grants", [[], [("king", None)], [("manager", None)], [("analyst", "chiba")]])
+@pytest.mark.parametrize(
+    "grants", [[], [("king", None)], [("manager", None)], [("analyst", "chiba")]]
+)
 def test_grants_that_make_no_sense_are_refused(quick, grants):
     with pytest.raises(UserError):
         accounts.add_user(quick, "ken", grants=grants, now=NOW)
 
 
 def test_a_manager_has_their_stores_and_only_those(db):
-    accounts.add_user(db, "ken", grants=[("manager", "chiba"), ("manager", "ueno"), ("manager", "chiba")], password=PASSWORD, now=NOW)
+    accounts.add_user(
+        db,
+        "ken",
+        grants=[("manager", "chiba"), ("manager", "ueno"), ("manager", "chiba")],
+        password=PASSWORD,
+        now=NOW,
+    )
     ken = accounts.person_of_session(db, sign_in(db, "ken"), NOW)
     assert ken.scopes("manager") == {"chiba", "ueno"}
     assert ken.has("analyst", "manager") and not ken.has("analyst")
@@ -134,7 +175,11 @@ def test_roles_are_given_and_taken_and_the_last_one_stays(db):
     accounts.grant(db, "Hana", "moderator", now=NOW, by="ken")
     accounts.grant(db, "hana", "moderator", now=NOW + timedelta(days=1), by="rio")
     accounts.grant(db, "hana", "manager", "chiba", now=NOW)
-    assert accounts.grants_of(db, "hana") == {("analyst", None), ("moderator", None), ("manager", "chiba")}
+    assert accounts.grants_of(db, "hana") == {
+        ("analyst", None),
+        ("moderator", None),
+        ("manager", "chiba"),
+    }
     assert db.get(AccountGrant, ("hana", "moderator", "")).granted_by == "ken"
     for role, store in [("analyst", None), ("manager", "chiba")]:
         accounts.withdraw(db, "hana", role, store)
@@ -151,7 +196,9 @@ def test_an_admin_has_every_role_and_others_only_theirs():
     assert COMMAND_LINE.has("analyst") and SYSTEM.has("operator")
     accounts.require(COMMAND_LINE, "analyst")
     with pytest.raises(NotAllowed, match="analyst / operator"):
-        accounts.require(Person("ken", "Ken", frozenset({("manager", "chiba")})), "analyst", "operator")
+        accounts.require(
+            Person("ken", "Ken", frozenset({("manager", "chiba")})), "analyst", "operator"
+        )
 
 
 def test_disabling_ends_sessions_and_tokens_and_enabling_opens_again(db):
@@ -160,7 +207,10 @@ def test_disabling_ends_sessions_and_tokens_and_enabling_opens_again(db):
     assert accounts.person_of_session(db, token, NOW) is None
     assert tokens.person_of_token(db, api, NOW) is None
     assert sign_in(db) is None
-    assert (accounts.account(db, "hana").disabled_at, accounts.account(db, "hana").disabled_by) == (NOW, "ken")
+    assert (accounts.account(db, "hana").disabled_at, accounts.account(db, "hana").disabled_by) == (
+        NOW,
+        "ken",
+    )
     accounts.enable(db, "hana")
     assert sign_in(db) is not None
 
@@ -189,7 +239,11 @@ def test_a_new_password_from_an_administrator_ends_every_session_and_every_wait(
 def test_signing_out_ends_this_session_and_everywhere_ends_all(db):
     one, two, three = sign_in(db), sign_in(db), sign_in(db)
     accounts.sign_out(db, one)
-    assert [accounts.person_of_session(db, token, NOW) is None for token in (one, two, three)] == [True, False, False]
+    assert [accounts.person_of_session(db, token, NOW) is None for token in (one, two, three)] == [
+        True,
+        False,
+        False,
+    ]
     accounts.sign_out_everywhere(db, "hana")
     assert db.scalar(select(func.count()).select_from(AccountSession)) == 0
 

@@ -14,7 +14,14 @@ NOW = datetime(2021, 1, 11, 12, tzinfo=UTC)
 
 def add(db, number):
     values = {"reason": "spam", "note": "もう一度", "score": 0.1 + 0.2, "list": (1, None)}
-    return audit_log.add(db, by="hana", what="remove", about=f"post:{number}", values=values, now=NOW + timedelta(microseconds=number))
+    return audit_log.add(
+        db,
+        by="hana",
+        what="remove",
+        about=f"post:{number}",
+        values=values,
+        now=NOW + timedelta(microseconds=number),
+    )
 
 
 @pytest.fixture
@@ -45,7 +52,12 @@ def test_entries_come_newest_first_in_pages_and_about_one_thing(filled):
         assert [each.id for each in audit_log.entries(db, limit=2)] == [5, 4]
         assert [each.id for each in audit_log.entries(db, before=4)] == [3, 2, 1]
         [only] = audit_log.entries(db, about="post:3")
-        assert (only.by, only.what, only.values["note"], only.at) == ("hana", "remove", "もう一度", NOW + timedelta(microseconds=3))
+        assert (only.by, only.what, only.values["note"], only.at) == (
+            "hana",
+            "remove",
+            "もう一度",
+            NOW + timedelta(microseconds=3),
+        )
 
 
 @pytest.mark.parametrize(
@@ -97,7 +109,15 @@ def test_swapped_entries_are_found(filled):
 
 def test_an_entry_put_in_from_outside_is_found(filled):
     with filled.write() as db:
-        values = {"at": NOW, "by": "ken", "what": "keep", "about": "x", "values": {}, "previous": "", "digest": ""}
+        values = {
+            "at": NOW,
+            "by": "ken",
+            "what": "keep",
+            "about": "x",
+            "values": {},
+            "previous": "",
+            "digest": "",
+        }
         db.execute(insert(TrailEntry).values(id=6, **values))
     assert check(filled) == 6
 
@@ -120,7 +140,9 @@ def test_many_who_add_at_once_make_one_chain_whether_alone_or_together(database)
         list(pool.map(lambda number: (alone if number % 2 else together)(number), range(60)))
     assert check(database) is None
     with database.read() as db:
-        assert sorted(int(each.about.split(":")[1]) for each in audit_log.entries(db, limit=100)) == list(range(60))
+        assert sorted(
+            int(each.about.split(":")[1]) for each in audit_log.entries(db, limit=100)
+        ) == list(range(60))
 
 
 def test_what_is_rolled_back_was_never_on_record(filled):

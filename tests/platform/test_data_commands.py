@@ -51,9 +51,14 @@ def test_sql_answers_as_a_table_json_or_csv(tanuki):
     assert tanuki(data.sql, query, "--csv") == "day,units\n2021-01-03,7\n"
 
 
-@pytest.mark.parametrize(("moment", "rows"), [("2021-01-04T10:00", 1), ("2021-01-04T09:59", 0), ("2021-01-04T01:00+00:00", 1)])
+@pytest.mark.parametrize(
+    ("moment", "rows"),
+    [("2021-01-04T10:00", 1), ("2021-01-04T09:59", 0), ("2021-01-04T01:00+00:00", 1)],
+)
 def test_a_moment_without_a_zone_is_tokyos(tanuki, moment, rows):
-    assert json.loads(tanuki(data.sql, "select count(*) n from sold", "--as-of", moment, "--json")) == {"n": rows}
+    assert json.loads(
+        tanuki(data.sql, "select count(*) n from sold", "--as-of", moment, "--json")
+    ) == {"n": rows}
 
 
 @pytest.mark.parametrize(
@@ -84,14 +89,20 @@ def test_tidy_deletes_old_files_that_no_import_names(tanuki):
     two_hours_ago = time.time() - 7200
     for key in (old, kept):
         os.utime(objects.path(key), (two_hours_ago, two_hours_ago))
-    assert tanuki(data.warehouse, "tidy").splitlines() == [f"deleted {old}", "1 files that no import names."]
+    assert tanuki(data.warehouse, "tidy").splitlines() == [
+        f"deleted {old}",
+        "1 files that no import names.",
+    ]
     assert objects.list("warehouse") == sorted([kept, young])
 
 
 def test_db_upgrade_makes_the_schema_this_code_needs(tmp_path, monkeypatch):
     monkeypatch.setenv("TANUKI_DATABASE", f"sqlite:///{tmp_path / 'new.db'}")
     newest = database.newest_revision()
-    said = [CliRunner().invoke(data.db, [name], catch_exceptions=False).output for name in ("revision", "upgrade", "revision")]
+    said = [
+        CliRunner().invoke(data.db, [name], catch_exceptions=False).output
+        for name in ("revision", "upgrade", "revision")
+    ]
     assert said == [
         f"The schema is at nothing; this code needs {newest}.\n",
         f"The schema is at {newest}.\n",
@@ -101,7 +112,10 @@ def test_db_upgrade_makes_the_schema_this_code_needs(tmp_path, monkeypatch):
 
 def test_a_registry_with_a_server_of_its_own_is_named(tanuki, monkeypatch):
     monkeypatch.setenv("TANUKI_MLFLOW", "http://mlflow.example:5000")
-    assert tanuki(data.mlflow, "ui") == "The model registry has its own server, at http://mlflow.example:5000\n"
+    assert (
+        tanuki(data.mlflow, "ui")
+        == "The model registry has its own server, at http://mlflow.example:5000\n"
+    )
 
 
 @pytest.mark.slow
@@ -111,7 +125,10 @@ def test_mlflows_pages_end_with_the_command(tmp_path):
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "tanuki", "mlflow", "ui", "--port", str(port)]
     with subprocess.Popen(
-        command, env={**os.environ, "TANUKI_HOME": str(tmp_path)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command,
+        env={**os.environ, "TANUKI_HOME": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     ) as ui:
         try:
             assert answers(port, for_s=90)

@@ -61,7 +61,8 @@ def test_migrations_make_exactly_the_tables_of_the_code(database_url):
     made = Database(database_url)
     with made.engine.connect() as connection:
         context = MigrationContext.configure(
-            connection, opts={"compare_type": True, "include_object": for_this_engine(connection.dialect.name)}
+            connection,
+            opts={"compare_type": True, "include_object": for_this_engine(connection.dialect.name)},
         )
         assert compare_metadata(context, Base.metadata) == []
         assert set(Base.metadata.tables) < set(inspect(connection).get_table_names())
@@ -71,7 +72,8 @@ def test_migrations_make_exactly_the_tables_of_the_code(database_url):
 def for_this_engine(engine):
     """Without the tables that FTS5 makes for itself, and without indexes for the other engine."""
     return lambda thing, name, kind, _reflected, _compare: (
-        not (kind == "table" and name.startswith("post_fts")) and not (kind == "index" and thing.info.get("only", engine) != engine)
+        not (kind == "table" and name.startswith("post_fts"))
+        and not (kind == "index" and thing.info.get("only", engine) != engine)
     )
 
 
@@ -97,6 +99,8 @@ def test_another_database_is_refused_until_it_is_upgraded(postgres_url, tmp_path
 
 
 def test_a_database_that_does_not_answer_is_one_sentence(tmp_path):
-    settings = Settings.model_validate({"home": tmp_path, "database": "postgresql://nobody@127.0.0.1:1/none"})
+    settings = Settings.model_validate(
+        {"home": tmp_path, "database": "postgresql://nobody@127.0.0.1:1/none"}
+    )
     with pytest.raises(UserError, match="does not answer"):
         bootstrap.resources(settings)

@@ -22,7 +22,11 @@ from tanuki.platform.resources import Resources
 
 NOW = datetime(2021, 1, 11, 12, 34, 56, 789000, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
-SHOWN = Kind("shown", {"request": str, "post": int, "propensity": float, "followed": bool, "tags": list[str]}, each="positions")
+SHOWN = Kind(
+    "shown",
+    {"request": str, "post": int, "propensity": float, "followed": bool, "tags": list[str]},
+    each="positions",
+)
 OPEN = Kind("open", {"post": int, "seconds": float})
 
 
@@ -117,7 +121,14 @@ def test_a_database_that_does_not_answer_for_a_while_costs_nothing(resources, ev
 
 def test_many_threads_put_and_write_and_nothing_is_lost_or_doubled(resources, events):
     with ThreadPoolExecutor(12) as pool:
-        list(pool.map(lambda number: events.write([opened(number)]) if number % 3 else events.put(opened(number)), range(300)))
+        list(
+            pool.map(
+                lambda number: (
+                    events.write([opened(number)]) if number % 3 else events.put(opened(number))
+                ),
+                range(300),
+            )
+        )
     events.close()
     with resources.db.read() as db:
         assert sorted(each["post"] for each in db.scalars(select(Event.values))) == list(range(300))
@@ -125,7 +136,11 @@ def test_many_threads_put_and_write_and_nothing_is_lost_or_doubled(resources, ev
 
 @pytest.mark.parametrize(
     ("kind", "values", "error"),
-    [("Not a kind", {}, ValueError), ("open", {"x": {1}}, TypeError), ("open", {"x": float("nan")}, ValueError)],
+    [
+        ("Not a kind", {}, ValueError),
+        ("open", {"x": {1}}, TypeError),
+        ("open", {"x": float("nan")}, ValueError),
+    ],
 )
 def test_an_event_that_could_not_be_kept_is_a_bug_where_it_is_made(embedded, kind, values, error):
     for do in (embedded.events.put, lambda event: embedded.events.write([event])):
@@ -134,7 +149,9 @@ def test_an_event_that_could_not_be_kept_is_a_bug_where_it_is_made(embedded, kin
 
 
 def test_ids_sort_in_time_order():
-    assert new_id(NOW) < new_id(NOW + timedelta(milliseconds=1)) < new_id(NOW + timedelta(days=9_999))
+    assert (
+        new_id(NOW) < new_id(NOW + timedelta(milliseconds=1)) < new_id(NOW + timedelta(days=9_999))
+    )
 
 
 CHILD = """
@@ -152,7 +169,11 @@ for number in range(10_000):
 
 def test_a_written_event_survives_a_kill(resources):
     here = str(Path(__file__).parents[2])
-    child = subprocess.Popen([sys.executable, "-c", CHILD.format(here=here), resources.db.url], stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD.format(here=here), resources.db.url],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert child.stdout is not None
     answered = [int(child.stdout.readline()) for _ in range(20)]
     child.kill()
@@ -172,14 +193,32 @@ def test_exported_events_are_facts_by_kind_and_no_longer_events(resources, event
         {"post": 7, "propensity": 1, "followed": True, "tags": ["柴犬"]},
         {"post": 8, "propensity": 0.5, "followed": False, "new": 1},
     ]
-    shown = Event(id="s1", kind="shown", at=NOW, person=None, values={"request": "r1", "positions": positions})
-    events.write([opened(1, id="e1"), shown, Event(id="u1", kind="undeclared", at=NOW, person="p1", values={"a": [1]})])
+    shown = Event(
+        id="s1", kind="shown", at=NOW, person=None, values={"request": "r1", "positions": positions}
+    )
+    events.write(
+        [
+            opened(1, id="e1"),
+            shown,
+            Event(id="u1", kind="undeclared", at=NOW, person="p1", values={"a": [1]}),
+        ]
+    )
     assert maintenance.export_now(resources, LATER) == 3
     assert kept(resources) == 0
-    assert sql(resources, "select id, happened_at, person, post, seconds, more from events_open") == [("e1", NOW, "p1", 1, 2.0, None)]
-    found = sql(resources, "select id, n, request, post, propensity, followed, tags, more from events_shown order by n")
-    assert found == [("s1", 0, "r1", 7, 1.0, True, ["柴犬"], None), ("s1", 1, "r1", 8, 0.5, False, None, '{"new": 1}')]
-    assert sql(resources, "select id, person, more from events_undeclared") == [("u1", "p1", '{"a": [1]}')]
+    assert sql(
+        resources, "select id, happened_at, person, post, seconds, more from events_open"
+    ) == [("e1", NOW, "p1", 1, 2.0, None)]
+    found = sql(
+        resources,
+        "select id, n, request, post, propensity, followed, tags, more from events_shown order by n",
+    )
+    assert found == [
+        ("s1", 0, "r1", 7, 1.0, True, ["柴犬"], None),
+        ("s1", 1, "r1", 8, 0.5, False, None, '{"new": 1}'),
+    ]
+    assert sql(resources, "select id, person, more from events_undeclared") == [
+        ("u1", "p1", '{"a": [1]}')
+    ]
 
 
 def test_exporting_again_exports_what_is_new_and_the_same_event_again_stays_one(resources, events):
@@ -193,7 +232,12 @@ def test_exporting_again_exports_what_is_new_and_the_same_event_again_stays_one(
 
 def test_values_that_are_not_what_the_kind_says_are_kept_beside(resources, events):
     wrong = {"post": "seven", "seconds": True, "page": "home"}
-    events.write([Event(id="w1", kind="open", at=NOW, values=wrong), Event(id="w2", kind="open", at=NOW, values={"post": 2**70})])
+    events.write(
+        [
+            Event(id="w1", kind="open", at=NOW, values=wrong),
+            Event(id="w2", kind="open", at=NOW, values={"post": 2**70}),
+        ]
+    )
     maintenance.export_now(resources, LATER)
     found = sql(resources, "select post, seconds, more from events_open order by id")
     assert found[0] == (None, None, '{"page": "home", "post": "seven", "seconds": true}')
@@ -201,7 +245,12 @@ def test_values_that_are_not_what_the_kind_says_are_kept_beside(resources, event
 
 
 def test_a_list_without_items_makes_no_facts_and_is_done(resources, events):
-    events.write([Event(kind="shown", at=NOW, values={"request": "r", "positions": []}), Event(kind="shown", at=NOW, values={})])
+    events.write(
+        [
+            Event(kind="shown", at=NOW, values={"request": "r", "positions": []}),
+            Event(kind="shown", at=NOW, values={}),
+        ]
+    )
     assert maintenance.export_now(resources, LATER) == 2
     assert kept(resources) == 0
 
@@ -217,10 +266,16 @@ def test_two_exports_at_once_export_nothing_twice(resources, events):
 
     resources.warehouse.prepare = slowly
     with ThreadPoolExecutor(2) as pool:
-        exports = [pool.submit(maintenance.move_some, resources, "open", "e", LATER) for _ in range(2)]
-        outcomes = sorted([each.exception().__class__ for each in exports], key=lambda each: each.__name__)
+        exports = [
+            pool.submit(maintenance.move_some, resources, "open", "e", LATER) for _ in range(2)
+        ]
+        outcomes = sorted(
+            [each.exception().__class__ for each in exports], key=lambda each: each.__name__
+        )
     assert outcomes == [Conflict, type(None)]
-    assert sql(resources, "select count(*), count(distinct id) from events_open_history") == [(200, 200)]
+    assert sql(resources, "select count(*), count(distinct id) from events_open_history") == [
+        (200, 200)
+    ]
 
 
 def test_events_that_come_while_a_file_is_written_stay_for_the_next(resources, events):
@@ -247,7 +302,9 @@ def test_more_than_fits_in_one_file_goes_in_several(resources, events, monkeypat
         assert [file.rows for file in resources.warehouse.files(db, "events_open")] == [40, 40, 20]
 
 
-def test_the_hourly_run_exports_tidies_and_is_one_run_an_hour(resources: Resources, events: EventLog):
+def test_the_hourly_run_exports_tidies_and_is_one_run_an_hour(
+    resources: Resources, events: EventLog
+):
     assert maintenance.run_id(NOW) == "events-2021-01-11T12"
     events.write([opened(1), opened(2)])
     with resources.db.write() as db:

@@ -24,7 +24,9 @@ def test_what_is_there_is_left_out_and_garbage_made_later_is_still_collected(kep
     assert gc.collect() >= 1
 
 
-def test_what_survives_a_long_collection_is_left_out_of_the_next_and_that_happens_only_so_often(kept_short, monkeypatch):
+def test_what_survives_a_long_collection_is_left_out_of_the_next_and_that_happens_only_so_often(
+    kept_short, monkeypatch
+):
     made = [[n] for n in range(50_000)]
     gc.collect()
     before = gc.get_freeze_count()

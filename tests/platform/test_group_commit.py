@@ -146,7 +146,11 @@ def test_when_the_common_commit_fails_only_the_one_at_fault_is_told(database):
     late = " deferrable initially deferred"
     with database.write() as db:
         db.execute(text("create table parent (id integer primary key)"))
-        db.execute(text(f"create table child (id integer primary key, parent integer references parent (id){late})"))
+        db.execute(
+            text(
+                f"create table child (id integer primary key, parent integer references parent (id){late})"
+            )
+        )
 
     def good(db):
         db.add(beat("good"))
@@ -176,7 +180,9 @@ def test_a_connection_that_is_lost_in_the_middle_costs_nobody_but_the_one_who_lo
         db.scalar(text("select 1"))
 
     with ThreadPoolExecutor(10) as pool:
-        first, second, third = held(database, pool, [lambda db: db.add(beat("a")), lose, lambda db: db.add(beat("b"))])
+        first, second, third = held(
+            database, pool, [lambda db: db.add(beat("a")), lose, lambda db: db.add(beat("b"))]
+        )
         first.result(), third.result()
         with pytest.raises(SQLAlchemyError):
             second.result()
@@ -187,14 +193,19 @@ def test_a_connection_that_is_lost_in_the_middle_costs_nobody_but_the_one_who_lo
 
 def test_what_a_request_has_bound_to_its_log_lines_is_known_to_its_write(database):
     with structlog.contextvars.bound_contextvars(request_id="r1"):
-        assert database.together(lambda db: structlog.contextvars.get_contextvars()) == {"request_id": "r1"}
+        assert database.together(lambda db: structlog.contextvars.get_contextvars()) == {
+            "request_id": "r1"
+        }
     assert database.together(lambda db: structlog.contextvars.get_contextvars()) == {}
 
 
 def test_closing_writes_what_waits_and_ends_the_thread(database):
     with ThreadPoolExecutor(10) as pool:
         with Gate(database):
-            answers = [pool.submit(database.together, lambda db, n=n: db.add(beat(f"w{n}"))) for n in range(5)]
+            answers = [
+                pool.submit(database.together, lambda db, n=n: db.add(beat(f"w{n}")))
+                for n in range(5)
+            ]
             while database.writer.waiting.qsize() < 5:
                 pass
             closing = pool.submit(database.close)
@@ -235,7 +246,11 @@ for number in range(10_000):
 
 def test_what_was_answered_is_there_after_a_kill(database):
     here = str(Path(__file__).parents[2])
-    child = subprocess.Popen([sys.executable, "-c", CHILD.format(here=here), database.url], stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD.format(here=here), database.url],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert child.stdout is not None
     answered = [int(child.stdout.readline()) for _ in range(20)]
     child.kill()
@@ -255,18 +270,28 @@ def test_groups_of_two_processes_that_wait_for_each_other_end_all_the_same(postg
 
     def grow(name):
         def write(db):
-            db.execute(update(WorkerBeat).where(WorkerBeat.name == name).values(pid=WorkerBeat.pid + 1))
+            db.execute(
+                update(WorkerBeat).where(WorkerBeat.name == name).values(pid=WorkerBeat.pid + 1)
+            )
             time.sleep(0.05)  # so that the other one has begun, too
 
         return write
 
-    before = {each.name: each.pid for each in here.together(lambda db: db.scalars(select(WorkerBeat)).all())}
+    before = {
+        each.name: each.pid
+        for each in here.together(lambda db: db.scalars(select(WorkerBeat)).all())
+    }
     with ThreadPoolExecutor(20) as pool:
         for _ in range(3):
             with Gate(here), Gate(there):
-                answers = [*queued(here, pool, map(grow, "abab")), *queued(there, pool, map(grow, "baba"))]
+                answers = [
+                    *queued(here, pool, map(grow, "abab")),
+                    *queued(there, pool, map(grow, "baba")),
+                ]
             assert [answer.result() for answer in answers] == [None] * 8
     with here.read() as db:
-        assert {each.name: each.pid - before[each.name] for each in db.scalars(select(WorkerBeat))} == {"a": 12, "b": 12}
+        assert {
+            each.name: each.pid - before[each.name] for each in db.scalars(select(WorkerBeat))
+        } == {"a": 12, "b": 12}
     here.close()
     there.close()

@@ -125,7 +125,8 @@ with worker(Database(sys.argv[1]), "child"):
 def test_a_run_of_a_killed_worker_is_finished_by_another_one(database, work):
     start(database, work, "test-waits", "k-1", 4)
     child = subprocess.Popen(
-        [sys.executable, "-c", CHILD.format(here=str(Path(__file__).parents[2])), database.url], stdout=subprocess.PIPE
+        [sys.executable, "-c", CHILD.format(here=str(Path(__file__).parents[2])), database.url],
+        stdout=subprocess.PIPE,
     )
     try:
         assert child.stdout is not None
@@ -163,7 +164,9 @@ def test_a_worker_that_is_gone_is_dead_at_once_here_and_after_a_while_elsewhere(
     import socket
 
     def beat(host: str, pid: int, seen: datetime) -> WorkerBeat:
-        return WorkerBeat(name=f"{host}-{pid}-{seen}", host=host, pid=pid, started_at=now, seen_at=seen)
+        return WorkerBeat(
+            name=f"{host}-{pid}-{seen}", host=host, pid=pid, started_at=now, seen_at=seen
+        )
 
     assert is_dead(beat(socket.gethostname(), gone.pid, now), now)
     assert not is_dead(beat(socket.gethostname(), os.getpid(), now), now)
@@ -181,7 +184,13 @@ def tick(due: datetime, _context: object) -> None:
 
 
 def test_schedules_are_replaced_when_given_and_left_alone_otherwise(database, work):
-    daily = {"schedule_name": "daily", "workflow_fn": tick, "schedule": "0 3 * * *", "context": None, "cron_timezone": "Asia/Tokyo"}
+    daily = {
+        "schedule_name": "daily",
+        "workflow_fn": tick,
+        "schedule": "0 3 * * *",
+        "context": None,
+        "cron_timezone": "Asia/Tokyo",
+    }
     with worker(database, "one", [daily, {**daily, "schedule_name": "other"}]):
         assert {each["schedule_name"] for each in DBOS.list_schedules()} == {"daily", "other"}
     with worker(database, "two"):
@@ -191,7 +200,12 @@ def test_schedules_are_replaced_when_given_and_left_alone_otherwise(database, wo
 
 
 def test_a_schedule_fires(database, work):
-    each_second = {"schedule_name": "tick", "workflow_fn": tick, "schedule": "* * * * * *", "context": None}
+    each_second = {
+        "schedule_name": "tick",
+        "workflow_fn": tick,
+        "schedule": "* * * * * *",
+        "context": None,
+    }
     with worker(database, "one", [each_second]):
         end = datetime.now(UTC) + timedelta(seconds=30)
         while not work.runs(status="done", name="test-tick") and datetime.now(UTC) < end:

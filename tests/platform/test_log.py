@@ -18,7 +18,10 @@ from tests.factories.http_clients import make_person, signed_in
 def as_before():
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
-    named = {name: (logging.getLogger(name).handlers[:], logging.getLogger(name).propagate) for name in log.LIBRARIES}
+    named = {
+        name: (logging.getLogger(name).handlers[:], logging.getLogger(name).propagate)
+        for name in log.LIBRARIES
+    }
     yield
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
@@ -116,11 +119,19 @@ def test_a_bug_in_a_request_is_logged_with_the_request_and_no_person(capsys, emb
         raise RuntimeError("detail")
 
     make_person(embedded, "hana", ("analyst", None))
-    hana = signed_in(web.create(embedded, [System("test", "Test", router, [], tmp_path, tmp_path)]), "hana")
+    hana = signed_in(
+        web.create(embedded, [System("test", "Test", router, [], tmp_path, tmp_path)]), "hana"
+    )
     log.set_up(Settings(log="json"))
     hana.get("/test/broken?least=3", headers={"X-Request-ID": "request-12345"})
     failed, answered = [line for line in lines(capsys) if line["logger"].startswith("tanuki.")]
-    assert (failed["event"], failed["route"], failed["request_id"]) == ("request failed", "/test/broken", "request-12345")
+    assert (failed["event"], failed["route"], failed["request_id"]) == (
+        "request failed",
+        "/test/broken",
+        "request-12345",
+    )
     assert failed["exception"][0]["exc_type"] == "RuntimeError"
     assert (answered["event"], answered["status"]) == ("request answered", 500)
-    assert "hana" not in json.dumps([failed, answered]) and "least" not in json.dumps([failed, answered])
+    assert "hana" not in json.dumps([failed, answered]) and "least" not in json.dumps(
+        [failed, answered]
+    )

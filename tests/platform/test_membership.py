@@ -8,7 +8,14 @@ from sqlalchemy import select
 
 from tanuki.errors import Conflict, NotAllowed, NotFound, TooMany, UserError
 from tanuki.platform import accounts, login_throttle, tokens
-from tanuki.platform.accounts import Account, AccountGone, AccountGrant, AccountSession, AccountToken, Person
+from tanuki.platform.accounts import (
+    Account,
+    AccountGone,
+    AccountGrant,
+    AccountSession,
+    AccountToken,
+    Person,
+)
 from tanuki.platform.login_throttle import AccountTry
 
 NOW = datetime(2021, 1, 4, 1, tzinfo=UTC)
@@ -41,12 +48,27 @@ def sign_in(db, name="hana", password=PASSWORD, *, address="192.0.2.1"):
 
 def test_who_signs_up_is_a_member_and_signed_in(db):
     token = sign_up(db, " Ｈana ", display="  花子\n🐕‍🦺 ")
-    assert accounts.person_of_session(db, token, NOW) == Person("hana", "花子 🐕‍🦺", frozenset({("member", None)}))
+    assert accounts.person_of_session(db, token, NOW) == Person(
+        "hana", "花子 🐕‍🦺", frozenset({("member", None)})
+    )
     assert sign_in(db) is not None
     assert db.get(Account, "hana").created_by == "hana"
 
 
-@pytest.mark.parametrize("name", ["admin", "Ad-Min", "admin42", "moderator.", "tanuki_1", "t.a.n.u.k.i", "me", "deleted", "null"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "admin",
+        "Ad-Min",
+        "admin42",
+        "moderator.",
+        "tanuki_1",
+        "t.a.n.u.k.i",
+        "me",
+        "deleted",
+        "null",
+    ],
+)
 def test_a_name_that_others_would_take_for_somebody_official_is_not_for_who_signs_up(quick, name):
     with pytest.raises(UserError, match="official"):
         sign_up(quick, name)
@@ -58,20 +80,27 @@ def test_a_name_that_only_looks_a_little_like_it_is_fine(quick, name):
     assert sign_up(quick, name)
 
 
-@pytest.mark.parametrize("name", ["", "x", "has space", "<b>x</b>", "花子", "../etc", "a" * 41, "-hana"])
+@pytest.mark.parametrize(
+    "name", ["", "x", "has space", "<b>x</b>", "花子", "../etc", "a" * 41, "-hana"]
+)
 def test_a_name_that_is_not_plain_is_refused(quick, name):
     with pytest.raises(UserError, match="cannot be a user's name"):
         sign_up(quick, name)
 
 
-@pytest.mark.parametrize("display", ["x" * 41, "a\u202eb", "a\u0000b", "\u200b", "\u3164", "\u2800\u2800", "\ud800"])
+@pytest.mark.parametrize(
+    "display", ["x" * 41, "a\u202eb", "a\u0000b", "\u200b", "\u3164", "\u2800\u2800", "\ud800"]
+)
 def test_a_shown_name_that_cannot_be_seen_or_is_too_long_is_refused(quick, display):
     with pytest.raises(UserError, match="shown name"):
         sign_up(quick, display=display)
     assert quick.scalars(select(Account)).all() == []
 
 
-@pytest.mark.parametrize(("display", "shown"), [("", "hana"), (" \t", "hana"), (XSS, XSS), ("か\u3099", "が"), ("👩‍👧 🐈‍⬛", "👩‍👧 🐈‍⬛")])
+@pytest.mark.parametrize(
+    ("display", "shown"),
+    [("", "hana"), (" \t", "hana"), (XSS, XSS), ("か\u3099", "が"), ("👩‍👧 🐈‍⬛", "👩‍👧 🐈‍⬛")],
+)
 def test_a_shown_name_is_any_text_that_can_be_seen(quick, display, shown):
     sign_up(quick, display=display)
     assert accounts.person(quick, "hana").display == shown
@@ -152,7 +181,10 @@ def leave(db, name="hana", password=PASSWORD):
 
 
 def test_who_left_is_nowhere_any_more(db):
-    session, token = sign_up(db, display="Hanako S."), tokens.add_token(db, "hana", "report", now=NOW)
+    session, token = (
+        sign_up(db, display="Hanako S."),
+        tokens.add_token(db, "hana", "report", now=NOW),
+    )
     sign_in(db, password="wrong password", address="198.51.100.7")
     leave(db)
     assert accounts.person(db, "hana") is None
@@ -168,7 +200,10 @@ def test_the_name_of_who_left_is_not_given_again_and_looks_like_one_that_is_take
     sign_up(db)
     sign_up(db, "ken", address="198.51.100.7")
     leave(db)
-    for make in (lambda name: sign_up(db, name), lambda name: accounts.add_user(db, name, grants=[("analyst", None)], now=NOW)):
+    for make in (
+        lambda name: sign_up(db, name),
+        lambda name: accounts.add_user(db, name, grants=[("analyst", None)], now=NOW),
+    ):
         said = {}
         for name in ("hana", "ken"):
             with pytest.raises(Conflict) as refused:
@@ -183,7 +218,12 @@ def test_what_is_kept_of_a_name_is_not_found_by_hashing_names(quick):
     leave(quick)
     [gone] = quick.scalars(select(AccountGone))
     assert gone.at == NOW and gone.digest != accounts.digest("hana")
-    assert quick.scalars(select(AccountTry.key).where(AccountTry.key == f"name:{accounts.digest('hana')}")).all() == []
+    assert (
+        quick.scalars(
+            select(AccountTry.key).where(AccountTry.key == f"name:{accounts.digest('hana')}")
+        ).all()
+        == []
+    )
 
 
 def test_leaving_needs_the_password(db):
@@ -191,7 +231,9 @@ def test_leaving_needs_the_password(db):
     for wrong in ("", "wrong password"):
         with pytest.raises(UserError, match="password is not right"):
             leave(db, password=wrong)
-    program = tokens.person_of_token(db, tokens.add_token(db, "hana", "bot", scopes=("write",), now=NOW), NOW)
+    program = tokens.person_of_token(
+        db, tokens.add_token(db, "hana", "bot", scopes=("write",), now=NOW), NOW
+    )
     with pytest.raises(NotAllowed, match="without the password"):
         accounts.leave(db, program, None, now=NOW)
     assert accounts.person(db, "hana") is not None
@@ -202,7 +244,9 @@ def test_leaving_needs_the_password(db):
 
 def test_the_last_administrator_stays(db):
     for name in ("hana", "ken", "mei"):
-        accounts.add_user(db, name, grants=[("admin", None), ("member", None)], password=PASSWORD, now=NOW)
+        accounts.add_user(
+            db, name, grants=[("admin", None), ("member", None)], password=PASSWORD, now=NOW
+        )
     accounts.disable(db, "mei", now=NOW)
     leave(db, "hana")
     with pytest.raises(Conflict, match="last administrator"):

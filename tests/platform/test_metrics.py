@@ -7,19 +7,33 @@ from tanuki.platform import metrics
 
 def sample(name, **labels):
     families = text_string_to_metric_families(metrics.process().text().decode())
-    return next((each.value for family in families for each in family.samples if each.name == name and each.labels == labels), 0.0)
+    return next(
+        (
+            each.value
+            for family in families
+            for each in family.samples
+            if each.name == name and each.labels == labels
+        ),
+        0.0,
+    )
 
 
 def test_a_request_is_counted_with_its_duration():
     before = sample("tanuki_requests_total", method="GET", route="/x/{y}", status="200")
     metrics.observe_request("GET", "/x/{y}", 200, 0.02)
     assert sample("tanuki_requests_total", method="GET", route="/x/{y}", status="200") == before + 1
-    assert sample("tanuki_request_seconds_bucket", method="GET", route="/x/{y}", le="0.025") == before + 1
+    assert (
+        sample("tanuki_request_seconds_bucket", method="GET", route="/x/{y}", le="0.025")
+        == before + 1
+    )
     assert sample("tanuki_request_seconds_bucket", method="GET", route="/x/{y}", le="0.01") == 0
 
 
 def test_a_workflow_step_is_counted_by_outcome():
-    observed = {"workflow": "tests", "step": "forecast"}  # a name of its own: the process has run real weeks by now
+    observed = {
+        "workflow": "tests",
+        "step": "forecast",
+    }  # a name of its own: the process has run real weeks by now
     metrics.observe_step("tests", "forecast", 3.0)
     metrics.observe_step("tests", "forecast", 3.0, outcome="failed")
     assert sample("tanuki_steps_total", **observed, outcome="done") == 1

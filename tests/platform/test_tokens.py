@@ -33,7 +33,9 @@ def people(db):
 
 
 def bearer(db, name, *scopes):
-    return tokens.person_of_token(db, tokens.add_token(db, name, "test", scopes=scopes, now=NOW), NOW)
+    return tokens.person_of_token(
+        db, tokens.add_token(db, name, "test", scopes=scopes, now=NOW), NOW
+    )
 
 
 def test_an_api_token_is_its_owner_until_it_ends_or_is_revoked(db):
@@ -51,13 +53,18 @@ def test_a_token_reads_and_does_more_only_when_it_was_made_for_it(db):
     assert bearer(db, "hana").allowed == {"read"}
     assert bearer(db, "hana", "write").allowed == {"read", "write"}
     assert bearer(db, "mei", "moderate", "write", "write").allowed == {"read", "write", "moderate"}
-    assert [each.scopes for each in tokens.tokens_of(db, accounts.person(db, "mei"))] == ["read write moderate"]
+    assert [each.scopes for each in tokens.tokens_of(db, accounts.person(db, "mei"))] == [
+        "read write moderate"
+    ]
     assert accounts.person(db, "hana").allowed is None
 
 
 def test_a_token_from_before_there_were_scopes_reads_and_writes(db):
     insert = "insert into account_token (digest, name, label, created_at) values (:digest, 'hana', 'old', '2021-01-01 00:00:00+00:00')"
-    db.execute(text(insert.replace("+00:00", "") if db.bind.dialect.name == "sqlite" else insert), {"digest": accounts.digest("old")})
+    db.execute(
+        text(insert.replace("+00:00", "") if db.bind.dialect.name == "sqlite" else insert),
+        {"digest": accounts.digest("old")},
+    )
     assert tokens.person_of_token(db, "old", NOW).allowed == {"read", "write"}
 
 
@@ -69,7 +76,9 @@ def test_who_moderates_does_so_with_a_token_only_when_it_is_for_that(quick, name
     assert not without.has("moderator")
     with pytest.raises(NotAllowed, match="may not moderate"):
         require(without, "moderator")
-    assert without.has("moderator", "admin") == (name == "ken")  # what an admin does is not moderating
+    assert without.has("moderator", "admin") == (
+        name == "ken"
+    )  # what an admin does is not moderating
 
 
 def test_who_does_not_moderate_gets_no_token_that_does(quick):

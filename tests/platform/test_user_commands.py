@@ -51,9 +51,24 @@ def test_a_password_from_a_file_is_used_and_not_printed(tanuki, tmp_path):
 
 
 def test_the_list_shows_roles_with_their_stores(tanuki):
-    tanuki("add", "ken", "--role", "manager", "--store", "chiba", "--store", "ueno", "--role", "analyst")
+    tanuki(
+        "add",
+        "ken",
+        "--role",
+        "manager",
+        "--store",
+        "chiba",
+        "--store",
+        "ueno",
+        "--role",
+        "analyst",
+    )
     [row] = [json.loads(line) for line in tanuki("list", "--json").splitlines()]
-    assert (row["name"], row["roles"], row["disabled_at"]) == ("ken", "analyst manager:chiba manager:ueno", None)
+    assert (row["name"], row["roles"], row["disabled_at"]) == (
+        "ken",
+        "analyst manager:chiba manager:ueno",
+        None,
+    )
     assert "ken" in tanuki("list")
 
 
@@ -74,15 +89,24 @@ def test_a_token_is_printed_and_works(tanuki):
     with made.db.read() as db:
         hana = tokens.person_of_token(db, only_reads, datetime.now(UTC))
         assert (hana.name, hana.allowed) == ("hana", {"read"})
-        assert tokens.person_of_token(db, does_more, datetime.now(UTC)).allowed == {"read", "write", "moderate"}
+        assert tokens.person_of_token(db, does_more, datetime.now(UTC)).allowed == {
+            "read",
+            "write",
+            "moderate",
+        }
     bootstrap.close(made)
 
 
 def test_a_member_becomes_a_moderator_and_a_manager_gets_another_store(tanuki):
     tanuki("add", "hana", "--role", "member")
-    assert tanuki("grant", "hana", "--role", "moderator") == "hana has the roles: member moderator\n"
+    assert (
+        tanuki("grant", "hana", "--role", "moderator") == "hana has the roles: member moderator\n"
+    )
     tanuki("grant", "Hana", "--role", "manager", "--store", "chiba", "--store", "ueno")
-    assert tanuki("withdraw", "hana", "--role", "manager", "--store", "ueno") == "hana has the roles: manager:chiba member moderator\n"
+    assert (
+        tanuki("withdraw", "hana", "--role", "manager", "--store", "ueno")
+        == "hana has the roles: manager:chiba member moderator\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,9 @@ def warehouse(request, tmp_path) -> Warehouse:
 
 
 def add(database, warehouse, moment, *, table=SOLD, removed=None, **units):
-    frame = pl.DataFrame({"day": [DAY] * len(units), "shop": list(units), "units": list(units.values())})
+    frame = pl.DataFrame(
+        {"day": [DAY] * len(units), "shop": list(units), "units": list(units.values())}
+    )
     if removed:
         frame = frame.with_columns(pl.col("shop").is_in(removed).alias("removed"))
     with database.write() as db:
@@ -102,7 +104,9 @@ ONE = {"day": [DAY], "shop": ["a"], "units": [1]}
         (ONE | {"removed": [None]}, "or removed"),
     ],
 )
-def test_facts_that_do_not_fit_their_table_are_a_bug_and_leave_nothing(sqlite, tmp_path, columns, says):
+def test_facts_that_do_not_fit_their_table_are_a_bug_and_leave_nothing(
+    sqlite, tmp_path, columns, says
+):
     warehouse = Warehouse(Objects(str(tmp_path / "objects")))
     with pytest.raises(ValueError, match=says), sqlite.write() as db:
         warehouse.append(db, SOLD, pl.DataFrame(columns), recorded_at=MONDAY, source="tests")
@@ -111,7 +115,9 @@ def test_facts_that_do_not_fit_their_table_are_a_bug_and_leave_nothing(sqlite, t
 
 def test_facts_whose_types_hold_the_same_values_fit(sqlite, tmp_path):
     warehouse = Warehouse(Objects(str(tmp_path / "objects")))
-    frame = pl.DataFrame({"units": [2.0, None], "shop": ["a", "b"], "day": [DAY, DAY]}).cast({"shop": pl.Categorical})
+    frame = pl.DataFrame({"units": [2.0, None], "shop": ["a", "b"], "day": [DAY, DAY]}).cast(
+        {"shop": pl.Categorical}
+    )
     with sqlite.write() as db:
         warehouse.append(db, SOLD, frame, recorded_at=MONDAY, source="tests")
     assert known(sqlite, warehouse, MONDAY) == {"a": 2, "b": None}
@@ -132,10 +138,25 @@ def test_sql_sees_the_newest_the_history_and_what_was_known_before(database, war
     with database.read() as db:
         assert warehouse.sql(db, "select units from sold").rows() == [(5,)]
         assert warehouse.sql(db, "select units from sold", as_of=MONDAY).rows() == [(1,)]
-        assert warehouse.sql(db, "with h as (from sold_history) select sum(units) from h").rows() == [(6,)]
-        assert warehouse.sql(db, "describe sold")["column_name"].to_list() == ["day", "shop", "units", "recorded_at", "removed"]
+        assert warehouse.sql(
+            db, "with h as (from sold_history) select sum(units) from h"
+        ).rows() == [(6,)]
+        assert warehouse.sql(db, "describe sold")["column_name"].to_list() == [
+            "day",
+            "shop",
+            "units",
+            "recorded_at",
+            "removed",
+        ]
         before = MONDAY - timedelta(days=1)
-        assert warehouse.sql(db, "select shop, units from sold union all select shop, units from sold_history", as_of=before).rows() == []
+        assert (
+            warehouse.sql(
+                db,
+                "select shop, units from sold union all select shop, units from sold_history",
+                as_of=before,
+            ).rows()
+            == []
+        )
 
 
 @pytest.mark.parametrize(

@@ -19,13 +19,20 @@ REGISTRY_HOST = re.compile("|".join([r"py" r"pi\.org", r"python" r"hosted\.", r"
 
 def sources() -> dict[str, str]:
     """Every Python file of the package: path from the package's folder to text."""
-    return {str(path.relative_to(PACKAGE)): path.read_text("utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
+    return {
+        str(path.relative_to(PACKAGE)): path.read_text("utf-8")
+        for path in sorted(PACKAGE.rglob("*.py"))
+    }
 
 
 def tracked() -> dict[str, str]:
     """Every text file that is, or will be, in the repository."""
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True, text=True
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
     ).stdout
     found = {}
     for name in sorted(set(filter(None, listed.split("\0")))):
@@ -72,7 +79,9 @@ def looks_ahead(files: dict[str, str], order: list[str]) -> list[str]:
             continue
         for module in imported(text):
             parts = module.split(".")
-            there = place(".".join(parts[2:]), order) if parts[1] == system and len(parts) > 2 else None
+            there = (
+                place(".".join(parts[2:]), order) if parts[1] == system and len(parts) > 2 else None
+            )
             if there is not None and there > here:
                 wrong.append(f"{path} imports {module}")
     return wrong
@@ -88,7 +97,11 @@ def crossings(files: dict[str, str]) -> list[str]:
             continue
         for module in imported(text):
             target = module.split(".")[1]
-            other = target in ("platform", "shop", "animals") and target != system and target not in allowed
+            other = (
+                target in ("platform", "shop", "animals")
+                and target != system
+                and target not in allowed
+            )
             if other or (target in PUTS_TOGETHER and "/commands/" not in path):
                 wrong.append(f"{path} imports {module}")
     return wrong
@@ -101,7 +114,11 @@ def readers_of_environment(files: dict[str, str]) -> list[str]:
         for path, text in files.items()
         if any(
             (isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv", "environb"))
-            or (isinstance(node, ast.ImportFrom) and node.module == "os" and {a.name for a in node.names} & {"environ", "getenv"})
+            or (
+                isinstance(node, ast.ImportFrom)
+                and node.module == "os"
+                and {a.name for a in node.names} & {"environ", "getenv"}
+            )
             for node in ast.walk(ast.parse(text))
         )
     ]
@@ -114,7 +131,11 @@ def broad_handlers(files: dict[str, str]) -> list[str]:
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.ExceptHandler):
                 caught = [node.type] if not isinstance(node.type, ast.Tuple) else node.type.elts
-                if any(each is None or (isinstance(each, ast.Name) and each.id in ("Exception", "BaseException")) for each in caught):
+                if any(
+                    each is None
+                    or (isinstance(each, ast.Name) and each.id in ("Exception", "BaseException"))
+                    for each in caught
+                ):
                     found.append(f"{path}:{node.lineno}")
     return found
 
@@ -139,7 +160,11 @@ def without_purpose(files: dict[str, str]) -> list[str]:
 
 def too_long(files: dict[str, str]) -> list[str]:
     """Files with more lines than one can keep in mind."""
-    return [f"{path}: {len(text.splitlines())} lines" for path, text in files.items() if len(text.splitlines()) > LONGEST_FILE]
+    return [
+        f"{path}: {len(text.splitlines())} lines"
+        for path, text in files.items()
+        if len(text.splitlines()) > LONGEST_FILE
+    ]
 
 
 def names_a_machine(files: dict[str, str]) -> list[str]:
@@ -185,7 +210,16 @@ def test_every_file_opens_with_its_purpose():
 
 
 def test_no_source_file_is_too_long():
-    assert too_long({path: text for path, text in tracked().items() if path.startswith("src/") and not path.endswith(".po")}) == []
+    assert (
+        too_long(
+            {
+                path: text
+                for path, text in tracked().items()
+                if path.startswith("src/") and not path.endswith(".po")
+            }
+        )
+        == []
+    )
 
 
 def test_no_file_names_a_machine():
@@ -211,8 +245,16 @@ ORDER = ["weeks.py", "facts.py", "web/"]
         ("shop/weeks.py", "def f():\n    import tanuki.shop.web.pages", True),
         ("shop/strangers.py", "", True),
         ("shop/__init__.py", "from tanuki.shop import weeks", True),
-        ("shop/facts.py", "from tanuki.shop.weeks import Week\nfrom tanuki.platform import db", False),
-        ("shop/web/pages.py", "from tanuki.shop.web import charts\nfrom tanuki.shop import facts", False),
+        (
+            "shop/facts.py",
+            "from tanuki.shop.weeks import Week\nfrom tanuki.platform import db",
+            False,
+        ),
+        (
+            "shop/web/pages.py",
+            "from tanuki.shop.web import charts\nfrom tanuki.shop import facts",
+            False,
+        ),
     ],
 )
 def test_looking_ahead_is_noticed(path, text, wrong):
@@ -227,7 +269,11 @@ def test_looking_ahead_is_noticed(path, text, wrong):
         ("shop/facts.py", "from tanuki.animals import posts", True),
         ("shop/facts.py", "from tanuki import start", True),
         ("shop/commands/data.py", "from tanuki.commands import working", False),
-        ("shop/facts.py", "from tanuki.platform.db import Base\nfrom tanuki.errors import UserError", False),
+        (
+            "shop/facts.py",
+            "from tanuki.platform.db import Base\nfrom tanuki.errors import UserError",
+            False,
+        ),
         ("start.py", "from tanuki.shop import weekly", False),
     ],
 )
@@ -235,26 +281,42 @@ def test_crossing_is_noticed(path, text, wrong):
     assert bool(crossings({path: text})) == wrong
 
 
-@pytest.mark.parametrize("text", ["import os\nos.environ['A']", "import os\nos.getenv('A')", "from os import environ"])
+@pytest.mark.parametrize(
+    "text", ["import os\nos.environ['A']", "import os\nos.getenv('A')", "from os import environ"]
+)
 def test_reading_the_environment_is_noticed(text):
     assert readers_of_environment({"a.py": text, "b.py": "import os\nos.getpid()"}) == ["a.py"]
 
 
-@pytest.mark.parametrize("caught", ["", " Exception", " BaseException as e", " (ValueError, Exception)"])
+@pytest.mark.parametrize(
+    "caught", ["", " Exception", " BaseException as e", " (ValueError, Exception)"]
+)
 def test_a_broad_handler_is_noticed(caught):
     assert broad_handlers({"a.py": f"try:\n    f()\nexcept{caught}:\n    pass"}) == ["a.py:3"]
     assert broad_handlers({"a.py": "try:\n    f()\nexcept (ValueError, OSError):\n    pass"}) == []
 
 
 def test_a_file_without_a_purpose_is_noticed():
-    bad = {"a.py": "import os", "b.sh": "#!/bin/sh\nset -e", "run": "#!/bin/sh\nset -e", "x/templates/p.html": "<p>"}
-    good = {"a.py": '"""What."""', "b.sh": "#!/bin/sh\n# What.", "x/templates/p.html": "{# What. #}<p>", "data.csv": "a,b"}
+    bad = {
+        "a.py": "import os",
+        "b.sh": "#!/bin/sh\nset -e",
+        "run": "#!/bin/sh\nset -e",
+        "x/templates/p.html": "<p>",
+    }
+    good = {
+        "a.py": '"""What."""',
+        "b.sh": "#!/bin/sh\n# What.",
+        "x/templates/p.html": "{# What. #}<p>",
+        "data.csv": "a,b",
+    }
     assert without_purpose(bad) == list(bad)
     assert without_purpose(good) == []
 
 
 def test_a_long_file_is_noticed():
-    assert too_long({"a.py": "x\n" * (LONGEST_FILE + 1), "b.py": "x\n" * LONGEST_FILE}) == [f"a.py: {LONGEST_FILE + 1} lines"]
+    assert too_long({"a.py": "x\n" * (LONGEST_FILE + 1), "b.py": "x\n" * LONGEST_FILE}) == [
+        f"a.py: {LONGEST_FILE + 1} lines"
+    ]
 
 
 def test_a_machine_path_is_noticed():

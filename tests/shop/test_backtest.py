@@ -21,12 +21,27 @@ QUICK = {name: FORECASTERS[name] for name in ("moving_average", "pooled")}
 
 def chain() -> History:
     """Half a year of two stores and two items, to the Sunday of 2021-W02."""
-    days = [date(2020, 7, 6) + timedelta(days=n) for n in range((LAST.sunday - date(2020, 7, 6)).days + 1)]
+    days = [
+        date(2020, 7, 6) + timedelta(days=n)
+        for n in range((LAST.sunday - date(2020, 7, 6)).days + 1)
+    ]
     random = np.random.default_rng(3)
     return of_sales(
         pl.concat(
-            pl.DataFrame({"date": days, "store": store, "item": item, "units": random.poisson(mean, len(days)).astype(float)})
-            for store, item, mean in [("a", "milk", 20), ("a", "beer", 8), ("b", "milk", 40), ("b", "beer", 15)]
+            pl.DataFrame(
+                {
+                    "date": days,
+                    "store": store,
+                    "item": item,
+                    "units": random.poisson(mean, len(days)).astype(float),
+                }
+            )
+            for store, item, mean in [
+                ("a", "milk", 20),
+                ("a", "beer", 8),
+                ("b", "milk", 40),
+                ("b", "beer", 15),
+            ]
         )
     )
 
@@ -49,7 +64,12 @@ class Spy:
 def test_every_week_is_forecast_once_from_what_was_known_over_the_new_year():
     Spy.seen.clear()
     rows = backtest.run(chain(), weeks_between(FIRST, LAST), {"spy": Spy})
-    assert [str(panel.target) for panel in Spy.seen] == ["2020-W52", "2020-W53", "2021-W01", "2021-W02"]
+    assert [str(panel.target) for panel in Spy.seen] == [
+        "2020-W52",
+        "2020-W53",
+        "2021-W01",
+        "2021-W02",
+    ]
     for panel in Spy.seen:
         assert panel.sales["date"].max() == panel.target.monday - timedelta(days=8)
     assert rows.group_by("week").len()["len"].to_list() == [4] * 4
@@ -59,14 +79,20 @@ def test_scores_are_those_of_a_loop_over_the_rows():
     history = chain()
     rows = backtest.run(history, [Week(2021, 1)], {"spy": Spy}, shortage=5.0, leftover=2.0)
     week = history.sales.filter(pl.col("date").is_between(date(2021, 1, 4), date(2021, 1, 10)))
-    sold = [week.filter(pl.col("store") == s, pl.col("item") == i)["units"].sum() for s in "ab" for i in ("beer", "milk")]
+    sold = [
+        week.filter(pl.col("store") == s, pl.col("item") == i)["units"].sum()
+        for s in "ab"
+        for i in ("beer", "milk")
+    ]
     (found,) = backtest.summary(rows, shortage=5.0, leftover=2.0)
     assert found["rows"] == 4
     assert found["wape"] == pytest.approx(sum(abs(each - 10) for each in sold) / sum(sold))
     assert found["bias"] == pytest.approx((40 - sum(sold)) / sum(sold))
     assert found["shortage_units"] == sum(max(each - 10, 0) for each in sold)
     assert found["leftover_units"] == sum(max(10 - each, 0) for each in sold)
-    assert found["cost"] == pytest.approx(sum(5 * max(each - 10, 0) + 2 * max(10 - each, 0) for each in sold) / 4)
+    assert found["cost"] == pytest.approx(
+        sum(5 * max(each - 10, 0) + 2 * max(10 - each, 0) for each in sold) / 4
+    )
     assert found["fill_rate"] == pytest.approx(sum(min(each, 10) for each in sold) / sum(sold))
 
 
@@ -82,7 +108,10 @@ def test_changing_every_sale_after_the_cutoff_moves_no_forecast_by_one_bit(name)
     changed = replace(
         history,
         sales=history.sales.with_columns(
-            pl.when(pl.col("date") > target.cutoff).then(pl.col("units") * 9 + 100).otherwise(pl.col("units")).alias("units")
+            pl.when(pl.col("date") > target.cutoff)
+            .then(pl.col("units") * 9 + 100)
+            .otherwise(pl.col("units"))
+            .alias("units")
         ),
     )
     made = []
@@ -98,11 +127,19 @@ def test_changing_every_sale_after_the_cutoff_moves_no_forecast_by_one_bit(name)
 def test_what_people_ordered_is_a_row_beside_the_models():
     history = chain()
     orders = history.actual(Week(2021, 1)).select(
-        pl.lit(date(2021, 1, 4)).alias("date"), "store", "item", (pl.col("actual") + 7).alias("units")
+        pl.lit(date(2021, 1, 4)).alias("date"),
+        "store",
+        "item",
+        (pl.col("actual") + 7).alias("units"),
     )
     rows = backtest.run(replace(history, deliveries=orders), [Week(2021, 1)], QUICK)
     people = backtest.summary(rows)[-1]
-    assert (people["model"], people["rows"], people["shortage_units"], people["leftover_units"]) == ("managers", 4, 0.0, 28.0)
+    assert (
+        people["model"],
+        people["rows"],
+        people["shortage_units"],
+        people["leftover_units"],
+    ) == ("managers", 4, 0.0, 28.0)
     assert people["coverage_80"] is None
 
 
@@ -110,7 +147,10 @@ def test_a_week_that_nobody_reported_to_its_end_is_not_scored():
     assert backtest.run(chain(), [Week(2021, 3)], QUICK).height == 0
 
 
-@pytest.mark.parametrize(("first", "last"), [("2021-W02", "2021-W01"), ("2020-W20", "2021-W01"), ("2020-W50", "2021-W03")])
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [("2021-W02", "2021-W01"), ("2020-W20", "2021-W01"), ("2020-W50", "2021-W03")],
+)
 def test_weeks_without_sales_cannot_be_asked_for(first, last):
     with pytest.raises(UserError, match=r"2020-W|2021-W"):
         backtest.covered(chain(), parse_week(first), parse_week(last))
@@ -127,12 +167,18 @@ def test_a_published_forecast_is_compared_on_the_rows_that_both_have(tmp_path):
     (tmp_path / "published.csv").write_text("\n".join(lines), encoding="utf-8")
     week, theirs = backtest.read_published(tmp_path / "published.csv")
     assert week == Week(2021, 1)
-    published, ours = backtest.compared(backtest.beside_published(history, week, theirs, make("pooled")), "pooled")
+    published, ours = backtest.compared(
+        backtest.beside_published(history, week, theirs, make("pooled")), "pooled"
+    )
     assert published["rows"] == ours["rows"] == 2
-    sold = dict(history.actual(week).filter(pl.col("item") == "milk").select("store", "actual").iter_rows())
+    sold = dict(
+        history.actual(week).filter(pl.col("item") == "milk").select("store", "actual").iter_rows()
+    )
     errors = [(150 - sold["a"]), (250 - sold["b"])]
     assert published["wape"] == pytest.approx(sum(map(abs, errors)) / sum(sold.values()))
-    assert published["cost_5"] == pytest.approx(sum(each if each > 0 else -5 * each for each in errors) / 2)
+    assert published["cost_5"] == pytest.approx(
+        sum(each if each > 0 else -5 * each for each in errors) / 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -153,7 +199,9 @@ def test_a_file_that_is_no_published_forecast_is_refused_in_a_sentence(tmp_path,
 @pytest.mark.skipif(not DATA.exists(), reason="the shop's real sales are not here")
 def test_the_default_beats_the_published_forecasts_on_their_own_weeks():
     sales = pl.read_csv(DATA / "sales_2020-01-01_2021-06-30.csv", try_parse_dates=True)
-    history = of_sales(sales.select("date", "store", "item", pl.col("sales").cast(pl.Float64).alias("units")))
+    history = of_sales(
+        sales.select("date", "store", "item", pl.col("sales").cast(pl.Float64).alias("units"))
+    )
     found = []
     for name in ("2020-W52", "2021-W03", "2021-W04"):
         week, published = backtest.read_published(DATA / f"published_forecast_{name}.csv")

@@ -5,9 +5,19 @@ from datetime import date, datetime, timedelta
 import pytest
 
 from tanuki.errors import UserError
-from tanuki.shop.calendar import TOKYO, Week, clock, parse_week, week_of, week_to_order, weeks_between
+from tanuki.shop.calendar import (
+    TOKYO,
+    Week,
+    clock,
+    parse_week,
+    week_of,
+    week_to_order,
+    weeks_between,
+)
 
-NEW_YEARS = [date(year, 12, 20) + timedelta(days=n) for year in range(2000, 2051) for n in range(28)]
+NEW_YEARS = [
+    date(year, 12, 20) + timedelta(days=n) for year in range(2000, 2051) for n in range(28)
+]
 
 
 def test_a_day_is_in_the_week_that_iso_says():
@@ -32,7 +42,9 @@ def test_weeks_sort_in_time_order_as_values_and_as_text():
 def test_years_with_53_weeks_are_those_that_begin_or_end_on_a_thursday():
     for year in range(2000, 2051):
         long = 4 in (date(year, 1, 1).isoweekday(), date(year, 12, 31).isoweekday())
-        assert len(weeks_between(week_of(date(year, 1, 4)), week_of(date(year, 12, 28)))) == (53 if long else 52)
+        assert len(weeks_between(week_of(date(year, 1, 4)), week_of(date(year, 12, 28)))) == (
+            53 if long else 52
+        )
 
 
 def test_a_week_has_seven_days_from_monday_to_sunday():
@@ -78,7 +90,11 @@ def test_what_is_not_a_week_is_refused_with_what_was_expected(text, says):
 
 
 def test_weeks_between_includes_both_ends_and_is_empty_backwards():
-    assert weeks_between(Week(2020, 52), Week(2021, 1)) == [Week(2020, 52), Week(2020, 53), Week(2021, 1)]
+    assert weeks_between(Week(2020, 52), Week(2021, 1)) == [
+        Week(2020, 52),
+        Week(2020, 53),
+        Week(2021, 1),
+    ]
     assert weeks_between(Week(2021, 1), Week(2020, 52)) == []
 
 

@@ -18,14 +18,37 @@ def ordered(resources):
     """Chiba's beer (6 a case, 60 yen short, 10 yen left, keeps for long) and milk (10 a case, 45 and 30 yen, keeps ten days)."""
     make_chain(resources)
     bring(resources, "sales", sales_csv(TARGET.buffer.monday, TARGET.sunday), now=LATER)
-    bring(resources, "stock", f"date,store,item,units\n{TARGET.buffer.sunday},chiba,beer,5\n", now=LATER)
+    bring(
+        resources,
+        "stock",
+        f"date,store,item,units\n{TARGET.buffer.sunday},chiba,beer,5\n",
+        now=LATER,
+    )
     with resources.db.write() as db:
         db.add(a_cycle("ordered"))
         db.flush()
-        for item, case_units, proposed, cases, floor, expected in (("beer", 6, 20, 30, 108.0, 77.0), ("milk", 10, 10, 20, 150.0, 33.0)):
+        for item, case_units, proposed, cases, floor, expected in (
+            ("beer", 6, 20, 30, 108.0, 77.0),
+            ("milk", 10, 10, 20, 150.0, 33.0),
+        ):
             key = {"week": str(TARGET), "store": "chiba", "item": item}
-            values = {"proposed_cases": proposed, "cases": cases, "floor_units": floor, "expected_cost_yen": expected, "unusual": 0.0}
-            db.add(OrderLine(**key, case_units=case_units, recent_units=100.0, reason=[], unusual_why=[], **values))
+            values = {
+                "proposed_cases": proposed,
+                "cases": cases,
+                "floor_units": floor,
+                "expected_cost_yen": expected,
+                "unusual": 0.0,
+            }
+            db.add(
+                OrderLine(
+                    **key,
+                    case_units=case_units,
+                    recent_units=100.0,
+                    reason=[],
+                    unusual_why=[],
+                    **values,
+                )
+            )
             db.add(Forecast(**key, cycle=str(TARGET), as_of=LATER, model="pooled", **QUANTILES))
     return resources
 
@@ -35,12 +58,21 @@ def test_every_cost_is_that_of_its_units_with_a_unit_left_as_ordering_counts_it(
         beer, milk = evaluation.evaluate(db, ordered.warehouse, TARGET, LATER)
         share = rules.get(db).holding
     short, left = 60.0, 10.0 * share
-    for row, there, (one, other), case_units in ((beer, 5, (short, left), 6), (milk, 0, (45.0, 30.0), 10)):
-        units = {"cost_yen": row.ordered_units, "proposed_cost_yen": row.proposed_units, "floor_cost_yen": 108 if row is beer else 150}
+    for row, there, (one, other), case_units in (
+        (beer, 5, (short, left), 6),
+        (milk, 0, (45.0, 30.0), 10),
+    ):
+        units = {
+            "cost_yen": row.ordered_units,
+            "proposed_cost_yen": row.proposed_units,
+            "floor_cost_yen": 108 if row is beer else 150,
+        }
         assert row.ordered_units % case_units == 0
         for name, wanted in units.items():
             away = there + wanted - row.actual
-            assert getattr(row, name) == pytest.approx(away * other if away > 0 else -away * one), name
+            assert getattr(row, name) == pytest.approx(away * other if away > 0 else -away * one), (
+                name
+            )
     assert (beer.expected_cost_yen, milk.expected_cost_yen) == (77.0, 33.0)
     assert beer.available_units == 185
 

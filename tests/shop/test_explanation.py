@@ -32,8 +32,15 @@ def a_line(draw, key):
         service=float(draw.choice([0, 0.5, 0.95])),
     )
     buffer, target = a_demand(draw), a_demand(draw)
-    both = Demand(buffer.mean + target.mean, tuple(a + b for a, b in zip(buffer.quantiles, target.quantiles, strict=True)))
-    stock = Stock(float(draw.integers(0, 300)), float(draw.integers(0, 100))) if draw.random() < 0.8 else None
+    both = Demand(
+        buffer.mean + target.mean,
+        tuple(a + b for a, b in zip(buffer.quantiles, target.quantiles, strict=True)),
+    )
+    stock = (
+        Stock(float(draw.integers(0, 300)), float(draw.integers(0, 100)))
+        if draw.random() < 0.8
+        else None
+    )
     return Line(key, buffer, target, both, rules, stock)
 
 
@@ -45,7 +52,11 @@ def a_start(draw, mean):
     if kind == 1:
         return None, last
     moved = {code: float(draw.normal(0, draw.choice([0, 0.3, 30]))) for code in MOVES}
-    return {"last": last, **moved, "level": mean - last - fsum(units for code, units in moved.items() if code != "level")}, last
+    return {
+        "last": last,
+        **moved,
+        "level": mean - last - fsum(units for code, units in moved.items() if code != "level"),
+    }, last
 
 
 def explained():
@@ -56,7 +67,11 @@ def explained():
         wanted = ordering.propose(lines)
         tight = draw.random() < 0.5
         units, cases = (sum(getattr(each, name) for each in wanted) for name in ("units", "cases"))
-        limits = Limits(int(units * draw.uniform(0.3, 1.5)), int(cases * draw.uniform(0.3, 1.2))) if tight else None
+        limits = (
+            Limits(int(units * draw.uniform(0.3, 1.5)), int(cases * draw.uniform(0.3, 1.2)))
+            if tight
+            else None
+        )
         for line, made in zip(lines, ordering.propose(lines, limits), strict=True):
             moved, last = a_start(draw, line.target.mean)
             yield line, made, explanation.explain(moved, last, line.target.mean, made)
@@ -70,18 +85,26 @@ def proposals():
 
 def test_parts_add_up_exactly(proposals):
     for line, made, parts in proposals:
-        assert fsum(each.units for each in parts) == pytest.approx(made.cases * line.rules.case_units, abs=1e-9)
+        assert fsum(each.units for each in parts) == pytest.approx(
+            made.cases * line.rules.case_units, abs=1e-9
+        )
         assert {each.code for each in parts} <= set(PARTS)
         assert len({each.code for each in parts}) == len(parts)
     seen = {each.code for _, _, parts in proposals for each in parts}
-    assert seen == set(PARTS) - {"caution", "other"}  # every code comes up; caution is a safety below zero
+    assert seen == set(PARTS) - {
+        "caution",
+        "other",
+    }  # every code comes up; caution is a safety below zero
 
 
 def test_whole_units_add_up_exactly_and_none_is_a_unit_away(proposals):
     for _, made, parts in proposals:
         shown = whole(parts, made.units)
         assert sum(each.units for each in shown) == made.units
-        assert all(isinstance(each.units, int) and abs(each.units - part.units) < 1 for each, part in zip(shown, parts, strict=True))
+        assert all(
+            isinstance(each.units, int) and abs(each.units - part.units) < 1
+            for each, part in zip(shown, parts, strict=True)
+        )
 
 
 def test_the_numbers_in_the_sentence_add_up_in_both_languages(proposals):
@@ -98,7 +121,9 @@ def test_the_numbers_in_the_sentence_add_up_in_both_languages(proposals):
 
 
 def test_a_sentence_names_what_matters_most_first():
-    made = Proposal("beer", 19, 114, [], {"safety": 18.2, "stock": -30.0, "rounding": -3.4}, 30.0, 0.0)
+    made = Proposal(
+        "beer", 19, 114, [], {"safety": 18.2, "stock": -30.0, "rounding": -3.4}, 30.0, 0.0
+    )
     moved = {"last": 120.0, "level": 0.2, "season": 14.3, "holiday": -5.3, "weather": 0.0}
     reason = [as_reason(explanation.explain(moved, 120.0, 129.2, made), made, 6)]
     assert words(reason, "en") == (
@@ -130,19 +155,28 @@ def test_a_forecast_that_does_not_say_what_moved_it_has_one_change(moved, last, 
 def test_less_than_half_the_weeks_served_is_caution_and_nothing_ordered_has_no_cases():
     made = Proposal("beer", 0, 0, [], {"safety": -8.0, "maximum": -92.0}, 0.0, 0.0)
     reason = [as_reason(explanation.explain(None, 100.0, 100.0, made), made, 6)]
-    assert words(reason, "en") == "Sold 100 last week; maximum order −92, caution against leftovers −8 → 0 units."
+    assert (
+        words(reason, "en")
+        == "Sold 100 last week; maximum order −92, caution against leftovers −8 → 0 units."
+    )
 
 
 def test_the_sum_is_shown_in_whole_units_without_what_moves_nothing():
     made = Proposal("beer", 2, 12, [], {"safety": 0.3, "rounding": 1.3}, 0.0, 0.0)
-    reason = [as_reason(explanation.explain(None, 10.0, 10.4, made), made, 6), {"code": "stock_unknown"}]
+    reason = [
+        as_reason(explanation.explain(None, 10.0, 10.4, made), made, 6),
+        {"code": "stock_unknown"},
+    ]
     assert parts_of(reason) == [Part("last", 10), Part("change", 1), Part("rounding", 1)]
     assert "quantity to have for the week" in because(reason, "en")
     assert "その週に必要な数量" in because(reason, "ja")
 
 
 def test_a_line_older_than_sums_says_its_reasons():
-    reason = [{"code": "demand", "mean": 5, "low": 4, "high": 6}, {"code": "shelf", "days": 7, "cases": 3}]
+    reason = [
+        {"code": "demand", "mean": 5, "low": 4, "high": 6},
+        {"code": "shelf", "days": 7, "cases": 3},
+    ]
     assert because(reason, "en") == "No more than can be sold in 7 days: 3 cases."
     assert parts_of(reason) == []
 
@@ -152,12 +186,23 @@ def test_every_reason_has_words_in_both_languages(proposals):
         _, why = ordering.unusual(made, line.target, [1.0, 2.0], 0.3)
         for lang in explanation.LANGS:
             assert words([*made.reason, *why], lang)
-    seen = {each["code"] for line, made, _ in proposals for each in [*made.reason, *ordering.unusual(made, line.target, [], 0.3)[1]]}
-    assert set(WORDS) - seen == {"shelf", "at_shelf", "jump"}  # of lines made before; of series that sold
+    seen = {
+        each["code"]
+        for line, made, _ in proposals
+        for each in [*made.reason, *ordering.unusual(made, line.target, [], 0.3)[1]]
+    }
+    assert set(WORDS) - seen == {
+        "shelf",
+        "at_shelf",
+        "jump",
+    }  # of lines made before; of series that sold
 
 
 @pytest.mark.parametrize("table", [WORDS, PARTS, explanation.STARTS])
 def test_every_word_takes_the_same_values_in_both_languages(table):
     for code, texts in table.items():
-        fields = {lang: {name for _, name, _, _ in string.Formatter().parse(text) if name} for lang, text in texts.items()}
+        fields = {
+            lang: {name for _, name, _, _ in string.Formatter().parse(text) if name}
+            for lang, text in texts.items()
+        }
         assert fields["ja"] == fields["en"], code

@@ -28,7 +28,14 @@ def line(touched, *, actual, there, ordered):
 
 def test_each_stage_is_worth_the_cost_before_it_less_the_cost_after_it():
     """Proposed 60 (+5 there), the analyst made it 72, the manager 66; 70 sold: 5 short, 7 left, 1 left."""
-    found = worth_of(line({"check": Touch("ana", 12), "confirm": Touch("mika", 11)}, actual=70, there=5, ordered=66))
+    found = worth_of(
+        line(
+            {"check": Touch("ana", 12), "confirm": Touch("mika", 11)},
+            actual=70,
+            there=5,
+            ordered=66,
+        )
+    )
     assert [(each.stage, each.person, each.before_units, each.after_units) for each in found] == [
         ("check", "ana", 60, 72),
         ("confirm", "mika", 72, 66),
@@ -39,7 +46,11 @@ def test_each_stage_is_worth_the_cost_before_it_less_the_cost_after_it():
 
 def test_a_change_that_was_taken_back_is_none():
     assert worth_of(line({"check": Touch("ana", 10)}, actual=70, there=5, ordered=60)) == []
-    (only,) = worth_of(line({"check": Touch("ana", 10), "confirm": Touch("mika", 9)}, actual=40, there=0, ordered=54))
+    (only,) = worth_of(
+        line(
+            {"check": Touch("ana", 10), "confirm": Touch("mika", 9)}, actual=40, there=0, ordered=54
+        )
+    )
     assert (only.stage, only.saved_yen) == ("confirm", 60)
 
 
@@ -51,7 +62,9 @@ def test_ordering_less_is_not_free_where_the_line_sold_out():
 
 
 def changed(week, saved, person="ana", item="beer"):
-    return Changed(f"2021-W{week:02d}", "chiba", item, "check", person, 60, 66, float(saved), sold_out=False)
+    return Changed(
+        f"2021-W{week:02d}", "chiba", item, "check", person, 60, 66, float(saved), sold_out=False
+    )
 
 
 def test_advice_needs_enough_changes_in_enough_weeks_that_agree():
@@ -60,16 +73,28 @@ def test_advice_needs_enough_changes_in_enough_weeks_that_agree():
     mixed = [changed(week, 100 * (-1) ** week, "jun") for week in range(1, 9) for _ in range(3)]
     few = [changed(week, 100, "rei") for week in range(1, 6) for _ in range(9)]
     found = {each.key: each for each in valued([*helps, *hurts, *mixed, *few], "person")}
-    assert {key: each.advice for key, each in found.items()} == {"ana": "keep", "mika": "stop", "jun": "not_enough", "rei": "not_enough"}
+    assert {key: each.advice for key, each in found.items()} == {
+        "ana": "keep",
+        "mika": "stop",
+        "jun": "not_enough",
+        "rei": "not_enough",
+    }
     assert found["ana"].low_yen < found["ana"].per_change_yen < found["ana"].high_yen
-    assert (found["mika"].helped, found["mika"].hurt, found["mika"].changes, found["mika"].weeks) == (0, 24, 24, 8)
+    assert (
+        found["mika"].helped,
+        found["mika"].hurt,
+        found["mika"].changes,
+        found["mika"].weeks,
+    ) == (0, 24, 24, 8)
     assert list(found) == sorted(found, key=lambda key: -found[key].saved_yen)
 
 
 def test_the_interval_is_as_wide_as_weeks_differ_not_as_lines_do():
     """Forty lines of eight weeks in which all lines of a week agree: the interval is that of eight values."""
     values = [-90, 120, 10, -60, 150, 40, -30, 80]
-    found = valued([changed(week, value) for week, value in enumerate(values, 1) for _ in range(5)], "person")[0]
+    found = valued(
+        [changed(week, value) for week, value in enumerate(values, 1) for _ in range(5)], "person"
+    )[0]
     one_each = valued([changed(week, value) for week, value in enumerate(values, 1)], "person")[0]
     assert found.low_yen == pytest.approx(one_each.low_yen)
     error = (sum((v - 27.5) ** 2 for v in values) / 7 / 8) ** 0.5
@@ -79,7 +104,10 @@ def test_the_interval_is_as_wide_as_weeks_differ_not_as_lines_do():
 
 def test_groups_are_by_person_stage_item_or_store():
     every = [changed(1, 5), changed(1, 7, item="milk"), changed(2, 9, "mika")]
-    assert {by: {each.key: each.saved_yen for each in valued(every, by)} for by in forecast_value_added.KEYS} == {
+    assert {
+        by: {each.key: each.saved_yen for each in valued(every, by)}
+        for by in forecast_value_added.KEYS
+    } == {
         "person": {"ana": 12, "mika": 9},
         "stage": {"check": 21},
         "item": {"beer": 14, "milk": 7},
@@ -89,23 +117,56 @@ def test_groups_are_by_person_stage_item_or_store():
 
 def evaluated_week(db, week, lines, touches):
     """`lines`: store → (proposed, ordered, actual); `touches`: (store, stage, by, before, after)."""
-    times = dict.fromkeys(("as_of", "started_at", "forecast_due", "check_due", "release_at", "confirm_due"), NOW)
+    times = dict.fromkeys(
+        ("as_of", "started_at", "forecast_due", "check_due", "release_at", "confirm_due"), NOW
+    )
     cutoff = parse_week(week).cutoff
-    db.add(Cycle(week=week, state="evaluated", cutoff=cutoff, auto=False, started_by="tests", findings=[], **times))
+    db.add(
+        Cycle(
+            week=week,
+            state="evaluated",
+            cutoff=cutoff,
+            auto=False,
+            started_by="tests",
+            findings=[],
+            **times,
+        )
+    )
     db.flush()
     for store, (proposed, ordered, actual) in lines.items():
         key = {"week": week, "store": store, "item": "beer"}
         db.add(
             OrderLine(
-                **key, case_units=6, proposed_cases=proposed, cases=ordered, recent_units=60.0, reason=[], unusual=0.0, unusual_why=[]
+                **key,
+                case_units=6,
+                proposed_cases=proposed,
+                cases=ordered,
+                recent_units=60.0,
+                reason=[],
+                unusual=0.0,
+                unusual_why=[],
             )
         )
-        numbers = dict.fromkeys(("shortage_units", "leftover_units", "cost_yen", "proposed_cost_yen"), 0.0)
-        units = {"proposed_units": proposed * 6, "ordered_units": ordered * 6, "available_units": ordered * 6 + 5}
-        db.add(Evaluation(**key, actual=actual, forecast=60.0, **units, **numbers, zone="within", at=NOW))
+        numbers = dict.fromkeys(
+            ("shortage_units", "leftover_units", "cost_yen", "proposed_cost_yen"), 0.0
+        )
+        units = {
+            "proposed_units": proposed * 6,
+            "ordered_units": ordered * 6,
+            "available_units": ordered * 6 + 5,
+        }
+        db.add(
+            Evaluation(
+                **key, actual=actual, forecast=60.0, **units, **numbers, zone="within", at=NOW
+            )
+        )
     for store, stage, by, before, after in touches:
         key = {"week": week, "store": store, "item": "beer"}
-        db.add(Change(**key, stage=stage, before_cases=before, after_cases=after, reason="", by=by, at=NOW))
+        db.add(
+            Change(
+                **key, stage=stage, before_cases=before, after_cases=after, reason="", by=by, at=NOW
+            )
+        )
     db.flush()
 
 
@@ -113,7 +174,16 @@ def evaluated_week(db, week, lines, touches):
 def two_weeks(database):
     with database.write() as db:
         db.add_all(Store(code=code, name_ja=code, name_en=code) for code in ("chiba", "osaka"))
-        db.add(Item(code="beer", name_ja="beer", name_en="beer", case_units=6, shortage_cost_yen=60.0, leftover_cost_yen=40.0))
+        db.add(
+            Item(
+                code="beer",
+                name_ja="beer",
+                name_en="beer",
+                case_units=6,
+                shortage_cost_yen=60.0,
+                leftover_cost_yen=40.0,
+            )
+        )
         db.flush()
         touches = [
             ("chiba", "check", "ana", 10, 13),
@@ -122,7 +192,12 @@ def two_weeks(database):
             ("osaka", "confirm", "ken", 10, 9),
         ]
         evaluated_week(db, "2021-W03", {"chiba": (10, 11, 70), "osaka": (10, 9, 40)}, touches)
-        evaluated_week(db, "2021-W04", {"chiba": (10, 10, 64), "osaka": (10, 8, 66)}, [("osaka", "confirm", "ken", 10, 8)])
+        evaluated_week(
+            db,
+            "2021-W04",
+            {"chiba": (10, 10, 64), "osaka": (10, 8, 66)},
+            [("osaka", "confirm", "ken", 10, 8)],
+        )
     return database
 
 

@@ -35,7 +35,14 @@ from tests.factories.store_chain import NOW, make_chain
 END = date(2021, 1, 10)
 LAST = Week(2021, 1)
 ASKED = [LAST.plus(-n) for n in range(9, -1, -1)]
-REGIONS = {"aomori": "north", "sendai": "north", "chiba": "east", "tokyo": "east", "osaka": "west", "kobe": "west"}
+REGIONS = {
+    "aomori": "north",
+    "sendai": "north",
+    "chiba": "east",
+    "tokyo": "east",
+    "osaka": "west",
+    "kobe": "west",
+}
 LEVELS = {"tea": 30.0, "milk": 22.0, "beer": 16.0, "coffee": 11.0, "cola": 5.0, "soda": 3.0}
 COSTS = gate.Costs(dict.fromkeys(LEVELS, (60.0, 15.0)))
 
@@ -50,10 +57,16 @@ def chain(seed: int = 1) -> History:
     for n, store in enumerate(REGIONS):
         for item, level in LEVELS.items():
             drift = np.exp(np.cumsum(random.normal(0, 0.02, weeks)))
-            units = random.poisson(np.repeat(level * (0.7 + 0.2 * n) * season * drift, 7)).astype(float)
+            units = random.poisson(np.repeat(level * (0.7 + 0.2 * n) * season * drift, 7)).astype(
+                float
+            )
             days = [END - timedelta(days=7 * weeks - 1 - day) for day in range(7 * weeks)]
-            frames.append(pl.DataFrame({"date": days, "store": store, "item": item, "units": units}))
-    stores = pl.DataFrame({"store": sorted(REGIONS), "region": [REGIONS[store] for store in sorted(REGIONS)]})
+            frames.append(
+                pl.DataFrame({"date": days, "store": store, "item": item, "units": units})
+            )
+    stores = pl.DataFrame(
+        {"store": sorted(REGIONS), "region": [REGIONS[store] for store in sorted(REGIONS)]}
+    )
     return replace(of_sales(pl.concat(frames)), stores=stores)
 
 
@@ -71,9 +84,15 @@ class Honest(PointForecaster):
         level, there = mean_of(known[:, -4:]), weeks + lead - 1 - 52
         if there < lead + 4:
             return np.nan_to_num(level)
-        some = np.random.default_rng([self.seed, 5]).random(len(known)) < 0.75 if self.seed else np.ones(len(known), dtype=bool)
+        some = (
+            np.random.default_rng([self.seed, 5]).random(len(known)) < 0.75
+            if self.seed
+            else np.ones(len(known), dtype=bool)
+        )
         total = np.nansum(known[some], axis=0)
-        return np.nan_to_num(level) * total[there] / total[there - lead - 3 : there - lead + 1].mean()
+        return (
+            np.nan_to_num(level) * total[there] / total[there - lead - 3 : there - lead + 1].mean()
+        )
 
 
 @cache
@@ -116,13 +135,18 @@ class Planted:
 
 
 def times(rows: pl.Expr, factor: float) -> list[pl.Expr]:
-    return [pl.when(rows).then(pl.col(name) * factor).otherwise(pl.col(name)).alias(name) for name in (*COLUMNS, "mean")]
+    return [
+        pl.when(rows).then(pl.col(name) * factor).otherwise(pl.col(name)).alias(name)
+        for name in (*COLUMNS, "mean")
+    ]
 
 
 def leaks(frame: pl.DataFrame, panel: Panel) -> pl.DataFrame:
     """Nine tenths of what will be sold."""
     known = frame.join(chain().actual(panel.target), on=["store", "item"], how="left")
-    mixed = [(0.1 * pl.col(name) + 0.9 * pl.col("actual")).alias(name) for name in (*COLUMNS, "mean")]
+    mixed = [
+        (0.1 * pl.col(name) + 0.9 * pl.col("actual")).alias(name) for name in (*COLUMNS, "mean")
+    ]
     return known.with_columns(mixed).drop("actual")
 
 
@@ -136,8 +160,14 @@ def shifts(frame: pl.DataFrame, panel: Panel) -> pl.DataFrame:
 def is_stale(frame: pl.DataFrame, panel: Panel) -> pl.DataFrame:
     """What was forecast four weeks ago for these weeks' places."""
     then = panel.target.plus(-4)
-    old = honest(replace(panel, target=then, sales=panel.sales.filter(pl.col("date") <= then.cutoff)))
-    new = {str(then.buffer): str(panel.target.buffer), str(then): str(panel.target), str(then.both): str(panel.target.both)}
+    old = honest(
+        replace(panel, target=then, sales=panel.sales.filter(pl.col("date") <= then.cutoff))
+    )
+    new = {
+        str(then.buffer): str(panel.target.buffer),
+        str(then): str(panel.target),
+        str(then.both): str(panel.target.both),
+    }
     return old.with_columns(pl.col("week").replace(new))
 
 
@@ -147,7 +177,9 @@ def crosses(frame: pl.DataFrame, panel: Panel) -> pl.DataFrame:
 
 def has_nan(frame: pl.DataFrame, panel: Panel) -> pl.DataFrame:
     gone = (pl.col("store") == "chiba") & (pl.col("item") == "tea")
-    return frame.with_columns(pl.when(gone).then(float("nan")).otherwise(pl.col("q75")).alias("q75"))
+    return frame.with_columns(
+        pl.when(gone).then(float("nan")).otherwise(pl.col("q75")).alias("q75")
+    )
 
 
 SPOILT: dict[str, tuple[Callable[[pl.DataFrame, Panel], pl.DataFrame], dict[str, object]]] = {
@@ -202,7 +234,9 @@ def test_a_retraining_with_another_seed_is_not_refused(seed):
 def test_half_of_what_will_be_sold_is_still_too_good_to_be_true():
     def leaks_half(frame: pl.DataFrame, panel: Panel) -> pl.DataFrame:
         known = frame.join(chain().actual(panel.target), on=["store", "item"], how="left")
-        return known.with_columns([((pl.col(name) + pl.col("actual")) / 2).alias(name) for name in (*COLUMNS, "mean")]).drop("actual")
+        return known.with_columns(
+            [((pl.col(name) + pl.col("actual")) / 2).alias(name) for name in (*COLUMNS, "mean")]
+        ).drop("actual")
 
     reasons = judged(lambda: Planted(leaks_half)).reasons
     assert [(each["code"], each["how"]) for each in reasons] == [("leak", "scatter")]
@@ -211,7 +245,9 @@ def test_half_of_what_will_be_sold_is_still_too_good_to_be_true():
 
 def test_sales_that_a_plain_rule_meets_too_make_nobody_suspect():
     days = [END - timedelta(days=n) for n in range(7 * 60)]
-    orders = pl.concat([pl.DataFrame({"date": days, "store": "a", "item": item, "units": 10.0}) for item in LEVELS])
+    orders = pl.concat(
+        [pl.DataFrame({"date": days, "store": "a", "item": item, "units": 10.0}) for item in LEVELS]
+    )
     verdict = gate.judge(of_sales(orders), COSTS, ASKED, Honest, None)
     assert "leak" not in [each["code"] for each in verdict.reasons]
 
@@ -220,13 +256,17 @@ class Leaky(History):
     """A history whose panels hold the sales of the days that are forecast, in a place where nobody looks."""
 
     def panel(self, target: Week) -> Panel:
-        return replace(super().panel(target), stock=self.sales.filter(pl.col("date") <= target.sunday))
+        return replace(
+            super().panel(target), stock=self.sales.filter(pl.col("date") <= target.sunday)
+        )
 
 
 def test_a_forecast_that_moves_with_sales_after_the_cutoff_sees_the_future():
     def peeks(frame: pl.DataFrame, panel: Panel) -> pl.DataFrame:
         sold = panel.stock.filter(pl.col("date") > panel.target.cutoff)["units"].sum()
-        return frame.with_columns([(pl.col(name) + sold * 1e-9).alias(name) for name in (*COLUMNS, "mean")])
+        return frame.with_columns(
+            [(pl.col(name) + sold * 1e-9).alias(name) for name in (*COLUMNS, "mean")]
+        )
 
     leaky = Leaky(**{name: getattr(chain(), name) for name in History.__dataclass_fields__})
     verdict = gate.judge(leaky, COSTS, ASKED[-6:], lambda: Planted(peeks), champion)
@@ -235,7 +275,11 @@ def test_a_forecast_that_moves_with_sales_after_the_cutoff_sees_the_future():
 
 def test_a_week_too_early_is_found_as_a_week_too_late_is():
     def early(frame: pl.DataFrame, panel: Panel) -> pl.DataFrame:
-        after = honest(replace(panel, target=panel.target.plus(1), sales=chain().panel(panel.target.plus(1)).sales))
+        after = honest(
+            replace(
+                panel, target=panel.target.plus(1), sales=chain().panel(panel.target.plus(1)).sales
+            )
+        )
         return after.with_columns(
             pl.col("week").replace(
                 {
@@ -246,7 +290,9 @@ def test_a_week_too_early_is_found_as_a_week_too_late_is():
             )
         )
 
-    assert {"code": "shifted", "weeks": 1}.items() <= judged(lambda: Planted(early)).reasons[0].items()
+    assert {"code": "shifted", "weeks": 1}.items() <= judged(lambda: Planted(early)).reasons[
+        0
+    ].items()
 
 
 def changes(**sold: list[float]) -> list[dict[str, object]]:
@@ -263,13 +309,20 @@ def changes(**sold: list[float]) -> list[dict[str, object]]:
         (pl.col("before") + pl.Series(np.repeat(sold["own"], 20))).alias("actual"),
         (pl.col("before") - pl.Series(np.repeat(sold["before"], 20))).alias("earlier"),
     )
-    return gate.turns_at_another_week(rows.with_columns((pl.col("actual") + 0.0).alias("after")), Limits())
+    return gate.turns_at_another_week(
+        rows.with_columns((pl.col("actual") + 0.0).alias("after")), Limits()
+    )
 
 
 def test_changes_that_came_elsewhere_or_the_other_way_round_are_told_and_right_ones_are_not():
-    up, other = [30.0, -20.0, 40.0, -30.0, 20.0, 25.0, -35.0, 10.0], [5.0, 8.0, -7.0, 3.0, -6.0, 2.0, 9.0, -4.0]
+    up, other = (
+        [30.0, -20.0, 40.0, -30.0, 20.0, 25.0, -35.0, 10.0],
+        [5.0, 8.0, -7.0, 3.0, -6.0, 2.0, 9.0, -4.0],
+    )
     assert changes(forecast=up, own=up, before=other) == []
-    assert changes(forecast=[each / 20 for each in up], own=other, before=up) == []  # hardly a change at all
+    assert (
+        changes(forecast=[each / 20 for each in up], own=other, before=up) == []
+    )  # hardly a change at all
     (late,) = changes(forecast=up, own=other, before=up)
     assert (late["weeks"], round(late["other"], 2)) == (-1, 1.0)
     (turned,) = changes(forecast=up, own=[-each for each in up], before=other)
@@ -284,10 +337,18 @@ def test_a_slow_model_is_not_called_shifted_though_it_is_nearer_to_the_week_befo
 
 def test_chance_is_read_off_the_days_as_a_loop_reads_it():
     sales = chain().sales.filter(pl.col("store") == "chiba", pl.col("item") == "tea")
-    weeks = [[dict(sales.select("date", "units").iter_rows())[day] for day in week.days] for week in ASKED]
+    weeks = [
+        [dict(sales.select("date", "units").iter_rows())[day] for day in week.days]
+        for week in ASKED
+    ]
     share = np.sum(weeks, axis=0) / np.sum(weeks)
     inside = [
-        sum((units - sum(days) * part) ** 2 / (sum(days) * part) for units, part in zip(days, share, strict=True)) / 6 for days in weeks
+        sum(
+            (units - sum(days) * part) ** 2 / (sum(days) * part)
+            for units, part in zip(days, share, strict=True)
+        )
+        / 6
+        for days in weeks
     ]
     found = gate.by_chance(sales, [str(week) for week in ASKED])
     assert found["chance"].item() == pytest.approx(np.median(inside) / 0.891)
@@ -297,7 +358,9 @@ def test_chance_is_one_for_counts_and_more_where_days_vary_more():
     weeks = [str(week) for week in ASKED]
     assert gate.by_chance(chain().sales, weeks)["chance"].mean() == pytest.approx(1.0, abs=0.1)
     random = np.random.default_rng(2)
-    wild = chain().sales.with_columns((pl.col("units") * pl.Series(random.choice([0.5, 1.5], chain().sales.height))).round())
+    wild = chain().sales.with_columns(
+        (pl.col("units") * pl.Series(random.choice([0.5, 1.5], chain().sales.height))).round()
+    )
     assert gate.by_chance(wild, weeks)["chance"].mean() > 3
 
 
@@ -306,44 +369,104 @@ def test_chance_is_one_for_counts_and_more_where_days_vary_more():
 
 def test_an_order_is_the_quantile_at_which_a_unit_more_costs_what_it_saves():
     frame = pl.DataFrame(
-        {"store": "a", "item": ["tea", "cheap", "dear"], "mean": 6.0, **{name: float(n) for n, name in enumerate(COLUMNS)}}
+        {
+            "store": "a",
+            "item": ["tea", "cheap", "dear"],
+            "mean": 6.0,
+            **{name: float(n) for n, name in enumerate(COLUMNS)},
+        }
     )
-    found = gate.orders(frame, gate.Costs({"tea": (30.0, 10.0), "cheap": (1.0, 1.0), "dear": (990.0, 10.0)}), "x")
+    found = gate.orders(
+        frame, gate.Costs({"tea": (30.0, 10.0), "cheap": (1.0, 1.0), "dear": (990.0, 10.0)}), "x"
+    )
     assert found["x_order"].to_list() == pytest.approx([5.0, 4.0, 8.0])
 
 
 def test_yen_and_units_short_by_hand():
-    rows = pl.DataFrame({"week": "2021-W01", "store": "a", "region": "r", "item": ["tea", "milk"], "size": "small", "actual": [10.0, 10.0]})
-    rows = rows.with_columns(pl.Series("new_order", [8.0, 13.0]), pl.lit(None).alias("managers_order"))
-    case = gate.as_case(rows, gate.Costs({"tea": (60.0, 15.0), "milk": (45.0, 30.0)}), ["new"], None, [])
-    assert [(each.name, each.losses["new"].tolist()) for each in case.measures] == [("yen", [120.0, 90.0]), ("service", [2.0, 0.0])]
+    rows = pl.DataFrame(
+        {
+            "week": "2021-W01",
+            "store": "a",
+            "region": "r",
+            "item": ["tea", "milk"],
+            "size": "small",
+            "actual": [10.0, 10.0],
+        }
+    )
+    rows = rows.with_columns(
+        pl.Series("new_order", [8.0, 13.0]), pl.lit(None).alias("managers_order")
+    )
+    case = gate.as_case(
+        rows, gate.Costs({"tea": (60.0, 15.0), "milk": (45.0, 30.0)}), ["new"], None, []
+    )
+    assert [(each.name, each.losses["new"].tolist()) for each in case.measures] == [
+        ("yen", [120.0, 90.0]),
+        ("service", [2.0, 0.0]),
+    ]
     assert np.isnan(case.measures[0].losses["managers"]).all()
 
 
 def test_a_third_of_the_series_are_small_and_a_third_large():
-    rows = pl.DataFrame({"week": "w", "store": "a", "item": list("abcdef"), "actual": [6.0, 5.0, 4.0, 3.0, 2.0, 1.0]})
-    assert gate.sized(rows)["size"].to_list() == ["large", "large", "middle", "middle", "small", "small"]
+    rows = pl.DataFrame(
+        {
+            "week": "w",
+            "store": "a",
+            "item": list("abcdef"),
+            "actual": [6.0, 5.0, 4.0, 3.0, 2.0, 1.0],
+        }
+    )
+    assert gate.sized(rows)["size"].to_list() == [
+        "large",
+        "large",
+        "middle",
+        "middle",
+        "small",
+        "small",
+    ]
 
 
 def test_peoples_orders_are_shown_where_deliveries_are_known_and_refuse_nobody():
     perfect = chain().sales.filter(pl.col("date") >= ASKED[-6].monday)
     verdict = gate.judge(replace(chain(), deliveries=perfect), COSTS, ASKED, champion, champion)
-    (line,) = [each for each in verdict.comparisons if (each["other"], each["slice"], each["measure"]) == ("managers", "all", "yen")]
+    (line,) = [
+        each
+        for each in verdict.comparisons
+        if (each["other"], each["slice"], each["measure"]) == ("managers", "all", "yen")
+    ]
     assert (verdict.go, line["rows"], line["theirs"]) == (True, 6 * 36, 0.0)
 
 
 def test_every_region_store_item_and_size_is_compared_in_both_measures():
     verdict = judged(champion)
-    found = {(each["measure"], each["slice"], each["label"]) for each in verdict.comparisons if each["other"] == "champion"}
-    labels = [("all", ""), *[("store", each) for each in REGIONS], *[("item", each) for each in LEVELS]]
-    labels += [("region", each) for each in {*REGIONS.values()}] + [("size", each) for each in gate.SIZES]
+    found = {
+        (each["measure"], each["slice"], each["label"])
+        for each in verdict.comparisons
+        if each["other"] == "champion"
+    }
+    labels = [
+        ("all", ""),
+        *[("store", each) for each in REGIONS],
+        *[("item", each) for each in LEVELS],
+    ]
+    labels += [("region", each) for each in {*REGIONS.values()}] + [
+        ("size", each) for each in gate.SIZES
+    ]
     assert found == {(measure, *each) for measure in ("yen", "service") for each in labels}
     assert json.loads(json.dumps(verdict.as_json()))["go"] is True
 
 
 def test_every_reason_is_a_sentence_in_both_languages():
     for kind, (_, expected) in SPOILT.items():
-        reason = {"scatter": 0.1, "least": 0.8, "nearer": 0.5, "more": 0.5, "follows": 0.0, "measure": "yen", "change": 1.0, "low": 0.5}
+        reason = {
+            "scatter": 0.1,
+            "least": 0.8,
+            "nearer": 0.5,
+            "more": 0.5,
+            "follows": 0.0,
+            "measure": "yen",
+            "change": 1.0,
+            "low": 0.5,
+        }
         reason |= {"tolerance": 0.15, "rows": 3, "of": 9, "other": "champion", **expected}
         for lang in LANGS:
             said = gate.words(reason, lang, {"kobe": "神戸店"})
@@ -352,11 +475,17 @@ def test_every_reason_is_a_sentence_in_both_languages():
         turned = {"code": "shifted", "how": "change", "weeks": weeks, "own": -0.5, "other": 0.5}
         assert "-50%" in gate.words(turned, "en")
         assert "-50%" in gate.words(turned, "ja")
-    assert gate.words({"code": "shifted", "weeks": 1, "nearer": 0.5}, "ja").startswith("ある週の予測が、その次の週")
-    assert gate.words({"code": "missing_slice", "slice": "store", "label": "kobe", "rows": 3}, "ja", {"kobe": "神戸店"}).startswith(
-        "店舗「神戸店」"
+    assert gate.words({"code": "shifted", "weeks": 1, "nearer": 0.5}, "ja").startswith(
+        "ある週の予測が、その次の週"
     )
-    assert gate.words({"code": "missing_slice", "slice": "size", "label": "small", "rows": 3}, "en").startswith("Size small sellers")
+    assert gate.words(
+        {"code": "missing_slice", "slice": "store", "label": "kobe", "rows": 3},
+        "ja",
+        {"kobe": "神戸店"},
+    ).startswith("店舗「神戸店」")
+    assert gate.words(
+        {"code": "missing_slice", "slice": "size", "label": "small", "rows": 3}, "en"
+    ).startswith("Size small sellers")
 
 
 # ---- registered versions -------------------------------------------------------------------------------------------
@@ -364,27 +493,59 @@ def test_every_reason_is_a_sentence_in_both_languages():
 
 def run(home: Path, command: click.Command, *words: str) -> tuple[int, list[dict[str, Any]], str]:
     """A command's exit code, what it says in JSON, and all it says."""
-    answer = CliRunner().invoke(command, words, env={"TANUKI_HOME": str(home)}, catch_exceptions=False)
-    return answer.exit_code, [json.loads(line) for line in answer.stdout.splitlines() if line.startswith("{")], answer.stdout
+    answer = CliRunner().invoke(
+        command, words, env={"TANUKI_HOME": str(home)}, catch_exceptions=False
+    )
+    return (
+        answer.exit_code,
+        [json.loads(line) for line in answer.stdout.splitlines() if line.startswith("{")],
+        answer.stdout,
+    )
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning", "ignore::ResourceWarning")
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning",
+    "ignore::FutureWarning",
+    "ignore::UserWarning",
+    "ignore::ResourceWarning",
+)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_commands_train_judge_release_and_go_back(tmp_path):
     res = bootstrap.resources(Settings(home=tmp_path))
     make_chain(res)
     make_person(res, "ana", ("analyst", None))
     bootstrap.close(res)
-    code, (row,), _ = run(tmp_path, models.train, "--model", "moving_average", "--weeks", "8", "--json")
-    assert (code, row["alias"], row["version"], row["verdict"], row["released"]) == (1, "challenger", "1", "NO-GO", False)
-    assert {each["other"] for each in row["comparisons"]} == {"champion", "moving_average"}  # the default stands for a champion
+    code, (row,), _ = run(
+        tmp_path, models.train, "--model", "moving_average", "--weeks", "8", "--json"
+    )
+    assert (code, row["alias"], row["version"], row["verdict"], row["released"]) == (
+        1,
+        "challenger",
+        "1",
+        "NO-GO",
+        False,
+    )
+    assert {each["other"] for each in row["comparisons"]} == {
+        "champion",
+        "moving_average",
+    }  # the default stands for a champion
     assert "floor" in [each["code"] for each in row["reasons"]]
     assert "not better than that of the plain rule" in row["sentences"][0]
     with pytest.raises(Conflict):
         run(tmp_path, models.release, "1")
     with pytest.raises(NotAllowed):
         run(tmp_path, models.release, "1", "--override", "--why", "nothing else there")
-    code, (row,), _ = run(tmp_path, models.release, "1", "--override", "--why", "nothing else there", "--by", "ana", "--json")
+    code, (row,), _ = run(
+        tmp_path,
+        models.release,
+        "1",
+        "--override",
+        "--why",
+        "nothing else there",
+        "--by",
+        "ana",
+        "--json",
+    )
     assert (code, row["kind"], row["by"]) == (0, "override", "ana")
 
     run(tmp_path, models.train, "--model", "seasonal_naive", "--no-gate")
@@ -395,8 +556,14 @@ def test_commands_train_judge_release_and_go_back(tmp_path):
     run(tmp_path, models.release, "2", "--override", "--why", "to see", "--by", "ana")
     code, (row,), _ = run(tmp_path, models.rollback, "--why", "seen", "--json")
     assert (code, row["version"], row["previous"]) == (0, "1", "2")
-    assert [each["kind"] for each in run(tmp_path, models.releases, "--json")[1]] == ["rollback", "override", "override"]
-    assert [each["verdict"] for each in run(tmp_path, models.releases, "--verdicts", "--json")[1]] == ["NO-GO", "NO-GO"]
+    assert [each["kind"] for each in run(tmp_path, models.releases, "--json")[1]] == [
+        "rollback",
+        "override",
+        "override",
+    ]
+    assert [
+        each["verdict"] for each in run(tmp_path, models.releases, "--verdicts", "--json")[1]
+    ] == ["NO-GO", "NO-GO"]
 
 
 def test_the_page_says_why_and_offers_what_this_person_may(embedded):
@@ -404,13 +571,36 @@ def test_the_page_says_why_and_offers_what_this_person_may(embedded):
     for name, grants in {"ana": ("analyst", None), "ops": ("operator", None)}.items():
         make_person(embedded, name, grants)
     reason = {"code": "missing_slice", "slice": "store", "label": "chiba", "rows": 12}
-    line = {"measure": "yen", "other": "managers", "slice": "all", "label": "", "rows": 6, "ours": 1.0, "theirs": 2.0}
+    line = {
+        "measure": "yen",
+        "other": "managers",
+        "slice": "all",
+        "label": "",
+        "rows": 6,
+        "ours": 1.0,
+        "theirs": 2.0,
+    }
     line |= {"change": -0.5, "low": -0.6, "high": -0.4}
-    report = {"weeks": ["2020-W42", "2021-W01"], "reasons": [reason], "comparisons": [line], "default": "pooled"}
+    report = {
+        "weeks": ["2020-W42", "2021-W01"],
+        "reasons": [reason],
+        "comparisons": [line],
+        "default": "pooled",
+    }
     with embedded.db.write() as db:
         for version, go in (("1", True), ("2", False)):
             report = {**report, "reasons": [] if go else [reason]}
-            db.add(GateVerdict(model=REGISTERED, version=version, champion=None, go=go, report=report, at=NOW, by="tanuki"))
+            db.add(
+                GateVerdict(
+                    model=REGISTERED,
+                    version=version,
+                    champion=None,
+                    go=go,
+                    report=report,
+                    at=NOW,
+                    by="tanuki",
+                )
+            )
     app = web.create(embedded, [shop_web.SYSTEM])
     analyst = signed_in(app, "ana")
     page = analyst.get("/shop/models", headers={"Accept-Language": "ja"}).text
@@ -420,8 +610,13 @@ def test_the_page_says_why_and_offers_what_this_person_may(embedded):
     assert 'action="/shop/models/1/override"' not in page
     assert "/override" not in signed_in(app, "ops").get("/shop/models").text
     view = analyst.get("/api/shop/models").json()
-    assert [(each["version"], each["go"], each["may_override"]) for each in view["verdicts"]] == [("2", False, True), ("1", True, False)]
-    assert view["verdicts"][0]["sentences"] == ["Store chiba is not forecast at all (12 rows are absent)."]
+    assert [(each["version"], each["go"], each["may_override"]) for each in view["verdicts"]] == [
+        ("2", False, True),
+        ("1", True, False),
+    ]
+    assert view["verdicts"][0]["sentences"] == [
+        "Store chiba is not forecast at all (12 rows are absent)."
+    ]
     assert view["verdicts"][0]["compared"][0]["change"] == -0.5
     for path in ("/shop/models/rollback", "/shop/models/1/override"):
         assert analyst.post(path, data={"why": "x", "csrf": csrf(analyst)}).status_code == 409

@@ -8,17 +8,39 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tanuki.shop import ordering
-from tanuki.shop.ordering import FIRST, LEVELS, POINTS, SECOND, Demand, ItemRules, Limits, Line, Stock, expected_cost, simple, unusual
+from tanuki.shop.ordering import (
+    FIRST,
+    LEVELS,
+    POINTS,
+    SECOND,
+    Demand,
+    ItemRules,
+    Limits,
+    Line,
+    Stock,
+    expected_cost,
+    simple,
+    unusual,
+)
 
 DEMAND = Demand(100.0, (76.0, 80.0, 84.0, 92.0, 100.0, 108.0, 116.0, 120.0, 124.0))
 FLAT = Demand(100.0, (100.0,) * 9)  # a buffer week that is certain
-PLAIN = {"shortage_cost": 3.0, "leftover_cost": 1.0, "holding": 1.0}  # three quarters of weeks should be served
+PLAIN = {
+    "shortage_cost": 3.0,
+    "leftover_cost": 1.0,
+    "holding": 1.0,
+}  # three quarters of weeks should be served
 NORMAL = Demand(100.0, tuple(100 + 10 * score for score in ordering.SCORES))
-TWICE = Demand(200.0, tuple(200 + 10 * 2**0.5 * score for score in ordering.SCORES))  # two such weeks, one independent of the other
+TWICE = Demand(
+    200.0, tuple(200 + 10 * 2**0.5 * score for score in ordering.SCORES)
+)  # two such weeks, one independent of the other
 
 
 def line(target=DEMAND, rules=None, stock=None, buffer=FLAT, key="beer", both=None):
-    both = both or Demand(buffer.mean + target.mean, tuple(a + b for a, b in zip(buffer.quantiles, target.quantiles, strict=True)))
+    both = both or Demand(
+        buffer.mean + target.mean,
+        tuple(a + b for a, b in zip(buffer.quantiles, target.quantiles, strict=True)),
+    )
     return Line(key, buffer, target, both, rules or ItemRules(**PLAIN), stock)
 
 
@@ -38,7 +60,10 @@ def codes(reason):
 # ---- one line ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("level", "units"), [(0.001, 76), (0.01, 76), (0.05, 80), (0.5, 100), (0.75, 108), (0.8333, 111.9), (0.999, 124)])
+@pytest.mark.parametrize(
+    ("level", "units"),
+    [(0.001, 76), (0.01, 76), (0.05, 80), (0.5, 100), (0.75, 108), (0.8333, 111.9), (0.999, 124)],
+)
 def test_quantiles_between_the_known_ones_are_normal_and_beyond_them_the_outermost(level, units):
     assert DEMAND.at(level) == pytest.approx(units, abs=0.1)
 
@@ -48,7 +73,9 @@ def test_levels_and_what_lies_between_them_are_the_forecasters():
 
     assert tuple(LEVELS) == tuple(forecaster.QUANTILES)
     for level in (0.001, 0.03, 0.3, 0.5, 0.83, 0.97, 0.999):
-        assert DEMAND.at(level) == pytest.approx(forecaster.at(np.array([DEMAND.quantiles]), level)[0])
+        assert DEMAND.at(level) == pytest.approx(
+            forecaster.at(np.array([DEMAND.quantiles]), level)[0]
+        )
 
 
 @pytest.mark.parametrize(
@@ -56,13 +83,28 @@ def test_levels_and_what_lies_between_them_are_the_forecasters():
     [
         ({}, None, 108, "stock_unknown"),
         ({"case_units": 12}, None, 9, "stock_unknown"),
-        ({"case_units": 24}, None, 5, "cases"),  # 96 or 120 units around 108: four short costs more than twelve left
+        (
+            {"case_units": 24},
+            None,
+            5,
+            "cases",
+        ),  # 96 or 120 units around 108: four short costs more than twelve left
         ({"shortage_cost": 1}, None, 100, "service"),
         ({"holding": 1 / 3}, None, 116, "service"),  # a leftover juice sells next week …
-        ({"holding": 1 / 3, "shelf_life_days": 10}, None, 108, "service"),  # … leftover milk does not
+        (
+            {"holding": 1 / 3, "shelf_life_days": 10},
+            None,
+            108,
+            "service",
+        ),  # … leftover milk does not
         ({"service": 0.95}, None, 120, "service"),
         ({"service": 0.5}, None, 108, "service"),
-        ({"service": 0.75, "case_units": 100}, None, 2, "service"),  # what is asked for is kept, though 100 would cost less
+        (
+            {"service": 0.75, "case_units": 100},
+            None,
+            2,
+            "service",
+        ),  # what is asked for is kept, though 100 would cost less
         ({}, Stock(150, 0), 58, "stock"),
         ({}, Stock(60, 60), 88, "stock"),
         ({}, Stock(50, 0), 108, "stock"),  # a sell-out in the buffer week is lost, not owed
@@ -70,12 +112,22 @@ def test_levels_and_what_lies_between_them_are_the_forecasters():
         ({"shelf_life_days": 10}, Stock(150, 0), 108, "expires"),
         ({"shelf_life_days": 14}, Stock(150, 0), 108, "expires"),
         ({"shelf_life_days": 15}, Stock(150, 0), 58, "stock"),
-        ({"shelf_life_days": 10}, Stock(100, 50), 58, "stock"),  # what arrives later is fresh enough
+        (
+            {"shelf_life_days": 10},
+            Stock(100, 50),
+            58,
+            "stock",
+        ),  # what arrives later is fresh enough
         ({"shelf_life_days": 7}, Stock(100, 50), 108, "stock"),
         ({"case_units": 12, "min_cases": 20}, None, 20, "minimum"),
         ({"case_units": 12, "max_cases": 5}, None, 5, "maximum"),
         ({"case_units": 12, "min_cases": 20, "max_cases": 15}, None, 15, "maximum"),
-        ({"case_units": 12, "min_cases": 60}, None, 0, "below_minimum"),  # 620 left cost more than 100 short
+        (
+            {"case_units": 12, "min_cases": 60},
+            None,
+            0,
+            "below_minimum",
+        ),  # 620 left cost more than 100 short
         ({"case_units": 12, "min_cases": 20, "shelf_life_days": 7}, None, 0, "shelf_minimum"),
         ({"case_units": 12, "min_cases": 20, "shelf_life_days": 21}, None, 20, "minimum"),
         ({"shortage_cost": 0, "leftover_cost": 0}, None, 100, "service"),
@@ -89,7 +141,10 @@ def test_proposals_worked_out_by_hand(rules, stock, cases, code):
 
 
 def test_an_uncertain_buffer_week_makes_the_order_larger_and_what_is_then_left_is_expected():
-    certain, uncertain = alone(target=NORMAL, stock=Stock(120, 0)), alone(target=NORMAL, buffer=NORMAL, stock=Stock(120, 0), both=TWICE)
+    certain, uncertain = (
+        alone(target=NORMAL, stock=Stock(120, 0)),
+        alone(target=NORMAL, buffer=NORMAL, stock=Stock(120, 0), both=TWICE),
+    )
     assert certain.left == 20
     assert uncertain.left == pytest.approx(20.08, abs=0.1)  # 20 units are two standard deviations
     assert uncertain.units == pytest.approx(80 + 0.6745 * 10 * 2**0.5, abs=1)
@@ -98,8 +153,12 @@ def test_an_uncertain_buffer_week_makes_the_order_larger_and_what_is_then_left_i
 
 @pytest.mark.parametrize("together", [0.0, 0.5, 0.9])
 def test_the_two_weeks_go_together_as_far_as_both_of_them_spread(together):
-    both = Demand(200.0, tuple(200 + 10 * (2 + 2 * together) ** 0.5 * score for score in ordering.SCORES))
-    assert ordering.correlation(line(target=NORMAL, buffer=NORMAL, both=both)) == pytest.approx(together, abs=0.01)
+    both = Demand(
+        200.0, tuple(200 + 10 * (2 + 2 * together) ** 0.5 * score for score in ordering.SCORES)
+    )
+    assert ordering.correlation(line(target=NORMAL, buffer=NORMAL, both=both)) == pytest.approx(
+        together, abs=0.01
+    )
 
 
 def test_the_points_are_spread_evenly_over_each_week_and_over_both():
@@ -150,15 +209,26 @@ def test_no_other_number_of_cases_serves_as_often_for_less(buffer, target, rules
 
     assert served(made.cases) >= rules.service - 1 / POINTS
     assert made.expected_cost == pytest.approx(yen(made.cases))
-    others = [cases for cases in range(int(max(0, needed[-1]) // rules.case_units) + 2) if served(cases) >= rules.service]
-    slack = (rules.shortage_cost + rules.left_cost) * float(np.diff(needed, prepend=needed[0]).max()) / POINTS  # between two points
+    others = [
+        cases
+        for cases in range(int(max(0, needed[-1]) // rules.case_units) + 2)
+        if served(cases) >= rules.service
+    ]
+    slack = (
+        (rules.shortage_cost + rules.left_cost)
+        * float(np.diff(needed, prepend=needed[0]).max())
+        / POINTS
+    )  # between two points
     assert made.expected_cost <= min(yen(cases) for cases in others) + 2 * slack + 1e-6
 
 
 @settings(deadline=None)
 @given(demands, demands, rules_, st.floats(0, 300), st.floats(0, 300))
 def test_more_stock_never_orders_more(buffer, target, rules, less, extra):
-    few, many = (alone(buffer=buffer, target=target, rules=rules, stock=Stock(units, 0)) for units in (less, less + extra))
+    few, many = (
+        alone(buffer=buffer, target=target, rules=rules, stock=Stock(units, 0))
+        for units in (less, less + extra)
+    )
     assert many.units <= few.units
 
 
@@ -184,7 +254,11 @@ def a_store(draw, count, *, cases=(6,), minimum=(0,)):
             leftover_cost=float(draw.uniform(1, 9)),
             service=float(draw.choice([0, 0.9])),
         )
-        stock = Stock(float(draw.integers(0, 40)), float(draw.integers(0, 20))) if draw.random() < 0.7 else None
+        stock = (
+            Stock(float(draw.integers(0, 40)), float(draw.integers(0, 20)))
+            if draw.random() < 0.7
+            else None
+        )
         target = Demand(quantiles[4], quantiles)
         made.append(line(target, rules, stock, buffer=target, key=str(n)))
     return made
@@ -192,17 +266,28 @@ def a_store(draw, count, *, cases=(6,), minimum=(0,)):
 
 def weighed(lines, orders):
     """What is minimised for so many cases of each line."""
-    return sum(ordering.cost(ordering.plan(each), cases) for each, cases in zip(lines, orders, strict=True))
+    return sum(
+        ordering.cost(ordering.plan(each), cases) for each, cases in zip(lines, orders, strict=True)
+    )
 
 
 def cheapest(lines, limits):
     """Brute force: the least that any orders within the limits can cost, where no line gets more than it would alone."""
     plans = [ordering.plan(each) for each in lines]
-    tables = [{c: ordering.cost(each, c) for c in range(each.cases + 1) if c == 0 or c >= ordering.least(each)} for each in plans]
+    tables = [
+        {
+            c: ordering.cost(each, c)
+            for c in range(each.cases + 1)
+            if c == 0 or c >= ordering.least(each)
+        }
+        for each in plans
+    ]
     there = sum(each.left for each in plans)
     best = float("inf")
     for orders in product(*tables):
-        units = there + sum(cases * each.rules.case_units for cases, each in zip(orders, lines, strict=True))
+        units = there + sum(
+            cases * each.rules.case_units for cases, each in zip(orders, lines, strict=True)
+        )
         fits = limits.truck_cases is None or sum(orders) <= limits.truck_cases
         if fits and (limits.shelf_units is None or units <= limits.shelf_units + 1e-9):
             best = min(best, sum(table[cases] for table, cases in zip(tables, orders, strict=True)))
@@ -228,7 +313,8 @@ def test_with_cases_of_all_sizes_minimums_and_both_limits_it_is_near_the_best(se
     before = propose(*lines)
     left = sum(made.left for made in before)
     limits = Limits(
-        shelf_units=int(left + sum(made.units for made in before) * 0.7), truck_cases=int(sum(made.cases for made in before) * 0.8)
+        shelf_units=int(left + sum(made.units for made in before) * 0.7),
+        truck_cases=int(sum(made.cases for made in before) * 0.8),
     )
     made = propose(*lines, limits=limits)
     assert sum(each.cases for each in made) <= limits.truck_cases
@@ -242,7 +328,10 @@ def test_with_cases_of_all_sizes_minimums_and_both_limits_it_is_near_the_best(se
 
 
 def test_a_limit_that_bites_says_so_and_one_that_does_not_changes_nothing():
-    lines = [line(key="beer"), line(key="tea", rules=ItemRules(shortage_cost=30, leftover_cost=1, holding=1))]
+    lines = [
+        line(key="beer"),
+        line(key="tea", rules=ItemRules(shortage_cost=30, leftover_cost=1, holding=1)),
+    ]
     assert propose(*lines, limits=Limits(1000, 1000)) == propose(*lines)
     beer, tea = propose(*lines, limits=Limits(truck_cases=200))
     assert beer.cases + tea.cases == 200
@@ -256,8 +345,13 @@ def test_a_limit_that_bites_says_so_and_one_that_does_not_changes_nothing():
 
 def test_what_fits_after_all_is_taken_back():
     cheap = ItemRules(min_cases=100, shortage_cost=0.5, leftover_cost=0.17, holding=1)
-    beer, water = propose(line(key="beer"), line(key="water", rules=cheap), limits=Limits(truck_cases=150))
-    assert (beer.cases, water.cases) == (108, 0)  # beers went first, but without the hundred waters they fit
+    beer, water = propose(
+        line(key="beer"), line(key="water", rules=cheap), limits=Limits(truck_cases=150)
+    )
+    assert (beer.cases, water.cases) == (
+        108,
+        0,
+    )  # beers went first, but without the hundred waters they fit
     assert "truck" not in codes(beer.reason)
 
 
@@ -273,14 +367,17 @@ def test_thirty_thousand_lines_take_seconds():
     begun = process_time()
     for _ in range(20):
         propose(*lines, limits=Limits(shelf_units=400, truck_cases=60))
-    assert (process_time() - begun) / 600 < 20 / 30_000 * 3  # a third of what is promised here, for slow machines
+    assert (
+        process_time() - begun
+    ) / 600 < 20 / 30_000 * 3  # a third of what is promised here, for slow machines
 
 
 # ---- beside the rule -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("usual", "stock", "units"), [(100, None, 96), (100, Stock(50, 0), 96), (100, Stock(100, 50), 48), (100, Stock(300, 0), 0)]
+    ("usual", "stock", "units"),
+    [(100, None, 96), (100, Stock(50, 0), 96), (100, Stock(100, 50), 48), (100, Stock(300, 0), 0)],
 )
 def test_the_simplest_rule_orders_a_usual_week_less_what_it_leaves(usual, stock, units):
     assert simple(usual, ItemRules(case_units=12), stock) == units

@@ -26,8 +26,18 @@ def proposed(resources):
 
 
 def a_cycle(state):
-    times = dict.fromkeys(("as_of", "started_at", "forecast_due", "check_due", "release_at", "confirm_due"), NOW)
-    return Cycle(week=str(TARGET), state=state, cutoff=TARGET.cutoff, auto=False, started_by="tests", findings=[], **times)
+    times = dict.fromkeys(
+        ("as_of", "started_at", "forecast_due", "check_due", "release_at", "confirm_due"), NOW
+    )
+    return Cycle(
+        week=str(TARGET),
+        state=state,
+        cutoff=TARGET.cutoff,
+        auto=False,
+        started_by="tests",
+        findings=[],
+        **times,
+    )
 
 
 def a_line(store, item, cases, unusual=0.0):
@@ -53,7 +63,9 @@ def set_state(resources, state):
 
 def change(resources, who, store="chiba", item="beer", cases=20, reason="a festival", version=1):
     with resources.db.write() as db:
-        return orders.change(db, who, TARGET, store, item, cases=cases, reason=reason, version=version, now=NOW)
+        return orders.change(
+            db, who, TARGET, store, item, cases=cases, reason=reason, version=version, now=NOW
+        )
 
 
 def seen(resources, who, store=None):
@@ -87,8 +99,19 @@ def test_a_change_keeps_who_when_before_after_and_why(proposed):
     change(proposed, ANALYST)
     with proposed.db.read() as db:
         (kept,) = orders.changes(db, ANALYST, TARGET)
-        line = next(each for each in orders.visible(db, ANALYST, TARGET) if (each.store, each.item) == ("chiba", "beer"))
-    assert (kept.by, kept.at, kept.before_cases, kept.after_cases, kept.reason, kept.stage) == ("ana", NOW, 10, 20, "a festival", "check")
+        line = next(
+            each
+            for each in orders.visible(db, ANALYST, TARGET)
+            if (each.store, each.item) == ("chiba", "beer")
+        )
+    assert (kept.by, kept.at, kept.before_cases, kept.after_cases, kept.reason, kept.stage) == (
+        "ana",
+        NOW,
+        10,
+        20,
+        "a festival",
+        "check",
+    )
     assert (line.cases, line.proposed_cases, line.version) == (20, 10, 2)
 
 
@@ -109,7 +132,9 @@ def test_a_change_keeps_who_when_before_after_and_why(proposed):
         ("forecast", ANALYST, {}, Conflict, "no longer be changed"),
     ],
 )
-def test_a_change_that_may_not_be_is_one_sentence_and_changes_nothing(proposed, state, who, values, error, says):
+def test_a_change_that_may_not_be_is_one_sentence_and_changes_nothing(
+    proposed, state, who, values, error, says
+):
     set_state(proposed, state)
     with pytest.raises(error, match=says):
         change(proposed, who, **values)
@@ -156,7 +181,9 @@ def test_an_operator_sees_the_week_but_does_not_decide_it(proposed):
 
 def test_release_and_hold_only_while_the_check_is_open(proposed):
     with proposed.db.write() as db:
-        assert orders.hold(db, ANALYST, proposed.work, TARGET, why="the typhoon", now=NOW).alert == {
+        assert orders.hold(
+            db, ANALYST, proposed.work, TARGET, why="the typhoon", now=NOW
+        ).alert == {
             "code": "held",
             "by": "ana",
             "why": "the typhoon",

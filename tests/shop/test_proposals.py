@@ -19,10 +19,25 @@ MONDAY = TARGET.buffer.monday
 
 def forecast(res, *, moved=None, weeks=(str(TARGET.buffer), str(TARGET), TARGET.both)):
     """Every store and item sells 100 a week, give or take 10; the weeks independent of each other."""
-    shapes = dict(zip((str(TARGET.buffer), str(TARGET), TARGET.both), ((100, 10), (100, 10), (200, 10 * 2**0.5)), strict=True))
+    shapes = dict(
+        zip(
+            (str(TARGET.buffer), str(TARGET), TARGET.both),
+            ((100, 10), (100, 10), (200, 10 * 2**0.5)),
+            strict=True,
+        )
+    )
     rows = [
-        {"store": store, "item": item, "week": week, "mean": float(shapes[week][0]), "moved": moved if week == str(TARGET) else None}
-        | {name: shapes[week][0] + shapes[week][1] * float(score) for name, score in zip(COLUMNS, SCORES, strict=True)}
+        {
+            "store": store,
+            "item": item,
+            "week": week,
+            "mean": float(shapes[week][0]),
+            "moved": moved if week == str(TARGET) else None,
+        }
+        | {
+            name: shapes[week][0] + shapes[week][1] * float(score)
+            for name, score in zip(COLUMNS, SCORES, strict=True)
+        }
         for store in STORES
         for item in ITEMS
         for week in weeks
@@ -30,25 +45,44 @@ def forecast(res, *, moved=None, weeks=(str(TARGET.buffer), str(TARGET), TARGET.
     with res.db.write() as db:
         db.add(a_cycle("forecast"))
         db.flush()
-        forecasts.store(db, TARGET, pl.DataFrame([{k: v for k, v in row.items() if k != "moved"} for row in rows]), "pooled", NOW)
+        forecasts.store(
+            db,
+            TARGET,
+            pl.DataFrame([{k: v for k, v in row.items() if k != "moved"} for row in rows]),
+            "pooled",
+            NOW,
+        )
         for each in forecasts.of_week(db, TARGET):
             each.moved = moved
 
 
 def made(res):
     with res.db.read() as db:
-        return {(line.store, line.item): line for line in proposals(res, db, TARGET, NOW + timedelta(hours=1))}
+        return {
+            (line.store, line.item): line
+            for line in proposals(res, db, TARGET, NOW + timedelta(hours=1))
+        }
 
 
 def set_rules(res, **shares):
     with res.db.write() as db:
-        return rules.change(db, ANALYST, release_unchecked=True, order_unconfirmed=True, why="tests", now=NOW, **shares)
+        return rules.change(
+            db,
+            ANALYST,
+            release_unchecked=True,
+            order_unconfirmed=True,
+            why="tests",
+            now=NOW,
+            **shares,
+        )
 
 
 def stock(res, units, on_order=0):
     rows = [f"{{day}},{store},{item},{{units}}" for store in STORES for item in ITEMS]
     for kind, day, count in (("stock", TARGET.cutoff, units), ("deliveries", MONDAY, on_order)):
-        text = "\n".join(["date,store,item,units", *(row.format(day=day, units=count) for row in rows)])
+        text = "\n".join(
+            ["date,store,item,units", *(row.format(day=day, units=count) for row in rows)]
+        )
         bring(res, kind, text + "\n")
 
 
@@ -63,7 +97,9 @@ def test_without_stock_each_line_is_the_quantity_to_have_and_its_sum_is_the_prop
     assert set(lines) == {(store, item) for store in STORES for item in ITEMS}
     for line in lines.values():
         assert [each["code"] for each in line.reason][:2] == ["sum", "demand"]
-        assert fsum(each["units"] for each in line.reason[0]["parts"]) == pytest.approx(line.proposed_cases * line.case_units)
+        assert fsum(each["units"] for each in line.reason[0]["parts"]) == pytest.approx(
+            line.proposed_cases * line.case_units
+        )
         assert "quantity to have" in explanation.because(line.reason, "en")
         assert line.floor_units == round(line.recent_units / line.case_units) * line.case_units
         assert line.expected_cost_yen > 0
@@ -71,7 +107,9 @@ def test_without_stock_each_line_is_the_quantity_to_have_and_its_sum_is_the_prop
 
 def test_the_sum_starts_with_what_the_last_known_week_sold(chain):
     forecast(chain, moved={"last": 130.0, "season": -20.0, "level": -10.0})
-    assert explanation.because(made(chain)["chiba", "milk"].reason, "en").startswith("Sold 130 last week; season −20, ")
+    assert explanation.because(made(chain)["chiba", "milk"].reason, "en").startswith(
+        "Sold 130 last week; season −20, "
+    )
 
 
 def test_a_forecast_that_does_not_say_what_moved_it_starts_with_the_sales(chain):
@@ -80,7 +118,9 @@ def test_a_forecast_that_does_not_say_what_moved_it_starts_with_the_sales(chain)
     parts = explanation.parts_of(line.reason)
     with chain.db.read() as db:
         sold = chain.warehouse.sql(
-            db, "select sum(units) from shop_sales where store = 'chiba' and item = 'beer' and date > '2021-01-03'", as_of=NOW
+            db,
+            "select sum(units) from shop_sales where store = 'chiba' and item = 'beer' and date > '2021-01-03'",
+            as_of=NOW,
         ).item()
     assert (parts[0].code, parts[0].units) == ("last", sold)
     assert parts[1].code == "change" and parts[0].units + parts[1].units == 100
@@ -91,10 +131,14 @@ def test_stock_and_what_is_on_the_way_are_taken_off_by_what_keeps(chain):
     before = made(chain)
     stock(chain, units=120, on_order=30)
     after = made(chain)
-    beer, milk = ({each["code"]: each for each in after["chiba", item].reason} for item in ("beer", "milk"))
+    beer, milk = (
+        {each["code"]: each for each in after["chiba", item].reason} for item in ("beer", "milk")
+    )
     assert (beer["stock"]["on_hand"], beer["stock"]["on_order"]) == (120, 30)
     assert beer["stock"]["left"] == pytest.approx(50, abs=1)
-    assert milk["stock"]["left"] == pytest.approx(30, abs=1)  # it keeps ten days: what was on hand is too old, what is on the way is not
+    assert milk["stock"]["left"] == pytest.approx(
+        30, abs=1
+    )  # it keeps ten days: what was on hand is too old, what is on the way is not
     assert milk["expires"]["units"] == pytest.approx(20, abs=1)
     for item in ITEMS:
         assert after["chiba", item].proposed_cases < before["chiba", item].proposed_cases
@@ -128,21 +172,39 @@ def test_each_stores_lines_share_its_truck_and_its_shelves(chain):
         db.get(Store, "osaka").shelf_units = 200
     tight = made(chain)
     assert sum(line.proposed_cases for (store, _), line in tight.items() if store == "chiba") == 20
-    units = sum(line.proposed_cases * line.case_units for (store, _), line in tight.items() if store == "osaka")
+    units = sum(
+        line.proposed_cases * line.case_units
+        for (store, _), line in tight.items()
+        if store == "osaka"
+    )
     assert 200 - 12 < units <= 200
-    assert sum(line.proposed_cases for line in free.values()) > sum(line.proposed_cases for line in tight.values())
-    assert any(each["code"] == "at_truck" for each in tight["chiba", "milk"].unusual_why + tight["chiba", "coffee"].unusual_why)
+    assert sum(line.proposed_cases for line in free.values()) > sum(
+        line.proposed_cases for line in tight.values()
+    )
+    assert any(
+        each["code"] == "at_truck"
+        for each in tight["chiba", "milk"].unusual_why + tight["chiba", "coffee"].unusual_why
+    )
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("service_a", 1.0), ("service_c", -0.1), ("holding", 1.1), ("unusual", 0.0), ("too_much", 11.0)]
+    ("name", "value"),
+    [
+        ("service_a", 1.0),
+        ("service_c", -0.1),
+        ("holding", 1.1),
+        ("unusual", 0.0),
+        ("too_much", 11.0),
+    ],
 )
 def test_a_share_out_of_its_range_is_refused_and_nothing_changes(embedded, name, value):
     with pytest.raises(UserError, match=f"{name} is {value}; expected a share from"):
         set_rules(embedded, **{name: value})
     with embedded.db.read() as db:
         assert rules.history(db) == []
-        assert {name: getattr(rules.get(db), name) for name in rules.SHARES} == {name: rules.DEFAULT[name] for name in rules.SHARES}
+        assert {name: getattr(rules.get(db), name) for name in rules.SHARES} == {
+            name: rules.DEFAULT[name] for name in rules.SHARES
+        }
 
 
 def test_masters_say_the_class_of_an_item_and_what_a_store_holds(embedded):
@@ -151,5 +213,8 @@ def test_masters_say_the_class_of_an_item_and_what_a_store_holds(embedded):
     bring(embedded, "stores", "店舗,棚容量,配送上限\nchiba,400,25\nosaka,,-1\n")
     with embedded.db.read() as db:
         assert [db.get(Item, item).service_class for item in ITEMS] == ["A", "B", "B"]
-        found = [(store.shelf_units, store.truck_cases) for store in (db.get(Store, code) for code in STORES)]
+        found = [
+            (store.shelf_units, store.truck_cases)
+            for store in (db.get(Store, code) for code in STORES)
+        ]
     assert found == [(400, 25), (None, None)]

@@ -23,7 +23,11 @@ def confirmed(resources):
         db.add_all(Maker(code=code, name_ja=code, name_en=code) for code in ("brewer", "roaster"))
         db.flush()
         for item, maker in MAKERS.items():
-            db.add(Item(code=item, name_ja=f"{item}（ja）", name_en=item, maker_code=maker, case_units=6))
+            db.add(
+                Item(
+                    code=item, name_ja=f"{item}（ja）", name_en=item, maker_code=maker, case_units=6
+                )
+            )
         db.add(a_cycle("released"))
         db.flush()
         db.add_all(a_line(store, item, cases) for store in STORES for item, cases in CASES.items())
@@ -33,15 +37,25 @@ def confirmed(resources):
 
 def issue(res):
     with res.db.write() as db:
-        return [order.number for order in purchase_orders.issue(db, res.objects, TARGET, NOW, "tests")]
+        return [
+            order.number for order in purchase_orders.issue(db, res.objects, TARGET, NOW, "tests")
+        ]
 
 
 def test_each_confirmed_store_and_maker_gets_one_and_a_second_time_none(confirmed):
-    assert issue(confirmed) == ["PO-2021W03-BREWER-CHIBA-1", "PO-2021W03-ROASTER-CHIBA-1", "PO-2021W03-UNASSIGNED-CHIBA-1"]
+    assert issue(confirmed) == [
+        "PO-2021W03-BREWER-CHIBA-1",
+        "PO-2021W03-ROASTER-CHIBA-1",
+        "PO-2021W03-UNASSIGNED-CHIBA-1",
+    ]
     assert issue(confirmed) == []
     with confirmed.db.write() as db:
         db.add(Confirmation(week=str(TARGET), store="osaka", by=None, at=NOW))
-    assert issue(confirmed) == ["PO-2021W03-BREWER-OSAKA-1", "PO-2021W03-ROASTER-OSAKA-1", "PO-2021W03-UNASSIGNED-OSAKA-1"]
+    assert issue(confirmed) == [
+        "PO-2021W03-BREWER-OSAKA-1",
+        "PO-2021W03-ROASTER-OSAKA-1",
+        "PO-2021W03-UNASSIGNED-OSAKA-1",
+    ]
 
 
 def test_the_document_says_everything_once_and_is_the_same_each_time(confirmed):
@@ -100,19 +114,32 @@ def test_cancelled_and_issued_again_with_a_trail(confirmed):
     first = "PO-2021W03-ROASTER-CHIBA-1"
 
     def again(db, who):
-        return purchase_orders.reissue(db, who, confirmed.objects, first, cases={"coffee": 9, "milk": 1}, now=NOW)
+        return purchase_orders.reissue(
+            db, who, confirmed.objects, first, cases={"coffee": 9, "milk": 1}, now=NOW
+        )
 
     with pytest.raises(Conflict, match="in force"):
         act(confirmed, again)
     with pytest.raises(UserError, match="say why"):
         act(confirmed, lambda db, who: purchase_orders.cancel(db, who, first, why=" ", now=NOW))
     with pytest.raises(NotAllowed):
-        act(confirmed, lambda db, who: purchase_orders.cancel(db, who, first, why="x", now=NOW), CHIBA)
-    act(confirmed, lambda db, who: purchase_orders.cancel(db, who, first, why="the maker has none", now=NOW))
+        act(
+            confirmed,
+            lambda db, who: purchase_orders.cancel(db, who, first, why="x", now=NOW),
+            CHIBA,
+        )
+    act(
+        confirmed,
+        lambda db, who: purchase_orders.cancel(db, who, first, why="the maker has none", now=NOW),
+    )
     with pytest.raises(Conflict, match="cancelled already"):
         act(confirmed, lambda db, who: purchase_orders.cancel(db, who, first, why="x", now=NOW))
     second = act(confirmed, again)
-    assert (second.number, second.replaces, second.status) == ("PO-2021W03-ROASTER-CHIBA-2", first, "issued")
+    assert (second.number, second.replaces, second.status) == (
+        "PO-2021W03-ROASTER-CHIBA-2",
+        first,
+        "issued",
+    )
     with pytest.raises(Conflict, match="replaced by PO-2021W03-ROASTER-CHIBA-2"):
         act(confirmed, again)
     with confirmed.db.read() as db:
@@ -121,23 +148,41 @@ def test_cancelled_and_issued_again_with_a_trail(confirmed):
             (first, "cancelled", "the maker has none"),
             (second.number, "issued", None),
         ]
-        assert [(line.item, line.cases) for line in purchase_orders.lines(db, first)] == [("coffee", 5)]
-        assert purchase_orders.document(confirmed.objects, trail[0]) != purchase_orders.document(confirmed.objects, trail[1])
+        assert [(line.item, line.cases) for line in purchase_orders.lines(db, first)] == [
+            ("coffee", 5)
+        ]
+        assert purchase_orders.document(confirmed.objects, trail[0]) != purchase_orders.document(
+            confirmed.objects, trail[1]
+        )
     assert issue(confirmed) == []
 
 
 @pytest.mark.parametrize(
-    ("cases", "says"), [({"beer": 1}, "not made by roaster"), ({"coffee": -1}, "expected 0 to"), ({"coffee": 0}, "at least one case")]
+    ("cases", "says"),
+    [
+        ({"beer": 1}, "not made by roaster"),
+        ({"coffee": -1}, "expected 0 to"),
+        ({"coffee": 0}, "at least one case"),
+    ],
 )
 def test_a_new_issue_holds_only_what_the_maker_makes(confirmed, cases, says):
     issue(confirmed)
     number = "PO-2021W03-ROASTER-CHIBA-1"
     act(confirmed, lambda db, who: purchase_orders.cancel(db, who, number, why="x", now=NOW))
     with pytest.raises(UserError, match=says):
-        act(confirmed, lambda db, who: purchase_orders.reissue(db, who, confirmed.objects, number, cases=cases, now=NOW))
+        act(
+            confirmed,
+            lambda db, who: purchase_orders.reissue(
+                db, who, confirmed.objects, number, cases=cases, now=NOW
+            ),
+        )
 
 
 def test_numbers_of_codes_that_only_differ_in_other_letters_differ():
-    numbers = {purchase_orders.number(TARGET, maker, "千葉", 1) for maker in ("麦酒", "珈琲", "a-b", "ab")}
+    numbers = {
+        purchase_orders.number(TARGET, maker, "千葉", 1) for maker in ("麦酒", "珈琲", "a-b", "ab")
+    }
     assert len(numbers) == 4
-    assert purchase_orders.number(TARGET, "麦酒", "千葉", 1) == purchase_orders.number(TARGET, "麦酒", "千葉", 1)
+    assert purchase_orders.number(TARGET, "麦酒", "千葉", 1) == purchase_orders.number(
+        TARGET, "麦酒", "千葉", 1
+    )

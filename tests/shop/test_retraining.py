@@ -59,7 +59,11 @@ def growing_sales() -> str:
     rows = ["date,store,item,sales"]
     for n in range((TARGET.cutoff - first).days + 1):
         level = (1 + n / 120) * (1.5 if n % 7 >= 5 else 1.0)
-        rows += [f"{first + timedelta(days=n)},{s},{i},{chance.poisson((12 + 4 * k) * level)}" for k, s in enumerate(STORES) for i in ITEMS]
+        rows += [
+            f"{first + timedelta(days=n)},{s},{i},{chance.poisson((12 + 4 * k) * level)}"
+            for k, s in enumerate(STORES)
+            for i in ITEMS
+        ]
     return "\n".join(rows) + "\n"
 
 
@@ -69,7 +73,9 @@ def live(res: Resources) -> str | None:
 
 
 @pytest.mark.slow
-def test_a_planted_bias_starts_exactly_one_retraining_whose_no_go_changes_nothing_and_is_told(embedded):
+def test_a_planted_bias_starts_exactly_one_retraining_whose_no_go_changes_nothing_and_is_told(
+    embedded,
+):
     """The champion is a plain rule: trained again it is no better than the floor, which is that rule, so the gate says NO-GO."""
     make_chain(embedded)
     before = champion(embedded, "moving_average")
@@ -88,13 +94,26 @@ def test_a_planted_bias_starts_exactly_one_retraining_whose_no_go_changes_nothin
     assert live(embedded) == before
     with embedded.db.write() as db:
         (verdict,) = db.scalars(select(GateVerdict))
-        assert (verdict.version, verdict.champion, verdict.go, verdict.by) == (versions[0].version, before, False, "tanuki")
+        assert (verdict.version, verdict.champion, verdict.go, verdict.by) == (
+            versions[0].version,
+            before,
+            False,
+            "tanuki",
+        )
         assert db.scalars(select(Release)).all() == []
         alerts.watch(db, embedded.warehouse, embedded.work, NOW + timedelta(hours=3))
         (alarm,) = [each for each in every(db) if each.subject == "store=osaka"]
-        assert alarm.values["retraining"] == {"state": "no_go", "week": str(TARGET), "version": verdict.version}
+        assert alarm.values["retraining"] == {
+            "state": "no_go",
+            "week": str(TARGET),
+            "version": verdict.version,
+        }
         assert "NO-GO" in messages.to_do(alarm.code, alarm.values, "en")
-        assert [each.code for each in alerts.alarms(db, ANALYST)[0] if each.closed_at is None and each.id == alarm.id] == ["bias"]
+        assert [
+            each.code
+            for each in alerts.alarms(db, ANALYST)[0]
+            if each.closed_at is None and each.id == alarm.id
+        ] == ["bias"]
     assert len(embedded.work.runs(name="retrain")) == 1
 
 
@@ -112,7 +131,12 @@ def test_a_version_that_passes_goes_live_and_judging_it_again_keeps_one_verdict(
     with embedded.db.read() as db:
         assert len(release.verdicts(db, forecasts.REGISTERED)) == 1
         (made,) = release.releases(db, forecasts.REGISTERED)
-        assert (made.version, made.previous, made.kind, made.by) == (version, before, "gate", "tanuki")
+        assert (made.version, made.previous, made.kind, made.by) == (
+            version,
+            before,
+            "gate",
+            "tanuki",
+        )
 
 
 def test_the_month_asks_for_the_same_run_as_drift_does(embedded):
@@ -142,7 +166,9 @@ def test_without_any_sales_a_retraining_says_what_it_needs(embedded):
     assert "No sales" in (run.error or "")
 
 
-@pytest.mark.parametrize("schedule", retraining.SCHEDULES, ids=lambda each: str(each["schedule_name"]))
+@pytest.mark.parametrize(
+    "schedule", retraining.SCHEDULES, ids=lambda each: str(each["schedule_name"])
+)
 def test_schedules_are_named_apart_and_run_by_tokyos_clock(schedule):
     assert schedule["schedule_name"].startswith("shop-")
     assert schedule["cron_timezone"] == "Asia/Tokyo"

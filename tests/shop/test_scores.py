@@ -25,7 +25,9 @@ def numbers() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @pytest.fixture(scope="module")
 def table(numbers) -> sqlite3.Connection:
     db = sqlite3.connect(":memory:")
-    db.execute(f"create table t (a real, f real, {', '.join(f'q{n} real' for n in range(len(QUANTILES)))})")
+    db.execute(
+        f"create table t (a real, f real, {', '.join(f'q{n} real' for n in range(len(QUANTILES)))})"
+    )
     db.executemany(
         f"insert into t values (?, ?{', ?' * len(QUANTILES)})",
         [[a, f, *q] for a, f, q in zip(*(each.tolist() for each in numbers), strict=True)],
@@ -61,15 +63,22 @@ def test_pinball_agrees_with_sql(numbers, table):
 
 def test_coverage_agrees_with_sql(numbers, table):
     (oracle,) = table.execute("select avg(a between q1 and q5) from t").fetchone()
-    assert scores.coverage_80(numbers[0], numbers[2][:, 1], numbers[2][:, 5]) == pytest.approx(oracle)
+    assert scores.coverage_80(numbers[0], numbers[2][:, 1], numbers[2][:, 5]) == pytest.approx(
+        oracle
+    )
 
 
 def test_zones_agree_with_sql(numbers, table):
     query = "select case when a - f > 0.05 * a then 'too_little' when f - a > 0.2 * a then 'too_much' else 'within' end from t"
-    assert scores.zones(numbers[0], numbers[1], too_much=0.2, too_little=0.05) == [zone for (zone,) in table.execute(query)]
+    assert scores.zones(numbers[0], numbers[1], too_much=0.2, too_little=0.05) == [
+        zone for (zone,) in table.execute(query)
+    ]
 
 
-@pytest.mark.parametrize(("ordered", "zone"), [(100.0, "within"), (120.0, "within"), (121.0, "too_much"), (99.0, "too_little")])
+@pytest.mark.parametrize(
+    ("ordered", "zone"),
+    [(100.0, "within"), (120.0, "within"), (121.0, "too_much"), (99.0, "too_little")],
+)
 def test_leftovers_within_a_fifth_are_tolerated_and_any_shortage_is_not(ordered, zone):
     assert scores.zones(np.array([100.0]), np.array([ordered])) == [zone]
 
@@ -77,13 +86,19 @@ def test_leftovers_within_a_fifth_are_tolerated_and_any_shortage_is_not(ordered,
 def test_the_order_at_the_critical_ratio_is_the_cheapest(numbers):
     actual = numbers[0]
     quantiles = np.tile(np.quantile(actual, QUANTILES), (ROWS, 1))
-    cheapest = min(range(20, 70), key=lambda units: scores.cost(actual, np.full(ROWS, float(units))))
+    cheapest = min(
+        range(20, 70), key=lambda units: scores.cost(actual, np.full(ROWS, float(units)))
+    )
     assert at(quantiles, 0.75)[0] == pytest.approx(cheapest, abs=1)
 
 
 def test_nothing_to_score_is_no_error():
     nothing = np.zeros(0)
-    assert [score(nothing, nothing) for score in (scores.wape, scores.bias, scores.cost)] == [0.0, 0.0, 0.0]
+    assert [score(nothing, nothing) for score in (scores.wape, scores.bias, scores.cost)] == [
+        0.0,
+        0.0,
+        0.0,
+    ]
     assert scores.fill_rate(nothing, nothing) == 1.0
 
 

@@ -17,8 +17,27 @@ from tanuki.platform.jobs import worker
 from tanuki.platform.resources import Resources
 from tanuki.shop import evaluation, forecasts, orders, purchase_orders, rules, weekly
 from tanuki.shop.calendar import TOKYO, Week, clock, week_to_order
-from tanuki.shop.tables import Change, Confirmation, Cycle, Evaluation, Forecast, OrderLine, PurchaseOrder
-from tests.factories.store_chain import ANALYST, CHIBA, ITEMS, NOW, OSAKA, STORES, TARGET, bring, make_chain, sales_csv
+from tanuki.shop.tables import (
+    Change,
+    Confirmation,
+    Cycle,
+    Evaluation,
+    Forecast,
+    OrderLine,
+    PurchaseOrder,
+)
+from tests.factories.store_chain import (
+    ANALYST,
+    CHIBA,
+    ITEMS,
+    NOW,
+    OSAKA,
+    STORES,
+    TARGET,
+    bring,
+    make_chain,
+    sales_csv,
+)
 
 LATER = datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -32,7 +51,9 @@ def working(res: Resources):
 
 def start(res, week=TARGET, **options):
     with res.db.write() as db:
-        return weekly.start(db, res.work, week, by="tests", now=options.pop("now", datetime.now(UTC)), **options)
+        return weekly.start(
+            db, res.work, week, by="tests", now=options.pop("now", datetime.now(UTC)), **options
+        )
 
 
 def state(res, week=TARGET):
@@ -41,21 +62,32 @@ def state(res, week=TARGET):
 
 
 def until(res, wanted, week=TARGET, seconds=60):
-    run = res.work.wait(orders.run_id(week), seconds=seconds, until=lambda: state(res, week) == wanted)
+    run = res.work.wait(
+        orders.run_id(week), seconds=seconds, until=lambda: state(res, week) == wanted
+    )
     assert state(res, week) == wanted, (run.status, run.error)
 
 
 def counts(res):
     with res.db.read() as db:
         tables = (Forecast, OrderLine, Confirmation, PurchaseOrder)
-        return {table.__name__: db.scalar(select(func.count()).select_from(table)) for table in tables}
+        return {
+            table.__name__: db.scalar(select(func.count()).select_from(table)) for table in tables
+        }
 
 
 SERIES = len(STORES) * len(ITEMS)
-WHOLE = {"Forecast": 3 * SERIES, "OrderLine": SERIES, "Confirmation": len(STORES), "PurchaseOrder": 4}
+WHOLE = {
+    "Forecast": 3 * SERIES,
+    "OrderLine": SERIES,
+    "Confirmation": len(STORES),
+    "PurchaseOrder": 4,
+}
 
 
-def test_a_week_that_waits_for_nobody_goes_from_sales_to_purchase_orders_and_its_evaluation(resources):
+def test_a_week_that_waits_for_nobody_goes_from_sales_to_purchase_orders_and_its_evaluation(
+    resources,
+):
     make_chain(resources)
     with working(resources):
         start(resources, auto=True)
@@ -91,11 +123,23 @@ def test_people_check_release_change_and_confirm_and_the_run_follows(resources):
         start(resources, hours=24)
         until(resources, "proposed")
         with resources.db.write() as db:
-            orders.change(db, ANALYST, TARGET, "chiba", "beer", cases=40, reason="a festival", version=1, now=NOW)
+            orders.change(
+                db,
+                ANALYST,
+                TARGET,
+                "chiba",
+                "beer",
+                cases=40,
+                reason="a festival",
+                version=1,
+                now=NOW,
+            )
             orders.release(db, ANALYST, resources.work, TARGET, NOW)
         until(resources, "released")
         with resources.db.write() as db:
-            orders.change(db, CHIBA, TARGET, "chiba", "coffee", cases=1, reason="", version=1, now=NOW)
+            orders.change(
+                db, CHIBA, TARGET, "chiba", "coffee", cases=1, reason="", version=1, now=NOW
+            )
             orders.confirm(db, CHIBA, resources.work, TARGET, "chiba", NOW)
         time.sleep(1)
         assert counts(resources)["PurchaseOrder"] == 0
@@ -104,13 +148,25 @@ def test_people_check_release_change_and_confirm_and_the_run_follows(resources):
         until(resources, "ordered")
     assert counts(resources) == WHOLE
     with resources.db.read() as db:
-        held = {line.item: line.cases for line in purchase_orders.lines(db, "PO-2021W03-BREWER-CHIBA-1")}
+        held = {
+            line.item: line.cases for line in purchase_orders.lines(db, "PO-2021W03-BREWER-CHIBA-1")
+        }
         assert held == {"beer": 40}
-        assert [change.stage for change in orders.changes(db, ANALYST, TARGET)] == ["confirm", "check"]
+        assert [change.stage for change in orders.changes(db, ANALYST, TARGET)] == [
+            "confirm",
+            "check",
+        ]
 
 
 def chain_rules(res, **values):
-    wanted = {"release_unchecked": True, "order_unconfirmed": True, "too_much": 0.2, "too_little": 0.0, "unusual": 0.3, **values}
+    wanted = {
+        "release_unchecked": True,
+        "order_unconfirmed": True,
+        "too_much": 0.2,
+        "too_little": 0.0,
+        "unusual": 0.3,
+        **values,
+    }
     with res.db.write() as db:
         rules.change(db, ANALYST, **wanted, why="tests", now=NOW)
 
@@ -135,7 +191,9 @@ def test_a_late_check_holds_by_rule_and_late_stores_are_left_out_until_they_conf
         start(embedded, hours=0)
         until(embedded, "held")
         with embedded.db.read() as db:
-            assert "nobody had checked" in (orders.alert_words(orders.cycle(db, TARGET), "en") or "")
+            assert "nobody had checked" in (
+                orders.alert_words(orders.cycle(db, TARGET), "en") or ""
+            )
         with embedded.db.write() as db:
             orders.release(db, ANALYST, embedded.work, TARGET, NOW)
         until(embedded, "released")
@@ -143,7 +201,9 @@ def test_a_late_check_holds_by_rule_and_late_stores_are_left_out_until_they_conf
             orders.cycle(db, TARGET).confirm_due = datetime.now(UTC)
             orders.confirm(db, OSAKA, embedded.work, TARGET, "osaka", NOW)
         end, said = time.monotonic() + 30, ""
-        while ("chiba" not in said or counts(embedded)["PurchaseOrder"] < 2) and time.monotonic() < end:
+        while (
+            "chiba" not in said or counts(embedded)["PurchaseOrder"] < 2
+        ) and time.monotonic() < end:
             time.sleep(0.2)
             with embedded.db.read() as db:
                 said = orders.alert_words(orders.cycle(db, TARGET), "ja") or ""
@@ -161,7 +221,9 @@ def test_a_week_without_sales_says_so_and_goes_on_once_they_are_there(embedded):
         run = embedded.work.wait(orders.run_id(TARGET), seconds=60)
         assert run.status == "failed"
         with embedded.db.read() as db:
-            assert "There are no sales" in (orders.alert_words(orders.cycle(db, TARGET), "en") or "")
+            assert "There are no sales" in (
+                orders.alert_words(orders.cycle(db, TARGET), "en") or ""
+            )
         make_chain(embedded)
         with embedded.db.write() as db:
             orders.cycle(db, TARGET).as_of = datetime.now(UTC)
@@ -179,7 +241,9 @@ def test_a_store_that_stopped_sending_and_days_without_sales_are_found(embedded)
     with embedded.db.read() as db:
         sales = embedded.warehouse.read(db, SALES, as_of=LATER)
     day = TARGET.cutoff - timedelta(days=3)
-    broken = sales.filter((pl.col("store") != "osaka") | (pl.col("date") < day)).filter(pl.col("date") != day - timedelta(days=7))
+    broken = sales.filter((pl.col("store") != "osaka") | (pl.col("date") < day)).filter(
+        pl.col("date") != day - timedelta(days=7)
+    )
     assert weekly.check(sales, TARGET) == []
     assert weekly.check(broken, TARGET) == [
         {"code": "stale_store", "store": "osaka", "last": (day - timedelta(days=1)).isoformat()},
@@ -188,7 +252,9 @@ def test_a_store_that_stopped_sending_and_days_without_sales_are_found(embedded)
 
 
 def test_a_week_whose_sales_are_still_to_come_is_refused(embedded):
-    with pytest.raises(UserError, match="2021-W03 is ordered on 2021-01-11; the sales it needs, up to 2021-01-10"):
+    with pytest.raises(
+        UserError, match="2021-W03 is ordered on 2021-01-11; the sales it needs, up to 2021-01-10"
+    ):
         start(embedded, now=datetime(2021, 1, 10, 23, tzinfo=TOKYO))
 
 
@@ -196,11 +262,18 @@ def test_a_week_whose_sales_are_still_to_come_is_refused(embedded):
     ("started", "hours", "check", "confirm"),
     [
         (clock(TARGET).aggregate, None, clock(TARGET).check_due, clock(TARGET).confirm_due),
-        (clock(TARGET).aggregate, 5, clock(TARGET).aggregate + timedelta(hours=5), clock(TARGET).aggregate + timedelta(hours=10)),
+        (
+            clock(TARGET).aggregate,
+            5,
+            clock(TARGET).aggregate + timedelta(hours=5),
+            clock(TARGET).aggregate + timedelta(hours=10),
+        ),
         (LATER, None, LATER + timedelta(hours=2), LATER + timedelta(hours=3)),
     ],
 )
-def test_deadlines_are_the_clocks_when_in_time_and_a_fair_while_otherwise(started, hours, check, confirm):
+def test_deadlines_are_the_clocks_when_in_time_and_a_fair_while_otherwise(
+    started, hours, check, confirm
+):
     found = weekly.deadlines(TARGET, started, hours)
     assert (found["check_due"], found["confirm_due"]) == (check, confirm)
 
@@ -215,10 +288,16 @@ def test_four_weeks_over_new_year_in_order(embedded):
             with embedded.db.write() as db:
                 assert len(evaluation.evaluate(db, embedded.warehouse, week, LATER)) == SERIES
     with embedded.db.read() as db:
-        assert [cycle.week for cycle in weekly.cycles(db)] == ["2021-W02", "2021-W01", "2020-W53", "2020-W52"]
-        assert [str(worth.key) for worth in evaluation.worth(evaluation.evaluations(db, ANALYST), "week")] == [
-            str(week) for week in year_end
+        assert [cycle.week for cycle in weekly.cycles(db)] == [
+            "2021-W02",
+            "2021-W01",
+            "2020-W53",
+            "2020-W52",
         ]
+        assert [
+            str(worth.key)
+            for worth in evaluation.worth(evaluation.evaluations(db, ANALYST), "week")
+        ] == [str(week) for week in year_end]
         assert db.scalar(select(func.count()).select_from(PurchaseOrder)) == 4 * 4
 
 
@@ -260,7 +339,9 @@ os._exit(3)
 
 def run_child(res, when, number):
     command = [sys.executable, "-c", CHILD, str(res.settings.home), res.db.url, when, str(number)]
-    return subprocess.run(command, cwd=Path(__file__).parents[2], timeout=120, check=False, capture_output=True)
+    return subprocess.run(
+        command, cwd=Path(__file__).parents[2], timeout=120, check=False, capture_output=True
+    )
 
 
 @pytest.mark.slow
@@ -284,10 +365,30 @@ def test_killed_at_each_step_nothing_is_lost_and_nothing_is_there_twice(resource
 def test_an_edit_of_a_person_survives_a_kill(resources):
     make_chain(resources)
     start(resources, hours=24)
-    with subprocess.Popen([sys.executable, "-c", CHILD, str(resources.settings.home), resources.db.url, "before_commit", "999"]) as child:
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            CHILD,
+            str(resources.settings.home),
+            resources.db.url,
+            "before_commit",
+            "999",
+        ]
+    ) as child:
         until(resources, "proposed")
         with resources.db.write() as db:
-            orders.change(db, ANALYST, TARGET, "osaka", "milk", cases=17, reason="closed on Friday", version=1, now=NOW)
+            orders.change(
+                db,
+                ANALYST,
+                TARGET,
+                "osaka",
+                "milk",
+                cases=17,
+                reason="closed on Friday",
+                version=1,
+                now=NOW,
+            )
         child.kill()
     with resources.db.write() as db:
         orders.release(db, ANALYST, resources.work, TARGET, NOW)
@@ -299,7 +400,10 @@ def test_an_edit_of_a_person_survives_a_kill(resources):
                 orders.confirm(db, ANALYST, resources.work, TARGET, store, NOW)
         until(resources, "ordered")
     with resources.db.read() as db:
-        assert {line.item: line.cases for line in purchase_orders.lines(db, "PO-2021W03-ROASTER-OSAKA-1")}["milk"] == 17
+        assert {
+            line.item: line.cases
+            for line in purchase_orders.lines(db, "PO-2021W03-ROASTER-OSAKA-1")
+        }["milk"] == 17
         assert db.scalar(select(func.count()).select_from(Change)) == 1
         assert db.scalar(select(func.count()).select_from(Cycle)) == 1
 
@@ -323,7 +427,9 @@ def test_the_clock_starts_the_week_that_is_ordered_now_and_leaves_an_older_one_a
     weekly.begin(target.monday.isoformat())
     weekly.begin(target.monday.isoformat())
     with embedded.db.read() as db:
-        assert [(cycle.week, cycle.started_by) for cycle in weekly.cycles(db)] == [(str(target), "clock")]
+        assert [(cycle.week, cycle.started_by) for cycle in weekly.cycles(db)] == [
+            (str(target), "clock")
+        ]
     assert [run.id for run in embedded.work.runs()] == [orders.run_id(target)]
 
 
@@ -355,7 +461,14 @@ def test_a_chain_in_parts_is_forecast_as_each_part_alone(resources, monkeypatch)
         cycle = db.get(Cycle, str(TARGET))
         kept = {(each.store, each.item): each.mean for each in forecasts.of_week(db, TARGET)}
         for store in ("chiba", "osaka"):
-            frame, *_ = forecasts.make(db, resources.warehouse, resources.registry, TARGET, as_of=cycle.as_of, stores=[store])
+            frame, *_ = forecasts.make(
+                db,
+                resources.warehouse,
+                resources.registry,
+                TARGET,
+                as_of=cycle.as_of,
+                stores=[store],
+            )
             for row in frame.filter(pl.col("week") == str(TARGET)).iter_rows(named=True):
                 assert kept.pop((store, row["item"])) == row["mean"]
     assert not kept

@@ -17,7 +17,20 @@ from sqlalchemy.orm import Session
 
 from tanuki.animals import members, posts
 from tanuki.animals.post_review import TRY_AGAIN_AFTER, forget
-from tanuki.animals.tables import Appeal, Case, Comment, Decision, Follow, Like, Member, Notification, Post, PostEdit, Report, Shut
+from tanuki.animals.tables import (
+    Appeal,
+    Case,
+    Comment,
+    Decision,
+    Follow,
+    Like,
+    Member,
+    Notification,
+    Post,
+    PostEdit,
+    Report,
+    Shut,
+)
 from tanuki.platform import accounts
 from tanuki.platform.accounts import Person
 from tanuki.platform.database.engine import Base
@@ -99,10 +112,14 @@ def leave_likes(res: Resources, now: datetime, member_id: int) -> None:
 
 def some_likes(db: Session, member_id: int) -> int:
     """Some of their likes, with the counts of the posts that they liked."""
-    liked = db.scalars(select(Like.post_id).where(Like.member_id == member_id).order_by(Like.post_id).limit(ROWS)).all()
+    liked = db.scalars(
+        select(Like.post_id).where(Like.member_id == member_id).order_by(Like.post_id).limit(ROWS)
+    ).all()
     for post in posts.locked_all(db, liked):
         post.likes -= 1
-        post.heat = posts.heat(post.published_at, post.likes) if post.published_at is not None else 0.0
+        post.heat = (
+            posts.heat(post.published_at, post.likes) if post.published_at is not None else 0.0
+        )
     db.execute(delete(Like).where(Like.member_id == member_id, Like.post_id.in_(liked)))
     return len(liked)
 
@@ -115,9 +132,14 @@ def leave_comments(res: Resources, now: datetime, member_id: int) -> None:
 def some_comments(db: Session, member_id: int) -> int:
     """Some of their comments, with the counts of the posts under which they stood."""
     written = select(Comment.id, Comment.post_id).where(Comment.member_id == member_id)
-    under = {row.id: row.post_id for row in db.execute(written.order_by(Comment.post_id, Comment.id).limit(ROWS))}
+    under = {
+        row.id: row.post_id
+        for row in db.execute(written.order_by(Comment.post_id, Comment.id).limit(ROWS))
+    }
     found = {post.id: post for post in posts.locked_all(db, under.values())}
-    for post_id in db.scalars(select(Comment.post_id).where(Comment.id.in_(under), Comment.state == "shown")):
+    for post_id in db.scalars(
+        select(Comment.post_id).where(Comment.id.in_(under), Comment.state == "shown")
+    ):
         found[post_id].comments -= 1
     db.execute(delete(Comment).where(Comment.id.in_(under)))
     return len(under)
@@ -126,19 +148,38 @@ def some_comments(db: Session, member_id: int) -> int:
 def leave_others(res: Resources, now: datetime, member_id: int) -> None:
     """What is between them and others: follows, with the others' counts, blocks and mutes, and what anybody was told by them or they were told."""
     all_of(res, lambda db: some_follows(db, member_id))
-    all_of(res, lambda db: some(db, Shut, or_(Shut.member_id == member_id, Shut.other_id == member_id)))
-    all_of(res, lambda db: some(db, Notification, or_(Notification.member_id == member_id, Notification.actor_id == member_id)))
+    all_of(
+        res, lambda db: some(db, Shut, or_(Shut.member_id == member_id, Shut.other_id == member_id))
+    )
+    all_of(
+        res,
+        lambda db: some(
+            db,
+            Notification,
+            or_(Notification.member_id == member_id, Notification.actor_id == member_id),
+        ),
+    )
 
 
 def some_follows(db: Session, member_id: int) -> int:
     """Some of those who follow them or whom they follow; only the others' counts matter still."""
-    followed = db.scalars(select(Follow.followed_id).where(Follow.follower_id == member_id).limit(ROWS)).all()
-    followers = db.scalars(select(Follow.follower_id).where(Follow.followed_id == member_id).limit(ROWS)).all()
+    followed = db.scalars(
+        select(Follow.followed_id).where(Follow.follower_id == member_id).limit(ROWS)
+    ).all()
+    followers = db.scalars(
+        select(Follow.follower_id).where(Follow.followed_id == member_id).limit(ROWS)
+    ).all()
     members.lock(db, *followed, *followers)
     db.execute(update(Member).where(Member.id.in_(followed)).values(followers=Member.followers - 1))
-    db.execute(update(Member).where(Member.id.in_(followers)).values(following=Member.following - 1))
-    db.execute(delete(Follow).where(Follow.follower_id == member_id, Follow.followed_id.in_(followed)))
-    db.execute(delete(Follow).where(Follow.followed_id == member_id, Follow.follower_id.in_(followers)))
+    db.execute(
+        update(Member).where(Member.id.in_(followers)).values(following=Member.following - 1)
+    )
+    db.execute(
+        delete(Follow).where(Follow.follower_id == member_id, Follow.followed_id.in_(followed))
+    )
+    db.execute(
+        delete(Follow).where(Follow.followed_id == member_id, Follow.follower_id.in_(followers))
+    )
     return len(followed) + len(followers)
 
 
@@ -147,7 +188,9 @@ def leave_posts(res: Resources, now: datetime, member_id: int) -> None:
     theirs = select(Post.id).where(Post.member_id == member_id)
     for about in (Like.post_id, Comment.post_id, Notification.post_id, PostEdit.post_id):
         all_of(res, lambda db, about=about: some(db, about.class_, about.in_(theirs)))  # type: ignore[misc]
-    for digests in until_none(res, lambda db: posts.erase(db, list(db.scalars(theirs.order_by(Post.id).limit(POSTS))))):
+    for digests in until_none(
+        res, lambda db: posts.erase(db, list(db.scalars(theirs.order_by(Post.id).limit(POSTS))))
+    ):
         forget(res, digests)  # a kill before this leaves them for tidy()
 
 
@@ -159,11 +202,17 @@ def leave_moderation(res: Resources, now: datetime, member_id: int) -> None:
         either = or_(Appeal.member_id == member_id, Appeal.decision_id.in_(decided))
         for change in (
             update(Report).where(Report.case_id.in_(about_them)).values(words=""),
-            update(Report).where(Report.reporter_id == member_id).values(words="", reporter_id=None),
+            update(Report)
+            .where(Report.reporter_id == member_id)
+            .values(words="", reporter_id=None),
             update(Appeal).where(either).values(words="", answer=None, member_id=None),
             update(Decision).where(Decision.case_id.in_(about_them)).values(note=""),
-            update(Case).where(Case.member_id == member_id, Case.state == "open").values(state="decided", decided_at=now),
-            update(Case).where(Case.member_id == member_id).values(subject_id=-Case.id, member_id=None),
+            update(Case)
+            .where(Case.member_id == member_id, Case.state == "open")
+            .values(state="decided", decided_at=now),
+            update(Case)
+            .where(Case.member_id == member_id)
+            .values(subject_id=-Case.id, member_id=None),
         ):
             db.execute(change.execution_options(synchronize_session=False))
 

@@ -64,7 +64,9 @@ def archive(db: Session, objects: Objects, who: Person, *, now: datetime) -> Ite
     yield made.taken()
 
 
-def streamed(database: Database, objects: Objects, who: Person, *, now: datetime) -> Iterator[bytes]:
+def streamed(
+    database: Database, objects: Objects, who: Person, *, now: datetime
+) -> Iterator[bytes]:
     """The same with a session of its own, for an answer that is sent while it is made. Refuses who is not a member before the first piece."""
     with database.read() as db:
         members.of(db, who)
@@ -127,10 +129,27 @@ def rows(db: Session, query: Select[Any]) -> Iterator[dict[str, Any]]:
 def profile(db: Session, who: Person, me: Member) -> dict[str, Any]:
     """Who they are here."""
     lang, theme = accounts.preferences(db, who)
-    shown = ("name", "display", "about", "joined_at", "events", "banned_at", "banned_why", "posts", "followers", "following")
+    shown = (
+        "name",
+        "display",
+        "about",
+        "joined_at",
+        "events",
+        "banned_at",
+        "banned_why",
+        "posts",
+        "followers",
+        "following",
+    )
     roles = sorted({role for role, _ in who.grants})
     picture = me.photo and f"pictures/{me.photo}.jpg"
-    return {**{name: getattr(me, name) for name in shown}, "picture": picture, "roles": roles, "language": lang, "theme": theme}
+    return {
+        **{name: getattr(me, name) for name in shown},
+        "picture": picture,
+        "roles": roles,
+        "language": lang,
+        "theme": theme,
+    }
 
 
 def contents(me: Member, now: datetime) -> dict[str, Select[Any]]:
@@ -141,17 +160,53 @@ def contents(me: Member, now: datetime) -> dict[str, Select[Any]]:
     original = ("pictures/" + Post.original + ".jpg").label("original")
     words = (Post.title, Post.description, Post.tags, Post.category, Post.breed)
     moments = (Post.posted_at, Post.published_at, Post.edited_at, Post.deleted_at)
-    post = select(Post.id, *words, picture, original, Post.state, Post.why, Post.note, *moments, Post.likes, Post.comments)
-    edit = select(PostEdit.post_id, PostEdit.version, PostEdit.words, PostEdit.at).join(Post, Post.id == PostEdit.post_id)
-    comment = select(
-        Comment.id, Comment.post_id, owner.name.label("post_of"), Comment.words, Comment.state, Comment.why, Comment.note, Comment.at
+    post = select(
+        Post.id,
+        *words,
+        picture,
+        original,
+        Post.state,
+        Post.why,
+        Post.note,
+        *moments,
+        Post.likes,
+        Post.comments,
     )
-    like = select(Like.post_id, owner.name.label("post_of"), Like.at).join(Post, Post.id == Like.post_id)
-    told = select(Notification.kind, Member.name.label("by"), Notification.post_id, Notification.at, Notification.seen_at)
+    edit = select(PostEdit.post_id, PostEdit.version, PostEdit.words, PostEdit.at).join(
+        Post, Post.id == PostEdit.post_id
+    )
+    comment = select(
+        Comment.id,
+        Comment.post_id,
+        owner.name.label("post_of"),
+        Comment.words,
+        Comment.state,
+        Comment.why,
+        Comment.note,
+        Comment.at,
+    )
+    like = select(Like.post_id, owner.name.label("post_of"), Like.at).join(
+        Post, Post.id == Like.post_id
+    )
+    told = select(
+        Notification.kind,
+        Member.name.label("by"),
+        Notification.post_id,
+        Notification.at,
+        Notification.seen_at,
+    )
     about = (Case.subject, Case.subject_id)
     decision = select(*about, Decision.action, Decision.reason, Decision.note, Decision.at)
-    appeal = select(*about, Appeal.words, Appeal.at, Appeal.state, Appeal.answer, Appeal.decided_at).select_from(Appeal)
-    token = select(AccountToken.label, AccountToken.scopes, AccountToken.created_at, AccountToken.expires_at, AccountToken.last_used_at)
+    appeal = select(
+        *about, Appeal.words, Appeal.at, Appeal.state, Appeal.answer, Appeal.decided_at
+    ).select_from(Appeal)
+    token = select(
+        AccountToken.label,
+        AccountToken.scopes,
+        AccountToken.created_at,
+        AccountToken.expires_at,
+        AccountToken.last_used_at,
+    )
     return {
         "posts": post.where(Post.member_id == me.id).order_by(Post.id),
         "earlier_words": edit.where(Post.member_id == me.id).order_by(PostEdit.id),
@@ -159,7 +214,9 @@ def contents(me: Member, now: datetime) -> dict[str, Select[Any]]:
         .join(owner, owner.id == Post.member_id)
         .where(Comment.member_id == me.id)
         .order_by(Comment.id),
-        "likes": like.join(owner, owner.id == Post.member_id).where(Like.member_id == me.id).order_by(Like.at, Like.post_id),
+        "likes": like.join(owner, owner.id == Post.member_id)
+        .where(Like.member_id == me.id)
+        .order_by(Like.at, Like.post_id),
         "following": select(Member.name, Follow.at)
         .join(Follow, Follow.followed_id == Member.id)
         .where(Follow.follower_id == me.id, there)
@@ -179,7 +236,9 @@ def contents(me: Member, now: datetime) -> dict[str, Select[Any]]:
         .join(Report, Report.case_id == Case.id)
         .where(Report.reporter_id == me.id)
         .order_by(Report.id),
-        "decisions": decision.join(Case, Case.id == Decision.case_id).where(Case.member_id == me.id).order_by(Decision.id),
+        "decisions": decision.join(Case, Case.id == Decision.case_id)
+        .where(Case.member_id == me.id)
+        .order_by(Decision.id),
         "appeals": appeal.join(Decision, Decision.id == Appeal.decision_id)
         .join(Case, Case.id == Decision.case_id)
         .where(Appeal.member_id == me.id)
@@ -187,7 +246,9 @@ def contents(me: Member, now: datetime) -> dict[str, Select[Any]]:
         "sessions": select(AccountSession.created_at, AccountSession.expires_at)
         .where(AccountSession.name == me.name, AccountSession.expires_at > now)
         .order_by(AccountSession.created_at),
-        "tokens": token.where(AccountToken.name == me.name).order_by(AccountToken.created_at, AccountToken.label),
+        "tokens": token.where(AccountToken.name == me.name).order_by(
+            AccountToken.created_at, AccountToken.label
+        ),
     }
 
 
@@ -201,12 +262,19 @@ def recorded(db: Session, objects: Objects, me: Member) -> Iterator[dict[str, An
         said = ", ".join(f'"{name}"' for name in kind.schema if name != OTHERS)
         with warehouse.duck() as duck:
             duck.execute(
-                f"select happened_at as at, {said} from {warehouse.parquet(files)} where person = ? and not removed", [me.pseudonym]
+                f"select happened_at as at, {said} from {warehouse.parquet(files)} where person = ? and not removed",
+                [me.pseudonym],
             )
             names = [column[0] for column in duck.description or ()]
             while found := duck.fetchmany(ROWS):
-                yield from ({"kind": kind.name, **dict(zip(names, row, strict=True))} for row in found)
-    waiting = select(Event.kind, Event.at, Event.values).where(Event.person == me.pseudonym).order_by(Event.id)
+                yield from (
+                    {"kind": kind.name, **dict(zip(names, row, strict=True))} for row in found
+                )
+    waiting = (
+        select(Event.kind, Event.at, Event.values)
+        .where(Event.person == me.pseudonym)
+        .order_by(Event.id)
+    )
     for row in rows(db, waiting):
         values = {name: value for name, value in row["values"].items() if name != OTHERS}
         yield {"kind": row["kind"], "at": row["at"], **values}
@@ -215,5 +283,11 @@ def recorded(db: Session, objects: Objects, me: Member) -> Iterator[dict[str, An
 def pictures(db: Session, me: Member) -> list[str]:
     """The digests of their posts' pictures and of their profile's."""
     mine = Post.member_id == me.id
-    theirs = set(db.scalars(select(Post.photo).where(mine).union(select(Post.original).where(mine, Post.original.is_not(None)))))
+    theirs = set(
+        db.scalars(
+            select(Post.photo)
+            .where(mine)
+            .union(select(Post.original).where(mine, Post.original.is_not(None)))
+        )
+    )
     return sorted(theirs | ({me.photo} if me.photo else set()))

@@ -60,7 +60,9 @@ def like(db: Session, who: Person, post_id: int, *, now: datetime) -> int:
     if not add_once(db, Like, post_id=post.id, member_id=me.id, at=now):
         return post.likes
     about = f"post:{post.id}:member:{me.id}"
-    notifications.tell(db, post.member_id, "like", about=about, actor_id=me.id, post_id=post.id, now=now)
+    notifications.tell(
+        db, post.member_id, "like", about=about, actor_id=me.id, post_id=post.id, now=now
+    )
     events.did(db, me, "like", post=post.id, undone=False, now=now)
     return liked(db, post, 1)
 
@@ -86,15 +88,27 @@ def liked(db: Session, post: Post, step: int) -> int:
     return likes
 
 
-def likers(db: Session, viewer: Person | None, post_id: int, *, after: str | None = None, limit: int = 24) -> Page[Member]:
+def likers(
+    db: Session, viewer: Person | None, post_id: int, *, after: str | None = None, limit: int = 24
+) -> Page[Member]:
     """Who likes a post, the latest first."""
     post, limit = posts.visible(db, post_id, viewer), pagination.size(limit)
-    wanted = select(Member, Like.at).join(Like, Like.member_id == Member.id).where(Like.post_id == post.id)
-    wanted = wanted.where(Member.id.not_in(members.unseen_by(members.viewer_id(db, viewer), muted=False)))
+    wanted = (
+        select(Member, Like.at)
+        .join(Like, Like.member_id == Member.id)
+        .where(Like.post_id == post.id)
+    )
+    wanted = wanted.where(
+        Member.id.not_in(members.unseen_by(members.viewer_id(db, viewer), muted=False))
+    )
     if after is not None:
         moment, member_id = pagination.moment_of(after)
-        wanted = wanted.where(or_(Like.at < moment, (Like.at == moment) & (Like.member_id < member_id)))
-    found = db.execute(wanted.order_by(Like.at.desc(), Like.member_id.desc()).limit(limit + 1)).all()
+        wanted = wanted.where(
+            or_(Like.at < moment, (Like.at == moment) & (Like.member_id < member_id))
+        )
+    found = db.execute(
+        wanted.order_by(Like.at.desc(), Like.member_id.desc()).limit(limit + 1)
+    ).all()
     return of_members([(member, at) for member, at in found], limit)
 
 
@@ -122,7 +136,9 @@ def follow(db: Session, who: Person, name: str, *, now: datetime) -> Member:
         raise UserError("You can follow at most %(most)s members.", most=FOLLOWS_MOST)
     if add_once(db, Follow, follower_id=me.id, followed_id=other.id, at=now):
         db.execute(update(Member).where(Member.id == me.id).values(following=Member.following + 1))
-        db.execute(update(Member).where(Member.id == other.id).values(followers=Member.followers + 1))
+        db.execute(
+            update(Member).where(Member.id == other.id).values(followers=Member.followers + 1)
+        )
         notifications.tell(db, other.id, "follow", about=f"member:{me.id}", actor_id=me.id, now=now)
         events.did(db, me, "follow", whom=events.stand_in(other), undone=False, now=now)
     db.refresh(other)
@@ -141,22 +157,34 @@ def unfollow(db: Session, who: Person, name: str, *, now: datetime) -> Member:
     return other
 
 
-def followers(db: Session, viewer: Person | None, name: str, *, after: str | None = None, limit: int = 24) -> Page[Member]:
+def followers(
+    db: Session, viewer: Person | None, name: str, *, after: str | None = None, limit: int = 24
+) -> Page[Member]:
     """Who follows a member, the latest first."""
     return follows(db, viewer, name, after, limit, mine=True)
 
 
-def following(db: Session, viewer: Person | None, name: str, *, after: str | None = None, limit: int = 24) -> Page[Member]:
+def following(
+    db: Session, viewer: Person | None, name: str, *, after: str | None = None, limit: int = 24
+) -> Page[Member]:
     """Whom a member follows, the latest first."""
     return follows(db, viewer, name, after, limit, mine=False)
 
 
-def follows(db: Session, viewer: Person | None, name: str, after: str | None, limit: int, *, mine: bool) -> Page[Member]:
+def follows(
+    db: Session, viewer: Person | None, name: str, after: str | None, limit: int, *, mine: bool
+) -> Page[Member]:
     """A page of a member's followers, or of those whom they follow."""
     whose, limit = members.profile(db, viewer, name), pagination.size(limit)
-    one, other = (Follow.followed_id, Follow.follower_id) if mine else (Follow.follower_id, Follow.followed_id)
+    one, other = (
+        (Follow.followed_id, Follow.follower_id)
+        if mine
+        else (Follow.follower_id, Follow.followed_id)
+    )
     wanted = select(Member, Follow.at).join(Follow, other == Member.id).where(one == whose.id)
-    wanted = wanted.where(Member.id.not_in(members.unseen_by(members.viewer_id(db, viewer), muted=False)))
+    wanted = wanted.where(
+        Member.id.not_in(members.unseen_by(members.viewer_id(db, viewer), muted=False))
+    )
     if after is not None:
         moment, member_id = pagination.moment_of(after)
         wanted = wanted.where(or_(Follow.at < moment, (Follow.at == moment) & (other < member_id)))
@@ -167,12 +195,23 @@ def follows(db: Session, viewer: Person | None, name: str, after: str | None, li
 # ---- comments ------------------------------------------------------------------------------------------------------
 
 
-def comment(db: Session, who: Person, post_id: int, words: str, *, key: str, now: datetime) -> Comment:
+def comment(
+    db: Session, who: Person, post_id: int, words: str, *, key: str, now: datetime
+) -> Comment:
     """Somebody writes under a post. The same key again is the same comment."""
     me = members.active(db, who)
     if not 1 <= len(key) <= posts.KEY_LONGEST or members.clean(key) != key:
-        raise UserError("An idempotency key has 1 to %(most)s characters that can be seen.", most=posts.KEY_LONGEST)
-    words = members.words(words, 1, COMMENT_LONGEST, msgid("A comment has 1 to %(most)s characters; found %(found)s."), lines=True)
+        raise UserError(
+            "An idempotency key has 1 to %(most)s characters that can be seen.",
+            most=posts.KEY_LONGEST,
+        )
+    words = members.words(
+        words,
+        1,
+        COMMENT_LONGEST,
+        msgid("A comment has 1 to %(most)s characters; found %(found)s."),
+        lines=True,
+    )
     before = written(db, me, key, post_id, words)
     if before is not None:
         return before
@@ -184,7 +223,9 @@ def comment(db: Session, who: Person, post_id: int, words: str, *, key: str, now
     if added:
         db.execute(update(Post).where(Post.id == post.id).values(comments=Post.comments + 1))
         about = f"comment:{made.id}"
-        notifications.tell(db, post.member_id, "comment", about=about, actor_id=me.id, post_id=post.id, now=now)
+        notifications.tell(
+            db, post.member_id, "comment", about=about, actor_id=me.id, post_id=post.id, now=now
+        )
         events.did(db, me, "comment", post=post.id, now=now)
     return made
 
@@ -193,15 +234,32 @@ def written(db: Session, me: Member, key: str, post_id: int, words: str) -> Comm
     """What a member has written with a key before. Raises Conflict when it was something else."""
     found = db.scalar(select(Comment).where(Comment.member_id == me.id, Comment.key == key))
     if found is not None and (found.post_id, found.words) != (post_id, words):
-        raise Conflict("Something else was written with this idempotency key; use a new one for each comment.")
+        raise Conflict(
+            "Something else was written with this idempotency key; use a new one for each comment."
+        )
     return found
 
 
-def comments(db: Session, viewer: Person | None, post_id: int, *, after: str | None = None, limit: int = 24) -> Page[Remark]:
+def comments(
+    db: Session, viewer: Person | None, post_id: int, *, after: str | None = None, limit: int = 24
+) -> Page[Remark]:
     """What is written under a post, in the order it was written. One that moderators removed is seen by its writer, who may appeal."""
-    post, limit, viewer_id = posts.visible(db, post_id, viewer), pagination.size(limit), members.viewer_id(db, viewer)
-    wanted = select(Comment, Member).join(Member, Member.id == Comment.member_id).where(Comment.post_id == post.id)
-    wanted = wanted.where(or_(Comment.state == "shown", (Comment.state == "removed") & (Comment.member_id == viewer_id)))
+    post, limit, viewer_id = (
+        posts.visible(db, post_id, viewer),
+        pagination.size(limit),
+        members.viewer_id(db, viewer),
+    )
+    wanted = (
+        select(Comment, Member)
+        .join(Member, Member.id == Comment.member_id)
+        .where(Comment.post_id == post.id)
+    )
+    wanted = wanted.where(
+        or_(
+            Comment.state == "shown",
+            (Comment.state == "removed") & (Comment.member_id == viewer_id),
+        )
+    )
     wanted = wanted.where(Comment.member_id.not_in(members.unseen_by(viewer_id)))
     if after is not None:
         wanted = wanted.where(Comment.id > pagination.id_of(after))
@@ -219,21 +277,30 @@ def delete_comment(db: Session, who: Person, comment_id: int, *, now: datetime) 
     return turn(db, comment_id, "deleted", why=found.why, note=found.note)
 
 
-def turn(db: Session, comment_id: int, state: str, *, why: str | None = None, note: str | None = None) -> Comment:
+def turn(
+    db: Session, comment_id: int, state: str, *, why: str | None = None, note: str | None = None
+) -> Comment:
     """A comment is removed by moderators, shown again, or deleted by its writer: the only place where its state changes, and the post's count with it.
 
     One that its writer deleted stays deleted.
     """
     post_id = db.scalar(select(Comment.post_id).where(Comment.id == comment_id)) or 0
     posts.locked(db, post_id)
-    found = db.scalar(select(Comment).where(Comment.id == comment_id).with_for_update().execution_options(populate_existing=True))
+    found = db.scalar(
+        select(Comment)
+        .where(Comment.id == comment_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
     if found is None:
         raise NotFound("There is no such comment.")
     if found.state == "deleted":
         return found
     step = (state == "shown") - (found.state == "shown")
     if step:
-        db.execute(update(Post).where(Post.id == found.post_id).values(comments=Post.comments + step))
+        db.execute(
+            update(Post).where(Post.id == found.post_id).values(comments=Post.comments + step)
+        )
     found.state, found.why, found.note = state, why, note
     db.flush()
     return found

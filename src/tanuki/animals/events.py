@@ -22,7 +22,17 @@ from tanuki.platform.event_log import Event, Kind
 
 KINDS = (
     # a page of posts was sent to somebody: what could have been on it, and each post that was
-    Kind("request", {"request": str, "page": str, "ordering": str, "version": int, "shown": int, "considered": list[int]}),
+    Kind(
+        "request",
+        {
+            "request": str,
+            "page": str,
+            "ordering": str,
+            "version": int,
+            "shown": int,
+            "considered": list[int],
+        },
+    ),
     Kind(
         "impression",
         {
@@ -50,17 +60,36 @@ KINDS = (
     Kind("post", {"post": int, "category": str, "breed": str}),
     Kind("report", {"subject": str, "subject_id": int, "reason": str}),
     # what was suggested for a photo that they posted, and whether they took it; the words themselves are the post's
-    Kind("suggest", {"request": str, "post": int, "what": str, "source": str, "lang": str, "place": int, "taken": bool}, each="offered"),
+    Kind(
+        "suggest",
+        {
+            "request": str,
+            "post": int,
+            "what": str,
+            "source": str,
+            "lang": str,
+            "place": int,
+            "taken": bool,
+        },
+        each="offered",
+    ),
 )
 FROM_BROWSERS = ("seen", "open", "dwell")
 MOST_AT_ONCE = 100  # in one message of a browser
-MESSAGES = {"member": 1_200, "visitor": 6_000}  # an hour, of a member or from an address, which an office shares
+MESSAGES = {
+    "member": 1_200,
+    "visitor": 6_000,
+}  # an hour, of a member or from an address, which an office shares
 LONGEST_DWELL_MS = 600_000  # who looks longer has gone away from the screen
 LARGEST_POSITION = 10_000
 TERMS_MOST, TERM_LONGEST = 12, 40
 REQUEST = re.compile(r"[A-Za-z0-9._-]{8,64}")
 HOUR = 3600
-SUGGESTED: dict[str, tuple[str | None, ...]] = {"what": ("kind", "title", "tag"), "source": ("eyes", "posts"), "lang": ("ja", "en", None)}
+SUGGESTED: dict[str, tuple[str | None, ...]] = {
+    "what": ("kind", "title", "tag"),
+    "source": ("eyes", "posts"),
+    "lang": ("ja", "en", None),
+}
 MOST_SUGGESTED = 20_000  # letters
 
 
@@ -103,27 +132,53 @@ def looker(db: Session, viewer: Person | None, headers: Mapping[str, str]) -> Lo
 # ---- what was shown ------------------------------------------------------------------------------------------------
 
 
-def in_order(post_ids: Iterable[int], source: str, *, first: int = 0, order: str, version: int = 1) -> tuple[Placed, ...]:
+def in_order(
+    post_ids: Iterable[int], source: str, *, first: int = 0, order: str, version: int = 1
+) -> tuple[Placed, ...]:
     """The places of posts in a list without chance, such as the newest or what a search found."""
-    return tuple(Placed(post_id, source, position, 1.0, order, version) for position, post_id in enumerate(post_ids, first))
+    return tuple(
+        Placed(post_id, source, position, 1.0, order, version)
+        for position, post_id in enumerate(post_ids, first)
+    )
 
 
 def listed(
-    who: Looker | None, page: str, placed: Sequence[Placed], *, considered: Sequence[int] = (), request_id: str, now: datetime
+    who: Looker | None,
+    page: str,
+    placed: Sequence[Placed],
+    *,
+    considered: Sequence[int] = (),
+    request_id: str,
+    now: datetime,
 ) -> list[Event]:
     """Posts were shown on a page: home, newest, category, search, member … `considered` are those that could have been, shown or not."""
     if who is None or not placed:
         return []
     ids = list(considered) or [each.post_id for each in placed]
-    same = {"request": request_id, "page": page, "ordering": placed[0].order, "version": placed[0].version}
-    each_post = [{"post": each.post_id, "position": each.position, "source": each.source, "propensity": each.propensity} for each in placed]
+    same = {
+        "request": request_id,
+        "page": page,
+        "ordering": placed[0].order,
+        "version": placed[0].version,
+    }
+    each_post = [
+        {
+            "post": each.post_id,
+            "position": each.position,
+            "source": each.source,
+            "propensity": each.propensity,
+        }
+        for each in placed
+    ]
     return [
         made("request", who.person, now, **same, shown=len(placed), considered=ids),
         made("impression", who.person, now, **same, considered=len(ids), posts=each_post),
     ]
 
 
-def searched(who: Looker | None, terms: Sequence[str], results: int, *, request_id: str, now: datetime) -> list[Event]:
+def searched(
+    who: Looker | None, terms: Sequence[str], results: int, *, request_id: str, now: datetime
+) -> list[Event]:
     """Somebody searched. `terms` are the folded words that were searched for, never what was typed."""
     if who is None:
         return []
@@ -154,7 +209,10 @@ def offered(suggested: str) -> list[dict[str, Any]]:
     """What a form says was suggested on it: {"request": "…", "offered": [{"what", "value", "lang", "source"}, …]}. Raises UserError for anything else."""
     try:
         told = json.loads(suggested[:MOST_SUGGESTED])
-        kept = [{name: each[name] for name in ("what", "value", "lang", "source")} for each in told["offered"]]
+        kept = [
+            {name: each[name] for name in ("what", "value", "lang", "source")}
+            for each in told["offered"]
+        ]
         good = REQUEST.fullmatch(told["request"]) is not None and len(kept) <= MOST_AT_ONCE
     except (ValueError, TypeError, KeyError):
         good = False
@@ -165,24 +223,50 @@ def offered(suggested: str) -> list[dict[str, Any]]:
         and isinstance(each["value"], str)
         for each in kept
     ):
-        raise UserError("What was suggested is not as our form says it; please choose the photo again.")
+        raise UserError(
+            "What was suggested is not as our form says it; please choose the photo again."
+        )
     return kept
 
 
-def suggested(db: Session, me: Member, post_id: int, said: str, taken: set[int], *, now: datetime) -> None:
+def suggested(
+    db: Session, me: Member, post_id: int, said: str, taken: set[int], *, now: datetime
+) -> None:
     """What was suggested for a post's photo, and the places of what was taken; without the words. `said` is what the form says, as offered() reads it."""
     each = [
-        {"what": one["what"], "source": one["source"], "lang": one["lang"], "place": place, "taken": place in taken}
+        {
+            "what": one["what"],
+            "source": one["source"],
+            "lang": one["lang"],
+            "place": place,
+            "taken": place in taken,
+        }
         for place, one in enumerate(offered(said))
     ]
     if each:
-        did(db, me, "suggest", now=now, request=json.loads(said)["request"], post=post_id, offered=each)
+        did(
+            db,
+            me,
+            "suggest",
+            now=now,
+            request=json.loads(said)["request"],
+            post=post_id,
+            offered=each,
+        )
 
 
 # ---- what browsers tell --------------------------------------------------------------------------------------------
 
 
-def accept_beacon(db: Session, viewer: Person | None, body: object, headers: Mapping[str, str], *, address: str, now: datetime) -> int:
+def accept_beacon(
+    db: Session,
+    viewer: Person | None,
+    body: object,
+    headers: Mapping[str, str],
+    *,
+    address: str,
+    now: datetime,
+) -> int:
     """What a browser says was seen, opened and looked at: a JSON list of objects. Kept in this transaction; gives how many.
 
     {"kind": "seen" | "open" | "dwell", "post": 12, "request": "…", "position": 3, "ms": 4000}; request and position where they are known.
@@ -190,7 +274,14 @@ def accept_beacon(db: Session, viewer: Person | None, body: object, headers: Map
     """
     told = [checked(each) for each in as_list(body)]
     kind = "visitor" if viewer is None else "member"
-    rate_limit.use(db, address if viewer is None else viewer.name, "beacon", now=now, most=MESSAGES[kind], seconds=HOUR)
+    rate_limit.use(
+        db,
+        address if viewer is None else viewer.name,
+        "beacon",
+        now=now,
+        most=MESSAGES[kind],
+        seconds=HOUR,
+    )
     who = looker(db, viewer, headers)
     if who is None:
         return 0
@@ -203,7 +294,11 @@ def as_list(body: object) -> list[object]:
     if not isinstance(body, list):
         raise UserError("Expected a list of events.")
     if len(body) > MOST_AT_ONCE:
-        raise UserError("Expected at most %(most)s events at once; found %(found)s.", most=MOST_AT_ONCE, found=len(body))
+        raise UserError(
+            "Expected at most %(most)s events at once; found %(found)s.",
+            most=MOST_AT_ONCE,
+            found=len(body),
+        )
     return body
 
 
@@ -213,11 +308,17 @@ def checked(told: object) -> tuple[str, dict[str, Any]]:
         raise UserError("Expected each event to be an object.")
     kind, request = told.get("kind"), told.get("request")
     if kind not in FROM_BROWSERS:
-        raise UserError("%(kind)s is not a kind of event; expected one of %(known)s.", kind=str(kind)[:40], known=", ".join(FROM_BROWSERS))
+        raise UserError(
+            "%(kind)s is not a kind of event; expected one of %(known)s.",
+            kind=str(kind)[:40],
+            known=", ".join(FROM_BROWSERS),
+        )
     if request is not None and not (isinstance(request, str) and REQUEST.fullmatch(request)):
         raise UserError("An event's request is not one of ours.")
     values = {"request": request, "post": number(told, "post", 1, pagination.LARGEST)}
-    values["position"] = None if told.get("position") is None else number(told, "position", 0, LARGEST_POSITION)
+    values["position"] = (
+        None if told.get("position") is None else number(told, "position", 0, LARGEST_POSITION)
+    )
     if kind == "dwell":
         values["ms"] = min(number(told, "ms", 0, pagination.LARGEST), LONGEST_DWELL_MS)
     return str(kind), values
@@ -227,5 +328,7 @@ def number(told: Mapping[str, object], name: str, least: int, most: int) -> int:
     """A whole number of an event."""
     found = told.get(name)
     if not isinstance(found, int) or isinstance(found, bool) or not least <= found <= most:
-        raise UserError("An event's %(name)s is a whole number of at least %(least)s.", name=name, least=least)
+        raise UserError(
+            "An event's %(name)s is a whole number of at least %(least)s.", name=name, least=least
+        )
     return found

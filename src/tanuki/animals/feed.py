@@ -23,12 +23,36 @@ from tanuki.platform.accounts import Person
 
 ORDER, VERSION = "first", 1
 PATTERNS = {  # which source fills which place, over and over; a source that has nothing left is stood in for by the next one
-    "member": ("following", "popular", "following", "new", "following", "popular", "following", "chance", "popular", "new"),
-    "visitor": ("popular", "new", "popular", "new", "popular", "popular", "new", "chance", "popular", "new"),
+    "member": (
+        "following",
+        "popular",
+        "following",
+        "new",
+        "following",
+        "popular",
+        "following",
+        "chance",
+        "popular",
+        "new",
+    ),
+    "visitor": (
+        "popular",
+        "new",
+        "popular",
+        "new",
+        "popular",
+        "popular",
+        "new",
+        "chance",
+        "popular",
+        "new",
+    ),
 }
 SOURCES = ("following", "popular", "new")
 FROM_ONE = 4  # followed posts of one member that a page considers: nobody fills it alone, and following thousands stays cheap
-CHANCES = 50  # a place by chance is drawn from so many of the newest posts that the walk has not shown
+CHANCES = (
+    50  # a place by chance is drawn from so many of the newest posts that the walk has not shown
+)
 LONGEST = 1_000  # posts in one walk; who wants more goes on with the newest, page by page
 LONGEST_CURSOR = 12_000  # characters
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -52,13 +76,23 @@ class Walk:
     shown: frozenset[int]
 
 
-def home(db: Session, viewer: Person | None, *, after: str | None = None, limit: int = 24, now: datetime, request_id: str) -> Feed:
+def home(
+    db: Session,
+    viewer: Person | None,
+    *,
+    after: str | None = None,
+    limit: int = 24,
+    now: datetime,
+    request_id: str,
+) -> Feed:
     """A page of posts for somebody, or for nobody we know. `request_id` must be new for each page: chance is drawn from it."""
     limit = pagination.size(limit)
     walk = Walk(now, frozenset()) if after is None else walked(after, now)
     viewer_id = members.viewer_id(db, viewer)
     sources = {
-        "following": [] if viewer_id is None else list(db.scalars(followed(db, walk, viewer_id, limit))),
+        "following": []
+        if viewer_id is None
+        else list(db.scalars(followed(db, walk, viewer_id, limit))),
         "popular": list(db.scalars(hottest(walk, viewer_id).limit(limit))),
         "new": list(db.scalars(newest(walk, viewer_id).limit(limit + CHANCES))),
     }
@@ -79,29 +113,54 @@ def showable(walk: Walk, published_at: Any = Post.published_at) -> list[ColumnEl
     """What a post must be: published by the walk's beginning, and not shown in it yet."""
     wanted = [Post.state == "published", published_at <= walk.since]
     if walk.shown:  # as numbers in the text: a thousand parameters cost more than the query
-        wanted.append(Post.id.not_in(bindparam("shown", sorted(walk.shown), Integer, expanding=True, literal_execute=True)))
+        wanted.append(
+            Post.id.not_in(
+                bindparam(
+                    "shown", sorted(walk.shown), Integer, expanding=True, literal_execute=True
+                )
+            )
+        )
     return wanted
 
 
 def newest(walk: Walk, viewer_id: int | None) -> Select[int]:
     """Posts, the last published first."""
-    return select(Post.id).where(*showable(walk), Post.member_id.not_in(members.unseen_by(viewer_id))).order_by(*NEWEST)
+    return (
+        select(Post.id)
+        .where(*showable(walk), Post.member_id.not_in(members.unseen_by(viewer_id)))
+        .order_by(*NEWEST)
+    )
 
 
 def hottest(walk: Walk, viewer_id: int | None) -> Select[int]:
     """Posts, those first that are liked much for their age. Their moment is compared in a way that no index offers itself for: SQLite would take the wrong one."""
     wanted = showable(walk, func.coalesce(Post.published_at, walk.since))
     by_heat = (Post.heat.desc(), Post.id.desc())
-    return select(Post.id).where(*wanted, Post.member_id.not_in(members.unseen_by(viewer_id))).order_by(*by_heat)
+    return (
+        select(Post.id)
+        .where(*wanted, Post.member_id.not_in(members.unseen_by(viewer_id)))
+        .order_by(*by_heat)
+    )
 
 
 def followed(db: Session, walk: Walk, viewer_id: int, limit: int) -> Select[int]:
     """The newest posts of followed members: a few of each, then the newest of those, so that it costs by how many are followed and not by how much they post."""
-    each = select(Post.id, Post.published_at).where(Post.member_id == Follow.followed_id, *showable(walk))
+    each = select(Post.id, Post.published_at).where(
+        Post.member_id == Follow.followed_id, *showable(walk)
+    )
     each = each.order_by(*NEWEST).limit(FROM_ONE)
-    mine = (Follow.follower_id == viewer_id, Follow.followed_id.not_in(members.unseen_by(viewer_id)))
-    if db.get_bind().dialect.name == "sqlite":  # knows no LATERAL, PostgreSQL no quick IN of this kind
-        theirs = select(Post.id).select_from(Follow).join(Post, Post.id.in_(each.with_only_columns(Post.id).correlate(Follow)))
+    mine = (
+        Follow.follower_id == viewer_id,
+        Follow.followed_id.not_in(members.unseen_by(viewer_id)),
+    )
+    if (
+        db.get_bind().dialect.name == "sqlite"
+    ):  # knows no LATERAL, PostgreSQL no quick IN of this kind
+        theirs = (
+            select(Post.id)
+            .select_from(Follow)
+            .join(Post, Post.id.in_(each.with_only_columns(Post.id).correlate(Follow)))
+        )
         return theirs.where(*mine).order_by(*NEWEST).limit(limit)
     one = each.correlate(Follow).lateral("one")
     theirs = select(one.c.id).select_from(Follow).join(one, true()).where(*mine)
@@ -111,7 +170,9 @@ def followed(db: Session, walk: Walk, viewer_id: int, limit: int) -> Select[int]
 # ---- the order -----------------------------------------------------------------------------------------------------
 
 
-def arrange(sources: dict[str, list[int]], pattern: tuple[str, ...], *, first: int, places: int, seed: str) -> tuple[Placed, ...]:
+def arrange(
+    sources: dict[str, list[int]], pattern: tuple[str, ...], *, first: int, places: int, seed: str
+) -> tuple[Placed, ...]:
     """Posts in their places, each at most once. Pure: the same seed gives the same page.
 
     Places by chance are filled last, each from the posts that no other place took, all equally likely; so what the other places show
@@ -121,10 +182,14 @@ def arrange(sources: dict[str, list[int]], pattern: tuple[str, ...], *, first: i
     settled = by_turns(sources, kinds)
     taken = {post_id for _, post_id in settled}
     drawn_from = [post_id for post_id in sources["new"] if post_id not in taken][:CHANCES]
-    drawn = iter(sorted(drawn_from, key=lambda post_id: sha256(f"{seed}:{post_id}".encode()).digest()))
+    drawn = iter(
+        sorted(drawn_from, key=lambda post_id: sha256(f"{seed}:{post_id}".encode()).digest())
+    )
     turns, placed = iter(settled), list[Placed]()
     for kind in kinds:
-        source, post_id = ("chance", next(drawn, None)) if kind == "chance" else next(turns, (kind, None))
+        source, post_id = (
+            ("chance", next(drawn, None)) if kind == "chance" else next(turns, (kind, None))
+        )
         if post_id is not None:
             chance = 1 / len(drawn_from) if source == "chance" else 1.0
             placed.append(Placed(post_id, source, first + len(placed), chance, ORDER, VERSION))

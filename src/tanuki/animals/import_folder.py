@@ -58,12 +58,21 @@ class Brought:
     refused: list[tuple[str, UserError]] = field(default_factory=list)
 
 
-def bring(res: Resources, who: Person, folder: Path, manifest: Path | None = None, *, progress: Progress = lambda *_: None) -> Brought:
+def bring(
+    res: Resources,
+    who: Person,
+    folder: Path,
+    manifest: Path | None = None,
+    *,
+    progress: Progress = lambda *_: None,
+) -> Brought:
     """Post every photo of a folder as somebody's. The same file is the same post, however often it is brought."""
     given = listed(folder, manifest)
     with res.db.write() as db:
         me = members.join(db, who, now=datetime.now(UTC))
-        known = set(db.scalars(select(Post.key).where(Post.member_id == me.id, Post.key.startswith(KEYS))))
+        known = set(
+            db.scalars(select(Post.key).where(Post.member_id == me.id, Post.key.startswith(KEYS)))
+        )
     done = Brought()
 
     def take(each: Given) -> Taken:
@@ -92,7 +101,9 @@ def bring(res: Resources, who: Person, folder: Path, manifest: Path | None = Non
     return done
 
 
-def ahead(pool: ThreadPoolExecutor, take: Callable[[Given], Taken], given: list[Given]) -> Iterator[Taken]:
+def ahead(
+    pool: ThreadPoolExecutor, take: Callable[[Given], Taken], given: list[Given]
+) -> Iterator[Taken]:
     """What `take` gives for each in their order, a few of them worked on beforehand: a large folder does not fit in memory."""
     waiting = deque(pool.submit(take, each) for each in given[:AHEAD])
     for number in range(len(given)):
@@ -105,7 +116,20 @@ def post(res: Resources, who: Person, taken: Taken, draft: Draft, accepted: Acce
     """One photo."""
     now, source = datetime.now(UTC), taken.given.name
     res.db.together(
-        lambda db: posts.accept(db, res.objects, res.work, who, draft, accepted, key=taken.key, now=now, source=source, most=None).id
+        lambda db: (
+            posts.accept(
+                db,
+                res.objects,
+                res.work,
+                who,
+                draft,
+                accepted,
+                key=taken.key,
+                now=now,
+                source=source,
+                most=None,
+            ).id
+        )
     )
 
 
@@ -116,10 +140,16 @@ def listed(folder: Path, manifest: Path | None) -> list[Given]:
     """The photos to bring: those the manifest names, or all files of the folder that end like pictures. Raises UserError when there are none."""
     if manifest is not None:
         return from_manifest(folder, manifest)
-    files = [file for file in sorted(folder.rglob("*")) if file.is_file() and file.suffix.lower() in SUFFIXES]
+    files = [
+        file
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.suffix.lower() in SUFFIXES
+    ]
     if not files:
         raise UserError(
-            "There are no photos in %(folder)s; expected files that end with %(known)s.", folder=folder, known=", ".join(SUFFIXES)
+            "There are no photos in %(folder)s; expected files that end with %(known)s.",
+            folder=folder,
+            known=", ".join(SUFFIXES),
         )
     return [Given(file, str(file.relative_to(folder))) for file in files]
 
@@ -130,18 +160,34 @@ def from_manifest(folder: Path, manifest: Path) -> list[Given]:
         with manifest.open(encoding="utf-8-sig", newline="") as opened:
             rows = list(csv.DictReader(opened))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError("%(file)s cannot be read (%(why)s); expected CSV in UTF-8.", file=manifest, why=error) from None
+        raise UserError(
+            "%(file)s cannot be read (%(why)s); expected CSV in UTF-8.", file=manifest, why=error
+        ) from None
     if not rows or "file" not in rows[0]:
-        raise UserError("%(file)s has no column `file`; expected some of %(known)s.", file=manifest, known=", ".join(COLUMNS))
+        raise UserError(
+            "%(file)s has no column `file`; expected some of %(known)s.",
+            file=manifest,
+            known=", ".join(COLUMNS),
+        )
     made = []
     for number, row in enumerate(rows, start=2):
         name = row["file"] or ""
         file = folder / name
         if not name or not file.resolve().is_relative_to(folder.resolve()) or not file.is_file():
             raise UserError(
-                "%(file)s, row %(row)s: there is no %(name)s in %(folder)s.", file=manifest, row=number, name=name or "name", folder=folder
+                "%(file)s, row %(row)s: there is no %(name)s in %(folder)s.",
+                file=manifest,
+                row=number,
+                name=name or "name",
+                folder=folder,
             )
-        made.append(Given(file, name, {column: value for column, value in row.items() if column in COLUMNS and value}))
+        made.append(
+            Given(
+                file,
+                name,
+                {column: value for column, value in row.items() if column in COLUMNS and value},
+            )
+        )
     return made
 
 
@@ -153,7 +199,9 @@ def drafted(each: Given) -> Draft:
     if category not in CATEGORIES:
         category, breed = guessed(" ".join((label, category)))
     title = (says.get("title") or label).strip()[:TITLE_LONGEST] or "…"
-    tags = tuple(tag.strip() for tag in says.get("tags", "").replace("、", ",").split(",") if tag.strip())
+    tags = tuple(
+        tag.strip() for tag in says.get("tags", "").replace("、", ",").split(",") if tag.strip()
+    )
     return Draft(title, says.get("description", "")[:DESCRIPTION_LONGEST], tags, category, breed)
 
 

@@ -45,16 +45,23 @@ def tell(
 def not_heard(db: Session, member_id: int, actor_id: int) -> bool:
     """Whether a member mutes somebody, or one of them blocks the other."""
     shut_by_me = (Shut.member_id == member_id) & (Shut.other_id == actor_id)
-    shut_by_them = (Shut.member_id == actor_id) & (Shut.other_id == member_id) & (Shut.kind == "block")
+    shut_by_them = (
+        (Shut.member_id == actor_id) & (Shut.other_id == member_id) & (Shut.kind == "block")
+    )
     return bool(db.scalar(select(exists().where(or_(shut_by_me, shut_by_them)))))
 
 
 def list_(db: Session, who: Person, *, after: str | None = None, limit: int = 24) -> Page[Told]:
     """What somebody was told, newest first."""
-    wanted, limit = shown(select(Notification, Member, Post), members.of(db, who).id), pagination.size(limit)
+    wanted, limit = (
+        shown(select(Notification, Member, Post), members.of(db, who).id),
+        pagination.size(limit),
+    )
     if after is not None:
         wanted = wanted.where(Notification.id < pagination.id_of(after))
-    found = [Told(*row) for row in db.execute(wanted.order_by(Notification.id.desc()).limit(limit + 1))]
+    found = [
+        Told(*row) for row in db.execute(wanted.order_by(Notification.id.desc()).limit(limit + 1))
+    ]
     return pagination.page(found, limit, lambda told: str(told.notification.id))
 
 
@@ -66,7 +73,10 @@ def shown(wanted: Select[*Columns], member_id: int) -> Select[*Columns]:
         .outerjoin(Post, Post.id == Notification.post_id)
         .where(
             Notification.member_id == member_id,
-            or_(Notification.actor_id.is_(None), Notification.actor_id.not_in(members.unseen_by(member_id))),
+            or_(
+                Notification.actor_id.is_(None),
+                Notification.actor_id.not_in(members.unseen_by(member_id)),
+            ),
             or_(Notification.post_id.is_(None), Post.state != "deleted"),
         )
     )
@@ -74,11 +84,17 @@ def shown(wanted: Select[*Columns], member_id: int) -> Select[*Columns]:
 
 def unseen(db: Session, who: Person) -> int:
     """How many of them somebody has not seen; 100 also stands for more."""
-    new = shown(select(Notification.id), members.of(db, who).id).where(Notification.seen_at.is_(None)).limit(COUNTED)
+    new = (
+        shown(select(Notification.id), members.of(db, who).id)
+        .where(Notification.seen_at.is_(None))
+        .limit(COUNTED)
+    )
     return db.scalar(select(func.count()).select_from(new.subquery())) or 0
 
 
 def seen(db: Session, who: Person, *, now: datetime) -> None:
     """Somebody has seen all of them."""
-    mine = update(Notification).where(Notification.member_id == members.of(db, who).id, Notification.seen_at.is_(None))
+    mine = update(Notification).where(
+        Notification.member_id == members.of(db, who).id, Notification.seen_at.is_(None)
+    )
     db.execute(mine.values(seen_at=now).execution_options(synchronize_session=False))

@@ -35,7 +35,14 @@ from tanuki.platform.resources import Resources, current
 log = structlog.get_logger()
 
 PURGE, TIDY = "animals-purge", "animals-tidy"
-FAULTS = (UserError, OSError, ValueError, LookupError, cv2.error, SQLAlchemyError)  # of the eyes, the objects, the records
+FAULTS = (
+    UserError,
+    OSError,
+    ValueError,
+    LookupError,
+    cv2.error,
+    SQLAlchemyError,
+)  # of the eyes, the objects, the records
 LOOK_SECONDS = 15.0
 OWED_AFTER = timedelta(seconds=30)  # a post still unchecked by then is looked after
 TRY_AGAIN_AFTER = timedelta(minutes=1)  # what failed is tried again, for as long as it is owed
@@ -68,14 +75,19 @@ def look_at(res: Resources, now: datetime, post_id: int) -> None:
     """
     try:
         with res.db.read() as db:
-            digest, index = db.scalar(select(Post.photo).where(Post.id == post_id)), search.current(res, db)
+            digest, index = (
+                db.scalar(select(Post.photo).where(Post.id == post_id)),
+                search.current(res, db),
+            )
         if digest is None or index is None:
             return
         embeddings.made(res, digest, now)
         if index.eyes != embeddings.eyes(res).live():
             embeddings.made(res, digest, now, index.eyes)
     except FAULTS as error:
-        log.warning("picture not looked at", post=post_id, error=type(error).__name__, why=str(error)[:200])
+        log.warning(
+            "picture not looked at", post=post_id, error=type(error).__name__, why=str(error)[:200]
+        )
 
 
 def check(db: Session, post_id: int, *, now: datetime) -> str:
@@ -83,14 +95,24 @@ def check(db: Session, post_id: int, *, now: datetime) -> str:
     post = posts.locked(db, post_id)
     if post is None:
         return "gone"
-    state = post.before if post.state == "deleted" else post.state  # a deleted one is decided about too: an undo may bring it back
+    state = (
+        post.before if post.state == "deleted" else post.state
+    )  # a deleted one is decided about too: an undo may bring it back
     if state not in ("checking", "published"):
         return str(state)
     why = reason_to_hold(db, post)
     if why is not None:
         posts.hold(db, post, why, now=now)
         cases.held_by_rule(db, post, now=now)
-        notifications.tell(db, post.member_id, "held", about=run_id(post, post.version), post_id=post.id, values={"why": why}, now=now)
+        notifications.tell(
+            db,
+            post.member_id,
+            "held",
+            about=run_id(post, post.version),
+            post_id=post.id,
+            values={"why": why},
+            now=now,
+        )
         log.info("post held", post=post_id, why=why)
     elif state == "checking":
         posts.publish(db, post, now=now)
@@ -100,10 +122,18 @@ def check(db: Session, post_id: int, *, now: datetime) -> str:
 def reason_to_hold(db: Session, post: Post) -> str | None:
     """The first of posts.HELD_BY_RULE that a post falls under."""
     barred = select(BarredPhoto.digest).where(BarredPhoto.digest.in_(posts.pictures(post))).exists()
-    barred_photo, banned_at = db.execute(select(barred, Member.banned_at).where(Member.id == post.member_id)).one()
+    barred_photo, banned_at = db.execute(
+        select(barred, Member.banned_at).where(Member.id == post.member_id)
+    ).one()
     if barred_photo:
         return "barred_photo"
-    if said(db.scalars(select(BannedWord.word)), " ".join((post.title, post.description, *post.tags))) is not None:
+    if (
+        said(
+            db.scalars(select(BannedWord.word)),
+            " ".join((post.title, post.description, *post.tags)),
+        )
+        is not None
+    ):
         return "banned_word"
     return None if banned_at is None else "banned_member"
 
@@ -112,7 +142,9 @@ def said(words: Iterable[str], text: str) -> str | None:
     """The first of some folded words that a text has: as a word of its own where it is written in Latin letters, anywhere otherwise."""
     text = fold(text)
     for word in words:
-        if word in text and (not LATIN.match(word) or re.search(rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])", text)):
+        if word in text and (
+            not LATIN.match(word) or re.search(rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])", text)
+        ):
             return word
     return None
 
@@ -132,7 +164,11 @@ def banned_words(db: Session, who: Person) -> list[BannedWord]:
 def ban_word(db: Session, who: Person, word: str, *, now: datetime) -> None:
     """From now on a post with this word is held for a moderator."""
     accounts.require(who, "moderator")
-    folded = fold(members.words(word, 1, WORD_LONGEST, msgid("A word has 1 to %(most)s characters; found %(found)s.")))
+    folded = fold(
+        members.words(
+            word, 1, WORD_LONGEST, msgid("A word has 1 to %(most)s characters; found %(found)s.")
+        )
+    )
     if add_once(db, BannedWord, word=folded, by=who.name, at=now):
         audit_log.add(db, by=who.name, what="ban word", about=f"word:{folded}", values={}, now=now)
 
@@ -143,7 +179,9 @@ def allow_word(db: Session, who: Person, word: str, *, now: datetime) -> None:
     banned = db.get(BannedWord, fold(word))
     if banned is not None:
         db.delete(banned)
-        audit_log.add(db, by=who.name, what="allow word", about=f"word:{banned.word}", values={}, now=now)
+        audit_log.add(
+            db, by=who.name, what="allow word", about=f"word:{banned.word}", values={}, now=now
+        )
 
 
 # ---- what is owed --------------------------------------------------------------------------------------------------
@@ -164,7 +202,12 @@ def begin_owed(res: Resources, now: datetime) -> int:
     """Start the run of each post that has waited long for its check and has none, and let failed ones go on; gives how many."""
     begun, last = 0, 0
     since = func.coalesce(Post.edited_at, Post.posted_at)
-    owed = select(Post).where(Post.state == "checking", since < now - OWED_AFTER).order_by(Post.id).limit(pagination.MOST)
+    owed = (
+        select(Post)
+        .where(Post.state == "checking", since < now - OWED_AFTER)
+        .order_by(Post.id)
+        .limit(pagination.MOST)
+    )
     while True:
         with res.db.read() as db:
             found = db.scalars(owed.where(Post.id > last)).all()
@@ -178,7 +221,13 @@ def begin_owed(res: Resources, now: datetime) -> int:
             if first in known and (after_edit in known or known[first] in ("queued", "running")):
                 continue
             with res.db.write() as db:
-                res.work.enqueue(db, AFTER_POST, first if first not in known else after_edit, post.id, queue=PROMPT)
+                res.work.enqueue(
+                    db,
+                    AFTER_POST,
+                    first if first not in known else after_edit,
+                    post.id,
+                    queue=PROMPT,
+                )
             begun += 1
     begun += res.work.resume_failed(AFTER_POST, before=now - TRY_AGAIN_AFTER)
     if begun:
@@ -196,7 +245,15 @@ def erase_over(res: Resources, now: datetime) -> int:
     gone = 0
     while True:
         with res.db.write() as db:
-            ids = list(db.scalars(select(Post.id).where(*over(now)).order_by(Post.id).limit(AT_ONCE).with_for_update(skip_locked=True)))
+            ids = list(
+                db.scalars(
+                    select(Post.id)
+                    .where(*over(now))
+                    .order_by(Post.id)
+                    .limit(AT_ONCE)
+                    .with_for_update(skip_locked=True)
+                )
+            )
             digests = posts.erase(db, ids)
         forget(res, digests)
         gone += len(ids)

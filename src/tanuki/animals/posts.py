@@ -19,7 +19,18 @@ from tanuki.animals.images import photo_files
 from tanuki.animals.pagination import Page
 from tanuki.animals.search import index
 from tanuki.animals.search.normalize import fold
-from tanuki.animals.tables import BarredPhoto, Comment, Follow, Like, Member, Notification, Photo, Post, PostEdit, PostTag
+from tanuki.animals.tables import (
+    BarredPhoto,
+    Comment,
+    Follow,
+    Like,
+    Member,
+    Notification,
+    Photo,
+    Post,
+    PostEdit,
+    PostTag,
+)
 from tanuki.animals.taxonomy import BREEDS, CATEGORIES
 from tanuki.errors import Conflict, NotFound, UserError
 from tanuki.i18n import msgid
@@ -55,18 +66,31 @@ class Draft:
     breed: str | None = None
 
     def __post_init__(self) -> None:
-        title = members.words(self.title, 1, TITLE_LONGEST, msgid("A title has 1 to %(most)s characters; found %(found)s."))
+        title = members.words(
+            self.title,
+            1,
+            TITLE_LONGEST,
+            msgid("A title has 1 to %(most)s characters; found %(found)s."),
+        )
         described = msgid("A description has at most %(most)s characters; found %(found)s.")
         breed = self.breed or None
         if self.category not in CATEGORIES:
             raise UserError(
-                "There is no category %(category)s; expected one of %(known)s.", category=self.category, known=", ".join(CATEGORIES)
+                "There is no category %(category)s; expected one of %(known)s.",
+                category=self.category,
+                known=", ".join(CATEGORIES),
             )
         if breed is not None and (breed not in BREEDS or BREEDS[breed].category != self.category):
-            raise UserError("There is no breed %(breed)s in the category %(category)s.", breed=breed, category=self.category)
+            raise UserError(
+                "There is no breed %(breed)s in the category %(category)s.",
+                breed=breed,
+                category=self.category,
+            )
         made = {
             "title": title,
-            "description": members.words(self.description, 0, DESCRIPTION_LONGEST, described, lines=True),
+            "description": members.words(
+                self.description, 0, DESCRIPTION_LONGEST, described, lines=True
+            ),
             "tags": as_tags(self.tags),
             "breed": breed,
         }
@@ -90,12 +114,17 @@ def as_tags(given: tuple[str, ...] | list[str]) -> tuple[str, ...]:
     for tag in (members.clean(tag).lstrip("#＃").strip() for tag in given):
         if len(tag) > TAG_LONGEST:
             raise UserError(
-                "A tag has at most %(most)s characters; %(tag)s has %(found)s.", most=TAG_LONGEST, tag=tag[:TAG_LONGEST], found=len(tag)
+                "A tag has at most %(most)s characters; %(tag)s has %(found)s.",
+                most=TAG_LONGEST,
+                tag=tag[:TAG_LONGEST],
+                found=len(tag),
             )
         if fold(tag):
             tags.setdefault(fold(tag), tag)
     if len(tags) > TAGS_MOST:
-        raise UserError("A post has at most %(most)s tags; found %(found)s.", most=TAGS_MOST, found=len(tags))
+        raise UserError(
+            "A post has at most %(most)s tags; found %(found)s.", most=TAGS_MOST, found=len(tags)
+        )
     return tuple(tags.values())
 
 
@@ -121,14 +150,25 @@ def accept(
     """
     me = members.active(db, who)
     if not 1 <= len(key) <= KEY_LONGEST or members.clean(key) != key:
-        raise UserError("An idempotency key has 1 to %(most)s characters that can be seen.", most=KEY_LONGEST)
+        raise UserError(
+            "An idempotency key has 1 to %(most)s characters that can be seen.", most=KEY_LONGEST
+        )
     before = sent(db, me, key, draft, accepted)
     if before is not None:
         return before
     if most is not None:
         rate_limit.use(db, who.name, "posts", now=now, most=most, seconds=3600)
     photo = photo_files.keep(db, objects, accepted, now=now)
-    new = add_once(db, Post, member_id=me.id, key=key, photo=photo.digest, posted_at=now, source=source, **draft.values())
+    new = add_once(
+        db,
+        Post,
+        member_id=me.id,
+        key=key,
+        photo=photo.digest,
+        posted_at=now,
+        source=source,
+        **draft.values(),
+    )
     post = sent(db, me, key, draft, accepted)
     assert post is not None
     if new:
@@ -137,13 +177,18 @@ def accept(
     return post
 
 
-def sent(db: Session, me: Member, key: str, draft: Draft, accepted: photo_files.Accepted) -> Post | None:
+def sent(
+    db: Session, me: Member, key: str, draft: Draft, accepted: photo_files.Accepted
+) -> Post | None:
     """What a member has sent with a key before. Raises Conflict when it was something else."""
     found = db.scalar(select(Post).where(Post.member_id == me.id, Post.key == key))
     if found is not None and (
-        (found.original or found.photo) != accepted.digest or (found.version == 1 and words(found) != draft.values())
+        (found.original or found.photo) != accepted.digest
+        or (found.version == 1 and words(found) != draft.values())
     ):
-        raise Conflict("Something else was posted with this idempotency key; use a new one for each post.")
+        raise Conflict(
+            "Something else was posted with this idempotency key; use a new one for each post."
+        )
     return found
 
 
@@ -154,18 +199,26 @@ def run_id(post: Post, version: int = 1) -> str:
 
 def words(post: Post) -> dict[str, Any]:
     """What a post says, as Draft.values() gives it."""
-    return {name: getattr(post, name) for name in ("title", "description", "tags", "category", "breed")}
+    return {
+        name: getattr(post, name) for name in ("title", "description", "tags", "category", "breed")
+    }
 
 
-def edit(db: Session, work: Work, who: Person, post_id: int, draft: Draft, *, version: int, now: datetime) -> Post:
+def edit(
+    db: Session, work: Work, who: Person, post_id: int, draft: Draft, *, version: int, now: datetime
+) -> Post:
     """Change what a post says. A published one stays in sight while its new words are checked; one that a rule holds for its words is checked again."""
     post = own(db, who, post_id)
     if post.state == "deleted":
         raise NotFound("There is no such post.")
     if post.state == "removed":
-        raise Conflict("Moderators have removed this post; you can appeal against it, but not change it.")
+        raise Conflict(
+            "Moderators have removed this post; you can appeal against it, but not change it."
+        )
     if version != post.version:
-        raise Conflict("This post was changed meanwhile; look at it again and make your change anew.")
+        raise Conflict(
+            "This post was changed meanwhile; look at it again and make your change anew."
+        )
     if draft.values() == words(post):
         return post
     rate_limit.use(db, who.name, "edits", now=now, most=AN_HOUR, seconds=3600)
@@ -207,7 +260,10 @@ def undo(db: Session, who: Person, post_id: int, *, now: datetime) -> Post:
     assert post.before is not None
     assert post.deleted_at is not None
     if now - post.deleted_at > UNDO:
-        raise Conflict("A deleted post can be brought back for %(minutes)s minutes only.", minutes=UNDO // timedelta(minutes=1))
+        raise Conflict(
+            "A deleted post can be brought back for %(minutes)s minutes only.",
+            minutes=UNDO // timedelta(minutes=1),
+        )
     post.state, post.before, post.deleted_at = post.before, None, None
     if post.state == "published":
         show(db, post, now)
@@ -228,7 +284,10 @@ def locked(db: Session, post_id: int) -> Post | None:
     """A post as it is now and stays until the transaction ends, whatever others do."""
     kept: dict[int, Post] = db.info.setdefault(LOCKED, {})
     if post_id not in kept and 0 < post_id <= pagination.LARGEST:
-        found = db.scalar(select(Post).where(Post.id == post_id).with_for_update(), execution_options={"populate_existing": True})
+        found = db.scalar(
+            select(Post).where(Post.id == post_id).with_for_update(),
+            execution_options={"populate_existing": True},
+        )
         if found is None:
             return None
         kept[post_id] = found
@@ -264,7 +323,9 @@ def hold(db: Session, post: Post, why: str, *, note: str | None = None, now: dat
     withdraw(db, post, "held", why, note=note, now=now)
 
 
-def withdraw(db: Session, post: Post, state: str, why: str, *, note: str | None = None, now: datetime) -> None:
+def withdraw(
+    db: Session, post: Post, state: str, why: str, *, note: str | None = None, now: datetime
+) -> None:
     """Take a post out of sight: held for a while, or removed. The picture of a removed one is held when it is posted again."""
     assert state in ("held", "removed")
     found = again(db, post)
@@ -316,7 +377,9 @@ def unbar(db: Session, post: Post) -> None:
     """A removed post comes back: its picture may be posted again, unless another removed post has it."""
     for digest in pictures(post):
         has = (Post.photo == digest) | (Post.original == digest)
-        others = select(Post.id).where(has, Post.id != post.id, (Post.state == "removed") | (Post.before == "removed"))
+        others = select(Post.id).where(
+            has, Post.id != post.id, (Post.state == "removed") | (Post.before == "removed")
+        )
         if db.scalar(others.limit(1)) is None:
             db.execute(delete_from(BarredPhoto).where(BarredPhoto.digest == digest))
 
@@ -370,12 +433,21 @@ def shut_off(db: Session, viewer_id: int | None, owner_id: int) -> bool:
     """Whether somebody's things are kept from a viewer; asked once in a session, because every part of a page asks."""
     known: dict[tuple[int | None, int], bool] = db.info.setdefault("shut_off", {})
     if (viewer_id, owner_id) not in known:
-        asked = select(true()).where(literal(owner_id).in_(members.unseen_by(viewer_id, muted=False)))
+        asked = select(true()).where(
+            literal(owner_id).in_(members.unseen_by(viewer_id, muted=False))
+        )
         known[viewer_id, owner_id] = bool(db.scalar(asked))
     return known[viewer_id, owner_id]
 
 
-def newest(db: Session, viewer: Person | None, *, category: str | None = None, after: str | None = None, limit: int = 24) -> Page[Post]:
+def newest(
+    db: Session,
+    viewer: Person | None,
+    *,
+    category: str | None = None,
+    after: str | None = None,
+    limit: int = 24,
+) -> Page[Post]:
     """Published posts, of one category or all, the last published first."""
     wanted = published(db, viewer)
     if category is not None:
@@ -385,24 +457,36 @@ def newest(db: Session, viewer: Person | None, *, category: str | None = None, a
     return by_publication(db, wanted, after, limit)
 
 
-def of_member(db: Session, viewer: Person | None, name: str, *, after: str | None = None, limit: int = 24) -> Page[Post]:
+def of_member(
+    db: Session, viewer: Person | None, name: str, *, after: str | None = None, limit: int = 24
+) -> Page[Post]:
     """A member's posts, newest first. They themselves also see those that are not published, in the order in which they sent them."""
     member = members.profile(db, viewer, name)
     theirs = select(Post).where(Post.member_id == member.id)
     if members.viewer_id(db, viewer) != member.id:
         return by_publication(db, theirs.where(Post.state == "published"), after, limit)
-    theirs = theirs.where(Post.state != "deleted").order_by(Post.id.desc()).limit(pagination.size(limit) + 1)
+    theirs = (
+        theirs.where(Post.state != "deleted")
+        .order_by(Post.id.desc())
+        .limit(pagination.size(limit) + 1)
+    )
     if after is not None:
         theirs = theirs.where(Post.id < pagination.id_of(after))
-    return pagination.page(db.scalars(theirs).all(), pagination.size(limit), lambda post: str(post.id))
+    return pagination.page(
+        db.scalars(theirs).all(), pagination.size(limit), lambda post: str(post.id)
+    )
 
 
 def by_publication(db: Session, wanted: Select[Post], after: str | None, limit: int) -> Page[Post]:
     """A page of published posts, the last published first. Who comes back after a hold or an undo keeps its place, so nothing moves."""
     limit = pagination.size(limit)
     if after is not None:
-        wanted = wanted.where(tuple_(Post.published_at, Post.id) < tuple_(*pagination.moment_of(after)))
-    found = db.scalars(wanted.order_by(Post.published_at.desc(), Post.id.desc()).limit(limit + 1)).all()
+        wanted = wanted.where(
+            tuple_(Post.published_at, Post.id) < tuple_(*pagination.moment_of(after))
+        )
+    found = db.scalars(
+        wanted.order_by(Post.published_at.desc(), Post.id.desc()).limit(limit + 1)
+    ).all()
     return pagination.page(found, limit, place)
 
 
@@ -414,7 +498,10 @@ def place(post: Post) -> str:
 
 def published(db: Session, viewer: Person | None) -> Select[Post]:
     """The posts that lists show somebody."""
-    return select(Post).where(Post.state == "published", Post.member_id.not_in(members.unseen_by(members.viewer_id(db, viewer))))
+    return select(Post).where(
+        Post.state == "published",
+        Post.member_id.not_in(members.unseen_by(members.viewer_id(db, viewer))),
+    )
 
 
 def many(db: Session, viewer: Person | None, ids: Sequence[int]) -> list[Post]:
@@ -434,28 +521,53 @@ def cards(db: Session, viewer: Person | None, posts: Sequence[Post]) -> list[Car
     if not posts:
         return []
     ids, me = [post.id for post in posts], members.viewer_id(db, viewer)
-    joined = select(Post.id, Photo, Member).join(Photo, Photo.digest == Post.photo).join(Member, Member.id == Post.member_id)
-    around = {id_: (photo, member) for id_, photo, member in db.execute(joined.where(Post.id.in_(ids)))}
+    joined = (
+        select(Post.id, Photo, Member)
+        .join(Photo, Photo.digest == Post.photo)
+        .join(Member, Member.id == Post.member_id)
+    )
+    around = {
+        id_: (photo, member) for id_, photo, member in db.execute(joined.where(Post.id.in_(ids)))
+    }
     liked: set[int] = set()
     followed: set[int] = set()
     if me is not None:
-        liked.update(db.scalars(select(Like.post_id).where(Like.member_id == me, Like.post_id.in_(ids))))
+        liked.update(
+            db.scalars(select(Like.post_id).where(Like.member_id == me, Like.post_id.in_(ids)))
+        )
         owners = {post.member_id for post in posts}
-        followed.update(db.scalars(select(Follow.followed_id).where(Follow.follower_id == me, Follow.followed_id.in_(owners))))
-    return [Card(post, *around[post.id], post.id in liked, post.member_id in followed) for post in posts if post.id in around]
+        followed.update(
+            db.scalars(
+                select(Follow.followed_id).where(
+                    Follow.follower_id == me, Follow.followed_id.in_(owners)
+                )
+            )
+        )
+    return [
+        Card(post, *around[post.id], post.id in liked, post.member_id in followed)
+        for post in posts
+        if post.id in around
+    ]
 
 
 def picture(db: Session, viewer: Person | None, digest: str) -> Photo:
     """A photo that a post or a profile has which this viewer may see. What nobody may see (viewer None) must not be kept by caches beside others' pictures."""
     me = members.viewer_id(db, viewer)
     unseen = members.unseen_by(me, muted=False)
-    shown, sent = Post.photo == Photo.digest, Post.original == Photo.digest  # what was sent and is not shown is its owner's
+    shown, sent = (
+        Post.photo == Photo.digest,
+        Post.original == Photo.digest,
+    )  # what was sent and is not shown is its owner's
     if members.moderates(viewer):
         post = select(Post.id).where(shown | sent)
     else:
         public = shown & (Post.state == "published") & Post.member_id.not_in(unseen)
-        post = select(Post.id).where(public if me is None else public | ((Post.member_id == me) & (shown | sent)))
-    profile = select(Member.id).where(Member.photo == Photo.digest, Member.left_at.is_(None), Member.id.not_in(unseen))
+        post = select(Post.id).where(
+            public if me is None else public | ((Post.member_id == me) & (shown | sent))
+        )
+    profile = select(Member.id).where(
+        Member.photo == Photo.digest, Member.left_at.is_(None), Member.id.not_in(unseen)
+    )
     found = db.scalar(select(Photo).where(Photo.digest == digest, post.exists() | profile.exists()))
     if found is None:
         raise NotFound("There is no such picture.")

@@ -8,7 +8,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from tanuki.platform.database.engine import Base
 
-NEVER_AGAIN = {"sqlite_autoincrement": True}  # the id of a row that is gone is not given again: runs and events are named after it
+NEVER_AGAIN = {
+    "sqlite_autoincrement": True
+}  # the id of a row that is gone is not given again: runs and events are named after it
 
 # ---- members -------------------------------------------------------------------------------------------------------
 
@@ -19,7 +21,12 @@ class Member(Base):
     __tablename__ = "member"
     __table_args__ = (
         Index("ix_member_photo", "photo"),
-        Index("ix_member_left", "left_at", sqlite_where=text("left_at is not null"), postgresql_where=text("left_at is not null")),
+        Index(
+            "ix_member_left",
+            "left_at",
+            sqlite_where=text("left_at is not null"),
+            postgresql_where=text("left_at is not null"),
+        ),
         NEVER_AGAIN,
     )
 
@@ -28,12 +35,18 @@ class Member(Base):
     display: Mapped[str]
     about: Mapped[str] = mapped_column(default="")
     photo: Mapped[str | None] = mapped_column(ForeignKey("photo.digest"))  # the profile's picture
-    pseudonym: Mapped[str] = mapped_column(unique=True)  # stands for them in events; random, so that nothing leads back once they left
-    events: Mapped[bool] = mapped_column(default=True)  # whether what they look at may be logged under the pseudonym
+    pseudonym: Mapped[str] = mapped_column(
+        unique=True
+    )  # stands for them in events; random, so that nothing leads back once they left
+    events: Mapped[bool] = mapped_column(
+        default=True
+    )  # whether what they look at may be logged under the pseudonym
     joined_at: Mapped[datetime]
     banned_at: Mapped[datetime | None]
     banned_why: Mapped[str | None]
-    left_at: Mapped[datetime | None]  # they are leaving: not there for anybody any more, while a run takes away what was theirs
+    left_at: Mapped[
+        datetime | None
+    ]  # they are leaving: not there for anybody any more, while a run takes away what was theirs
     posts: Mapped[int] = mapped_column(default=0)  # published ones
     followers: Mapped[int] = mapped_column(default=0)
     following: Mapped[int] = mapped_column(default=0)
@@ -83,12 +96,18 @@ class Look(Base):
     """What one version of the eyes saw in a picture. Its id grows: what an index does not have yet is newer than what it has."""
 
     __tablename__ = "photo_look"
-    __table_args__ = (UniqueConstraint("eyes", "digest"), Index("ix_photo_look_digest", "digest"), NEVER_AGAIN)
+    __table_args__ = (
+        UniqueConstraint("eyes", "digest"),
+        Index("ix_photo_look_digest", "digest"),
+        NEVER_AGAIN,
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     digest: Mapped[str] = mapped_column(ForeignKey("photo.digest", ondelete="CASCADE"))
     eyes: Mapped[str]  # the version of the model that looked
-    embedding: Mapped[bytes] = mapped_column(LargeBinary)  # float16, little-endian, of length 1 as a vector
+    embedding: Mapped[bytes] = mapped_column(
+        LargeBinary
+    )  # float16, little-endian, of length 1 as a vector
     classes: Mapped[list[list[float]]] = mapped_column(
         JSON
     )  # the likeliest ImageNet classes, [number, share of certainty], the surest first
@@ -131,7 +150,12 @@ class Post(Base):
         Index("ix_post_heat", "state", "heat", "id"),
         Index("ix_post_likes", "state", "likes", "published_at", "id"),
         Index("ix_post_photo", "photo"),
-        Index("ix_post_original", "original", sqlite_where=text("original is not null"), postgresql_where=text("original is not null")),
+        Index(
+            "ix_post_original",
+            "original",
+            sqlite_where=text("original is not null"),
+            postgresql_where=text("original is not null"),
+        ),
         NEVER_AGAIN,
     )
 
@@ -155,9 +179,13 @@ class Post(Base):
     version: Mapped[int] = mapped_column(default=1)  # grows with each edit
     likes: Mapped[int] = mapped_column(default=0)
     comments: Mapped[int] = mapped_column(default=0)  # shown ones
-    heat: Mapped[float] = mapped_column(default=0.0)  # for "popular": grows with likes and with the moment of publication
+    heat: Mapped[float] = mapped_column(
+        default=0.0
+    )  # for "popular": grows with likes and with the moment of publication
     source: Mapped[str | None]  # the file that `import` took it from
-    original: Mapped[str | None] = mapped_column(ForeignKey("photo.digest"))  # the picture that was sent, where a better one is shown
+    original: Mapped[str | None] = mapped_column(
+        ForeignKey("photo.digest")
+    )  # the picture that was sent, where a better one is shown
 
 
 class PostTag(Base):
@@ -189,7 +217,10 @@ class Like(Base):
     """A member likes a post."""
 
     __tablename__ = "post_like"
-    __table_args__ = (Index("ix_post_like_member", "member_id", "at", "post_id"), Index("ix_post_like_post", "post_id", "at", "member_id"))
+    __table_args__ = (
+        Index("ix_post_like_member", "member_id", "at", "post_id"),
+        Index("ix_post_like_post", "post_id", "at", "member_id"),
+    )
 
     post_id: Mapped[int] = mapped_column(ForeignKey("post.id"), primary_key=True)
     member_id: Mapped[int] = mapped_column(ForeignKey("member.id"), primary_key=True)
@@ -200,7 +231,11 @@ class Comment(Base):
     """What a member wrote under a post. States: shown, removed (by a moderator), deleted (by its writer)."""
 
     __tablename__ = "post_comment"
-    __table_args__ = (UniqueConstraint("member_id", "key"), Index("ix_post_comment_post", "post_id", "id"), NEVER_AGAIN)
+    __table_args__ = (
+        UniqueConstraint("member_id", "key"),
+        Index("ix_post_comment_post", "post_id", "id"),
+        NEVER_AGAIN,
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     post_id: Mapped[int] = mapped_column(ForeignKey("post.id"))
@@ -297,7 +332,9 @@ class Appeal(Base):
     member_id: Mapped[int | None]
     words: Mapped[str]
     at: Mapped[datetime]
-    state: Mapped[str] = mapped_column(default="open")  # open, upheld (the decision stays) or overturned
+    state: Mapped[str] = mapped_column(
+        default="open"
+    )  # open, upheld (the decision stays) or overturned
     decided_by: Mapped[str | None]
     decided_at: Mapped[datetime | None]
     answer: Mapped[str | None]

@@ -32,11 +32,22 @@ def resources(settings: Settings, *, upgrade: bool | None = None) -> Resources:
     url = settings.database_url
     if settings.embedded if upgrade is None else upgrade:
         ensure_current(url)
-    objects = Objects(settings.objects_url, settings.s3_endpoint, settings.s3_key, settings.s3_secret.get_secret_value())
+    objects = Objects(
+        settings.objects_url,
+        settings.s3_endpoint,
+        settings.s3_key,
+        settings.s3_secret.get_secret_value(),
+    )
     db = database.Database(url)
     if not settings.embedded and upgrade is None:
         must_be_current(db)
-    registry = Registry(settings.mlflow_url, f"{settings.objects_url}/mlflow", objects.endpoint, objects.key, objects.secret)
+    registry = Registry(
+        settings.mlflow_url,
+        f"{settings.objects_url}/mlflow",
+        objects.endpoint,
+        objects.key,
+        objects.secret,
+    )
     return Resources(
         settings=settings,
         db=db,
@@ -97,7 +108,10 @@ def must_be_current(db: database.Database) -> None:
             found = database.revision_of(session)
     except OperationalError as error:
         reason = str(error.orig).strip().splitlines()[0]
-        raise UserError("The database does not answer (%(reason)s); expected the one that TANUKI_DATABASE names.", reason=reason) from error
+        raise UserError(
+            "The database does not answer (%(reason)s); expected the one that TANUKI_DATABASE names.",
+            reason=reason,
+        ) from error
     if found != database.newest_revision():
         db.close()
         raise UserError(

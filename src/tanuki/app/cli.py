@@ -3,41 +3,119 @@
 from tanuki.cli.output import Commands, run
 
 SHOP = {
-    "import": ("tanuki.shop.commands.data:import_", "Bring in sales, masters, prices, stock, promotions, deliveries."),
-    "quarantine": ("tanuki.shop.commands.data:quarantine", "Rows that could not be believed: list, fix, drop."),
-    "sales": ("tanuki.shop.commands.data:sales", "Sales by day, week or month, by region, store, item."),
-    "week": ("tanuki.shop.commands.week:week", "Run the weekly cycle for a week, and show where it stands."),
-    "forecasts": ("tanuki.shop.commands.week:forecasts", "What was forecast and proposed for a week."),
-    "orders": ("tanuki.shop.commands.week:orders", "Order lines and purchase orders: show, change, release, cancel, issue again."),
+    "import": (
+        "tanuki.shop.commands.data:import_",
+        "Bring in sales, masters, prices, stock, promotions, deliveries.",
+    ),
+    "quarantine": (
+        "tanuki.shop.commands.data:quarantine",
+        "Rows that could not be believed: list, fix, drop.",
+    ),
+    "sales": (
+        "tanuki.shop.commands.data:sales",
+        "Sales by day, week or month, by region, store, item.",
+    ),
+    "week": (
+        "tanuki.shop.commands.week:week",
+        "Run the weekly cycle for a week, and show where it stands.",
+    ),
+    "forecasts": (
+        "tanuki.shop.commands.week:forecasts",
+        "What was forecast and proposed for a week.",
+    ),
+    "orders": (
+        "tanuki.shop.commands.week:orders",
+        "Order lines and purchase orders: show, change, release, cancel, issue again.",
+    ),
     "confirm": ("tanuki.shop.commands.week:confirm", "Confirm a store's orders for a week."),
-    "evaluate": ("tanuki.shop.commands.week:evaluate", "What a week's orders were worth, once its sales are known."),
-    "added-value": ("tanuki.shop.commands.alerts:added_value", "What people's changes were worth, by person, item, store or stage."),
-    "watch": ("tanuki.shop.commands.alerts:watch", "Look for what is not as it should be, and list the open alarms."),
+    "evaluate": (
+        "tanuki.shop.commands.week:evaluate",
+        "What a week's orders were worth, once its sales are known.",
+    ),
+    "added-value": (
+        "tanuki.shop.commands.alerts:added_value",
+        "What people's changes were worth, by person, item, store or stage.",
+    ),
+    "watch": (
+        "tanuki.shop.commands.alerts:watch",
+        "Look for what is not as it should be, and list the open alarms.",
+    ),
     "alarms": ("tanuki.shop.commands.alerts:alarms", "Close an alarm."),
-    "backtest": ("tanuki.shop.commands.models:backtest", "Forecast past weeks with only what was known then, and score it."),
-    "train": ("tanuki.shop.commands.models:train", "Train a model, register it, and on the gate's GO make it the champion."),
-    "gate": ("tanuki.shop.commands.models:gate", "Judge a registered version: GO or NO-GO, with a sentence for each reason."),
-    "release": ("tanuki.shop.commands.models:release", "Make a version the champion: on its GO, or by a person's own decision."),
-    "rollback": ("tanuki.shop.commands.models:rollback", "Back to the version that was live before."),
-    "releases": ("tanuki.shop.commands.models:releases", "What went live and why; what the gate found."),
-    "published": ("tanuki.shop.commands.models:published", "Our forecast beside one published for the same week, same cut-off."),
-    "simulate": ("tanuki.shop.commands.simulate:simulate", "Policies lived through week by week against true demand, and what they cost."),
-    "example": ("tanuki.shop.commands.example:example", "Make the example world: a chain with three years of sales."),
+    "backtest": (
+        "tanuki.shop.commands.models:backtest",
+        "Forecast past weeks with only what was known then, and score it.",
+    ),
+    "train": (
+        "tanuki.shop.commands.models:train",
+        "Train a model, register it, and on the gate's GO make it the champion.",
+    ),
+    "gate": (
+        "tanuki.shop.commands.models:gate",
+        "Judge a registered version: GO or NO-GO, with a sentence for each reason.",
+    ),
+    "release": (
+        "tanuki.shop.commands.models:release",
+        "Make a version the champion: on its GO, or by a person's own decision.",
+    ),
+    "rollback": (
+        "tanuki.shop.commands.models:rollback",
+        "Back to the version that was live before.",
+    ),
+    "releases": (
+        "tanuki.shop.commands.models:releases",
+        "What went live and why; what the gate found.",
+    ),
+    "published": (
+        "tanuki.shop.commands.models:published",
+        "Our forecast beside one published for the same week, same cut-off.",
+    ),
+    "simulate": (
+        "tanuki.shop.commands.simulate:simulate",
+        "Policies lived through week by week against true demand, and what they cost.",
+    ),
+    "example": (
+        "tanuki.shop.commands.example:example",
+        "Make the example world: a chain with three years of sales.",
+    ),
 }
 ANIMALS = {
     "import": ("tanuki.animals.commands.community:import_", "Post a folder of photos."),
-    "search": ("tanuki.animals.commands.community:search", "Search the published posts by words, Japanese or English."),
-    "embed": ("tanuki.animals.commands.image_model:embed", "Let the eyes look at every picture that they have not looked at."),
-    "classify": ("tanuki.animals.commands.image_model:classify", "What the eyes take every post for, beside what its owner says."),
-    "similar": ("tanuki.animals.commands.similarity:similar", "Posts with similar pictures: to a post, to a file, of all."),
-    "train": ("tanuki.animals.commands.similarity:train", "Make the index of similar pictures anew, and on the gate's GO let it answer."),
+    "search": (
+        "tanuki.animals.commands.community:search",
+        "Search the published posts by words, Japanese or English.",
+    ),
+    "embed": (
+        "tanuki.animals.commands.image_model:embed",
+        "Let the eyes look at every picture that they have not looked at.",
+    ),
+    "classify": (
+        "tanuki.animals.commands.image_model:classify",
+        "What the eyes take every post for, beside what its owner says.",
+    ),
+    "similar": (
+        "tanuki.animals.commands.similarity:similar",
+        "Posts with similar pictures: to a post, to a file, of all.",
+    ),
+    "train": (
+        "tanuki.animals.commands.similarity:train",
+        "Make the index of similar pictures anew, and on the gate's GO let it answer.",
+    ),
     "reindex": (
         "tanuki.animals.commands.community:reindex",
         "Index the words of every published post anew; with --pictures their pictures, too.",
     ),
-    "words": ("tanuki.animals.commands.banned_words:words", "Words that hold a post for a moderator: list, ban, allow."),
-    "trail": ("tanuki.animals.commands.community:trail", "What moderators did, and whether the trail was changed."),
-    "example": ("tanuki.animals.commands.community:example", "Make the example network: photos, members, weeks of their life."),
+    "words": (
+        "tanuki.animals.commands.banned_words:words",
+        "Words that hold a post for a moderator: list, ban, allow.",
+    ),
+    "trail": (
+        "tanuki.animals.commands.community:trail",
+        "What moderators did, and whether the trail was changed.",
+    ),
+    "example": (
+        "tanuki.animals.commands.community:example",
+        "Make the example network: photos, members, weeks of their life.",
+    ),
 }
 TANUKI = {
     "up": ("tanuki.app.processes:up", "Web server and worker in one process."),
@@ -46,18 +124,31 @@ TANUKI = {
     "shop": ("tanuki.app.cli:shop", "AI Shop: sales in, order quantities out, people in the loop."),
     "animals": ("tanuki.app.cli:animals", "AI Animals: a photo network for animals."),
     "work": ("tanuki.platform.commands.jobs:work", "Durable work: list, show, cancel, resume."),
-    "users": ("tanuki.platform.commands.users:users", "People who may sign in: add, list, disable."),
+    "users": (
+        "tanuki.platform.commands.users:users",
+        "People who may sign in: add, list, disable.",
+    ),
     "sql": ("tanuki.platform.commands.data:sql", "Ask the warehouse."),
-    "warehouse": ("tanuki.platform.commands.data:warehouse", "Where the warehouse's Parquet files are; tidy them."),
-    "models": ("tanuki.platform.commands.models:models", "Models: serve those that are live, list, release, watch, go back."),
+    "warehouse": (
+        "tanuki.platform.commands.data:warehouse",
+        "Where the warehouse's Parquet files are; tidy them.",
+    ),
+    "models": (
+        "tanuki.platform.commands.models:models",
+        "Models: serve those that are live, list, release, watch, go back.",
+    ),
     "mlflow": ("tanuki.platform.commands.data:mlflow", "The model registry's own pages."),
     "db": ("tanuki.platform.commands.data:db", "The database's schema: upgrade, revision."),
     "settings": ("tanuki.app.processes:settings", "Every setting: name, value, default, help."),
 }
 
-shop = Commands("shop", lazy=SHOP, help="AI Shop: sales in, order quantities out, people in the loop.")
+shop = Commands(
+    "shop", lazy=SHOP, help="AI Shop: sales in, order quantities out, people in the loop."
+)
 animals = Commands("animals", lazy=ANIMALS, help="AI Animals: a photo network for animals.")
-tanuki = Commands("tanuki", lazy=TANUKI, help="Tanuki: two machine-learning systems on one small platform.")
+tanuki = Commands(
+    "tanuki", lazy=TANUKI, help="Tanuki: two machine-learning systems on one small platform."
+)
 
 
 def main() -> None:

@@ -51,7 +51,11 @@ def worker() -> None:
 
             from tanuki.platform import metrics
 
-            start_http_server(res.settings.metrics_port, addr=res.settings.host, registry=metrics.process().registry)
+            start_http_server(
+                res.settings.metrics_port,
+                addr=res.settings.host,
+                registry=metrics.process().registry,
+            )
         stop = threading.Event()
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: stop.set())
@@ -70,11 +74,21 @@ def working(res: "Resources", *, schedules: bool = True) -> Iterator[None]:
     log.set_up(res.settings)
     resources.use(res)
     wanted = (
-        [*maintenance.SCHEDULES, *weekly.SCHEDULES, *retraining.SCHEDULES, *post_review.SCHEDULES, *nightly.SCHEDULES]
+        [
+            *maintenance.SCHEDULES,
+            *weekly.SCHEDULES,
+            *retraining.SCHEDULES,
+            *post_review.SCHEDULES,
+            *nightly.SCHEDULES,
+        ]
         if res.settings.schedule
         else []
     )
-    chores = [*post_review.CHORES, *nightly.CHORES, *account_deletion.CHORES] if schedules and res.settings.schedule else []
+    chores = (
+        [*post_review.CHORES, *nightly.CHORES, *account_deletion.CHORES]
+        if schedules and res.settings.schedule
+        else []
+    )
     with jobs.worker(res.db, res.settings.worker_name, wanted if schedules else None, chores):
         yield
 

@@ -15,17 +15,29 @@ MADE = "<!-- Made by `python -m tanuki.app.reference`; change the code, not this
 Leaf = tuple[str, click.Command, click.Context]
 
 
-@click.command(help="Write docs/reference/settings.md and commands.md, or check that they are current (exit code 1 when not).")
+@click.command(
+    help="Write docs/reference/settings.md and commands.md, or check that they are current (exit code 1 when not)."
+)
 @click.option("--check", is_flag=True, help="Write nothing; name the pages that are stale.")
 @click.option(
-    "--folder", type=click.Path(path_type=Path, file_okay=False), default=FOLDER, show_default="docs/reference", help="Where the pages are."
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=FOLDER,
+    show_default="docs/reference",
+    help="Where the pages are.",
 )
 def reference(check: bool, folder: Path) -> None:
     wanted = pages()
-    stale = [name for name, text in wanted.items() if not (folder / name).is_file() or (folder / name).read_text("utf-8") != text]
+    stale = [
+        name
+        for name, text in wanted.items()
+        if not (folder / name).is_file() or (folder / name).read_text("utf-8") != text
+    ]
     if check:
         for name in stale:
-            click.echo(f"docs/reference/{name} is stale; run `python -m tanuki.app.reference`.", err=True)
+            click.echo(
+                f"docs/reference/{name} is stale; run `python -m tanuki.app.reference`.", err=True
+            )
         sys.exit(1 if stale else 0)
     folder.mkdir(parents=True, exist_ok=True)
     for name in stale:
@@ -41,7 +53,8 @@ def pages() -> dict[str, str]:
 def settings_page() -> str:
     """Every setting in a table."""
     rows = "\n".join(
-        f"| `{row['name']}` | {row['takes']} | {code(row['default'])} | {cell(row['help'])} |" for row in settings.table(settings.read({}))
+        f"| `{row['name']}` | {row['takes']} | {code(row['default'])} | {cell(row['help'])} |"
+        for row in settings.table(settings.read({}))
     )
     return f"""# Settings
 
@@ -58,7 +71,9 @@ Environment variables, read once when a command starts. Everything works with no
 
 def commands_page() -> str:
     """Every command with its arguments and options."""
-    return "\n".join(["# Commands", "", MADE, "", *(section(leaf) for leaf in leaves(tanuki, "tanuki", None))])
+    return "\n".join(
+        ["# Commands", "", MADE, "", *(section(leaf) for leaf in leaves(tanuki, "tanuki", None))]
+    )
 
 
 def leaves(command: click.Command, name: str, parent: click.Context | None) -> Iterator[Leaf]:
@@ -80,9 +95,18 @@ def section(leaf: Leaf) -> str:
     name, command, context = leaf
     usage = " ".join([name, *command.collect_usage_pieces(context)])
     parts = [f"## {name}", "", f"`{usage}`", "", (command.help or "").strip(), ""]
-    options = [record for param in command.params if (record := param.get_help_record(context)) and record[1]]
+    options = [
+        record
+        for param in command.params
+        if (record := param.get_help_record(context)) and record[1]
+    ]
     if options:
-        parts += ["| option | |", "|---|---|", *(f"| `{cell(names)}` | {cell(what)} |" for names, what in options), ""]
+        parts += [
+            "| option | |",
+            "|---|---|",
+            *(f"| `{cell(names)}` | {cell(what)} |" for names, what in options),
+            "",
+        ]
     return "\n".join(parts)
 
 

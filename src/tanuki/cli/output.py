@@ -15,7 +15,9 @@ import click
 if TYPE_CHECKING:
     from tanuki.platform.resources import Resources
 
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for machines.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object a line, for machines."
+)
 
 
 class Commands(click.Group):
@@ -54,7 +56,9 @@ def resources() -> Iterator["Resources"]:
         bootstrap.close(made)
 
 
-def emit(rows: Sequence[Mapping[str, Any]], as_json: bool, columns: Sequence[str] | None = None) -> None:
+def emit(
+    rows: Sequence[Mapping[str, Any]], as_json: bool, columns: Sequence[str] | None = None
+) -> None:
     """Print rows: one JSON object a line, or a table with aligned columns (numbers to the right)."""
     if as_json:
         for row in rows:
@@ -66,9 +70,16 @@ def emit(rows: Sequence[Mapping[str, Any]], as_json: bool, columns: Sequence[str
     names = list(columns or rows[0])
     cells = [[text(row.get(name)) for name in names] for row in rows]
     wide = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(names)]
-    right = [all(isinstance(row.get(name), int | float) or row.get(name) is None for row in rows) for name in names]
+    right = [
+        all(isinstance(row.get(name), int | float) or row.get(name) is None for row in rows)
+        for name in names
+    ]
     for line in [names, *cells]:
-        click.echo("  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, wide, right, strict=True)).rstrip())
+        click.echo(
+            "  ".join(
+                c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, wide, right, strict=True)
+            ).rstrip()
+        )
 
 
 def tell_passwords(passwords: Mapping[str, str]) -> None:
@@ -114,7 +125,9 @@ def run(command: Callable[[], Any]) -> None:
         code = 2
     except SystemExit as end:
         code = end.code
-    if threading.active_count() > 1:  # those that a daemon thread began are daemons, too, and still waited for by their pool
+    if (
+        threading.active_count() > 1
+    ):  # those that a daemon thread began are daemons, too, and still waited for by their pool
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code if isinstance(code, int) else int(code is not None))

@@ -22,7 +22,13 @@ def ours(thing: SchemaItem, name: str | None, kind: str, reflected: bool, _compa
 
 
 with made.connect() as connection:
-    context.configure(connection=connection, target_metadata=Base.metadata, include_object=ours, render_as_batch=True, compare_type=True)
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        include_object=ours,
+        render_as_batch=True,
+        compare_type=True,
+    )
     with context.begin_transaction():
         if made.dialect.name == "postgresql":
             connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK})

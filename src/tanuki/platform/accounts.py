@@ -23,7 +23,9 @@ SCOPED = ("manager",)  # these roles are held for something: a manager's store
 RESERVED = ("tanuki", "command line")  # names that the system itself signs with
 OFFICIALS = """admin administrator anonymous api deleted everybody everyone help info me mod moderator moderators nobody null official operator
     owner root security staff support system tanuki team undefined unknown webmaster you"""
-OFFICIAL = frozenset(OFFICIALS.split())  # people would take these for us, or for nobody in particular; who signs up cannot have them
+OFFICIAL = frozenset(
+    OFFICIALS.split()
+)  # people would take these for us, or for nobody in particular; who signs up cannot have them
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,39}")
 DISPLAY_LONGEST = 40
 JOINERS = "\u200c\u200d"  # not seen, but they make one emoji of several, and words in some scripts
@@ -79,7 +81,9 @@ class AccountToken(Base):
     digest: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(ForeignKey("account.name"), index=True)
     label: Mapped[str]
-    scopes: Mapped[str] = mapped_column(server_default="read write")  # what it is for, words of tokens.SCOPES
+    scopes: Mapped[str] = mapped_column(
+        server_default="read write"
+    )  # what it is for, words of tokens.SCOPES
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
@@ -130,7 +134,9 @@ def require(person: Person, *roles: str) -> None:
         return
     if replace(person, allowed=None).has(*roles):
         raise NotAllowed("This API token may not moderate; make one that may on the account page.")
-    raise NotAllowed("This needs the role %(roles)s; ask an administrator for it.", roles=" / ".join(roles))
+    raise NotAllowed(
+        "This needs the role %(roles)s; ask an administrator for it.", roles=" / ".join(roles)
+    )
 
 
 # ---- accounts ------------------------------------------------------------------------------------------------------
@@ -157,10 +163,22 @@ def add_user(
     kept = passwords.hashed(password)
     try:
         with db.begin_nested():
-            db.add(Account(name=name, display=shown, password_hash=kept, password_changed_at=now, created_at=now, created_by=by))
+            db.add(
+                Account(
+                    name=name,
+                    display=shown,
+                    password_hash=kept,
+                    password_changed_at=now,
+                    created_at=now,
+                    created_by=by,
+                )
+            )
     except IntegrityError as faster:
         raise Conflict("There is already a user %(name)s.", name=name) from faster
-    db.add_all(AccountGrant(name=name, role=role, scope=scope, granted_at=now, granted_by=by) for role, scope in wanted)
+    db.add_all(
+        AccountGrant(name=name, role=role, scope=scope, granted_at=now, granted_by=by)
+        for role, scope in wanted
+    )
     db.flush()
     return password
 
@@ -187,9 +205,16 @@ def taken(db: Session, name: str) -> bool:
 def as_display(text: str, name: str) -> str:
     """The name that others see, however it was typed; the name itself when left out. Raises UserError for what cannot be seen, or is too long."""
     shown = " ".join(unicodedata.normalize("NFC", text).split())
-    unseen = any(each in BLANKS or (unicodedata.category(each) in ("Cc", "Cf", "Cs", "Co") and each not in JOINERS) for each in shown)
+    unseen = any(
+        each in BLANKS
+        or (unicodedata.category(each) in ("Cc", "Cf", "Cs", "Co") and each not in JOINERS)
+        for each in shown
+    )
     if unseen or len(shown) > DISPLAY_LONGEST:
-        raise UserError("A shown name has up to %(longest)s characters, all of which can be seen.", longest=DISPLAY_LONGEST)
+        raise UserError(
+            "A shown name has up to %(longest)s characters, all of which can be seen.",
+            longest=DISPLAY_LONGEST,
+        )
     return shown or name
 
 
@@ -198,27 +223,45 @@ def checked_grants(grants: Iterable[tuple[str, str | None]]) -> list[tuple[str, 
     wanted = sorted({(role, scope or "") for role, scope in grants})
     for role, scope in wanted:
         if role not in ROLES:
-            raise UserError("%(role)s is not a role; expected one of %(known)s.", role=role, known=", ".join(ROLES))
+            raise UserError(
+                "%(role)s is not a role; expected one of %(known)s.",
+                role=role,
+                known=", ".join(ROLES),
+            )
         if (role in SCOPED) != bool(scope):
             raise UserError("A manager needs at least one store, and only managers have stores.")
     if not wanted:
-        raise UserError("A user needs at least one role; expected one of %(known)s.", known=", ".join(ROLES))
+        raise UserError(
+            "A user needs at least one role; expected one of %(known)s.", known=", ".join(ROLES)
+        )
     return wanted
 
 
-def grant(db: Session, name: str, role: str, scope: str | None = None, *, now: datetime, by: str = COMMAND_LINE.name) -> None:
+def grant(
+    db: Session,
+    name: str,
+    role: str,
+    scope: str | None = None,
+    *,
+    now: datetime,
+    by: str = COMMAND_LINE.name,
+) -> None:
     """Give an account a role, everywhere or for one store; one that it has already stays as it is."""
     [(role, held_for)] = checked_grants([(role, scope)])
     found = account(db, name)
     if db.get(AccountGrant, (found.name, role, held_for)) is None:
-        db.add(AccountGrant(name=found.name, role=role, scope=held_for, granted_at=now, granted_by=by))
+        db.add(
+            AccountGrant(name=found.name, role=role, scope=held_for, granted_at=now, granted_by=by)
+        )
         db.flush()
 
 
 def withdraw(db: Session, name: str, role: str, scope: str | None = None) -> None:
     """Take a role from an account. Its last role stays: who should do nothing any more is disabled."""
     found = account(db, name)
-    held = list(db.scalars(select(AccountGrant).where(AccountGrant.name == found.name).with_for_update()))
+    held = list(
+        db.scalars(select(AccountGrant).where(AccountGrant.name == found.name).with_for_update())
+    )
     gone = next((each for each in held if (each.role, each.scope) == (role, scope or "")), None)
     if gone is None:
         raise NotFound("%(name)s does not have that role.", name=found.name)
@@ -229,7 +272,10 @@ def withdraw(db: Session, name: str, role: str, scope: str | None = None) -> Non
 
 def grants_of(db: Session, name: str) -> frozenset[tuple[str, str | None]]:
     """What an account was given, also while it is disabled."""
-    return frozenset((each.role, each.scope or None) for each in db.scalars(select(AccountGrant).where(AccountGrant.name == name)))
+    return frozenset(
+        (each.role, each.scope or None)
+        for each in db.scalars(select(AccountGrant).where(AccountGrant.name == name))
+    )
 
 
 def users(db: Session) -> list[tuple[Account, frozenset[tuple[str, str | None]]]]:
@@ -237,7 +283,10 @@ def users(db: Session) -> list[tuple[Account, frozenset[tuple[str, str | None]]]
     grants: dict[str, set[tuple[str, str | None]]] = {}
     for grant in db.scalars(select(AccountGrant)):
         grants.setdefault(grant.name, set()).add((grant.role, grant.scope or None))
-    return [(account, frozenset(grants.get(account.name, ()))) for account in db.scalars(select(Account).order_by(Account.name))]
+    return [
+        (account, frozenset(grants.get(account.name, ())))
+        for account in db.scalars(select(Account).order_by(Account.name))
+    ]
 
 
 def account(db: Session, name: str) -> Account:
@@ -250,7 +299,9 @@ def account(db: Session, name: str) -> Account:
 
 def person(db: Session, name: str) -> Person | None:
     """The person of that name, or None when there is none or they are disabled."""
-    asked = select(Account.display, AccountGrant.role, AccountGrant.scope).outerjoin(AccountGrant, AccountGrant.name == Account.name)
+    asked = select(Account.display, AccountGrant.role, AccountGrant.scope).outerjoin(
+        AccountGrant, AccountGrant.name == Account.name
+    )
     rows = db.execute(asked.where(Account.name == name, Account.disabled_at.is_(None))).all()
     return Person(name, rows[0].display, as_grants(row[1:] for row in rows)) if rows else None
 
@@ -280,7 +331,9 @@ def set_password(db: Session, name: str, *, now: datetime, password: str | None 
     return password
 
 
-def change_password(db: Session, who: Person, old: str, new: str, *, now: datetime, keep: str = "") -> None:
+def change_password(
+    db: Session, who: Person, old: str, new: str, *, now: datetime, keep: str = ""
+) -> None:
     """A person's own change; it needs the old password and ends every session except the one whose token is `keep`."""
     found = account(db, who.name)
     if not passwords.fits(found.password_hash, old):
@@ -306,7 +359,16 @@ def preferences(db: Session, who: Person) -> tuple[str | None, str | None]:
 # ---- signing up and leaving ----------------------------------------------------------------------------------------
 
 
-def sign_up(db: Session, name: str, password: str, *, display: str = "", address: str, now: datetime, days: int = 14) -> str:
+def sign_up(
+    db: Session,
+    name: str,
+    password: str,
+    *,
+    display: str = "",
+    address: str,
+    now: datetime,
+    days: int = 14,
+) -> str:
     """A new member's account, and the token of their first session.
 
     What cannot be is refused before anything is written but the count of tries from that address, so commit either way:
@@ -314,11 +376,17 @@ def sign_up(db: Session, name: str, password: str, *, display: str = "", address
     """
     name = checked_name(name)
     if re.sub(r"[._-]|\d+$", "", name) in OFFICIAL:
-        raise UserError("%(name)s would be taken for somebody official; choose another name.", name=name)
+        raise UserError(
+            "%(name)s would be taken for somebody official; choose another name.", name=name
+        )
     as_display(display, name)
     passwords.check(password, name)
-    rate_limit.use(db, login_throttle.place(address), "sign-up", now=now, most=SIGN_UPS, seconds=3600)
-    add_user(db, name, display=display, grants=[("member", None)], now=now, password=password, by=name)
+    rate_limit.use(
+        db, login_throttle.place(address), "sign-up", now=now, most=SIGN_UPS, seconds=3600
+    )
+    add_user(
+        db, name, display=display, grants=[("member", None)], now=now, password=password, by=name
+    )
     return new_session(db, name, now=now, days=days)
 
 
@@ -349,14 +417,18 @@ def may_leave(db: Session, who: Person, password: str | None) -> None:
         raise UserError("The password is not right.")
     admins = select(AccountGrant.name).join(Account, Account.name == AccountGrant.name)
     admins = admins.where(AccountGrant.role == "admin", Account.disabled_at.is_(None))
-    if set(db.scalars(admins.order_by(AccountGrant.name).with_for_update(of=AccountGrant))) == {found.name}:
+    if set(db.scalars(admins.order_by(AccountGrant.name).with_for_update(of=AccountGrant))) == {
+        found.name
+    }:
         raise Conflict("You are the last administrator; make somebody else one before you leave.")
 
 
 # ---- signing in ----------------------------------------------------------------------------------------------------
 
 
-def sign_in(db: Session, name: str, password: str, *, address: str, now: datetime, days: int = 14) -> str | None:
+def sign_in(
+    db: Session, name: str, password: str, *, address: str, now: datetime, days: int = 14
+) -> str | None:
     """A new session's token, or None when name and password do not fit; the try is then counted, so commit either way.
 
     Raises TooMany while the name or the address has to wait. Takes as long for a name that does not exist as for one that does.
@@ -379,7 +451,11 @@ def sign_in(db: Session, name: str, password: str, *, address: str, now: datetim
 def new_session(db: Session, name: str, *, now: datetime, days: int) -> str:
     """The token of a new session, for somebody who proved who they are."""
     token = secrets.token_urlsafe(32)
-    db.add(AccountSession(digest=digest(token), name=name, created_at=now, expires_at=now + timedelta(days=days)))
+    db.add(
+        AccountSession(
+            digest=digest(token), name=name, created_at=now, expires_at=now + timedelta(days=days)
+        )
+    )
     db.flush()
     return token
 
@@ -391,12 +467,18 @@ def sign_out(db: Session, token: str) -> None:
 
 def sign_out_everywhere(db: Session, name: str, *, keep: str = "") -> None:
     """End every session of an account, except the one whose token is `keep`."""
-    db.execute(delete(AccountSession).where(AccountSession.name == name, AccountSession.digest != digest(keep)))
+    db.execute(
+        delete(AccountSession).where(
+            AccountSession.name == name, AccountSession.digest != digest(keep)
+        )
+    )
 
 
 def sessions(db: Session, who: Person, now: datetime) -> list[AccountSession]:
     """A person's sessions that have not ended, newest first."""
-    mine = select(AccountSession).where(AccountSession.name == who.name, AccountSession.expires_at > now)
+    mine = select(AccountSession).where(
+        AccountSession.name == who.name, AccountSession.expires_at > now
+    )
     return list(db.scalars(mine.order_by(AccountSession.created_at.desc()).limit(100)))
 
 
@@ -406,7 +488,9 @@ def person_of_session(db: Session, token: str, now: datetime) -> Person | None:
     return found[0] if found else None
 
 
-def signed_in(db: Session, token: str, now: datetime) -> tuple[Person, str | None, str | None] | None:
+def signed_in(
+    db: Session, token: str, now: datetime
+) -> tuple[Person, str | None, str | None] | None:
     """The same with the language and the theme that they chose. Every page asks this: one query, columns only, written out once."""
     rows = db.execute(of_session(), {"digest": digest(token), "now": now}).all()
     if not rows:
@@ -418,8 +502,17 @@ def signed_in(db: Session, token: str, now: datetime) -> tuple[Person, str | Non
 @cache
 def of_session() -> Select[*tuple[Any, ...]]:
     """An account by a session's digest, a row for each grant."""
-    asked = select(Account.name, Account.display, Account.lang, Account.theme, AccountGrant.role, AccountGrant.scope)
-    joined = asked.join(AccountSession, AccountSession.name == Account.name).outerjoin(AccountGrant, AccountGrant.name == Account.name)
+    asked = select(
+        Account.name,
+        Account.display,
+        Account.lang,
+        Account.theme,
+        AccountGrant.role,
+        AccountGrant.scope,
+    )
+    joined = asked.join(AccountSession, AccountSession.name == Account.name).outerjoin(
+        AccountGrant, AccountGrant.name == Account.name
+    )
     open_ = (AccountSession.expires_at > bindparam("now", type_=Utc), Account.disabled_at.is_(None))
     return joined.where(AccountSession.digest == bindparam("digest"), *open_)
 

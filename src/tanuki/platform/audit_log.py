@@ -24,7 +24,9 @@ class TrailEntry(Base):
 
     __tablename__ = "trail_entry"
 
-    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)  # 1, 2, 3 … without a gap
+    id: Mapped[int] = mapped_column(
+        primary_key=True, autoincrement=False
+    )  # 1, 2, 3 … without a gap
     at: Mapped[datetime]
     by: Mapped[str]
     what: Mapped[str]
@@ -44,12 +46,22 @@ class TrailHead(Base):
     digest: Mapped[str]
 
 
-def add(db: Session, *, by: str, what: str, about: str, values: Mapping[str, Any], now: datetime) -> TrailEntry:
+def add(
+    db: Session, *, by: str, what: str, about: str, values: Mapping[str, Any], now: datetime
+) -> TrailEntry:
     """Put something on record, in the transaction that does it. Others wait with theirs until it ends. `values` must be JSON."""
     add_once(db, TrailHead, id=HEAD, entries=0, digest="")
     last = db.get_one(TrailHead, HEAD, with_for_update=True, populate_existing=True)
     plain: dict[str, Any] = json.loads(json.dumps(dict(values)))
-    made = TrailEntry(id=last.entries + 1, at=now.astimezone(UTC), by=by, what=what, about=about, values=plain, previous=last.digest)
+    made = TrailEntry(
+        id=last.entries + 1,
+        at=now.astimezone(UTC),
+        by=by,
+        what=what,
+        about=about,
+        values=plain,
+        previous=last.digest,
+    )
     made.digest = digest(made)
     db.add(made)
     last.entries, last.digest = made.id, made.digest
@@ -57,7 +69,9 @@ def add(db: Session, *, by: str, what: str, about: str, values: Mapping[str, Any
     return made
 
 
-def entries(db: Session, about: str | None = None, before: int | None = None, limit: int = 50) -> list[TrailEntry]:
+def entries(
+    db: Session, about: str | None = None, before: int | None = None, limit: int = 50
+) -> list[TrailEntry]:
     """Entries, newest first: all or those about one thing, from before an entry on."""
     wanted = select(TrailEntry).order_by(TrailEntry.id.desc()).limit(limit)
     if about is not None:
@@ -70,7 +84,12 @@ def entries(db: Session, about: str | None = None, before: int | None = None, li
 def check(db: Session) -> int | None:
     """The first entry that is missing or not as it was written, or None when the whole chain holds."""
     previous, expected = "", 1
-    in_order = select(TrailEntry).order_by(TrailEntry.id).limit(CHECKED_AT_ONCE).execution_options(populate_existing=True)
+    in_order = (
+        select(TrailEntry)
+        .order_by(TrailEntry.id)
+        .limit(CHECKED_AT_ONCE)
+        .execution_options(populate_existing=True)
+    )
     while some := db.scalars(in_order.where(TrailEntry.id >= expected)).all():
         for entry in some:
             if (entry.id, entry.previous, entry.digest) != (expected, previous, digest(entry)):
@@ -87,5 +106,13 @@ def head(db: Session) -> tuple[int, str]:
 
 def digest(entry: TrailEntry) -> str:
     """The digest of all that an entry says, and of the one before it."""
-    said = [entry.id, entry.at.astimezone(UTC).isoformat(), entry.by, entry.what, entry.about, entry.values, entry.previous]
+    said = [
+        entry.id,
+        entry.at.astimezone(UTC).isoformat(),
+        entry.by,
+        entry.what,
+        entry.about,
+        entry.values,
+        entry.previous,
+    ]
     return sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -76,7 +76,14 @@ class Kind:
         }
         number = {"n": pl.Int64} if self.each else {}
         said = {name: types[type_] for name, type_ in self.schema.items()}
-        columns = {"id": pl.String, **number, "happened_at": pl.Datetime("us", "UTC"), "person": pl.String, **said, "more": pl.String}
+        columns = {
+            "id": pl.String,
+            **number,
+            "happened_at": pl.Datetime("us", "UTC"),
+            "person": pl.String,
+            **said,
+            "more": pl.String,
+        }
         return FactTable(f"{TABLE}{self.name}", ("id", *number), columns)
 
     def facts(self, events: Sequence[Event]) -> "pl.DataFrame":
@@ -90,14 +97,27 @@ class Kind:
                 rows.append({**same, **self.columns(event.values)})
                 continue
             around = {name: value for name, value in event.values.items() if name != self.each}
-            rows += [{**same, "n": n, **self.columns({**around, **item})} for n, item in enumerate(event.values.get(self.each, ()))]
+            rows += [
+                {**same, "n": n, **self.columns({**around, **item})}
+                for n, item in enumerate(event.values.get(self.each, ()))
+            ]
         return pl.DataFrame(rows, schema=pl.Schema(self.table.schema), orient="row")
 
     def columns(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Values by column; what has no column of its own goes to `more`."""
-        own = {name: values[name] for name, type_ in self.schema.items() if name in values and fits(values[name], type_)}
-        rest = {name: value for name, value in values.items() if name not in own and value is not None}
-        return {**dict.fromkeys(self.schema), **own, "more": json.dumps(rest, ensure_ascii=False, sort_keys=True) if rest else None}
+        own = {
+            name: values[name]
+            for name, type_ in self.schema.items()
+            if name in values and fits(values[name], type_)
+        }
+        rest = {
+            name: value for name, value in values.items() if name not in own and value is not None
+        }
+        return {
+            **dict.fromkeys(self.schema),
+            **own,
+            "more": json.dumps(rest, ensure_ascii=False, sort_keys=True) if rest else None,
+        }
 
 
 def fits(value: object, type_: Any) -> bool:
@@ -167,7 +187,9 @@ class EventLog:
             try:
                 self.save(batch)
             except SQLAlchemyError as error:
-                log.warning("events could not be written", count=len(batch), error=error.__class__.__name__)
+                log.warning(
+                    "events could not be written", count=len(batch), error=error.__class__.__name__
+                )
                 if going:
                     continue
                 metrics.count_events("lost", len(batch))
@@ -205,7 +227,13 @@ def row(event: Event) -> dict[str, Any]:
     if not NAME.fullmatch(event.kind):
         raise ValueError(f"{event.kind!r} is not a kind of event")
     values = json.loads(json.dumps(event.values or {}, allow_nan=False))
-    return {"id": event.id or new_id(event.at), "kind": event.kind, "at": event.at, "person": event.person, "values": values}
+    return {
+        "id": event.id or new_id(event.at),
+        "kind": event.kind,
+        "at": event.at,
+        "person": event.person,
+        "values": values,
+    }
 
 
 def new_id(at: datetime) -> str:

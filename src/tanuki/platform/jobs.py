@@ -75,7 +75,11 @@ class Step:
     @property
     def seconds(self) -> float | None:
         """How long it took."""
-        return (self.completed_at - self.started_at).total_seconds() if self.started_at and self.completed_at else None
+        return (
+            (self.completed_at - self.started_at).total_seconds()
+            if self.started_at and self.completed_at
+            else None
+        )
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,11 @@ class Run:
     @property
     def seconds(self) -> float | None:
         """From its start to its last change."""
-        return (self.updated_at - self.created_at).total_seconds() if self.created_at and self.updated_at else None
+        return (
+            (self.updated_at - self.created_at).total_seconds()
+            if self.created_at and self.updated_at
+            else None
+        )
 
 
 class Work:
@@ -112,28 +120,58 @@ class Work:
 
     def enqueue(self, db: Session, name: str, run_id: str, *args: Any, queue: str = QUEUE) -> None:
         """Start the workflow `name` as `run_id` when this transaction commits. The same id again is the same run."""
-        options: Any = {"queue_name": queue, "workflow_name": name, "workflow_id": run_id, "app_version": VERSION}
+        options: Any = {
+            "queue_name": queue,
+            "workflow_name": name,
+            "workflow_id": run_id,
+            "app_version": VERSION,
+        }
         self.client.enqueue_in_transaction(db.connection(), options, *args)
 
-    def send(self, db: Session, run_id: str, message: Any, topic: str, key: str | None = None) -> None:
+    def send(
+        self, db: Session, run_id: str, message: Any, topic: str, key: str | None = None
+    ) -> None:
         """Tell a run something when this transaction commits; the same key again is the same message."""
-        self.client.send_in_transaction(db.connection(), run_id, message, topic=topic, idempotency_key=key)
+        self.client.send_in_transaction(
+            db.connection(), run_id, message, topic=topic, idempotency_key=key
+        )
 
-    def runs(self, *, status: str | None = None, name: str | None = None, limit: int = 100, offset: int = 0) -> list[Run]:
+    def runs(
+        self,
+        *,
+        status: str | None = None,
+        name: str | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[Run]:
         """Runs, newest first."""
         wanted = [raw for raw, shown in STATUSES.items() if shown == status] if status else None
         if wanted == []:
             raise UserError(
-                "%(status)s is not a status; expected one of %(known)s.", status=status, known=", ".join(sorted(set(STATUSES.values())))
+                "%(status)s is not a status; expected one of %(known)s.",
+                status=status,
+                known=", ".join(sorted(set(STATUSES.values()))),
             )
         found = self.client.list_workflows(
-            status=wanted, name=name, limit=limit, offset=offset, sort_desc=True, load_input=False, load_output=False
+            status=wanted,
+            name=name,
+            limit=limit,
+            offset=offset,
+            sort_desc=True,
+            load_input=False,
+            load_output=False,
         )
         return [as_run(status) for status in found]
 
     def known(self, run_ids: Collection[str]) -> dict[str, str]:
         """The statuses of those of the runs that there are."""
-        found = self.client.list_workflows(workflow_ids=list(run_ids), load_input=False, load_output=False) if run_ids else []
+        found = (
+            self.client.list_workflows(
+                workflow_ids=list(run_ids), load_input=False, load_output=False
+            )
+            if run_ids
+            else []
+        )
         return {run.workflow_id: STATUSES[run.status] for run in found}
 
     def run(self, run_id: str) -> Run:
@@ -141,7 +179,13 @@ class Work:
         found = self.client.list_workflows(workflow_ids=[run_id], load_input=False)
         if not found:
             raise NotFound("There is no run %(run)s.", run=run_id)
-        return as_run(found[0], [as_step(cast(dict[str, Any], step)) for step in self.client.list_workflow_steps(run_id)])
+        return as_run(
+            found[0],
+            [
+                as_step(cast(dict[str, Any], step))
+                for step in self.client.list_workflow_steps(run_id)
+            ],
+        )
 
     def cancel(self, run_id: str) -> Run:
         """Stop a run before its next step; what it did stays."""
@@ -152,23 +196,33 @@ class Work:
     def resume(self, run_id: str) -> Run:
         """Let a cancelled or given-up run go on at the step it was in. A failed one is run again from its failed step."""
         run, queue = self.run(run_id), PARTS if PART in run_id else QUEUE
-        for part in self.client.list_workflows(workflow_id_prefix=f"{run_id}{PART}", status=["ERROR", "CANCELLED"], load_input=False):
+        for part in self.client.list_workflows(
+            workflow_id_prefix=f"{run_id}{PART}", status=["ERROR", "CANCELLED"], load_input=False
+        ):
             self.resume(part.workflow_id)
         if run.status == "failed":
-            self.client.rewind_workflow(run_id, start_step=failed_step(self.client.list_workflow_steps(run_id)), queue_name=queue)
+            self.client.rewind_workflow(
+                run_id,
+                start_step=failed_step(self.client.list_workflow_steps(run_id)),
+                queue_name=queue,
+            )
         else:
             self.client.resume_workflow(run_id, queue_name=queue)
         return self.run(run_id)
 
     def resume_failed(self, name: str, *, before: datetime) -> int:
         """Let the runs of a workflow that failed or were given up, and have rested since before a moment, go on; gives how many."""
-        ended = [run for status in ("failed", "given up") for run in self.runs(status=status, name=name)]
+        ended = [
+            run for status in ("failed", "given up") for run in self.runs(status=status, name=name)
+        ]
         rested = [run for run in ended if run.updated_at is None or run.updated_at < before]
         for run in rested:
             self.resume(run.id)
         return len(rested)
 
-    def wait(self, run_id: str, *, seconds: float, until: Callable[[], bool] = lambda: False) -> Run:
+    def wait(
+        self, run_id: str, *, seconds: float, until: Callable[[], bool] = lambda: False
+    ) -> Run:
         """Wait until a run has ended, `until` is true, or the seconds are over; gives the run as it then is."""
         end = time.monotonic() + seconds
         while True:
@@ -179,7 +233,9 @@ class Work:
 
     def queue_lengths(self) -> dict[str, int]:
         """How many runs wait in each queue."""
-        waiting = self.client.list_workflows(status=["ENQUEUED", "DELAYED"], load_input=False, load_output=False)
+        waiting = self.client.list_workflows(
+            status=["ENQUEUED", "DELAYED"], load_input=False, load_output=False
+        )
         lengths: dict[str, int] = {QUEUE: 0}
         for run in waiting:
             lengths[run.queue_name or QUEUE] = lengths.get(run.queue_name or QUEUE, 0) + 1
@@ -231,7 +287,9 @@ def moment(milliseconds: int | None) -> datetime | None:
 def failed_step(steps: list[Any]) -> int:
     """The number of the first step that failed; the one after the last when none did."""
     failed = [step["function_id"] for step in steps if step.get("error")]
-    return int(min(failed)) if failed else max((step["function_id"] for step in steps), default=0) + 1
+    return (
+        int(min(failed)) if failed else max((step["function_id"] for step in steps), default=0) + 1
+    )
 
 
 # ---- workers -------------------------------------------------------------------------------------------------------
@@ -239,7 +297,10 @@ def failed_step(steps: list[Any]) -> int:
 
 @contextmanager
 def worker(
-    db: Database, name: str, schedules: list[dict[str, Any]] | None = None, chores: Sequence[tuple[Callable[[], None], float]] = ()
+    db: Database,
+    name: str,
+    schedules: list[dict[str, Any]] | None = None,
+    chores: Sequence[tuple[Callable[[], None], float]] = (),
 ) -> Iterator[None]:
     """Run durable work in this process while the block lasts.
 
@@ -266,15 +327,22 @@ def worker(
     DBOS.launch()
     DBOS.register_queue(QUEUE, polling_interval_sec=POLL_SECONDS, worker_concurrency=4)
     DBOS.register_queue(PARTS, polling_interval_sec=POLL_SECONDS, worker_concurrency=1)
-    DBOS.register_queue(PROMPT, polling_interval_sec=PROMPT_POLL_SECONDS, worker_concurrency=PROMPT_AT_A_TIME)
+    DBOS.register_queue(
+        PROMPT, polling_interval_sec=PROMPT_POLL_SECONDS, worker_concurrency=PROMPT_AT_A_TIME
+    )
     if schedules is not None:
         for known in DBOS.list_schedules():
             if known["schedule_name"] not in [wanted["schedule_name"] for wanted in schedules]:
                 DBOS.delete_schedule(known["schedule_name"])
         DBOS.apply_schedules(cast(Any, schedules))
     stop = threading.Event()
-    threads = [threading.Thread(target=beat, args=(db, name, stop), name="worker-beat", daemon=True)]
-    threads += [threading.Thread(target=repeat, args=(*chore, stop), name="worker-chore", daemon=True) for chore in chores]
+    threads = [
+        threading.Thread(target=beat, args=(db, name, stop), name="worker-beat", daemon=True)
+    ]
+    threads += [
+        threading.Thread(target=repeat, args=(*chore, stop), name="worker-chore", daemon=True)
+        for chore in chores
+    ]
     for thread in threads:
         thread.start()
     try:
@@ -286,8 +354,12 @@ def worker(
         DBOS.destroy(workflow_completion_timeout_sec=0)
         if kept is not None:
             kept.dispose()
-        with db.write() as session:  # runs that wait for people are still in this worker's name: the next one takes them over at once
-            session.execute(update(WorkerBeat).where(WorkerBeat.name == name).values(seen_at=LONG_AGO))
+        with (
+            db.write() as session
+        ):  # runs that wait for people are still in this worker's name: the next one takes them over at once
+            session.execute(
+                update(WorkerBeat).where(WorkerBeat.name == name).values(seen_at=LONG_AGO)
+            )
 
 
 def records(db: Database) -> Engine | None:
@@ -319,8 +391,20 @@ def beat(db: Database, name: str, stop: threading.Event) -> None:
         try:
             with db.write() as session:
                 now = datetime.now(UTC)
-                session.merge(WorkerBeat(name=name, host=socket.gethostname(), pid=os.getpid(), started_at=started, seen_at=now))
-                dead = [other.name for other in session.scalars(select(WorkerBeat).where(WorkerBeat.name != name)) if is_dead(other, now)]
+                session.merge(
+                    WorkerBeat(
+                        name=name,
+                        host=socket.gethostname(),
+                        pid=os.getpid(),
+                        started_at=started,
+                        seen_at=now,
+                    )
+                )
+                dead = [
+                    other.name
+                    for other in session.scalars(select(WorkerBeat).where(WorkerBeat.name != name))
+                    if is_dead(other, now)
+                ]
             if dead:
                 DBOS._recover_pending_workflows(dead)
                 with db.write() as session:
@@ -365,4 +449,8 @@ def process_lives(pid: int) -> bool:
 
 def workers(db: Session, now: datetime) -> list[WorkerBeat]:
     """Workers that are alive."""
-    return [each for each in db.scalars(select(WorkerBeat).order_by(WorkerBeat.name)) if not is_dead(each, now)]
+    return [
+        each
+        for each in db.scalars(select(WorkerBeat).order_by(WorkerBeat.name))
+        if not is_dead(each, now)
+    ]

@@ -11,7 +11,17 @@ from structlog.typing import Processor
 
 from tanuki.settings import Settings
 
-LIBRARIES = ("uvicorn", "uvicorn.error", "dbos", "alembic", "mlflow", "sqlalchemy", "fsspec", "botocore", "py.warnings")
+LIBRARIES = (
+    "uvicorn",
+    "uvicorn.error",
+    "dbos",
+    "alembic",
+    "mlflow",
+    "sqlalchemy",
+    "fsspec",
+    "botocore",
+    "py.warnings",
+)
 QUIET = ("uvicorn.access",)  # we write our own line for a request, without query and address
 
 
@@ -26,19 +36,34 @@ def set_up(settings: Settings) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     structlog.configure(
-        processors=[*shared, structlog.stdlib.PositionalArgumentsFormatter(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            *shared,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
     last: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if machines:
-        plainly = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)  # locals hold what people typed
-        last += [structlog.processors.ExceptionRenderer(plainly), structlog.processors.JSONRenderer(ensure_ascii=False, default=str)]
+        plainly = structlog.tracebacks.ExceptionDictTransformer(
+            show_locals=False
+        )  # locals hold what people typed
+        last += [
+            structlog.processors.ExceptionRenderer(plainly),
+            structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
+        ]
     else:
-        last += [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
+        last += [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last))
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last)
+    )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(level, logging.INFO))

@@ -10,7 +10,10 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from tanuki.errors import TooMany
 from tanuki.platform.database.engine import Base
 
-GRACE = {"name": 5, "address": 20}  # failed tries before the waiting begins; an office shares one address
+GRACE = {
+    "name": 5,
+    "address": 20,
+}  # failed tries before the waiting begins; an office shares one address
 FIRST_WAIT = timedelta(seconds=15)  # doubles with each further failure
 LONGEST_WAIT = timedelta(minutes=15)
 FORGET_TRIES = timedelta(hours=2)
@@ -32,7 +35,10 @@ def may_try(db: Session, name: str, address: str, now: datetime) -> None:
     tries = db.scalars(select(AccountTry).where(AccountTry.key.in_(kinds)).with_for_update())
     wait = max((left(each, GRACE[kinds[each.key]], now) for each in tries), default=timedelta())
     if wait > timedelta():
-        raise TooMany("Too many tries to sign in; try again in %(seconds)s seconds.", seconds=int(wait.total_seconds()) + 1)
+        raise TooMany(
+            "Too many tries to sign in; try again in %(seconds)s seconds.",
+            seconds=int(wait.total_seconds()) + 1,
+        )
 
 
 def left(tries: AccountTry, grace: int, now: datetime) -> timedelta:

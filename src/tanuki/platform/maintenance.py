@@ -33,7 +33,13 @@ def run_id(moment: datetime) -> str:
 def step(function: Callable[..., Any]) -> Callable[..., Any]:
     """A durable step, retried with growing pauses."""
 
-    @DBOS.step(name=f"hourly_{function.__name__}", retries_allowed=True, max_attempts=5, interval_seconds=1.0, backoff_rate=3.0)
+    @DBOS.step(
+        name=f"hourly_{function.__name__}",
+        retries_allowed=True,
+        max_attempts=5,
+        interval_seconds=1.0,
+        backoff_rate=3.0,
+    )
     @wraps(function)
     def run(*given: Any) -> Any:
         return function(current(), *given, datetime.now(UTC))
@@ -103,15 +109,21 @@ def move_some(res: Resources, kind: str, source: str, now: datetime) -> int:
     """
     declared = res.events.kind(kind)
     with res.db.read() as db:
-        found = db.scalars(select(Event).where(Event.kind == kind).order_by(Event.id).limit(AT_ONCE)).all()
+        found = db.scalars(
+            select(Event).where(Event.kind == kind).order_by(Event.id).limit(AT_ONCE)
+        ).all()
     ready = res.warehouse.prepare(declared.table, declared.facts(found), recorded_at=now)
     with res.db.write() as db:
         gone = 0
         for start in range(0, len(found), DELETED_AT_ONCE):
             ids = [event.id for event in found[start : start + DELETED_AT_ONCE]]
-            gone += len(db.scalars(delete(Event).where(Event.id.in_(ids)).returning(Event.id)).all())
+            gone += len(
+                db.scalars(delete(Event).where(Event.id.in_(ids)).returning(Event.id)).all()
+            )
         if gone != len(found):
-            raise Conflict("Another export is moving the same events; the next one moves what is left.")
+            raise Conflict(
+                "Another export is moving the same events; the next one moves what is left."
+            )
         res.warehouse.count(db, declared.table, ready, source=source)
     if found:
         log.info("events exported", kind=kind, count=len(found))

@@ -3,7 +3,15 @@
 from collections.abc import Mapping
 from functools import cache
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
 
 REQUEST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 RUN_ROWS = (1, 2, 4, 8, 16, 32, 64)
@@ -16,7 +24,12 @@ class Metrics:
     def __init__(self) -> None:
         registry = CollectorRegistry()
         self.registry = registry
-        self.requests = Counter("tanuki_requests", "Requests answered.", ["method", "route", "status"], registry=registry)
+        self.requests = Counter(
+            "tanuki_requests",
+            "Requests answered.",
+            ["method", "route", "status"],
+            registry=registry,
+        )
         self.request_seconds = Histogram(
             "tanuki_request_seconds",
             "Seconds from a request to its answer.",
@@ -24,19 +37,43 @@ class Metrics:
             buckets=REQUEST_SECONDS,
             registry=registry,
         )
-        self.steps = Counter("tanuki_steps", "Workflow steps run.", ["workflow", "step", "outcome"], registry=registry)
+        self.steps = Counter(
+            "tanuki_steps",
+            "Workflow steps run.",
+            ["workflow", "step", "outcome"],
+            registry=registry,
+        )
         self.step_seconds = Histogram(
-            "tanuki_step_seconds", "Seconds that a workflow step took.", ["workflow", "step"], buckets=STEP_SECONDS, registry=registry
+            "tanuki_step_seconds",
+            "Seconds that a workflow step took.",
+            ["workflow", "step"],
+            buckets=STEP_SECONDS,
+            registry=registry,
         )
-        self.queued = Gauge("tanuki_queue_length", "Runs that wait in a queue.", ["queue"], registry=registry)
+        self.queued = Gauge(
+            "tanuki_queue_length", "Runs that wait in a queue.", ["queue"], registry=registry
+        )
         self.models = Gauge(
-            "tanuki_model_version", "The version that an alias of a model stands at.", ["model", "alias"], registry=registry
+            "tanuki_model_version",
+            "The version that an alias of a model stands at.",
+            ["model", "alias"],
+            registry=registry,
         )
-        self.alarms = Gauge("tanuki_open_alarms", "Alarms that are open.", ["system", "code"], registry=registry)
+        self.alarms = Gauge(
+            "tanuki_open_alarms", "Alarms that are open.", ["system", "code"], registry=registry
+        )
         self.events = Counter(
-            "tanuki_events", "Events written, or lost because the database did not answer.", ["outcome"], registry=registry
+            "tanuki_events",
+            "Events written, or lost because the database did not answer.",
+            ["outcome"],
+            registry=registry,
         )
-        self.inferences = Counter("tanuki_inferences", "Questions to models.", ["model", "version", "role", "outcome"], registry=registry)
+        self.inferences = Counter(
+            "tanuki_inferences",
+            "Questions to models.",
+            ["model", "version", "role", "outcome"],
+            registry=registry,
+        )
         self.inference_seconds = Histogram(
             "tanuki_inference_seconds",
             "Seconds from a question to a model to its answer.",
@@ -45,11 +82,23 @@ class Metrics:
             registry=registry,
         )
         self.run_rows = Histogram(
-            "tanuki_inference_run_rows", "Rows that shared the run of an answer.", ["model"], buckets=RUN_ROWS, registry=registry
+            "tanuki_inference_run_rows",
+            "Rows that shared the run of an answer.",
+            ["model"],
+            buckets=RUN_ROWS,
+            registry=registry,
         )
-        self.serving = Gauge("tanuki_model_serving", "The version that answers in a role; 0: none.", ["model", "role"], registry=registry)
+        self.serving = Gauge(
+            "tanuki_model_serving",
+            "The version that answers in a role; 0: none.",
+            ["model", "role"],
+            registry=registry,
+        )
         self.back = Counter(
-            "tanuki_model_went_back", "Versions that left their bounds and went by themselves.", ["model"], registry=registry
+            "tanuki_model_went_back",
+            "Versions that left their bounds and went by themselves.",
+            ["model"],
+            registry=registry,
         )
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
@@ -75,7 +124,9 @@ def observe_request(method: str, route: str, status: int, seconds: float) -> Non
 @cache
 def request_numbers(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
     """The numbers of a kind of request, looked up once."""
-    return process().requests.labels(method, route, str(status)), process().request_seconds.labels(method, route)
+    return process().requests.labels(method, route, str(status)), process().request_seconds.labels(
+        method, route
+    )
 
 
 def observe_step(workflow: str, step: str, seconds: float, *, outcome: str = "done") -> None:
@@ -104,7 +155,9 @@ def count_events(outcome: str, count: int) -> None:
     process().events.labels(outcome).inc(count)
 
 
-def observe_inference(model: str, version: str, role: str, seconds: float, *, rows: int, failed: bool) -> None:
+def observe_inference(
+    model: str, version: str, role: str, seconds: float, *, rows: int, failed: bool
+) -> None:
     """Count a question to a model; the role is champion, challenger, shadow or version."""
     process().inferences.labels(model, version, role, "failed" if failed else "answered").inc()
     process().inference_seconds.labels(model).observe(seconds)

@@ -31,7 +31,9 @@ class Objects:
         given: dict[str, Any] = {"key": self.key, "secret": self.secret} if self.key else {}
         if self.endpoint:
             given["endpoint_url"] = self.endpoint
-        return fsspec.filesystem("s3", skip_instance_cache=True, use_listings_cache=False, **given)  # other processes put objects too
+        return fsspec.filesystem(
+            "s3", skip_instance_cache=True, use_listings_cache=False, **given
+        )  # other processes put objects too
 
     def path(self, key: str) -> str:
         """A key's place in the file system."""

@@ -16,7 +16,9 @@ FEWEST_DIFFERENT = 5
 EASY = """a abc abcd abcde abcdef abcdefg abcdefgh abcdefghij admin administrator asdf asdfg asdfgh asdfghjkl baseball basketball changeme dragon
     football iloveyou letmein login monkey pass passwd password passwrd pasword princess psswrd q qaz qazwsx qazwsxedc qwe qweasd qweasdzxc qwer
     qwert qwerty qwertyuiop sakura sunshine superman tanuki welcome zaqwsx zaqxsw zxcvbn zxcvbnm"""
-GUESSED = frozenset(["", *EASY.split()])  # tried first, with all digits and signs between and around: 1q2w3e4r5t, Password123!
+GUESSED = frozenset(
+    ["", *EASY.split()]
+)  # tried first, with all digits and signs between and around: 1q2w3e4r5t, Password123!
 
 
 def check(password: str, name: str) -> None:
@@ -79,4 +81,6 @@ def unknown() -> str:
 
 def slow_digest(name: str) -> str:
     """What is kept of the name of somebody who left: enough to know it again, and slow, so that trying all names is dear."""
-    return hashlib.scrypt(name.encode(), salt=b"tanuki: names of people who left", n=2**14, r=8, p=1, dklen=32).hex()
+    return hashlib.scrypt(
+        name.encode(), salt=b"tanuki: names of people who left", n=2**14, r=8, p=1, dklen=32
+    ).hex()

@@ -42,7 +42,9 @@ def use(db: Session, who: str, what: str, *, now: datetime, most: int, seconds: 
     What is rolled back does not count. `who` is whatever is limited: a name, an address; only a digest of it is kept.
     """
     insert = sqlite.insert if db.get_bind().dialect.name == "sqlite" else postgresql.insert
-    first = insert(RateLimit).values(key=key(who, what), used=1, until=now + timedelta(seconds=seconds))
+    first = insert(RateLimit).values(
+        key=key(who, what), used=1, until=now + timedelta(seconds=seconds)
+    )
     over = RateLimit.until <= now
     again = first.on_conflict_do_update(
         index_elements=[RateLimit.key],
@@ -52,7 +54,9 @@ def use(db: Session, who: str, what: str, *, now: datetime, most: int, seconds: 
         },
     )
     used, until = db.execute(again.returning(RateLimit.used, RateLimit.until)).one()
-    spent = Left(what, most, seconds, max(0, most - used), max(1, ceil((until - now).total_seconds())))
+    spent = Left(
+        what, most, seconds, max(0, most - used), max(1, ceil((until - now).total_seconds()))
+    )
     if used > most:
         raise TooMany("That was too often; try again in %(seconds)s seconds.", **asdict(spent))
     db.info.setdefault(SPENT, []).append(spent)
@@ -66,7 +70,11 @@ def spent(db: Session) -> list[Left]:
 
 def reached(refusal: TooMany) -> Left | None:
     """Which limit a refusal is about, if it is one of these."""
-    return Left(**refusal.values) if refusal.values.keys() == Left.__dataclass_fields__.keys() else None  # type: ignore[arg-type]
+    return (
+        Left(**refusal.values)
+        if refusal.values.keys() == Left.__dataclass_fields__.keys()
+        else None
+    )  # type: ignore[arg-type]
 
 
 def forget(db: Session, now: datetime) -> None:

@@ -73,20 +73,32 @@ class Warehouse:
     def __init__(self, objects: Objects) -> None:
         self.objects = objects
 
-    def append(self, db: Session, table: FactTable, frame: "pl.DataFrame", *, recorded_at: datetime, source: str) -> None:
+    def append(
+        self,
+        db: Session,
+        table: FactTable,
+        frame: "pl.DataFrame",
+        *,
+        recorded_at: datetime,
+        source: str,
+    ) -> None:
         """Add facts. They count once the caller's transaction commits. A column `removed` (bool) takes facts back.
 
         Facts that do not fit the table are a bug of the caller: ValueError.
         """
         self.count(db, table, self.prepare(table, frame, recorded_at=recorded_at), source=source)
 
-    def prepare(self, table: FactTable, frame: "pl.DataFrame", *, recorded_at: datetime) -> Ready | None:
+    def prepare(
+        self, table: FactTable, frame: "pl.DataFrame", *, recorded_at: datetime
+    ) -> Ready | None:
         """Write facts so that `count` takes a moment only: first half of `append`, for those who must not hold a transaction meanwhile."""
         import polars as pl
 
         if frame.is_empty():
             return None
-        moment = pl.lit(recorded_at.astimezone(UTC)).cast(pl.Datetime("us", "UTC")).alias("recorded_at")
+        moment = (
+            pl.lit(recorded_at.astimezone(UTC)).cast(pl.Datetime("us", "UTC")).alias("recorded_at")
+        )
         whole = fitted(table, frame).select(*table.schema, moment, "removed")
         content = io.BytesIO()
         whole.write_parquet(content)
@@ -100,10 +112,26 @@ class Warehouse:
             return
         db.merge(WarehouseTable(name=table.name, keys=list(table.keys)))
         db.flush()
-        db.add(WarehouseFile(table=table.name, key=ready.key, rows=ready.rows, recorded_at=ready.recorded_at, source=source))
+        db.add(
+            WarehouseFile(
+                table=table.name,
+                key=ready.key,
+                rows=ready.rows,
+                recorded_at=ready.recorded_at,
+                source=source,
+            )
+        )
         db.flush()
 
-    def read(self, db: Session, table: FactTable, *, as_of: datetime, where: str = "true", params: Sequence[object] = ()) -> "pl.DataFrame":
+    def read(
+        self,
+        db: Session,
+        table: FactTable,
+        *,
+        as_of: datetime,
+        where: str = "true",
+        params: Sequence[object] = (),
+    ) -> "pl.DataFrame":
         """The facts known at a moment, columns of the schema and recorded_at. `where` is SQL over the key columns."""
         import polars as pl
 
@@ -115,10 +143,19 @@ class Warehouse:
         with self.duck() as duck:
             query = f"select {columns} from ({self.newest(files, table.keys, where)}) order by {quoted(table.keys)}"
             found: pl.DataFrame = duck.sql(query, params=list(params)).pl()
-        return found.with_columns(pl.col("recorded_at").dt.convert_time_zone("UTC").cast(pl.Datetime("us", "UTC"))).cast(pl.Schema(schema))
+        return found.with_columns(
+            pl.col("recorded_at").dt.convert_time_zone("UTC").cast(pl.Datetime("us", "UTC"))
+        ).cast(pl.Schema(schema))
 
     def counts(
-        self, db: Session, table: FactTable, column: str, *, as_of: datetime, where: str = "true", params: Sequence[object] = ()
+        self,
+        db: Session,
+        table: FactTable,
+        column: str,
+        *,
+        as_of: datetime,
+        where: str = "true",
+        params: Sequence[object] = (),
     ) -> list[tuple[str, int]]:
         """How many facts were recorded by a moment for each value of a column, in its order; corrected ones count each time."""
         files = self.files(db, table.name, as_of)
@@ -126,7 +163,10 @@ class Warehouse:
             return []
         query = f'select "{column}", count(*) from {self.parquet(files)} where {where} group by 1 order by 1'
         with self.duck() as duck:
-            return [(str(value), int(rows)) for value, rows in duck.execute(query, list(params)).fetchall()]
+            return [
+                (str(value), int(rows))
+                for value, rows in duck.execute(query, list(params)).fetchall()
+            ]
 
     def last(self, db: Session, table: FactTable, column: str, *, as_of: datetime) -> Any:
         """The largest value of a column ever recorded by a moment, read from the files' own statistics; None when there are no facts."""
@@ -144,14 +184,16 @@ class Warehouse:
             query = query.where(WarehouseFile.recorded_at <= as_of)
         return list(db.scalars(query))
 
-    def newest(self, files: Sequence[WarehouseFile], keys: Sequence[str], where: str = "true") -> str:
+    def newest(
+        self, files: Sequence[WarehouseFile], keys: Sequence[str], where: str = "true"
+    ) -> str:
         """SQL for the newest version of each key in the files; the later file wins among those of one moment."""
         if len(files) == 1:
             return f"select * from {self.parquet(files)} where not removed and ({where})"
-        order = " ".join(f"when {literal(self.objects.path(file.key))} then {file.id}" for file in files)
-        numbered = (
-            f"select * exclude (filename), case filename {order} end as _file from {self.parquet(files, filename=True)} where {where}"
+        order = " ".join(
+            f"when {literal(self.objects.path(file.key))} then {file.id}" for file in files
         )
+        numbered = f"select * exclude (filename), case filename {order} end as _file from {self.parquet(files, filename=True)} where {where}"
         return (
             f"select * exclude (_file) from ({numbered} qualify row_number() over "
             f"(partition by {quoted(keys)} order by recorded_at desc, _file desc) = 1) where not removed"
@@ -171,9 +213,16 @@ class Warehouse:
             for table in db.scalars(select(WarehouseTable).order_by(WarehouseTable.name)):
                 every = self.files(db, table.name)
                 known = [file for file in every if as_of is None or file.recorded_at <= as_of]
-                files, there = known or every[-1:], "true" if known else "false"  # nothing known yet: the columns without rows
-                duck.execute(f'create view "{table.name}" as {self.newest(files, table.keys, there)}')
-                duck.execute(f'create view "{table.name}_history" as select * from {self.parquet(files)} where {there}')
+                files, there = (
+                    known or every[-1:],
+                    "true" if known else "false",
+                )  # nothing known yet: the columns without rows
+                duck.execute(
+                    f'create view "{table.name}" as {self.newest(files, table.keys, there)}'
+                )
+                duck.execute(
+                    f'create view "{table.name}_history" as select * from {self.parquet(files)} where {there}'
+                )
             duck.execute(f"set allowed_directories = [{literal(self.folder())}]")
             duck.execute("set enable_external_access = false")
             duck.execute("set lock_configuration = true")
@@ -182,7 +231,9 @@ class Warehouse:
                 found: pl.DataFrame = duck.sql(query).pl()
                 return found
             except (duckdb.Error, pl.exceptions.PolarsError) as error:
-                raise UserError("The warehouse cannot answer: %(why)s", why=" ".join(str(error).split())) from error
+                raise UserError(
+                    "The warehouse cannot answer: %(why)s", why=" ".join(str(error).split())
+                ) from error
 
     def folder(self, table: str = "") -> str:
         """Where the Parquet files of a table (of all) are, for any other tool."""
@@ -199,7 +250,11 @@ class Warehouse:
         import duckdb
 
         spills = f"{tempfile.gettempdir()}/tanuki-duckdb-{os.getpid()}"  # what does not fit in memory; DuckDB takes it away again
-        given: dict[str, Any] = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false", "temp_directory": spills}
+        given: dict[str, Any] = {
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "temp_directory": spills,
+        }
         with duckdb.connect(config=given) as duck:
             duck.execute("set TimeZone = 'UTC'")
             if not self.objects.local:
@@ -214,19 +269,28 @@ def fitted(table: FactTable, frame: "pl.DataFrame") -> "pl.DataFrame":
     whole = frame if "removed" in frame.columns else frame.with_columns(removed=pl.lit(False))
     kinds = {**table.schema, "removed": pl.Boolean}
     if set(whole.columns) != set(kinds):
-        raise ValueError(f"facts of {table.name} have the columns {sorted(whole.columns)}; expected {sorted(kinds)}")
+        raise ValueError(
+            f"facts of {table.name} have the columns {sorted(whole.columns)}; expected {sorted(kinds)}"
+        )
     try:
         cast = whole.select(pl.col(name).cast(kind) for name, kind in kinds.items())
     except pl.exceptions.InvalidOperationError as error:
         raise ValueError(f"facts of {table.name} do not fit its types: {error}") from error
     for name, kind in whole.schema.items():
-        if kind not in (pl.Null, kinds[name]) and not cast[name].cast(kind).eq_missing(whole[name]).all():
-            raise ValueError(f"facts of {table.name} do not fit its types: {name} loses something from {kind} to {kinds[name]}")
+        if (
+            kind not in (pl.Null, kinds[name])
+            and not cast[name].cast(kind).eq_missing(whole[name]).all()
+        ):
+            raise ValueError(
+                f"facts of {table.name} do not fit its types: {name} loses something from {kind} to {kinds[name]}"
+            )
     keys = list(table.keys)
     if any(cast.select(*keys, "removed").null_count().row(0)):
         raise ValueError(f"facts of {table.name} have nothing in {keys} or removed")
     if cast.select(keys).is_duplicated().any():
-        raise ValueError(f"facts of {table.name} have the same key {keys} more than once in one append")
+        raise ValueError(
+            f"facts of {table.name} have the same key {keys} more than once in one append"
+        )
     return cast
 
 
@@ -238,8 +302,13 @@ def must_only_read(duck: "duckdb.DuckDBPyConnection", query: str) -> None:
     from duckdb import StatementType
 
     statements = duck.extract_statements(query)
-    if not statements or statements[0].type not in (StatementType.SELECT, StatementType.MULTI):  # a PIVOT is several
-        raise UserError("The warehouse is only read; expected a query that begins with SELECT or WITH.")
+    if not statements or statements[0].type not in (
+        StatementType.SELECT,
+        StatementType.MULTI,
+    ):  # a PIVOT is several
+        raise UserError(
+            "The warehouse is only read; expected a query that begins with SELECT or WITH."
+        )
     if len(statements) != 1:
         raise UserError("Expected one query at a time.")
     duck.execute(f"explain from (\n{statements[0].query.strip().rstrip(';')}\n)")

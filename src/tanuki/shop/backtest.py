@@ -11,15 +11,35 @@ import polars as pl
 from tanuki.errors import UserError
 from tanuki.shop import scores
 from tanuki.shop.calendar import Week, parse_week
-from tanuki.shop.forecasting.forecaster import COLUMNS, QUANTILES, SCHEMA, Forecaster, Numbers, quantile
+from tanuki.shop.forecasting.forecaster import (
+    COLUMNS,
+    QUANTILES,
+    SCHEMA,
+    Forecaster,
+    Numbers,
+    quantile,
+)
 from tanuki.shop.panel import History
 
 MANAGERS = "managers"
-ROWS = pl.Schema({"model": pl.String(), **SCHEMA, "actual": pl.Float64(), "ordered": pl.Float64(), "seconds": pl.Float64()})
+ROWS = pl.Schema(
+    {
+        "model": pl.String(),
+        **SCHEMA,
+        "actual": pl.Float64(),
+        "ordered": pl.Float64(),
+        "seconds": pl.Float64(),
+    }
+)
 
 
 def run(
-    history: History, weeks: Sequence[Week], models: Mapping[str, Callable[[], Forecaster]], *, shortage: float = 3.0, leftover: float = 1.0
+    history: History,
+    weeks: Sequence[Week],
+    models: Mapping[str, Callable[[], Forecaster]],
+    *,
+    shortage: float = 3.0,
+    leftover: float = 1.0,
 ) -> pl.DataFrame:
     """One row a model, week, store and item: its forecast of the target week, what was sold, and what would have been ordered.
 
@@ -41,7 +61,8 @@ def run(
             ordered = pl.Series("ordered", quantile(forecast, shortage / (shortage + leftover)))
             frames.append(scored(name, forecast.with_columns(ordered), actual, seconds))
         people = history.ordered(week).with_columns(
-            pl.lit(str(week)).alias("week"), *(pl.col("ordered").alias(name) for name in (*COLUMNS, "mean"))
+            pl.lit(str(week)).alias("week"),
+            *(pl.col("ordered").alias(name) for name in (*COLUMNS, "mean")),
         )
         frames.append(scored(MANAGERS, people, actual, 0.0))
     return pl.concat(frames)
@@ -50,12 +71,21 @@ def run(
 def scored(name: str, forecast: pl.DataFrame, actual: pl.DataFrame, seconds: float) -> pl.DataFrame:
     """A forecast beside what was sold; rows of which only one is known are left out."""
     joined = forecast.join(actual, on=["store", "item"], how="inner")
-    return joined.with_columns(pl.lit(name).alias("model"), pl.lit(seconds).alias("seconds")).select(ROWS.names()).sort("store", "item")
+    return (
+        joined.with_columns(pl.lit(name).alias("model"), pl.lit(seconds).alias("seconds"))
+        .select(ROWS.names())
+        .sort("store", "item")
+    )
 
 
-def summary(rows: pl.DataFrame, *, shortage: float = 3.0, leftover: float = 1.0) -> list[dict[str, Any]]:
+def summary(
+    rows: pl.DataFrame, *, shortage: float = 3.0, leftover: float = 1.0
+) -> list[dict[str, Any]]:
     """The scores of each model over all its rows. People's orders are points: they have no pinball loss and no coverage."""
-    return [scores_of(name, rows.filter(pl.col("model") == name), shortage, leftover) for name in rows["model"].unique(maintain_order=True)]
+    return [
+        scores_of(name, rows.filter(pl.col("model") == name), shortage, leftover)
+        for name in rows["model"].unique(maintain_order=True)
+    ]
 
 
 def scores_of(name: str, rows: pl.DataFrame, shortage: float, leftover: float) -> dict[str, Any]:
@@ -68,8 +98,12 @@ def scores_of(name: str, rows: pl.DataFrame, shortage: float, leftover: float) -
         "rows": rows.height,
         "wape": scores.wape(actual, mean),
         "bias": scores.bias(actual, mean),
-        "pinball": scores.pinball(actual, rows.select(COLUMNS).to_numpy(), QUANTILES) if spread else None,
-        "coverage_80": scores.coverage_80(actual, rows["q10"].to_numpy(), rows["q90"].to_numpy()) if spread else None,
+        "pinball": scores.pinball(actual, rows.select(COLUMNS).to_numpy(), QUANTILES)
+        if spread
+        else None,
+        "coverage_80": scores.coverage_80(actual, rows["q10"].to_numpy(), rows["q90"].to_numpy())
+        if spread
+        else None,
         "shortage_units": scores.shortage_units(actual, ordered),
         "leftover_units": scores.leftover_units(actual, ordered),
         "cost": scores.cost(actual, ordered, shortage, leftover),
@@ -82,7 +116,9 @@ def covered(history: History, first: Week, last: Week) -> None:
     """Raises UserError unless every week from first to last has sales, and some are known before the first one's cut-off."""
     start, end = history.weeks()
     if first > last:
-        raise UserError("The first week %(first)s is after the last one %(last)s.", first=first, last=last)
+        raise UserError(
+            "The first week %(first)s is after the last one %(last)s.", first=first, last=last
+        )
     if first < start.plus(2) or last > end:
         raise UserError(
             "Sales are known from %(start)s to %(end)s, so weeks from %(from)s to %(end)s can be forecast again; asked for %(first)s to %(last)s.",
@@ -96,7 +132,9 @@ PUBLISHED = ("year", "week_of_year", "store", "item", "prediction")
 def read_published(path: Path) -> tuple[Week, pl.DataFrame]:
     """The week that a published forecast is for, and its [store, item, prediction]. Raises UserError when the file is not one."""
     try:
-        frame = pl.read_csv(path, schema_overrides={"store": pl.String, "item": pl.String, "prediction": pl.Float64})
+        frame = pl.read_csv(
+            path, schema_overrides={"store": pl.String, "item": pl.String, "prediction": pl.Float64}
+        )
     except (OSError, pl.exceptions.PolarsError) as wrong:
         raise UserError(
             "%(file)s cannot be read as CSV (%(why)s); expected the columns %(columns)s.",
@@ -114,19 +152,28 @@ def read_published(path: Path) -> tuple[Week, pl.DataFrame]:
         )
     weeks = frame.select("year", "week_of_year").unique().rows()
     if len(weeks) != 1:
-        raise UserError("%(file)s holds %(count)s weeks; expected one.", file=path.name, count=len(weeks))
+        raise UserError(
+            "%(file)s holds %(count)s weeks; expected one.", file=path.name, count=len(weeks)
+        )
     year, number = weeks[0]
-    return parse_week(f"{year}-W{int(number):02d}"), frame.select("store", "item", "prediction").drop_nulls("prediction").unique(
-        ["store", "item"]
-    ).sort("store", "item")
+    return parse_week(f"{year}-W{int(number):02d}"), frame.select(
+        "store", "item", "prediction"
+    ).drop_nulls("prediction").unique(["store", "item"]).sort("store", "item")
 
 
-def beside_published(history: History, week: Week, published: pl.DataFrame, model: Forecaster) -> pl.DataFrame:
+def beside_published(
+    history: History, week: Week, published: pl.DataFrame, model: Forecaster
+) -> pl.DataFrame:
     """[store, item, actual, prediction, …ours]: a published forecast beside ours, of the rows that both have and whose sales are known."""
     panel = history.panel(week)
     model.fit(panel)
     ours = model.predict(panel).filter(pl.col("week") == str(week))
-    return history.actual(week).join(published, on=["store", "item"]).join(ours, on=["store", "item"]).sort("store", "item")
+    return (
+        history.actual(week)
+        .join(published, on=["store", "item"])
+        .join(ours, on=["store", "item"])
+        .sort("store", "item")
+    )
 
 
 def compared(rows: pl.DataFrame, ours: str) -> list[dict[str, Any]]:
@@ -138,7 +185,9 @@ def compared(rows: pl.DataFrame, ours: str) -> list[dict[str, Any]]:
     ]
 
 
-def line(name: str, actual: Numbers, forecast: Numbers, at_three: Numbers, at_five: Numbers) -> dict[str, Any]:
+def line(
+    name: str, actual: Numbers, forecast: Numbers, at_three: Numbers, at_five: Numbers
+) -> dict[str, Any]:
     """One forecast's scores, and what its orders cost when a unit short costs three and five times a unit left."""
     return {
         "model": name,

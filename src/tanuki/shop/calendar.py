@@ -87,13 +87,21 @@ def parse_week(text: str) -> Week:
     """A week written as 2021-W03. Raises UserError when it is not one, or the year has no such week."""
     match = re.fullmatch(r"(\d{4})-?W(\d{1,2})", text.strip(), re.IGNORECASE)
     if match is None:
-        raise UserError("%(text)s is not a week; expected a year and an ISO week such as 2021-W03.", text=repr(text))
+        raise UserError(
+            "%(text)s is not a week; expected a year and an ISO week such as 2021-W03.",
+            text=repr(text),
+        )
     year, number = int(match[1]), int(match[2])
     try:
         date.fromisocalendar(year, number, 1)
     except ValueError as wrong:
         last = date(year, 12, 28).isocalendar().week if year >= 1 else 52
-        raise UserError("There is no week %(number)s in %(year)s; expected 1 to %(last)s.", number=number, year=year, last=last) from wrong
+        raise UserError(
+            "There is no week %(number)s in %(year)s; expected 1 to %(last)s.",
+            number=number,
+            year=year,
+            last=last,
+        ) from wrong
     return Week(year, number)
 
 
@@ -108,4 +116,6 @@ def clock(target: Week) -> Clock:
     def at(hour: int) -> datetime:
         return datetime.combine(target.order_day, time(hour), TOKYO)
 
-    return Clock(aggregate=at(10), forecast=at(11), check_due=at(13), release=at(14), confirm_due=at(15))
+    return Clock(
+        aggregate=at(10), forecast=at(11), check_due=at(13), release=at(14), confirm_due=at(15)
+    )

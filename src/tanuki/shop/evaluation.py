@@ -56,20 +56,40 @@ def evaluate(db: Session, warehouse: Warehouse, week: Week, now: datetime) -> li
     """
     found = locked(db, week)
     if found.state not in ("ordered", "evaluated"):
-        raise Conflict("%(week)s is %(state)s; only an ordered week can be evaluated.", week=week, state=found.state)
+        raise Conflict(
+            "%(week)s is %(state)s; only an ordered week can be evaluated.",
+            week=week,
+            state=found.state,
+        )
     if not complete(db, warehouse, week, now):
-        raise UserError("The sales of %(week)s are not all there; expected every store up to %(day)s.", week=week, day=week.sunday)
-    actual = by_key(warehouse.read(db, SALES, as_of=now, where="date between ? and ?", params=(week.monday, week.sunday)))
-    stock = by_key(warehouse.read(db, STOCK, as_of=now, where="date = ?", params=(week.buffer.sunday,)))
+        raise UserError(
+            "The sales of %(week)s are not all there; expected every store up to %(day)s.",
+            week=week,
+            day=week.sunday,
+        )
+    actual = by_key(
+        warehouse.read(
+            db, SALES, as_of=now, where="date between ? and ?", params=(week.monday, week.sunday)
+        )
+    )
+    stock = by_key(
+        warehouse.read(db, STOCK, as_of=now, where="date = ?", params=(week.buffer.sunday,))
+    )
     items = {item.code: item for item in db.scalars(select(Item))}
     means = {
         (each.store, each.item): each.mean
-        for each in db.scalars(select(Forecast).where(Forecast.cycle == str(week), Forecast.week == str(week)))
+        for each in db.scalars(
+            select(Forecast).where(Forecast.cycle == str(week), Forecast.week == str(week))
+        )
     }
     limits = rules.get(db)
     db.execute(delete(Evaluation).where(Evaluation.week == str(week)))
     made = []
-    for line in db.scalars(select(OrderLine).where(OrderLine.week == str(week)).order_by(OrderLine.store, OrderLine.item)):
+    for line in db.scalars(
+        select(OrderLine)
+        .where(OrderLine.week == str(week))
+        .order_by(OrderLine.store, OrderLine.item)
+    ):
         key = (line.store, line.item)
         costs = costs_of(items[line.item], limits)
         sold, there = actual.get(key, 0.0), stock.get(key, 0.0)
@@ -112,11 +132,19 @@ def by_key(frame: Any) -> dict[tuple[str, str], float]:
     import polars as pl
 
     rows = frame.group_by("store", "item").agg(pl.col("units").sum())
-    return {(store, item): float(units) for store, item, units in rows.select("store", "item", "units").iter_rows()}
+    return {
+        (store, item): float(units)
+        for store, item, units in rows.select("store", "item", "units").iter_rows()
+    }
 
 
 def evaluations(
-    db: Session, who: Person, week: Week | None = None, *, store: str | None = None, item: str | None = None
+    db: Session,
+    who: Person,
+    week: Week | None = None,
+    *,
+    store: str | None = None,
+    item: str | None = None,
 ) -> list[Evaluation]:
     """Evaluated lines this person may see, newest week first; all weeks unless one is given."""
     query = select(Evaluation).where(Evaluation.store.in_(stores_of(db, who)))
@@ -127,7 +155,11 @@ def evaluations(
         query = query.where(Evaluation.store == store)
     if item is not None:
         query = query.where(Evaluation.item == item)
-    return list(db.scalars(query.order_by(Evaluation.week.desc(), Evaluation.store, Evaluation.item).limit(20_000)))
+    return list(
+        db.scalars(
+            query.order_by(Evaluation.week.desc(), Evaluation.store, Evaluation.item).limit(20_000)
+        )
+    )
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,19 @@ HOURS = 72.0  # that people have for each turn of the waiting week
 LONGEST = 600.0  # seconds that one turn of a week may take
 CHECKED_LINES = 5  # that the analyst changes in a past week
 STORES_EACH_CHANGE = 3  # every third store's manager changes a line
-WHY_CHECKED = ("近くで催しがあるため", "先週は売り切れたため", "在庫が多く残っているため", "気温が下がる予報のため", "担当者と相談して調整")
-WHY_CONFIRMED = ("団体の予約があるため", "売り場を広げるため", "倉庫に余裕がないため", "常連客の要望")
+WHY_CHECKED = (
+    "近くで催しがあるため",
+    "先週は売り切れたため",
+    "在庫が多く残っているため",
+    "気温が下がる予報のため",
+    "担当者と相談して調整",
+)
+WHY_CONFIRMED = (
+    "団体の予約があるため",
+    "売り場を広げるため",
+    "倉庫に余裕がないため",
+    "常連客の要望",
+)
 AFTER_CHECK = ("checked", *orders.SEEN_BY_STORES)
 PEOPLE = {
     name: Person(name, display, frozenset({grant}))
@@ -36,7 +47,10 @@ PEOPLE = {
         ("analyst", "需要分析担当", ("analyst", None)),
         ("operator", "運用担当", ("operator", None)),
         ("admin", "管理者", ("admin", None)),
-        *((f"manager-{store.code}", f"{store.ja}店長", ("manager", store.code)) for store in STORES),
+        *(
+            (f"manager-{store.code}", f"{store.ja}店長", ("manager", store.code))
+            for store in STORES
+        ),
     ]
 }
 
@@ -74,12 +88,19 @@ def files(made: World) -> list[DataFile]:
     for after, until in zip([date.min, *ends], ends, strict=False):
         for kind in ("weather", "deliveries", "stock", "sales"):
             frame: pl.DataFrame = getattr(made, kind)
-            ahead = timedelta(days=1 if kind == "deliveries" else 0)  # Monday's delivery is known on its morning
+            ahead = timedelta(
+                days=1 if kind == "deliveries" else 0
+            )  # Monday's delivery is known on its morning
             low = after + ahead if after > date.min else after
             part = frame.filter(pl.col("date").is_between(low, until + ahead, closed="right"))
             name = f"{kind}_{part.item(0, 'date')}_{part.item(-1, 'date')}.csv"
             sent.append(DataFile(kind, name, as_csv(part), until + timedelta(days=1)))
-    late = DataFile("sales", f"sales_late_till_{made.last_day}.csv", as_csv(late_file(made)), made.last_day + timedelta(days=1))
+    late = DataFile(
+        "sales",
+        f"sales_late_till_{made.last_day}.csv",
+        as_csv(late_file(made)),
+        made.last_day + timedelta(days=1),
+    )
     return [*sent, late]
 
 
@@ -118,12 +139,18 @@ def write(made: World, folder: Path) -> list[DataFile]:
 # ---- the chain -----------------------------------------------------------------------------------------------------
 
 
-def make_example(res: Resources, *, seed: int, now: datetime, last_day: date | None = None, played: int = PAST) -> Made:
+def make_example(
+    res: Resources, *, seed: int, now: datetime, last_day: date | None = None, played: int = PAST
+) -> Made:
     """Bring the example chain in: files, people, past weeks played to their end, and the week to order waiting at the analyst's check.
 
     A worker must be running. Doing it again makes nothing twice; a week later it goes on from there.
     """
-    target = week_to_order(now.astimezone(TOKYO).date()) if last_day is None else week_to_order(last_day + timedelta(days=1))
+    target = (
+        week_to_order(now.astimezone(TOKYO).date())
+        if last_day is None
+        else week_to_order(last_day + timedelta(days=1))
+    )
     sent = write(world(seed, target.cutoff), res.settings.home / "example")
     imports = [bring_in(res, file, now) for file in sent]
     past = [target.plus(-n) for n in range(played, 0, -1)]
@@ -132,7 +159,9 @@ def make_example(res: Resources, *, seed: int, now: datetime, last_day: date | N
     wait_at_check(res, target, now)
     with res.db.write() as db:
         held = quarantine.count(db)
-        passwords = add_people(db, now)  # last, so that nobody's password is lost when something before fails
+        passwords = add_people(
+            db, now
+        )  # last, so that nobody's password is lost when something before fails
     return Made(
         files=len(imports),
         rows=sum(each.rows for each in imports),
@@ -146,14 +175,18 @@ def bring_in(res: Resources, file: DataFile, now: datetime) -> Import:
     """Import one file as of the morning it came."""
     came = min(now, datetime.combine(file.came, ARRIVES, TOKYO))
     with res.db.write() as db:
-        return loading.import_file(db, res.warehouse, file.kind, file.name, file.content, by=COMMAND_LINE.name, now=came)
+        return loading.import_file(
+            db, res.warehouse, file.kind, file.name, file.content, by=COMMAND_LINE.name, now=came
+        )
 
 
 def add_people(db: Session, now: datetime) -> dict[str, str]:
     """Give everybody of the example who has none yet an account. Gives their new passwords."""
     known = {account.name for account, _ in accounts.users(db)}
     return {
-        person.name: accounts.add_user(db, person.name, display=person.display, grants=person.grants, now=now)
+        person.name: accounts.add_user(
+            db, person.name, display=person.display, grants=person.grants, now=now
+        )
         for person in PEOPLE.values()
         if person.name not in known
     }
@@ -162,12 +195,23 @@ def add_people(db: Session, now: datetime) -> dict[str, str]:
 def play(res: Resources, week: Week, now: datetime) -> None:
     """A past week to its end, as people would have taken it there; a week half played goes on where it is."""
     with res.db.write() as db:
-        weekly.start(db, res.work, week, by=COMMAND_LINE.name, now=now, as_of=min(now, clock(week).aggregate), hours=HOURS)
+        weekly.start(
+            db,
+            res.work,
+            week,
+            by=COMMAND_LINE.name,
+            now=now,
+            as_of=min(now, clock(week).aggregate),
+            hours=HOURS,
+        )
     if reached(res, week, *orders.CHECKING, *AFTER_CHECK) in orders.CHECKING:
         check(res, week, now)
     if reached(res, week, *orders.SEEN_BY_STORES) == "released":
         confirm(res, week, now)
-    if reached(res, week, "ordered", "evaluated") == "ordered" and week.sunday < now.astimezone(TOKYO).date():
+    if (
+        reached(res, week, "ordered", "evaluated") == "ordered"
+        and week.sunday < now.astimezone(TOKYO).date()
+    ):
         with res.db.write() as db:
             if evaluation.complete(db, res.warehouse, week, now):
                 evaluation.evaluate(db, res.warehouse, week, now)
@@ -218,12 +262,32 @@ def confirm(res: Resources, week: Week, now: datetime) -> None:
                 continue
             lines = orders.visible(db, manager, week, store.code)
             if lines and (n + week.number) % STORES_EACH_CHANGE == 0:
-                change(db, manager, week, lines[n % len(lines)], n, WHY_CONFIRMED[n % len(WHY_CONFIRMED)], now)
+                change(
+                    db,
+                    manager,
+                    week,
+                    lines[n % len(lines)],
+                    n,
+                    WHY_CONFIRMED[n % len(WHY_CONFIRMED)],
+                    now,
+                )
             orders.confirm(db, manager, res.work, week, store.code, now)
 
 
-def change(db: Session, who: Person, week: Week, line: OrderLine, n: int, reason: str, now: datetime) -> None:
+def change(
+    db: Session, who: Person, week: Week, line: OrderLine, n: int, reason: str, now: datetime
+) -> None:
     """A case or two more or, every third time, fewer."""
     step = max(1, round(line.cases * 0.15))
     cases = max(0, line.cases - step) if n % 3 == 2 else line.cases + step
-    orders.change(db, who, week, line.store, line.item, cases=cases, reason=reason, version=line.version, now=now)
+    orders.change(
+        db,
+        who,
+        week,
+        line.store,
+        line.item,
+        cases=cases,
+        reason=reason,
+        version=line.version,
+        now=now,
+    )

@@ -22,7 +22,9 @@ class Part:
     units: float
 
 
-def explain(moved: Mapping[str, float] | None, last: float | None, mean: float, proposal: Proposal) -> list[Part]:
+def explain(
+    moved: Mapping[str, float] | None, last: float | None, mean: float, proposal: Proposal
+) -> list[Part]:
     """Parts that add up to the proposal's units: where it starts, what moves it to the expected sales, and from there to whole cases.
 
     `moved` is the forecaster's own sum from the last known week to the mean; without it there is one change from `last`, the units of the
@@ -35,8 +37,12 @@ def explain(moved: Mapping[str, float] | None, last: float | None, mean: float, 
     else:
         first, rest = "mean", {"mean": mean}
     start = rest.pop(first, 0.0)
-    parts = [Part(code, units) for code, units in {**rest, **proposal.moves}.items() if abs(units) > TINY]
-    off = proposal.units - fsum([start, *(each.units for each in parts)])  # no more than adding floats leaves
+    parts = [
+        Part(code, units) for code, units in {**rest, **proposal.moves}.items() if abs(units) > TINY
+    ]
+    off = proposal.units - fsum(
+        [start, *(each.units for each in parts)]
+    )  # no more than adding floats leaves
     return [Part(first, start + off), *parts]
 
 
@@ -108,8 +114,14 @@ WORDS: dict[str, dict[str, str]] = {
         "en": "{units:,.0f} of the stock will be too old (keeps {days} days).",
         "ja": "在庫のうち{units:,.0f}個は期限切れになります（賞味期間{days}日）。",
     },
-    "shelf": {"en": "No more than can be sold in {days} days: {cases} cases.", "ja": "{days}日で売り切れる数まで：{cases}ケース。"},
-    "minimum": {"en": "Raised to the minimum of {cases} cases.", "ja": "最低発注数の{cases}ケースに引き上げました。"},
+    "shelf": {
+        "en": "No more than can be sold in {days} days: {cases} cases.",
+        "ja": "{days}日で売り切れる数まで：{cases}ケース。",
+    },
+    "minimum": {
+        "en": "Raised to the minimum of {cases} cases.",
+        "ja": "最低発注数の{cases}ケースに引き上げました。",
+    },
     "below_minimum": {
         "en": "The minimum of {cases} cases would cost more than it is worth, so nothing is ordered.",
         "ja": "最低発注数の{cases}ケースでは多すぎて損になるため、発注しません。",
@@ -130,9 +142,15 @@ WORDS: dict[str, dict[str, str]] = {
         "en": "The shelves are full: {cases} of {wanted} cases.",
         "ja": "棚に並びきらないため、{wanted}ケースのうち{cases}ケースにしました。",
     },
-    "cases": {"en": "Order {cases} × {case_units} = {units:,} units.", "ja": "発注は{cases}ケース×{case_units}個＝{units:,}個。"},
+    "cases": {
+        "en": "Order {cases} × {case_units} = {units:,} units.",
+        "ja": "発注は{cases}ケース×{case_units}個＝{units:,}個。",
+    },
     "nothing": {"en": "Nothing to order.", "ja": "発注は不要です。"},
-    "new": {"en": "Only {weeks} full weeks of sales are known.", "ja": "販売実績が{weeks}週分しかありません。"},
+    "new": {
+        "en": "Only {weeks} full weeks of sales are known.",
+        "ja": "販売実績が{weeks}週分しかありません。",
+    },
     "jump": {
         "en": "{share:+.0%} against the last weeks ({recent:,.0f} a week).",
         "ja": "直近の週平均（{recent:,.0f}個）に対して{share:+.0%}。",
@@ -141,8 +159,14 @@ WORDS: dict[str, dict[str, str]] = {
     "wide": {"en": "The forecast is very uncertain.", "ja": "予測の幅がとても広いです。"},
     "at_maximum": {"en": "The item's maximum holds it back.", "ja": "最大発注数に達しています。"},
     "at_minimum": {"en": "The item's minimum raises it.", "ja": "最低発注数まで引き上げています。"},
-    "at_below_minimum": {"en": "Less than the item's minimum is needed.", "ja": "必要数が最低発注数に届きません。"},
-    "at_shelf_minimum": {"en": "The item's minimum would not keep.", "ja": "最低発注数では期限内に売り切れません。"},
+    "at_below_minimum": {
+        "en": "Less than the item's minimum is needed.",
+        "ja": "必要数が最低発注数に届きません。",
+    },
+    "at_shelf_minimum": {
+        "en": "The item's minimum would not keep.",
+        "ja": "最低発注数では期限内に売り切れません。",
+    },
     "at_shelf": {"en": "What keeps limits it.", "ja": "賞味期間で制限されています。"},
     "at_truck": {"en": "The truck is full.", "ja": "トラックに載りきりません。"},
     "at_space": {"en": "The shelves are full.", "ja": "棚に並びきりません。"},
@@ -152,12 +176,19 @@ WORDS: dict[str, dict[str, str]] = {
 def words(reason: Sequence[Reason], lang: str) -> str:
     """Reasons as sentences in "ja" or "en"."""
     space = "" if lang == "ja" else " "
-    return space.join(sentence(each, lang) if each["code"] == "sum" else WORDS[each["code"]][lang].format(**each) for each in reason)
+    return space.join(
+        sentence(each, lang) if each["code"] == "sum" else WORDS[each["code"]][lang].format(**each)
+        for each in reason
+    )
 
 
 def because(reason: Sequence[Reason], lang: str) -> str:
     """The one sentence that adds up, and that the stock is not known where it is not; the reasons of lines older than such sums."""
-    short = ("sum", "stock_unknown") if any(each["code"] == "sum" for each in reason) else set(WORDS) - {"demand", "cases"}
+    short = (
+        ("sum", "stock_unknown")
+        if any(each["code"] == "sum" for each in reason)
+        else set(WORDS) - {"demand", "cases"}
+    )
     return words([each for each in reason if each["code"] in short], lang)
 
 
@@ -184,7 +215,10 @@ def signed(units: float) -> str:
 def sentence(each: dict[str, Any], lang: str) -> str:
     """A sum in one sentence; what matters most comes first, what moves less than a unit is left out."""
     first, *rest = parts_of([each])
-    moves = [f"{name(part, lang)} {signed(part.units)}" for part in sorted(rest, key=lambda part: -abs(part.units))]
+    moves = [
+        f"{name(part, lang)} {signed(part.units)}"
+        for part in sorted(rest, key=lambda part: -abs(part.units))
+    ]
     start = STARTS[first.code][lang].format(units=f"{first.units:,.0f}".replace("-", "−"))
     if lang == "ja":
         cases = f"（{each['cases']}ケース×{each['case_units']}個）" if each["cases"] else ""

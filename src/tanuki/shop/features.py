@@ -18,7 +18,11 @@ EVENTS = ("ordinary", "holiday", "golden_week", "obon", "year_end")
 WINDOWS = (
     ("golden_week", (4, 29), (5, 5)),
     ("obon", (8, 13), (8, 16)),
-    ("year_end", (12, 24), (12, 31)),  # from Christmas Eve to the third day of the year people shop alike
+    (
+        "year_end",
+        (12, 24),
+        (12, 31),
+    ),  # from Christmas Eve to the third day of the year people shop alike
     ("year_end", (1, 1), (1, 3)),
 )
 
@@ -73,12 +77,23 @@ def grid(panel: Panel) -> Grid:
     keys = sales.select("store", "item").unique().sort("store", "item")
     stores, items = sorted(set(keys["store"])), sorted(set(keys["item"]))
     if sales.height == 0:
-        return Grid(keys, [], [], np.zeros(0, np.int64), np.zeros(0, np.int64), [], np.zeros((0, 0)), np.zeros((0, 0), bool))
+        return Grid(
+            keys,
+            [],
+            [],
+            np.zeros(0, np.int64),
+            np.zeros(0, np.int64),
+            [],
+            np.zeros((0, 0)),
+            np.zeros((0, 0), bool),
+        )
     first: date = sales.select(pl.col("date").min()).item()
     first -= timedelta(days=first.weekday())
     length = (panel.target.cutoff - first).days + 1
     placed = sales.join(keys.with_row_index("line"), on=["store", "item"]).select(
-        pl.col("line").cast(pl.Int64), (pl.col("date") - first).dt.total_days().alias("column"), pl.col("units").fill_null(np.nan)
+        pl.col("line").cast(pl.Int64),
+        (pl.col("date") - first).dt.total_days().alias("column"),
+        pl.col("units").fill_null(np.nan),
     )
     units = np.full((keys.height, length), np.nan)
     units[placed["line"].to_numpy(), placed["column"].to_numpy()] = placed["units"].to_numpy()
@@ -137,7 +152,11 @@ def on_days(keys: pl.DataFrame, days: Sequence[date], frame: pl.DataFrame, colum
         .agg(pl.col(column).max())
         .filter(pl.col("date").is_between(days[0], days[-1]))
         .join(keys.with_row_index("line"), on=["store", "item"])
-        .select(pl.col("line").cast(pl.Int64), (pl.col("date") - days[0]).dt.total_days().alias("day"), column)
+        .select(
+            pl.col("line").cast(pl.Int64),
+            (pl.col("date") - days[0]).dt.total_days().alias("day"),
+            column,
+        )
     )
     matrix[placed["line"].to_numpy(), placed["day"].to_numpy()] = placed[column].to_numpy()
     return matrix
@@ -149,7 +168,9 @@ WEEK_FEATURES = (
 )  # fmt: skip
 
 
-def week_features(grid: Grid, weeks: Numbers, mondays: Sequence[date], origin: int, lead: int) -> Numbers:
+def week_features(
+    grid: Grid, weeks: Numbers, mondays: Sequence[date], origin: int, lead: int
+) -> Numbers:
     """Features of the week `lead` weeks after the first `origin` weeks of `weeks`, from those only: one line a series, WEEK_FEATURES across.
 
     Sales are relative to the series' mean of the last four known weeks (`level`), so that one model serves all sizes.
@@ -162,7 +183,11 @@ def week_features(grid: Grid, weeks: Numbers, mondays: Sequence[date], origin: i
     middle = monday + timedelta(days=3)
 
     def back(weeks_ago: int) -> Numbers:
-        return known[:, -weeks_ago] / base if known.shape[1] >= weeks_ago else np.full(len(known), np.nan)
+        return (
+            known[:, -weeks_ago] / base
+            if known.shape[1] >= weeks_ago
+            else np.full(len(known), np.nan)
+        )
 
     year_ago = weeks[:, at - 52] if at >= 52 else np.full(len(known), np.nan)
     then = level(known[:, : origin - 52]) if origin > 52 else np.full(len(known), np.nan)

@@ -105,7 +105,9 @@ def worth_of(line: Line) -> list[Changed]:
         if touch is None or touch.cases == before:
             continue
         costs = [
-            evaluation.outcome(line.there + cases * line.case_units, wanted, line.shortage_cost, line.leftover_cost).cost
+            evaluation.outcome(
+                line.there + cases * line.case_units, wanted, line.shortage_cost, line.leftover_cost
+            ).cost
             for cases in (before, touch.cases)
         ]
         found.append(
@@ -130,7 +132,10 @@ def valued(changes: Sequence[Changed], by: str, *, seed: int = 1) -> list[Value]
     groups: dict[str, list[Changed]] = {}
     for each in changes:
         groups.setdefault(KEYS[by](each), []).append(each)
-    return sorted((added_up(by, key, group, seed) for key, group in groups.items()), key=lambda value: (-value.saved_yen, value.key))
+    return sorted(
+        (added_up(by, key, group, seed) for key, group in groups.items()),
+        key=lambda value: (-value.saved_yen, value.key),
+    )
 
 
 def added_up(by: str, key: str, changes: Sequence[Changed], seed: int) -> Value:
@@ -138,7 +143,12 @@ def added_up(by: str, key: str, changes: Sequence[Changed], seed: int) -> Value:
     saved = sum(each.saved_yen for each in changes)
     weeks = len({each.week for each in changes})
     low, high = interval(changes, seed)
-    enough = len(changes) >= LEAST_CHANGES and weeks >= LEAST_WEEKS and low is not None and high is not None
+    enough = (
+        len(changes) >= LEAST_CHANGES
+        and weeks >= LEAST_WEEKS
+        and low is not None
+        and high is not None
+    )
     return Value(
         by=by,
         key=key,
@@ -151,7 +161,11 @@ def added_up(by: str, key: str, changes: Sequence[Changed], seed: int) -> Value:
         per_change_yen=saved / len(changes),
         low_yen=low,
         high_yen=high,
-        advice="keep" if enough and low is not None and low > 0 else "stop" if enough and high is not None and high < 0 else "not_enough",
+        advice="keep"
+        if enough and low is not None and low > 0
+        else "stop"
+        if enough and high is not None and high < 0
+        else "not_enough",
     )
 
 
@@ -163,9 +177,13 @@ def interval(changes: Sequence[Changed], seed: int) -> tuple[float | None, float
     place = {week: n for n, week in enumerate(weeks)}
     of = [place[each.week] for each in changes]
     sums, counts = np.bincount(of, weights=[each.saved_yen for each in changes]), np.bincount(of)
-    drawn = np.random.default_rng(seed).multinomial(len(weeks), np.full(len(weeks), 1 / len(weeks)), size=DRAWS)
+    drawn = np.random.default_rng(seed).multinomial(
+        len(weeks), np.full(len(weeks), 1 / len(weeks)), size=DRAWS
+    )
     mean = sums.sum() / counts.sum()
-    wider = (len(weeks) / (len(weeks) - 1)) ** 0.5  # drawing again from few weeks spreads too little
+    wider = (
+        len(weeks) / (len(weeks) - 1)
+    ) ** 0.5  # drawing again from few weeks spreads too little
     means = mean + ((drawn @ sums) / (drawn @ counts) - mean) * wider
     low, high = np.percentile(means, [LOW, HIGH])
     return float(low), float(high)
@@ -177,18 +195,34 @@ def interval(changes: Sequence[Changed], seed: int) -> tuple[float | None, float
 def changes(db: Session, who: Person) -> list[Changed]:
     """What people's changes in the last year's evaluated weeks were worth, within the stores this person may see; newest week first."""
     stores = stores_of(db, who)
-    weeks = list(db.scalars(select(Evaluation.week).distinct().order_by(Evaluation.week.desc()).limit(WEEKS)))
+    weeks = list(
+        db.scalars(select(Evaluation.week).distinct().order_by(Evaluation.week.desc()).limit(WEEKS))
+    )
     touched: dict[tuple[str, str, str], dict[str, Touch]] = {}
-    for each in db.scalars(select(Change).where(Change.week.in_(weeks), Change.store.in_(stores)).order_by(Change.id)):
-        touched.setdefault((each.week, each.store, each.item), {})[each.stage] = Touch(each.by, each.after_cases)
+    for each in db.scalars(
+        select(Change).where(Change.week.in_(weeks), Change.store.in_(stores)).order_by(Change.id)
+    ):
+        touched.setdefault((each.week, each.store, each.item), {})[each.stage] = Touch(
+            each.by, each.after_cases
+        )
     if not touched:
         return []
     chain = rules.get(db)
     costs = {item.code: evaluation.costs_of(item, chain) for item in db.scalars(select(Item))}
     query = (
         select(Evaluation, OrderLine.case_units, OrderLine.proposed_cases)
-        .join(OrderLine, (OrderLine.week == Evaluation.week) & (OrderLine.store == Evaluation.store) & (OrderLine.item == Evaluation.item))
-        .join(Change, (Change.week == Evaluation.week) & (Change.store == Evaluation.store) & (Change.item == Evaluation.item))
+        .join(
+            OrderLine,
+            (OrderLine.week == Evaluation.week)
+            & (OrderLine.store == Evaluation.store)
+            & (OrderLine.item == Evaluation.item),
+        )
+        .join(
+            Change,
+            (Change.week == Evaluation.week)
+            & (Change.store == Evaluation.store)
+            & (Change.item == Evaluation.item),
+        )
         .where(Evaluation.week.in_(weeks), Evaluation.store.in_(stores))
         .order_by(Evaluation.week.desc(), Evaluation.store, Evaluation.item)
         .distinct()

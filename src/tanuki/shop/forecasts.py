@@ -30,14 +30,18 @@ SCORED_WEEKS = 8
 PART_ROWS = 2_000_000  # daily facts forecast together: about 1.5 GB while it lasts
 
 
-def parts(db: Session, warehouse: "Warehouse", week: Week, *, as_of: datetime, most_rows: int = PART_ROWS) -> list[list[str]]:
+def parts(
+    db: Session, warehouse: "Warehouse", week: Week, *, as_of: datetime, most_rows: int = PART_ROWS
+) -> list[list[str]]:
     """The stores that are forecast together, so that no part of a large chain is more than one process can hold; none when nothing is known.
 
     Stores stay in the order of their codes, as many in a part as `most_rows` facts allow, at least one.
     """
     found: list[list[str]] = []
     room = 0
-    for store, rows in warehouse.counts(db, SALES, "store", as_of=as_of, where="date <= ?", params=(week.cutoff,)):
+    for store, rows in warehouse.counts(
+        db, SALES, "store", as_of=as_of, where="date <= ?", params=(week.cutoff,)
+    ):
         if not found or rows > room:
             found.append([])
             room = most_rows
@@ -47,7 +51,13 @@ def parts(db: Session, warehouse: "Warehouse", week: Week, *, as_of: datetime, m
 
 
 def make(
-    db: Session, warehouse: "Warehouse", registry: "Registry", week: Week, *, as_of: datetime, stores: Sequence[str] | None = None
+    db: Session,
+    warehouse: "Warehouse",
+    registry: "Registry",
+    week: Week,
+    *,
+    as_of: datetime,
+    stores: Sequence[str] | None = None,
 ) -> tuple[pl.DataFrame, str, str | None]:
     """The forecast of a week, its buffer week and both from what was recorded at `as_of`, for some stores or all.
 
@@ -56,7 +66,9 @@ def make(
     known = panel.load(db, warehouse, as_of=as_of, stores=stores).panel(week)
     if known.sales.height == 0:
         raise UserError(
-            "No sales up to %(cutoff)s are known, so %(week)s cannot be forecast; import them first.", cutoff=week.cutoff, week=week
+            "No sales up to %(cutoff)s are known, so %(week)s cannot be forecast; import them first.",
+            cutoff=week.cutoff,
+            week=week,
         )
     panel.check(known.sales)
     model, version = champion(registry)
@@ -66,7 +78,12 @@ def make(
 
 def with_moves(forecast: pl.DataFrame, explained: pl.DataFrame, week: Week) -> pl.DataFrame:
     """A forecast with a column `moved`: of the target week, what moves the last known week's units to its mean; null elsewhere."""
-    moved = explained.select("store", "item", pl.lit(str(week)).alias("week"), pl.struct("last", *forecaster.MOVES).alias("moved"))
+    moved = explained.select(
+        "store",
+        "item",
+        pl.lit(str(week)).alias("week"),
+        pl.struct("last", *forecaster.MOVES).alias("moved"),
+    )
     return forecast.join(moved, on=["store", "item", "week"], how="left", maintain_order="left")
 
 
@@ -94,12 +111,22 @@ def train(history: History, registry: "Registry", name: str, week: Week) -> "Ver
     """
     known = history.panel(week)
     if known.sales.height == 0:
-        raise UserError("No sales up to %(cutoff)s are known, so nothing can be learnt for %(week)s.", cutoff=week.cutoff, week=week)
+        raise UserError(
+            "No sales up to %(cutoff)s are known, so nothing can be learnt for %(week)s.",
+            cutoff=week.cutoff,
+            week=week,
+        )
     model = forecaster.make(name)
     model.fit(known)
     past = [week.plus(-n) for n in range(SCORED_WEEKS + 1, 1, -1)]
     found = backtest.summary(backtest.run(history, past, {name: forecaster.FORECASTERS[name]}))
-    metrics = {key: float(value) for row in found if row["model"] == name for key, value in row.items() if isinstance(value, int | float)}
+    metrics = {
+        key: float(value)
+        for row in found
+        if row["model"] == name
+        for key, value in row.items()
+        if isinstance(value, int | float)
+    }
     first, _ = panel.days_of(known.sales)
     with TemporaryDirectory() as folder:
         model.save(Path(folder))
@@ -118,13 +145,27 @@ def store(db: Session, week: Week, frame: pl.DataFrame, model: str, as_of: datet
     """Keep a forecast as the one of a week's cycle for the stores it has; an earlier one of theirs is replaced."""
     if frame.height == 0:
         return
-    db.execute(delete(Forecast).where(Forecast.cycle == str(week), Forecast.store.in_(frame["store"].unique().to_list())))
-    db.execute(insert(Forecast), [{**row, "cycle": str(week), "model": model, "as_of": as_of} for row in frame.iter_rows(named=True)])
+    db.execute(
+        delete(Forecast).where(
+            Forecast.cycle == str(week), Forecast.store.in_(frame["store"].unique().to_list())
+        )
+    )
+    db.execute(
+        insert(Forecast),
+        [
+            {**row, "cycle": str(week), "model": model, "as_of": as_of}
+            for row in frame.iter_rows(named=True)
+        ],
+    )
 
 
 def there(db: Session, week: Week, stores: Sequence[str]) -> bool:
     """Whether a week's cycle has a forecast for all these stores already."""
-    found = select(Forecast.store).where(Forecast.cycle == str(week), Forecast.week == str(week)).distinct()
+    found = (
+        select(Forecast.store)
+        .where(Forecast.cycle == str(week), Forecast.week == str(week))
+        .distinct()
+    )
     return set(stores) <= set(db.scalars(found))
 
 
@@ -136,4 +177,10 @@ def of_week(db: Session, week: Week) -> list[Forecast]:
 
 def of_cycle(db: Session, week: Week) -> list[Forecast]:
     """All that was forecast when a week was ordered: the week itself and its buffer week."""
-    return list(db.scalars(select(Forecast).where(Forecast.cycle == str(week)).order_by(Forecast.week, Forecast.store, Forecast.item)))
+    return list(
+        db.scalars(
+            select(Forecast)
+            .where(Forecast.cycle == str(week))
+            .order_by(Forecast.week, Forecast.store, Forecast.item)
+        )
+    )

@@ -39,17 +39,26 @@ WEEKS = 12
 FLOORS = ("seasonal_naive", "moving_average")
 CHALLENGED, CHAMPION = "challenger", "champion"
 SIZES = ("small", "middle", "large")
-SHORTAGE_YEN, LEFTOVER_YEN = 3.0, 1.0  # of an item without a master, as in the master's own defaults
+SHORTAGE_YEN, LEFTOVER_YEN = (
+    3.0,
+    1.0,
+)  # of an item without a master, as in the master's own defaults
 
 COUNTED = 5.0  # units: rows forecast below are too small to tell how far off they may be
 TOO_GOOD = 0.8  # of the scatter that chance makes
-FREE_DAYS, MEDIAN = 6, 0.891  # of a week whose total is known; of chi-square with so many degrees, as a share of its mean
+FREE_DAYS, MEDIAN = (
+    6,
+    0.891,
+)  # of a week whose total is known; of chi-square with so many degrees, as a share of its mean
 SHIFT = 0.10  # a forecast that is so much nearer to the next or the last week speaks of that one
 LEAST_CHANGE, TURNED = (
     0.5,
     0.5,
 )  # of what chance does to a row of counts, squared; of a forecast change, how much came true elsewhere
-LATELY, MORE = 4, 1.5  # weeks before the cut-off whose sales are raised, and how much, to see whether the model looks at them
+LATELY, MORE = (
+    4,
+    1.5,
+)  # weeks before the cut-off whose sales are raised, and how much, to see whether the model looks at them
 MOVES = 0.10  # of the raise, on a logarithmic scale, that the forecast must follow at least
 
 
@@ -71,7 +80,14 @@ def costs(db: Session) -> Costs:
     return Costs({code: (short, left) for code, short, left in found})
 
 
-def judged(history: History, prices: Costs, registry: "Registry", wanted: str = CHALLENGER, *, weeks: int = WEEKS) -> Judged:
+def judged(
+    history: History,
+    prices: Costs,
+    registry: "Registry",
+    wanted: str = CHALLENGER,
+    *,
+    weeks: int = WEEKS,
+) -> Judged:
     """The gate over a registered version (a number or an alias) beside the champion, over the last whole weeks. Writes nothing.
 
     While no version is released the cycle forecasts with the default model: then that is the champion.
@@ -79,17 +95,32 @@ def judged(history: History, prices: Costs, registry: "Registry", wanted: str = 
     version = registry.get(REGISTERED, wanted)
     champion = release.live(registry, REGISTERED)
     if champion is not None and champion.version == version.version:
-        champion = release.live(registry, REGISTERED, release.PREVIOUS)  # what is live is judged beside what it came after
+        champion = release.live(
+            registry, REGISTERED, release.PREVIOUS
+        )  # what is live is judged beside what it came after
     last = history.weeks()[1]
-    asked = [week for week in (last.plus(-n) for n in range(weeks - 1, -1, -1)) if week >= history.weeks()[0].plus(2)]
+    asked = [
+        week
+        for week in (last.plus(-n) for n in range(weeks - 1, -1, -1))
+        if week >= history.weeks()[0].plus(2)
+    ]
     if not asked:
-        raise UserError("The gate needs at least three whole weeks of sales; known are those to %(last)s.", last=last)
+        raise UserError(
+            "The gate needs at least three whole weeks of sales; known are those to %(last)s.",
+            last=last,
+        )
     limits = Limits()
     with ExitStack() as folders:
         ours = kept(registry, version, folders)
         kind = version.parameters["forecaster"]
         stand_in = forecaster.DEFAULT if champion is None and kind != forecaster.DEFAULT else None
-        theirs = kept(registry, champion, folders) if champion is not None else forecaster.FORECASTERS[stand_in] if stand_in else None
+        theirs = (
+            kept(registry, champion, folders)
+            if champion is not None
+            else forecaster.FORECASTERS[stand_in]
+            if stand_in
+            else None
+        )
         verdict = judge(history, prices, asked, ours, theirs, limits=limits)
     report = {
         "weeks": [str(asked[0]), str(asked[-1])],
@@ -104,7 +135,9 @@ def judged(history: History, prices: Costs, registry: "Registry", wanted: str = 
 
 def kept(registry: "Registry", version: "Version", folders: ExitStack) -> Factory:
     """Makes the model of a version as it was registered, as often as it is asked."""
-    folder = registry.load(REGISTERED, version.version, into=Path(folders.enter_context(TemporaryDirectory())))
+    folder = registry.load(
+        REGISTERED, version.version, into=Path(folders.enter_context(TemporaryDirectory()))
+    )
 
     def make() -> Forecaster:
         model = forecaster.make(version.parameters["forecaster"])
@@ -136,7 +169,12 @@ def judge(
     reference = CHAMPION if champion else evaluation.best(case)
     found = [
         *wrong(past.asked, past.given),
-        *too_good(past.rows, history.panel(weeks[-1].plus(2)).sales, [name for name in models if name != CHALLENGED], limits),
+        *too_good(
+            past.rows,
+            history.panel(weeks[-1].plus(2)).sales,
+            [name for name in models if name != CHALLENGED],
+            limits,
+        ),
         *(shifted(past.rows, prices, reference, limits) if reference else []),
         *sees_the_future(history, weeks[-1], past.last, challenger),
         *looks_away(history.panel(weeks[-1]), past.last, challenger),
@@ -157,29 +195,59 @@ class Past:
     last: pl.DataFrame  # the challenger's forecast of the last week, as it came
 
 
-def forecast_again(history: History, prices: Costs, weeks: Sequence[Week], models: Mapping[str, Factory]) -> Past:
+def forecast_again(
+    history: History, prices: Costs, weeks: Sequence[Week], models: Mapping[str, Factory]
+) -> Past:
     """Each week forecast by every model, with only what was known when it was ordered."""
     frames, asked, given = [], [], []
-    sold = {week: history.actual(week) for week in {each.plus(n) for each in weeks for n in (-2, -1, 0, 1)}}
+    sold = {
+        week: history.actual(week)
+        for week in {each.plus(n) for each in weeks for n in (-2, -1, 0, 1)}
+    }
     for week in weeks:
         panel = history.panel(week)
-        keys = panel.sales.select("store", "item").unique().sort("store", "item").join(history.stores, on="store", how="left")
-        rows = keys.with_columns(pl.lit(str(week)).alias("week")).join(sold[week], on=["store", "item"], how="inner")
-        for column, other in (("earlier", week.plus(-2)), ("before", week.plus(-1)), ("after", week.plus(1))):
-            rows = rows.join(sold[other].rename({"actual": column}), on=["store", "item"], how="left")
+        keys = (
+            panel.sales.select("store", "item")
+            .unique()
+            .sort("store", "item")
+            .join(history.stores, on="store", how="left")
+        )
+        rows = keys.with_columns(pl.lit(str(week)).alias("week")).join(
+            sold[week], on=["store", "item"], how="inner"
+        )
+        for column, other in (
+            ("earlier", week.plus(-2)),
+            ("before", week.plus(-1)),
+            ("after", week.plus(1)),
+        ):
+            rows = rows.join(
+                sold[other].rename({"actual": column}), on=["store", "item"], how="left"
+            )
         forecasts = {name: answered(make, panel) for name, make in models.items()}
         cycle = pl.lit(str(week)).alias("cycle")
         every = pl.DataFrame({"week": [str(week.buffer), str(week), str(week.both)]})
         asked.append(keys.join(every, how="cross").with_columns(cycle))
         given.append(forecasts[CHALLENGED].with_columns(cycle))
         for name, forecast in forecasts.items():
-            target = forecast.filter(pl.col("week") == str(week)).unique(["store", "item"], keep="first", maintain_order=True)
+            target = forecast.filter(pl.col("week") == str(week)).unique(
+                ["store", "item"], keep="first", maintain_order=True
+            )
             rows = rows.join(orders(target, prices, name), on=["store", "item"], how="left")
-        first = forecasts[CHALLENGED].filter(pl.col("week") == str(week.buffer)).unique(["store", "item"], keep="first")
-        rows = rows.join(first.select("store", "item", pl.col("mean").alias("buffer_mean")), on=["store", "item"], how="left")
+        first = (
+            forecasts[CHALLENGED]
+            .filter(pl.col("week") == str(week.buffer))
+            .unique(["store", "item"], keep="first")
+        )
+        rows = rows.join(
+            first.select("store", "item", pl.col("mean").alias("buffer_mean")),
+            on=["store", "item"],
+            how="left",
+        )
         people = history.ordered(week).rename({"ordered": f"{MANAGERS}_order"})
         frames.append(rows.join(people, on=["store", "item"], how="left"))
-    return Past(sized(pl.concat(frames)), pl.concat(asked), pl.concat(given), given[-1].drop("cycle"))
+    return Past(
+        sized(pl.concat(frames)), pl.concat(asked), pl.concat(given), given[-1].drop("cycle")
+    )
 
 
 def orders(forecast: pl.DataFrame, prices: Costs, name: str) -> pl.DataFrame:
@@ -189,27 +257,43 @@ def orders(forecast: pl.DataFrame, prices: Costs, name: str) -> pl.DataFrame:
     values, order = forecast.select(COLUMNS).to_numpy(), np.full(forecast.height, np.nan)
     for each in np.unique(level):
         order[level == each] = at(values[level == each], float(each))
-    return forecast.select("store", "item", pl.col("mean").alias(f"{name}_mean")).with_columns(pl.Series(f"{name}_order", order))
+    return forecast.select("store", "item", pl.col("mean").alias(f"{name}_mean")).with_columns(
+        pl.Series(f"{name}_order", order)
+    )
 
 
 def sized(rows: Rows) -> Rows:
     """Each series' size: a third of them are small, a third large, by what they sell in these weeks."""
-    series = rows.group_by("store", "item").agg(pl.col("actual").mean().alias("sold")).sort("sold", "store", "item")
+    series = (
+        rows.group_by("store", "item")
+        .agg(pl.col("actual").mean().alias("sold"))
+        .sort("sold", "store", "item")
+    )
     third = (np.arange(series.height) * len(SIZES) // max(series.height, 1)).tolist()
-    size = series.select("store", "item").with_columns(pl.Series("size", [SIZES[n] for n in third], dtype=pl.String))
+    size = series.select("store", "item").with_columns(
+        pl.Series("size", [SIZES[n] for n in third], dtype=pl.String)
+    )
     return rows.join(size, on=["store", "item"], how="left").sort("week", "store", "item")
 
 
 def wrong(asked: pl.DataFrame, given: pl.DataFrame) -> list[Reason]:
     """What is wrong with forecasts before they are compared with anything: rows of all three (buffer, target, both) that were asked for."""
-    named = given.unique(["cycle", "store", "item", "week"], keep="first", maintain_order=True).with_columns(pl.lit(True).alias("given"))
-    joined = asked.join(named, on=["cycle", "store", "item", "week"], how="left").sort("cycle", "store", "item", "week")
+    named = given.unique(
+        ["cycle", "store", "item", "week"], keep="first", maintain_order=True
+    ).with_columns(pl.lit(True).alias("given"))
+    joined = asked.join(named, on=["cycle", "store", "item", "week"], how="left").sort(
+        "cycle", "store", "item", "week"
+    )
     slices = {kind: joined[kind].to_list() for kind in ("region", "store", "item")}
     present = joined["given"].fill_null(False).to_numpy()
-    return evaluation.faults(present, joined.select(COLUMNS).to_numpy(), joined["mean"].to_numpy(), slices)
+    return evaluation.faults(
+        present, joined.select(COLUMNS).to_numpy(), joined["mean"].to_numpy(), slices
+    )
 
 
-def as_case(rows: Rows, prices: Costs, models: Sequence[str], champion: str | None, floors: Sequence[str]) -> Case:
+def as_case(
+    rows: Rows, prices: Costs, models: Sequence[str], champion: str | None, floors: Sequence[str]
+) -> Case:
     """What the platform's gate is asked: what each order cost in yen, and its units short as a share of what was sold."""
     actual = rows["actual"].to_numpy()
     short_yen, left_yen = prices.of(rows["item"].to_list())
@@ -232,27 +316,47 @@ def as_case(rows: Rows, prices: Costs, models: Sequence[str], champion: str | No
 # ---- how it behaves ------------------------------------------------------------------------------------------------
 
 
-def too_good(rows: Rows, sales: pl.DataFrame, references: Sequence[str], limits: Limits) -> list[Reason]:
+def too_good(
+    rows: Rows, sales: pl.DataFrame, references: Sequence[str], limits: Limits
+) -> list[Reason]:
     """Errors below what chance allows: even the true mean of a week is missed by the chance of its days, whatever a model knows of the past.
 
     Scatter is Pearson's dispersion, (actual - mean)² / mean: 1 for Poisson counts, more in practice. How much chance alone makes is read off the days
     inside each week (`by_chance`). Where a plain rule also stays below that (a standing order), nobody is suspected.
     """
-    known = rows.join(by_chance(sales, rows["week"].unique().to_list()), on=["store", "item"], how="inner")
+    known = rows.join(
+        by_chance(sales, rows["week"].unique().to_list()), on=["store", "item"], how="inner"
+    )
     scatter = {}
     for name in [CHALLENGED, *references]:
         mean = known[f"{name}_mean"].cast(pl.Float64).fill_null(np.nan).to_numpy()
-        scatter[name] = np.where(mean >= COUNTED, (known["actual"].to_numpy() - mean) ** 2 / np.maximum(mean, COUNTED), np.nan)
+        scatter[name] = np.where(
+            mean >= COUNTED,
+            (known["actual"].to_numpy() - mean) ** 2 / np.maximum(mean, COUNTED),
+            np.nan,
+        )
     every = np.isfinite(np.stack(list(scatter.values()))).all(axis=0)
     if not every.any():
         return []
     chance = known["chance"].to_numpy()[every]
-    usual = min([1.0, *(float(scatter[name][every].sum() / max(chance.sum(), 1e-9)) for name in references)])
+    usual = min(
+        [1.0, *(float(scatter[name][every].sum() / max(chance.sum(), 1e-9)) for name in references)]
+    )
     week = np.unique(known["week"].to_numpy()[every], return_inverse=True)[1]
-    found, least = (np.bincount(week, each).astype(np.float64) for each in (scatter[CHALLENGED][every], TOO_GOOD * usual * chance))
+    found, least = (
+        np.bincount(week, each).astype(np.float64)
+        for each in (scatter[CHALLENGED][every], TOO_GOOD * usual * chance)
+    )
     drawn = evaluation.draws(len(found), limits.draws, limits.length, limits.seed)
     if evaluation.chance(least - found, drawn) < 1 - limits.confidence:
-        return [{"code": "leak", "how": "scatter", "scatter": float(found.sum() / every.sum()), "least": float(least.sum() / every.sum())}]
+        return [
+            {
+                "code": "leak",
+                "how": "scatter",
+                "scatter": float(found.sum() / every.sum()),
+                "least": float(least.sum() / every.sum()),
+            }
+        ]
     return []
 
 
@@ -262,16 +366,29 @@ def by_chance(sales: pl.DataFrame, weeks: Sequence[str]) -> pl.DataFrame:
     If days miss their means independently, the week misses its own by as much. The median over weeks, so that holidays and promotions count little.
     """
     days = sales.filter(pl.col("units").is_not_null()).with_columns(
-        pl.format("{}-W{}", pl.col("date").dt.iso_year(), pl.col("date").dt.week().cast(pl.String).str.zfill(2)).alias("week"),
+        pl.format(
+            "{}-W{}",
+            pl.col("date").dt.iso_year(),
+            pl.col("date").dt.week().cast(pl.String).str.zfill(2),
+        ).alias("week"),
         pl.col("date").dt.weekday().alias("weekday"),
     )
     series, total = ["store", "item"], pl.col("units").sum().over("store", "item", "week")
     inside = days.filter(pl.col("week").is_in(weeks)).with_columns(
-        total.alias("total"), (pl.col("units").sum().over(*series, "weekday") / pl.col("units").sum().over(series)).alias("share")
+        total.alias("total"),
+        (pl.col("units").sum().over(*series, "weekday") / pl.col("units").sum().over(series)).alias(
+            "share"
+        ),
     )
     due = pl.col("total") * pl.col("share")
-    found = inside.filter(due > 0).group_by(*series, "week").agg(((pl.col("units") - due) ** 2 / due).sum() / FREE_DAYS)
-    return found.group_by(series).agg((pl.col("units").median() / MEDIAN).alias("chance")).sort(series)
+    found = (
+        inside.filter(due > 0)
+        .group_by(*series, "week")
+        .agg(((pl.col("units") - due) ** 2 / due).sum() / FREE_DAYS)
+    )
+    return (
+        found.group_by(series).agg((pl.col("units").median() / MEDIAN).alias("chance")).sort(series)
+    )
 
 
 def shifted(rows: Rows, prices: Costs, reference: str, limits: Limits) -> list[Reason]:
@@ -282,19 +399,32 @@ def shifted(rows: Rows, prices: Costs, reference: str, limits: Limits) -> list[R
     reasons: list[Reason] = []
     for column, weeks in (("before", -1), ("after", 1)):
         means = [f"{name}_mean" for name in (CHALLENGED, reference)]
-        known = rows.drop_nulls([column, *means]).filter(pl.all_horizontal(pl.col(means).is_finite()))
+        known = rows.drop_nulls([column, *means]).filter(
+            pl.all_horizontal(pl.col(means).is_finite())
+        )
         short, left = prices.of(known["item"].to_list())
         off = {
-            other: [(short + left) * np.abs(known[other].to_numpy() - known[mean].to_numpy()) for mean in means]
+            other: [
+                (short + left) * np.abs(known[other].to_numpy() - known[mean].to_numpy())
+                for mean in means
+            ]
             for other in ("actual", column)
         }
         block = np.unique(known["week"].to_numpy(), return_inverse=True)[1]
-        own, ours, theirs = (np.bincount(block, each) for each in (off["actual"][0], *(off["actual"][n] - off[column][n] for n in (0, 1))))
+        own, ours, theirs = (
+            np.bincount(block, each)
+            for each in (off["actual"][0], *(off["actual"][n] - off[column][n] for n in (0, 1)))
+        )
         if len(own) < limits.blocks:
             continue
         drawn = evaluation.draws(len(own), limits.draws, limits.length, limits.seed)
-        if all(evaluation.chance(each - SHIFT * own, drawn) < 1 - limits.confidence for each in (ours, ours - theirs)):
-            reasons.append({"code": "shifted", "weeks": weeks, "nearer": float(ours.sum() / own.sum())})
+        if all(
+            evaluation.chance(each - SHIFT * own, drawn) < 1 - limits.confidence
+            for each in (ours, ours - theirs)
+        ):
+            reasons.append(
+                {"code": "shifted", "weeks": weeks, "nearer": float(ours.sum() / own.sum())}
+            )
     return reasons or turns_at_another_week(rows, limits)
 
 
@@ -304,8 +434,14 @@ def turns_at_another_week(rows: Rows, limits: Limits) -> list[Reason]:
     What is compared is how much of a forecast change came true (1: all of it): a model that hardly forecasts any is not judged, a slow one neither.
     """
     mean, buffer = f"{CHALLENGED}_mean", "buffer_mean"
-    known = rows.drop_nulls([mean, buffer, "before", "earlier"]).filter(pl.col(mean).is_finite() & pl.col(buffer).is_finite())
-    came = {0: pl.col("actual") - pl.col("before"), -1: pl.col("before") - pl.col("earlier"), 1: pl.col("after") - pl.col("actual")}
+    known = rows.drop_nulls([mean, buffer, "before", "earlier"]).filter(
+        pl.col(mean).is_finite() & pl.col(buffer).is_finite()
+    )
+    came = {
+        0: pl.col("actual") - pl.col("before"),
+        -1: pl.col("before") - pl.col("earlier"),
+        1: pl.col("after") - pl.col("actual"),
+    }
     change, scale = pl.col(mean) - pl.col(buffer), pl.max_horizontal(pl.col(mean), COUNTED)
     by_week = known.group_by("week", maintain_order=True).agg(
         pl.len().alias("rows"),
@@ -321,17 +457,33 @@ def turns_at_another_week(rows: Rows, limits: Limits) -> list[Reason]:
             continue
         better, true = (other - own, float(other.sum())) if weeks else (-own, -float(own.sum()))
         drawn = evaluation.draws(len(own), limits.draws, limits.length, limits.seed)
-        if min(true, better.sum()) > TURNED * claimed.sum() and evaluation.chance(better, drawn) < 1 - limits.confidence:
-            shares = {"own": float(own.sum() / claimed.sum()), "other": float(other.sum() / claimed.sum())}
+        if (
+            min(true, better.sum()) > TURNED * claimed.sum()
+            and evaluation.chance(better, drawn) < 1 - limits.confidence
+        ):
+            shares = {
+                "own": float(own.sum() / claimed.sum()),
+                "other": float(other.sum() / claimed.sum()),
+            }
             reasons.append({"code": "shifted", "how": "change", "weeks": weeks, **shares})
     return reasons[:1]
 
 
-def sees_the_future(history: History, week: Week, before: pl.DataFrame, challenger: Factory) -> list[Reason]:
+def sees_the_future(
+    history: History, week: Week, before: pl.DataFrame, challenger: Factory
+) -> list[Reason]:
     """Whether the forecast (`before`) moves by a single bit when all sales and deliveries after the cut-off were others."""
     after = pl.col("date") > week.cutoff
-    other = pl.when(after).then((pl.col("units").max() - pl.col("units")) * 3 + 1).otherwise(pl.col("units"))
-    changed = replace(history, sales=history.sales.with_columns(other.alias("units")), deliveries=history.deliveries.filter(~after))
+    other = (
+        pl.when(after)
+        .then((pl.col("units").max() - pl.col("units")) * 3 + 1)
+        .otherwise(pl.col("units"))
+    )
+    changed = replace(
+        history,
+        sales=history.sales.with_columns(other.alias("units")),
+        deliveries=history.deliveries.filter(~after),
+    )
     same = answered(challenger, changed.panel(week)).equals(before)
     return [] if same else [{"code": "leak", "how": "moved"}]
 
@@ -339,13 +491,26 @@ def sees_the_future(history: History, week: Week, before: pl.DataFrame, challeng
 def looks_away(panel: Panel, before: pl.DataFrame, challenger: Factory) -> list[Reason]:
     """Whether the forecast (`before`) follows when half as much again was sold in the last four weeks."""
     since = panel.target.cutoff - timedelta(weeks=LATELY)
-    recent = pl.when(pl.col("date") > since).then((pl.col("units") * MORE).round()).otherwise(pl.col("units"))
-    raised = answered(challenger, replace(panel, sales=panel.sales.with_columns(recent.alias("units"))))
-    first, then = (float(each.filter(pl.col("week") == str(panel.target))["mean"].sum()) for each in (before, raised))
+    recent = (
+        pl.when(pl.col("date") > since)
+        .then((pl.col("units") * MORE).round())
+        .otherwise(pl.col("units"))
+    )
+    raised = answered(
+        challenger, replace(panel, sales=panel.sales.with_columns(recent.alias("units")))
+    )
+    first, then = (
+        float(each.filter(pl.col("week") == str(panel.target))["mean"].sum())
+        for each in (before, raised)
+    )
     if not (np.isfinite(first) and np.isfinite(then) and first > 0):
         return []
     follows = float(np.log(max(then, 1e-9) / first) / np.log(MORE))
-    return [] if follows >= MOVES else [{"code": "stale", "weeks": LATELY, "more": MORE - 1, "follows": then / first - 1}]
+    return (
+        []
+        if follows >= MOVES
+        else [{"code": "stale", "weeks": LATELY, "more": MORE - 1, "follows": then / first - 1}]
+    )
 
 
 def answered(make: Factory, panel: Panel) -> pl.DataFrame:
@@ -357,7 +522,10 @@ def answered(make: Factory, panel: Panel) -> pl.DataFrame:
 
 # ---- in words ------------------------------------------------------------------------------------------------------
 
-MEASURES = {"yen": {"en": "cost", "ja": "費用"}, "service": {"en": "share of units short", "ja": "欠品の割合"}}
+MEASURES = {
+    "yen": {"en": "cost", "ja": "費用"},
+    "service": {"en": "share of units short", "ja": "欠品の割合"},
+}
 KINDS = {
     "region": {"en": "Region", "ja": "地域"},
     "store": {"en": "Store", "ja": "店舗"},
@@ -372,7 +540,10 @@ WORDS = {
         "en": "{kind} {label} is not forecast at all ({rows:,} rows are absent).",
         "ja": "{kind}「{label}」の予測がまったくありません（{rows:,}行が欠けています）。",
     },
-    "missing": {"en": "{rows:,} of {of:,} rows are not forecast.", "ja": "{of:,}行のうち{rows:,}行の予測がありません。"},
+    "missing": {
+        "en": "{rows:,} of {of:,} rows are not forecast.",
+        "ja": "{of:,}行のうち{rows:,}行の予測がありません。",
+    },
     "scatter": {
         "en": "It is too good to be true: its errors scatter by {scatter:.2f}, chance alone makes at least {least:.2f}. It must know sales of the weeks that it forecasts.",
         "ja": "良すぎます。誤差のばらつきが{scatter:.2f}しかなく、偶然だけでも少なくとも{least:.2f}になるはずです。予測する週の販売を知っているはずです。",

@@ -23,9 +23,15 @@ LEVELS = (0.01, 0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95, 0.99)
 LOW, HIGH = LEVELS.index(0.10), LEVELS.index(0.90)
 NORMAL = NormalDist()
 SCORES = np.array([NORMAL.inv_cdf(level) for level in LEVELS])
-WEEK, TWO_WEEKS = 7, 14  # days; deliveries come on Mondays, so that what was delivered so long ago is so old on a Monday
+WEEK, TWO_WEEKS = (
+    7,
+    14,
+)  # days; deliveries come on Mondays, so that what was delivered so long ago is so old on a Monday
 LEAST_TOGETHER, MOST_TOGETHER = -0.2, 0.98  # correlation of the two weeks
-OWN_LIMITS, SHARED_LIMITS = ("maximum", "minimum", "below_minimum", "shelf_minimum"), ("truck", "space")  # codes of reasons
+OWN_LIMITS, SHARED_LIMITS = (
+    ("maximum", "minimum", "below_minimum", "shelf_minimum"),
+    ("truck", "space"),
+)  # codes of reasons
 
 # Pairs of equally likely weeks, as normal scores: a Fibonacci lattice, whose points are spread evenly over the square and over each side.
 POINTS, TURN = 987, 610
@@ -56,7 +62,9 @@ class ItemRules:
     shelf_life_days: int | None = None
     shortage_cost: float = 3.0
     leftover_cost: float = 1.0  # of a unit that cannot be sold any more
-    holding: float = 0.25  # share of leftover_cost that a unit costs which can still be sold next week
+    holding: float = (
+        0.25  # share of leftover_cost that a unit costs which can still be sold next week
+    )
     service: float = 0.0  # least probability that the week is served
 
     @property
@@ -142,7 +150,9 @@ class Plan:
 
     def move(self, code: str, cases: int) -> None:
         """Let another number of cases count, because of `code`."""
-        self.moves[code] = self.moves.get(code, 0.0) + (cases - self.cases) * self.line.rules.case_units
+        self.moves[code] = (
+            self.moves.get(code, 0.0) + (cases - self.cases) * self.line.rules.case_units
+        )
         self.cases = cases
 
 
@@ -154,9 +164,16 @@ def plan(line: Line) -> Plan:
     quantile = float(np.interp(ratio * POINTS - 0.5, np.arange(POINTS), needed))
     wanted = max(0.0, quantile)
     safety = quantile + left - mean
-    made = Plan(line, needed, left, wanted, moves={"safety": safety, "stock": wanted - mean - safety})
+    made = Plan(
+        line, needed, left, wanted, moves={"safety": safety, "stock": wanted - mean - safety}
+    )
     made.reason += [
-        {"code": "demand", "mean": mean, "low": line.target.quantiles[LOW], "high": line.target.quantiles[HIGH]},
+        {
+            "code": "demand",
+            "mean": mean,
+            "low": line.target.quantiles[LOW],
+            "high": line.target.quantiles[HIGH],
+        },
         {"code": "service", "ratio": ratio, "units": mean + safety},
     ]
     if line.stock is None:
@@ -179,15 +196,24 @@ def needs(line: Line) -> tuple[Numbers, float, float]:
         return np.interp(FIRST, SCORES, line.target.quantiles), 0.0, 0.0
     together = correlation(line)
     buffer = np.interp(FIRST, SCORES, line.buffer.quantiles)
-    target = np.interp(together * FIRST + (1 - together**2) ** 0.5 * SECOND, SCORES, line.target.quantiles)
+    target = np.interp(
+        together * FIRST + (1 - together**2) ** 0.5 * SECOND, SCORES, line.target.quantiles
+    )
     left, expired = carry(line.rules, line.stock, buffer)
     return np.sort(target - left), float(left.mean()), float(expired.mean())
 
 
 def correlation(line: Line) -> float:
     """How much the two weeks' demand goes together, by how far both together spread."""
-    a, b, both = (float(np.std(np.interp(FIRST, SCORES, each.quantiles))) for each in (line.buffer, line.target, line.both))
-    return min(max((both**2 - a**2 - b**2) / (2 * a * b), LEAST_TOGETHER), MOST_TOGETHER) if a * b > 0 else 0.0
+    a, b, both = (
+        float(np.std(np.interp(FIRST, SCORES, each.quantiles)))
+        for each in (line.buffer, line.target, line.both)
+    )
+    return (
+        min(max((both**2 - a**2 - b**2) / (2 * a * b), LEAST_TOGETHER), MOST_TOGETHER)
+        if a * b > 0
+        else 0.0
+    )
 
 
 def carry(rules: ItemRules, stock: Stock, buffer: Numbers) -> tuple[Numbers, Numbers]:
@@ -209,7 +235,9 @@ def best_cases(made: Plan) -> int:
     rules = made.line.rules
     few, many = floor(made.wanted / rules.case_units), ceil(made.wanted / rules.case_units)
     served = float(np.mean(made.needed <= few * rules.case_units + 1e-9))
-    return few if cost(made, few) < cost(made, many) and served >= rules.service - 1 / POINTS else many
+    return (
+        few if cost(made, few) < cost(made, many) and served >= rules.service - 1 / POINTS else many
+    )
 
 
 def cost(made: Plan, cases: int) -> float:
@@ -217,7 +245,9 @@ def cost(made: Plan, cases: int) -> float:
     rules = made.line.rules
     ratio = rules.service
     floor_cost = rules.left_cost * ratio / (1 - ratio) if ratio < 1 else 0.0
-    return expected_cost(made.needed, cases * rules.case_units, max(rules.shortage_cost, floor_cost), rules.left_cost)
+    return expected_cost(
+        made.needed, cases * rules.case_units, max(rules.shortage_cost, floor_cost), rules.left_cost
+    )
 
 
 def expected_cost(needed: Numbers, units: float, shortage_cost: float, left_cost: float) -> float:
@@ -243,7 +273,13 @@ def own_limits(made: Plan) -> None:
             made.reason.append({"code": "minimum", "cases": rules.min_cases})
             made.move("minimum", rules.min_cases)
         else:
-            made.reason.append({"code": "below_minimum" if keeps else "shelf_minimum", "cases": rules.min_cases, "days": days})
+            made.reason.append(
+                {
+                    "code": "below_minimum" if keeps else "shelf_minimum",
+                    "cases": rules.min_cases,
+                    "days": days,
+                }
+            )
             made.move("minimum", 0)
     if rules.max_cases is not None and made.cases > rules.max_cases:
         made.reason.append({"code": "maximum", "cases": rules.max_cases, "wanted": made.cases})
@@ -266,7 +302,9 @@ def share(plans: list[Plan], limits: Limits) -> None:
         before = [each.cases for each in plans]
         give_up(plans, code, most)
         bounds[code] = most
-        take_back(plans, before, {each: bound - taken(plans, each) for each, bound in bounds.items()})
+        take_back(
+            plans, before, {each: bound - taken(plans, each) for each, bound in bounds.items()}
+        )
         for each, cases in zip(plans, before, strict=True):
             now, each.cases = each.cases, cases
             if now < cases:
@@ -281,13 +319,17 @@ def weight(made: Plan, code: str) -> int:
 
 def taken(plans: Sequence[Plan], code: str) -> float:
     """What the plans take of a limit; what is left on the shelves on the target Monday stands there too."""
-    return sum(each.cases * weight(each, code) for each in plans) + (sum(each.left for each in plans) if code == "space" else 0.0)
+    return sum(each.cases * weight(each, code) for each in plans) + (
+        sum(each.left for each in plans) if code == "space" else 0.0
+    )
 
 
 def least(made: Plan) -> int:
     """The fewest cases that can be ordered, beside none."""
     rules = made.line.rules
-    return max(1, rules.min_cases if rules.max_cases is None else min(rules.min_cases, rules.max_cases))
+    return max(
+        1, rules.min_cases if rules.max_cases is None else min(rules.min_cases, rules.max_cases)
+    )
 
 
 def give_up(plans: list[Plan], code: str, most: float) -> None:
@@ -296,7 +338,12 @@ def give_up(plans: list[Plan], code: str, most: float) -> None:
     def step(n: int) -> tuple[float, int, int]:
         made = plans[n]
         fewer = made.cases - 1 if made.cases > least(made) else 0
-        return (cost(made, fewer) - cost(made, made.cases)) / ((made.cases - fewer) * weight(made, code)), n, fewer
+        return (
+            (cost(made, fewer) - cost(made, made.cases))
+            / ((made.cases - fewer) * weight(made, code)),
+            n,
+            fewer,
+        )
 
     over = taken(plans, code) - most
     steps = [step(n) for n, each in enumerate(plans) if each.cases]
@@ -315,7 +362,10 @@ def take_back(plans: list[Plan], before: list[int], room: dict[str, float]) -> N
         best: tuple[float, int, int] | None = None
         for n, each in enumerate(plans):
             more = max(each.cases + 1, least(each))
-            if more > before[n] or any((more - each.cases) * weight(each, code) > left + 1e-9 for code, left in room.items()):
+            if more > before[n] or any(
+                (more - each.cases) * weight(each, code) > left + 1e-9
+                for code, left in room.items()
+            ):
                 continue
             saved = (cost(each, each.cases) - cost(each, more)) / (more - each.cases)
             if saved > 1e-9 and (best is None or saved > best[0]):
@@ -331,7 +381,14 @@ def take_back(plans: list[Plan], before: list[int], room: dict[str, float]) -> N
 def settled(made: Plan) -> Proposal:
     """A plan as a proposal."""
     rules, units = made.line.rules, made.cases * made.line.rules.case_units
-    made.reason.append({"code": "cases" if made.cases else "nothing", "cases": made.cases, "case_units": rules.case_units, "units": units})
+    made.reason.append(
+        {
+            "code": "cases" if made.cases else "nothing",
+            "cases": made.cases,
+            "case_units": rules.case_units,
+            "units": units,
+        }
+    )
     yen = expected_cost(made.needed, units, rules.shortage_cost, rules.left_cost)
     return Proposal(made.line.key, made.cases, units, made.reason, made.moves, made.left, yen)
 
@@ -345,7 +402,9 @@ def simple(usual: float, rules: ItemRules, stock: Stock | None) -> int:
     return round(max(0.0, usual - left) / rules.case_units) * rules.case_units
 
 
-def unusual(proposal: Proposal, demand: Demand, recent: Sequence[float], threshold: float) -> tuple[float, list[Reason]]:
+def unusual(
+    proposal: Proposal, demand: Demand, recent: Sequence[float], threshold: float
+) -> tuple[float, list[Reason]]:
     """How far a proposal is from what is usual, and why; 0 when nothing is unusual, 1 and more when an analyst should look.
 
     `recent` are the units of the last known weeks, newest last; `threshold` is the share of their mean that is still usual.

@@ -61,11 +61,22 @@ def visible(db: Session, who: Person, week: Week, store: str | None = None) -> l
         return []
     stores = [store] if store is not None else stores_of(db, who)
     query = select(OrderLine).where(OrderLine.week == str(week), OrderLine.store.in_(stores))
-    return list(db.scalars(query.order_by(OrderLine.unusual.desc(), OrderLine.store, OrderLine.item)))
+    return list(
+        db.scalars(query.order_by(OrderLine.unusual.desc(), OrderLine.store, OrderLine.item))
+    )
 
 
 def change(
-    db: Session, who: Person, week: Week, store: str, item: str, *, cases: int, reason: str, version: int, now: datetime
+    db: Session,
+    who: Person,
+    week: Week,
+    store: str,
+    item: str,
+    *,
+    cases: int,
+    reason: str,
+    version: int,
+    now: datetime,
 ) -> OrderLine:
     """Set a line's cases. Analysts may while they check, managers of the store from the release until they confirm.
 
@@ -75,12 +86,24 @@ def change(
     found = cycle(db, week)
     stage = stage_of(db, who, found, store)
     line = db.scalars(
-        select(OrderLine).where(OrderLine.week == str(week), OrderLine.store == store, OrderLine.item == item).with_for_update()
+        select(OrderLine)
+        .where(OrderLine.week == str(week), OrderLine.store == store, OrderLine.item == item)
+        .with_for_update()
     ).first()
     if line is None:
-        raise NotFound("There is no item %(item)s among the orders of %(store)s in %(week)s.", item=item, store=store, week=week)
+        raise NotFound(
+            "There is no item %(item)s among the orders of %(store)s in %(week)s.",
+            item=item,
+            store=store,
+            week=week,
+        )
     if not 0 <= cases <= MOST_CASES:
-        raise UserError("%(cases)s cases of %(item)s; expected 0 to %(most)s.", cases=cases, item=item, most=MOST_CASES)
+        raise UserError(
+            "%(cases)s cases of %(item)s; expected 0 to %(most)s.",
+            cases=cases,
+            item=item,
+            most=MOST_CASES,
+        )
     if line.version != version:
         raise Conflict(
             "Somebody changed %(item)s of %(store)s to %(cases)s cases meanwhile; look again, then change it.",
@@ -117,7 +140,11 @@ def stage_of(db: Session, who: Person, found: Cycle, store: str) -> str:
         require(who, "analyst")
         return "check"
     if found.state != "released":
-        raise Conflict("The orders of %(week)s can no longer be changed: they are %(state)s.", week=found.week, state=found.state)
+        raise Conflict(
+            "The orders of %(week)s can no longer be changed: they are %(state)s.",
+            week=found.week,
+            state=found.state,
+        )
     if store not in who.scopes("manager") and not who.has("analyst"):
         raise NotAllowed("Only the store's manager or an analyst changes its orders.")
     if db.get(Confirmation, (found.week, store)) is not None:
@@ -130,7 +157,11 @@ def release(db: Session, who: Person, work: Work, week: Week, now: datetime) -> 
     require(who, "analyst")
     found = locked(db, week)
     if found.state not in CHECKING:
-        raise Conflict("%(week)s is %(state)s; only a week that waits for the check can be released.", week=week, state=found.state)
+        raise Conflict(
+            "%(week)s is %(state)s; only a week that waits for the check can be released.",
+            week=week,
+            state=found.state,
+        )
     found.state, found.checked_at, found.checked_by, found.alert = "checked", now, who.name, None
     work.send(db, run_id(week), "checked", TOPIC)
     return found
@@ -143,18 +174,28 @@ def hold(db: Session, who: Person, work: Work, week: Week, *, why: str, now: dat
         raise UserError("Please say why %(week)s is held.", week=week)
     found = locked(db, week)
     if found.state not in CHECKING:
-        raise Conflict("%(week)s is %(state)s; only a week that waits for the check can be held.", week=week, state=found.state)
+        raise Conflict(
+            "%(week)s is %(state)s; only a week that waits for the check can be held.",
+            week=week,
+            state=found.state,
+        )
     found.state, found.alert = "held", {"code": "held", "by": who.name, "why": why.strip()}
     work.send(db, run_id(week), "held", TOPIC)
     return found
 
 
-def confirm(db: Session, who: Person, work: Work, week: Week, store: str, now: datetime) -> Confirmation:
+def confirm(
+    db: Session, who: Person, work: Work, week: Week, store: str, now: datetime
+) -> Confirmation:
     """The store's manager (or an analyst for them) says yes: nothing of the store changes any more."""
     must_see(db, who, store)
     found = locked(db, week)
     if found.state != "released":
-        raise Conflict("%(week)s is %(state)s; stores confirm it after its release and before it is ordered.", week=week, state=found.state)
+        raise Conflict(
+            "%(week)s is %(state)s; stores confirm it after its release and before it is ordered.",
+            week=week,
+            state=found.state,
+        )
     if store not in who.scopes("manager") and not who.has("analyst"):
         raise NotAllowed("Only the store's manager or an analyst confirms its orders.")
     if db.get(Confirmation, (str(week), store)) is not None:
@@ -176,17 +217,27 @@ def locked(db: Session, week: Week) -> Cycle:
 
 def confirmations(db: Session, week: Week) -> dict[str, Confirmation]:
     """Who has confirmed, by store."""
-    return {each.store: each for each in db.scalars(select(Confirmation).where(Confirmation.week == str(week)))}
+    return {
+        each.store: each
+        for each in db.scalars(select(Confirmation).where(Confirmation.week == str(week)))
+    }
 
 
 def unconfirmed(db: Session, week: Week) -> list[str]:
     """Stores that have lines in the week and no confirmation yet."""
-    stores = db.scalars(select(OrderLine.store).where(OrderLine.week == str(week)).distinct().order_by(OrderLine.store))
+    stores = db.scalars(
+        select(OrderLine.store)
+        .where(OrderLine.week == str(week))
+        .distinct()
+        .order_by(OrderLine.store)
+    )
     done = confirmations(db, week)
     return [store for store in stores if store not in done]
 
 
-def changes(db: Session, who: Person, week: Week, store: str | None = None, limit: int = 500) -> list[Change]:
+def changes(
+    db: Session, who: Person, week: Week, store: str | None = None, limit: int = 500
+) -> list[Change]:
     """What people changed in a week, newest first, within the stores this person may see."""
     if store is not None:
         must_see(db, who, store)
@@ -198,6 +249,8 @@ def changes(db: Session, who: Person, week: Week, store: str | None = None, limi
 def count_unusual(db: Session, week: Week) -> tuple[int, int]:
     """How many lines are unusual, of how many."""
     row = db.execute(
-        select(func.count().filter(OrderLine.unusual >= 1), func.count()).select_from(OrderLine).where(OrderLine.week == str(week))
+        select(func.count().filter(OrderLine.unusual >= 1), func.count())
+        .select_from(OrderLine)
+        .where(OrderLine.week == str(week))
     ).one()
     return int(row[0]), int(row[1])

@@ -11,7 +11,15 @@ from tanuki.platform.resources import Resources
 from tanuki.shop import explanation, ordering, rules
 from tanuki.shop.calendar import Week
 from tanuki.shop.ingest.loading import DELIVERIES, SALES, STOCK
-from tanuki.shop.tables import Forecast, Item, OrderLine, PurchaseOrder, PurchaseOrderLine, Rules, Store
+from tanuki.shop.tables import (
+    Forecast,
+    Item,
+    OrderLine,
+    PurchaseOrder,
+    PurchaseOrderLine,
+    Rules,
+    Store,
+)
 
 RECENT_WEEKS = 4
 
@@ -20,7 +28,10 @@ Key = tuple[str, str]  # store, item
 
 def proposals(res: Resources, db: Session, week: Week, as_of: datetime) -> list[OrderLine]:
     """An order line for every store and item that has a forecast for the week. Each store's lines share its truck and its shelves."""
-    thoughts = {(each.week, each.store, each.item): each for each in db.scalars(select(Forecast).where(Forecast.cycle == str(week)))}
+    thoughts = {
+        (each.week, each.store, each.item): each
+        for each in db.scalars(select(Forecast).where(Forecast.cycle == str(week)))
+    }
     stores = {store.code: store for store in db.scalars(select(Store))}
     items = {item.code: item for item in db.scalars(select(Item))}
     stock = stock_of(res, db, week, as_of)
@@ -29,7 +40,10 @@ def proposals(res: Resources, db: Session, week: Week, as_of: datetime) -> list[
     made = []
     targets = sorted((store, item) for of, store, item in thoughts if of == str(week))
     for code, keys in groupby(targets, key=lambda key: key[0]):
-        lines = [line_of(thoughts, week, key, rules_of(items[key[1]], chain), stock.get(key)) for key in keys]
+        lines = [
+            line_of(thoughts, week, key, rules_of(items[key[1]], chain), stock.get(key))
+            for key in keys
+        ]
         limits = ordering.Limits(stores[code].shelf_units, stores[code].truck_cases)
         for line, proposal in zip(lines, ordering.propose(lines, limits), strict=True):
             thought, known = thoughts[str(week), code, line.key], recent.get((code, line.key), {})
@@ -38,7 +52,11 @@ def proposals(res: Resources, db: Session, week: Week, as_of: datetime) -> list[
 
 
 def line_of(
-    thoughts: dict[tuple[str, str, str], Forecast], week: Week, key: Key, item: ordering.ItemRules, stock: ordering.Stock | None
+    thoughts: dict[tuple[str, str, str], Forecast],
+    week: Week,
+    key: Key,
+    item: ordering.ItemRules,
+    stock: ordering.Stock | None,
 ) -> ordering.Line:
     """A store and item as the ordering rule takes it; without a forecast of the week between, its stock says nothing."""
     target = demand_of(thoughts[str(week), *key])
@@ -49,13 +67,20 @@ def line_of(
 
 
 def order_line(
-    week: Week, thought: Forecast, line: ordering.Line, proposal: ordering.Proposal, recent: dict[date, float], threshold: float
+    week: Week,
+    thought: Forecast,
+    line: ordering.Line,
+    proposal: ordering.Proposal,
+    recent: dict[date, float],
+    threshold: float,
 ) -> OrderLine:
     """A proposal as an order line, with its sum before its other reasons. `recent` are the units of the last weeks by Monday."""
     units = list(recent.values())
     usual = sum(units) / len(units) if units else 0.0
     unusual, why = ordering.unusual(proposal, line.target, units, threshold)
-    parts = explanation.explain(thought.moved, recent.get(last_known(week).monday), thought.mean, proposal)
+    parts = explanation.explain(
+        thought.moved, recent.get(last_known(week).monday), thought.mean, proposal
+    )
     return OrderLine(
         week=str(week),
         store=thought.store,
@@ -75,7 +100,10 @@ def order_line(
 
 def demand_of(each: Forecast) -> ordering.Demand:
     """A stored forecast as the ordering rule takes it."""
-    return ordering.Demand(each.mean, (each.q01, each.q05, each.q10, each.q25, each.q50, each.q75, each.q90, each.q95, each.q99))
+    return ordering.Demand(
+        each.mean,
+        (each.q01, each.q05, each.q10, each.q25, each.q50, each.q75, each.q90, each.q95, each.q99),
+    )
 
 
 def rules_of(item: Item, chain: Rules) -> ordering.ItemRules:
@@ -88,7 +116,9 @@ def rules_of(item: Item, chain: Rules) -> ordering.ItemRules:
         shortage_cost=item.shortage_cost_yen,
         leftover_cost=item.leftover_cost_yen,
         holding=chain.holding,
-        service={"A": chain.service_a, "B": chain.service_b, "C": chain.service_c}[item.service_class],
+        service={"A": chain.service_a, "B": chain.service_b, "C": chain.service_c}[
+            item.service_class
+        ],
     )
 
 
@@ -102,9 +132,14 @@ def last_known(week: Week) -> Week:
 
 def stock_of(res: Resources, db: Session, week: Week, as_of: datetime) -> dict[Key, ordering.Stock]:
     """What is on hand on the cut-off's evening and on the way, where the stock is on record."""
-    on_hand = res.warehouse.read(db, STOCK, as_of=as_of, where="date = ?", params=(week.cutoff,)).select("store", "item", "units")
+    on_hand = res.warehouse.read(
+        db, STOCK, as_of=as_of, where="date = ?", params=(week.cutoff,)
+    ).select("store", "item", "units")
     coming = arriving(res, db, week.buffer, as_of)
-    return {(store, item): ordering.Stock(float(n), coming.get((store, item), 0.0)) for store, item, n in on_hand.iter_rows()}
+    return {
+        (store, item): ordering.Stock(float(n), coming.get((store, item), 0.0))
+        for store, item, n in on_hand.iter_rows()
+    }
 
 
 def arriving(res: Resources, db: Session, week: Week, as_of: datetime) -> dict[Key, float]:
@@ -112,9 +147,13 @@ def arriving(res: Resources, db: Session, week: Week, as_of: datetime) -> dict[K
     ours = select(PurchaseOrder.store, PurchaseOrderLine.item, PurchaseOrderLine.units).join(
         PurchaseOrderLine, PurchaseOrderLine.number == PurchaseOrder.number
     )
-    found: list[Any] = list(db.execute(ours.where(PurchaseOrder.week == str(week), PurchaseOrder.status == "issued")))
+    found: list[Any] = list(
+        db.execute(ours.where(PurchaseOrder.week == str(week), PurchaseOrder.status == "issued"))
+    )
     if not found:
-        known = res.warehouse.read(db, DELIVERIES, as_of=as_of, where="date = ?", params=(week.monday,))
+        known = res.warehouse.read(
+            db, DELIVERIES, as_of=as_of, where="date = ?", params=(week.monday,)
+        )
         found = list(known.select("store", "item", "units").iter_rows())
     total: dict[Key, float] = {}
     for store, item, units in found:
@@ -122,14 +161,22 @@ def arriving(res: Resources, db: Session, week: Week, as_of: datetime) -> dict[K
     return total
 
 
-def recent_weeks(res: Resources, db: Session, week: Week, as_of: datetime) -> dict[Key, dict[date, float]]:
+def recent_weeks(
+    res: Resources, db: Session, week: Week, as_of: datetime
+) -> dict[Key, dict[date, float]]:
     """Units of each of the last known whole weeks by Monday, oldest first, by store and item."""
     import polars as pl
 
     last = last_known(week)
     first = last.plus(1 - RECENT_WEEKS)
-    sales = res.warehouse.read(db, SALES, as_of=as_of, where="date between ? and ?", params=(first.monday, last.sunday))
-    weeks = sales.group_by("store", "item", pl.col("date").dt.truncate("1w").alias("monday")).agg(pl.col("units").sum()).sort("monday")
+    sales = res.warehouse.read(
+        db, SALES, as_of=as_of, where="date between ? and ?", params=(first.monday, last.sunday)
+    )
+    weeks = (
+        sales.group_by("store", "item", pl.col("date").dt.truncate("1w").alias("monday"))
+        .agg(pl.col("units").sum())
+        .sort("monday")
+    )
     found: dict[Key, dict[date, float]] = {}
     for store, item, monday, units in weeks.select("store", "item", "monday", "units").iter_rows():
         found.setdefault((store, item), {})[monday] = float(units)

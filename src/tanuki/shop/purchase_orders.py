@@ -21,16 +21,35 @@ from tanuki.shop.store_access import stores_of
 from tanuki.shop.tables import Item, Maker, OrderLine, PurchaseOrder, PurchaseOrderLine, Store
 
 NO_MAKER = "unassigned"
-HEADER = ("order", "week", "delivery", "maker", "store", "item", "item_name_ja", "item_name_en", "cases", "case_units", "units")
+HEADER = (
+    "order",
+    "week",
+    "delivery",
+    "maker",
+    "store",
+    "item",
+    "item_name_ja",
+    "item_name_en",
+    "cases",
+    "case_units",
+    "units",
+)
 
 
 def issue(db: Session, objects: Objects, week: Week, now: datetime, by: str) -> list[PurchaseOrder]:
     """Purchase orders for every confirmed store that has none yet; doing it again issues nothing twice."""
     confirmed = confirmations(db, week)
-    known = {(each.maker, each.store) for each in db.scalars(select(PurchaseOrder).where(PurchaseOrder.week == str(week)))}
+    known = {
+        (each.maker, each.store)
+        for each in db.scalars(select(PurchaseOrder).where(PurchaseOrder.week == str(week)))
+    }
     items = {item.code: item for item in db.scalars(select(Item))}
     wanted: dict[tuple[str, str], dict[str, int]] = {}
-    for line in db.scalars(select(OrderLine).where(OrderLine.week == str(week)).order_by(OrderLine.store, OrderLine.item)):
+    for line in db.scalars(
+        select(OrderLine)
+        .where(OrderLine.week == str(week))
+        .order_by(OrderLine.store, OrderLine.item)
+    ):
         if line.store in confirmed and line.cases > 0:
             maker = items[line.item].maker_code or NO_MAKER
             wanted.setdefault((maker, line.store), {})[line.item] = line.cases
@@ -70,7 +89,11 @@ def write(
     )
     lines = [
         PurchaseOrderLine(
-            number=order.number, item=item, cases=count, case_units=items[item].case_units, units=count * items[item].case_units
+            number=order.number,
+            item=item,
+            cases=count,
+            case_units=items[item].case_units,
+            units=count * items[item].case_units,
         )
         for item, count in sorted(cases.items())
     ]
@@ -89,7 +112,11 @@ def number(week: Week, maker: str, store: str, number_of_issue: int) -> str:
 
     def plain(code: str) -> str:
         ascii_code = re.sub(r"[^A-Za-z0-9]+", "", code).upper()
-        return ascii_code if ascii_code == code.upper() else f"{ascii_code}{hashlib.sha256(code.encode()).hexdigest()[:6].upper()}"
+        return (
+            ascii_code
+            if ascii_code == code.upper()
+            else f"{ascii_code}{hashlib.sha256(code.encode()).hexdigest()[:6].upper()}"
+        )
 
     return f"PO-{week.year}W{week.number:02d}-{plain(maker)}-{plain(store)}-{number_of_issue}"
 
@@ -129,16 +156,26 @@ def document(objects: Objects, order: PurchaseOrder) -> bytes:
     """The document as it was sent. Raises Conflict when what is stored is not what was sent."""
     content = objects.get(document_key(order))
     if hashlib.sha256(content).hexdigest() != order.csv_sha256:
-        raise Conflict("The stored document of %(number)s is not the one that was sent; restore it from a backup.", number=order.number)
+        raise Conflict(
+            "The stored document of %(number)s is not the one that was sent; restore it from a backup.",
+            number=order.number,
+        )
     return content
 
 
-def purchase_orders(db: Session, who: Person, week: Week | None = None, limit: int = 1000) -> list[PurchaseOrder]:
+def purchase_orders(
+    db: Session, who: Person, week: Week | None = None, limit: int = 1000
+) -> list[PurchaseOrder]:
     """The purchase orders this person may see, newest week first."""
     query = select(PurchaseOrder).where(PurchaseOrder.store.in_(stores_of(db, who)))
     if week is not None:
         query = query.where(PurchaseOrder.week == str(week))
-    order = (PurchaseOrder.week.desc(), PurchaseOrder.maker, PurchaseOrder.store, PurchaseOrder.issue)
+    order = (
+        PurchaseOrder.week.desc(),
+        PurchaseOrder.maker,
+        PurchaseOrder.store,
+        PurchaseOrder.issue,
+    )
     return list(db.scalars(query.order_by(*order).limit(limit)))
 
 
@@ -152,12 +189,22 @@ def purchase_order(db: Session, who: Person, wanted: str) -> PurchaseOrder:
 
 def lines(db: Session, wanted: str) -> list[PurchaseOrderLine]:
     """What a purchase order holds."""
-    return list(db.scalars(select(PurchaseOrderLine).where(PurchaseOrderLine.number == wanted).order_by(PurchaseOrderLine.item)))
+    return list(
+        db.scalars(
+            select(PurchaseOrderLine)
+            .where(PurchaseOrderLine.number == wanted)
+            .order_by(PurchaseOrderLine.item)
+        )
+    )
 
 
 def trail(db: Session, order: PurchaseOrder) -> list[PurchaseOrder]:
     """All issues of a purchase order, oldest first."""
-    same = (PurchaseOrder.week == order.week, PurchaseOrder.maker == order.maker, PurchaseOrder.store == order.store)
+    same = (
+        PurchaseOrder.week == order.week,
+        PurchaseOrder.maker == order.maker,
+        PurchaseOrder.store == order.store,
+    )
     return list(db.scalars(select(PurchaseOrder).where(*same).order_by(PurchaseOrder.issue)))
 
 
@@ -169,31 +216,61 @@ def cancel(db: Session, who: Person, wanted: str, *, why: str, now: datetime) ->
         raise Conflict("%(number)s is cancelled already.", number=wanted)
     if not why.strip():
         raise UserError("Please say why %(number)s is cancelled.", number=wanted)
-    order.status, order.cancelled_at, order.cancelled_by, order.cancelled_why = "cancelled", now, who.name, why.strip()
+    order.status, order.cancelled_at, order.cancelled_by, order.cancelled_why = (
+        "cancelled",
+        now,
+        who.name,
+        why.strip(),
+    )
     db.flush()
     return order
 
 
-def reissue(db: Session, who: Person, objects: Objects, wanted: str, *, cases: dict[str, int], now: datetime) -> PurchaseOrder:
+def reissue(
+    db: Session, who: Person, objects: Objects, wanted: str, *, cases: dict[str, int], now: datetime
+) -> PurchaseOrder:
     """A new issue of a cancelled purchase order, with its own cases an item; the trail links both."""
     require(who, "analyst")
     order = purchase_order(db, who, wanted)
     if order.status != "cancelled":
-        raise Conflict("%(number)s is in force; cancel it before a new issue replaces it.", number=wanted)
+        raise Conflict(
+            "%(number)s is in force; cancel it before a new issue replaces it.", number=wanted
+        )
     last = trail(db, order)[-1]
     if last.number != order.number:
-        raise Conflict("%(number)s was replaced by %(last)s already.", number=wanted, last=last.number)
+        raise Conflict(
+            "%(number)s was replaced by %(last)s already.", number=wanted, last=last.number
+        )
     items = {item.code: item for item in db.scalars(select(Item))}
     for item, count in cases.items():
         if item not in items or (items[item].maker_code or NO_MAKER) != order.maker:
             raise UserError("%(item)s is not made by %(maker)s.", item=item, maker=order.maker)
         if not 0 <= count <= MOST_CASES:
-            raise UserError("%(cases)s cases of %(item)s; expected 0 to %(most)s.", cases=count, item=item, most=MOST_CASES)
+            raise UserError(
+                "%(cases)s cases of %(item)s; expected 0 to %(most)s.",
+                cases=count,
+                item=item,
+                most=MOST_CASES,
+            )
     kept = {item: count for item, count in cases.items() if count > 0}
     if not kept:
-        raise UserError("A new issue of %(number)s needs at least one case of something.", number=wanted)
+        raise UserError(
+            "A new issue of %(number)s needs at least one case of something.", number=wanted
+        )
     week = parse_week(order.week)
-    return write(db, objects, week, order.maker, order.store, order.issue + 1, kept, items, now=now, by=who.name, replaces=order.number)
+    return write(
+        db,
+        objects,
+        week,
+        order.maker,
+        order.store,
+        order.issue + 1,
+        kept,
+        items,
+        now=now,
+        by=who.name,
+        replaces=order.number,
+    )
 
 
 def names(db: Session) -> tuple[dict[str, Maker], dict[str, Store], dict[str, Item]]:

@@ -18,7 +18,11 @@ SHARES = {  # by name: the default, the least and the most
     "service_c": (0.0, 0.0, 0.99),
     "holding": (0.25, 0.0, 1.0),  # of the leftover cost
 }
-DEFAULT = {"release_unchecked": True, "order_unconfirmed": True, **{name: default for name, (default, _, _) in SHARES.items()}}
+DEFAULT = {
+    "release_unchecked": True,
+    "order_unconfirmed": True,
+    **{name: default for name, (default, _, _) in SHARES.items()},
+}
 
 
 def get(db: Session) -> Rules:
@@ -32,7 +36,14 @@ def history(db: Session) -> list[Rules]:
 
 
 def change(
-    db: Session, who: Person, *, release_unchecked: bool, order_unconfirmed: bool, why: str, now: datetime, **shares: float
+    db: Session,
+    who: Person,
+    *,
+    release_unchecked: bool,
+    order_unconfirmed: bool,
+    why: str,
+    now: datetime,
+    **shares: float,
 ) -> Rules:
     """Put new rules in force; the old ones stay on record. A share (SHARES) that is not given stays what it was.
 
@@ -45,11 +56,22 @@ def change(
         _, least, most = SHARES[name]
         if not least <= value <= most:
             raise UserError(
-                "%(name)s is %(value)s; expected a share from %(least)s to %(most)s.", name=name, value=value, least=least, most=most
+                "%(name)s is %(value)s; expected a share from %(least)s to %(most)s.",
+                name=name,
+                value=value,
+                least=least,
+                most=most,
             )
     if not why.strip():
         raise UserError("Please say why the rules change.")
-    rules = Rules(release_unchecked=release_unchecked, order_unconfirmed=order_unconfirmed, by=who.name, at=now, why=why.strip(), **values)
+    rules = Rules(
+        release_unchecked=release_unchecked,
+        order_unconfirmed=order_unconfirmed,
+        by=who.name,
+        at=now,
+        why=why.strip(),
+        **values,
+    )
     db.add(rules)
     db.flush()
     return rules

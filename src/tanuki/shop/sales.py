@@ -57,17 +57,31 @@ def totals(
     Weeks begin on Monday. The first and last period hold only the days within `first` and `last`.
     """
     if first > last:
-        raise UserError("%(first)s is after %(last)s; expected the first day before the last.", first=first, last=last)
+        raise UserError(
+            "%(first)s is after %(last)s; expected the first day before the last.",
+            first=first,
+            last=last,
+        )
     if store is not None:
         must_see(db, who, store)
     stores = [store] if store is not None else stores_of(db, who)
-    regions = {code: region_code or "" for code, region_code in db.execute(select(Store.code, Store.region_code))}
+    regions = {
+        code: region_code or ""
+        for code, region_code in db.execute(select(Store.code, Store.region_code))
+    }
     if region is not None:
         stores = [code for code in stores if regions.get(code) == region]
     if not stores or not warehouse.files(db, SALES.name, as_of):
         return pl.DataFrame(schema=SUMS)
-    region_of = " ".join(f"when {texts([code])} then {texts([name])}" for code, name in regions.items())
-    named = {"all": "'all'", "region": f"case store {region_of} end", "store": "store", "item": "item"}[group]
+    region_of = " ".join(
+        f"when {texts([code])} then {texts([name])}" for code, name in regions.items()
+    )
+    named = {
+        "all": "'all'",
+        "region": f"case store {region_of} end",
+        "store": "store",
+        "item": "item",
+    }[group]
     only = "" if item is None else f" and item = {texts([item])}"
     query = (
         f"select date_trunc('{by}', date)::date as period, {named} as \"group\", sum(units) as units, coalesce(sum(amount_yen), 0) as amount_yen "

@@ -48,7 +48,10 @@ def leftover_units(actual: Numbers, ordered: Numbers) -> float:
 
 def cost(actual: Numbers, ordered: Numbers, shortage: float = 3.0, leftover: float = 1.0) -> float:
     """Mean cost of a row: each unit short costs `shortage`, each unit left `leftover`."""
-    return share(shortage * shortage_units(actual, ordered) + leftover * leftover_units(actual, ordered), len(actual))
+    return share(
+        shortage * shortage_units(actual, ordered) + leftover * leftover_units(actual, ordered),
+        len(actual),
+    )
 
 
 def fill_rate(actual: Numbers, ordered: Numbers) -> float:
@@ -56,11 +59,16 @@ def fill_rate(actual: Numbers, ordered: Numbers) -> float:
     return share(float(np.minimum(actual, ordered).sum()), float(actual.sum()), nothing=1.0)
 
 
-def zones(actual: Numbers, ordered: Numbers, too_much: float = 0.2, too_little: float = 0.0) -> list[Zone]:
+def zones(
+    actual: Numbers, ordered: Numbers, too_much: float = 0.2, too_little: float = 0.0
+) -> list[Zone]:
     """Per row: short by more than the share `too_little` of what was wanted, left by more than the share `too_much` of it, or within both."""
     short = (actual - ordered) > too_little * actual
     left = (ordered - actual) > too_much * actual
-    return ["too_little" if s else "too_much" if m else "within" for s, m in zip(short, left, strict=True)]
+    return [
+        "too_little" if s else "too_much" if m else "within"
+        for s, m in zip(short, left, strict=True)
+    ]
 
 
 def share(part: float, whole: float, nothing: float = 0.0) -> float:

@@ -61,8 +61,12 @@ class Item(Base):
     max_cases: Mapped[int | None]
     shelf_life_days: Mapped[int | None]  # None: keeps longer than it matters
     shortage_cost_yen: Mapped[float] = mapped_column(default=3.0)
-    leftover_cost_yen: Mapped[float] = mapped_column(default=1.0)  # of a unit that cannot be sold any more
-    service_class: Mapped[str] = mapped_column(default="B", server_default="B")  # A, B or C: how often it must be there at least (rules)
+    leftover_cost_yen: Mapped[float] = mapped_column(
+        default=1.0
+    )  # of a unit that cannot be sold any more
+    service_class: Mapped[str] = mapped_column(
+        default="B", server_default="B"
+    )  # A, B or C: how often it must be there at least (rules)
 
 
 class Rules(Base):
@@ -71,17 +75,29 @@ class Rules(Base):
     __tablename__ = "shop_rules"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    release_unchecked: Mapped[bool] = mapped_column(default=True)  # when the check is late: release as proposed, else hold and alert
-    order_unconfirmed: Mapped[bool] = mapped_column(default=True)  # when a store is late: order as released, else hold that store
-    too_much: Mapped[float] = mapped_column(default=0.20)  # leftovers up to this share of sales are within tolerance
-    too_little: Mapped[float] = mapped_column(default=0.0)  # shortages beyond this share of demand are risky
-    unusual: Mapped[float] = mapped_column(default=0.20)  # a proposal this share away from recent weeks is shown first
+    release_unchecked: Mapped[bool] = mapped_column(
+        default=True
+    )  # when the check is late: release as proposed, else hold and alert
+    order_unconfirmed: Mapped[bool] = mapped_column(
+        default=True
+    )  # when a store is late: order as released, else hold that store
+    too_much: Mapped[float] = mapped_column(
+        default=0.20
+    )  # leftovers up to this share of sales are within tolerance
+    too_little: Mapped[float] = mapped_column(
+        default=0.0
+    )  # shortages beyond this share of demand are risky
+    unusual: Mapped[float] = mapped_column(
+        default=0.20
+    )  # a proposal this share away from recent weeks is shown first
     service_a: Mapped[float] = mapped_column(
         default=0.97, server_default="0.97"
     )  # an item of class A must be enough in this share of weeks
     service_b: Mapped[float] = mapped_column(default=0.93, server_default="0.93")
     service_c: Mapped[float] = mapped_column(default=0.0, server_default="0")
-    holding: Mapped[float] = mapped_column(default=0.25, server_default="0.25")  # of its leftover cost: a unit that can be sold next week
+    holding: Mapped[float] = mapped_column(
+        default=0.25, server_default="0.25"
+    )  # of its leftover cost: a unit that can be sold next week
     by: Mapped[str | None]
     at: Mapped[datetime | None]
     why: Mapped[str | None]
@@ -158,7 +174,9 @@ class Cycle(Base):
     ordered_at: Mapped[datetime | None]
     evaluated_at: Mapped[datetime | None]
     sales_rows: Mapped[int | None]
-    findings: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)  # of the data check: code and fields, worded when shown
+    findings: Mapped[list[dict[str, Any]]] = mapped_column(
+        JSON, default=list
+    )  # of the data check: code and fields, worded when shown
     model: Mapped[str | None]
     model_version: Mapped[str | None]
     alert: Mapped[dict[str, Any] | None] = mapped_column(
@@ -173,7 +191,9 @@ class Forecast(Base):
     __table_args__ = (UniqueConstraint("cycle", "week", "store", "item"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    cycle: Mapped[str] = mapped_column(ForeignKey("shop_cycle.week"))  # the target week it was made for
+    cycle: Mapped[str] = mapped_column(
+        ForeignKey("shop_cycle.week")
+    )  # the target week it was made for
     week: Mapped[str]  # the target week, its buffer week, or both together (Week.both)
     store: Mapped[str]
     item: Mapped[str]
@@ -208,14 +228,20 @@ class OrderLine(Base):
     proposed_cases: Mapped[int]
     cases: Mapped[int]  # what counts now
     recent_units: Mapped[float]  # mean week of the last four known
-    reason: Mapped[list[dict[str, Any]]] = mapped_column(JSON)  # codes and numbers, worded in ja or en when shown (explain.words)
+    reason: Mapped[list[dict[str, Any]]] = mapped_column(
+        JSON
+    )  # codes and numbers, worded in ja or en when shown (explain.words)
     floor_units: Mapped[float] = mapped_column(
         default=0.0, server_default="0"
     )  # what the simplest rule would order: the recent mean, less what is left
-    expected_cost_yen: Mapped[float] = mapped_column(default=0.0, server_default="0")  # of the proposal
+    expected_cost_yen: Mapped[float] = mapped_column(
+        default=0.0, server_default="0"
+    )  # of the proposal
     unusual: Mapped[float]  # how far from what is usual; the analyst sees the largest first
     unusual_why: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
-    version: Mapped[int] = mapped_column(default=1)  # grows with each change, so that nobody overwrites what they did not see
+    version: Mapped[int] = mapped_column(
+        default=1
+    )  # grows with each change, so that nobody overwrites what they did not see
 
 
 class Change(Base):
@@ -291,13 +317,19 @@ class Evaluation(Base):
     forecast: Mapped[float]  # mean of the target week
     proposed_units: Mapped[float]
     ordered_units: Mapped[float]
-    available_units: Mapped[float]  # what could have been sold: ordered plus stock expected on Monday
+    available_units: Mapped[
+        float
+    ]  # what could have been sold: ordered plus stock expected on Monday
     shortage_units: Mapped[float]
     leftover_units: Mapped[float]
     cost_yen: Mapped[float]
     proposed_cost_yen: Mapped[float]  # had the proposal been ordered unchanged
-    expected_cost_yen: Mapped[float] = mapped_column(default=0.0, server_default="0")  # what the proposal was expected to cost
-    floor_cost_yen: Mapped[float] = mapped_column(default=0.0, server_default="0")  # had the simplest rule ordered
+    expected_cost_yen: Mapped[float] = mapped_column(
+        default=0.0, server_default="0"
+    )  # what the proposal was expected to cost
+    floor_cost_yen: Mapped[float] = mapped_column(
+        default=0.0, server_default="0"
+    )  # had the simplest rule ordered
     zone: Mapped[str]  # within, too_much or too_little
     at: Mapped[datetime]
 

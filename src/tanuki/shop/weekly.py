@@ -63,7 +63,14 @@ def start(
             cutoff=week.cutoff,
         )
     made = Cycle(
-        week=str(week), state="started", cutoff=week.cutoff, as_of=as_of or now, auto=auto, started_by=by, started_at=now, findings=[]
+        week=str(week),
+        state="started",
+        cutoff=week.cutoff,
+        as_of=as_of or now,
+        auto=auto,
+        started_by=by,
+        started_at=now,
+        findings=[],
     )
     for name, moment in deadlines(week, now, hours).items():
         setattr(made, name, moment)
@@ -77,7 +84,12 @@ def deadlines(week: Week, now: datetime, hours: float | None) -> dict[str, datet
     """When the week's turns are: by the clock when it starts in time, otherwise people get their time from now on."""
     at = clock(week)
     if hours is None and now <= at.forecast:
-        return {"forecast_due": at.forecast, "check_due": at.check_due, "release_at": at.release, "confirm_due": at.confirm_due}
+        return {
+            "forecast_due": at.forecast,
+            "check_due": at.check_due,
+            "release_at": at.release,
+            "confirm_due": at.confirm_due,
+        }
     check = now + (timedelta(hours=hours) if hours is not None else LATE_CHECK)
     confirm = check + (timedelta(hours=hours) if hours is not None else LATE_CONFIRM)
     return {"forecast_due": now, "check_due": check, "release_at": now, "confirm_due": confirm}
@@ -102,7 +114,9 @@ def weekly(text: str) -> str:
         aggregate(text)  # 10:00  sales up to Sunday, and whether they can be believed
         while (seconds := until_forecast(text)) > 0:
             DBOS.sleep(seconds)
-        together(text, parts(text))  # 11:00  quantiles for the buffer week, the target week and both, part by part
+        together(
+            text, parts(text)
+        )  # 11:00  quantiles for the buffer week, the target week and both, part by part
         forecast(text)
         propose(text)  #        cases per store and item, with reasons
         while (seconds := until_checked(text)) > 0:  # 13:00  the analyst's check is due
@@ -112,11 +126,18 @@ def weekly(text: str) -> str:
         release(text)  # 14:00  the stores see it
         while (seconds := until_confirmed(text)) > 0:  # 15:00  the managers' confirmation is due
             DBOS.recv(orders.TOPIC, timeout_seconds=seconds)
-            order(text)  #        late stores: those that have confirmed are ordered after the deadline
+            order(
+                text
+            )  #        late stores: those that have confirmed are ordered after the deadline
         order(text)  #        purchase orders leave the house
         return str(finish(text))
     except Exception as error:
-        fail(text, str(error) if isinstance(error, UserError) else f"{type(error).__name__}: see the run's record.")
+        fail(
+            text,
+            str(error)
+            if isinstance(error, UserError)
+            else f"{type(error).__name__}: see the run's record.",
+        )
         raise
 
 
@@ -151,10 +172,15 @@ def aggregate(res: Resources, week: Week, now: datetime) -> int:
     with res.db.read() as db:
         found = orders.cycle(db, week)
         first = week.plus(-9).monday
-        sales = res.warehouse.read(db, SALES, as_of=found.as_of, where="date between ? and ?", params=(first, week.cutoff))
+        sales = res.warehouse.read(
+            db, SALES, as_of=found.as_of, where="date between ? and ?", params=(first, week.cutoff)
+        )
         waiting = db.query(QuarantinedRow).filter_by(status="waiting").count()
     if sales.is_empty():
-        raise UserError("There are no sales for the nine weeks up to %(day)s; import them, then resume the run.", day=week.cutoff)
+        raise UserError(
+            "There are no sales for the nine weeks up to %(day)s; import them, then resume the run.",
+            day=week.cutoff,
+        )
     findings = check(sales, week)
     if waiting:
         findings.append({"code": "quarantine", "rows": waiting})
@@ -182,7 +208,12 @@ def check(sales: Any, week: Week) -> list[dict[str, Any]]:
             findings.append({"code": "stale_store", "store": store, "last": day.isoformat()})
     days = set(sales["date"].unique())
     first = sales["date"].min()
-    gap = [day for ago in range(1, 9) for day in week.buffer.plus(-ago).days if first <= day <= week.cutoff and day not in days]
+    gap = [
+        day
+        for ago in range(1, 9)
+        for day in week.buffer.plus(-ago).days
+        if first <= day <= week.cutoff and day not in days
+    ]
     if gap:
         findings.append({"code": "missing_days", "days": len(gap), "first": min(gap).isoformat()})
     return findings
@@ -203,7 +234,9 @@ def parts(res: Resources, week: Week, now: datetime) -> list[list[str]]:
         found = forecasts.parts(db, res.warehouse, week, as_of=orders.cycle(db, week).as_of)
     if not found:
         raise UserError(
-            "No sales up to %(cutoff)s are known, so %(week)s cannot be forecast; import them first.", cutoff=week.cutoff, week=week
+            "No sales up to %(cutoff)s are known, so %(week)s cannot be forecast; import them first.",
+            cutoff=week.cutoff,
+            week=week,
         )
     return found
 
@@ -215,7 +248,9 @@ def forecast_part(res: Resources, week: Week, now: datetime, stores: list[str]) 
         found = orders.cycle(db, week)
         if found.forecast_at is not None or forecasts.there(db, week, stores):
             return 0
-        frame, model, version = forecasts.make(db, res.warehouse, res.registry, week, as_of=found.as_of, stores=stores)
+        frame, model, version = forecasts.make(
+            db, res.warehouse, res.registry, week, as_of=found.as_of, stores=stores
+        )
     with res.db.write() as db:
         found = orders.locked(db, week)
         if found.forecast_at is None:
@@ -336,7 +371,9 @@ def finish(res: Resources, week: Week, now: datetime) -> str:
 def fail(text: str, why: str) -> None:
     """Say on the cycle why its run stopped; its state stays what it was, so that a resumed run goes on from there."""
     with current().db.write() as db:
-        db.execute(update(Cycle).where(Cycle.week == text).values(alert={"code": "stopped", "why": why}))
+        db.execute(
+            update(Cycle).where(Cycle.week == text).values(alert={"code": "stopped", "why": why})
+        )
 
 
 weekly_run = DBOS.workflow(name=WORKFLOW)(weekly)
@@ -378,7 +415,10 @@ def evaluate_complete(_due: str) -> int:
     """Evaluate what can be; gives how many weeks were."""
     res, now = current(), datetime.now(UTC)
     with res.db.read() as db:
-        open_weeks = [parse_week(text) for text in db.scalars(select(Cycle.week).where(Cycle.state == "ordered").limit(20))]
+        open_weeks = [
+            parse_week(text)
+            for text in db.scalars(select(Cycle.week).where(Cycle.state == "ordered").limit(20))
+        ]
     done = 0
     for week in open_weeks:
         with res.db.write() as db:

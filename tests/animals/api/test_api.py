@@ -34,10 +34,19 @@ class Net:
     def __init__(self, resources, app):
         self.res, self.app, self.anybody = resources, app, visitor(app)
         self.hana, self.taro = (bearer(resources, app, name) for name in ("hana", "taro"))
-        self.mona, self.saki = (bearer(resources, app, name, scopes=("read", "write", "moderate")) for name in ("mona", "saki"))
+        self.mona, self.saki = (
+            bearer(resources, app, name, scopes=("read", "write", "moderate"))
+            for name in ("mona", "saki")
+        )
 
     def send(self, who: TestClient, key="k1", seed=1, **words):
-        form = {"title": "昼寝する柴犬", "category": "dog", "breed": "shiba", "tags": ["犬", "nap"], **words}
+        form = {
+            "title": "昼寝する柴犬",
+            "category": "dog",
+            "breed": "shiba",
+            "tags": ["犬", "nap"],
+            **words,
+        }
         files = {"photo": ("a.jpg", io.BytesIO(members_and_posts.picture(seed)), "image/jpeg")}
         return who.post(f"{API}/posts", data=form, files=files, headers={"Idempotency-Key": key})
 
@@ -60,7 +69,12 @@ def test_a_post_is_sent_once_and_seen_by_others_when_it_is_published(net):
     assert (first.status_code, again.status_code) == (201, 201)
     assert first.json() == again.json()
     made = first.json()
-    assert (made["state"], made["member"], made["tags"], made["breed"]) == ("checking", "hana", ["犬", "nap"], "shiba")
+    assert (made["state"], made["member"], made["tags"], made["breed"]) == (
+        "checking",
+        "hana",
+        ["犬", "nap"],
+        "shiba",
+    )
     assert first.headers["location"] == f"{API}/posts/{made['id']}"
     assert first.headers["ratelimit"].startswith('"posts";r=59')
     problem(net.anybody.get(first.headers["location"]), 404)
@@ -89,16 +103,30 @@ def test_what_was_read_is_not_sent_again(net):
 
 def test_likes_comments_and_follows(net):
     path = f"{API}/posts/{net.published()}"
-    assert net.taro.put(f"{path}/like").json() == net.taro.put(f"{path}/like").json() == {"liked": True, "likes": 1}
+    assert (
+        net.taro.put(f"{path}/like").json()
+        == net.taro.put(f"{path}/like").json()
+        == {"liked": True, "likes": 1}
+    )
     assert [each["name"] for each in net.anybody.get(f"{path}/likes").json()["items"]] == ["taro"]
-    said = net.taro.post(f"{path}/comments", json={"words": "<b>かわいい</b>"}, headers={"Idempotency-Key": "c"})
+    said = net.taro.post(
+        f"{path}/comments", json={"words": "<b>かわいい</b>"}, headers={"Idempotency-Key": "c"}
+    )
     assert said.status_code == 201
     assert net.anybody.get(f"{path}/comments").json()["items"][0]["words"] == "<b>かわいい</b>"
     assert net.taro.put(f"{API}/members/hana/follow").json()["followers"] == 1
-    assert [each["name"] for each in net.anybody.get(f"{API}/members/hana/followers").json()["items"]] == ["taro"]
-    assert [each["kind"] for each in net.hana.get(f"{API}/me/notifications").json()["items"]] == ["follow", "comment", "like"]
+    assert [
+        each["name"] for each in net.anybody.get(f"{API}/members/hana/followers").json()["items"]
+    ] == ["taro"]
+    assert [each["kind"] for each in net.hana.get(f"{API}/me/notifications").json()["items"]] == [
+        "follow",
+        "comment",
+        "like",
+    ]
     feed = net.taro.get(f"{API}/feed").json()
-    assert [(each["post"]["followed"], each["source"]) for each in feed["items"]] == [(True, "following")]
+    assert [(each["post"]["followed"], each["source"]) for each in feed["items"]] == [
+        (True, "following")
+    ]
     assert net.taro.delete(f"{path}/like").json() == {"liked": False, "likes": 0}
     assert net.taro.delete(f"{API}/comments/{said.json()['id']}").json()["state"] == "deleted"
     net.hana.post(f"{API}/me/notifications/seen")
@@ -122,16 +150,32 @@ def test_a_report_a_decision_an_appeal_and_the_trail(net):
     case_id = net.taro.post(f"{API}/reports", json=given).json()["case_id"]
     problem(net.hana.get(f"{API}/moderation/cases"), 403)
     case = net.mona.get(f"{API}/moderation/cases/{case_id}").json()
-    assert (case["post"]["id"], case["reported"][0]["words"], case["possible"][0]) == (post_id, "mine", "keep")
-    decided = net.mona.post(f"{API}/moderation/cases/{case_id}/decision", json={"action": "remove", "reason": "stolen", "note": "盗用"})
+    assert (case["post"]["id"], case["reported"][0]["words"], case["possible"][0]) == (
+        post_id,
+        "mine",
+        "keep",
+    )
+    decided = net.mona.post(
+        f"{API}/moderation/cases/{case_id}/decision",
+        json={"action": "remove", "reason": "stolen", "note": "盗用"},
+    )
     assert decided.status_code == 201
     problem(net.anybody.get(f"{API}/posts/{post_id}"), 404)
     mine = net.hana.get(f"{API}/me/decisions").json()["items"]
-    assert [(each["action"], each["note"], each["by"]) for each in mine] == [("remove", "盗用", None)]
-    appeal = net.hana.post(f"{API}/decisions/{mine[0]['id']}/appeal", json={"words": "私の犬です"}).json()
+    assert [(each["action"], each["note"], each["by"]) for each in mine] == [
+        ("remove", "盗用", None)
+    ]
+    appeal = net.hana.post(
+        f"{API}/decisions/{mine[0]['id']}/appeal", json={"words": "私の犬です"}
+    ).json()
     answer = {"overturn": True, "words": "見直しました"}
     problem(net.mona.post(f"{API}/moderation/appeals/{appeal['id']}/answer", json=answer), 403)
-    assert net.saki.post(f"{API}/moderation/appeals/{appeal['id']}/answer", json=answer).json()["state"] == "overturned"
+    assert (
+        net.saki.post(f"{API}/moderation/appeals/{appeal['id']}/answer", json=answer).json()[
+            "state"
+        ]
+        == "overturned"
+    )
     assert net.anybody.get(f"{API}/posts/{post_id}").json()["state"] == "published"
     entries = net.mona.get(f"{API}/moderation/trail", params={"about": f"post:{post_id}"}).json()
     assert [each["what"] for each in entries] == ["restore", "overturned", "appeal", "remove"]
@@ -172,7 +216,9 @@ def test_words_that_cannot_be_posted_get_a_sentence(net, words, sentence):
 def test_what_is_no_picture_gets_a_sentence_and_a_missing_key_too(net):
     files = {"photo": ("a.jpg", io.BytesIO(b"GIF89a"), "image/jpeg")}
     form = {"title": "x", "category": "cat"}
-    problem(net.hana.post(f"{API}/posts", data=form, files=files, headers={"Idempotency-Key": "k"}), 400)
+    problem(
+        net.hana.post(f"{API}/posts", data=form, files=files, headers={"Idempotency-Key": "k"}), 400
+    )
     problem(net.hana.post(f"{API}/posts", data=form, files=files), 422)
     problem(net.hana.get(f"{API}/posts/999"), 404)
     problem(net.hana.get(f"{API}/posts", params={"after": "x"}), 400)
@@ -181,7 +227,10 @@ def test_what_is_no_picture_gets_a_sentence_and_a_missing_key_too(net):
 def test_what_is_shown_and_seen_is_logged_unless_one_does_not_want_it(net):
     post_id = net.published()
     request = net.taro.get(f"{API}/feed").json()["request_id"]
-    told = [{"kind": "open", "post": post_id, "request": request, "position": 0}, {"kind": "dwell", "post": post_id, "ms": 1500}]
+    told = [
+        {"kind": "open", "post": post_id, "request": request, "position": 0},
+        {"kind": "dwell", "post": post_id, "ms": 1500},
+    ]
     assert net.taro.post(f"{API}/events", json=told).json() == {"kept": 2}
     assert net.taro.post(f"{API}/events", json=told, headers={"DNT": "1"}).json() == {"kept": 0}
     net.taro.patch(f"{API}/me", json={"events": False})
@@ -190,7 +239,12 @@ def test_what_is_shown_and_seen_is_logged_unless_one_does_not_want_it(net):
     net.res.events.close()
     with net.res.db.read() as db:
         kinds = [
-            kind for (kind,) in db.execute(select(Event.kind).where(Event.values["request"].as_string() == request).order_by(Event.kind))
+            kind
+            for (kind,) in db.execute(
+                select(Event.kind)
+                .where(Event.values["request"].as_string() == request)
+                .order_by(Event.kind)
+            )
         ]
     assert kinds == ["impression", "open", "request"]
 
@@ -208,9 +262,14 @@ def test_one_is_muted_blocked_and_let_back(net):
 
 def test_ones_profile_gets_a_picture_another_one_and_none(net):
     def put(content):
-        return net.hana.put(f"{API}/me/picture", files={"photo": ("me.jpg", io.BytesIO(content), "image/jpeg")})
+        return net.hana.put(
+            f"{API}/me/picture", files={"photo": ("me.jpg", io.BytesIO(content), "image/jpeg")}
+        )
 
-    first, second = put(members_and_posts.picture(5)).json()["picture"], put(members_and_posts.picture(6)).json()["picture"]
+    first, second = (
+        put(members_and_posts.picture(5)).json()["picture"],
+        put(members_and_posts.picture(6)).json()["picture"],
+    )
     assert first != second
     assert net.anybody.get(f"{API}/members/hana").json()["picture"] == second
     assert "not a picture" in problem(put(b"no picture at all"), 400)

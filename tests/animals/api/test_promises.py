@@ -37,12 +37,23 @@ def test_nothing_is_done_without_the_secret_of_ones_own_session(world, name):
         if route.method == "GET":
             continue
         api, sent = route.path.startswith("/api"), DO[route.name].sent
-        sent = {key: filled(world, value) if isinstance(value, str) else value for key, value in sent.items() if key != "photo"}
+        sent = {
+            key: filled(world, value) if isinstance(value, str) else value
+            for key, value in sent.items()
+            if key != "photo"
+        }
         for secret in ("", "0" * 64, other):
-            given = {"json": {**sent, "csrf": secret}} if api else {"data": {**sent, "csrf": secret}}
+            given = (
+                {"json": {**sent, "csrf": secret}} if api else {"data": {**sent, "csrf": secret}}
+            )
             headers = {"X-CSRF-Token": secret} if secret else {}
             headers |= {"Idempotency-Key": "k", "Origin": "https://elsewhere.example"}
-            answer = browser.request(route.method, f"{filled(world, route.path)}?csrf={csrf(browser)}", headers=headers, **given)
+            answer = browser.request(
+                route.method,
+                f"{filled(world, route.path)}?csrf={csrf(browser)}",
+                headers=headers,
+                **given,
+            )
             if answer.status_code != 403:
                 wrong.append((route.name, secret, answer.status_code))
     assert wrong == []
@@ -63,16 +74,26 @@ def test_every_form_and_button_has_the_secret(world, name):
     secret, wrong, forms, buttons = csrf(browser, "/animals/credits"), [], 0, 0
     for route in routes(world.app):
         answer = browser.get(filled(world, route.path)) if route.method == "GET" else None
-        if answer is None or not answer.headers.get("content-type", "").startswith("text/html") or route.path == "/animals/offline":
+        if (
+            answer is None
+            or not answer.headers.get("content-type", "").startswith("text/html")
+            or route.path == "/animals/offline"
+        ):
             continue
         for whole in re.findall(r"<form\b.*?</form>", answer.text, re.S):
             elements = Page(whole).elements
             if elements[0][1].get("method") == "post":
                 forms += 1
-                has = [each["value"] for tag, each in elements if tag == "input" and each.get("name") == "csrf"]
+                has = [
+                    each["value"]
+                    for tag, each in elements
+                    if tag == "input" and each.get("name") == "csrf"
+                ]
                 wrong += [(route.path, whole[:80])] if has != [secret] else []
         owned = {each.get("id") for tag, each in Page(answer.text).elements if tag == "form"}
-        sends = [each for tag, each in Page(answer.text).elements if tag == "button" and "form" in each]
+        sends = [
+            each for tag, each in Page(answer.text).elements if tag == "button" and "form" in each
+        ]
         buttons += len(sends)
         wrong += [(route.path, each) for each in sends if each["form"] not in owned]
     assert wrong == []
@@ -103,15 +124,23 @@ COUNTED = {
 def ask(world, programs, name):
     """Do something that is counted."""
     method, path = name.split(" ")
-    sent = {key: filled(world, value) if isinstance(value, str) else value for key, value in DO[name].sent.items()}
+    sent = {
+        key: filled(world, value) if isinstance(value, str) else value
+        for key, value in DO[name].sent.items()
+    }
     headers = {"Idempotency-Key": secrets.token_hex(4)}
     if "version" in sent:
         version = programs["hana"].get(filled(world, path)).json()["version"]
         sent |= {"version": version, "title": f"x{version}", "tags": []}
     content: dict[str, object] = {"json": sent.get("", sent)}
     if "photo" in sent:
-        content = {"data": sent, "files": {"photo": ("x.jpg", members_and_posts.picture(70), "image/jpeg")}}
-    return programs[COUNTED[name][0]].request(method, filled(world, path), headers=headers, **content)
+        content = {
+            "data": sent,
+            "files": {"photo": ("x.jpg", members_and_posts.picture(70), "image/jpeg")},
+        }
+    return programs[COUNTED[name][0]].request(
+        method, filled(world, path), headers=headers, **content
+    )
 
 
 @pytest.fixture(scope="module")
@@ -132,12 +161,17 @@ def test_what_is_counted_says_what_is_left_and_at_its_end_when_to_come_again(wor
     before = snapshot(world.res)
     for _ in range(2):
         answer = ask(world, programs, name)
-        assert (answer.status_code, answer.headers["content-type"]) == (429, "application/problem+json")
+        assert (answer.status_code, answer.headers["content-type"]) == (
+            429,
+            "application/problem+json",
+        )
         assert 0 < int(answer.headers["retry-after"]) <= 3600
         assert f'"{what}";r=0;t={answer.headers["retry-after"]}' in answer.headers["ratelimit"]
     assert snapshot(world.res) == before
     with world.res.db.write() as db:
-        db.execute(update(RateLimit).where(RateLimit.key == key(who, what)).values(until=datetime.now(UTC)))
+        db.execute(
+            update(RateLimit).where(RateLimit.key == key(who, what)).values(until=datetime.now(UTC))
+        )
     assert ask(world, programs, name).status_code != 429
 
 
@@ -146,13 +180,24 @@ def test_a_limit_holds_when_many_come_at_once(world):
     path = f"{API}/posts/{world.posts['published']}/comments"
 
     def say(number):
-        return programs[number % 4].post(path, json={"words": f"w{number}"}, headers={"Idempotency-Key": f"many-{number}"}).status_code
+        return (
+            programs[number % 4]
+            .post(path, json={"words": f"w{number}"}, headers={"Idempotency-Key": f"many-{number}"})
+            .status_code
+        )
 
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(say, range(70)))
     assert (answers.count(201), answers.count(429)) == (60, 10)
     with world.res.db.read() as db:
-        assert db.scalar(select(func.count()).select_from(Comment).where(Comment.member_id == world.members["rin"])) == 60
+        assert (
+            db.scalar(
+                select(func.count())
+                .select_from(Comment)
+                .where(Comment.member_id == world.members["rin"])
+            )
+            == 60
+        )
 
 
 # ---- examples ------------------------------------------------------------------------------------------------------
@@ -163,7 +208,9 @@ def test_examples_are_what_their_schemas_say(world):
     wrong = []
     for name, schema in described["components"]["schemas"].items():
         for example in schema.get("examples", ()):
-            found = jsonschema.Draft202012Validator({**schema, "components": described["components"]}).iter_errors(example)
+            found = jsonschema.Draft202012Validator(
+                {**schema, "components": described["components"]}
+            ).iter_errors(example)
             wrong += [(name, each.message) for each in found]
     assert wrong == []
 
@@ -182,8 +229,16 @@ def test_every_operation_has_an_example_of_what_it_takes_and_gives(world):
                         continue
                     schema = content["schema"].get("items", content["schema"])
                     shape = schemas[schema["$ref"].rpartition("/")[2]]
-                    by_field = [each for each in shape["properties"].values() if each.get("examples") or each.get("format") == "binary"]
-                    photo = any("contentMediaType" in str(each) for each in shape["properties"].values())
-                    if not shape.get("examples") and len(by_field) + photo < len(shape["properties"]):
+                    by_field = [
+                        each
+                        for each in shape["properties"].values()
+                        if each.get("examples") or each.get("format") == "binary"
+                    ]
+                    photo = any(
+                        "contentMediaType" in str(each) for each in shape["properties"].values()
+                    )
+                    if not shape.get("examples") and len(by_field) + photo < len(
+                        shape["properties"]
+                    ):
                         missing.append((method, path, kind))
     assert missing == []

@@ -6,7 +6,13 @@ from tanuki.platform.web import rest
 from tests.factories import api_fuzzing, populated_site
 from tests.factories.http_clients import bearer, visitor
 
-ROLES = {"stranger": None, "member": "hana", "banned member": "bo", "moderator": "mona", "admin": "root"}
+ROLES = {
+    "stranger": None,
+    "member": "hana",
+    "banned member": "bo",
+    "moderator": "mona",
+    "admin": "root",
+}
 EXAMPLES = 8  # for each operation; bench/animals_fuzz.py tries more
 
 
@@ -27,6 +33,8 @@ def made_up():
 def test_whatever_is_sent_is_answered_as_announced(embedded, made_up, role):
     world, name = populated_site.gather(embedded), ROLES[role]
     cases = made_up(world.app)
-    assert len({case.operation.label for case in cases}) == sum(map(len, rest.description(world.app)["paths"].values()))
+    assert len({case.operation.label for case in cases}) == sum(
+        map(len, rest.description(world.app)["paths"].values())
+    )
     with visitor(world.app) if name is None else bearer(embedded, world.app, name) as browser:
         assert [*api_fuzzing.tried(world, browser, cases)] == []

@@ -45,7 +45,11 @@ def posted(shared, answer):
 
 def told(shared, post):
     with shared.db.read() as db:
-        return [each.values for each in db.scalars(select(Event).where(Event.kind == "suggest")) if each.values["post"] == post.id]
+        return [
+            each.values
+            for each in db.scalars(select(Event).where(Event.kind == "suggest"))
+            if each.values["post"] == post.id
+        ]
 
 
 # ---- without scripts -----------------------------------------------------------------------------------------------
@@ -56,7 +60,12 @@ def looked(shared, app):
     """Ken's browser, and the form after its photo was looked at; hana has posted it before."""
     known = pet(shared, member(shared, "hana"), scene(21), title="Mugi asleep", tags=("sunny",))
     ken = signed_in(app, "ken")
-    form = {"csrf": csrf(ken, "/animals/post"), "key": secrets.token_hex(8), "step": "look", "description": "Kept words"}
+    form = {
+        "csrf": csrf(ken, "/animals/post"),
+        "key": secrets.token_hex(8),
+        "step": "look",
+        "description": "Kept words",
+    }
     page = ken.post("/animals/post", data=form, files=photo(21))
     assert page.status_code == 200
     return ken, page.text, known
@@ -72,7 +81,11 @@ def test_without_scripts_the_form_comes_back_with_suggestions_and_the_photo(shar
 
 def sending(ken, page, **values):
     form = {name: hidden(page, name) for name in ("key", "kept", "seal", "suggested")}
-    return ken.post("/animals/post", data={"csrf": csrf(ken, "/animals/post"), **form, **values}, files=values.pop("files", None))
+    return ken.post(
+        "/animals/post",
+        data={"csrf": csrf(ken, "/animals/post"), **form, **values},
+        files=values.pop("files", None),
+    )
 
 
 def test_what_is_taken_fills_what_is_empty_and_is_logged_without_its_words(shared, looked):
@@ -84,8 +97,18 @@ def test_what_is_taken_fills_what_is_empty_and_is_logged_without_its_words(share
         {"what": "tag", "value": "nap", "lang": "en", "source": "posts"},
     ]
     said = json.dumps({"request": "abcdef0123456789", "offered": offered})
-    made = posted(shared, sending(ken, page, key=hidden(page, "key"), suggested=said, take=["0", "1", "2"], tags="mine"))
-    assert (made.title, made.tags, made.category, made.breed) == ("柴犬", ["mine", "昼寝"], "dog", "shiba")
+    made = posted(
+        shared,
+        sending(
+            ken, page, key=hidden(page, "key"), suggested=said, take=["0", "1", "2"], tags="mine"
+        ),
+    )
+    assert (made.title, made.tags, made.category, made.breed) == (
+        "柴犬",
+        ["mine", "昼寝"],
+        "dog",
+        "shiba",
+    )
     [event] = told(shared, made)
     assert [(each["what"], each["place"], each["taken"]) for each in event["offered"]] == [
         ("kind", 0, True), ("title", 1, True), ("tag", 2, True), ("tag", 3, False),
@@ -106,11 +129,24 @@ def test_nothing_is_taken_by_itself_and_the_photo_stays_when_something_is_wrong(
 
 def test_suggestions_are_not_carried_over_to_another_photo(shared, looked):
     ken, page, _ = looked
-    said = json.dumps({"request": "abcdef0123456789", "offered": [{"what": "tag", "value": "nap", "lang": "en", "source": "eyes"}]})
-    form = {name: hidden(page, name) for name in ("kept", "seal")} | {"suggested": said, "take": "0", "key": "another-photo"}
+    said = json.dumps(
+        {
+            "request": "abcdef0123456789",
+            "offered": [{"what": "tag", "value": "nap", "lang": "en", "source": "eyes"}],
+        }
+    )
+    form = {name: hidden(page, name) for name in ("kept", "seal")} | {
+        "suggested": said,
+        "take": "0",
+        "key": "another-photo",
+    }
     made = posted(
         shared,
-        ken.post("/animals/post", data={"csrf": csrf(ken, "/animals/post"), **form, "title": "Other", "category": "cat"}, files=photo(22)),
+        ken.post(
+            "/animals/post",
+            data={"csrf": csrf(ken, "/animals/post"), **form, "title": "Other", "category": "cat"},
+            files=photo(22),
+        ),
     )
     assert made.tags == []
     assert told(shared, made) == []
@@ -129,8 +165,15 @@ def test_a_kept_photo_is_only_posted_by_who_sent_it_with_that_form(shared, app, 
 def test_what_was_taken_is_not_logged_for_who_said_no(shared, app):
     member(shared, "quiet")
     browser = signed_in(app, "quiet")
-    browser.post("/animals/settings", data={"csrf": csrf(browser, "/animals/settings"), "display": "Quiet"})
-    said = json.dumps({"request": "abcdef0123456789", "offered": [{"what": "tag", "value": "nap", "lang": "en", "source": "eyes"}]})
+    browser.post(
+        "/animals/settings", data={"csrf": csrf(browser, "/animals/settings"), "display": "Quiet"}
+    )
+    said = json.dumps(
+        {
+            "request": "abcdef0123456789",
+            "offered": [{"what": "tag", "value": "nap", "lang": "en", "source": "eyes"}],
+        }
+    )
     form = {
         "csrf": csrf(browser, "/animals/post"),
         "key": "k-quiet",
@@ -152,7 +195,9 @@ def test_the_script_gets_a_piece_of_the_form_and_nothing_is_kept(shared, app):
     ken = signed_in(app, "ken")
     with shared.db.read() as db:
         before = len(db.scalars(select(Photo.digest)).all())
-    answer = ken.post("/animals/post/look", data={"csrf": csrf(ken, "/animals/post")}, files=photo(31))
+    answer = ken.post(
+        "/animals/post/look", data={"csrf": csrf(ken, "/animals/post")}, files=photo(31)
+    )
     assert answer.status_code == 200
     assert answer.text.count("data-suggested") == 1
     assert "<html" not in answer.text
@@ -203,4 +248,9 @@ def test_the_page_says_why_nothing_is_offered(shared, app):
     page = hana.get(f"/animals/posts/{made.id}/better").text
     assert "blurred" in page
     assert "Make it and compare" not in page
-    assert hana.post(f"/animals/posts/{made.id}/better", data={"csrf": csrf(hana, "/animals/post")}).status_code == 400
+    assert (
+        hana.post(
+            f"/animals/posts/{made.id}/better", data={"csrf": csrf(hana, "/animals/post")}
+        ).status_code
+        == 400
+    )

@@ -26,23 +26,34 @@ only_with_photos = pytest.mark.skipif(not PHOTOS, reason="there are no photos")
 def cropped(image, share):
     height, width = image.shape[:2]
     top, left = int(height * (1 - share) * 0.3), int(width * (1 - share) * 0.8)
-    return np.ascontiguousarray(image[top : top + int(height * share), left : left + int(width * share)])
+    return np.ascontiguousarray(
+        image[top : top + int(height * share), left : left + int(width * share)]
+    )
 
 
 def rotated(image, degrees):
     height, width = image.shape[:2]
-    return cv2.warpAffine(image, cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1), (width, height), borderValue=(255, 255, 255))
+    return cv2.warpAffine(
+        image,
+        cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1),
+        (width, height),
+        borderValue=(255, 255, 255),
+    )
 
 
 CHANGED = {
-    "saved again": lambda image: cv2.cvtColor(cv2.imdecode(np.frombuffer(jpeg(image, 40), np.uint8), 1), cv2.COLOR_BGR2RGB),
+    "saved again": lambda image: cv2.cvtColor(
+        cv2.imdecode(np.frombuffer(jpeg(image, 40), np.uint8), 1), cv2.COLOR_BGR2RGB
+    ),
     "half": lambda image: cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA),
     "double": lambda image: cv2.resize(image, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC),
     "cropped": lambda image: cropped(image, 0.8),
     "cropped and framed": lambda image: cv2.copyMakeBorder(
         cropped(image, 0.85), 20, 20, 20, 20, cv2.BORDER_CONSTANT, value=(255, 255, 255)
     ),
-    "framed": lambda image: cv2.copyMakeBorder(image, 24, 24, 40, 40, cv2.BORDER_CONSTANT, value=(255, 255, 255)),
+    "framed": lambda image: cv2.copyMakeBorder(
+        image, 24, 24, 40, 40, cv2.BORDER_CONSTANT, value=(255, 255, 255)
+    ),
     "tilted": lambda image: rotated(image, 7),
     "on its side": lambda image: np.ascontiguousarray(np.rot90(image)),
     "upside down": lambda image: np.ascontiguousarray(np.rot90(image, 2)),
@@ -57,13 +68,18 @@ CHANGED = {
 @pytest.mark.parametrize("how", CHANGED)
 def test_a_changed_picture_is_the_same(how):
     changed = CHANGED[how](scene())
-    ours = [near_duplicates.points(changed), near_duplicates.points(near_duplicates.mirrored(changed))]
+    ours = [
+        near_duplicates.points(changed),
+        near_duplicates.points(near_duplicates.mirrored(changed)),
+    ]
     assert any(near_duplicates.same(each, near_duplicates.points(scene())) for each in ours)
 
 
 def test_other_pictures_are_not():
     known = [near_duplicates.points(scene(seed)) for seed in range(12)]
-    assert [(a, b) for a in range(12) for b in range(a) if near_duplicates.same(known[a], known[b])] == []
+    assert [
+        (a, b) for a in range(12) for b in range(a) if near_duplicates.same(known[a], known[b])
+    ] == []
     flat = near_duplicates.points(np.full((40, 60, 3), 120, np.uint8))
     assert not near_duplicates.same(flat, flat)
 
@@ -79,8 +95,13 @@ def test_real_photos_are_known_again_and_not_taken_for_others():
     known = [cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB) for file in PHOTOS[40:52]]
     points = [near_duplicates.points(each) for each in known]
     for n, photo in enumerate(known):
-        changed = [near_duplicates.points(CHANGED[how](photo)) for how in ("cropped", "framed", "on its side")]
-        assert [[near_duplicates.same(each, other) for other in points] for each in changed] == [[other == n for other in range(12)]] * 3
+        changed = [
+            near_duplicates.points(CHANGED[how](photo))
+            for how in ("cropped", "framed", "on its side")
+        ]
+        assert [[near_duplicates.same(each, other) for other in points] for each in changed] == [
+            [other == n for other in range(12)]
+        ] * 3
 
 
 # ---- what is suggested ---------------------------------------------------------------------------------------------
@@ -142,7 +163,10 @@ def test_nobody_hears_of_what_they_may_not_see(resources, hana, ken):
             members.shut(db, by, shut, "block", now=NOW)
         assert told(resources, ken, scene(3)) == []
         found = asked(resources, ken, scene(3))
-        assert "Cat" not in str([each.text for each in (*found.titles, *found.tags)]) or found.subject is not None
+        assert (
+            "Cat" not in str([each.text for each in (*found.titles, *found.tags)])
+            or found.subject is not None
+        )
         with resources.db.write() as db:
             members.unshut(db, by, shut)
 
@@ -171,10 +195,19 @@ def suggestions_of(res, who, content):
         return suggestions.suggest(res, db, who, accepted, now=NOW)
 
 
-def test_words_of_similar_posts_are_suggested_when_several_use_them_or_they_are_ones_own(resources, hana, ken):
+def test_words_of_similar_posts_are_suggested_when_several_use_them_or_they_are_ones_own(
+    resources, hana, ken
+):
     mei = member(resources, "mei")
     pet(resources, hana, scene(1), title="Nap time", tags=("sunny", "mugi"), category="cat")
-    pet(resources, ken, CHANGED["lighter"](scene(1)), title="A nap", tags=("sunny", "pochi"), category="cat")
+    pet(
+        resources,
+        ken,
+        CHANGED["lighter"](scene(1)),
+        title="A nap",
+        tags=("sunny", "pochi"),
+        category="cat",
+    )
     words = [each.text for each in asked(resources, mei, CHANGED["saved again"](scene(1))).tags]
     assert "sunny" in words
     assert "nap" in words
@@ -183,7 +216,9 @@ def test_words_of_similar_posts_are_suggested_when_several_use_them_or_they_are_
     assert "mugi" in [each.text for each in asked(resources, hana, scene(1)).tags]
 
 
-def test_without_eyes_there_are_still_hints_and_what_is_exactly_the_same(resources, hana, monkeypatch):
+def test_without_eyes_there_are_still_hints_and_what_is_exactly_the_same(
+    resources, hana, monkeypatch
+):
     shown = pet(resources, hana, scene(1))
 
     def away(*_):
@@ -247,4 +282,6 @@ def test_what_a_form_says_is_checked(said):
 
 def test_what_a_form_says_is_read():
     said = '{"request": "abcdefgh12", "offered": [{"what": "tag", "value": "nap", "lang": "en", "source": "posts", "more": 1}]}'
-    assert events.offered(said) == [{"what": "tag", "value": "nap", "lang": "en", "source": "posts"}]
+    assert events.offered(said) == [
+        {"what": "tag", "value": "nap", "lang": "en", "source": "posts"}
+    ]

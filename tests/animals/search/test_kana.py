@@ -32,13 +32,22 @@ def test_long_vowels_can_be_left_out(words, expected):
 
 
 @pytest.mark.parametrize(
-    "same", [("shiba", "siba"), ("tokyo", "toukyou", "tookyoo"), ("matcha", "maccha"), ("jouzu", "zyozu", "jozu"), ("shimbun", "sinbun")]
+    "same",
+    [
+        ("shiba", "siba"),
+        ("tokyo", "toukyou", "tookyoo"),
+        ("matcha", "maccha"),
+        ("jouzu", "zyozu", "jozu"),
+        ("shimbun", "sinbun"),
+    ],
 )
 def test_ways_to_write_one_word_in_latin_letters_are_one(same):
     assert len({kana.folded(word) for word in same}) == 1
 
 
-@pytest.mark.parametrize("word", ["しばいぬ", "とうきょう", "こーぎー", "まっちゃ", "ちゃとら", "ふじ", "しんぶん"])
+@pytest.mark.parametrize(
+    "word", ["しばいぬ", "とうきょう", "こーぎー", "まっちゃ", "ちゃとら", "ふじ", "しんぶん"]
+)
 def test_romaji_of_kana_begins_with_what_somebody_has_typed_of_it(word):
     hepburn = {
         "しばいぬ": "shibainu",

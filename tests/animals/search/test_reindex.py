@@ -13,7 +13,10 @@ from tests.factories.published_posts import NOW, posted, titles, unindexed
 
 def everything(db):
     """All that the index holds."""
-    rows = [(row.post_id, row.words, row.counted) for row in db.scalars(select(PostText).order_by(PostText.post_id))]
+    rows = [
+        (row.post_id, row.words, row.counted)
+        for row in db.scalars(select(PostText).order_by(PostText.post_id))
+    ]
     return rows, db.execute(
         select(SearchWord.key, SearchWord.kind, SearchWord.word, SearchWord.posts).order_by(
             SearchWord.key, SearchWord.kind, SearchWord.word
@@ -56,7 +59,9 @@ def test_posts_that_change_meanwhile_are_as_their_writers_left_them(database):
             unindexed(db, f"子猫 {n}")
 
     def edit(done, _total):
-        if done == 3:  # the next ones are read after this; so change one of those just done, take one away and publish one
+        if (
+            done == 3
+        ):  # the next ones are read after this; so change one of those just done, take one away and publish one
             with database.write() as db:
                 first = db.get(Post, 1)
                 first.title, first.version = "柴犬", 2

@@ -15,7 +15,9 @@ def finds(query: str, text: str) -> bool:
     """Whether a text has all that a query asks for."""
     tokens = set(index_tokens(text))
     terms = query_terms(query)
-    return bool(terms) and all(any(tokens.issuperset(each) for each in term.alternatives) for term in terms)
+    return bool(terms) and all(
+        any(tokens.issuperset(each) for each in term.alternatives) for term in terms
+    )
 
 
 SHIBA = (
@@ -41,10 +43,14 @@ SHIBA = (
 
 
 @pytest.mark.parametrize("query", SHIBA)
-@pytest.mark.parametrize("text", ["柴犬", "うちの柴犬がかわいい", "シバ", "ｼﾊﾞ", "Shiba Inu", "my shiba", "かわいいしばいぬです"])
+@pytest.mark.parametrize(
+    "text",
+    ["柴犬", "うちの柴犬がかわいい", "シバ", "ｼﾊﾞ", "Shiba Inu", "my shiba", "かわいいしばいぬです"],
+)
 def test_a_shiba_is_found_however_it_is_written(query, text):
     if not (
-        text in ("シバ", "ｼﾊﾞ", "my shiba", "Shiba Inu", "かわいいしばいぬです") and query in ("柴", "しばけん")
+        text in ("シバ", "ｼﾊﾞ", "my shiba", "Shiba Inu", "かわいいしばいぬです")
+        and query in ("柴", "しばけん")
     ):  # readings of kanji that are not there
         assert finds(query, text)
 
@@ -122,7 +128,25 @@ def test_parts_of_compounds_are_tokens_too():
 WRITTEN = st.one_of(
     st.text(max_size=8),
     st.sampled_from(
-        ["柴犬", "の", "子猫", "いぬ", "しば", "ｼﾊﾞ", "ﾞ", "cats", "'s", "-", " ", "・", "トイプードル", "3", "食べた", "\u3099", "ー"]
+        [
+            "柴犬",
+            "の",
+            "子猫",
+            "いぬ",
+            "しば",
+            "ｼﾊﾞ",
+            "ﾞ",
+            "cats",
+            "'s",
+            "-",
+            " ",
+            "・",
+            "トイプードル",
+            "3",
+            "食べた",
+            "\u3099",
+            "ー",
+        ]
     ),
 )
 
@@ -145,7 +169,9 @@ def test_threads_cut_words_beside_each_other():
 
     def cut(number: int) -> None:
         for n in range(50):
-            if index_tokens(f"柴犬の子猫が公園で遊んでいる cats and dogs {number}{n}") != sorted({*expected, f"{number}{n}"}):
+            if index_tokens(f"柴犬の子猫が公園で遊んでいる cats and dogs {number}{n}") != sorted(
+                {*expected, f"{number}{n}"}
+            ):
                 wrong.append((number, n))
 
     threads = [threading.Thread(target=cut, args=(number,)) for number in range(1, 5)]
@@ -161,7 +187,12 @@ def test_importing_search_loads_no_dictionary():
     import sys
 
     code = "import sys, tanuki.animals.search.search, tanuki.animals.search.reindex; print([m for m in ('sudachipy', 'jaconv', 'snowballstemmer') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )
 
 
 def test_a_text_longer_than_the_dictionary_takes_is_cut():

@@ -46,19 +46,35 @@ def test_an_honest_rebuild_passes(live, tmp_path, seed):
 
 
 def test_an_index_with_pictures_that_are_not_published_passes(live, tmp_path):
-    assert verdict(Candidate(candidate(EVERY, tmp_path).index, SHOWN), live, int(EVERY.ids[-1])) == []
+    assert (
+        verdict(Candidate(candidate(EVERY, tmp_path).index, SHOWN), live, int(EVERY.ids[-1])) == []
+    )
 
 
 def test_what_the_live_index_does_not_have_yet_it_finds_as_it_is_served(tmp_path):
     """The live one was made of the first half: the other half is compared one by one, so the new one is no worse and no better."""
     half = len(SHOWN) // 2
-    old = candidate(SHOWN, tmp_path / "old", vectors=SHOWN.vectors[:half], ids=SHOWN.ids[:half], as_of_look=int(SHOWN.ids[half - 1]))
+    old = candidate(
+        SHOWN,
+        tmp_path / "old",
+        vectors=SHOWN.vectors[:half],
+        ids=SHOWN.ids[:half],
+        as_of_look=int(SHOWN.ids[half - 1]),
+    )
     assert verdict(candidate(SHOWN, tmp_path / "new"), old) == []
 
 
 def test_an_index_of_other_eyes_is_compared_picture_by_picture(live, tmp_path):
     turned = np.linalg.qr(np.random.default_rng(3).normal(size=(48, 48)))[0].astype(np.float32)
-    other = dataset.Pictures("2", SHOWN.ids + 9_000, SHOWN.vectors @ turned, SHOWN.digests, SHOWN.category, SHOWN.light, SHOWN.phash)
+    other = dataset.Pictures(
+        "2",
+        SHOWN.ids + 9_000,
+        SHOWN.vectors @ turned,
+        SHOWN.digests,
+        SHOWN.category,
+        SHOWN.light,
+        SHOWN.phash,
+    )
     assert verdict(candidate(other, tmp_path), live, int(other.ids[-1])) == []
 
 
@@ -79,12 +95,16 @@ def test_small_networks_pass_too(tmp_path, count):
 
 
 def test_half_of_the_pictures_missing(live, tmp_path):
-    assert "lost" in verdict(candidate(SHOWN, tmp_path, vectors=SHOWN.vectors[::2], ids=SHOWN.ids[::2]), live)
+    assert "lost" in verdict(
+        candidate(SHOWN, tmp_path, vectors=SHOWN.vectors[::2], ids=SHOWN.ids[::2]), live
+    )
 
 
 def test_a_category_that_is_missing_is_named(live, tmp_path):
     kept = ~SMALL
-    found, _ = gate.judge(candidate(SHOWN, tmp_path, vectors=SHOWN.vectors[kept], ids=SHOWN.ids[kept]), live, NEWEST)
+    found, _ = gate.judge(
+        candidate(SHOWN, tmp_path, vectors=SHOWN.vectors[kept], ids=SHOWN.ids[kept]), live, NEWEST
+    )
     lost = [reason for reason in found.reasons if reason["code"] in ("lost", "lost_slice")]
     assert lost
     assert lost[0].get("label", "small") == "small"
@@ -97,13 +117,21 @@ def test_vectors_that_are_not_numbers(live, tmp_path):
 
 
 def test_another_dimension(live, tmp_path):
-    assert verdict(Candidate(candidate(image_embeddings.made(3_000, dimension=32), tmp_path).index, SHOWN), live) == ["dimension"]
+    assert verdict(
+        Candidate(candidate(image_embeddings.made(3_000, dimension=32), tmp_path).index, SHOWN),
+        live,
+    ) == ["dimension"]
 
 
 def test_wrong_preprocessing(live, tmp_path):
     """The vectors of pictures that were prepared in another way: like ours, but not what the eyes say."""
     noise = np.random.default_rng(5).normal(size=SHOWN.vectors.shape) * 0.12
-    assert "other" in verdict(candidate(SHOWN, tmp_path, vectors=dataset.unit(SHOWN.vectors[:, ::-1] + noise.astype(np.float32))), live)
+    assert "other" in verdict(
+        candidate(
+            SHOWN, tmp_path, vectors=dataset.unit(SHOWN.vectors[:, ::-1] + noise.astype(np.float32))
+        ),
+        live,
+    )
 
 
 @pytest.mark.parametrize("which", [SEA, SMALL], ids=["sea", "small"])

@@ -29,7 +29,10 @@ def by_hand(query, k):
 
 def test_it_finds_nearly_all_that_comparing_with_every_vector_finds(found):
     ids, scores = found.find(NEW, 10)
-    hits = [len({*row} & {*by_hand(query, 10)}) / 10 for row, query in zip(ids.tolist(), NEW, strict=True)]
+    hits = [
+        len({*row} & {*by_hand(query, 10)}) / 10
+        for row, query in zip(ids.tolist(), NEW, strict=True)
+    ]
     assert np.mean(hits) >= 0.97
     assert (np.diff(scores, axis=1) <= 1e-6).all()
     at = np.searchsorted(SHOWN.ids, ids)
@@ -47,31 +50,59 @@ def test_where_there_are_fewer_than_asked_for_the_rest_is_minus_one(tmp_path):
     few = image_embeddings.candidate(image_embeddings.made(30), tmp_path).index
     ids, scores = few.find(NEW[:2], 40)
     assert ids.shape == scores.shape == (2, 40)
-    assert [sorted(row[:30]) for row in ids.tolist()] == [sorted(image_embeddings.made(30).ids.tolist())] * 2
+    assert [sorted(row[:30]) for row in ids.tolist()] == [
+        sorted(image_embeddings.made(30).ids.tolist())
+    ] * 2
     assert (ids[:, 30:] == -1).all()
 
 
 def test_a_server_runs_it_as_any_model_and_refuses_another_dimension(found):
-    inputs = runtimes.checked_inputs("it", found.spec, {"embedding": NEW[:3], "k": np.array([5], np.int32)})
+    inputs = runtimes.checked_inputs(
+        "it", found.spec, {"embedding": NEW[:3], "k": np.array([5], np.int32)}
+    )
     outputs = runtimes.checked_outputs(found.spec, inputs, found.run(inputs))
-    assert (outputs["ids"].shape, outputs["ids"].dtype, outputs["scores"].dtype) == ((3, 5), np.int64, np.float32)
-    assert found.run(runtimes.checked_inputs("it", found.spec, {"embedding": NEW[:1]}))["ids"].shape == (1, index.K)
+    assert (outputs["ids"].shape, outputs["ids"].dtype, outputs["scores"].dtype) == (
+        (3, 5),
+        np.int64,
+        np.float32,
+    )
+    assert found.run(runtimes.checked_inputs("it", found.spec, {"embedding": NEW[:1]}))[
+        "ids"
+    ].shape == (1, index.K)
     with pytest.raises(UserError, match="embedding"):
         runtimes.checked_inputs("it", found.spec, {"embedding": NEW[:1, :-1]})
 
 
 def test_a_child_process_builds_the_same_index(tmp_path):
-    said = apart(index.build, SHOWN.vectors, SHOWN.ids, tmp_path, {"eyes": "1", "as_of_look": 9_000})
-    assert (said["method"], said["count"], said["eyes"], said["as_of_look"], said["kind"]) == ("scann", 3_000, "1", 9_000, "similar")
+    said = apart(
+        index.build, SHOWN.vectors, SHOWN.ids, tmp_path, {"eyes": "1", "as_of_look": 9_000}
+    )
+    assert (said["method"], said["count"], said["eyes"], said["as_of_look"], said["kind"]) == (
+        "scann",
+        3_000,
+        "1",
+        9_000,
+        "similar",
+    )
     ids, _ = Index(tmp_path).find(NEW, 10)
-    assert np.mean([len({*row} & {*by_hand(query, 10)}) / 10 for row, query in zip(ids.tolist(), NEW, strict=True)]) >= 0.97
+    assert (
+        np.mean(
+            [
+                len({*row} & {*by_hand(query, 10)}) / 10
+                for row, query in zip(ids.tolist(), NEW, strict=True)
+            ]
+        )
+        >= 0.97
+    )
 
 
 def test_it_holds_the_vectors_that_it_was_made_from(found):
     assert np.allclose(found.all_vectors(), SHOWN.vectors, atol=1e-6)
 
 
-@pytest.mark.parametrize("file", ["ids.npy", "index/dataset.npy", "index/hashed_dataset.npy", "model.json"])
+@pytest.mark.parametrize(
+    "file", ["ids.npy", "index/dataset.npy", "index/hashed_dataset.npy", "model.json"]
+)
 def test_half_a_file_is_refused_in_a_sentence(tmp_path, file):
     image_embeddings.build(SHOWN, tmp_path)
     content = (tmp_path / file).read_bytes()

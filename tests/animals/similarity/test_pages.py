@@ -23,7 +23,10 @@ def world(shared):
     """Hana's posts with the pictures 0 to 11, seen by the real eyes; taro and rin are members, and hana blocks mika."""
     resources_file.use(shared)
     hana = member(shared, "hana")
-    made = [post(shared, hana, title=f"Photo {n}", seed=n, category="cat" if n % 2 else "dog") for n in range(COUNT)]
+    made = [
+        post(shared, hana, title=f"Photo {n}", seed=n, category="cat" if n % 2 else "dog")
+        for n in range(COUNT)
+    ]
     for name in ("taro", "mika"):
         member(shared, name)
     with shared.db.write() as db:
@@ -39,7 +42,9 @@ def taro(world):
 
 
 def search(program, content, **fields):
-    return program.post("/api/animals/search/image", data=fields, files={"photo": ("x.jpg", content, "image/jpeg")})
+    return program.post(
+        "/api/animals/search/image", data=fields, files={"photo": ("x.jpg", content, "image/jpeg")}
+    )
 
 
 # ---- for programs --------------------------------------------------------------------------------------------------
@@ -52,11 +57,14 @@ def test_a_post_has_similar_ones_the_most_similar_first(world, taro):
     scores = [each["score"] for each in answer["items"]]
     assert scores == sorted(scores, reverse=True)
     assert made[0].id not in [each["post"]["id"] for each in answer["items"]]
-    narrowed = taro.get(f"/api/animals/posts/{made[0].id}/similar?category=cat&k=50").json()["items"]
+    narrowed = taro.get(f"/api/animals/posts/{made[0].id}/similar?category=cat&k=50").json()[
+        "items"
+    ]
     assert {each["post"]["category"] for each in narrowed} == {"cat"}
     assert len(narrowed) == COUNT // 2
     rest = taro.get(
-        f"/api/animals/posts/{made[0].id}/similar", params={"k": 50, "leave_out": [each["post"]["id"] for each in narrowed]}
+        f"/api/animals/posts/{made[0].id}/similar",
+        params={"k": 50, "leave_out": [each["post"]["id"] for each in narrowed]},
     ).json()
     assert {each["post"]["category"] for each in rest["items"]} == {"dog"}
 
@@ -69,7 +77,10 @@ def test_a_picture_finds_the_post_that_has_it(world, taro):
     assert (first["post"]["id"], first["score"]) == (made[3].id, pytest.approx(1, abs=0.01))
     assert len(answer.json()["items"]) == 3
     assert "picture searches" in answer.headers["ratelimit-policy"]
-    assert [each["post"]["category"] for each in search(taro, members_and_posts.picture(3), category="dog", k=2).json()["items"]] == [
+    assert [
+        each["post"]["category"]
+        for each in search(taro, members_and_posts.picture(3), category="dog", k=2).json()["items"]
+    ] == [
         "dog",
         "dog",
     ]
@@ -85,7 +96,10 @@ def test_somebody_who_is_blocked_finds_none_of_it_and_ones_own_can_be_left_out(w
 
 def test_an_address_is_refused_with_a_sentence_and_so_is_what_is_no_picture(world, taro):
     answer = taro.post("/api/animals/search/image", data={"url": "http://example.com/cat.jpg"})
-    assert (answer.status_code, answer.json()["detail"]) == (400, "Please send the picture itself; it is not fetched from an address.")
+    assert (answer.status_code, answer.json()["detail"]) == (
+        400,
+        "Please send the picture itself; it is not fetched from an address.",
+    )
     assert taro.post("/api/animals/search/image", data={"k": "3"}).status_code == 400
     assert search(taro, b"not a picture").status_code == 400
     assert search(taro, members_and_posts.picture(1)[:300]).status_code == 400
@@ -106,7 +120,9 @@ def test_a_deleted_post_is_gone_from_the_next_answer_and_comes_back(world, taro)
         hana = members_and_posts.accounts.person(db, "hana")
     with res.db.write() as db:
         posts.delete(db, hana, made[3].id, now=datetime.now(UTC))
-    assert made[3].id not in [each["post"]["id"] for each in search(taro, members_and_posts.picture(3)).json()["items"]]
+    assert made[3].id not in [
+        each["post"]["id"] for each in search(taro, members_and_posts.picture(3)).json()["items"]
+    ]
     with res.db.write() as db:
         posts.undo(db, hana, made[3].id, now=datetime.now(UTC))
     assert search(taro, members_and_posts.picture(3)).json()["items"][0]["post"]["id"] == made[3].id
@@ -117,10 +133,16 @@ def test_what_was_shown_is_logged_as_in_other_lists(world, taro):
     found = taro.get(f"/api/animals/posts/{made[5].id}/similar?k=4").json()
     res.events.close()
     with res.db.read() as db:
-        logged = [each.values for each in db.scalars(select(Event)) if each.values.get("request") == found["request_id"]]
+        logged = [
+            each.values
+            for each in db.scalars(select(Event))
+            if each.values.get("request") == found["request_id"]
+        ]
     assert {each["page"] for each in logged} == {"similar"}
     shown = next(each for each in logged if "posts" in each)
-    assert [each["post"] for each in shown["posts"]] == [each["post"]["id"] for each in found["items"]]
+    assert [each["post"] for each in shown["posts"]] == [
+        each["post"]["id"] for each in found["items"]
+    ]
 
 
 # ---- pages ---------------------------------------------------------------------------------------------------------
@@ -142,8 +164,13 @@ def test_a_picture_is_searched_for_without_scripts(world):
     begin = browser.get("/animals/search").text
     assert 'action="/animals/search/picture"' in begin
     assert 'capture="environment"' in begin
-    files = {"camera": ("", b"", "application/octet-stream"), "photo": ("x.jpg", members_and_posts.picture(3), "image/jpeg")}
-    answer = browser.post("/animals/search/picture", data={"csrf": csrf(browser), "category": ""}, files=files)
+    files = {
+        "camera": ("", b"", "application/octet-stream"),
+        "photo": ("x.jpg", members_and_posts.picture(3), "image/jpeg"),
+    }
+    answer = browser.post(
+        "/animals/search/picture", data={"csrf": csrf(browser), "category": ""}, files=files
+    )
     assert answer.status_code == 200
     assert answer.text.index(f'data-post="{made[3].id}"') == answer.text.index('data-post="')
     wrong = browser.post("/animals/search/picture", data={"csrf": csrf(browser), "category": ""})
@@ -154,4 +181,6 @@ def test_visitors_are_asked_to_sign_in_before_they_search_by_a_picture(world):
     _, app, _ = world
     browser = visitor(app)
     assert "/sign-in?next=" in browser.get("/animals/search").text
-    assert browser.post("/animals/search/picture", data={"csrf": csrf(browser, "/animals/credits")}).status_code in (303, 401)
+    assert browser.post(
+        "/animals/search/picture", data={"csrf": csrf(browser, "/animals/credits")}
+    ).status_code in (303, 401)

@@ -28,9 +28,20 @@ SHOWN = image_embeddings.made(60)
 def look(res, made, vector, at=NOW, eyes=EYES):
     """What the eyes might have seen in a post's picture."""
     with res.db.write() as db:
-        values = {"classes": [], "animal": 1.0, "light": 0.5, "sharp": 1.0, "phash": "0" * 16, "at": at}
+        values = {
+            "classes": [],
+            "animal": 1.0,
+            "light": 0.5,
+            "sharp": 1.0,
+            "phash": "0" * 16,
+            "at": at,
+        }
         embedding = np.asarray(vector, np.float32).astype("<f2").tobytes()
-        return db.execute(insert(Look).values(digest=made.photo, eyes=eyes, embedding=embedding, **values).returning(Look.id)).scalar_one()
+        return db.execute(
+            insert(Look)
+            .values(digest=made.photo, eyes=eyes, embedding=embedding, **values)
+            .returning(Look.id)
+        ).scalar_one()
 
 
 def open_eyes(res, version=EYES):
@@ -47,7 +58,9 @@ def built(res, version, eyes=EYES, now=LATER):
     image_embeddings.build(found, folder, as_of_look=newest)
     for file in folder.rglob("*"):
         if file.is_file():
-            res.registry.files.put(f"{place}/{file.relative_to(folder).as_posix()}", file.read_bytes())
+            res.registry.files.put(
+                f"{place}/{file.relative_to(folder).as_posix()}", file.read_bytes()
+            )
     return place
 
 
@@ -61,7 +74,10 @@ def index_of(res, version="1", eyes=EYES, now=LATER):
 
 def similar(res, viewer, made, k=10, now=LATER, **asked):
     with res.db.read() as db:
-        return [each.post_id for each in search.to_post(res, db, viewer, made.id, k=k, asked=Asked(**asked), now=now)]
+        return [
+            each.post_id
+            for each in search.to_post(res, db, viewer, made.id, k=k, asked=Asked(**asked), now=now)
+        ]
 
 
 @pytest.fixture
@@ -71,7 +87,11 @@ def ring(resources):
     open_eyes(resources)
     made = []
     for number in range(12):
-        made.append(post(resources, hana, title=f"Cat {number}", category="cat" if number % 2 == 0 else "dog"))
+        made.append(
+            post(
+                resources, hana, title=f"Cat {number}", category="cat" if number % 2 == 0 else "dog"
+            )
+        )
         look(resources, made[-1], at_angle(number))
         if number == 8:
             index_of(resources)
@@ -91,13 +111,19 @@ def ids(made):
 # ---- found ---------------------------------------------------------------------------------------------------------
 
 
-def test_posts_of_the_index_and_newer_ones_come_in_one_order_of_similarity_without_the_one_asked_about(resources, ring):
+def test_posts_of_the_index_and_newer_ones_come_in_one_order_of_similarity_without_the_one_asked_about(
+    resources, ring
+):
     _, made = ring
     assert similar(resources, None, made[0]) == ids(made[1:11])
-    assert sorted(similar(resources, None, made[6], k=4)) == ids([made[4], made[5], made[7], made[8]])
+    assert sorted(similar(resources, None, made[6], k=4)) == ids(
+        [made[4], made[5], made[7], made[8]]
+    )
     with resources.db.read() as db:
         found = search.to_post(resources, db, None, made[0].id, k=11, now=LATER)
-    assert [each.score for each in found] == pytest.approx([float(np.cos(n / 20)) for n in range(1, 12)], abs=2e-3)
+    assert [each.score for each in found] == pytest.approx(
+        [float(np.cos(n / 20)) for n in range(1, 12)], abs=2e-3
+    )
     assert sorted(similar(resources, None, made[11], k=3)) == sorted(ids(made[8:11]))
 
 
@@ -118,7 +144,10 @@ def test_a_new_post_is_found_by_the_next_question_and_a_removed_one_never(resour
     hana, made = ring
     new = post(resources, hana)
     look(resources, new, at_angle(0.5), at=datetime.now(UTC))
-    assert similar(resources, None, made[0], k=3, now=datetime.now(UTC)) == [new.id, *ids(made[1:3])]
+    assert similar(resources, None, made[0], k=3, now=datetime.now(UTC)) == [
+        new.id,
+        *ids(made[1:3]),
+    ]
     for each in (new, made[1], made[10]):
         with resources.db.write() as db:
             posts.delete(db, hana, each.id, now=NOW)
@@ -173,7 +202,9 @@ def test_a_post_that_somebody_may_not_see_is_not_there_to_ask_about(resources, r
 def test_filters_narrow_what_is_found(resources, ring):
     hana, made = ring
     assert similar(resources, None, made[0], category="dog") == ids(made[1::2])
-    assert similar(resources, None, made[0], leave_out=frozenset(ids(made[1:5])), k=3) == ids(made[5:8])
+    assert similar(resources, None, made[0], leave_out=frozenset(ids(made[1:5])), k=3) == ids(
+        made[5:8]
+    )
     assert similar(resources, hana, made[0], not_mine=True) == []
     assert similar(resources, None, made[0], not_mine=True, k=2) == ids(made[1:3])
     with pytest.raises(NotFound, match="no such category"):
@@ -243,7 +274,9 @@ def test_the_eyes_of_the_index_are_asked_and_not_newer_ones(resources, ring):
         assert embeddings.of(db, made[0].photo, "2") is not None
 
 
-def test_a_canary_in_other_eyes_answers_nobody_because_one_question_is_in_one_versions_numbers(resources, ring):
+def test_a_canary_in_other_eyes_answers_nobody_because_one_question_is_in_one_versions_numbers(
+    resources, ring
+):
     hana, made = ring
     before = similar(resources, hana, made[0])
     for number, each in enumerate(made):
@@ -251,12 +284,17 @@ def test_a_canary_in_other_eyes_answers_nobody_because_one_question_is_in_one_ve
     other = built(resources, "9", eyes="2")
     with resources.db.write() as db:
         files = {**rollout.plan(db, MODEL).files, "9": other}
-        rollout.put(db, MODEL, LATER, files=files, champion="1", challenger="9", mode="canary", share=1.0)
+        rollout.put(
+            db, MODEL, LATER, files=files, champion="1", challenger="9", mode="canary", share=1.0
+        )
     resources.models.refresh()
     assert similar(resources, hana, made[0]) == before
     with resources.db.read() as db:
         index = search.current(resources, db)
-        assert (index.steady, index_client.nearest(resources, index, at_angle(0), 10, hana)[2]) == (False, "1")
+        assert (index.steady, index_client.nearest(resources, index, at_angle(0), 10, hana)[2]) == (
+            False,
+            "1",
+        )
 
 
 def test_when_other_eyes_go_live_an_index_of_theirs_is_asked_for_once(resources, ring):
@@ -266,7 +304,9 @@ def test_when_other_eyes_go_live_an_index_of_theirs_is_asked_for_once(resources,
     open_eyes(resources, "2")
     for _ in range(2):
         nightly.look_after()
-    assert [each.id for each in resources.work.runs(name=training.TRAINING)] == [training.run_id("eyes-2")]
+    assert [each.id for each in resources.work.runs(name=training.TRAINING)] == [
+        training.run_id("eyes-2")
+    ]
 
 
 # ---- many ----------------------------------------------------------------------------------------------------------
@@ -280,15 +320,36 @@ def crowded(shared):
     template = post(shared, hana)
     with shared.db.write() as db:
         row = {column.name: getattr(template, column.name) for column in Post.__table__.columns}
-        photo = {column.name: getattr(db.get(Photo, template.photo), column.name) for column in Photo.__table__.columns}
-        kept = {"eyes": EYES, "classes": [], "animal": 1.0, "light": 0.5, "sharp": 1.0, "phash": "0" * 16, "at": NOW}
+        photo = {
+            column.name: getattr(db.get(Photo, template.photo), column.name)
+            for column in Photo.__table__.columns
+        }
+        kept = {
+            "eyes": EYES,
+            "classes": [],
+            "animal": 1.0,
+            "light": 0.5,
+            "sharp": 1.0,
+            "phash": "0" * 16,
+            "at": NOW,
+        }
         db.execute(insert(Photo), [{**photo, "digest": f"{n:064x}"} for n in range(3_000)])
         fish = [n % 100 == 50 for n in range(3_000)]
         posted = [
-            {**row, "id": 10 + n, "key": f"many-{n}", "photo": f"{n:064x}", "category": "fish" if fish[n] else "cat"} for n in range(3_000)
+            {
+                **row,
+                "id": 10 + n,
+                "key": f"many-{n}",
+                "photo": f"{n:064x}",
+                "category": "fish" if fish[n] else "cat",
+            }
+            for n in range(3_000)
         ]
         db.execute(insert(Post), posted)
-        looked = [{**kept, "digest": f"{n:064x}", "embedding": shown.vectors[n].astype("<f2").tobytes()} for n in range(3_000)]
+        looked = [
+            {**kept, "digest": f"{n:064x}", "embedding": shown.vectors[n].astype("<f2").tobytes()}
+            for n in range(3_000)
+        ]
         db.execute(insert(Look), looked)
     index_of(shared)
     return shared, shown
@@ -299,7 +360,10 @@ def test_a_filter_that_one_in_a_hundred_passes_loses_nothing(crowded):
     allowed = [n for n in range(3_000) if n % 100 == 50]
     hits = []
     for asked in range(0, 3_000, 150):
-        near = sorted((n for n in allowed if n != asked), key=lambda n: -float(shown.vectors[n] @ shown.vectors[asked]))[:10]
+        near = sorted(
+            (n for n in allowed if n != asked),
+            key=lambda n: -float(shown.vectors[n] @ shown.vectors[asked]),
+        )[:10]
         with res.db.read() as db:
             found = search.to_post(res, db, None, 10 + asked, k=10, asked=Asked("fish"), now=LATER)
         hits.append(len({each.post_id - 10 for each in found} & set(near)) / 10)
@@ -310,7 +374,13 @@ def test_the_tree_finds_what_comparing_with_each_finds(crowded):
     res, shown = crowded
     hits = []
     for asked in range(0, 3_000, 100):
-        near = [n for n in np.argsort(-(shown.vectors @ shown.vectors[asked]), kind="stable")[:11].tolist() if n != asked][:10]
+        near = [
+            n
+            for n in np.argsort(-(shown.vectors @ shown.vectors[asked]), kind="stable")[
+                :11
+            ].tolist()
+            if n != asked
+        ][:10]
         with res.db.read() as db:
             found = search.to_post(res, db, None, 10 + asked, k=10, now=LATER)
         hits.append(len({each.post_id - 10 for each in found} & set(near)) / 10)
@@ -318,7 +388,9 @@ def test_the_tree_finds_what_comparing_with_each_finds(crowded):
     assert runtimes.KINDS[KIND] is Index
 
 
-def test_the_command_names_what_a_folder_brought_by_its_file_and_the_rest_by_their_numbers(resources, ring):
+def test_the_command_names_what_a_folder_brought_by_its_file_and_the_rest_by_their_numbers(
+    resources, ring
+):
     from tanuki.animals.commands.similarity import answers
     from tanuki.animals.import_folder import KEYS
 
@@ -331,5 +403,7 @@ def test_the_command_names_what_a_folder_brought_by_its_file_and_the_rest_by_the
     assert (told["post"], told["similar"][0]) == (made[0].id, "cats/mike.jpg")
     assert set(told["similar"][1:]) <= {each.id for each in made}
     assert told["scores"] == sorted(told["scores"], reverse=True)
-    by_file = {each["file"]: each for each in answers(resources, None, None, 3, Asked()) if "file" in each}
+    by_file = {
+        each["file"]: each for each in answers(resources, None, None, 3, Asked()) if "file" in each
+    }
     assert list(by_file) == ["cats/mike.jpg"]

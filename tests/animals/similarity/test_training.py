@@ -60,7 +60,10 @@ def live(res):
 
 def found_for(res, asked):
     with res.db.read() as db:
-        return [each.post_id for each in search.to_post(res, db, None, asked.id, k=30, now=datetime.now(UTC))]
+        return [
+            each.post_id
+            for each in search.to_post(res, db, None, asked.id, k=30, now=datetime.now(UTC))
+        ]
 
 
 def until(done, seconds=30):
@@ -80,7 +83,13 @@ def test_from_published_pictures_to_what_answers(resources):
         with resources.db.read() as db:
             (verdict,) = db.scalars(select(GateVerdict).where(GateVerdict.model == MODEL))
             (gone_live,) = db.scalars(select(Release).where(Release.model == MODEL))
-            assert (verdict.go, verdict.by, verdict.champion, verdict.report["pictures"], verdict.report["recall"]) == (
+            assert (
+                verdict.go,
+                verdict.by,
+                verdict.champion,
+                verdict.report["pictures"],
+                verdict.report["recall"],
+            ) == (
                 True,
                 "tanuki",
                 None,
@@ -103,7 +112,9 @@ def test_from_published_pictures_to_what_answers(resources):
 
 
 @pytest.mark.slow
-def test_old_versions_are_deleted_with_their_files_unless_somebody_needs_them(embedded, monkeypatch):
+def test_old_versions_are_deleted_with_their_files_unless_somebody_needs_them(
+    embedded, monkeypatch
+):
     monkeypatch.setattr(training, "KEPT", 1)
     network(embedded)
     with working(embedded):
@@ -112,7 +123,10 @@ def test_old_versions_are_deleted_with_their_files_unless_somebody_needs_them(em
     assert live(embedded) == "4"
     with embedded.db.read() as db:
         files = rollout.plan(db, MODEL).files
-    assert [each.version for each in embedded.registry.versions(MODEL)] == ["4", "3"]  # the live one and the way back
+    assert [each.version for each in embedded.registry.versions(MODEL)] == [
+        "4",
+        "3",
+    ]  # the live one and the way back
     kept = {key.split("/")[1] for key in embedded.registry.files.list(f"{MODEL}/")}
     assert kept == {prefix.split("/")[1] for prefix in files.values()}
     with embedded.db.read() as db:
@@ -124,19 +138,41 @@ def test_while_the_index_is_in_older_eyes_both_look_at_what_is_new(embedded, tmp
     made = network(embedded)
     with working(embedded):
         run(embedded, "2026-05-01")
-    other = replace(embedded, settings=embedded.settings.model_copy(update={"eyes": str(backbone(tmp_path / "theirs"))}))
+    other = replace(
+        embedded,
+        settings=embedded.settings.model_copy(update={"eyes": str(backbone(tmp_path / "theirs"))}),
+    )
     newer = registration.registered(other, datetime.now(UTC))
     with embedded.db.write() as db:
         release.keep_verdict(
-            db, GateVerdict(model=encoder.MODEL, version=newer, champion="1", go=True, report={}, at=datetime.now(UTC), by="tests")
+            db,
+            GateVerdict(
+                model=encoder.MODEL,
+                version=newer,
+                champion="1",
+                go=True,
+                report={},
+                at=datetime.now(UTC),
+                by="tests",
+            ),
         )
-        release.release(db, embedded.registry, SYSTEM, release.latest(db, encoder.MODEL, newer), datetime.now(UTC), other_shape=True)
+        release.release(
+            db,
+            embedded.registry,
+            SYSTEM,
+            release.latest(db, encoder.MODEL, newer),
+            datetime.now(UTC),
+            other_shape=True,
+        )
     embedded.models.refresh()
     until(lambda: embeddings.eyes(embedded).live() == newer)
     new = post(embedded, member(embedded, "ken"))
     post_review.look_at(embedded, datetime.now(UTC), new.id)
     with embedded.db.read() as db:
-        assert {each.eyes for each in db.scalars(select(Look).where(Look.digest == new.photo))} == {"1", newer}
+        assert {each.eyes for each in db.scalars(select(Look).where(Look.digest == new.photo))} == {
+            "1",
+            newer,
+        }
     assert new.id in found_for(embedded, made[0])
 
 
@@ -153,7 +189,9 @@ def test_every_night_asks_for_one_run_a_day(embedded):
     for _ in range(2):
         nightly.begin("2026-05-01")
         nightly.look_after()
-    assert [(each.id, each.name) for each in embedded.work.runs()] == [("similar-training-2026-05-01", TRAINING)]
+    assert [(each.id, each.name) for each in embedded.work.runs()] == [
+        ("similar-training-2026-05-01", TRAINING)
+    ]
 
 
 # ---- refused -------------------------------------------------------------------------------------------------------
@@ -161,7 +199,9 @@ def test_every_night_asks_for_one_run_a_day(embedded):
 
 def halved(found, into, newest):
     """A bad build: every second picture is left out."""
-    return index.build(found.vectors[::2], found.ids[::2], into, {"eyes": found.eyes, "as_of_look": newest})
+    return index.build(
+        found.vectors[::2], found.ids[::2], into, {"eyes": found.eyes, "as_of_look": newest}
+    )
 
 
 @pytest.mark.slow
@@ -174,7 +214,11 @@ def test_a_bad_build_is_judged_kept_and_does_not_go_live(embedded, monkeypatch):
     assert live(embedded) == "1"
     with embedded.db.read() as db:
         verdict = release.latest(db, MODEL, "2")
-        assert (verdict.go, verdict.champion, verdict.report["reasons"][0]["code"]) == (False, "1", "lost")
+        assert (verdict.go, verdict.champion, verdict.report["reasons"][0]["code"]) == (
+            False,
+            "1",
+            "lost",
+        )
         assert len(release.releases(db, MODEL)) == 1
 
 
@@ -190,7 +234,12 @@ def test_a_truncated_version_gets_a_no_go(embedded):
     training.build_index(found, folder, newest)
     (folder / "vectors.npy").write_bytes((folder / "vectors.npy").read_bytes()[:-50])
     made = embedded.registry.save(
-        MODEL, folder, parameters={"eyes": eyes}, metrics={}, data_window=("2026-05-01", "2026-05-01"), code_version="0"
+        MODEL,
+        folder,
+        parameters={"eyes": eyes},
+        metrics={},
+        data_window=("2026-05-01", "2026-05-01"),
+        code_version="0",
     )
     judged = training.judged(embedded, made.version)
     assert [reason["code"] for reason in judged.verdict.reasons] == ["unreadable"]
@@ -238,7 +287,9 @@ WHERE = ["embed", "build", "built", "judge", "judged", "put_live", "released"]
 
 
 @pytest.mark.slow
-def test_killed_in_every_step_the_run_completes_and_what_is_live_changes_only_by_its_release(embedded):
+def test_killed_in_every_step_the_run_completes_and_what_is_live_changes_only_by_its_release(
+    embedded,
+):
     network(embedded, 24)
     registration.opened(embedded, datetime.now(UTC))
     with embedded.db.write() as db:
@@ -259,8 +310,14 @@ def test_killed_in_every_step_the_run_completes_and_what_is_live_changes_only_by
 def child(res, where):
     command = [sys.executable, "-c", CHILD, str(res.settings.home), res.db.url, where]
     begun = time.monotonic()
-    ended = subprocess.run(command, cwd=Path(__file__).parents[3], timeout=200, check=False, capture_output=True)
-    assert ended.returncode in (0, -9), (where, time.monotonic() - begun, ended.stderr.decode()[-2000:])
+    ended = subprocess.run(
+        command, cwd=Path(__file__).parents[3], timeout=200, check=False, capture_output=True
+    )
+    assert ended.returncode in (0, -9), (
+        where,
+        time.monotonic() - begun,
+        ended.stderr.decode()[-2000:],
+    )
     return ended.returncode
 
 

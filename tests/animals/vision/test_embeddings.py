@@ -33,7 +33,9 @@ from tests.animals.test_post_review import send, until
 from tests.animals.vision.test_encoder import backbone
 from tests.factories.members_and_posts import NOW, accepted, caught_up, member, post
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::sqlalchemy.exc.SADeprecationWarning")  # of MLflow's own
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::sqlalchemy.exc.SADeprecationWarning"
+)  # of MLflow's own
 
 
 @contextmanager
@@ -73,8 +75,12 @@ def test_the_first_use_makes_checks_and_releases_a_version_once(resources):
     assert see.live() is None
     assert see.version == "1"
     with resources.db.read() as db:
-        assert [(each.go, each.champion) for each in release.verdicts(db, encoder.MODEL)] == [(True, None)]
-        assert [(each.version, each.kind) for each in release.releases(db, encoder.MODEL)] == [("1", release.GATE)]
+        assert [(each.go, each.champion) for each in release.verdicts(db, encoder.MODEL)] == [
+            (True, None)
+        ]
+        assert [(each.version, each.kind) for each in release.releases(db, encoder.MODEL)] == [
+            ("1", release.GATE)
+        ]
         assert rollout.plan(db, encoder.MODEL).champion == "1"
     assert registration.opened(resources, NOW) == "1"
     assert registration.registered(resources, NOW) == "1"
@@ -114,7 +120,11 @@ def test_what_no_eyes_may_do_is_a_fault(given):
         def run(self, inputs):
             made = np.concatenate([inputs["image"].reshape(1, -1)[:, :8] + 1.0])
             made = made / np.linalg.norm(made) * (2 if given == "long" else 1)
-            return {"embedding": {"nan": made * np.nan, "long": made, "blind": np.eye(1, 8)}[given].astype(np.float32)}
+            return {
+                "embedding": {"nan": made * np.nan, "long": made, "blind": np.eye(1, 8)}[
+                    given
+                ].astype(np.float32)
+            }
 
     assert registration.faults(Runner()) == [{"code": "nan", "rows": 6, "of": 6}]
 
@@ -123,7 +133,11 @@ def test_what_no_eyes_may_do_is_a_fault(given):
 def test_eyes_on_a_model_server_see_what_eyes_in_process_see(embedded, way):
     pictures = [accepted(n).files["page"] for n in range(1, 12)]
     here = embeddings.eyes(embedded).see(pictures)
-    server, port = grpc_server.server(embedded.models, "127.0.0.1:0") if way == "grpc" else web(embedded.models)
+    server, port = (
+        grpc_server.server(embedded.models, "127.0.0.1:0")
+        if way == "grpc"
+        else web(embedded.models)
+    )
     server.start()
     theirs = replace(embedded, models=client.connect(f"{way}://127.0.0.1:{port}"))
     there = embeddings.eyes(theirs).see(pictures)
@@ -131,7 +145,11 @@ def test_eyes_on_a_model_server_see_what_eyes_in_process_see(embedded, way):
     server.stop(1)
     assert [each.eyes for each in there] == ["1"] * len(pictures)
     for one, other in zip(here, there, strict=True):
-        assert (one.classes, one.phash, one.embedding.tobytes()) == (other.classes, other.phash, other.embedding.tobytes())
+        assert (one.classes, one.phash, one.embedding.tobytes()) == (
+            other.classes,
+            other.phash,
+            other.embedding.tobytes(),
+        )
 
 
 def web(models):
@@ -141,7 +159,9 @@ def web(models):
 
     class Server(uvicorn.Server):
         def start(self):
-            self.thread = threading.Thread(target=self.run, kwargs={"sockets": [listens]}, daemon=True)
+            self.thread = threading.Thread(
+                target=self.run, kwargs={"sockets": [listens]}, daemon=True
+            )
             self.thread.start()
             until(lambda: self.started)
 
@@ -149,7 +169,9 @@ def web(models):
             self.should_exit = True
             self.thread.join(10 * seconds)
 
-    return Server(uvicorn.Config(http_server.app(models), log_config=None)), listens.getsockname()[1]
+    return Server(uvicorn.Config(http_server.app(models), log_config=None)), listens.getsockname()[
+        1
+    ]
 
 
 # ---- when something is posted --------------------------------------------------------------------------------------
@@ -175,7 +197,9 @@ def test_eyes_that_are_away_or_fail_keep_no_post_and_the_look_is_caught_up(embed
     with working(embedded):
         first = send(embedded, rex, key="a", seed=6)
         until(lambda: states(embedded) == {"published"})
-        assert kept(embedded) == []  # no version is live yet, and the post did not wait for one to be made
+        assert (
+            kept(embedded) == []
+        )  # no version is live yet, and the post did not wait for one to be made
         assert embeddings.eyes(embedded).version == "1"
         with broken(embedded):
             send(embedded, rex, key="b", seed=7)
@@ -213,7 +237,9 @@ def test_a_look_goes_with_its_picture(resources):
 
 
 def seen_as(category_class, share=0.9):
-    return encoder.Seen(np.eye(1, 4, dtype=np.float32)[0], [(category_class, share)], share, 0.5, 10.0, "0" * 16)
+    return encoder.Seen(
+        np.eye(1, 4, dtype=np.float32)[0], [(category_class, share)], share, 0.5, 10.0, "0" * 16
+    )
 
 
 def test_what_is_owed_is_what_a_version_has_not_looked_at(resources):
@@ -225,7 +251,11 @@ def test_what_is_owed_is_what_a_version_has_not_looked_at(resources):
         embeddings.keep(db, made[0].photo, "1", seen_as(281), NOW)
         embeddings.keep(db, made[1].photo, "2", seen_as(281), NOW)
     with resources.db.read() as db:
-        assert {version: backfill.owed(db, version) for version in ("1", "2", "3")} == {"1": 2, "2": 2, "3": 3}
+        assert {version: backfill.owed(db, version) for version in ("1", "2", "3")} == {
+            "1": 2,
+            "2": 2,
+            "3": 3,
+        }
         assert set(db.scalars(backfill.missing("1"))) == {made[1].photo, made[2].photo}
         assert backfill.looked_at(db, "1") == 1
     assert backfill.progress(resources, "1") == (1, 3)
@@ -233,7 +263,9 @@ def test_what_is_owed_is_what_a_version_has_not_looked_at(resources):
 
 
 @pytest.mark.slow
-def test_a_run_spreads_over_the_parts_passes_over_what_cannot_be_read_and_done_again_does_nothing(resources, monkeypatch):
+def test_a_run_spreads_over_the_parts_passes_over_what_cannot_be_read_and_done_again_does_nothing(
+    resources, monkeypatch
+):
     rex = member(resources, "rex")
     made = [post(resources, rex, seed=40 + n) for n in range(9)]
     for size in photo_files.SIZES:
@@ -246,7 +278,9 @@ def test_a_run_spreads_over_the_parts_passes_over_what_cannot_be_read_and_done_a
     assert {each.digest for each in kept(resources)} == {each.photo for each in made[1:]}
 
 
-def test_a_version_in_the_background_looks_at_everything_while_the_live_one_serves(embedded, tmp_path):
+def test_a_version_in_the_background_looks_at_everything_while_the_live_one_serves(
+    embedded, tmp_path
+):
     rex = member(embedded, "rex")
     for n in range(3):
         post(embedded, rex, seed=50 + n)
@@ -263,7 +297,10 @@ def test_a_version_in_the_background_looks_at_everything_while_the_live_one_serv
 
 def test_classify_tells_what_owners_and_eyes_say_and_looks_again_when_told(embedded):
     rex = member(embedded, "rex")
-    cat, dog, odd = (post(embedded, rex, seed=60 + n, category=each) for n, each in enumerate(("cat", "dog", "cat")))
+    cat, dog, odd = (
+        post(embedded, rex, seed=60 + n, category=each)
+        for n, each in enumerate(("cat", "dog", "cat"))
+    )
     assert embeddings.eyes(embedded).version == "1"
     with embedded.db.write() as db:
         for each, number, share in ((cat, 281, 0.9), (dog, 151, 0.9), (odd, 151, 0.8)):
@@ -287,8 +324,15 @@ def test_the_commands_say_what_they_did_and_refuse_an_unknown_version(tmp_path):
     post(res, member(res, "rex"), seed=70, category="dog")
     bootstrap.close(res)
     call = CliRunner(env={"TANUKI_HOME": str(tmp_path)}).invoke
-    assert json.loads(call(commands.embed, ["--json"], catch_exceptions=False).stdout) == {"eyes": "1", "new": 1, "looks": 1, "missing": 0}
-    assert "looked at 1 pictures, 0 of them now" in call(commands.embed, catch_exceptions=False).stdout
+    assert json.loads(call(commands.embed, ["--json"], catch_exceptions=False).stdout) == {
+        "eyes": "1",
+        "new": 1,
+        "looks": 1,
+        "missing": 0,
+    }
+    assert (
+        "looked at 1 pictures, 0 of them now" in call(commands.embed, catch_exceptions=False).stdout
+    )
     said = call(commands.classify, ["--json"], catch_exceptions=False)
     assert sum(json.loads(line)["owners"] for line in said.stdout.splitlines()) == 1
     with pytest.raises(NotFound, match="version 7"):
@@ -302,13 +346,17 @@ def test_a_killed_run_goes_on_where_it_was_when_the_command_is_called_again(tmp_
     made = [post(res, rex, seed=200 + n) for n in range(backfill.FEW + 6)]
     command = [sys.executable, "-m", "tanuki", "animals", "embed", "--json"]
     environment = {**os.environ, "TANUKI_HOME": str(tmp_path), "TANUKI_LOG_LEVEL": "error"}
-    first = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    first = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     until(lambda: len(kept(res)) > 3, seconds=60)
     first.kill()
     first.wait()
     seen = len(kept(res))
     assert seen < len(made)
-    again = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
+    again = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=True, timeout=120
+    )
     said = json.loads(again.stdout.splitlines()[-1])
     assert (said["looks"], said["missing"]) == (len(made), 0)
     assert len({each.digest for each in kept(res)}) == len(made)
@@ -326,15 +374,22 @@ def two_versions(db, made, spoiled):
             wrong = version == "2" and spoiled(n)
             vector = np.full(8, 0.05, np.float32)
             vector[(n % 2) ^ wrong] = 1 + n / 1000
-            seen = encoder.Seen(vector / np.linalg.norm(vector), [], 0.5, 0.2 if n % 4 < 2 else 0.6, 10.0, "0" * 16)
+            seen = encoder.Seen(
+                vector / np.linalg.norm(vector), [], 0.5, 0.2 if n % 4 < 2 else 0.6, 10.0, "0" * 16
+            )
             embeddings.keep(db, each.photo, version, seen, NOW)
 
 
-@pytest.mark.parametrize(("spoiled", "go", "told"), [(0, True, ""), (3, False, "Over all rows"), (2, False, "dark pictures")])
+@pytest.mark.parametrize(
+    ("spoiled", "go", "told"),
+    [(0, True, ""), (3, False, "Over all rows"), (2, False, "dark pictures")],
+)
 def test_other_eyes_need_neighbours_of_a_kind_as_good_as_the_live_ones(embedded, spoiled, go, told):
     rex = member(embedded, "rex")
     made = [post(embedded, rex, seed=100 + n, category=("cat", "dog")[n % 2]) for n in range(60)]
-    wrong = {0: lambda n: False, 3: lambda n: n % 3 == 0, 2: lambda n: n % 4 < 2 and n % 5 < 3}[spoiled]
+    wrong = {0: lambda n: False, 3: lambda n: n % 3 == 0, 2: lambda n: n % 4 < 2 and n % 5 < 3}[
+        spoiled
+    ]
     with embedded.db.write() as db:
         two_versions(db, made, wrong)
     with embedded.db.read() as db:
@@ -354,6 +409,8 @@ def test_neighbours_are_counted_as_a_loop_counts_them(monkeypatch):
     kinds = ["cat" if n % 3 else "dog" for n in range(40)]
     wanted = []
     for n in range(40):
-        near = sorted((m for m in range(40) if m != n), key=lambda m: -float(drawn[n] @ drawn[m]))[:10]
+        near = sorted((m for m in range(40) if m != n), key=lambda m: -float(drawn[n] @ drawn[m]))[
+            :10
+        ]
         wanted.append(sum(kinds[m] != kinds[n] for m in near) / 10)
     assert evaluation.strangers_near(drawn, kinds) == pytest.approx(wanted)

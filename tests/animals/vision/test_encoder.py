@@ -19,7 +19,20 @@ from tanuki.platform.mlops.runtimes import Onnx
 from tests.factories.members_and_posts import picture
 
 SCORED = [(885, 0.26394), (782, 0.05556), (714, 0.02227), (818, 0.01782)]
-REFERENCE = [-0.15551, 0.01363, -0.16588, -0.16939, 0.06911, 0.07143, 0.03596, 0.10576, 0.00474, -0.01822, -0.0175, 0.07543]
+REFERENCE = [
+    -0.15551,
+    0.01363,
+    -0.16588,
+    -0.16939,
+    0.06911,
+    0.07143,
+    0.03596,
+    0.10576,
+    0.00474,
+    -0.01822,
+    -0.0175,
+    0.07543,
+]
 
 
 class Eyes:
@@ -73,7 +86,9 @@ def convolved(x, weight, stride):
     side = weight.shape[-1]
     padding = [max((-(-n // stride) - 1) * stride + side - n, 0) for n in x.shape[1:]]
     x = np.pad(x, [(0, 0), *((each // 2, each - each // 2) for each in padding)])
-    windows = np.lib.stride_tricks.sliding_window_view(x, (side, side), axis=(1, 2))[:, ::stride, ::stride]
+    windows = np.lib.stride_tricks.sliding_window_view(x, (side, side), axis=(1, 2))[
+        :, ::stride, ::stride
+    ]
     if weight.shape[1] == 1:
         return np.einsum("cyxab,cab->cyx", windows, weight[:, 0])
     return np.tensordot(weight, windows, axes=([1, 2, 3], [0, 3, 4]))
@@ -85,7 +100,10 @@ def features_the_dumb_way(image):
 
     def layer(x, name, norm, stride=1, relu=True):
         x = convolved(x, read[f"{name}.weight"], stride)
-        mean, variance, scale, bias = (read[f"{norm}.{part}"][:, None, None] for part in ("running_mean", "running_var", "weight", "bias"))
+        mean, variance, scale, bias = (
+            read[f"{norm}.{part}"][:, None, None]
+            for part in ("running_mean", "running_var", "weight", "bias")
+        )
         x = (x - mean) / np.sqrt(variance + 1e-3) * scale + bias
         return np.clip(x, 0, 6) if relu else x
 
@@ -115,8 +133,13 @@ def test_the_graph_agrees_with_the_network_computed_step_by_step(ours):
 
 def test_a_tensor_is_read_by_its_strides():
     storage = np.arange(24, dtype="<f4")
-    tensor = torch_weights.Tensor(torch_weights.Storage("0", "<f4"), 0, (2, 3, 2, 2), (12, 1, 6, 3))  # channels last
-    assert torch_weights.array(tensor, storage).tolist() == np.arange(24).reshape(2, 2, 2, 3).transpose(0, 3, 1, 2).tolist()
+    tensor = torch_weights.Tensor(
+        torch_weights.Storage("0", "<f4"), 0, (2, 3, 2, 2), (12, 1, 6, 3)
+    )  # channels last
+    assert (
+        torch_weights.array(tensor, storage).tolist()
+        == np.arange(24).reshape(2, 2, 2, 3).transpose(0, 3, 1, 2).tolist()
+    )
 
 
 def test_weights_that_want_anything_else_are_refused(tmp_path):
@@ -132,10 +155,15 @@ def test_weights_that_want_anything_else_are_refused(tmp_path):
     with pytest.raises(pickle.UnpicklingError, match="begin like weights"):
         torch_weights.read(file)
     with pytest.raises(pickle.UnpicklingError, match="beyond"):
-        torch_weights.array(torch_weights.Tensor(torch_weights.Storage("0", "<f4"), 2, (2, 2), (2, 1)), np.zeros(5, "<f4"))
+        torch_weights.array(
+            torch_weights.Tensor(torch_weights.Storage("0", "<f4"), 2, (2, 2), (2, 1)),
+            np.zeros(5, "<f4"),
+        )
 
 
-def test_embeddings_have_length_one_scores_sum_to_one_and_neighbours_in_a_batch_change_nothing(ours):
+def test_embeddings_have_length_one_scores_sum_to_one_and_neighbours_in_a_batch_change_nothing(
+    ours,
+):
     some = np.stack([drawn(), drawn()[::-1], drawn()[:, ::-1], np.zeros((224, 224, 3), np.uint8)])
     together = ours.infer({"image": some})
     assert together["embedding"].shape == (4, onnx_export.DIMENSION)
@@ -143,7 +171,10 @@ def test_embeddings_have_length_one_scores_sum_to_one_and_neighbours_in_a_batch_
     assert together["scores"].sum(axis=1) == pytest.approx(1, abs=1e-4)
     alone = np.concatenate([ours.infer({"image": each[None]})["embedding"] for each in some])
     assert np.abs(together["embedding"] - alone).max() < 1e-4
-    assert ours.infer({"image": some[:1]})["embedding"].tobytes() == ours.infer({"image": some[:1]})["embedding"].tobytes()
+    assert (
+        ours.infer({"image": some[:1]})["embedding"].tobytes()
+        == ours.infer({"image": some[:1]})["embedding"].tobytes()
+    )
 
 
 def test_the_projection_keeps_directions_at_right_angles_whatever_the_sign_the_machine_finds():
@@ -165,12 +196,24 @@ def backbone(folder, *, logits=True, says=None):
         numbers.append(onnx.numpy_helper.from_array(np.eye(3, 1000, dtype=np.float32), "w"))
         outputs.append(helper.make_tensor_value_info("classes", TensorProto.FLOAT, ["n", 1000]))
     taken = [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", 3, 32, 32])]
-    made = helper.make_model(helper.make_graph(nodes, "mean", taken, outputs, numbers), opset_imports=[helper.make_opsetid("", 17)])
+    made = helper.make_model(
+        helper.make_graph(nodes, "mean", taken, outputs, numbers),
+        opset_imports=[helper.make_opsetid("", 17)],
+    )
     made.ir_version = 8
     folder.mkdir(exist_ok=True)
     onnx.save(made, str(folder / "net.onnx"))
-    told = {"name": "mean colour", "input": "pixels", "features": "pooled", "size": 32, "mean": [0.5, 0.5, 0.5], "spread": [0.5, 0.5, 0.5]}
-    (folder / "model.json").write_text(json.dumps(told | ({"logits": "classes"} if logits else {}) | (says or {})))
+    told = {
+        "name": "mean colour",
+        "input": "pixels",
+        "features": "pooled",
+        "size": 32,
+        "mean": [0.5, 0.5, 0.5],
+        "spread": [0.5, 0.5, 0.5],
+    }
+    (folder / "model.json").write_text(
+        json.dumps(told | ({"logits": "classes"} if logits else {}) | (says or {}))
+    )
     return folder / "net.onnx"
 
 
@@ -223,7 +266,9 @@ def test_a_file_that_is_no_network_is_refused(tmp_path):
 def test_a_picture_of_any_size_becomes_the_square_of_its_middle(size):
     image = Image.new("RGB", size, (200, 30, 30))
     pen = ImageDraw.Draw(image)
-    pen.rectangle((size[0] // 2 - 8, size[1] // 2 - 8, size[0] // 2 + 8, size[1] // 2 + 8), fill=(30, 200, 30))
+    pen.rectangle(
+        (size[0] // 2 - 8, size[1] // 2 - 8, size[0] // 2 + 8, size[1] // 2 + 8), fill=(30, 200, 30)
+    )
     made = encoder.prepared(jpeg(image))
     assert (made.shape, made.dtype) == ((224, 224, 3), np.uint8)
     assert made[112, 112, 1] > 120
@@ -237,7 +282,10 @@ def test_the_size_is_read_from_the_head_whatever_stands_before_it():
         assert encoder.size_of(made.getvalue()) == (333, 222)
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xd8", b"GIF89a", b"\xff\xd8\xff\xe0\0\x04ab\xff\xc0\0\x0b\x08\0\x10\0\x10\x01"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff\xd8", b"GIF89a", b"\xff\xd8\xff\xe0\0\x04ab\xff\xc0\0\x0b\x08\0\x10\0\x10\x01"],
+)
 def test_what_is_no_jpeg_is_refused_with_a_sentence(content):
     with pytest.raises(UserError, match="whole JPEG"):
         encoder.prepared(content)
@@ -265,7 +313,9 @@ def apart(one, other):
 
 def test_a_hash_survives_saving_and_scaling_and_tells_pictures_apart(ours):
     image = scene()
-    first, again, small, other = encoder.look(ours, [jpeg(image), jpeg(image, 40), jpeg(image.resize((200, 150))), jpeg(scene(seed=4))])
+    first, again, small, other = encoder.look(
+        ours, [jpeg(image), jpeg(image, 40), jpeg(image.resize((200, 150))), jpeg(scene(seed=4))]
+    )
     assert apart(first, again) <= 6
     assert apart(first, small) <= 6
     assert apart(first, other) > 12
@@ -278,8 +328,12 @@ def test_every_class_of_animals_has_a_category_and_names_and_breeds_stand_in_the
     known = labels.labels()
     assert len(known) == labels.ANIMALS
     assert all(each.category in CATEGORIES and each.ja and each.en for each in known)
-    assert [each for each in known if each.breed and BREEDS[each.breed].category != each.category] == []
-    assert [(known[n].en, known[n].category, known[n].breed) for n in (1, 151, 258, 283, 292, 388)] == [
+    assert [
+        each for each in known if each.breed and BREEDS[each.breed].category != each.category
+    ] == []
+    assert [
+        (known[n].en, known[n].category, known[n].breed) for n in (1, 151, 258, 283, 292, 388)
+    ] == [
         ("goldfish", "fish", "goldfish"),
         ("Chihuahua", "dog", "chihuahua"),
         ("Samoyed", "dog", "samoyed"),
@@ -292,14 +346,25 @@ def test_every_class_of_animals_has_a_category_and_names_and_breeds_stand_in_the
 
 def seen(*classes, animal=None):
     whole = sum(share for n, share in classes if n < labels.ANIMALS)
-    return Seen(np.zeros(2, np.float32), list(classes), whole if animal is None else animal, 0.5, 100.0, "0" * 16)
+    return Seen(
+        np.zeros(2, np.float32),
+        list(classes),
+        whole if animal is None else animal,
+        0.5,
+        100.0,
+        "0" * 16,
+    )
 
 
 @pytest.mark.parametrize(
     ("classes", "animal", "expected"),
     [
         ([(258, 0.9)], None, ("dog", "samoyed", "Samoyed")),
-        ([(265, 0.3), (266, 0.3), (267, 0.3)], None, ("dog", "poodle", "Poodle")),  # standard and miniature, more than half
+        (
+            [(265, 0.3), (266, 0.3), (267, 0.3)],
+            None,
+            ("dog", "poodle", "Poodle"),
+        ),  # standard and miniature, more than half
         ([(187, 0.3), (192, 0.3), (195, 0.25)], None, ("dog", None, "Dogs")),
         ([(281, 0.35), (282, 0.3), (285, 0.2)], None, ("cat", "tabby", "Brown tabby")),
         ([(286, 0.8)], None, ("wild", None, "cougar")),
@@ -309,7 +374,9 @@ def seen(*classes, animal=None):
         ([], 0.5, None),
     ],
 )
-def test_shares_of_a_category_and_a_breed_are_summed_and_little_is_no_subject(classes, animal, expected):
+def test_shares_of_a_category_and_a_breed_are_summed_and_little_is_no_subject(
+    classes, animal, expected
+):
     found = subject(seen(*classes, animal=animal))
     assert (found and (found.category, found.breed, found.en)) == expected
     assert found is None or 0.3 <= found.sure <= 1

@@ -18,14 +18,29 @@ from tests.factories.api_routes import routes
 from tests.factories.http_clients import PASSWORD, bearer, csrf, signed_in, visitor
 
 API = "/api/animals"
-FIELDS = ("name", "about", "title", "words", "tag", "comment", "report", "note", "appeal", "answer", "label", "asked")
+FIELDS = (
+    "name",
+    "about",
+    "title",
+    "words",
+    "tag",
+    "comment",
+    "report",
+    "note",
+    "appeal",
+    "answer",
+    "label",
+    "asked",
+)
 PEOPLE = ("hana", "taro", "mona", "saki", None)
 
 
 def nasty(field: str) -> str:
     """What becomes an element with a handler wherever it is not text, and 49 or an error where it is taken for a template."""
     return (
-        f"'\"><zyx-{field} onzyx=1>{{{{7*7}}}}%s"[:30] if field in ("tag", "name") else f"'\"><zyx-{field} onzyx=1 x='{{{{7*7}}}}%(x)s&lt;"
+        f"'\"><zyx-{field} onzyx=1>{{{{7*7}}}}%s"[:30]
+        if field in ("tag", "name")
+        else f"'\"><zyx-{field} onzyx=1 x='{{{{7*7}}}}%(x)s&lt;"
     )
 
 
@@ -55,10 +70,14 @@ class Page(HTMLParser):
         found = [tag for tag, _ in self.elements if not re.fullmatch(r"[a-z]+[1-6]?", tag)]
         for tag, attributes in self.elements:
             found += [
-                f"{tag} {name}" for name in attributes if not re.fullmatch(r"[a-z]+([-:][a-z]+)*", name, re.I) or name.startswith("on")
+                f"{tag} {name}"
+                for name in attributes
+                if not re.fullmatch(r"[a-z]+([-:][a-z]+)*", name, re.I) or name.startswith("on")
             ]
             found += [
-                f"{tag} {value}" for name, value in attributes.items() if name in ("href", "src", "action", "formaction") and scripts(value)
+                f"{tag} {value}"
+                for name, value in attributes.items()
+                if name in ("href", "src", "action", "formaction") and scripts(value)
             ]
         return found + [
             f"script {attributes}"
@@ -82,70 +101,149 @@ def net(shared):
         members_and_posts.staff(shared, name)
     app = web.create(shared, [animals_web.SYSTEM])
     hana, taro, mona, saki = (bearer(shared, app, str(name)) for name in PEOPLE[:4])
-    hana.patch(f"{API}/me", json={"display": nasty("name"), "about": nasty("about")}).raise_for_status()
-    form = {"title": nasty("title"), "description": nasty("words"), "category": "cat", "tags": [nasty("tag")]}
+    hana.patch(
+        f"{API}/me", json={"display": nasty("name"), "about": nasty("about")}
+    ).raise_for_status()
+    form = {
+        "title": nasty("title"),
+        "description": nasty("words"),
+        "category": "cat",
+        "tags": [nasty("tag")],
+    }
     posts = []
     for number in range(2):
-        files = {"photo": ("'\"><zyx-file>.jpg", io.BytesIO(members_and_posts.picture(number)), "image/jpeg")}
-        posts.append(hana.post(f"{API}/posts", data=form, files=files, headers={"Idempotency-Key": f"k{number}"}).json()["id"])
+        files = {
+            "photo": (
+                "'\"><zyx-file>.jpg",
+                io.BytesIO(members_and_posts.picture(number)),
+                "image/jpeg",
+            )
+        }
+        posts.append(
+            hana.post(
+                f"{API}/posts", data=form, files=files, headers={"Idempotency-Key": f"k{number}"}
+            ).json()["id"]
+        )
     with shared.db.write() as db:
         for post_id in posts:
             post_review.check(db, post_id, now=members_and_posts.NOW)
     taro.patch(f"{API}/me", json={"display": nasty("name")}).raise_for_status()
-    said = taro.post(f"{API}/posts/{posts[0]}/comments", json={"words": nasty("comment")}, headers={"Idempotency-Key": "c"}).json()["id"]
+    said = taro.post(
+        f"{API}/posts/{posts[0]}/comments",
+        json={"words": nasty("comment")},
+        headers={"Idempotency-Key": "c"},
+    ).json()["id"]
     taro.put(f"{API}/posts/{posts[0]}/like").raise_for_status()
     taro.put(f"{API}/members/hana/follow").raise_for_status()
-    hana.patch(f"{API}/posts/{posts[0]}", json={"version": 1, **form, "description": nasty("words") + "!"}).raise_for_status()
+    hana.patch(
+        f"{API}/posts/{posts[0]}", json={"version": 1, **form, "description": nasty("words") + "!"}
+    ).raise_for_status()
     ids = {"post_id": posts[0], "comment_id": said}
     for number, subject in enumerate(("post", "post", "comment", "member")):
         what = [posts[0], posts[1], said, 1][number]
-        report = {"subject": subject, "subject_id": what, "reason": "other", "words": nasty("report")}
+        report = {
+            "subject": subject,
+            "subject_id": what,
+            "reason": "other",
+            "words": nasty("report"),
+        }
         who = hana if subject == "comment" else taro
         case_id = who.post(f"{API}/reports", json=report).json()["case_id"]
         if what == posts[1]:
             decided = mona.post(
-                f"{API}/moderation/cases/{case_id}/decision", json={"action": "remove", "reason": "other", "note": nasty("note")}
+                f"{API}/moderation/cases/{case_id}/decision",
+                json={"action": "remove", "reason": "other", "note": nasty("note")},
             ).json()
-            ids["appeal_id"] = hana.post(f"{API}/decisions/{decided['id']}/appeal", json={"words": nasty("appeal")}).json()["id"]
+            ids["appeal_id"] = hana.post(
+                f"{API}/decisions/{decided['id']}/appeal", json={"words": nasty("appeal")}
+            ).json()["id"]
         else:
             ids["case_id"] = case_id if subject == "post" else ids["case_id"]
-    warned = {"subject": "member", "subject_id": 1, "action": "warn", "reason": "other", "note": nasty("note")}
+    warned = {
+        "subject": "member",
+        "subject_id": 1,
+        "action": "warn",
+        "reason": "other",
+        "note": nasty("note"),
+    }
     ids["decision_id"] = mona.post(f"{API}/moderation/decisions", json=warned).json()["id"]
     answer = {"overturn": False, "words": nasty("answer")}
     saki.post(f"{API}/moderation/appeals/{ids['appeal_id']}/answer", json=answer).raise_for_status()
     browser = signed_in(app, "hana")
-    browser.post("/account/tokens", data={"csrf": csrf(browser), "label": nasty("label"), "scope": "read"}).raise_for_status()
+    browser.post(
+        "/account/tokens", data={"csrf": csrf(browser), "label": nasty("label"), "scope": "read"}
+    ).raise_for_status()
     new = visitor(app)
     new.post(
-        "/sign-up", data={"csrf": csrf(new, "/sign-up"), "name": "new", "display": nasty("name"), "password": PASSWORD, "again": PASSWORD}
+        "/sign-up",
+        data={
+            "csrf": csrf(new, "/sign-up"),
+            "name": "new",
+            "display": nasty("name"),
+            "password": PASSWORD,
+            "again": PASSWORD,
+        },
     )
-    return app, ids, {name: visitor(app) if name is None else signed_in(app, name) for name in PEOPLE}
+    return (
+        app,
+        ids,
+        {name: visitor(app) if name is None else signed_in(app, name) for name in PEOPLE},
+    )
 
 
 def filled(route: Any, ids: dict[str, Any], **odd: str) -> str:
     """A route's path with what is there, or with something else."""
-    usual = {"name": "hana", "which": "followers", "category": "cat", "size": "list", "digest": "0", **ids}
+    usual = {
+        "name": "hana",
+        "which": "followers",
+        "category": "cat",
+        "size": "list",
+        "digest": "0",
+        **ids,
+    }
     return route.filled(**{**usual, **{key: quote(value, safe="") for key, value in odd.items()}})
 
 
 def visits(app: Any, ids: dict[str, Any]) -> list[str]:
     """Every page, and every page with something nasty in each place of its address; what takes a search is searched for what is there."""
-    found = ["/account", "/api", "/sign-in", "/sign-up", f"/nowhere/{quote(nasty('asked'))}", f"/sign-in?next={quote(nasty('asked'))}"]
+    found = [
+        "/account",
+        "/api",
+        "/sign-in",
+        "/sign-up",
+        f"/nowhere/{quote(nasty('asked'))}",
+        f"/sign-in?next={quote(nasty('asked'))}",
+    ]
     for route in routes(app):
         if route.method != "GET":
             continue
-        around = {"q": nasty("title")} if "search" in route.path else {"subject": "post", "id": ids["post_id"]}
-        common = "&".join(f"{name}={quote(str(value))}" for name, value in around.items() if name in route.in_query)
+        around = (
+            {"q": nasty("title")}
+            if "search" in route.path
+            else {"subject": "post", "id": ids["post_id"]}
+        )
+        common = "&".join(
+            f"{name}={quote(str(value))}"
+            for name, value in around.items()
+            if name in route.in_query
+        )
         found.append(f"{filled(route, ids)}?{common}")
         found += [filled(route, ids, **{name: nasty("asked")}) for name in route.in_path]
-        found += [f"{filled(route, ids)}?{common}&{name}={quote(nasty('asked'))}" for name in route.in_query]
+        found += [
+            f"{filled(route, ids)}?{common}&{name}={quote(nasty('asked'))}"
+            for name in route.in_query
+        ]
     return found
 
 
 def faults(answer: Any) -> list[str]:
     """What is wrong with an answer."""
     kind = answer.headers.get("content-type", "").partition(";")[0]
-    found = [f"{name}: {value}" for name, value in answer.headers.items() if "<" in value or "onzyx=" in value]
+    found = [
+        f"{name}: {value}"
+        for name, value in answer.headers.items()
+        if "<" in value or "onzyx=" in value
+    ]
     found += [] if answer.status_code < 500 else [str(answer.status_code)]
     found += [] if answer.headers["x-content-type-options"] == "nosniff" else ["nosniff"]
     found += [] if "unsafe" not in answer.headers["content-security-policy"] else ["policy"]
@@ -153,7 +251,13 @@ def faults(answer: Any) -> list[str]:
         found += Page(answer.text).wrong()
     elif kind in ("text/javascript", "application/manifest+json"):
         found += ["nasty"] if "zyx" in answer.text else []
-    elif kind not in ("application/json", "application/problem+json", "application/zip", "image/jpeg", ""):
+    elif kind not in (
+        "application/json",
+        "application/problem+json",
+        "application/zip",
+        "image/jpeg",
+        "",
+    ):
         found.append(kind)
     return found
 
@@ -186,10 +290,18 @@ def test_forms_that_are_refused_show_what_was_sent_as_text(net):
     for name in ("hana", "saki"):
         token = csrf(browsers[name], "/animals/credits")
         for route in routes(app):
-            if route.method != "POST" or route.path.startswith("/api") or route.path == "/animals/leave":
+            if (
+                route.method != "POST"
+                or route.path.startswith("/api")
+                or route.path == "/animals/leave"
+            ):
                 continue
             for field in ("", *route.in_body):
-                sent = {each: nasty("asked") * (200 if each == field else 1) for each in route.in_body if each not in ("photo", "camera")}
+                sent = {
+                    each: nasty("asked") * (200 if each == field else 1)
+                    for each in route.in_body
+                    if each not in ("photo", "camera")
+                }
                 answer = browsers[name].post(filled(route, ids), data={"csrf": token, **sent})
                 assert answer.status_code < 500, route.name
                 wrong += [(route.name, each) for each in faults(answer)]
@@ -204,6 +316,8 @@ def test_json_has_the_texts_as_they_were_written(net):
     assert (post["title"], post["description"], post["tags"], post["display"]) == (
         nasty("title"), nasty("words") + "!", [nasty("tag")], nasty("name"),
     )  # fmt: skip
-    assert visitor(app).get(f"{API}/posts/{ids['post_id']}/comments").json()["items"][0]["words"] == nasty("comment")
+    assert visitor(app).get(f"{API}/posts/{ids['post_id']}/comments").json()["items"][0][
+        "words"
+    ] == nasty("comment")
     found = visitor(app).get(f"{API}/search", params={"q": "zyx-title"}).json()["items"][0]
     assert "".join(part["text"] for part in found["title"]) == nasty("title")

@@ -30,7 +30,9 @@ def told(embedded):
 
 def beacon(browser, *seen, token=None):
     told = seen[0] if isinstance(seen[0], str) else json.dumps(seen)
-    return browser.post("/animals/seen", data={"csrf": token or csrf(browser, "/animals"), "told": told})
+    return browser.post(
+        "/animals/seen", data={"csrf": token or csrf(browser, "/animals"), "told": told}
+    )
 
 
 def test_a_list_is_told_with_its_order_and_the_page_knows_the_request(app, embedded, told):
@@ -46,7 +48,10 @@ def test_a_list_is_told_with_its_order_and_the_page_knows_the_request(app, embed
         assert person == pseudonym
         assert values["request"] == re.search(r'data-request="([0-9a-f]{16})"', text)[1]
         shown = {each["post"]: each["position"] for each in values["posts"]}
-        assert shown == {int(id_): int(at) for id_, at in re.findall(r'data-post="(\d+)" data-position="(\d+)"', text)}
+        assert shown == {
+            int(id_): int(at)
+            for id_, at in re.findall(r'data-post="(\d+)" data-position="(\d+)"', text)
+        }
         assert sorted(shown) == sorted(made)
 
 
@@ -64,7 +69,15 @@ def test_a_browser_tells_in_batches_what_was_in_sight(app, embedded, told):
     made = post(embedded, member(embedded, "hana"))
     seen = {"kind": "seen", "post": made.id, "request": "0123456789abcdef", "position": 4}
     browser = visitor(app)
-    assert beacon(browser, seen, {"kind": "open", "post": made.id}, {"kind": "dwell", "post": made.id, "ms": 900}).status_code == 204
+    assert (
+        beacon(
+            browser,
+            seen,
+            {"kind": "open", "post": made.id},
+            {"kind": "dwell", "post": made.id, "ms": 900},
+        ).status_code
+        == 204
+    )
     found = told()
     assert found["seen"][0][1]["position"] == 4
     assert found["dwell"][0][1]["ms"] == 900
@@ -72,7 +85,13 @@ def test_a_browser_tells_in_batches_what_was_in_sight(app, embedded, told):
 
 def test_what_is_no_batch_is_refused(app, embedded):
     browser = visitor(app)
-    for wrong in ("no json", "{}", "[" * 5_000, '[{"kind": "impression", "post": 1}]', '[{"kind": "seen"}]'):
+    for wrong in (
+        "no json",
+        "{}",
+        "[" * 5_000,
+        '[{"kind": "impression", "post": 1}]',
+        '[{"kind": "seen"}]',
+    ):
         assert beacon(browser, wrong).status_code == 400, wrong
     assert beacon(browser, "[]", token="0" * 64).status_code == 403
 

@@ -24,15 +24,25 @@ def ken(app, embedded):
 
 
 def press(browser, path, headers=None, **sent):
-    return browser.post(path, data={"csrf": csrf(browser, "/animals/post"), **sent}, headers=headers)
+    return browser.post(
+        path, data={"csrf": csrf(browser, "/animals/post"), **sent}, headers=headers
+    )
 
 
 def test_a_like_goes_on_where_one_was_and_a_script_gets_the_count(ken, made):
     path = f"/animals/posts/{made.id}"
     answer = press(ken, f"{path}/like", next="/animals/newest")
     assert (answer.status_code, answer.headers["location"]) == (303, "/animals/newest")
-    assert press(ken, f"{path}/unlike", JSON).json() == {"on": False, "count": 0, "again": f"{path}/like"}
-    assert press(ken, f"{path}/like", JSON).json() == {"on": True, "count": 1, "again": f"{path}/unlike"}
+    assert press(ken, f"{path}/unlike", JSON).json() == {
+        "on": False,
+        "count": 0,
+        "again": f"{path}/like",
+    }
+    assert press(ken, f"{path}/like", JSON).json() == {
+        "on": True,
+        "count": 1,
+        "again": f"{path}/unlike",
+    }
 
 
 def test_a_button_never_leads_off_the_site(ken, made):
@@ -44,7 +54,10 @@ def test_following_shows_on_the_profile(ken, made):
     assert press(ken, "/animals/members/hana/follow").status_code == 303
     page = ken.get("/animals/members/hana").text
     assert 'aria-pressed="true" aria-label="Follow Hana"' in page and "<b>1</b> follower" in page
-    assert press(ken, "/animals/members/hana/unfollow", JSON).json()["again"] == "/animals/members/hana/follow"
+    assert (
+        press(ken, "/animals/members/hana/unfollow", JSON).json()["again"]
+        == "/animals/members/hana/follow"
+    )
 
 
 def test_what_cannot_be_done_is_said_to_scripts_in_their_language(ken, made):
@@ -68,7 +81,14 @@ def test_a_comment_leads_to_itself_sent_twice_is_said_once_and_can_be_taken_back
 def test_a_late_comment_leads_to_its_page(ken, made, embedded):
     with embedded.db.write() as db:
         for n in range(30):
-            engagement.comment(db, member(embedded, "ken") if n == 0 else _ken(embedded), made.id, f"words {n}", key=f"k{n}", now=NOW)
+            engagement.comment(
+                db,
+                member(embedded, "ken") if n == 0 else _ken(embedded),
+                made.id,
+                f"words {n}",
+                key=f"k{n}",
+                now=NOW,
+            )
     answer = press(ken, f"/animals/posts/{made.id}/comments", words="the last", key="last")
     page = ken.get(answer.headers["location"]).text
     assert "the last" in page and "Earlier comments" in page
@@ -115,19 +135,34 @@ def test_the_profile_is_changed_with_picture_and_consent(ken, embedded):
 
 
 def test_what_was_typed_stays_on_a_form_that_is_refused(ken, made):
-    sent = {"csrf": csrf(ken, "/animals/settings"), "display": "x" * 41, "about": "犬と暮らす", "events": "1"}
+    sent = {
+        "csrf": csrf(ken, "/animals/settings"),
+        "display": "x" * 41,
+        "about": "犬と暮らす",
+        "events": "1",
+    }
     answer = ken.post("/animals/settings", data=sent)
     assert answer.status_code == 400
     for text in ("A name to show has 1 to 40 characters; found 41.", "x" * 41, "犬と暮らす"):
         assert text in answer.text
     words = "これは" + "w" * 1_000
     answer = ken.post(
-        "/animals/report", data={"csrf": sent["csrf"], "subject": "post", "subject_id": str(made.id), "reason": "spam", "words": words}
+        "/animals/report",
+        data={
+            "csrf": sent["csrf"],
+            "subject": "post",
+            "subject_id": str(made.id),
+            "reason": "spam",
+            "words": words,
+        },
     )
     assert answer.status_code == 400
     assert words in answer.text
     assert 'value="spam" required checked' in answer.text
-    unchosen = ken.post("/animals/report", data={"csrf": sent["csrf"], "subject": "post", "subject_id": str(made.id), "words": "見て"})
+    unchosen = ken.post(
+        "/animals/report",
+        data={"csrf": sent["csrf"], "subject": "post", "subject_id": str(made.id), "words": "見て"},
+    )
     assert (unchosen.status_code, "見て" in unchosen.text) == (400, True)
 
 
@@ -137,7 +172,13 @@ def test_news_are_told_in_words_and_marked_as_read(ken, made, app, embedded):
     press(ken, "/animals/members/hana/follow")
     hana = signed_in(app, "hana")
     page = hana.get("/animals/notifications").text
-    for text in ("Ken likes your photo", "Ken commented on your photo", "かわいい", "Ken follows you", 'class="count">3'):
+    for text in (
+        "Ken likes your photo",
+        "Ken commented on your photo",
+        "かわいい",
+        "Ken follows you",
+        'class="count">3',
+    ):
         assert text in page
     press(hana, "/animals/notifications/seen")
     page = hana.get("/animals/notifications").text
@@ -146,13 +187,25 @@ def test_news_are_told_in_words_and_marked_as_read(ken, made, app, embedded):
 
 def test_who_signs_up_is_a_member_at_once(app, made):
     new = visitor(app)
-    sent = {"name": "new", "display": "新人", "password": "a password for tests", "again": "a password for tests"}
-    assert new.post("/sign-up", data={**sent, "csrf": csrf(new, "/sign-up"), "next": "/animals/newest"}).status_code == 303
+    sent = {
+        "name": "new",
+        "display": "新人",
+        "password": "a password for tests",
+        "again": "a password for tests",
+    }
+    assert (
+        new.post(
+            "/sign-up", data={**sent, "csrf": csrf(new, "/sign-up"), "next": "/animals/newest"}
+        ).status_code
+        == 303
+    )
     assert new.get("/animals/me").headers["location"] == "/animals/members/new"
     assert f"/animals/posts/{made.id}/like" in new.get("/animals/newest").text
 
 
-def test_who_was_given_an_account_becomes_a_member_with_the_first_thing_they_do(app, embedded, made):
+def test_who_was_given_an_account_becomes_a_member_with_the_first_thing_they_do(
+    app, embedded, made
+):
     make_person(embedded, "new", ("member", None))
     new = signed_in(app, "new")
     assert new.get("/animals/me").headers["location"] == "/animals/join"
@@ -180,10 +233,18 @@ def test_a_banned_member_reads_and_is_told_why_they_cannot_write(app, ken, made,
 
 
 def test_a_form_of_another_site_is_refused_and_so_is_nobody(app, ken, made):
-    for path in (f"/animals/posts/{made.id}/like", "/animals/members/hana/follow", "/animals/leave", "/animals/settings", "/animals/post"):
+    for path in (
+        f"/animals/posts/{made.id}/like",
+        "/animals/members/hana/follow",
+        "/animals/leave",
+        "/animals/settings",
+        "/animals/post",
+    ):
         assert ken.post(path, data={"display": "x", "key": "k"}).status_code == 403, path
         stranger = visitor(app)
-        assert stranger.post(path, data={"csrf": csrf(stranger, "/animals")}).status_code == 303, path
+        assert stranger.post(path, data={"csrf": csrf(stranger, "/animals")}).status_code == 303, (
+            path
+        )
 
 
 def test_leaving_needs_the_password_and_ends_the_session(app, ken, embedded):

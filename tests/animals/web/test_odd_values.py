@@ -13,10 +13,43 @@ from tests.factories.api_routes import Route, routes
 from tests.factories.http_clients import bearer, csrf, signed_in
 
 # as they stand in an address: no text, half a letter, no number although a digit, too large, no number, no moment, one at the end of time
-ODD = ("%00", "%ED%A0%80", "%C2%B2", str(2**63), "9" * 5_000, "nan-1", "2021-01-01T00:00:00", "9999-12-31T23:59:59-14:00")
-USUAL: dict[str, Any] = {"post_id": 1, "comment_id": 1, "case_id": 1, "decision_id": 3, "appeal_id": 1, "name": "taro"}
-USUAL |= {"which": "followers", "category": "cat", "digest": "0", "size": "list", "subject": "post", "subject_id": 1, "id": 1}
-USUAL |= {"title": "x", "key": "k", "words": "x", "verdict": "uphold", "answer": "x", "version": 1, "display": "x", "kind": "mute"}
+ODD = (
+    "%00",
+    "%ED%A0%80",
+    "%C2%B2",
+    str(2**63),
+    "9" * 5_000,
+    "nan-1",
+    "2021-01-01T00:00:00",
+    "9999-12-31T23:59:59-14:00",
+)
+USUAL: dict[str, Any] = {
+    "post_id": 1,
+    "comment_id": 1,
+    "case_id": 1,
+    "decision_id": 3,
+    "appeal_id": 1,
+    "name": "taro",
+}
+USUAL |= {
+    "which": "followers",
+    "category": "cat",
+    "digest": "0",
+    "size": "list",
+    "subject": "post",
+    "subject_id": 1,
+    "id": 1,
+}
+USUAL |= {
+    "title": "x",
+    "key": "k",
+    "words": "x",
+    "verdict": "uphold",
+    "answer": "x",
+    "version": 1,
+    "display": "x",
+    "kind": "mute",
+}
 USUAL |= {"reason": "other", "action": "keep", "overturn": True, "told": "[]"}
 LEFT_OUT = ("password", "photo", "camera", "sure")
 
@@ -34,14 +67,26 @@ def odd_requests(app: Any, api: bool) -> Iterator[Asked]:
     for route in routes(app):
         if route.path.startswith("/api") != api:
             continue
-        usual, names = route.filled(**USUAL), [name for name in route.in_body if name not in LEFT_OUT]
+        usual, names = (
+            route.filled(**USUAL),
+            [name for name in route.in_body if name not in LEFT_OUT],
+        )
         around = {"q": "cat"} if route.path.endswith("search") else {"subject": "post", "id": "1"}
         for odd in ODD:
-            yield from (Asked(route, route.filled(**{**USUAL, name: odd}), None) for name in route.in_path)
+            yield from (
+                Asked(route, route.filled(**{**USUAL, name: odd}), None) for name in route.in_path
+            )
             for name in route.in_query:
                 query = {**around, name: odd}
-                yield Asked(route, f"{usual}?{'&'.join(f'{key}={value}' for key, value in query.items())}", None)
-            yield from (Asked(route, usual, {**{each: USUAL.get(each, "") for each in names}, name: odd}) for name in names)
+                yield Asked(
+                    route,
+                    f"{usual}?{'&'.join(f'{key}={value}' for key, value in query.items())}",
+                    None,
+                )
+            yield from (
+                Asked(route, usual, {**{each: USUAL.get(each, "") for each in names}, name: odd})
+                for name in names
+            )
 
 
 def sent(asked: Asked, token: str) -> dict[str, Any]:
@@ -50,7 +95,9 @@ def sent(asked: Asked, token: str) -> dict[str, Any]:
         return {}
     form = asked.form or {}
     if not token:
-        return {"json": {name: unquote(str(value), errors="replace") for name, value in form.items()}}
+        return {
+            "json": {name: unquote(str(value), errors="replace") for name, value in form.items()}
+        }
     content = "&".join(f"{name}={value}" for name, value in {"csrf": token, **form}.items())
     return {"content": content, "headers": {"Content-Type": "application/x-www-form-urlencoded"}}
 

@@ -11,7 +11,13 @@ from tanuki.animals.tables import Post
 from tests.factories.http_clients import csrf, signed_in
 from tests.factories.members_and_posts import member, picture, post
 
-WORDS = {"title": "ひなたのムギ", "description": "朝から\n寝ている", "tags": "昼寝、#sun kitten", "category": "cat", "breed": "calico"}
+WORDS = {
+    "title": "ひなたのムギ",
+    "description": "朝から\n寝ている",
+    "tags": "昼寝、#sun kitten",
+    "category": "cat",
+    "breed": "calico",
+}
 
 
 @pytest.fixture
@@ -25,7 +31,11 @@ def form_key(browser):
 
 
 def send(browser, photo=None, **words):
-    files = {"photo": ("cat.jpg", picture(1) if photo is None else photo, "image/jpeg")} if photo != b"" else {}
+    files = (
+        {"photo": ("cat.jpg", picture(1) if photo is None else photo, "image/jpeg")}
+        if photo != b""
+        else {}
+    )
     sent = {**WORDS, "csrf": csrf(browser, "/animals/post"), "key": "k", **words}
     return browser.post("/animals/post", data=sent, files=files or None)
 
@@ -48,7 +58,10 @@ def test_a_post_is_kept_as_it_was_written_and_seen_by_its_owner_at_once(hana, em
 
 def test_a_photo_of_the_camera_is_taken_too(hana):
     sent = {**WORDS, "csrf": csrf(hana, "/animals/post"), "key": "k"}
-    files = {"photo": ("", b"", "application/octet-stream"), "camera": ("camera.jpg", picture(2), "image/jpeg")}
+    files = {
+        "photo": ("", b"", "application/octet-stream"),
+        "camera": ("camera.jpg", picture(2), "image/jpeg"),
+    }
     assert hana.post("/animals/post", data=sent, files=files).status_code == 303
 
 
@@ -68,10 +81,16 @@ def test_the_same_form_sent_twice_is_one_post_and_each_form_has_its_own_key(hana
         (None, {"title": ""}, "A title has 1 to 80 characters; found 0."),
         (None, {"title": "x" * 81}, "A title has 1 to 80 characters; found 81."),
         (None, {"breed": "shiba"}, "There is no breed shiba in the category cat."),
-        (None, {"tags": " ".join(f"t{n}" for n in range(11))}, "A post has at most 10 tags; found 11."),
+        (
+            None,
+            {"tags": " ".join(f"t{n}" for n in range(11))},
+            "A post has at most 10 tags; found 11.",
+        ),
     ],
 )
-def test_what_is_wrong_is_said_on_the_form_and_what_was_typed_is_still_there(hana, embedded, photo, words, sentence):
+def test_what_is_wrong_is_said_on_the_form_and_what_was_typed_is_still_there(
+    hana, embedded, photo, words, sentence
+):
     answer = send(hana, photo, **words)
     assert answer.status_code == 400
     assert sentence in answer.text
@@ -92,13 +111,21 @@ def test_the_owner_edits_and_another_version_is_refused(hana, embedded, app):
     sent = {**WORDS, "version": 1, "csrf": csrf(hana, "/animals/post")}
     assert hana.post(f"/animals/posts/{made.id}/edit", data=sent).status_code == 303
     assert "ひなたのムギ" in hana.get(f"/animals/posts/{made.id}").text
-    assert hana.post(f"/animals/posts/{made.id}/edit", data=sent | {"title": "Later"}).status_code == 409
+    assert (
+        hana.post(f"/animals/posts/{made.id}/edit", data=sent | {"title": "Later"}).status_code
+        == 409
+    )
     wrong = hana.post(f"/animals/posts/{made.id}/edit", data=sent | {"title": "", "version": 2})
     assert wrong.status_code == 400 and "A title has 1 to 80" in wrong.text
     member(embedded, "ken")
     ken = signed_in(app, "ken")
     assert ken.get(f"/animals/posts/{made.id}/edit").status_code == 404
-    assert ken.post(f"/animals/posts/{made.id}/edit", data=sent | {"csrf": csrf(ken, "/animals/post")}).status_code == 404
+    assert (
+        ken.post(
+            f"/animals/posts/{made.id}/edit", data=sent | {"csrf": csrf(ken, "/animals/post")}
+        ).status_code
+        == 404
+    )
 
 
 def test_a_deleted_post_can_be_brought_back_from_the_page_that_follows(hana, embedded, app):

@@ -14,8 +14,22 @@ from tests.factories.members_and_posts import NOW, member, post
 def found(app, embedded):
     """What a visitor's search gives: titles in order, and the page."""
     hana, ken = member(embedded, "hana"), member(embedded, "ken")
-    cat = post(embedded, hana, title="子猫のムギ", description="縁側で寝ている <b>猫</b> です", tags=("昼寝",), breed="calico")
-    post(embedded, ken, title="柴犬の散歩", category="dog", breed="shiba", now=NOW + timedelta(hours=20))
+    cat = post(
+        embedded,
+        hana,
+        title="子猫のムギ",
+        description="縁側で寝ている <b>猫</b> です",
+        tags=("昼寝",),
+        breed="calico",
+    )
+    post(
+        embedded,
+        ken,
+        title="柴犬の散歩",
+        category="dog",
+        breed="shiba",
+        now=NOW + timedelta(hours=20),
+    )
     with embedded.db.write() as db:
         engagement.like(db, ken, cat.id, now=NOW)
     browser = visitor(app)
@@ -44,14 +58,23 @@ def test_filters_narrow_and_each_can_be_taken_off(found):
     assert found("q=散歩&liked=1")[1] == []
     _, titles, page = found("q=猫&category=cat&breed=calico&tag=昼寝&liked=1&sort=newest")
     assert titles == ["子猫のムギ"]
-    chips = re.findall(r'<a class="chip" href="(/animals/search[^"]*)" aria-label="Remove the filter ([^"]+)"', page)
+    chips = re.findall(
+        r'<a class="chip" href="(/animals/search[^"]*)" aria-label="Remove the filter ([^"]+)"',
+        page,
+    )
     assert [name for _, name in chips] == ["Cats", "Calico", "#昼寝", "only liked ones"]
-    assert "category" not in chips[0][0] and "breed=calico" in chips[0][0] and "sort=newest" in chips[0][0]
+    assert (
+        "category" not in chips[0][0]
+        and "breed=calico" in chips[0][0]
+        and "sort=newest" in chips[0][0]
+    )
 
 
 def test_days_are_days_in_tokyo_and_both_count(found):
     day = (NOW + timedelta(hours=9)).date()  # the cat's day in Tokyo; the dog came on the next one
-    assert found(f"q=散歩&until={day}")[1] == [] and found(f"q=散歩&since={day}")[1] == ["柴犬の散歩"]
+    assert found(f"q=散歩&until={day}")[1] == [] and found(f"q=散歩&since={day}")[1] == [
+        "柴犬の散歩"
+    ]
     assert found(f"q=猫&since={day}&until={day}")[1] == ["子猫のムギ"]
     assert found("q=猫&until=9999-12-31&since=0001-01-01")[0] == 200
 
@@ -79,7 +102,13 @@ def test_blocked_members_are_not_found(app, embedded, found):
 def test_the_next_page_of_a_search_goes_on_where_the_first_ended(app, embedded):
     hana = member(embedded, "hana")
     for n in range(30):
-        post(embedded, hana, title=f"Cat {n}", seed=n % 3, now=datetime(2026, 5, 1, tzinfo=UTC) + timedelta(minutes=n))
+        post(
+            embedded,
+            hana,
+            title=f"Cat {n}",
+            seed=n % 3,
+            now=datetime(2026, 5, 1, tzinfo=UTC) + timedelta(minutes=n),
+        )
     browser, seen, path = visitor(app), [], "/animals/search?q=cat&category=cat"
     while path:
         page = browser.get(path).text
@@ -91,6 +120,10 @@ def test_the_next_page_of_a_search_goes_on_where_the_first_ended(app, embedded):
 
 def test_suggestions_come_in_the_readers_language(app, found):
     browser = visitor(app)
-    assert browser.get("/animals/suggest?q=shib", headers={"Accept-Language": "en"}).json() == [{"text": "Shiba Inu", "kind": "breed"}]
-    assert {"text": "柴犬", "kind": "品種"} in browser.get("/animals/suggest?q=しば", headers={"Accept-Language": "ja"}).json()
+    assert browser.get("/animals/suggest?q=shib", headers={"Accept-Language": "en"}).json() == [
+        {"text": "Shiba Inu", "kind": "breed"}
+    ]
+    assert {"text": "柴犬", "kind": "品種"} in browser.get(
+        "/animals/suggest?q=しば", headers={"Accept-Language": "ja"}
+    ).json()
     assert browser.get("/animals/suggest?q=").json() == []

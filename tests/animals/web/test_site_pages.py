@@ -12,8 +12,21 @@ from tests.factories.http_clients import csrf, signed_in, visitor
 from tests.factories.members_and_posts import NOW, member, post, staff
 
 NASTY = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
-LOOK = ["/animals", "/animals/newest", "/animals/categories/cat", "/animals/credits", "/animals/offline", "/animals/left"]
-OWN = ["/animals/post", "/animals/notifications", "/animals/settings", "/animals/shut", "/animals/data"]
+LOOK = [
+    "/animals",
+    "/animals/newest",
+    "/animals/categories/cat",
+    "/animals/credits",
+    "/animals/offline",
+    "/animals/left",
+]
+OWN = [
+    "/animals/post",
+    "/animals/notifications",
+    "/animals/settings",
+    "/animals/shut",
+    "/animals/data",
+]
 
 
 @pytest.fixture
@@ -34,7 +47,13 @@ def world(embedded):
 def test_every_page_opens_before_anybody_posted(app, embedded, lang):
     member(embedded, "hana")
     browser = signed_in(app, "hana")
-    for path in [*LOOK, *OWN, "/animals/members/hana", "/animals/members/hana/followers", "/animals/members/hana/following"]:
+    for path in [
+        *LOOK,
+        *OWN,
+        "/animals/members/hana",
+        "/animals/members/hana/followers",
+        "/animals/members/hana/following",
+    ]:
         answer = browser.get(path, headers={"Accept-Language": lang})
         assert answer.status_code == 200, path
         assert f'<html lang="{lang}"' in answer.text
@@ -42,7 +61,12 @@ def test_every_page_opens_before_anybody_posted(app, embedded, lang):
 
 def test_visitors_look_at_what_is_public_and_are_asked_to_sign_in_for_the_rest(app, world):
     stranger, made = visitor(app), world["post"]
-    for path in [*LOOK, f"/animals/posts/{made.id}", f"/animals/posts/{made.id}/likes", "/animals/members/hana"]:
+    for path in [
+        *LOOK,
+        f"/animals/posts/{made.id}",
+        f"/animals/posts/{made.id}/likes",
+        "/animals/members/hana",
+    ]:
         assert stranger.get(path).status_code == 200, path
     for path in [*OWN, f"/animals/posts/{made.id}/edit", "/animals/me"]:
         answer = stranger.get(path)
@@ -59,9 +83,15 @@ def test_a_photos_page_shows_its_words_who_likes_it_and_what_is_said(app, world)
 
 def test_what_pages_keep_of_cards_is_never_another_persons_or_of_before(app, embedded, world):
     made, ken, look = world["post"], signed_in(app, "ken"), "/animals/newest"
-    liked, counted = re.compile(r'aria-pressed="(\w+)" aria-label="Like Mugi'), re.compile(r"data-count>(\d+)<")
+    liked, counted = (
+        re.compile(r'aria-pressed="(\w+)" aria-label="Like Mugi'),
+        re.compile(r"data-count>(\d+)<"),
+    )
     for _ in range(2):  # the second time from what is kept
-        assert (liked.findall(ken.get(look).text), counted.findall(ken.get(look).text)) == (["true"], ["1"])
+        assert (liked.findall(ken.get(look).text), counted.findall(ken.get(look).text)) == (
+            ["true"],
+            ["1"],
+        )
         assert liked.findall(signed_in(app, "hana").get(look).text) == ["false"]
         assert "/sign-in?next=%2Fanimals%2Fposts%2F" in visitor(app).get(look).text
         assert "Mugi" not in signed_in(app, "mika").get(look).text
@@ -75,16 +105,30 @@ def test_what_pages_keep_of_cards_is_never_another_persons_or_of_before(app, emb
 
 
 def test_the_menu_is_each_persons_own_and_says_where_one_is(app, world):
-    staff_page, own = signed_in(app, "mod").get("/animals/newest").text, signed_in(app, "ken").get("/animals/newest").text
-    assert ("/animals/desk" in staff_page, "/animals/desk" in own, "/sign-out" in own) == (True, False, True)
+    staff_page, own = (
+        signed_in(app, "mod").get("/animals/newest").text,
+        signed_in(app, "ken").get("/animals/newest").text,
+    )
+    assert ("/animals/desk" in staff_page, "/animals/desk" in own, "/sign-out" in own) == (
+        True,
+        False,
+        True,
+    )
     stranger = visitor(app)
     for path in ("/animals/newest", "/animals", "/animals/newest"):
         page = stranger.get(path).text
-        assert "/sign-out" not in page and f'href="/sign-in?next={path.replace("/", "%2F")}"' in page
+        assert (
+            "/sign-out" not in page and f'href="/sign-in?next={path.replace("/", "%2F")}"' in page
+        )
         assert page.count('aria-current="page"') == 2  # among the ways and among the categories
-    answer = stranger.post("/theme", data={"theme": "dark", "next": "/animals", "csrf": csrf(stranger, "/animals")})
+    answer = stranger.post(
+        "/theme", data={"theme": "dark", "next": "/animals", "csrf": csrf(stranger, "/animals")}
+    )
     assert answer.status_code == 303
-    assert 'value="dark" title="Dark" aria-label="Dark" aria-pressed="true"' in stranger.get("/animals").text
+    assert (
+        'value="dark" title="Dark" aria-label="Dark" aria-pressed="true"'
+        in stranger.get("/animals").text
+    )
 
 
 def test_the_blocked_find_nothing_and_learn_nothing(app, world):
@@ -95,7 +139,10 @@ def test_the_blocked_find_nothing_and_learn_nothing(app, world):
     for path in ("/animals", "/animals/newest", "/animals/categories/cat"):
         assert "Mugi" not in mika.get(path).text
     stranger = f"/animals/posts/{made.id + 99}"
-    words = [re.sub(r"[0-9a-f]{16,}", "", mika.get(path).text) for path in (f"/animals/posts/{made.id}", stranger)]
+    words = [
+        re.sub(r"[0-9a-f]{16,}", "", mika.get(path).text)
+        for path in (f"/animals/posts/{made.id}", stranger)
+    ]
     assert re.sub(r"\d+", "", words[0]) == re.sub(r"\d+", "", words[1])
 
 
@@ -109,7 +156,12 @@ def test_a_page_has_a_next_one_and_nothing_comes_twice(app, embedded):
     hana = member(embedded, "hana")
     made = [post(embedded, hana, title=f"Photo {n}", seed=n % 3) for n in range(30)]
     browser = visitor(app)
-    for start in ("/animals", "/animals/newest", "/animals/categories/cat", "/animals/members/hana"):
+    for start in (
+        "/animals",
+        "/animals/newest",
+        "/animals/categories/cat",
+        "/animals/members/hana",
+    ):
         seen, path = [], start
         while path:
             page = browser.get(path).text
@@ -128,9 +180,18 @@ def test_texts_of_members_stay_texts(app, embedded):
         engagement.comment(db, hana, made.id, NASTY, key="c", now=NOW)
     member(embedded, "ken")
     ken = signed_in(app, "ken")
-    ken.post(f"/animals/posts/{made.id}/comments", data={"csrf": csrf(ken, "/animals/post"), "words": NASTY, "key": "k"})
+    ken.post(
+        f"/animals/posts/{made.id}/comments",
+        data={"csrf": csrf(ken, "/animals/post"), "words": NASTY, "key": "k"},
+    )
     browser = signed_in(app, "hana")
-    pages = ["/animals", "/animals/newest", f"/animals/posts/{made.id}", f"/animals/posts/{made.id}/edit", "/animals/members/hana"]
+    pages = [
+        "/animals",
+        "/animals/newest",
+        f"/animals/posts/{made.id}",
+        f"/animals/posts/{made.id}/edit",
+        "/animals/members/hana",
+    ]
     for path in [*pages, "/animals/notifications", "/animals/settings"]:
         text = browser.get(path).text
         assert "alert(1)" in text, path
@@ -154,20 +215,32 @@ def test_a_public_picture_is_kept_for_good_and_a_private_one_never(app, embedded
     for browser in (hana, ken, stranger):
         answer = browser.get(public)
         assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
-        assert answer.headers["content-type"] == "image/jpeg" and answer.content.startswith(b"\xff\xd8")
+        assert answer.headers["content-type"] == "image/jpeg" and answer.content.startswith(
+            b"\xff\xd8"
+        )
         again = browser.get(public, headers={"If-None-Match": answer.headers["etag"]})
         assert (again.status_code, again.content) == (304, b"")
     for state in ("checking", "held", "removed", "deleted"):
         private = f"/animals/pictures/{post(embedded, world['hana'], state=state).photo}/list.jpg"
         assert hana.get(private).headers["cache-control"] == "private, no-store", state
-        assert (ken.get(private).status_code, stranger.get(private).status_code) == (404, 404), state
+        assert (ken.get(private).status_code, stranger.get(private).status_code) == (404, 404), (
+            state
+        )
         assert signed_in(app, "mod").get(private).status_code == 200, state
 
 
 def test_a_picture_has_three_sizes_and_no_other_name_leads_anywhere(app, world):
     stranger, digest = visitor(app), world["post"].photo
-    assert [stranger.get(f"/animals/pictures/{digest}/{size}.jpg").status_code for size in photo_files.SIZES] == [200] * 3
-    for path in (f"{digest}/huge.jpg", f"{digest}/..%2f..%2fkey.jpg", f"{'0' * 64}/list.jpg", f"{digest}/list.png"):
+    assert [
+        stranger.get(f"/animals/pictures/{digest}/{size}.jpg").status_code
+        for size in photo_files.SIZES
+    ] == [200] * 3
+    for path in (
+        f"{digest}/huge.jpg",
+        f"{digest}/..%2f..%2fkey.jpg",
+        f"{'0' * 64}/list.jpg",
+        f"{digest}/list.png",
+    ):
         assert stranger.get(f"/animals/pictures/{path}").status_code == 404, path
 
 

@@ -21,7 +21,9 @@ def case(challenger, champion=None, floor=None, **kwargs) -> Case:
     return Case(
         block=[f"w{n // EACH:02d}" for n in range(WEEKS * EACH)],
         slices={"store": [f"s{n % 6}" for n in range(WEEKS * EACH)]},
-        measures=[Measure("loss", {name: values for name, values in given.items() if values is not None})],
+        measures=[
+            Measure("loss", {name: values for name, values in given.items() if values is not None})
+        ],
         challenger="new",
         champion=None if champion is None else "old",
         floors=[] if floor is None else ["plain"],
@@ -40,7 +42,9 @@ def test_twenty_lucky_and_unlucky_twins_of_the_champion_pass():
 
 
 def test_a_tenth_worse_everywhere_is_worse_though_weeks_differ_far_more():
-    verdict = evaluation.judge(case(losses(1, 0.1, factor=1.1), losses(2, 0.1), losses(3, factor=1.4)))
+    verdict = evaluation.judge(
+        case(losses(1, 0.1, factor=1.1), losses(2, 0.1), losses(3, factor=1.4))
+    )
     assert codes(verdict) == ["worse"]
     assert verdict.reasons[0]["change"] == pytest.approx(0.1, abs=0.03)
     assert 0.02 < verdict.reasons[0]["low"] < 0.1 < verdict.reasons[0]["high"]
@@ -51,7 +55,9 @@ def test_one_store_that_doubles_is_named_though_the_whole_is_hardly_worse():
     spoilt[np.arange(len(spoilt)) % 6 == 4] *= 2
     rest = losses(2) * np.where(np.arange(len(spoilt)) % 6 == 4, 1.0, 1.3)
     verdict = evaluation.judge(case(spoilt, rest, losses(3, factor=1.6)))
-    assert [(each["code"], each["slice"], each["label"]) for each in verdict.reasons] == [("worse_slice", "store", "s4")]
+    assert [(each["code"], each["slice"], each["label"]) for each in verdict.reasons] == [
+        ("worse_slice", "store", "s4")
+    ]
 
 
 def test_who_does_not_beat_the_plain_rule_is_refused_with_and_without_a_champion():
@@ -64,27 +70,43 @@ def test_without_a_champion_only_a_slice_far_worse_than_the_plain_rule_is_refuse
     rows = np.arange(WEEKS * EACH) % 6 == 2
     floor = losses(1, factor=1.5)
     assert evaluation.judge(case(losses(1) * np.where(rows, 2.0, 1.0), None, floor)).go
-    assert [each["label"] for each in evaluation.judge(case(losses(1) * np.where(rows, 3.0, 1.0), None, floor)).reasons] == ["s2"]
+    assert [
+        each["label"]
+        for each in evaluation.judge(
+            case(losses(1) * np.where(rows, 3.0, 1.0), None, floor)
+        ).reasons
+    ] == ["s2"]
 
 
 def test_the_best_of_several_floors_is_the_one_to_beat():
-    measure = Measure("loss", {"new": losses(1), "a": losses(1, factor=1.2), "b": losses(1, factor=0.9)})
+    measure = Measure(
+        "loss", {"new": losses(1), "a": losses(1, factor=1.2), "b": losses(1, factor=0.9)}
+    )
     found = evaluation.judge(Case(["w"] * 300, {}, [measure], "new", None, ["a", "b"]))
     assert (found.floor, found.reasons[0]["other"]) == ("b", "b")
 
 
 def test_people_are_shown_and_refuse_nobody():
     measure = Measure(
-        "loss", {"new": losses(1), "a": losses(1, factor=1.2), "people": np.where(np.arange(300) < 50, losses(1) * 0.1, np.nan)}
+        "loss",
+        {
+            "new": losses(1),
+            "a": losses(1, factor=1.2),
+            "people": np.where(np.arange(300) < 50, losses(1) * 0.1, np.nan),
+        },
     )
-    verdict = evaluation.judge(Case(case(losses(1)).block, {}, [measure], "new", None, ["a"], ["people"]))
+    verdict = evaluation.judge(
+        Case(case(losses(1)).block, {}, [measure], "new", None, ["a"], ["people"])
+    )
     (line,) = [each for each in verdict.comparisons if each["other"] == "people"]
     assert (verdict.go, line["rows"], line["change"]) == (True, 50, pytest.approx(9.0))
 
 
 def test_a_measure_per_unit_sold_is_worse_in_points_of_that():
     sold = np.full(300, 100.0)
-    short = Measure("short", {"new": np.full(300, 8.0), "old": np.full(300, 2.0)}, per=sold, beats_floor=False)
+    short = Measure(
+        "short", {"new": np.full(300, 8.0), "old": np.full(300, 2.0)}, per=sold, beats_floor=False
+    )
     verdict = evaluation.judge(Case(case(losses(1)).block, {}, [short], "new", "old", []))
     assert verdict.reasons[0]["change"] == pytest.approx(0.06)
 
@@ -94,7 +116,10 @@ def test_nothing_to_compare_is_no_go():
 
 
 def test_a_fault_found_before_is_a_reason_and_the_rest_is_still_compared():
-    verdict = evaluation.judge(case(losses(1), losses(1), losses(1, factor=1.2)), faults=[{"code": "nan", "rows": 1, "of": 300}])
+    verdict = evaluation.judge(
+        case(losses(1), losses(1), losses(1, factor=1.2)),
+        faults=[{"code": "nan", "rows": 1, "of": 300}],
+    )
     assert (verdict.go, codes(verdict)) == (False, ["nan"])
     assert verdict.comparisons
 
@@ -102,7 +127,10 @@ def test_a_fault_found_before_is_a_reason_and_the_rest_is_still_compared():
 def test_slices_with_few_rows_or_weeks_are_shown_and_not_judged():
     spoilt = losses(1) * np.where(np.arange(300) % 6 == 0, 9.0, 1.0)
     verdict = evaluation.judge(case(spoilt, losses(1), None), Limits(rows=51, overall=5.0))
-    assert (verdict.go, {line["judged"] for line in verdict.comparisons if line["slice"] == "store"}) == (True, {False})
+    assert (
+        verdict.go,
+        {line["judged"] for line in verdict.comparisons if line["slice"] == "store"},
+    ) == (True, {False})
 
 
 def test_draws_are_those_of_a_dumb_loop_and_every_block_comes_up_as_often():
@@ -116,7 +144,10 @@ def test_draws_are_those_of_a_dumb_loop_and_every_block_comes_up_as_often():
 
 def test_change_and_interval_are_those_of_resampling_rows_by_hand():
     made = case(losses(1, 0.3, 1.2), losses(2, 0.3))
-    ours, theirs = made.measures[0].losses["new"].reshape(WEEKS, EACH), made.measures[0].losses["old"].reshape(WEEKS, EACH)
+    ours, theirs = (
+        made.measures[0].losses["new"].reshape(WEEKS, EACH),
+        made.measures[0].losses["old"].reshape(WEEKS, EACH),
+    )
     again = []
     for counts in evaluation.draws(WEEKS, 2000, 2, seed=1):
         picked = np.repeat(np.arange(WEEKS), counts.astype(int))
@@ -131,16 +162,28 @@ def test_chance_is_a_t_test_on_blocks_when_they_are_drawn_one_by_one():
 
     excess = np.random.default_rng(3).normal(0.4, 1, 12)
     expected = ttest_1samp(excess, 0, alternative="greater").pvalue
-    assert evaluation.chance(excess, evaluation.draws(12, 20_000, 1, seed=1)) == pytest.approx(expected, rel=0.05)
+    assert evaluation.chance(excess, evaluation.draws(12, 20_000, 1, seed=1)) == pytest.approx(
+        expected, rel=0.05
+    )
 
 
-@pytest.mark.parametrize(("excess", "expected"), [([2.0] * 8, 0.0), ([-2.0] * 8, 1.0), ([0.0] * 8, 1.0), ([5.0], 0.0)])
+@pytest.mark.parametrize(
+    ("excess", "expected"), [([2.0] * 8, 0.0), ([-2.0] * 8, 1.0), ([0.0] * 8, 1.0), ([5.0], 0.0)]
+)
 def test_blocks_that_are_all_alike_leave_no_doubt(excess, expected):
-    assert evaluation.chance(np.array(excess), evaluation.draws(len(excess), 100, 2, seed=1)) == expected
+    assert (
+        evaluation.chance(np.array(excess), evaluation.draws(len(excess), 100, 2, seed=1))
+        == expected
+    )
 
 
 def test_holm_by_hand():
-    assert evaluation.holm([0.01, 0.04, 0.03, 0.005], 0.05) == [True, False, False, True]  # 0.0125, 0.0167, then 0.03 > 0.025 stops it
+    assert evaluation.holm([0.01, 0.04, 0.03, 0.005], 0.05) == [
+        True,
+        False,
+        False,
+        True,
+    ]  # 0.0125, 0.0167, then 0.03 > 0.025 stops it
     assert evaluation.holm([0.02, 0.03], 0.05) == [True, True]
     assert evaluation.holm([], 0.05) == []
 
@@ -164,7 +207,10 @@ def test_a_region_that_is_absent_is_named_once_and_lonely_rows_are_counted():
         {"code": "missing_slice", "slice": "region", "label": "s", "rows": 3},
         {"code": "missing", "rows": 1, "of": 6},
     ]
-    assert [each["label"] for each in evaluation.missing(np.array([1, 1, 0, 1, 1, 1], dtype=bool), slices)] == ["b"]
+    assert [
+        each["label"]
+        for each in evaluation.missing(np.array([1, 1, 0, 1, 1, 1], dtype=bool), slices)
+    ] == ["b"]
 
 
 def test_every_reason_has_its_sentence_in_both_languages():
@@ -181,18 +227,22 @@ def test_every_reason_has_its_sentence_in_both_languages():
     }
     for code in evaluation.WORDS:
         for lang in evaluation.LANGS:
-            said = evaluation.words({"code": code, **values}, lang, kinds={"store": {"en": "store", "ja": "店舗"}})
+            said = evaluation.words(
+                {"code": code, **values}, lang, kinds={"store": {"en": "store", "ja": "店舗"}}
+            )
             assert "{" not in said
             assert said.endswith("。" if lang == "ja" else ".")
-    assert evaluation.words({"code": "missing_slice", **values}, "en", kinds={"store": {"en": "store", "ja": "店舗"}}) == (
-        "Store chiba has no answer at all (3 rows are absent)."
-    )
+    assert evaluation.words(
+        {"code": "missing_slice", **values}, "en", kinds={"store": {"en": "store", "ja": "店舗"}}
+    ) == ("Store chiba has no answer at all (3 rows are absent).")
 
 
 # ---- queries instead of weeks
 
 
-def queries(seed: int, *, miss: float = 0.08, cats: float | None = None, count: int = 600) -> np.ndarray:
+def queries(
+    seed: int, *, miss: float = 0.08, cats: float | None = None, count: int = 600
+) -> np.ndarray:
     """Of each query's ten nearest the share that a version misses; `cats` is another chance of missing one in a small slice."""
     random = np.random.default_rng(seed)
     chance = np.where(np.arange(count) % 12 == 5, miss if cats is None else cats, miss)
@@ -216,11 +266,18 @@ ALONE = Limits(length=1, slice=0.05, overall=0.02)
 
 def test_ten_points_less_on_one_small_slice_of_queries_is_named():
     verdict = evaluation.judge(asked(queries(1, cats=0.25), queries(2)), ALONE)
-    assert [(each["code"], each["label"]) for each in verdict.reasons] == [("worse_slice", "rabbit")]
+    assert [(each["code"], each["label"]) for each in verdict.reasons] == [
+        ("worse_slice", "rabbit")
+    ]
     said = evaluation.words(
-        verdict.reasons[0], "en", kinds={"category": {"en": "category"}}, measures={"missed": {"en": "share that is missed"}}
+        verdict.reasons[0],
+        "en",
+        kinds={"category": {"en": "category"}},
+        measures={"missed": {"en": "share that is missed"}},
     )
-    assert said.startswith("Category rabbit: the share that is missed is worse than the champion's by")
+    assert said.startswith(
+        "Category rabbit: the share that is missed is worse than the champion's by"
+    )
 
 
 def test_ten_harmless_rebuilds_pass_on_queries():

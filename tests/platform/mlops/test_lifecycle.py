@@ -49,16 +49,32 @@ def shared(tmp_path_factory):
 def save(res, folder, model: str, **how) -> str:
     """Register a graph; gives its version."""
     made = res.registry.save(
-        model, graph(folder, **how), parameters={}, metrics={"recall": 0.98}, data_window=("2025-01-01", "2026-01-01"), code_version="1"
+        model,
+        graph(folder, **how),
+        parameters={},
+        metrics={"recall": 0.98},
+        data_window=("2025-01-01", "2026-01-01"),
+        code_version="1",
     )
     return made.version
 
 
-def judge(res, model: str, version: str, go: bool = True, champion: str | None = None) -> GateVerdict:
+def judge(
+    res, model: str, version: str, go: bool = True, champion: str | None = None
+) -> GateVerdict:
     reasons = [] if go else [{"code": "missing", "rows": 3, "of": 9}]
     with res.db.write() as db:
         return release.keep_verdict(
-            db, GateVerdict(model=model, version=version, champion=champion, go=go, report={"reasons": reasons}, at=NOW, by="tanuki")
+            db,
+            GateVerdict(
+                model=model,
+                version=version,
+                champion=champion,
+                go=go,
+                report={"reasons": reasons},
+                at=NOW,
+                by="tanuki",
+            ),
         )
 
 
@@ -72,8 +88,14 @@ def go(res, model: str, version: str, champion: str | None = None) -> None:
 
 def test_the_whole_way_and_back(shared, tmp_path):
     model, registry = "way", shared.registry
-    one, two = save(shared, tmp_path / "1", model, scale=1.0), save(shared, tmp_path / "2", model, scale=1.0)
-    with shared.db.write() as db, pytest.raises(Conflict, match="No version of the model way is live"):
+    one, two = (
+        save(shared, tmp_path / "1", model, scale=1.0),
+        save(shared, tmp_path / "2", model, scale=1.0),
+    )
+    with (
+        shared.db.write() as db,
+        pytest.raises(Conflict, match="No version of the model way is live"),
+    ):
         release.shadow(db, registry, OPS, model, one, NOW)
     go(shared, model, one)
     assert shared.models.infer(model, rows(1)).version == one
@@ -98,13 +120,19 @@ def test_the_whole_way_and_back(shared, tmp_path):
     shared.models.refresh()
     answer = shared.models.infer(model, rows(1), person="ann")
     assert (answer.version, answer.served_as) == (two, "champion")
-    assert (registry.get(model, CHAMPION).version, rollout.live(registry, model, CHALLENGER)) == (two, None)
+    assert (registry.get(model, CHAMPION).version, rollout.live(registry, model, CHALLENGER)) == (
+        two,
+        None,
+    )
     with shared.db.write() as db:
         release.rollback(db, registry, OPS, model, why="because", now=NOW)
     shared.models.refresh()
     assert shared.models.infer(model, rows(1)).version == one
     with shared.db.read() as db:
-        steps = [(each.what, each.by, each.values.get("version")) for each in audit_log.entries(db, f"model:{model}")]
+        steps = [
+            (each.what, each.by, each.values.get("version"))
+            for each in audit_log.entries(db, f"model:{model}")
+        ]
         assert audit_log.check(db) is None
     assert steps == [
         ("model release", "ops", one),
@@ -133,11 +161,20 @@ def test_a_challenger_is_dismissed_with_a_reason(shared, tmp_path):
     ("how", "says"),
     [
         ({"nan": True, "warm_up": {"x": [[1, 2, 3]]}}, "holds what is not a number"),
-        ({"dimension": 4}, r"does not take and give what version 1 does \(scores: FP32 \[-1, 4\], FP32 \[-1, 3\]\)"),
+        (
+            {"dimension": 4},
+            r"does not take and give what version 1 does \(scores: FP32 \[-1, 4\], FP32 \[-1, 3\]\)",
+        ),
         ({"cut": True}, "Its graph cannot be read"),
         ({"kind": "other"}, "Its kind other is not known"),
-        ({"inputs": [{"name": "x"}]}, r"Its files are not what its model.json says \(KeyError: 'datatype'\)"),
-        ({"outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 5]}]}, r"Its output y is FP32 \[1, 3\]"),
+        (
+            {"inputs": [{"name": "x"}]},
+            r"Its files are not what its model.json says \(KeyError: 'datatype'\)",
+        ),
+        (
+            {"outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 5]}]},
+            r"Its output y is FP32 \[1, 3\]",
+        ),
     ],
     ids=["NaN", "dimension", "truncated", "kind", "no type", "description"],
 )
@@ -148,7 +185,9 @@ def test_what_cannot_serve_never_stands_in_a_plan(shared, tmp_path, how, says):
     folder = graph(tmp_path / "2", **{name: each for name, each in how.items() if name != "cut"})
     if "cut" in how:
         (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:100])
-    two = shared.registry.save(model, folder, parameters={}, metrics={}, data_window=("", ""), code_version="1").version
+    two = shared.registry.save(
+        model, folder, parameters={}, metrics={}, data_window=("", ""), code_version="1"
+    ).version
     verdict = judge(shared, model, two, champion=one)
     for step in (
         lambda db: release.shadow(db, shared.registry, OPS, model, two, NOW),
@@ -186,7 +225,10 @@ def test_after_servers_went_back_by_themselves_the_aliases_follow(shared, tmp_pa
         assert rollout.champion(db, registry, model) == one
         found = rollout.plan(db, model)
     release.align(registry, found)
-    assert (registry.get(model, CHAMPION).version, registry.get(model, "previous").version) == (one, two)
+    assert (registry.get(model, CHAMPION).version, registry.get(model, "previous").version) == (
+        one,
+        two,
+    )
 
 
 # ---- commands ------------------------------------------------------------------------------------------------------
@@ -222,7 +264,12 @@ def test_the_commands(shared, tmp_path, call):
     judge(shared, model, two, champion=one)
     assert call("canary", model, two, "--share", "0.2")[0]["share"] == 0.2
     (line,) = [each for each in call("list") if each["model"] == model]
-    assert (line["champion"], line["challenger"], line["mode"], line["versions"]) == (one, two, "canary", 2)
+    assert (line["champion"], line["challenger"], line["mode"], line["versions"]) == (
+        one,
+        two,
+        "canary",
+        2,
+    )
     assert call("promote", model)[0]["version"] == two
     assert call("rollback", model, "--why", "no")[0]["version"] == one
     judge(shared, model, two, go=False, champion=one)
@@ -259,7 +306,13 @@ def test_answers_are_computed_again_byte_for_byte(shared, tmp_path, call):
 
 def test_a_system_says_its_own_reasons(monkeypatch):
     found = GateVerdict(
-        model="own", version="1", champion=None, go=False, report={"reasons": [{"code": "recall", "k": 10}]}, at=NOW, by="x"
+        model="own",
+        version="1",
+        champion=None,
+        go=False,
+        report={"reasons": [{"code": "recall", "k": 10}]},
+        at=NOW,
+        by="x",
     )
     assert overview.sentences(found, "en") == ["code recall, k 10"]
     monkeypatch.setitem(overview.OWN_WORDS, "own", "test_models_release:own_words")
@@ -282,7 +335,11 @@ def test_the_server_as_a_program_swaps_and_ends_without_dropping_a_request(share
         "TANUKI_MODELS_KEPT": "0",
     }
     program = subprocess.Popen(
-        [sys.executable, "-m", "tanuki", "models"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "tanuki", "models"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         line = program.stdout.readline()
@@ -298,7 +355,14 @@ def test_the_server_as_a_program_swaps_and_ends_without_dropping_a_request(share
         assert sorted({*seen}) == versions
         assert seen[-1] == versions[-1]
         answers = []
-        begun = [threading.Thread(target=lambda each=each: answers.append(each.infer(model, rows(*range(800))).version)) for each in asking]
+        begun = [
+            threading.Thread(
+                target=lambda each=each: answers.append(
+                    each.infer(model, rows(*range(800))).version
+                )
+            )
+            for each in asking
+        ]
         for each in begun:
             each.start()
         time.sleep(0.3)
@@ -356,7 +420,10 @@ def test_the_pages(shared, tmp_path):
     assert "9行のうち3行の答えがありません" in page
     told = ops.get(f"/api/models/{model}").json()
     assert told["plan"]["challenger"] == two
-    assert {(each["version"], each["role"]) for each in told["watched"]} == {(one, "live"), (two, "beside it")}
+    assert {(each["version"], each["role"]) for each in told["watched"]} == {
+        (one, "live"),
+        (two, "beside it"),
+    }
     assert [each["what"] for each in told["steps"]] == ["into the shadow", "went live"]
     assert send(ops, "dismiss", why="")[0] in (400, 422)
     status, page = send(ops, "dismiss", why="<b>slow</b>")
@@ -369,5 +436,7 @@ def test_the_pages(shared, tmp_path):
     status, page = send(ops, "rollback", why="we did not")
     assert "Version 1 is live again." in page
     listed = ops.get("/api/models").json()["models"]
-    assert [(each["champion"], each["mode"]) for each in listed if each["model"] == model] == [(one, "alone")]
+    assert [(each["champion"], each["mode"]) for each in listed if each["model"] == model] == [
+        (one, "alone")
+    ]
     assert f"/models/{model}" in ops.get("/models").text

@@ -33,7 +33,13 @@ def test_versions_aliases_and_files(registry, tmp_path):
     folder = tmp_path / "model"
     (folder / "deep").mkdir(parents=True)
     (folder / "deep" / "weights.json").write_text("[1, 2]")
-    first = registry.save("forecast", folder, parameters={"lags": [7, 14], "name": "pooled"}, metrics={"wape": 0.05}, **MADE)
+    first = registry.save(
+        "forecast",
+        folder,
+        parameters={"lags": [7, 14], "name": "pooled"},
+        metrics={"wape": 0.05},
+        **MADE,
+    )
     (folder / "deep" / "weights.json").write_text("[3]")
     second = registry.save("forecast", folder, parameters={}, metrics={}, **MADE)
     assert (first.version, second.version) == ("1", "2")
@@ -48,7 +54,9 @@ def test_versions_aliases_and_files(registry, tmp_path):
     )
     assert (found.data_window, found.code_version) == (("2020-01-01", "2021-01-10"), "0.1.0")
     (tmp_path / "into").mkdir()
-    assert (registry.load("forecast", CHAMPION, tmp_path / "into") / "deep" / "weights.json").read_text() == "[1, 2]"
+    assert (
+        registry.load("forecast", CHAMPION, tmp_path / "into") / "deep" / "weights.json"
+    ).read_text() == "[1, 2]"
     registry.set_alias("forecast", CHAMPION, "2")
     assert registry.get("forecast", CHAMPION).version == "2"
     assert registry.get("forecast", "1").aliases == ()
@@ -78,7 +86,10 @@ def test_a_discarded_version_is_gone_with_its_files_and_its_number_is_not_given_
     assert len(registry.files.list("forecast/")) == 1
     with pytest.raises(NotFound):
         registry.discard("forecast", "2")
-    assert registry.save("forecast", tmp_path / "model", parameters={}, metrics={}, **MADE).version == "3"
+    assert (
+        registry.save("forecast", tmp_path / "model", parameters={}, metrics={}, **MADE).version
+        == "3"
+    )
 
 
 def test_mlflow_finds_the_files_where_it_looks_for_them(tmp_path):
@@ -91,7 +102,9 @@ def test_mlflow_finds_the_files_where_it_looks_for_them(tmp_path):
     client = MlflowClient(tracking_uri=registry.tracking_uri, registry_uri=registry.tracking_uri)
     (version,) = client.search_model_versions("name = 'forecast'")
     assert [file.path for file in client.list_artifacts(version.run_id, "model")] == ["model/a"]
-    assert version.source == str(tmp_path / "artifacts" / "forecast" / version.run_id / "artifacts" / "model")
+    assert version.source == str(
+        tmp_path / "artifacts" / "forecast" / version.run_id / "artifacts" / "model"
+    )
 
 
 def test_nothing_is_told_to_mlflows_makers(tmp_path):
@@ -112,9 +125,21 @@ import threading
 print([thread.name for thread in threading.enumerate()], seen)
 sys.exit(bool(seen))
 """
-    quiet = ("CI", "PYTEST_CURRENT_TEST", "GITHUB_ACTIONS", "MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK")  # by these MLflow knows tests
+    quiet = (
+        "CI",
+        "PYTEST_CURRENT_TEST",
+        "GITHUB_ACTIONS",
+        "MLFLOW_DISABLE_TELEMETRY",
+        "DO_NOT_TRACK",
+    )  # by these MLflow knows tests
     plain = {name: value for name, value in os.environ.items() if name not in quiet}
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=plain, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        env=plain,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "['MainThread'] []" in done.stdout
 
@@ -126,7 +151,9 @@ def test_another_process_sees_what_was_registered(tmp_path):
     registry.save("forecast", tmp_path / "model", parameters={}, metrics={}, **MADE)
     code = "import sys; from tanuki.platform.models.registry import Registry; print(Registry(*sys.argv[1:]).names())"
     command = [sys.executable, "-c", code, registry.tracking_uri, registry.artifacts]
-    assert "['forecast']" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert (
+        "['forecast']" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    )
 
 
 def test_nothing_of_mlflow_is_loaded_by_a_registry_that_was_never_used():

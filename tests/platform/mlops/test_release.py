@@ -28,7 +28,9 @@ def made(tmp_path_factory) -> Path:
     (home / "model").mkdir()
     (home / "model" / "a").write_text("x")
     for _ in range(3):
-        empty(home).save(MODEL, home / "model", parameters={}, metrics={}, data_window=("", ""), code_version="")
+        empty(home).save(
+            MODEL, home / "model", parameters={}, metrics={}, data_window=("", ""), code_version=""
+        )
     return home
 
 
@@ -47,7 +49,16 @@ def registry(made) -> Registry:
 
 def verdict(db, version: str, go: bool, champion: str | None = None) -> GateVerdict:
     return release.keep_verdict(
-        db, GateVerdict(model=MODEL, version=version, champion=champion, go=go, report={"reasons": []}, at=NOW, by="ana")
+        db,
+        GateVerdict(
+            model=MODEL,
+            version=version,
+            champion=champion,
+            go=go,
+            report={"reasons": []},
+            at=NOW,
+            by="ana",
+        ),
     )
 
 
@@ -61,12 +72,19 @@ def test_a_go_goes_live_and_one_step_leads_back_and_forth(database, registry):
         release.release(db, registry, SYSTEM, verdict(db, "1", True), NOW)
         release.release(db, registry, OPS, verdict(db, "2", True, "1"), NOW)
         assert live(registry) == "2"
-        release.rollback(db, registry, OPS, MODEL, why="too little milk", now=NOW + timedelta(hours=1))
+        release.rollback(
+            db, registry, OPS, MODEL, why="too little milk", now=NOW + timedelta(hours=1)
+        )
         assert live(registry) == "1"
-        release.rollback(db, registry, ANA, MODEL, why="it was the till", now=NOW + timedelta(hours=2))
+        release.rollback(
+            db, registry, ANA, MODEL, why="it was the till", now=NOW + timedelta(hours=2)
+        )
         assert live(registry) == "2"
     with database.read() as db:
-        found = [(each.kind, each.version, each.previous, each.by, each.why) for each in release.releases(db, MODEL)]
+        found = [
+            (each.kind, each.version, each.previous, each.by, each.why)
+            for each in release.releases(db, MODEL)
+        ]
     assert found == [
         ("rollback", "2", "1", "ana", "it was the till"),
         ("rollback", "1", "2", "ops", "too little milk"),
@@ -107,8 +125,15 @@ def test_a_named_person_may_decide_against_a_no_go_and_says_why(database, regist
         for nobody in (COMMAND_LINE, SYSTEM):
             with pytest.raises(NotAllowed, match="person with a name"):
                 release.override(db, registry, nobody, MODEL, "1", why="because", now=NOW)
-        made = release.override(db, registry, ANA, MODEL, "1", why="new stores are not judged fairly", now=NOW)
-        assert (made.kind, made.by, made.verdict_id, live(registry)) == ("override", "ana", no.id, "1")
+        made = release.override(
+            db, registry, ANA, MODEL, "1", why="new stores are not judged fairly", now=NOW
+        )
+        assert (made.kind, made.by, made.verdict_id, live(registry)) == (
+            "override",
+            "ana",
+            no.id,
+            "1",
+        )
 
 
 def test_an_override_is_only_against_a_no_go(database, registry):
@@ -162,8 +187,14 @@ def test_what_fails_leaves_no_record(database, registry):
 
 def test_only_releases_move_the_champion_and_records_are_only_added():
     source = Path(tanuki.__file__).parent
-    texts = {str(file.relative_to(source)): file.read_text("utf-8") for file in source.rglob("*.py")}
-    moving = {name for name, text in texts.items() if re.search(r"set_alias\((?!.*CHALLENGER)|set_registered_model_alias", text)}
+    texts = {
+        str(file.relative_to(source)): file.read_text("utf-8") for file in source.rglob("*.py")
+    }
+    moving = {
+        name
+        for name, text in texts.items()
+        if re.search(r"set_alias\((?!.*CHALLENGER)|set_registered_model_alias", text)
+    }
     assert moving == {"platform/models/registry.py", "platform/models/release.py"}
     changing = r"(update|delete)\((GateVerdict|Release)\b|db\.delete\((verdict|made)"
     assert [name for name, text in texts.items() if re.search(changing, text)] == []

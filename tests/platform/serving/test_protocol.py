@@ -31,7 +31,9 @@ class Server:
 
         self.grpc, grpc_port = grpc_server.server(models, "127.0.0.1:0")
         self.grpc.start()
-        self.uvicorn = uvicorn.Server(uvicorn.Config(http_server.app(models), host="127.0.0.1", port=port, log_config=None))
+        self.uvicorn = uvicorn.Server(
+            uvicorn.Config(http_server.app(models), host="127.0.0.1", port=port, log_config=None)
+        )
         self.thread = threading.Thread(target=self.uvicorn.run, daemon=True)
         self.thread.start()
         while not self.uvicorn.started:
@@ -98,19 +100,36 @@ def test_tritonclient_lists_and_checks(triton):
     assert made.is_model_ready(M)
     assert made.is_model_ready(M, "2")
     assert not made.is_model_ready("nobody")
-    told = [made.get_model_repository_index(), made.get_server_metadata(), made.get_model_metadata(M), made.get_model_config(M)]
+    told = [
+        made.get_model_repository_index(),
+        made.get_server_metadata(),
+        made.get_model_metadata(M),
+        made.get_model_config(M),
+    ]
     if module.__name__.endswith("http"):
         index, about, metadata, config = told
     else:
-        index = [{"name": each.name, "version": each.version, "state": each.state} for each in told[0].models]
+        index = [
+            {"name": each.name, "version": each.version, "state": each.state}
+            for each in told[0].models
+        ]
         about = {"name": told[1].name, "extensions": list(told[1].extensions)}
         metadata = {
-            "inputs": [{"name": t.name, "datatype": t.datatype, "shape": list(t.shape)} for t in told[2].inputs],
+            "inputs": [
+                {"name": t.name, "datatype": t.datatype, "shape": list(t.shape)}
+                for t in told[2].inputs
+            ],
             "versions": list(told[2].versions),
         }
-        config = {"max_batch_size": told[3].config.max_batch_size, "input": [{"dims": list(t.dims)} for t in told[3].config.input]}
+        config = {
+            "max_batch_size": told[3].config.max_batch_size,
+            "input": [{"dims": list(t.dims)} for t in told[3].config.input],
+        }
         assert told[3].config.input[0].data_type == 11  # TYPE_FP32
-    assert [(each["name"], each["version"], each["state"]) for each in index] == [(M, "1", "READY"), (M, "2", "READY")]
+    assert [(each["name"], each["version"], each["state"]) for each in index] == [
+        (M, "1", "READY"),
+        (M, "2", "READY"),
+    ]
     assert about["name"] == "tanuki"
     assert "binary_tensor_data" in about["extensions"]
     assert metadata["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}]
@@ -123,14 +142,22 @@ def test_tritonclient_infers_with_binary_tensors(triton, outputs):
     module, made = triton
     asked = None if outputs is None else [module.InferRequestedOutput(each) for each in outputs]
     for version, factor in (("1", 12), ("2", 24)):
-        found = made.infer(M, [tensor(module, rows(1, 2)["x"])], model_version=version, outputs=asked, request_id="abc")
+        found = made.infer(
+            M,
+            [tensor(module, rows(1, 2)["x"])],
+            model_version=version,
+            outputs=asked,
+            request_id="abc",
+        )
         assert found.as_numpy("scores").shape == (2, 3)
         if outputs is None:
             np.testing.assert_allclose(found.as_numpy("y")[:, 0], [factor, 2 * factor])
         else:
             assert found.as_numpy("y") is None
         response = found.get_response()
-        version_said = response["model_version"] if isinstance(response, dict) else response.model_version
+        version_said = (
+            response["model_version"] if isinstance(response, dict) else response.model_version
+        )
         assert version_said == version
         assert (response["id"] if isinstance(response, dict) else response.id) == "abc"
 
@@ -140,7 +167,10 @@ def test_tritonclient_may_send_json_and_is_told_json(server):
 
     made = module.InferenceServerClient(server.http)
     found = made.infer(
-        M, [tensor(module, rows(3)["x"], binary=False)], model_version="1", outputs=[module.InferRequestedOutput("y", binary_data=False)]
+        M,
+        [tensor(module, rows(3)["x"], binary=False)],
+        model_version="1",
+        outputs=[module.InferRequestedOutput("y", binary_data=False)],
     )
     assert found.as_numpy("y").tolist() == [[36, 45, 54]]
     made.close()
@@ -153,7 +183,11 @@ def test_tritonclient_reads_statistics(triton):
     if module.__name__.endswith("http"):
         (line,) = told["model_stats"]
         assert line["inference_stats"]["success"]["count"] >= 1
-        assert line["inference_stats"]["success"]["ns"] > line["inference_stats"]["compute_infer"]["ns"] > 0
+        assert (
+            line["inference_stats"]["success"]["ns"]
+            > line["inference_stats"]["compute_infer"]["ns"]
+            > 0
+        )
     else:
         assert told.model_stats[0].inference_stats.success.count >= 1
 
@@ -164,8 +198,12 @@ def test_a_person_of_a_canary_is_told_by_a_parameter(triton):
     for person in ("ann", "bob", "cem", "dai", "eve", "fay"):
         versions = set()
         for _ in range(3):
-            response = made.infer(M, [tensor(module, rows(1)["x"])], parameters={"person": person}).get_response()
-            versions.add(response["model_version"] if isinstance(response, dict) else response.model_version)
+            response = made.infer(
+                M, [tensor(module, rows(1)["x"])], parameters={"person": person}
+            ).get_response()
+            versions.add(
+                response["model_version"] if isinstance(response, dict) else response.model_version
+            )
         (seen[person],) = versions
     assert set(seen.values()) == {"1", "2"}
 
@@ -178,8 +216,22 @@ def test_tritonclient_is_told_what_is_wrong(triton):
     wrong = [
         ("nobody", "", rows(1)["x"], None, "no model nobody", ("404", "StatusCode.NOT_FOUND")),
         (M, "9", rows(1)["x"], None, "no version 9", ("404", "StatusCode.NOT_FOUND")),
-        (M, "1", np.zeros((1, 4), np.float32), None, "expected FP32 [-1, 3]", ("400", "StatusCode.INVALID_ARGUMENT")),
-        (M, "1", rows(1)["x"], ["nothing"], "no output nothing; expected y, scores", ("400", "StatusCode.INVALID_ARGUMENT")),
+        (
+            M,
+            "1",
+            np.zeros((1, 4), np.float32),
+            None,
+            "expected FP32 [-1, 3]",
+            ("400", "StatusCode.INVALID_ARGUMENT"),
+        ),
+        (
+            M,
+            "1",
+            rows(1)["x"],
+            ["nothing"],
+            "no output nothing; expected y, scores",
+            ("400", "StatusCode.INVALID_ARGUMENT"),
+        ),
     ]
     for model, version, array, outputs, says, codes in wrong:
         asked = None if outputs is None else [module.InferRequestedOutput(each) for each in outputs]
@@ -202,8 +254,15 @@ def test_our_own_client_is_told_the_same(server, scheme):
     assert not ours.ready("nobody")
     assert ours.metadata(M)["outputs"][0]["name"] == "y"
     answer = ours.infer(M, rows(1), version="2")
-    assert (answer.version, answer.served_as, answer.outputs["y"].tolist()) == ("2", "version", [[24, 30, 36]])
-    assert {ours.infer(M, rows(1), person=f"p{n}").served_as for n in range(20)} == {"champion", "challenger"}
+    assert (answer.version, answer.served_as, answer.outputs["y"].tolist()) == (
+        "2",
+        "version",
+        [[24, 30, 36]],
+    )
+    assert {ours.infer(M, rows(1), person=f"p{n}").served_as for n in range(20)} == {
+        "champion",
+        "challenger",
+    }
     with pytest.raises(NotFound, match="no model nobody"):
         ours.infer("nobody", rows(1))
     with pytest.raises(UserError, match=r"expected FP32 \[-1, 3\]") as refused:
@@ -223,7 +282,9 @@ def test_a_server_that_is_not_there_is_said_so():
         client.connect("ftp://x")
 
 
-def send(server, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> tuple[int, dict]:
+def send(
+    server, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+) -> tuple[int, dict]:
     """Status and JSON of a plain request."""
     asked = urllib.request.Request(f"http://{server.http}{path}", data=body, headers=headers or {})
     try:
@@ -238,11 +299,22 @@ def test_the_protocol_in_plain_json(server):
     assert send(server, "/v2/health/live")[0] == 200
     assert send(server, "/v2/health/ready")[0] == 200
     assert send(server, f"/v2/models/{M}/versions/1/ready")[0] == 200
-    asked = {"id": "7", "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [[1, 2, 3]]}], "outputs": [{"name": "y"}]}
+    asked = {
+        "id": "7",
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [[1, 2, 3]]}],
+        "outputs": [{"name": "y"}],
+    }
     status, told = send(server, f"/v2/models/{M}/versions/1/infer", json.dumps(asked).encode())
     assert status == 200
-    assert (told["id"], told["model_name"], told["model_version"], told["parameters"]) == ("7", M, "1", {"served_as": "version"})
-    assert told["outputs"] == [{"name": "y", "datatype": "FP32", "shape": [1, 3], "data": [30, 36, 42]}]
+    assert (told["id"], told["model_name"], told["model_version"], told["parameters"]) == (
+        "7",
+        M,
+        "1",
+        {"served_as": "version"},
+    )
+    assert told["outputs"] == [
+        {"name": "y", "datatype": "FP32", "shape": [1, 3], "data": [30, 36, 42]}
+    ]
 
 
 @pytest.mark.parametrize(
@@ -252,10 +324,26 @@ def test_the_protocol_in_plain_json(server):
         (b"[]", None, "not a JSON object"),
         (b"{}", None, "has no inputs"),
         (b'{"inputs": [{"datatype": "FP32"}]}', None, "has no name"),
-        (b'{"inputs": [{"name": "x", "datatype": "FP99", "shape": [1]}]}', None, "has the type FP99; expected one of BOOL"),
-        (b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1]}]}', None, "has the shape [-1]"),
-        (b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [2], "data": [1]}]}', None, "are not FP32 [2]"),
-        (b'{"inputs": [{"name": "x", "datatype": "INT8", "shape": [1], "data": [999]}]}', None, "are not INT8 [1]"),
+        (
+            b'{"inputs": [{"name": "x", "datatype": "FP99", "shape": [1]}]}',
+            None,
+            "has the type FP99; expected one of BOOL",
+        ),
+        (
+            b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1]}]}',
+            None,
+            "has the shape [-1]",
+        ),
+        (
+            b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [2], "data": [1]}]}',
+            None,
+            "are not FP32 [2]",
+        ),
+        (
+            b'{"inputs": [{"name": "x", "datatype": "INT8", "shape": [1], "data": [999]}]}',
+            None,
+            "are not INT8 [1]",
+        ),
         (b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [1]}]}', None, "has no data"),
         (
             b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "parameters": {"binary_data_size": 4}}]}',
@@ -269,7 +357,9 @@ def test_the_protocol_in_plain_json(server):
     ],
 )
 def test_a_request_that_is_none_is_answered_with_a_sentence(server, body, header, says):
-    status, told = send(server, f"/v2/models/{M}/infer", body, {oip_json.LENGTH: header} if header else {})
+    status, told = send(
+        server, f"/v2/models/{M}/infer", body, {oip_json.LENGTH: header} if header else {}
+    )
     assert status == 400
     assert says in told["error"]
 
@@ -306,20 +396,32 @@ def test_our_messages_are_the_protocols():
     def same(ours, theirs) -> None:
         for field in ours.fields:
             other = theirs.fields_by_name[field.name]
-            kinds = (5, 14) if other.type == 14 else (field.type, field.type)  # an enumeration is a number on the wire
-            assert (field.number, field.is_repeated, *kinds) == (other.number, other.is_repeated, field.type, other.type)
+            kinds = (
+                (5, 14) if other.type == 14 else (field.type, field.type)
+            )  # an enumeration is a number on the wire
+            assert (field.number, field.is_repeated, *kinds) == (
+                other.number,
+                other.is_repeated,
+                field.type,
+                other.type,
+            )
             if field.message_type is not None:
                 same(field.message_type, other.message_type)
 
     for method in oip_protobuf.METHODS:
         for end in ("Request", "Response"):
-            same(oip_protobuf.kind(method + end).DESCRIPTOR, service_pb2.DESCRIPTOR.message_types_by_name[method + end])
+            same(
+                oip_protobuf.kind(method + end).DESCRIPTOR,
+                service_pb2.DESCRIPTOR.message_types_by_name[method + end],
+            )
 
 
 def test_numbers_for_prometheus(server):
     with urllib.request.urlopen(f"http://{server.http}/metrics") as answer:
         text = answer.read().decode()
-    assert 'tanuki_inferences_total{model="m",outcome="answered",role="version",version="1"}' in text
+    assert (
+        'tanuki_inferences_total{model="m",outcome="answered",role="version",version="1"}' in text
+    )
     assert 'tanuki_model_serving{model="m",role="challenger"} 2.0' in text
     assert "tanuki_inference_run_rows_bucket" in text
 
@@ -350,11 +452,17 @@ def test_a_server_that_began_anew_is_found_again(place):
 
 
 def test_versions_on_s3_are_copied_once(s3, tmp_path):
-    there = Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", s3["url"], s3["endpoint"], s3["key"], s3["secret"])
+    there = Registry(
+        f"sqlite:///{tmp_path / 'mlflow.db'}", s3["url"], s3["endpoint"], s3["key"], s3["secret"]
+    )
     for file in graph(tmp_path / "made").iterdir():
         there.files.put(f"m/1/{file.name}", file.read_bytes())
     for _ in range(2):
         runner = runtimes.opened(there.files, "m/1", tmp_path / "cache")
         assert runner.run(rows(1))["y"].shape == (1, 3)
         (tmp_path / "cache" / "m" / "1" / "note").write_text("the copy is used again")
-    assert sorted(each.name for each in (tmp_path / "cache" / "m" / "1").iterdir()) == ["model.json", "model.onnx", "note"]
+    assert sorted(each.name for each in (tmp_path / "cache" / "m" / "1").iterdir()) == [
+        "model.json",
+        "model.onnx",
+        "note",
+    ]

@@ -71,7 +71,10 @@ def test_more_rows_than_fit_in_a_run_are_answered_in_several(place):
     ("inputs", "says"),
     [
         ({}, r"needs the input x, FP32 \[-1, 3\]"),
-        ({"x": np.zeros((1, 4), np.float32)}, r"The input x of the model m is FP32 \[1, 4\]; expected FP32 \[-1, 3\]"),
+        (
+            {"x": np.zeros((1, 4), np.float32)},
+            r"The input x of the model m is FP32 \[1, 4\]; expected FP32 \[-1, 3\]",
+        ),
         ({"x": np.zeros((1, 3), np.float64)}, r"is FP64 \[1, 3\]; expected FP32"),
         ({"x": np.zeros(3, np.float32)}, r"is FP32 \[3\]"),
         ({"x": np.full((1, 3), np.nan, np.float32)}, "holds what is not a number"),
@@ -91,14 +94,21 @@ def test_wrong_inputs_are_named_and_are_not_the_versions_fault(place, inputs, sa
 
 
 @pytest.mark.parametrize(
-    "how", [{"nan": True}, {"dimension": 4, "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 3]}]}, {"fails": True}]
+    "how",
+    [
+        {"nan": True},
+        {"dimension": 4, "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 3]}]},
+        {"fails": True},
+    ],
 )
 def test_outputs_that_are_not_what_they_should_be_are_the_versions_errors(place, how):
     place.version("1", **how)
     place.plan("1")
     models = place.models()
     if "dimension" in how:  # seen at once, when it warms up
-        with pytest.raises(ModelError, match=r"Its output y is FP32 \[1, 4\]; expected FP32 \[-1, 3\] with 1 rows"):
+        with pytest.raises(
+            ModelError, match=r"Its output y is FP32 \[1, 4\]; expected FP32 \[-1, 3\] with 1 rows"
+        ):
             models.infer(M, rows(1000))
         return
     with pytest.raises(ModelError, match=r"The model m \(version 1\) gave no answer") as failed:
@@ -125,7 +135,10 @@ class Slow:
 
     def __init__(self, **how) -> None:
         self.spec = Spec(
-            "test", (Tensor("x", "FP32", (-1, 3)),), (Tensor("y", "FP32", (-1, 3)),), **{"concurrency": 1, "max_batch": 8, **how}
+            "test",
+            (Tensor("x", "FP32", (-1, 3)),),
+            (Tensor("y", "FP32", (-1, 3)),),
+            **{"concurrency": 1, "max_batch": 8, **how},
         )
         self.runs: list[int] = []
         self.go = threading.Event()
@@ -164,9 +177,14 @@ def test_requests_that_wait_at_the_same_moment_share_a_run(place):
 
 def test_requests_whose_parameters_differ_do_not_share_a_run():
     runner = Slow()
-    runner.spec = Spec("t", (*runner.spec.inputs, Tensor("k", "INT32", (1,), 10)), runner.spec.outputs, 8, 1)
+    runner.spec = Spec(
+        "t", (*runner.spec.inputs, Tensor("k", "INT32", (1,), 10)), runner.spec.outputs, 8, 1
+    )
     lane = Lane(runner)
-    threads = [threading.Thread(target=lane.ask, args=({**rows(n), "k": np.array([k], np.int32)},)) for n, k in enumerate([1, 5, 5, 7, 5])]
+    threads = [
+        threading.Thread(target=lane.ask, args=({**rows(n), "k": np.array([k], np.int32)},))
+        for n, k in enumerate([1, 5, 5, 7, 5])
+    ]
     for each in threads:
         each.start()
         time.sleep(0.005)
@@ -241,7 +259,9 @@ def test_fifty_swaps_drop_nothing_and_free_the_old_versions(place):
             try:
                 answer = models.infer(M, rows(1))
                 seen.add(answer.version)
-                assert answer.outputs["y"][0, 0] == 12 * int(answer.version)  # never one version's name and another's numbers
+                assert answer.outputs["y"][0, 0] == 12 * int(
+                    answer.version
+                )  # never one version's name and another's numbers
             except Exception as error:  # noqa: BLE001 whatever it is, it is a failed request
                 failed.append(error)
 
@@ -439,7 +459,9 @@ def test_counts_of_several_processes_are_judged_together_and_answers_are_kept(da
             models.refresh()
         assert place.now().challenger is None
         with database.read() as db:
-            assert {(row.process, row.version, row.serial) for row in db.scalars(select(Watched))} >= {("p0", "2", 1), ("p1", "2", 1)}
+            assert {
+                (row.process, row.version, row.serial) for row in db.scalars(select(Watched))
+            } >= {("p0", "2", 1), ("p1", "2", 1)}
             kept = list(db.scalars(select(Prediction)))
         assert {(each.version, each.served_as) for each in kept} == {("1", "champion")}
     finally:
@@ -452,7 +474,18 @@ def test_what_is_old_is_forgotten(database):
         for days in (0, 8, 40):
             at = NOW - timedelta(days=days)
             guardrails.keep(db, M, "1", days, "p", guardrails.Counts(), at)
-            db.add(Prediction(model=M, version="1", served_as="champion", input_hash="", inputs=b"", outputs=b"", milliseconds=1.0, at=at))
+            db.add(
+                Prediction(
+                    model=M,
+                    version="1",
+                    served_as="champion",
+                    input_hash="",
+                    inputs=b"",
+                    outputs=b"",
+                    milliseconds=1.0,
+                    at=at,
+                )
+            )
     with database.write() as db:
         assert shadow_replay.forget(db, NOW) == 2
         guardrails.forget(db, NOW)
@@ -464,14 +497,27 @@ def test_what_is_old_is_forgotten(database):
 def test_a_plan_is_changed_by_whoever_is_first(database):
     place = Place(database, Path())
     with database.write() as db:
-        rollout.put(db, M, NOW, files={"1": "a", "2": "b"}, champion="1", challenger="2", mode="canary", share=0.1)
+        rollout.put(
+            db,
+            M,
+            NOW,
+            files={"1": "a", "2": "b"},
+            champion="1",
+            challenger="2",
+            mode="canary",
+            share=0.1,
+        )
     with database.write() as db:
         assert release.go_back(db, M, 7, "late", NOW) is None
         assert release.go_back(db, M, 1, "bad", NOW) == "2"
     with database.write() as db:
         assert release.go_back(db, M, 1, "bad", NOW) is None
         assert release.go_back(db, M, 2, "bad", NOW) is None  # there is nothing to go back to
-    assert (place.now().challenger, place.now().serial, place.now().files) == (None, 2, {"1": "a", "2": "b"})
+    assert (place.now().challenger, place.now().serial, place.now().files) == (
+        None,
+        2,
+        {"1": "a", "2": "b"},
+    )
 
 
 def test_the_modules_that_others_use_are_named_here():

@@ -19,7 +19,19 @@ from tanuki.platform import accounts, tokens
 from tanuki.platform.accounts import Account, AccountGrant, AccountSession, require
 from tanuki.platform.web import app as web
 from tanuki.platform.web import assets
-from tanuki.platform.web.pages import ANYBODY, Db, Done, Lang, System, Viewer, Who, WriteDb, action, page, safe_path
+from tanuki.platform.web.pages import (
+    ANYBODY,
+    Db,
+    Done,
+    Lang,
+    System,
+    Viewer,
+    Who,
+    WriteDb,
+    action,
+    page,
+    safe_path,
+)
 from tanuki.settings import Settings
 from tests.factories.http_clients import PASSWORD, bearer, csrf, make_person, signed_in, visitor
 
@@ -50,7 +62,14 @@ def shelf(db: Db, who: Who, lang: Lang, shelf: str, least: int = -9) -> Shelf:
         raise NotFound("No shelf %(shelf)s.", shelf=shelf)
     if shelf == "broken":
         raise RuntimeError("secret detail")
-    return Shelf(rows=[Row(item=item, units=units) for item, units in [("tea", 1200), ("=cmd()", -3)] if units >= least], lang=lang)
+    return Shelf(
+        rows=[
+            Row(item=item, units=units)
+            for item, units in [("tea", 1200), ("=cmd()", -3)]
+            if units >= least
+        ],
+        lang=lang,
+    )
 
 
 def window(db: Db, viewer: Viewer) -> Shelf:
@@ -58,7 +77,13 @@ def window(db: Db, viewer: Viewer) -> Shelf:
     return Shelf(rows=[Row(item=viewer.name if viewer else "stranger", units=1)], lang="")
 
 
-def put(db: WriteDb, who: Who, shelf: str, units: Annotated[int, Form(ge=0)], why: Annotated[str, Form()] = "") -> Done:
+def put(
+    db: WriteDb,
+    who: Who,
+    shelf: str,
+    units: Annotated[int, Form(ge=0)],
+    why: Annotated[str, Form()] = "",
+) -> Done:
     """Put units on a shelf; the account's display name keeps the number for the test."""
     db.execute(update(Account).where(Account.name == who.name).values(display=f"units {units}"))
     if why == "conflict":
@@ -183,9 +208,17 @@ def test_a_program_does_it_with_a_token_and_json(resources, make):
 def test_a_cookie_alone_does_nothing_under_the_api(hana, embedded):
     assert hana.get("/api/test/a").status_code == 200
     refused = hana.post("/api/test/a/put", json={"units": 8})
-    assert (refused.status_code, refused.headers["content-type"]) == (403, "application/problem+json")
+    assert (refused.status_code, refused.headers["content-type"]) == (
+        403,
+        "application/problem+json",
+    )
     assert display(embedded) == "hana"
-    assert hana.post("/api/test/a/put", json={"units": 8}, headers={"X-CSRF-Token": csrf(hana)}).status_code == 200
+    assert (
+        hana.post(
+            "/api/test/a/put", json={"units": 8}, headers={"X-CSRF-Token": csrf(hana)}
+        ).status_code
+        == 200
+    )
 
 
 @pytest.mark.parametrize(("why", "status"), [("conflict", 409), ("bad", 400)])
@@ -216,15 +249,29 @@ def test_fields_that_are_wrong_are_named(embedded, app, body, sentence):
 
 
 def test_a_file_goes_through_the_form_and_through_the_api(hana, app, embedded):
-    assert hana.post("/test/upload/file", files={"file": b"12345"}, data={"csrf": csrf(hana)}).status_code == 303
-    assert bearer(embedded, app, "hana").post("/api/test/upload/file", files={"file": b"12345"}).json()["message"] == "Now 5 on the shelf."
+    assert (
+        hana.post(
+            "/test/upload/file", files={"file": b"12345"}, data={"csrf": csrf(hana)}
+        ).status_code
+        == 303
+    )
+    assert (
+        bearer(embedded, app, "hana")
+        .post("/api/test/upload/file", files={"file": b"12345"})
+        .json()["message"]
+        == "Now 5 on the shelf."
+    )
 
 
 @pytest.mark.parametrize("announced", [True, False])
 def test_a_body_that_is_too_large_is_refused_before_it_is_taken_in(hana, embedded, announced):
     body = f"units=7&csrf={csrf(hana)}&why={'x' * 3_000}".encode()
     content = body if announced else iter([body[:1_000], body[1_000:]])
-    answer = hana.post("/test/a/put", content=content, headers={"Content-Type": "application/x-www-form-urlencoded"})
+    answer = hana.post(
+        "/test/a/put",
+        content=content,
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+    )
     assert answer.status_code == 413
     assert "What was sent is too large." in answer.text
     assert display(embedded) == "hana"
@@ -241,8 +288,16 @@ def test_a_form_that_says_nothing_takes_a_megabyte(app):
 def test_nobody_is_sent_to_sign_in_and_comes_back_to_the_page(app):
     browser = visitor(app)
     answer = browser.get("/test/a?least=5")
-    assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?next=%2Ftest%2Fa%3Fleast%3D5")
-    form = {"name": "hana", "password": PASSWORD, "next": "/test/a?least=5", "csrf": csrf(browser, "/sign-in")}
+    assert (answer.status_code, answer.headers["location"]) == (
+        303,
+        "/sign-in?next=%2Ftest%2Fa%3Fleast%3D5",
+    )
+    form = {
+        "name": "hana",
+        "password": PASSWORD,
+        "next": "/test/a?least=5",
+        "csrf": csrf(browser, "/sign-in"),
+    }
     assert browser.post("/sign-in", data=form).headers["location"] == "/test/a?least=5"
     assert browser.get("/sign-in?next=/test/b").headers["location"] == "/test/b"
 
@@ -274,14 +329,22 @@ def test_the_front_page_is_the_first_page_that_the_person_may_see(app, hana):
     assert visitor(app).get("/").headers["location"] == "/sign-in"
 
 
-def test_a_public_page_knows_who_looks_and_its_entry_is_in_every_menu(app, hana, tmp_path, embedded):
+def test_a_public_page_knows_who_looks_and_its_entry_is_in_every_menu(
+    app, hana, tmp_path, embedded
+):
     assert "<p>stranger</p>" in visitor(app).get("/test/window").text
     assert "<p>hana</p>" in hana.get("/test/window").text
     assert visitor(app).get("/api/test/window").json()["rows"][0]["item"] == "stranger"
     menu = [("/open/window", "Window", (ANYBODY,)), ("/open/all", "Rest", ())]
-    public = web.create(embedded, [System("open", "Open", APIRouter(), menu, tmp_path / "templates", tmp_path / "locale")])
+    public = web.create(
+        embedded,
+        [System("open", "Open", APIRouter(), menu, tmp_path / "templates", tmp_path / "locale")],
+    )
     assert visitor(public).get("/").headers["location"] == "/open/window"
-    assert "Window" in visitor(public).get("/sign-in").text and "Rest" not in visitor(public).get("/sign-in").text
+    assert (
+        "Window" in visitor(public).get("/sign-in").text
+        and "Rest" not in visitor(public).get("/sign-in").text
+    )
     assert "Window" in signed_in(public, "ken").get("/account").text
 
 
@@ -290,11 +353,18 @@ def test_a_wrong_password_shows_the_form_again_and_counts(app, embedded):
     form = {"name": "hana", "password": "wrong password", "csrf": csrf(browser, "/sign-in")}
     answers = [browser.post("/sign-in", data=form) for _ in range(6)]
     assert [answer.status_code for answer in answers] == [400, 400, 400, 400, 400, 429]
-    assert 'role="alert"' in answers[0].text and 'value="hana"' in answers[0].text and "wrong password" not in answers[0].text
+    assert (
+        'role="alert"' in answers[0].text
+        and 'value="hana"' in answers[0].text
+        and "wrong password" not in answers[0].text
+    )
 
 
 def test_a_sign_in_form_needs_its_secret(app):
-    assert visitor(app).post("/sign-in", data={"name": "hana", "password": PASSWORD}).status_code == 403
+    assert (
+        visitor(app).post("/sign-in", data={"name": "hana", "password": PASSWORD}).status_code
+        == 403
+    )
 
 
 def test_signing_out_ends_the_session_on_the_server_too(app, hana):
@@ -311,13 +381,22 @@ def test_signing_out_everywhere_ends_the_other_browsers(app, hana):
 
 def test_a_session_that_has_ended_is_nobody(app, hana, embedded):
     with embedded.db.write() as db:
-        db.execute(update(AccountSession).values(expires_at=datetime.now(UTC) - timedelta(seconds=1)))
+        db.execute(
+            update(AccountSession).values(expires_at=datetime.now(UTC) - timedelta(seconds=1))
+        )
     assert hana.get("/test/a").headers["location"].startswith("/sign-in")
 
 
 @pytest.mark.parametrize(
     ("path", "onward"),
-    [("/a?b=c", "/a?b=c"), ("//evil.example", "/"), ("https://evil.example", "/"), ("/\\evil.example", "/"), ("/a\n", "/"), ("", "/")],
+    [
+        ("/a?b=c", "/a?b=c"),
+        ("//evil.example", "/"),
+        ("https://evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("/a\n", "/"),
+        ("", "/"),
+    ],
 )
 def test_nobody_is_sent_away_from_the_site(path, onward):
     assert safe_path(path) == onward
@@ -328,16 +407,24 @@ def test_nobody_is_sent_away_from_the_site(path, onward):
 
 def test_a_person_changes_their_password(app, hana):
     form = {"old": PASSWORD, "new": "another password", "again": "another password"}
-    assert hana.post("/account/password", data={**form, "again": "x", "csrf": csrf(hana)}).status_code == 400
+    assert (
+        hana.post("/account/password", data={**form, "again": "x", "csrf": csrf(hana)}).status_code
+        == 400
+    )
     assert hana.post("/account/password", data={**form, "csrf": csrf(hana)}).status_code == 303
     assert "Your password is changed" in hana.get("/account").text
     browser = visitor(app)
-    signed = browser.post("/sign-in", data={"name": "hana", "password": "another password", "csrf": csrf(browser, "/sign-in")})
+    signed = browser.post(
+        "/sign-in",
+        data={"name": "hana", "password": "another password", "csrf": csrf(browser, "/sign-in")},
+    )
     assert signed.status_code == 303
 
 
 def test_a_person_makes_an_api_token_sees_it_once_and_revokes_it(app, hana):
-    shown = hana.post("/account/tokens", data={"label": "report", "days": "30", "csrf": csrf(hana)}).text
+    shown = hana.post(
+        "/account/tokens", data={"label": "report", "days": "30", "csrf": csrf(hana)}
+    ).text
     token = re.search(r"tanuki_[\w-]+", shown)[0]
     program = visitor(app, headers={"Authorization": f"Bearer {token}"})
     assert program.get("/api/test/a").status_code == 200
@@ -352,7 +439,10 @@ def test_a_person_makes_an_api_token_sees_it_once_and_revokes_it(app, hana):
 
 
 def test_the_browsers_language_is_spoken_at_the_first_visit(app):
-    assert '<html lang="ja"' in visitor(app).get("/sign-in", headers={"Accept-Language": "ja-JP,ja;q=0.9"}).text
+    assert (
+        '<html lang="ja"'
+        in visitor(app).get("/sign-in", headers={"Accept-Language": "ja-JP,ja;q=0.9"}).text
+    )
     assert '<html lang="en"' in visitor(app).get("/sign-in", headers={"Accept-Language": "fr"}).text
 
 
@@ -374,14 +464,22 @@ def test_a_message_and_an_error_speak_the_language(hana):
 def test_a_visitor_chooses_language_and_theme_before_signing_in(app):
     browser = visitor(app)
     for path, field, value in [("/language", "lang", "ja"), ("/theme", "theme", "dark")]:
-        assert browser.post(path, data={field: value, "next": "/sign-in", "csrf": csrf(browser, "/sign-in")}).status_code == 303
+        assert (
+            browser.post(
+                path, data={field: value, "next": "/sign-in", "csrf": csrf(browser, "/sign-in")}
+            ).status_code
+            == 303
+        )
     assert '<html lang="ja" data-theme="dark">' in browser.get("/sign-in").text
 
 
 @pytest.mark.parametrize(("path", "field"), [("/language", "lang"), ("/theme", "theme")])
 def test_a_language_or_theme_that_is_not_ours_is_refused(app, path, field):
     browser = visitor(app)
-    assert browser.post(path, data={field: "<x>", "csrf": csrf(browser, "/sign-in")}).status_code == 400
+    assert (
+        browser.post(path, data={field: "<x>", "csrf": csrf(browser, "/sign-in")}).status_code
+        == 400
+    )
 
 
 # ---- errors, headers, health
@@ -415,21 +513,35 @@ def test_a_wrong_method_is_said(hana):
 def test_a_bug_answers_500_with_the_requests_number_and_nothing_else(hana):
     answer = hana.get("/test/broken", headers={"X-Request-ID": "request-12345"})
     assert answer.status_code == 500
-    assert "request-12345" in answer.text and "secret detail" not in answer.text and "RuntimeError" not in answer.text
+    assert (
+        "request-12345" in answer.text
+        and "secret detail" not in answer.text
+        and "RuntimeError" not in answer.text
+    )
     assert hana.get("/api/test/broken").json()["title"] == "Internal Server Error"
 
 
 def test_a_request_id_that_could_break_a_log_is_replaced(hana):
-    assert hana.get("/test/a", headers={"X-Request-ID": "12345678"}).headers["x-request-id"] == "12345678"
-    assert re.fullmatch(r"[0-9a-f]{16}", hana.get("/test/a", headers={"X-Request-ID": "a b {evil}"}).headers["x-request-id"])
+    assert (
+        hana.get("/test/a", headers={"X-Request-ID": "12345678"}).headers["x-request-id"]
+        == "12345678"
+    )
+    assert re.fullmatch(
+        r"[0-9a-f]{16}",
+        hana.get("/test/a", headers={"X-Request-ID": "a b {evil}"}).headers["x-request-id"],
+    )
 
 
-@pytest.mark.parametrize("path", ["/test/a", "/test/none", "/sign-in", "/api/test/a", "/healthz", "/test/broken"])
+@pytest.mark.parametrize(
+    "path", ["/test/a", "/test/none", "/sign-in", "/api/test/a", "/healthz", "/test/broken"]
+)
 def test_every_answer_has_the_headers_that_keep_strangers_out(hana, path):
     headers = hana.get(path).headers
     policy = headers["content-security-policy"]
     assert "default-src 'self'" in policy and "unsafe" not in policy
-    assert {"img-src 'self' data: blob:", "worker-src 'self'", "manifest-src 'self'"} < set(policy.split("; "))
+    assert {"img-src 'self' data: blob:", "worker-src 'self'", "manifest-src 'self'"} < set(
+        policy.split("; ")
+    )
     assert headers["permissions-policy"] == "camera=(self), geolocation=(), microphone=()"
     assert headers["x-content-type-options"] == "nosniff"
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
@@ -445,16 +557,25 @@ def test_a_page_has_no_inline_style_or_script_and_asks_nobody_else(hana, path):
 
 
 def test_over_https_cookies_are_secure_and_bound_to_the_host(tmp_path, embedded):
-    made = embedded.__class__(**{**embedded.__dict__, "settings": embedded.settings.model_copy(update={"https": True})})
+    made = embedded.__class__(
+        **{**embedded.__dict__, "settings": embedded.settings.model_copy(update={"https": True})}
+    )
     answer = visitor(web.create(made, [])).get("/sign-in")
-    assert re.match(r"__Host-tanuki-visitor=.*; HttpOnly; Path=/; SameSite=lax; Secure", answer.headers["set-cookie"])
+    assert re.match(
+        r"__Host-tanuki-visitor=.*; HttpOnly; Path=/; SameSite=lax; Secure",
+        answer.headers["set-cookie"],
+    )
     assert answer.headers["strict-transport-security"] == "max-age=31536000"
 
 
 def test_the_session_cookie_is_not_for_scripts_or_other_sites(app):
     browser = visitor(app)
-    answer = browser.post("/sign-in", data={"name": "hana", "password": PASSWORD, "csrf": csrf(browser, "/sign-in")})
-    session = next(each for each in answer.headers.get_list("set-cookie") if each.startswith("tanuki-session="))
+    answer = browser.post(
+        "/sign-in", data={"name": "hana", "password": PASSWORD, "csrf": csrf(browser, "/sign-in")}
+    )
+    session = next(
+        each for each in answer.headers.get_list("set-cookie") if each.startswith("tanuki-session=")
+    )
     assert "HttpOnly" in session and "SameSite=lax" in session and "Max-Age=1209600" in session
 
 
@@ -467,11 +588,19 @@ def test_static_files_may_be_kept_for_ever_under_a_url_made_from_their_content(h
 
 def test_a_systems_static_files_are_served_like_the_platforms_and_smaller_where_that_helps(app):
     browser = visitor(app)
-    url = re.search(r'href="(/static/[0-9a-f]{12}/app\.webmanifest)"', browser.get("/test/window").text)[1]
+    url = re.search(
+        r'href="(/static/[0-9a-f]{12}/app\.webmanifest)"', browser.get("/test/window").text
+    )[1]
     assert browser.get(url).headers["content-type"] == "application/manifest+json"
     script = app.state.site.static["shelf.js"].url
-    packed, plain = browser.get(script), browser.get(script, headers={"Accept-Encoding": "identity"})
-    assert packed.text == plain.text and packed.headers["content-type"] == "text/javascript; charset=utf-8"
+    packed, plain = (
+        browser.get(script),
+        browser.get(script, headers={"Accept-Encoding": "identity"}),
+    )
+    assert (
+        packed.text == plain.text
+        and packed.headers["content-type"] == "text/javascript; charset=utf-8"
+    )
     assert packed.headers["content-encoding"] == "gzip" and "content-encoding" not in plain.headers
     assert packed.headers["vary"] == plain.headers["vary"] == "Accept-Encoding"
     assert int(packed.headers["content-length"]) < int(plain.headers["content-length"])
@@ -480,7 +609,9 @@ def test_a_systems_static_files_are_served_like_the_platforms_and_smaller_where_
 def test_two_static_files_of_one_name_are_a_bug(tmp_path, embedded):
     (tmp_path / "tanuki.css").write_text("")
     with pytest.raises(ValueError, match=r"two static files are called tanuki\.css"):
-        web.create(embedded, [System("test", "Test", APIRouter(), [], tmp_path, tmp_path, tmp_path)])
+        web.create(
+            embedded, [System("test", "Test", APIRouter(), [], tmp_path, tmp_path, tmp_path)]
+        )
 
 
 def test_alive_and_ready_answer_anybody(tmp_path):
@@ -513,15 +644,38 @@ def test_metrics_count_requests_by_pattern(app, hana):
     assert 'tanuki_queue_length{queue="work"} 0.0' in numbers
 
 
-def test_pages_of_the_platform_stand_in_the_frame_of_the_system_that_they_belong_to(embedded, tmp_path):
-    (tmp_path / "own.html").write_text("{% extends 'base.html' %}{% block top %}my own top{% endblock %}", encoding="utf-8")
-    own = System("own", "Own", APIRouter(), [("/own", "Own", (ANYBODY,))], tmp_path, tmp_path, frame="own.html")
-    other = System("test", "Test", APIRouter(), [("/test/a", "Shelf", ("analyst",))], tmp_path, tmp_path)
+def test_pages_of_the_platform_stand_in_the_frame_of_the_system_that_they_belong_to(
+    embedded, tmp_path
+):
+    (tmp_path / "own.html").write_text(
+        "{% extends 'base.html' %}{% block top %}my own top{% endblock %}", encoding="utf-8"
+    )
+    own = System(
+        "own",
+        "Own",
+        APIRouter(),
+        [("/own", "Own", (ANYBODY,))],
+        tmp_path,
+        tmp_path,
+        frame="own.html",
+    )
+    other = System(
+        "test", "Test", APIRouter(), [("/test/a", "Shelf", ("analyst",))], tmp_path, tmp_path
+    )
     make_person(embedded, "hana", ("analyst", None))
-    stranger, hana = visitor(web.create(embedded, [other, own])), signed_in(web.create(embedded, [other, own]), "hana")
-    in_frame = {path: "my own top" in stranger.get(path).text for path in ("/sign-in", "/own/nothing", "/test/nothing")}
+    stranger, hana = (
+        visitor(web.create(embedded, [other, own])),
+        signed_in(web.create(embedded, [other, own]), "hana"),
+    )
+    in_frame = {
+        path: "my own top" in stranger.get(path).text
+        for path in ("/sign-in", "/own/nothing", "/test/nothing")
+    }
     assert in_frame == {"/sign-in": True, "/own/nothing": True, "/test/nothing": False}
-    assert {path: "my own top" in hana.get(path).text for path in ("/account", "/own/nothing")} == {"/account": False, "/own/nothing": True}
+    assert {path: "my own top" in hana.get(path).text for path in ("/account", "/own/nothing")} == {
+        "/account": False,
+        "/own/nothing": True,
+    }
 
 
 def test_what_a_macro_makes_of_equal_values_is_made_once_and_text_is_never_taken_for_markup():
@@ -533,4 +687,9 @@ def test_what_a_macro_makes_of_equal_values_is_made_once_and_text_is_never_taken
 
     once = assets.once()
     assert once(macro, "a", (1, "b")) == once(macro, "a", (1, "b")) == "1: ('a', (1, 'b'))"
-    assert [once(macro, "a", (2, "b"))[0], once(macro, Markup("a"), (1, "b"))[0], once(macro, True)[0], once(macro, 1)[0]] == list("2345")
+    assert [
+        once(macro, "a", (2, "b"))[0],
+        once(macro, Markup("a"), (1, "b"))[0],
+        once(macro, True)[0],
+        once(macro, 1)[0],
+    ] == list("2345")

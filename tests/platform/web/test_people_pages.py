@@ -34,7 +34,13 @@ def hana(app):
 
 
 def sign_up(browser, name="rio", password=PASSWORD, **form):
-    sent = {"name": name, "password": password, "again": password, "csrf": csrf(browser, "/sign-up"), **form}
+    sent = {
+        "name": name,
+        "password": password,
+        "again": password,
+        "csrf": csrf(browser, "/sign-up"),
+        **form,
+    }
     return browser.post("/sign-up", data=sent)
 
 
@@ -49,17 +55,26 @@ def plain(page):
 def test_a_stranger_makes_an_account_and_goes_on_signed_in_on_each_engine(resources):
     app = web.create(resources, [])
     browser = visitor(app)
-    assert '<a href="/sign-up?next=%2Faccount">Sign up</a>' in browser.get("/sign-in?next=/account").text
+    assert (
+        '<a href="/sign-up?next=%2Faccount">Sign up</a>'
+        in browser.get("/sign-in?next=/account").text
+    )
     answer = sign_up(browser, " Ｒio ", display="Rio 🐢", next="/account")
     assert (answer.status_code, answer.headers["location"]) == (303, "/account")
     shown = browser.get("/account").text
-    assert "<h1>Rio 🐢</h1>" in shown and "rio" in shown and '<span class="badge">Member</span>' in shown
+    assert (
+        "<h1>Rio 🐢</h1>" in shown
+        and "rio" in shown
+        and '<span class="badge">Member</span>' in shown
+    )
     assert signed_in(app, "rio").get("/account").status_code == 200
 
 
 def test_the_session_of_who_signs_up_is_as_safe_as_that_of_who_signs_in(app):
     answer = sign_up(visitor(app))
-    session = next(each for each in answer.headers.get_list("set-cookie") if each.startswith("tanuki-session="))
+    session = next(
+        each for each in answer.headers.get_list("set-cookie") if each.startswith("tanuki-session=")
+    )
     assert "HttpOnly" in session and "SameSite=lax" in session and "Max-Age=1209600" in session
 
 
@@ -71,16 +86,25 @@ def test_the_session_of_who_signs_up_is_as_safe_as_that_of_who_signs_in(app):
         ({"name": ""}, 400, "cannot be a user&#39;s name"),
         ({"again": "another password"}, 400, "The two passwords are not the same."),
         ({"password": "short", "again": "short"}, 400, "A password needs at least 10 characters."),
-        ({"password": "password 1234", "again": "password 1234"}, 400, "among the first that anybody would guess"),
+        (
+            {"password": "password 1234", "again": "password 1234"},
+            400,
+            "among the first that anybody would guess",
+        ),
         ({"display": "x" * 41}, 400, "A shown name has up to 40 characters"),
     ],
 )
-def test_what_is_wrong_is_said_on_the_form_which_keeps_what_was_typed_but_no_password(app, embedded, form, status, sentence):
+def test_what_is_wrong_is_said_on_the_form_which_keeps_what_was_typed_but_no_password(
+    app, embedded, form, status, sentence
+):
     browser = visitor(app)
     answer = sign_up(browser, **{"display": "Rio", **form})
     assert answer.status_code == status
     assert sentence in answer.text and 'role="alert"' in answer.text
-    assert f'name="name" value="{form.get("name", "rio")}"' in answer.text and f'value="{form.get("display", "Rio")}"' in answer.text
+    assert (
+        f'name="name" value="{form.get("name", "rio")}"' in answer.text
+        and f'value="{form.get("display", "Rio")}"' in answer.text
+    )
     assert PASSWORD not in answer.text and "another password" not in answer.text
     with embedded.db.read() as db:
         assert {account.name for account, _ in accounts.users(db)} == {"hana", "mei"}
@@ -98,7 +122,11 @@ def test_what_a_stranger_types_stays_text(app, embedded):
     assert sign_up(browser, display=XSS[:40], password=PASSWORD).status_code == 303
     for path in ("/account", "/api", "/no/such/page"):
         assert plain(browser.get(path).text), path
-    assert plain(browser.post("/account/tokens", data={"label": XSS, "csrf": csrf(browser)}).text.replace(ESCAPED, "", 1))
+    assert plain(
+        browser.post("/account/tokens", data={"label": XSS, "csrf": csrf(browser)}).text.replace(
+            ESCAPED, "", 1
+        )
+    )
 
 
 def test_a_form_of_another_site_signs_nobody_up(app):
@@ -114,7 +142,10 @@ def test_nobody_is_sent_away_from_the_site(app, onward):
 
 def test_who_is_signed_in_needs_no_second_account(app, hana, embedded):
     assert hana.get("/sign-up?next=/account").headers["location"] == "/account"
-    answer = hana.post("/sign-up", data={"name": "rio", "password": PASSWORD, "again": PASSWORD, "csrf": csrf(hana)})
+    answer = hana.post(
+        "/sign-up",
+        data={"name": "rio", "password": PASSWORD, "again": PASSWORD, "csrf": csrf(hana)},
+    )
     assert answer.status_code == 303
     with embedded.db.read() as db:
         assert accounts.person(db, "rio") is None
@@ -125,14 +156,23 @@ def test_where_it_is_shut_nobody_signs_up(embedded):
     browser = visitor(web.create(embedded.__class__(**{**embedded.__dict__, "settings": shut}), []))
     assert "Sign up" not in browser.get("/sign-in").text
     assert browser.get("/sign-up").status_code == 404
-    form = {"name": "rio", "password": PASSWORD, "again": PASSWORD, "csrf": csrf(browser, "/sign-in")}
+    form = {
+        "name": "rio",
+        "password": PASSWORD,
+        "again": PASSWORD,
+        "csrf": csrf(browser, "/sign-in"),
+    }
     assert browser.post("/sign-up", data=form).status_code == 404
 
 
 def test_one_address_asks_ten_times_an_hour_which_names_there_are(app, embedded):
     browser = visitor(app)
-    assert {sign_up(browser, password="short").status_code for _ in range(3)} == {400}  # asks about no name
-    answers = [sign_up(browser, "hana").status_code for _ in range(9)] + [sign_up(visitor(app)).status_code]
+    assert {sign_up(browser, password="short").status_code for _ in range(3)} == {
+        400
+    }  # asks about no name
+    answers = [sign_up(browser, "hana").status_code for _ in range(9)] + [
+        sign_up(visitor(app)).status_code
+    ]
     assert answers == [409] * 9 + [303]
     answer = sign_up(browser, "sora")
     assert answer.status_code == 429
@@ -144,7 +184,9 @@ def test_one_address_asks_ten_times_an_hour_which_names_there_are(app, embedded)
 
 
 def make_token(browser, *scopes, label="bot"):
-    shown = browser.post("/account/tokens", data={"label": label, "scope": list(scopes), "csrf": csrf(browser)})
+    shown = browser.post(
+        "/account/tokens", data={"label": label, "scope": list(scopes), "csrf": csrf(browser)}
+    )
     assert shown.status_code == 200, shown.text
     return re.search(r"tanuki_[\w-]+", shown.text)[0]
 
@@ -154,7 +196,10 @@ def test_the_account_page_says_what_each_token_may_do(hana, embedded):
     make_token(hana, "write", label="poster")
     shown = re.sub(r"\s+", " ", hana.get("/account").text)
     assert re.search(r'>bot</th> <td><span class="badge">Read</span> </td>', shown)
-    assert re.search(r'>poster</th> <td><span class="badge">Read</span> <span class="badge">Write</span> </td>', shown)
+    assert re.search(
+        r'>poster</th> <td><span class="badge">Read</span> <span class="badge">Write</span> </td>',
+        shown,
+    )
     with embedded.db.write() as db:
         db.execute(update(AccountToken).values(expires_at=datetime.now(UTC) - timedelta(seconds=1)))
     assert hana.get("/account").text.count('<span class="badge warn">Ended</span>') == 2
@@ -162,7 +207,12 @@ def test_the_account_page_says_what_each_token_may_do(hana, embedded):
 
 def test_only_a_moderator_is_offered_a_token_that_moderates(app, hana):
     assert 'value="moderate"' not in hana.get("/account").text
-    assert hana.post("/account/tokens", data={"label": "x", "scope": ["moderate"], "csrf": csrf(hana)}).status_code == 403
+    assert (
+        hana.post(
+            "/account/tokens", data={"label": "x", "scope": ["moderate"], "csrf": csrf(hana)}
+        ).status_code
+        == 403
+    )
     mei = signed_in(app, "mei")
     assert 'value="moderate"' in mei.get("/account").text
     assert make_token(mei, "write", "moderate")
@@ -179,13 +229,25 @@ def test_a_token_that_only_reads_is_refused_at_every_route_that_writes(embedded)
     made = web.create(embedded, SYSTEMS)
     reader = bearer(embedded, made, "boss", ("read",))
     asked = {
-        (method, re.sub(r"\{\w+(:\w+)?\}", "1", each.path)) for each in routes_of(made) for method in getattr(each, "methods", None) or ()
+        (method, re.sub(r"\{\w+(:\w+)?\}", "1", each.path))
+        for each in routes_of(made)
+        for method in getattr(each, "methods", None) or ()
     }
-    writing = sorted((method, path) for method, path in asked if method not in ("GET", "HEAD", "OPTIONS"))
-    assert len(writing) > 30 and ("POST", "/account/tokens") in writing and ("POST", "/api/shop/rules") in writing
+    writing = sorted(
+        (method, path) for method, path in asked if method not in ("GET", "HEAD", "OPTIONS")
+    )
+    assert (
+        len(writing) > 30
+        and ("POST", "/account/tokens") in writing
+        and ("POST", "/api/shop/rules") in writing
+    )
     answers = {(method, path): reader.request(method, path) for method, path in writing}
     refused = "This API token may only read; make one that may write on the account page."
-    assert [asked for asked, answer in answers.items() if answer.status_code != 403 or answer.json()["detail"] != refused] == []
+    assert [
+        asked
+        for asked, answer in answers.items()
+        if answer.status_code != 403 or answer.json()["detail"] != refused
+    ] == []
     for path in ("/api/shop/week", "/shop/week", "/runs", "/account"):
         assert reader.get(path).status_code == 200, path
 
@@ -213,7 +275,10 @@ def test_a_token_makes_no_token_and_changes_no_password(app, embedded):
     asked = [
         program.post("/account/tokens", data={"label": "worse", "scope": ["write"]}),
         program.post("/api/account/tokens/revoke", json={"token": "0"}),
-        program.post("/api/account/password", json={"old": PASSWORD, "new": "another password", "again": "another password"}),
+        program.post(
+            "/api/account/password",
+            json={"old": PASSWORD, "new": "another password", "again": "another password"},
+        ),
     ]
     assert {(answer.status_code, answer.json()["detail"]) for answer in asked} == {
         (403, "Only somebody who is signed in does this; an API token cannot.")
@@ -225,11 +290,19 @@ def test_a_token_makes_no_token_and_changes_no_password(app, embedded):
 
 def test_who_sits_at_anothers_browser_does_not_guess_the_password(hana):
     form = {"new": "another password", "again": "another password", "csrf": csrf(hana)}
-    answers = [hana.post("/account/password", data={**form, "old": f"guess {n}"}).status_code for n in range(10)]
+    answers = [
+        hana.post("/account/password", data={**form, "old": f"guess {n}"}).status_code
+        for n in range(10)
+    ]
     assert answers == [400] * 10
     assert hana.post("/account/password", data={**form, "old": PASSWORD}).status_code == 429
     sent = {"old": PASSWORD, "new": "another password", "again": "another password"}
-    assert hana.post("/api/account/password", json=sent, headers={"X-CSRF-Token": csrf(hana)}).status_code == 429
+    assert (
+        hana.post(
+            "/api/account/password", json=sent, headers={"X-CSRF-Token": csrf(hana)}
+        ).status_code
+        == 429
+    )
 
 
 def test_a_form_of_another_site_does_not_use_up_the_tries(hana):
@@ -241,7 +314,9 @@ def test_a_form_of_another_site_does_not_use_up_the_tries(hana):
 def test_a_member_finds_the_way_out(embedded, tmp_path):
     make_person(embedded, "hana", ("member", None))
     make_person(embedded, "ana", ("analyst", None))
-    made = web.create(embedded, [System("net", "Net", APIRouter(), [], tmp_path, tmp_path, leave="/net/leave")])
+    made = web.create(
+        embedded, [System("net", "Net", APIRouter(), [], tmp_path, tmp_path, leave="/net/leave")]
+    )
     assert 'href="/net/leave"' in signed_in(made, "hana").get("/account").text
     assert 'href="/net/leave"' not in signed_in(made, "ana").get("/account").text
 

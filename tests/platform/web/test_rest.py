@@ -28,7 +28,9 @@ CATS = [Cat(name=f"cat {number}", lives=9) for number in range(5)]
 
 
 @router.get("/api/test/cats", responses=rest.problems(404, 422))
-def cats(db: Db, viewer: Viewer, after: int = 0, limit: Annotated[int, Query(ge=1, le=3)] = 2) -> rest.Page[Cat]:
+def cats(
+    db: Db, viewer: Viewer, after: int = 0, limit: Annotated[int, Query(ge=1, le=3)] = 2
+) -> rest.Page[Cat]:
     """Cats, in pages."""
     if after > len(CATS):
         raise NotFound("There is no such thing.")
@@ -44,7 +46,9 @@ def cat(request: Request, response: Response, number: int, weak: bool = False) -
     return CATS[number]
 
 
-@router.put("/api/test/cats/{number}", responses=rest.problems(409, 412, 422), dependencies=[FromOurForm])
+@router.put(
+    "/api/test/cats/{number}", responses=rest.problems(409, 412, 422), dependencies=[FromOurForm]
+)
 def change(request: Request, db: WriteDb, who: Who, number: int, cat: Cat) -> Cat:
     rest.if_match(request, CATS[number])
     if cat.lives < 0:
@@ -52,7 +56,12 @@ def change(request: Request, db: WriteDb, who: Who, number: int, cat: Cat) -> Ca
     return cat
 
 
-@router.post("/api/test/likes", status_code=201, responses=rest.problems(400, 422, 429), dependencies=[FromOurForm])
+@router.post(
+    "/api/test/likes",
+    status_code=201,
+    responses=rest.problems(400, 422, 429),
+    dependencies=[FromOurForm],
+)
 def like(response: Response, db: WriteDb, who: Who, key: rest.Key) -> dict[str, str]:
     rate_limit.use(db, who.name, "likes", now=NOW, most=2, seconds=60)
     rest.rate_headers(response, rate_limit.spent(db))
@@ -90,13 +99,49 @@ def announced(app, method, path, status):
         ("get", "/api/test/cats?limit=9", "/api/test/cats", {}, 422),
         ("get", "/api/test/cats/many", "/api/test/cats/{number}", {}, 422),
         ("get", "/api/test/cats/99", "/api/test/cats/{number}", {}, 500),
-        ("put", "/api/test/cats/1", "/api/test/cats/{number}", {"json": {"name": "x", "lives": -1}}, 409),
-        ("put", "/api/test/cats/1", "/api/test/cats/{number}", {"json": {"name": "x", "lives": 1}, "headers": {"If-Match": '"x"'}}, 412),
-        ("put", "/api/test/cats/1", "/api/test/cats/{number}", {"content": "{", "headers": {"Content-Type": "application/json"}}, 422),
-        ("put", "/api/test/cats/1", "/api/test/cats/{number}", {"content": b"\xff" * 1_000_001}, 413),
+        (
+            "put",
+            "/api/test/cats/1",
+            "/api/test/cats/{number}",
+            {"json": {"name": "x", "lives": -1}},
+            409,
+        ),
+        (
+            "put",
+            "/api/test/cats/1",
+            "/api/test/cats/{number}",
+            {"json": {"name": "x", "lives": 1}, "headers": {"If-Match": '"x"'}},
+            412,
+        ),
+        (
+            "put",
+            "/api/test/cats/1",
+            "/api/test/cats/{number}",
+            {"content": "{", "headers": {"Content-Type": "application/json"}},
+            422,
+        ),
+        (
+            "put",
+            "/api/test/cats/1",
+            "/api/test/cats/{number}",
+            {"content": b"\xff" * 1_000_001},
+            413,
+        ),
         ("post", "/api/test/likes", "/api/test/likes", {}, 422),
-        ("post", "/api/test/likes", "/api/test/likes", {"headers": {"Idempotency-Key": "a b"}}, 400),
-        ("post", "/api/test/files", "/api/test/files", {"content": "--x", "headers": {"Content-Type": "multipart/form-data"}}, 400),
+        (
+            "post",
+            "/api/test/likes",
+            "/api/test/likes",
+            {"headers": {"Idempotency-Key": "a b"}},
+            400,
+        ),
+        (
+            "post",
+            "/api/test/files",
+            "/api/test/files",
+            {"content": "--x", "headers": {"Content-Type": "multipart/form-data"}},
+            400,
+        ),
         ("delete", "/api/test/likes", "/api/test/likes", {}, 405),
     ],
 )
@@ -123,10 +168,18 @@ def test_the_description_says_who_may_call_and_holds_no_other_error_than_problem
     assert "security" not in paths["/api/test/likes"]["post"]
     assert described["security"] == [{"token": []}]
     assert "ValidationError" not in json.dumps(described)
-    key = next(each for each in paths["/api/test/likes"]["post"]["parameters"] if each["name"] == "Idempotency-Key")
+    key = next(
+        each
+        for each in paths["/api/test/likes"]["post"]["parameters"]
+        if each["name"] == "Idempotency-Key"
+    )
     assert key["required"] is True and key["schema"]["maxLength"] == 80
-    assert paths["/api/test/cats/{number}"]["get"]["responses"]["304"] == {"description": "Not changed since it was read."}
-    example = paths["/api/test/likes"]["post"]["responses"]["429"]["content"]["application/problem+json"]["example"]
+    assert paths["/api/test/cats/{number}"]["get"]["responses"]["304"] == {
+        "description": "Not changed since it was read."
+    }
+    example = paths["/api/test/likes"]["post"]["responses"]["429"]["content"][
+        "application/problem+json"
+    ]["example"]
     jsonschema.validate(example, described["components"]["schemas"]["Problem"])
     for methods in paths.values():
         for operation in methods.values():
@@ -150,7 +203,13 @@ def test_who_has_it_already_is_told_so_and_gets_no_body(app, weak):
     first = browser.get(f"/api/test/cats/1?weak={weak}")
     tag = first.headers["etag"]
     assert tag.startswith('W/"' if weak else '"')
-    for known in (tag, f'"other", {tag}', "*", tag.removeprefix("W/"), f"W/{tag.removeprefix('W/')}"):
+    for known in (
+        tag,
+        f'"other", {tag}',
+        "*",
+        tag.removeprefix("W/"),
+        f"W/{tag.removeprefix('W/')}",
+    ):
         again = browser.get(f"/api/test/cats/1?weak={weak}", headers={"If-None-Match": known})
         assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
         assert again.headers["cache-control"] == "private, no-cache"
@@ -161,14 +220,32 @@ def test_who_has_it_already_is_told_so_and_gets_no_body(app, weak):
 def test_a_change_to_what_was_not_seen_is_refused(hana):
     tag = hana.get("/api/test/cats/1").headers["etag"]
     body = {"name": "x", "lives": 1}
-    for seen, status in [(tag, 200), ("*", 200), (f'"a", {tag}', 200), ('"a"', 412), (f"W/{tag}", 412)]:
-        assert hana.put("/api/test/cats/1", json=body, headers={"If-Match": seen}).status_code == status, seen
+    for seen, status in [
+        (tag, 200),
+        ("*", 200),
+        (f'"a", {tag}', 200),
+        ('"a"', 412),
+        (f"W/{tag}", 412),
+    ]:
+        assert (
+            hana.put("/api/test/cats/1", json=body, headers={"If-Match": seen}).status_code
+            == status
+        ), seen
     assert hana.put("/api/test/cats/1", json=body).status_code == 200
     assert Stale.status == 412
 
 
 @pytest.mark.parametrize(
-    ("key", "good"), [("x", True), ("x" * 80, True), ("~!", True), ("", False), ("x" * 81, False), ("a b", False), ("é", False)]
+    ("key", "good"),
+    [
+        ("x", True),
+        ("x" * 80, True),
+        ("~!", True),
+        ("", False),
+        ("x" * 81, False),
+        ("a b", False),
+        ("é", False),
+    ],
 )
 def test_a_key_is_some_visible_characters(hana, key, good):
     answer = hana.post("/api/test/likes", headers={"Idempotency-Key": key.encode()})
@@ -183,7 +260,11 @@ def test_limits_are_announced_and_a_refusal_says_when_to_come_again(hana):
     assert first.headers["ratelimit"] == '"likes";r=1;t=60'
     hana.post("/api/test/likes", headers=headers)
     refused = hana.post("/api/test/likes", headers=headers)
-    assert (refused.status_code, refused.headers["retry-after"], refused.headers["ratelimit"]) == (429, "60", '"likes";r=0;t=60')
+    assert (refused.status_code, refused.headers["retry-after"], refused.headers["ratelimit"]) == (
+        429,
+        "60",
+        '"likes";r=0;t=60',
+    )
     assert refused.json()["detail"] == "That was too often; try again in 60 seconds."
 
 

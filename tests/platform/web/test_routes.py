@@ -97,7 +97,10 @@ def test_the_directory_picks_what_the_list_would_for_every_route_of_the_site(emb
         path = re.sub(r"\{\w+(:path)?\}", "1", route.path)
         for method in (*sorted(route.methods), "BREW"):
             scope = {"type": "http", "path": path, "method": method, "root_path": ""}
-            one_by_one = next((each for each in directory.routes if each.matches(dict(scope))[0] == Match.FULL), None)
+            one_by_one = next(
+                (each for each in directory.routes if each.matches(dict(scope))[0] == Match.FULL),
+                None,
+            )
             assert directory.matches(dict(scope))[1].get("route") is one_by_one, (method, path)
             assert len(directory.near(path)) < 12, path
 
@@ -116,7 +119,12 @@ def test_a_route_keeps_what_its_routers_say():
     within.get("/x", responses={404: {"description": "x"}}, response_model=int)(lambda: 1)
     asked.include_router(within)
     [route] = routes.flat(asked, "tag")
-    assert (route.tags, len(route.dependencies), route.responses[404]["description"], route.response_model) == (["tag"], 1, "x", int)
+    assert (
+        route.tags,
+        len(route.dependencies),
+        route.responses[404]["description"],
+        route.response_model,
+    ) == (["tag"], 1, "x", int)
     assert isinstance(FastAPI(), FastAPI)
 
 
@@ -142,9 +150,14 @@ def test_more_requests_than_threads_and_connections_are_all_answered(resources, 
     headers = dict(bearer(resources, app, "hana").headers)
 
     async def ask() -> list[int]:
-        async with AsyncClient(transport=ASGITransport(app), base_url="http://testserver", headers=headers) as client:
+        async with AsyncClient(
+            transport=ASGITransport(app), base_url="http://testserver", headers=headers
+        ) as client:
             reads = [client.get("/api/test/display") for _ in range(100)]
-            writes = [client.post("/api/test/rename", json={"display": f"h{number}"}) for number in range(60)]
+            writes = [
+                client.post("/api/test/rename", json={"display": f"h{number}"})
+                for number in range(60)
+            ]
             return [answer.status_code for answer in await asyncio.gather(*reads, *writes)]
 
     assert asyncio.run(asyncio.wait_for(ask(), 25)) == [200] * 160

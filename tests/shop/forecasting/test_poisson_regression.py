@@ -26,7 +26,13 @@ STORES, ITEMS = ("a", "b", "c", "d", "e"), ("beer", "milk", "tea", "water")
 def truth(day: date, store: str, item: str) -> float:
     """Mean sales of a day: level × weekday × season."""
     season = 1 + 0.4 * np.sin(2 * np.pi * (day.month - 4) / 12)
-    return 15.0 * (1 + STORES.index(store)) * (1 + 0.3 * ITEMS.index(item)) * (1.4 if day.weekday() >= 5 else 0.9) * season
+    return (
+        15.0
+        * (1 + STORES.index(store))
+        * (1 + 0.3 * ITEMS.index(item))
+        * (1.4 if day.weekday() >= 5 else 0.9)
+        * season
+    )
 
 
 def chain(change=lambda day, store, item: 1.0, until: date = TARGET.sunday) -> History:
@@ -40,7 +46,9 @@ def chain(change=lambda day, store, item: 1.0, until: date = TARGET.sunday) -> H
                     "date": days,
                     "store": s,
                     "item": i,
-                    "units": random.poisson([truth(day, s, i) * change(day, s, i) for day in days]).astype(float),
+                    "units": random.poisson(
+                        [truth(day, s, i) * change(day, s, i) for day in days]
+                    ).astype(float),
                 }
             )
             for s in STORES
@@ -61,44 +69,71 @@ def true_week(store: str, item: str) -> float:
 
 def test_season_weekday_and_level_are_found_within_a_few_percent():
     forecast = target_week(chain())
-    errors = [row["mean"] / true_week(row["store"], row["item"]) - 1 for row in forecast.iter_rows(named=True)]
+    errors = [
+        row["mean"] / true_week(row["store"], row["item"]) - 1
+        for row in forecast.iter_rows(named=True)
+    ]
     assert np.abs(errors).mean() < 0.03
     assert np.abs(errors).max() < 0.08
 
 
 def test_eight_of_ten_weeks_fall_between_the_outer_deciles():
     forecast = target_week(chain())
-    means = np.array([true_week(row["store"], row["item"]) for row in forecast.iter_rows(named=True)])
+    means = np.array(
+        [true_week(row["store"], row["item"]) for row in forecast.iter_rows(named=True)]
+    )
     sold = np.random.default_rng(5).poisson(np.tile(means, (200, 1)))
-    shares = [scores.coverage_80(week.astype(float), forecast["q10"].to_numpy(), forecast["q90"].to_numpy()) for week in sold]
+    shares = [
+        scores.coverage_80(
+            week.astype(float), forecast["q10"].to_numpy(), forecast["q90"].to_numpy()
+        )
+        for week in sold
+    ]
     assert 0.74 < np.mean(shares) < 0.92
 
 
 def test_a_level_that_doubled_five_weeks_ago_is_believed():
-    jumped = chain(lambda day, store, item: 2.0 if (store, item) == ("c", "tea") and day > TARGET.cutoff - timedelta(weeks=5) else 1.0)
+    jumped = chain(
+        lambda day, store, item: (
+            2.0
+            if (store, item) == ("c", "tea") and day > TARGET.cutoff - timedelta(weeks=5)
+            else 1.0
+        )
+    )
     forecast = target_week(jumped).filter(pl.col("store") == "c", pl.col("item") == "tea")
     assert 1.6 * true_week("c", "tea") < forecast["mean"].item() < 2.1 * true_week("c", "tea")
 
 
 def test_a_planned_discount_raises_the_forecast_as_past_discounts_raised_sales():
     def cheap(day: date, item: str) -> bool:
-        return item == "beer" and (day.isocalendar().week % 5 == 0 or TARGET.monday <= day <= TARGET.sunday)
+        return item == "beer" and (
+            day.isocalendar().week % 5 == 0 or TARGET.monday <= day <= TARGET.sunday
+        )
 
     history = chain(lambda day, store, item: 1.6 if cheap(day, item) else 1.0)
     weeks = [day for day in (START + timedelta(weeks=n) for n in range(82)) if cheap(day, "beer")]
     plans = pl.DataFrame(
-        [("", "beer", monday, monday + timedelta(days=6), "price", 0.2) for monday in weeks], schema=history.promotions.schema, orient="row"
+        [("", "beer", monday, monday + timedelta(days=6), "price", 0.2) for monday in weeks],
+        schema=history.promotions.schema,
+        orient="row",
     )
     with_plans, without = target_week(replace(history, promotions=plans)), target_week(history)
     for store in STORES:
         row = (pl.col("store") == store) & (pl.col("item") == "beer")
-        assert with_plans.filter(row)["mean"].item() == pytest.approx(1.6 * true_week(store, "beer"), rel=0.1)
+        assert with_plans.filter(row)["mean"].item() == pytest.approx(
+            1.6 * true_week(store, "beer"), rel=0.1
+        )
         assert without.filter(row)["mean"].item() < 1.35 * true_week(store, "beer")
 
 
 def test_an_items_year_end_is_remembered_from_the_first_days_of_the_year_before():
     def busy(day: date, store: str, item: str) -> float:
-        return 1.5 if item == "beer" and ((day.month, day.day) >= (12, 24) or (day.month, day.day) <= (1, 3)) else 1.0
+        return (
+            1.5
+            if item == "beer"
+            and ((day.month, day.day) >= (12, 24) or (day.month, day.day) <= (1, 3))
+            else 1.0
+        )
 
     history = chain(busy, until=Week(2021, 2).sunday)
     opened = replace(history, sales=pl.concat([first_days(), history.sales]))
@@ -115,15 +150,25 @@ def first_days() -> pl.DataFrame:
     """The first five days of 2020, the first three of them busy for beer."""
     days = [date(2020, 1, n) for n in range(1, 6)]
     rows = [
-        (day, s, i, round(truth(day, s, i) * (1.5 if i == "beer" and day.day <= 3 else 1.0))) for day in days for s in STORES for i in ITEMS
+        (day, s, i, round(truth(day, s, i) * (1.5 if i == "beer" and day.day <= 3 else 1.0)))
+        for day in days
+        for s in STORES
+        for i in ITEMS
     ]
-    return pl.DataFrame(rows, schema={"date": pl.Date, "store": pl.String, "item": pl.String, "units": pl.Float64}, orient="row")
+    return pl.DataFrame(
+        rows,
+        schema={"date": pl.Date, "store": pl.String, "item": pl.String, "units": pl.Float64},
+        orient="row",
+    )
 
 
 def test_a_month_never_seen_widens_the_band():
     young = chain(until=date(2020, 8, 30))
     widths = {}
-    for target in (Week(2020, 35), Week(2020, 37)):  # late August, and the middle of a September that nobody saw
+    for target in (
+        Week(2020, 35),
+        Week(2020, 37),
+    ):  # late August, and the middle of a September that nobody saw
         panel, model = young.panel(target), Pooled()
         model.fit(panel)
         forecast = model.predict(panel).filter(pl.col("week") == str(target))
@@ -133,27 +178,44 @@ def test_a_month_never_seen_widens_the_band():
 
 def test_what_moves_the_forecast_adds_up_and_names_the_cause():
     plans = pl.DataFrame(
-        [("", "beer", monday, monday + timedelta(days=6), "display", 0.0) for monday in display_weeks()],
+        [
+            ("", "beer", monday, monday + timedelta(days=6), "display", 0.0)
+            for monday in display_weeks()
+        ],
         schema=chain().promotions.schema,
         orient="row",
     )
-    history = replace(chain(lambda day, store, item: 1.5 if item == "beer" and on_display(day) else 1.0), promotions=plans)
+    history = replace(
+        chain(lambda day, store, item: 1.5 if item == "beer" and on_display(day) else 1.0),
+        promotions=plans,
+    )
     panel, model = history.panel(TARGET), Pooled()
     model.fit(panel)
     explained = model.explain(panel)
     means = model.predict(panel).filter(pl.col("week") == str(TARGET))["mean"]
     total = explained.select(pl.sum_horizontal("last", *MOVES)).to_series()
     assert total.to_list() == pytest.approx(means.to_list())
-    beer, milk = explained.filter(pl.col("item") == "beer"), explained.filter(pl.col("item") == "milk")
+    beer, milk = (
+        explained.filter(pl.col("item") == "beer"),
+        explained.filter(pl.col("item") == "milk"),
+    )
     assert (beer["promotion"] / beer["last"]).min() > 0.25
     assert (milk["promotion"] / milk["last"]).abs().max() < 0.05
-    last_week = history.sales.filter(pl.col("date").is_between(TARGET.cutoff - timedelta(days=6), TARGET.cutoff))
-    sold = last_week.group_by("store", "item").agg(pl.col("units").sum()).sort("store", "item")["units"]
+    last_week = history.sales.filter(
+        pl.col("date").is_between(TARGET.cutoff - timedelta(days=6), TARGET.cutoff)
+    )
+    sold = (
+        last_week.group_by("store", "item")
+        .agg(pl.col("units").sum())
+        .sort("store", "item")["units"]
+    )
     assert explained["last"].to_list() == sold.to_list()
 
 
 def on_display(day: date) -> bool:
-    return (day.isocalendar().week % 5 == 0 and day < TARGET.buffer.monday) or TARGET.monday <= day <= TARGET.sunday
+    return (
+        day.isocalendar().week % 5 == 0 and day < TARGET.buffer.monday
+    ) or TARGET.monday <= day <= TARGET.sunday
 
 
 def display_weeks() -> list[date]:
@@ -165,10 +227,19 @@ def test_sell_outs_are_taken_for_more_than_was_sold():
     most = 85.0  # there is never more of tea in store c than that on a day
     scarce = (pl.col("store") == "c") & (pl.col("item") == "tea")
     sold = history.sales.with_columns(
-        pl.when(scarce).then(pl.col("units").clip(upper_bound=most)).otherwise(pl.col("units")).alias("units")
+        pl.when(scarce)
+        .then(pl.col("units").clip(upper_bound=most))
+        .otherwise(pl.col("units"))
+        .alias("units")
     )
     left = history.sales.select(
-        "date", "store", "item", pl.when(scarce).then((most - pl.col("units")).clip(lower_bound=0.0)).otherwise(9.0).alias("units")
+        "date",
+        "store",
+        "item",
+        pl.when(scarce)
+        .then((most - pl.col("units")).clip(lower_bound=0.0))
+        .otherwise(9.0)
+        .alias("units"),
     )
     row = (pl.col("store") == "c") & (pl.col("item") == "tea")
     blind = target_week(replace(history, sales=sold)).filter(row)["mean"].item()
@@ -181,18 +252,29 @@ def test_sell_outs_are_taken_for_more_than_was_sold():
 def test_a_day_without_stock_says_nothing_about_demand():
     history = chain()
     gone = (
-        (pl.col("store") == "b") & (pl.col("item") == "milk") & pl.col("date").is_between(TARGET.cutoff - timedelta(days=13), TARGET.cutoff)
+        (pl.col("store") == "b")
+        & (pl.col("item") == "milk")
+        & pl.col("date").is_between(TARGET.cutoff - timedelta(days=13), TARGET.cutoff)
     )
-    sold = history.sales.with_columns(pl.when(gone).then(0.0).otherwise(pl.col("units")).alias("units"))
-    left = history.sales.select("date", "store", "item", pl.when(gone).then(0.0).otherwise(9.0).alias("units"))
-    forecast = target_week(replace(history, sales=sold, stock=left)).filter(pl.col("store") == "b", pl.col("item") == "milk")
+    sold = history.sales.with_columns(
+        pl.when(gone).then(0.0).otherwise(pl.col("units")).alias("units")
+    )
+    left = history.sales.select(
+        "date", "store", "item", pl.when(gone).then(0.0).otherwise(9.0).alias("units")
+    )
+    forecast = target_week(replace(history, sales=sold, stock=left)).filter(
+        pl.col("store") == "b", pl.col("item") == "milk"
+    )
     assert forecast["mean"].item() == pytest.approx(true_week("b", "milk"), rel=0.1)
 
 
 def test_heat_that_is_over_is_not_taken_for_a_level():
     random = np.random.default_rng(3)
     days = [START + timedelta(days=n) for n in range((TARGET.sunday - START).days + 1)]
-    degrees = {day: 16 - 10 * np.cos(2 * np.pi * day.timetuple().tm_yday / 365.25) + random.normal(0, 2) for day in days}
+    degrees = {
+        day: 16 - 10 * np.cos(2 * np.pi * day.timetuple().tm_yday / 365.25) + random.normal(0, 2)
+        for day in days
+    }
     for n in range(14):
         degrees[TARGET.cutoff - timedelta(days=n)] += 8  # the two last known weeks are much too hot
 
@@ -201,8 +283,12 @@ def test_heat_that_is_over_is_not_taken_for_a_level():
         return float(np.exp(0.05 * (degrees[day] - usual))) if item == "beer" else 1.0
 
     history = chain(warmed)
-    known = pl.DataFrame({"date": days, "region": "x", "temperature_c": [degrees[day] for day in days]})
-    seeing = replace(history, weather=known, stores=history.stores.with_columns(pl.lit("x").alias("region")))
+    known = pl.DataFrame(
+        {"date": days, "region": "x", "temperature_c": [degrees[day] for day in days]}
+    )
+    seeing = replace(
+        history, weather=known, stores=history.stores.with_columns(pl.lit("x").alias("region"))
+    )
     beer = pl.col("item") == "beer"
     truth_there = np.array([true_week(store, "beer") for store in STORES])
     blind_error = target_week(history).filter(beer)["mean"].to_numpy() / truth_there - 1
@@ -213,7 +299,11 @@ def test_heat_that_is_over_is_not_taken_for_a_level():
 
 def test_stores_differ_in_what_a_holiday_does():
     def obon(day: date, store: str, item: str) -> float:
-        return {"a": 0.5, "b": 1.6}.get(store, 1.0) if (8, 13) <= (day.month, day.day) <= (8, 16) else 1.0
+        return (
+            {"a": 0.5, "b": 1.6}.get(store, 1.0)
+            if (8, 13) <= (day.month, day.day) <= (8, 16)
+            else 1.0
+        )
 
     history = chain(obon, until=Week(2021, 32).sunday)
     panel, model = history.panel(Week(2021, 32)), Pooled()
@@ -230,7 +320,14 @@ def test_steady_growth_is_carried_on():
     random = np.random.default_rng(8)
     grown = [np.exp(0.25 * (day - first).days / 365) for day in days]
     sales = pl.concat(
-        pl.DataFrame({"date": days, "store": s, "item": i, "units": random.poisson(80 * np.array(grown)).astype(float)})
+        pl.DataFrame(
+            {
+                "date": days,
+                "store": s,
+                "item": i,
+                "units": random.poisson(80 * np.array(grown)).astype(float),
+            }
+        )
         for s in STORES
         for i in ITEMS
     )
@@ -242,9 +339,14 @@ def test_steady_growth_is_carried_on():
 def test_both_weeks_together_vary_less_than_the_two_one_after_the_other_and_more_than_one():
     panel, model = chain().panel(TARGET), Pooled()
     model.fit(panel)
-    forecast = model.predict(panel).with_columns((pl.col("q90") - pl.col("q10")).alias("band")).sort("store", "item")
+    forecast = (
+        model.predict(panel)
+        .with_columns((pl.col("q90") - pl.col("q10")).alias("band"))
+        .sort("store", "item")
+    )
     buffer, target, both = (
-        forecast.filter(pl.col("week") == week)["band"].to_numpy() for week in (str(TARGET.buffer), str(TARGET), TARGET.both)
+        forecast.filter(pl.col("week") == week)["band"].to_numpy()
+        for week in (str(TARGET.buffer), str(TARGET), TARGET.both)
     )
     assert (both <= buffer + target + 1).all()
     assert (both > target).mean() > 0.9
@@ -262,13 +364,26 @@ def advertised() -> History:
                 cut, shown = random.random() < 0.3, random.random() < 0.3
                 if monday == TARGET.monday:
                     cut, shown = store < "s08", item != "c"
-                mean = 12.0 * (1 + items.index(item)) * (7.0 if cut and shown else 1.1 if cut or shown else 1.0)
+                mean = (
+                    12.0
+                    * (1 + items.index(item))
+                    * (7.0 if cut and shown else 1.1 if cut or shown else 1.0)
+                )
                 days = [monday + timedelta(days=n) for n in range(7)]
-                sales += [(day, store, item, float(units)) for day, units in zip(days, random.poisson(mean, 7), strict=True)]
+                sales += [
+                    (day, store, item, float(units))
+                    for day, units in zip(days, random.poisson(mean, 7), strict=True)
+                ]
                 prices.append((item, store, monday, days[-1], 70.0 if cut else 100.0))
                 if shown:
                     plans.append((store, item, monday, days[-1], "feat", 0.0))
-    made = of_sales(pl.DataFrame(sales, schema={"date": pl.Date, "store": pl.String, "item": pl.String, "units": pl.Float64}, orient="row"))
+    made = of_sales(
+        pl.DataFrame(
+            sales,
+            schema={"date": pl.Date, "store": pl.String, "item": pl.String, "units": pl.Float64},
+            orient="row",
+        )
+    )
     return replace(
         made,
         prices=pl.DataFrame(prices, schema=made.prices.schema, orient="row"),
@@ -281,14 +396,27 @@ def test_a_second_opinion_sees_what_a_regression_cannot(tmp_path):
     panel, model = history.panel(TARGET), Pooled()
     model.fit(panel)
     assert model.share > 0.2
-    forecast = model.predict(panel).filter(pl.col("week") == str(TARGET)).with_columns((pl.col("item") != "c").alias("shown"))
+    forecast = (
+        model.predict(panel)
+        .filter(pl.col("week") == str(TARGET))
+        .with_columns((pl.col("item") != "c").alias("shown"))
+    )
     level = 12.0 * 7 * (1 + pl.col("item").replace_strict({"a": 0, "b": 1, "c": 2}))
-    lift = forecast.with_columns((pl.col("mean") / level).alias("lift"), (pl.col("store") < "s08").alias("cut"))
-    means = {(cut, shown): value for cut, shown, value in lift.group_by("cut", "shown").agg(pl.col("lift").mean()).iter_rows()}
+    lift = forecast.with_columns(
+        (pl.col("mean") / level).alias("lift"), (pl.col("store") < "s08").alias("cut")
+    )
+    means = {
+        (cut, shown): value
+        for cut, shown, value in lift.group_by("cut", "shown")
+        .agg(pl.col("lift").mean())
+        .iter_rows()
+    }
     assert means[True, True] > 4.5
     assert means[True, False] < 2.0 > means[False, True]
     explained = model.explain(panel)
-    assert explained.select(pl.sum_horizontal("last", *MOVES)).to_series().to_list() == pytest.approx(forecast["mean"].to_list())
+    assert explained.select(
+        pl.sum_horizontal("last", *MOVES)
+    ).to_series().to_list() == pytest.approx(forecast["mean"].to_list())
     model.save(tmp_path)
     again = Pooled()
     again.load(tmp_path)
@@ -307,10 +435,20 @@ def test_the_second_opinion_sees_the_store_and_the_weeks_before():
     moved_by = causes(grid, panel, grid.days)
     weeks = residual_boosting.Weeks(grid, np.ones_like(grid.units), moved_by)
     seen, week = weeks.features(60), 60 * 7
-    price, shown = moved_by.values[moved_by.names.index(PRICE)], moved_by.values[moved_by.names.index("promotion feat")]
-    lowest = [min(price[line, week - 7 * back] for back in range(1, 9)) - price[line, week] for line in range(len(price))]
+    price, shown = (
+        moved_by.values[moved_by.names.index(PRICE)],
+        moved_by.values[moved_by.names.index("promotion feat")],
+    )
+    lowest = [
+        min(price[line, week - 7 * back] for back in range(1, 9)) - price[line, week]
+        for line in range(len(price))
+    ]
     others = [
-        sum(shown[other, week] for other in range(len(shown)) if grid.store[other] == grid.store[line] and other != line)
+        sum(
+            shown[other, week]
+            for other in range(len(shown))
+            if grid.store[other] == grid.store[line] and other != line
+        )
         for line in range(len(shown))
     ]
     for expected in (lowest, others):
@@ -324,12 +462,17 @@ def medians(shocks: np.ndarray, rows: np.ndarray) -> float:
     week = np.round(1000 * shocks[:, None] * rows)
     actual = np.stack([week, week, 2 * week], axis=1)
     mean = np.broadcast_to(np.array([1000.0, 1000.0, 2000.0])[None, :, None], actual.shape)
-    return float(asked_levels(grid, actual, mean, np.full(actual.shape, 0.3), actual > 0, "gamma")[4])
+    return float(
+        asked_levels(grid, actual, mean, np.full(actual.shape, 0.3), actual > 0, "gamma")[4]
+    )
 
 
 def test_the_median_follows_the_skew_of_rows_and_not_what_a_week_missed():
     random = np.random.default_rng(4)
-    even, skew = random.gamma(1 / 0.3**2, 0.3**2, (8, 1000)), 1.5 - random.exponential(0.5, (8, 1000)).clip(max=1.4)
+    even, skew = (
+        random.gamma(1 / 0.3**2, 0.3**2, (8, 1000)),
+        1.5 - random.exponential(0.5, (8, 1000)).clip(max=1.4),
+    )
     assert medians(np.ones(8), even) == pytest.approx(0.5, abs=0.02)
     assert medians(np.full(8, 1.3), even) == pytest.approx(0.5, abs=0.03)
     assert medians(np.ones(8), skew / skew.mean()) > 0.54
@@ -342,13 +485,24 @@ def test_items_get_months_of_their_own_when_past_weeks_ask_for_it(opposite, free
     random = np.random.default_rng(6)
     season = np.array([np.sin(2 * np.pi * day.month / 12) for day in days])
     sales = pl.concat(
-        pl.DataFrame({"date": days, "store": store, "item": item, "units": random.poisson(8 * (1 + sign * 0.5 * season)).astype(float)})
+        pl.DataFrame(
+            {
+                "date": days,
+                "store": store,
+                "item": item,
+                "units": random.poisson(8 * (1 + sign * 0.5 * season)).astype(float),
+            }
+        )
         for store in STORES
         for item, sign in zip(ITEMS, (1, -1, 1, -1) if opposite else (1, 1, 1, 1), strict=True)
     )
     model = Pooled()
     grid = grid_of(of_sales(sales).panel(TARGET))
-    chosen, _ = with_months_of_items(grid, causes(grid, of_sales(sales).panel(TARGET), grid.days), model.settings)
+    chosen, _ = with_months_of_items(
+        grid, causes(grid, of_sales(sales).panel(TARGET), grid.days), model.settings
+    )
     assert (chosen.item_month_counts == model.settings.free_month_counts) == free
     young = grid.last(7 * 100)
-    assert with_months_of_items(young, causes(young, of_sales(sales).panel(TARGET), young.days), model.settings) == (model.settings, None)
+    assert with_months_of_items(
+        young, causes(young, of_sales(sales).panel(TARGET), young.days), model.settings
+    ) == (model.settings, None)

@@ -13,7 +13,15 @@ from tanuki.errors import UserError
 from tanuki.shop.ingest import loading
 from tanuki.shop.ingest.loading import PRICES, SALES, STOCK
 from tanuki.shop.tables import Import, Item, Maker, QuarantinedRow, Region, Store
-from tests.factories.store_chain import ITEMS_CSV, NOW, PRICES_CSV, REGIONS_CSV, STORES_CSV, make_chain, sales_csv
+from tests.factories.store_chain import (
+    ITEMS_CSV,
+    NOW,
+    PRICES_CSV,
+    REGIONS_CSV,
+    STORES_CSV,
+    make_chain,
+    sales_csv,
+)
 
 HEAD = "date,day_of_week,week_of_year,store,item,sales,total_sales_amount\n"
 GOOD = "2021-01-04,MON,1,chiba,beer,10,2000\n2021-01-05,TUE,1,chiba,beer,11,2200\n"
@@ -22,12 +30,17 @@ GOOD = "2021-01-04,MON,1,chiba,beer,10,2000\n2021-01-05,TUE,1,chiba,beer,11,2200
 def take(res, content, kind="sales", now=NOW, name="x.csv", **options):
     content = content.encode() if isinstance(content, str) else content
     with res.db.write() as db:
-        return loading.import_file(db, res.warehouse, kind, name, content, by="tests", now=now, **options)
+        return loading.import_file(
+            db, res.warehouse, kind, name, content, by="tests", now=now, **options
+        )
 
 
 def waiting(res):
     with res.db.read() as db:
-        return [(row.row, row.column, row.found, row.expected) for row in db.scalars(select(QuarantinedRow).order_by(QuarantinedRow.id))]
+        return [
+            (row.row, row.column, row.found, row.expected)
+            for row in db.scalars(select(QuarantinedRow).order_by(QuarantinedRow.id))
+        ]
 
 
 def known(res, table=SALES, as_of=NOW):
@@ -38,7 +51,12 @@ def known(res, table=SALES, as_of=NOW):
 @pytest.fixture
 def masters(embedded):
     """Masters and prices, and no sales."""
-    for kind, text in (("regions", REGIONS_CSV), ("stores", STORES_CSV), ("items", ITEMS_CSV), ("prices", PRICES_CSV)):
+    for kind, text in (
+        ("regions", REGIONS_CSV),
+        ("stores", STORES_CSV),
+        ("items", ITEMS_CSV),
+        ("prices", PRICES_CSV),
+    ):
         take(embedded, text, kind)
     return embedded
 
@@ -66,17 +84,39 @@ ROWS = [
     ("2021-01-06,MON,,chiba,beer,5,", "day_of_week", "MON", "WED for 2021-01-06"),
     ("2021-01-06,someday,,chiba,beer,5,", "day_of_week", "someday", "WED for 2021-01-06"),
     ("2021-01-06,,2,chiba,beer,5,", "week_of_year", "2", "1, the ISO week of 2021-01-06"),
-    ("2021-01-06,,,chiba,beer,5,999", "amount_yen", "999", "1000 (5 × 200.0 yen, the price in force)"),
+    (
+        "2021-01-06,,,chiba,beer,5,999",
+        "amount_yen",
+        "999",
+        "1000 (5 × 200.0 yen, the price in force)",
+    ),
     ("2021-01-06,,,chiba,beer,5,-1000", "amount_yen", "-1000", "zero or more"),
-    ("2021-01-05,,,chiba,beer,11,2200", "item", "beer", "one row for each date, store, item; row 2 has it already"),
-    ("2021-01-05,,,chiba,beer,12,2400", "item", "beer", "one row for each date, store, item; row 2 has it already"),
-    ("2021-01-06,,,chiba,beer,5,1000,more", "(row)", None, "as many values as the header has, not 8"),
+    (
+        "2021-01-05,,,chiba,beer,11,2200",
+        "item",
+        "beer",
+        "one row for each date, store, item; row 2 has it already",
+    ),
+    (
+        "2021-01-05,,,chiba,beer,12,2400",
+        "item",
+        "beer",
+        "one row for each date, store, item; row 2 has it already",
+    ),
+    (
+        "2021-01-06,,,chiba,beer,5,1000,more",
+        "(row)",
+        None,
+        "as many values as the header has, not 8",
+    ),
     ("2021-01-06,,,chiba", "(row)", None, "as many values as the header has, not 4"),
 ]
 
 
 @pytest.mark.parametrize(("row", "column", "found", "expected"), ROWS)
-def test_a_row_that_cannot_be_believed_waits_with_its_sentence_and_the_others_are_in(masters, row, column, found, expected):
+def test_a_row_that_cannot_be_believed_waits_with_its_sentence_and_the_others_are_in(
+    masters, row, column, found, expected
+):
     report = take(masters, HEAD + GOOD + row + "\n2021-01-07,THU,1,osaka,milk,4,600\n")
     assert (report.rows, report.new, report.quarantined) == (4, 3, 1)
     ((at, in_column, what, wanted),) = waiting(masters)
@@ -105,7 +145,9 @@ FILES = [
 
 
 @pytest.mark.parametrize(("content", "says"), FILES)
-def test_what_is_no_such_file_is_one_sentence_that_names_it_and_nothing_changes(masters, content, says):
+def test_what_is_no_such_file_is_one_sentence_that_names_it_and_nothing_changes(
+    masters, content, says
+):
     with pytest.raises(UserError) as error:
         take(masters, content)
     assert str(error.value).startswith(says)
@@ -138,7 +180,14 @@ def test_thousands_separators_are_numbers(embedded):
 
 
 def test_the_layout_of_the_demand_file_is_recognised_and_masters_are_made(embedded):
-    frame = pl.DataFrame({"date": [datetime(2021, 1, 4), datetime(2021, 1, 5)], "store": [1, 2], "item": [7, 7], "sales": [3, 4]})  # noqa: DTZ001
+    frame = pl.DataFrame(
+        {
+            "date": [datetime(2021, 1, 4), datetime(2021, 1, 5)],
+            "store": [1, 2],
+            "item": [7, 7],
+            "sales": [3, 4],
+        }
+    )
     buffer = io.BytesIO()
     frame.write_parquet(buffer)
     assert take(embedded, buffer.getvalue()).new == 2
@@ -164,7 +213,12 @@ def test_masters_take_what_the_file_says_and_keep_what_it_leaves_empty(masters):
         beer, chiba = db.get(Item, "beer"), db.get(Store, "chiba")
         assert beer is not None
         assert chiba is not None
-        assert (beer.maker_code, beer.case_units, beer.shelf_life_days, beer.external_id) == ("brewer", 6, None, "21")
+        assert (beer.maker_code, beer.case_units, beer.shelf_life_days, beer.external_id) == (
+            "brewer",
+            6,
+            None,
+            "21",
+        )
         assert (chiba.region_code, chiba.external_id) == ("east", "11")
         assert set(db.scalars(select(Region.code))) == {"east", "west"}
         assert set(db.scalars(select(Maker.code))) == {"brewer", "roaster"}
@@ -234,38 +288,76 @@ def test_a_corrected_file_replaces_and_what_was_known_before_stays_readable(reso
     assert (now - before).to_list() == [7] * 6
     again = take(resources, sales_csv(day, day), now=NOW + timedelta(hours=7))
     assert again.changed == 6
-    assert known(resources, as_of=NOW + timedelta(hours=8)).filter(pl.col("date") == day)["units"].to_list() == before.to_list()
+    assert (
+        known(resources, as_of=NOW + timedelta(hours=8))
+        .filter(pl.col("date") == day)["units"]
+        .to_list()
+        == before.to_list()
+    )
 
 
 def test_stock_deliveries_promotions_and_weather_come_in(masters):
     assert take(masters, "date,store,item,stock\n2021-01-10,chiba,beer,40\n", "stock").new == 1
     assert take(masters, "date,store,item,units\n2021-01-18,chiba,beer,24\n", "deliveries").new == 1
-    assert take(masters, "store,item,date_from,date_to,discount\n,beer,2021-02-01,2021-02-07,0.2\n", "promotions").new == 1
+    assert (
+        take(
+            masters,
+            "store,item,date_from,date_to,discount\n,beer,2021-02-01,2021-02-07,0.2\n",
+            "promotions",
+        ).new
+        == 1
+    )
     assert take(masters, "date,region,temperature\n2021-01-10,east,4.5\n", "weather").new == 1
     assert known(masters, STOCK)["units"].to_list() == [40]
-    assert take(masters, "date,store,item,stock\n2021-01-12,chiba,beer,40\n", "stock").quarantined == 1
-    assert take(masters, "store,item,date_from,date_to,discount\n,beer,2021-02-08,2021-02-07,2\n", "promotions").quarantined == 1
+    assert (
+        take(masters, "date,store,item,stock\n2021-01-12,chiba,beer,40\n", "stock").quarantined == 1
+    )
+    assert (
+        take(
+            masters,
+            "store,item,date_from,date_to,discount\n,beer,2021-02-08,2021-02-07,2\n",
+            "promotions",
+        ).quarantined
+        == 1
+    )
 
 
 def test_an_unknown_kind_is_named(embedded):
-    with pytest.raises(UserError, match="weights is not a kind of file; expected one of regions, stores"):
+    with pytest.raises(
+        UserError, match="weights is not a kind of file; expected one of regions, stores"
+    ):
         take(embedded, "a,b\n1,2\n", "weights")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.one_of(st.binary(max_size=300), st.text(max_size=200).map(lambda text: (HEAD + GOOD + text).encode("utf-8", "surrogatepass"))))
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.one_of(
+        st.binary(max_size=300),
+        st.text(max_size=200).map(
+            lambda text: (HEAD + GOOD + text).encode("utf-8", "surrogatepass")
+        ),
+    )
+)
 def test_rubbish_is_refused_with_a_sentence_or_waits_but_never_breaks(embedded, content):
     try:
         report = take(embedded, content, now=datetime(2026, 1, 1, tzinfo=UTC))
     except UserError as error:
         assert "x.csv" in str(error)
     else:
-        assert report.new + report.changed + report.unchanged + report.quarantined <= report.rows + report.unchanged
+        assert (
+            report.new + report.changed + report.unchanged + report.quarantined
+            <= report.rows + report.unchanged
+        )
 
 
 def test_text_that_postgresql_cannot_hold_does_not_break_the_others(resources):
     make_chain(resources)
     report = take(
-        resources, "date,store,item,sales\n2021-01-11,chiba,beer,5\n2021-01-11,\ud83d\ude00,beer,5\n".encode("utf-16", "surrogatepass")
+        resources,
+        "date,store,item,sales\n2021-01-11,chiba,beer,5\n2021-01-11,\ud83d\ude00,beer,5\n".encode(
+            "utf-16", "surrogatepass"
+        ),
     )
     assert (report.new, report.quarantined) == (1, 1)

@@ -27,7 +27,12 @@ def test_a_row_that_was_put_right_counts_and_who_did_it_stays_on_record(held):
     res, (first, _) = held
     before = known(res).height
     row = fix(res, first, units="12")
-    assert (row.status, row.decided_by, row.decided_at, row.why) == ("fixed", "ana", NOW, "units: 12")
+    assert (row.status, row.decided_by, row.decided_at, row.why) == (
+        "fixed",
+        "ana",
+        NOW,
+        "units: 12",
+    )
     assert known(res).height == before + 1
     with res.db.read() as db:
         assert quarantine.count(db) == 1

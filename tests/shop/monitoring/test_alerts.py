@@ -13,7 +13,18 @@ from tanuki.shop.calendar import TOKYO, Week
 from tanuki.shop.monitoring import alerts, detectors, messages
 from tanuki.shop.monitoring.detectors import Sign
 from tanuki.shop.tables import Alarm, Cycle, Evaluation, Forecast
-from tests.factories.store_chain import ANALYST, CHIBA, ITEMS, NOW, OPERATOR, STORES, TARGET, bring, make_chain, sales_csv
+from tests.factories.store_chain import (
+    ANALYST,
+    CHIBA,
+    ITEMS,
+    NOW,
+    OPERATOR,
+    STORES,
+    TARGET,
+    bring,
+    make_chain,
+    sales_csv,
+)
 
 LAST = TARGET.plus(-2)  # the last whole week of sales
 
@@ -28,7 +39,11 @@ def evaluated(seed=1, n=30, stores=STORES, items=ITEMS, **planted):
             for item in items:
                 actual = max(0.0, rng.normal(100 * common, 14))
                 factor = planted if ago <= 4 else {}
-                share = factor.get("forecast", 1.0) if factor.get("only") in (None, store, item) else 1.0
+                share = (
+                    factor.get("forecast", 1.0)
+                    if factor.get("only") in (None, store, item)
+                    else 1.0
+                )
                 expected = 900.0
                 cost = rng.gamma(4, expected / 4)
                 q10, q90 = 100 - 19 * factor.get("width", 1.0), 100 + 19 * factor.get("width", 1.0)
@@ -62,7 +77,9 @@ def test_healthy_weeks_raise_nothing_or_nearly_so():
     """A hundred chains of 24 series over 30 weeks; each is tested for bias 11 times, for coverage, costs and drift."""
     alarms = 0
     for seed in range(100):
-        lines = evaluated(seed, stores=[f"s{n}" for n in range(4)], items=[f"i{n}" for n in range(6)])
+        lines = evaluated(
+            seed, stores=[f"s{n}" for n in range(4)], items=[f"i{n}" for n in range(6)]
+        )
         alarms += len(detectors.evaluated(lines)) + len(detectors.demand(lines))
     assert alarms <= 2
 
@@ -90,35 +107,63 @@ def test_what_is_planted_is_found(planted, expected):
 
 
 def test_one_stores_bias_is_not_called_the_chains():
-    found = detectors.evaluated(evaluated(forecast=1.3, only="osaka", stores=[*STORES, "nara", "kobe", "otsu"]))
+    found = detectors.evaluated(
+        evaluated(forecast=1.3, only="osaka", stores=[*STORES, "nara", "kobe", "otsu"])
+    )
     assert ("bias", "store=osaka") in codes(found)
     assert ("bias", "all") not in codes(found)
     assert not [each for each in found if each.subject == "store=chiba"]
 
 
 def test_a_bias_within_what_weeks_differ_anyway_raises_nothing():
-    lines = evaluated().with_columns(pl.col("forecast") * pl.when(pl.col("week") == str(LAST)).then(1.6).otherwise(1.0))
+    lines = evaluated().with_columns(
+        pl.col("forecast") * pl.when(pl.col("week") == str(LAST)).then(1.6).otherwise(1.0)
+    )
     assert codes(detectors.evaluated(lines)) == []
 
 
 def test_too_few_weeks_or_lines_say_nothing():
     assert detectors.evaluated(evaluated(n=3, forecast=3.0)) == []
-    assert detectors.evaluated(evaluated(n=30, stores=STORES[:1], items=ITEMS[:1], forecast=3.0)) == []
+    assert (
+        detectors.evaluated(evaluated(n=30, stores=STORES[:1], items=ITEMS[:1], forecast=3.0)) == []
+    )
     assert detectors.evaluated(pl.DataFrame(schema=alerts.LINES)) == []
     assert detectors.demand(pl.DataFrame(schema=alerts.LINES)) == []
     assert ("bias", "all") in codes(detectors.evaluated(evaluated(n=4, forecast=1.5)))
 
 
 def test_slow_sellers_bands_and_weeks_without_a_plan_are_left_out():
-    lines = evaluated(width=9.0).with_columns(pl.lit(2.0).alias("q50"), pl.lit(0.0).alias("expected"), pl.col("cost") * 9)
+    lines = evaluated(width=9.0).with_columns(
+        pl.lit(2.0).alias("q50"), pl.lit(0.0).alias("expected"), pl.col("cost") * 9
+    )
     assert codes(detectors.evaluated(lines)) == [("cost_floor", "all")]
 
 
 def test_sums_by_week_are_those_counted_by_hand():
     week = {"week": "2021-W01", "expected": 10.0, "floor": 20.0, "proposed": 5.0}
     rows = [
-        {**week, "store": "a", "item": "x", "actual": 10.0, "forecast": 14.0, "q10": 5.0, "q50": 10.0, "q90": 15.0, "cost": 4.0},
-        {**week, "store": "b", "item": "x", "actual": 30.0, "forecast": 28.0, "q10": 5.0, "q50": 10.0, "q90": 15.0, "cost": 8.0},
+        {
+            **week,
+            "store": "a",
+            "item": "x",
+            "actual": 10.0,
+            "forecast": 14.0,
+            "q10": 5.0,
+            "q50": 10.0,
+            "q90": 15.0,
+            "cost": 4.0,
+        },
+        {
+            **week,
+            "store": "b",
+            "item": "x",
+            "actual": 30.0,
+            "forecast": 28.0,
+            "q10": 5.0,
+            "q50": 10.0,
+            "q90": 15.0,
+            "cost": 8.0,
+        },
     ]
     (made,) = detectors.by_week(pl.DataFrame(rows, schema=alerts.LINES)).to_dicts()
     assert made == {
@@ -136,7 +181,9 @@ def test_sums_by_week_are_those_counted_by_hand():
 def test_sales_that_the_forecast_no_longer_explains_are_drift():
     lines = evaluated(stores=[f"s{n}" for n in range(5)])
     assert detectors.demand(lines) == []
-    jumped = lines.with_columns(pl.col("actual") * pl.when(pl.col("week") > str(LAST.plus(-4))).then(1.5).otherwise(1.0))
+    jumped = lines.with_columns(
+        pl.col("actual") * pl.when(pl.col("week") > str(LAST.plus(-4))).then(1.5).otherwise(1.0)
+    )
     assert codes(detectors.demand(jumped)) == [("drift", "input=demand")]
 
 
@@ -155,8 +202,15 @@ def test_shares_that_moved_are_drift_unless_they_do_so_every_year():
     assert detectors.shares("promotions", shares_by_week(lambda _: 1), LAST) == []
     moved = detectors.shares("promotions", shares_by_week(lambda ago: 3 if ago < 4 else 1), LAST)
     assert codes(moved) == [("drift", "input=promotions")]
-    assert detectors.shares("promotions", shares_by_week(lambda ago: 3 if ago < 4 or 52 <= ago < 56 else 1), LAST) == []
-    assert codes(detectors.shares("mix", shares_by_week(lambda ago: 3 if ago < 4 else 1, weeks=30), LAST)) == [("drift", "input=mix")]
+    assert (
+        detectors.shares(
+            "promotions", shares_by_week(lambda ago: 3 if ago < 4 or 52 <= ago < 56 else 1), LAST
+        )
+        == []
+    )
+    assert codes(
+        detectors.shares("mix", shares_by_week(lambda ago: 3 if ago < 4 else 1, weeks=30), LAST)
+    ) == [("drift", "input=mix")]
 
 
 def test_prices_that_rose_are_drift_and_new_items_are_not():
@@ -166,19 +220,36 @@ def test_prices_that_rose_are_drift_and_new_items_are_not():
         for store in STORES
         for n in range(10)
     ]
-    frame = pl.DataFrame(rows, schema={"date": pl.Date, "store": pl.String, "item": pl.String, "price_yen": pl.Float64}, orient="row")
+    frame = pl.DataFrame(
+        rows,
+        schema={"date": pl.Date, "store": pl.String, "item": pl.String, "price_yen": pl.Float64},
+        orient="row",
+    )
     assert codes(detectors.prices(frame, LAST)) == [("drift", "input=prices")]
-    steady = frame.with_columns(pl.col("item").str.slice(1).cast(pl.Float64).alias("price_yen") + 100)
+    steady = frame.with_columns(
+        pl.col("item").str.slice(1).cast(pl.Float64).alias("price_yen") + 100
+    )
     assert detectors.prices(steady, LAST) == []
-    new = steady.filter(pl.col("date") == LAST.monday).with_columns(pl.lit("new").alias("item"), pl.lit(999.0).alias("price_yen"))
+    new = steady.filter(pl.col("date") == LAST.monday).with_columns(
+        pl.lit("new").alias("item"), pl.lit(999.0).alias("price_yen")
+    )
     assert detectors.prices(pl.concat([steady, new]), LAST) == []
 
 
 def test_a_silent_store_is_found_after_three_days_and_forgotten_after_eight_weeks():
     day = date(2021, 1, 10)
-    last = {"chiba": day, "osaka": day - timedelta(days=3), "nara": day - timedelta(days=2), "otsu": day - timedelta(days=57)}
+    last = {
+        "chiba": day,
+        "osaka": day - timedelta(days=3),
+        "nara": day - timedelta(days=2),
+        "otsu": day - timedelta(days=57),
+    }
     (only,) = detectors.silent(last)
-    assert (only.code, only.subject, only.values) == ("stale_store", "store=osaka", {"last": "2021-01-07", "days": 3})
+    assert (only.code, only.subject, only.values) == (
+        "stale_store",
+        "store=osaka",
+        {"last": "2021-01-07", "days": 3},
+    )
     assert detectors.silent({}) == []
     assert detectors.silent({"chiba": day}) == []
 
@@ -192,14 +263,20 @@ def sold(stopped=(), since=1, weeks=12):
         for item in ITEMS
         if not ((store, item) in stopped and ago < since)
     ]
-    return pl.DataFrame(rows, schema={"store": pl.String, "item": pl.String, "monday": pl.Date}, orient="row")
+    return pl.DataFrame(
+        rows, schema={"store": pl.String, "item": pl.String, "monday": pl.Date}, orient="row"
+    )
 
 
 def test_an_item_that_stopped_in_half_of_its_stores_is_missing_until_it_counts_as_taken_off():
     assert detectors.missing(sold(), LAST, set()) == []
     assert detectors.missing(sold([("a", "milk")]), LAST, set()) == []
     (only,) = detectors.missing(sold([("a", "milk"), ("c", "milk")]), LAST, set())
-    assert (only.subject, only.week, only.values) == ("item=milk", str(LAST), {"since": LAST.monday.isoformat(), "of": 4, "stores": 2})
+    assert (only.subject, only.week, only.values) == (
+        "item=milk",
+        str(LAST),
+        {"since": LAST.monday.isoformat(), "of": 4, "stores": 2},
+    )
     (later,) = detectors.missing(sold([("a", "milk"), ("c", "milk")], since=4), LAST, set())
     assert later.week == str(LAST.plus(-3))
     assert detectors.missing(sold([("a", "milk"), ("c", "milk")], since=5), LAST, set()) == []
@@ -210,7 +287,9 @@ def test_an_item_that_stopped_in_half_of_its_stores_is_missing_until_it_counts_a
 def test_an_ordered_week_without_its_sales_is_overdue_after_three_days():
     week = Week(2021, 3)
     assert detectors.overdue([str(week)], week.sunday + timedelta(days=3)) == []
-    assert codes(detectors.overdue([str(week)], week.sunday + timedelta(days=4))) == [("no_evaluation", "week=2021-W03")]
+    assert codes(detectors.overdue([str(week)], week.sunday + timedelta(days=4))) == [
+        ("no_evaluation", "week=2021-W03")
+    ]
 
 
 @pytest.mark.parametrize("lang", ["en", "ja"])
@@ -225,7 +304,13 @@ def test_every_alarm_says_what_is_seen_against_what_and_what_to_do(lang):
     ]
     assert {each.code for each in found} == set(alerts.CODES)
     for each in found:
-        said = messages.seen(each.code, each.subject, each.values, lang, {"osaka": "大阪" if lang == "ja" else "Osaka"})
+        said = messages.seen(
+            each.code,
+            each.subject,
+            each.values,
+            lang,
+            {"osaka": "大阪" if lang == "ja" else "Osaka"},
+        )
         todo = messages.to_do(each.code, each.values, lang)
         assert said
         assert todo
@@ -234,7 +319,9 @@ def test_every_alarm_says_what_is_seen_against_what_and_what_to_do(lang):
             assert ("大阪" if lang == "ja" else "Osaka") in said
         if each.values.get("reference"):
             assert each.values["weeks"] in said
-    assert "NO-GO" in messages.to_do("bias", {"retraining": {"state": "no_go", "week": "2021-W03", "version": "4"}}, lang)
+    assert "NO-GO" in messages.to_do(
+        "bias", {"retraining": {"state": "no_go", "week": "2021-W03", "version": "4"}}, lang
+    )
 
 
 # ---- alarms --------------------------------------------------------------------------------------------------------
@@ -250,9 +337,21 @@ def every(db):
 def test_an_alarm_stays_one_while_it_is_seen_and_ends_by_itself(database):
     with database.write() as db:
         assert len(alerts.record(db, [SIGN], NOW)) == 1
-        assert alerts.record(db, [Sign("bias", "store=chiba", "2021-W02", {"share": 0.3})], NOW + timedelta(hours=1)) == []
+        assert (
+            alerts.record(
+                db,
+                [Sign("bias", "store=chiba", "2021-W02", {"share": 0.3})],
+                NOW + timedelta(hours=1),
+            )
+            == []
+        )
         (only,) = every(db)
-        assert (only.week, only.values, only.opened_at, only.seen_at) == ("2021-W02", {"share": 0.3}, NOW, NOW + timedelta(hours=1))
+        assert (only.week, only.values, only.opened_at, only.seen_at) == (
+            "2021-W02",
+            {"share": 0.3},
+            NOW,
+            NOW + timedelta(hours=1),
+        )
         alerts.record(db, [], NOW + timedelta(hours=2))
         assert (only.closed_at, only.closed_by) == (NOW + timedelta(hours=2), None)
         assert len(alerts.record(db, [SIGN], NOW + timedelta(hours=3))) == 1
@@ -261,7 +360,16 @@ def test_an_alarm_stays_one_while_it_is_seen_and_ends_by_itself(database):
 def test_an_alarm_that_was_opened_twice_becomes_one(database):
     with database.write() as db:
         for _ in range(2):
-            db.add(Alarm(code="bias", subject="store=chiba", week="2021-W01", values={}, opened_at=NOW, seen_at=NOW))
+            db.add(
+                Alarm(
+                    code="bias",
+                    subject="store=chiba",
+                    week="2021-W01",
+                    values={},
+                    opened_at=NOW,
+                    seen_at=NOW,
+                )
+            )
         db.flush()
         alerts.record(db, [SIGN], NOW)
         assert [each.closed_at is None for each in every(db)] == [True, False]
@@ -283,7 +391,10 @@ def test_a_person_closes_it_with_a_reason_and_it_comes_back_only_in_a_later_week
         assert alerts.record(db, [SIGN], NOW) == []
         assert len(alerts.record(db, [Sign("bias", "store=chiba", "2021-W02", {})], NOW)) == 1
         still, past = alerts.alarms(db, ANALYST)
-        assert ([each.week for each in still], [each.week for each in past]) == (["2021-W02"], ["2021-W01"])
+        assert ([each.week for each in still], [each.week for each in past]) == (
+            ["2021-W02"],
+            ["2021-W01"],
+        )
         with pytest.raises(NotAllowed):
             alerts.alarms(db, CHIBA)
 
@@ -293,21 +404,61 @@ def test_a_person_closes_it_with_a_reason_and_it_comes_back_only_in_a_later_week
 
 def keep(res, lines):
     """Lines as evaluated weeks with their forecasts."""
-    times = dict.fromkeys(("as_of", "started_at", "forecast_due", "check_due", "release_at", "confirm_due"), NOW)
-    units = ("proposed_units", "ordered_units", "available_units", "shortage_units", "leftover_units")
+    times = dict.fromkeys(
+        ("as_of", "started_at", "forecast_due", "check_due", "release_at", "confirm_due"), NOW
+    )
+    units = (
+        "proposed_units",
+        "ordered_units",
+        "available_units",
+        "shortage_units",
+        "leftover_units",
+    )
     with res.db.write() as db:
         for week in lines["week"].unique().sort():
-            db.add(Cycle(week=week, state="evaluated", cutoff=NOW.date(), auto=True, started_by="tests", findings=[], **times))
+            db.add(
+                Cycle(
+                    week=week,
+                    state="evaluated",
+                    cutoff=NOW.date(),
+                    auto=True,
+                    started_by="tests",
+                    findings=[],
+                    **times,
+                )
+            )
         db.flush()
         for row in lines.iter_rows(named=True):
             key = {name: row[name] for name in ("week", "store", "item")}
             quantiles = dict.fromkeys(("q01", "q05", "q25", "q75", "q95", "q99", "mean"), 0.0)
             db.add(
-                Forecast(**key, cycle=row["week"], as_of=NOW, model="pooled", q10=row["q10"], q50=row["q50"], q90=row["q90"], **quantiles)
+                Forecast(
+                    **key,
+                    cycle=row["week"],
+                    as_of=NOW,
+                    model="pooled",
+                    q10=row["q10"],
+                    q50=row["q50"],
+                    q90=row["q90"],
+                    **quantiles,
+                )
             )
-            costs = {"cost_yen": row["cost"], "proposed_cost_yen": row["proposed"], "expected_cost_yen": row["expected"]}
+            costs = {
+                "cost_yen": row["cost"],
+                "proposed_cost_yen": row["proposed"],
+                "expected_cost_yen": row["expected"],
+            }
             numbers = {**dict.fromkeys(units, 0.0), **costs, "floor_cost_yen": row["floor"]}
-            db.add(Evaluation(**key, actual=row["actual"], forecast=row["forecast"], **numbers, zone="within", at=NOW))
+            db.add(
+                Evaluation(
+                    **key,
+                    actual=row["actual"],
+                    forecast=row["forecast"],
+                    **numbers,
+                    zone="within",
+                    at=NOW,
+                )
+            )
 
 
 def open_alarms(res, now=NOW):
@@ -344,16 +495,39 @@ def test_a_planted_bias_raises_one_alarm_and_asks_for_one_retraining_of_the_week
     assert 'tanuki_open_alarms{code="bias",system="shop"}' in metrics.process().text().decode()
 
 
-def test_a_store_that_went_silent_an_item_that_stopped_and_an_overdue_week_are_found_and_end_once_mended(embedded):
+def test_a_store_that_went_silent_an_item_that_stopped_and_an_overdue_week_are_found_and_end_once_mended(
+    embedded,
+):
     make_chain(embedded, last=LAST.plus(-1).sunday)
     lines = sales_csv(LAST.monday, LAST.sunday).splitlines()
-    part = [line for line in lines if ",beer," not in line and not (",osaka," in line and line >= f"{LAST.monday + timedelta(days=3)}")]
+    part = [
+        line
+        for line in lines
+        if ",beer," not in line
+        and not (",osaka," in line and line >= f"{LAST.monday + timedelta(days=3)}")
+    ]
     bring(embedded, "sales", "\n".join(part) + "\n")
     with embedded.db.write() as db:
-        times = dict.fromkeys(("as_of", "started_at", "forecast_due", "check_due", "release_at", "confirm_due"), NOW)
+        times = dict.fromkeys(
+            ("as_of", "started_at", "forecast_due", "check_due", "release_at", "confirm_due"), NOW
+        )
         past = LAST.plus(-1)
-        db.add(Cycle(week=str(past), state="ordered", cutoff=past.cutoff, auto=True, started_by="tests", findings=[], **times))
-    expected = [("missing_item", "item=beer"), ("no_evaluation", f"week={past}"), ("stale_store", "store=osaka")]
+        db.add(
+            Cycle(
+                week=str(past),
+                state="ordered",
+                cutoff=past.cutoff,
+                auto=True,
+                started_by="tests",
+                findings=[],
+                **times,
+            )
+        )
+    expected = [
+        ("missing_item", "item=beer"),
+        ("no_evaluation", f"week={past}"),
+        ("stale_store", "store=osaka"),
+    ]
     assert [each for each in open_alarms(embedded) if each[0] != "drift"] == expected
     later = NOW + timedelta(minutes=5)
     bring(embedded, "sales", sales_csv(LAST.monday, LAST.sunday), now=later)
@@ -365,15 +539,23 @@ def test_a_store_that_went_silent_an_item_that_stopped_and_an_overdue_week_are_f
 def test_prices_that_rise_and_promotions_that_come_are_found_in_what_was_imported(embedded):
     make_chain(embedded)
     rise = "item_name,price,applied_from,applied_to\n" + "".join(
-        f"{item},{price},{LAST.plus(-3).monday},2099-12-31\n" for item, price in (("beer", 240), ("coffee", 144), ("milk", 180))
+        f"{item},{price},{LAST.plus(-3).monday},2099-12-31\n"
+        for item, price in (("beer", 240), ("coffee", 144), ("milk", 180))
     )
     bring(embedded, "prices", rise)
-    plans = "store,item,date_from,date_to,kind,discount\n" + f",coffee,{LAST.plus(-3).monday},{LAST.sunday},leaflet,0.1\n"
+    plans = (
+        "store,item,date_from,date_to,kind,discount\n"
+        + f",coffee,{LAST.plus(-3).monday},{LAST.sunday},leaflet,0.1\n"
+    )
     bring(embedded, "promotions", plans)
     limits = [each for each in open_alarms(embedded) if each[0] == "drift"]
     assert limits == [("drift", "input=promotions")]  # six series: too few prices to say anything
     with embedded.db.read() as db:
-        sign = next(each for each in alerts.look(db, embedded.warehouse, NOW).signs if each.subject == "input=promotions")
+        sign = next(
+            each
+            for each in alerts.look(db, embedded.warehouse, NOW).signs
+            if each.subject == "input=promotions"
+        )
     assert sign.values["reference"] == f"{LAST.plus(-29)}–{LAST.plus(-4)}"
 
 

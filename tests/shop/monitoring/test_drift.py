@@ -12,7 +12,10 @@ def weeks(rng, n, size, mean=0.0, spread=1.0, week_spread=0.0):
 
 
 def counts(rng, n, size, shares):
-    return {f"w{k}": dict(zip("abcd", map(float, rng.multinomial(size, shares)), strict=False)) for k in range(n)}
+    return {
+        f"w{k}": dict(zip("abcd", map(float, rng.multinomial(size, shares)), strict=False))
+        for k in range(n)
+    }
 
 
 def test_numbers_that_moved_are_found_and_those_that_did_not_are_not():
@@ -30,7 +33,9 @@ def test_the_distance_is_kolmogorov_and_smirnovs():
     rng = np.random.default_rng(2)
     before, after = weeks(rng, 8, 40), weeks(rng, 3, 40, mean=0.5)
     found = drift.numbers(before, after, seed=1)
-    known = stats.ks_2samp(np.concatenate(list(before.values())), np.concatenate(list(after.values())))
+    known = stats.ks_2samp(
+        np.concatenate(list(before.values())), np.concatenate(list(after.values()))
+    )
     assert found.distance == pytest.approx(known.statistic, abs=0.02)
 
 
@@ -73,7 +78,9 @@ def test_weeks_that_differ_as_wholes_do_not_alarm_where_single_rows_would():
     for seed in range(60):
         rng = np.random.default_rng(seed)
         before, after = weeks(rng, 12, 50, week_spread=0.7), weeks(rng, 4, 50, week_spread=0.7)
-        test = stats.ks_2samp(np.concatenate(list(before.values())), np.concatenate(list(after.values())))
+        test = stats.ks_2samp(
+            np.concatenate(list(before.values())), np.concatenate(list(after.values()))
+        )
         rows += test.pvalue <= 0.01
         periods += drift.numbers(before, after, seed=1).drifted
     assert rows > 30

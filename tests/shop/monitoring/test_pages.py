@@ -24,7 +24,11 @@ from tests.shop.test_forecast_value_added import evaluated_week
 @pytest.fixture
 def app(embedded):
     make_chain(embedded)
-    for name, grant in (("ops", ("operator", None)), ("ana", ("analyst", None)), ("mika", ("manager", "chiba"))):
+    for name, grant in (
+        ("ops", ("operator", None)),
+        ("ana", ("analyst", None)),
+        ("mika", ("manager", "chiba")),
+    ):
         make_person(embedded, name, grant)
     return web.create(embedded, [shop_web.SYSTEM])
 
@@ -40,7 +44,11 @@ STALE = Sign("stale_store", "store=osaka", "2021-W01", {"last": "2021-01-04", "d
 @pytest.mark.parametrize(
     ("lang", "seen", "do"),
     [
-        ("en", "osaka has sent no sales since 2021-01-04: 6 days behind", "Ask the store for its files"),
+        (
+            "en",
+            "osaka has sent no sales since 2021-01-04: 6 days behind",
+            "Ask the store for its files",
+        ),
         ("ja", "osakaの売上が2021-01-04を最後に届いていません", "店舗にファイルを求め"),
     ],
 )
@@ -52,17 +60,26 @@ def test_an_open_alarm_says_what_is_seen_and_what_to_do(app, embedded, lang, see
     assert do in page
     row = browser.get("/api/shop/watch", headers={"Accept-Language": lang}).json()["alarms"][0]
     assert (row["id"], row["code"], row["subject"]) == (number, "stale_store", "store=osaka")
-    (line,) = csv.DictReader(io.StringIO(browser.get("/shop/watch.csv").content.decode("utf-8-sig")))
+    (line,) = csv.DictReader(
+        io.StringIO(browser.get("/shop/watch.csv").content.decode("utf-8-sig"))
+    )
     assert line["code"] == "stale_store"
 
 
 def test_an_alarm_is_closed_on_the_page_and_then_listed_with_its_reason(app, embedded):
     (number,) = raised(embedded, STALE)
     browser = signed_in(app, "ops")
-    assert browser.post(f"/shop/watch/{number}/close", data={"why": "closed for works", "csrf": csrf(browser)}).status_code == 303
+    assert (
+        browser.post(
+            f"/shop/watch/{number}/close", data={"why": "closed for works", "csrf": csrf(browser)}
+        ).status_code
+        == 303
+    )
     view = browser.get("/api/shop/watch").json()
     assert view["alarms"] == []
-    assert [(each["closed_by"], each["why"]) for each in view["closed"]] == [("ops", "closed for works")]
+    assert [(each["closed_by"], each["why"]) for each in view["closed"]] == [
+        ("ops", "closed for works")
+    ]
     assert "closed for works" in browser.get("/shop/watch").text
 
 
@@ -79,31 +96,46 @@ def eight_weeks(res):
     with res.db.write() as db:
         for n in range(1, 9):
             touches = [("chiba", "confirm", "mika", 10, 8), ("osaka", "confirm", "kento", 10, 12)]
-            evaluated_week(db, f"2020-W{n:02d}", {"chiba": (10, 8, 80 + n), "osaka": (10, 12, 80 + n)}, touches)
+            evaluated_week(
+                db, f"2020-W{n:02d}", {"chiba": (10, 8, 80 + n), "osaka": (10, 12, 80 + n)}, touches
+            )
 
 
 @pytest.mark.parametrize("lang", ["en", "ja"])
-def test_what_changes_were_worth_is_shown_to_the_chain_and_to_each_manager_their_own(app, embedded, lang):
+def test_what_changes_were_worth_is_shown_to_the_chain_and_to_each_manager_their_own(
+    app, embedded, lang
+):
     eight_weeks(embedded)
     browser = signed_in(app, "ana")
     page = browser.get("/shop/added-value", headers={"Accept-Language": lang}).text
     assert "kento" in page
     assert "<svg role" in page
     view = browser.get("/api/shop/added-value").json()
-    assert [(each["key"], each["changes"], each["saved_yen"] > 0) for each in view["person"]] == [("kento", 8, True), ("mika", 8, False)]
+    assert [(each["key"], each["changes"], each["saved_yen"] > 0) for each in view["person"]] == [
+        ("kento", 8, True),
+        ("mika", 8, False),
+    ]
     assert {each["advice"] for each in view["person"]} == {"not_enough"}
     own = signed_in(app, "mika").get("/api/shop/added-value").json()
     assert [each["key"] for each in own["person"]] == ["mika"]
     assert [each["key"] for each in own["store"]] == ["chiba"]
     assert "kento" not in signed_in(app, "mika").get("/shop/added-value").text
-    rows = list(csv.DictReader(io.StringIO(browser.get("/shop/added-value.csv").content.decode("utf-8-sig"))))
+    rows = list(
+        csv.DictReader(
+            io.StringIO(browser.get("/shop/added-value.csv").content.decode("utf-8-sig"))
+        )
+    )
     assert {row["by"] for row in rows} == {"person", "stage", "store", "item"}
 
 
 def run(home, command, *args):
-    done = CliRunner().invoke(command, list(args), env={"TANUKI_HOME": str(home)}, catch_exceptions=False)
+    done = CliRunner().invoke(
+        command, list(args), env={"TANUKI_HOME": str(home)}, catch_exceptions=False
+    )
     assert done.exit_code == 0, done.output
-    return [json.loads(line) for line in done.output.splitlines()] if "--json" in args else done.output
+    return (
+        [json.loads(line) for line in done.output.splitlines()] if "--json" in args else done.output
+    )
 
 
 def test_the_commands_look_close_and_say_what_changes_were_worth(tmp_path):
@@ -112,13 +144,26 @@ def test_the_commands_look_close_and_say_what_changes_were_worth(tmp_path):
     eight_weeks(res)
     keep(res, evaluated(width=0.3))
     bootstrap.close(res)
-    (alarm,) = [each for each in run(tmp_path, commands.watch, "--json") if each["code"] == "coverage"]
+    (alarm,) = [
+        each for each in run(tmp_path, commands.watch, "--json") if each["code"] == "coverage"
+    ]
     assert alarm["values"]["share"] < 0.65
     assert "Look twice" in run(tmp_path, commands.watch)
-    assert "is closed" in run(tmp_path, commands.alarms, "close", str(alarm["id"]), "--why", "known")
-    assert not [each for each in run(tmp_path, commands.watch, "--json") if each["code"] == "coverage"]
+    assert "is closed" in run(
+        tmp_path, commands.alarms, "close", str(alarm["id"]), "--why", "known"
+    )
+    assert not [
+        each for each in run(tmp_path, commands.watch, "--json") if each["code"] == "coverage"
+    ]
     with pytest.raises(UserError, match="closed already"):
         run(tmp_path, commands.alarms, "close", str(alarm["id"]), "--why", "again")
-    for by, keys in (("person", {"kento", "mika"}), ("stage", {"confirm"}), ("store", {"chiba", "osaka"}), ("item", {"beer"})):
-        assert {each["key"] for each in run(tmp_path, commands.added_value, "--by", by, "--json")} == keys
+    for by, keys in (
+        ("person", {"kento", "mika"}),
+        ("stage", {"confirm"}),
+        ("store", {"chiba", "osaka"}),
+        ("item", {"beer"}),
+    ):
+        assert {
+            each["key"] for each in run(tmp_path, commands.added_value, "--by", by, "--json")
+        } == keys
     assert "not_enough" in run(tmp_path, commands.added_value)

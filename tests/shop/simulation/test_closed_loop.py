@@ -74,7 +74,9 @@ def test_managers_live_on_as_the_world_does():
 def test_what_is_known_is_what_the_worlds_files_say():
     scene, made = scenarios.example(2, LAST, 4), world.world(2, LAST)
     known = scene.known(scene.begin, scene.live(POLICIES["managers"](scene)))
-    assert known.sales.equals(made.sales.select("date", "store", "item", pl.col("sales").alias("units")))
+    assert known.sales.equals(
+        made.sales.select("date", "store", "item", pl.col("sales").alias("units"))
+    )
     for name in ("stock", "deliveries", "promotions", "weather"):
         assert getattr(known, name).equals(getattr(made, name)), name
     prices = known.prices.select("item", "applied_from", "price_yen").rows()
@@ -107,8 +109,12 @@ def test_no_policy_sees_the_future(scene, name):
     demand[change:] = rng.poisson(100, demand[change:].shape)
     expected[change:] = 100
     day = scene.monday + timedelta(days=change)
-    weather = scene.record.weather.with_columns(pl.when(pl.col("date") < day).then("temperature_c").otherwise(40.0).alias("temperature_c"))
-    otherwise = replace(scene, demand=demand, expected=expected, record=replace(scene.record, weather=weather))
+    weather = scene.record.weather.with_columns(
+        pl.when(pl.col("date") < day).then("temperature_c").otherwise(40.0).alias("temperature_c")
+    )
+    otherwise = replace(
+        scene, demand=demand, expected=expected, record=replace(scene.record, weather=weather)
+    )
     policy = partial(ours, model="moving_average") if name == "ours" else POLICIES[name]
     one, other = scene.live(policy(scene)), otherwise.live(policy(otherwise))
     known = scene.begin + 5  # ordered on the Monday before the change
@@ -121,14 +127,19 @@ def test_the_oracle_knows_no_dice_and_the_clairvoyant_does(scene):
     change = (scene.begin + 3) * 7
     demand[change:] += 30
     otherwise = replace(scene, demand=demand)
-    for name, at in (("oracle", 5), ("clairvoyant", 3)):  # deliveries by then were ordered before it happened, or two weeks before it
+    for name, at in (
+        ("oracle", 5),
+        ("clairvoyant", 3),
+    ):  # deliveries by then were ordered before it happened, or two weeks before it
         one, other = scene.live(POLICIES[name](scene)), otherwise.live(POLICIES[name](otherwise))
         same = (one.deliveries == other.deliveries).all(axis=(1, 2))
         assert same[: scene.begin + at].all() and not same[scene.begin + at]
 
 
 def test_who_knows_more_pays_less(ledgers):
-    yen = {name: ledger.select(PARTS).sum().sum_horizontal().item() for name, ledger in ledgers.items()}
+    yen = {
+        name: ledger.select(PARTS).sum().sum_horizontal().item() for name, ledger in ledgers.items()
+    }
     assert yen["clairvoyant"] < yen["oracle"] < yen["ours"] < yen["managers"]
     assert yen["ours"] < yen["published"]
 
@@ -138,7 +149,10 @@ def test_the_ledger_is_conserved_and_paid_by_the_rules(scene, ledgers):
     lived = scene.live(POLICIES["managers"](scene))
     end = lived.on_hand(scene.weeks[-1] + 1) - lived.thrown[-1]
     start = lived.on_hand(scene.weeks[0]) - lived.thrown[scene.weeks[0]]
-    assert start.sum() + ledger["delivered"].sum() == ledger["sold"].sum() + ledger["waste"].sum() + end.sum()
+    assert (
+        start.sum() + ledger["delivered"].sum()
+        == ledger["sold"].sum() + ledger["waste"].sum() + end.sum()
+    )
     assert (ledger["demand"] == ledger["sold"] + ledger["lost"]).all()
     milk = ledger.filter(item="milk")
     assert milk["short_yen"].sum() == 50 * milk["lost"].sum()
@@ -161,20 +175,34 @@ def test_totals_are_those_of_the_ledger(ledgers):
 def test_the_law_of_two_weeks_is_that_of_many_draws():
     expected = np.random.default_rng(3).uniform(1, 40, (14, 2, 3))
     rng = np.random.default_rng(4)
-    days = rng.poisson(expected * rng.gamma(world.NOISE_SHAPE, 1 / world.NOISE_SHAPE, (40_000, *expected.shape)))
+    days = rng.poisson(
+        expected * rng.gamma(world.NOISE_SHAPE, 1 / world.NOISE_SHAPE, (40_000, *expected.shape))
+    )
     weeks = days.reshape(-1, 2, 7, 2, 3).sum(axis=2)
     found = law(expected)
     for n, drawn in enumerate((weeks[:, 0], weeks[:, 1], weeks.sum(axis=1))):
-        wanted = np.moveaxis(np.quantile(drawn, (0.01, 0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95, 0.99), axis=0), 0, -1)
+        wanted = np.moveaxis(
+            np.quantile(drawn, (0.01, 0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95, 0.99), axis=0),
+            0,
+            -1,
+        )
         assert found[n, ..., :-1] == pytest.approx(wanted, rel=0.03, abs=1.5)
         assert found[n, ..., -1] == pytest.approx(drawn.mean(axis=0), rel=0.01)
 
 
 def test_managers_order_the_usual_week_and_more_after_a_sell_out():
     rules = [ItemRules(case_units=10, min_cases=1, max_cases=6)]
-    made = Managers([Habit(2, 0.2, 0.5, True)], rules, np.array([[20.0]]), np.ones((9, 1, 1)), np.zeros((8, 1, 1), dtype=bool))
+    made = Managers(
+        [Habit(2, 0.2, 0.5, True)],
+        rules,
+        np.array([[20.0]]),
+        np.ones((9, 1, 1)),
+        np.zeros((8, 1, 1), dtype=bool),
+    )
     assert made.first.item() == 30
-    calm, busy = (live(np.full((56, 1, 1), each), keeping([None]), made.first, made.order) for each in (1, 20))
+    calm, busy = (
+        live(np.full((56, 1, 1), each), keeping([None]), made.first, made.order) for each in (1, 20)
+    )
     assert calm.deliveries[-1] == 10  # never less than the minimum, though it is not needed
     assert busy.deliveries[-1] == 60  # never more than the maximum, though it is
     assert in_cases(np.array([[31.0]]), rules).item() == 40
@@ -209,7 +237,9 @@ def test_recorded_sales_are_lived_as_demand(recorded):
         closed_loop.run(scene, "oracle")
 
 
-@pytest.mark.parametrize(("first", "weeks"), [(Week(2020, 10), 4), (TARGET, 4), (Week(2020, 50), 9)])
+@pytest.mark.parametrize(
+    ("first", "weeks"), [(Week(2020, 10), 4), (TARGET, 4), (Week(2020, 50), 9)]
+)
 def test_recorded_weeks_need_sales_before_and_to_their_end(recorded, first, weeks):
     with pytest.raises(UserError, match="Sales are known from 2020-W02 to 2021-W01"):
         scenarios.of_history(recorded, RULES, first, weeks)
@@ -217,26 +247,39 @@ def test_recorded_weeks_need_sales_before_and_to_their_end(recorded, first, week
 
 def test_an_item_without_a_master_is_named(recorded):
     with pytest.raises(UserError, match="no master for milk"):
-        scenarios.of_history(recorded, {name: RULES[name] for name in ("beer", "coffee")}, Week(2020, 40), 4)
+        scenarios.of_history(
+            recorded, {name: RULES[name] for name in ("beer", "coffee")}, Week(2020, 40), 4
+        )
 
 
 def test_what_a_store_does_not_carry_is_never_delivered(recorded):
-    without = replace(recorded, sales=recorded.sales.filter((pl.col("store") != "osaka") | (pl.col("item") != "milk")))
+    without = replace(
+        recorded,
+        sales=recorded.sales.filter((pl.col("store") != "osaka") | (pl.col("item") != "milk")),
+    )
     rules = RULES | {"milk": replace(RULES["milk"], min_cases=1)}
     scene = scenarios.of_history(without, rules, Week(2020, 40), 4)
     lived = scene.live(POLICIES["managers"](scene))
     assert not lived.deliveries[:, 1, 2].any() and lived.deliveries[:-1, 0, 2].all()
-    assert not scene.known(scene.begin, lived).sales.filter((pl.col("store") == "osaka") & (pl.col("item") == "milk")).height
+    assert (
+        not scene.known(scene.begin, lived)
+        .sales.filter((pl.col("store") == "osaka") & (pl.col("item") == "milk"))
+        .height
+    )
 
 
 def invoke(*words):
-    return CliRunner().invoke(tanuki, ["shop", "simulate", *map(str, words)], catch_exceptions=False)
+    return CliRunner().invoke(
+        tanuki, ["shop", "simulate", *map(str, words)], catch_exceptions=False
+    )
 
 
 def test_the_command_needs_no_database(tmp_path, monkeypatch):
     monkeypatch.setenv("TANUKI_HOME", str(tmp_path / "nothing"))
     drawn = tmp_path / "out.svg"
-    done = invoke("--weeks", 2, "--policy", "managers", "--policy", "oracle", "--json", "--plot", drawn)
+    done = invoke(
+        "--weeks", 2, "--policy", "managers", "--policy", "oracle", "--json", "--plot", drawn
+    )
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["policy"] for row in rows] == ["managers", "oracle"]
     assert rows[0]["to_oracle"] > 1 == rows[0]["to_managers"]
@@ -249,7 +292,9 @@ def test_the_command_takes_what_is_on_record(tmp_path, monkeypatch):
     monkeypatch.setenv("TANUKI_HOME", str(tmp_path / "home"))
     with resources() as res:
         make_chain(res)
-    done = invoke("--from-history", "--first", "2020-W40", "--weeks", 3, "--model", "moving_average", "--json")
+    done = invoke(
+        "--from-history", "--first", "2020-W40", "--weeks", 3, "--model", "moving_average", "--json"
+    )
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["policy"] for row in rows] == ["managers", "published", "ours", "clairvoyant"]
     assert rows[-1]["fill_rate"] == 1.0
@@ -267,7 +312,10 @@ def test_tables_are_for_people_and_pages_hold_the_chart(tmp_path):
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("--policy", "luck"), "There is no policy luck; expected one of managers, published, ours, oracle, clairvoyant."),
+        (
+            ("--policy", "luck"),
+            "There is no policy luck; expected one of managers, published, ours, oracle, clairvoyant.",
+        ),
         (("--plot", "out.png"), "expected a name that ends in .svg or .html"),
         (("--from-history",), "go together"),
         (("--first", "2021-W01"), "go together"),

@@ -35,16 +35,29 @@ def test_it_agrees_with_a_shelf_kept_unit_by_unit(seed, days_kept):
     demand = rng.poisson(rng.uniform(0.5, 3), 7 * 20)
     deliveries = rng.poisson(15, 21)
     deliveries[rng.random(21) < 0.3] = 0
-    lived = live(demand[:, None, None], keeping([days_kept]), deliveries[:1, None], lambda week, _: deliveries[week + 1].reshape(1, 1))
+    lived = live(
+        demand[:, None, None],
+        keeping([days_kept]),
+        deliveries[:1, None],
+        lambda week, _: deliveries[week + 1].reshape(1, 1),
+    )
     expected = by_hand(demand.tolist(), days_kept, deliveries.tolist())
-    assert tuple(each.ravel().tolist() for each in (lived.sales, lived.stock, lived.thrown)) == expected
+    assert (
+        tuple(each.ravel().tolist() for each in (lived.sales, lived.stock, lived.thrown))
+        == expected
+    )
 
 
 @pytest.fixture
 def lived():
     rng = np.random.default_rng(1)
     demand = rng.poisson(4, (7 * 30, 3, 4))
-    return demand, live(demand, keeping([NEVER, MILK, 21, JUICE]), np.full((3, 4), 40), lambda *_: rng.poisson(27, (3, 4)))
+    return demand, live(
+        demand,
+        keeping([NEVER, MILK, 21, JUICE]),
+        np.full((3, 4), 40),
+        lambda *_: rng.poisson(27, (3, 4)),
+    )
 
 
 def test_what_came_was_sold_or_thrown_away_or_is_there(lived):
@@ -84,7 +97,11 @@ def test_the_oldest_is_sold_first():
 
 def test_ages_are_told_apart_as_far_as_it_matters():
     assert keeping([NEVER]).tolist() == [[True], [True]]
-    assert keeping([NEVER, MILK, 10]).tolist() == [[True, True, True], [True, True, True], [True, False, False]]
+    assert keeping([NEVER, MILK, 10]).tolist() == [
+        [True, True, True],
+        [True, True, True],
+        [True, False, False],
+    ]
     assert len(keeping([JUICE])) == 5
     assert keeping([JUICE], ages=4).all()
 

@@ -74,8 +74,14 @@ DO = {
     "/shop/week/start": (CHAIN, {"week": "2021-W02"}),
     "/shop/week/{week}/release": ({"analyst", "admin"}, {}),
     "/shop/week/{week}/hold": ({"analyst", "admin"}, {"why": "x"}),
-    "/shop/check/{week}/{store}/{item}": ({"analyst", "own", "admin"}, {"cases": 1, "version": 1, "reason": "x"}),
-    "/shop/store/{week}/{store}": ({"analyst", "own", "admin"}, {"item": ["beer"], "cases": [1], "version": [1]}),
+    "/shop/check/{week}/{store}/{item}": (
+        {"analyst", "own", "admin"},
+        {"cases": 1, "version": 1, "reason": "x"},
+    ),
+    "/shop/store/{week}/{store}": (
+        {"analyst", "own", "admin"},
+        {"item": ["beer"], "cases": [1], "version": [1]},
+    ),
     "/shop/orders/{number}/cancel": ({"analyst", "admin"}, {"why": "x"}),
     "/shop/orders/{number}/reissue": ({"analyst", "admin"}, {"item": ["beer"], "cases": [1]}),
     "/shop/data": (CHAIN, {"kind": "sales"}),
@@ -90,7 +96,13 @@ DO = {
     "/runs/{run_id}/resume": ({"operator", "admin"}, {}),
 }
 PARTS = {"last": 70.0, "season": -14.3, "safety": 5.9, "rounding": -1.6}
-SUM = {"code": "sum", "parts": [{"code": c, "units": u} for c, u in PARTS.items()], "cases": 10, "case_units": 6, "units": 60}
+SUM = {
+    "code": "sum",
+    "parts": [{"code": c, "units": u} for c, u in PARTS.items()],
+    "cases": 10,
+    "case_units": 6,
+    "units": 60,
+}
 
 
 def filled(path: str) -> str:
@@ -124,7 +136,15 @@ def released_week(res: Resources) -> None:
                     "unusual_why": [],
                     "version": 1,
                 }
-                db.add(OrderLine(week=str(TARGET), store=store, item=item, reason=[SUM, {"code": "stock_unknown"}], **values))
+                db.add(
+                    OrderLine(
+                        week=str(TARGET),
+                        store=store,
+                        item=item,
+                        reason=[SUM, {"code": "stock_unknown"}],
+                        **values,
+                    )
+                )
         db.add(Confirmation(week=str(TARGET), store="chiba", by="own", at=NOW))
         db.flush()
         purchase_orders.issue(db, res.objects, TARGET, NOW, "tests")
@@ -142,7 +162,11 @@ def app(embedded):
 
 def test_no_route_is_missing_in_the_tables(app):
     spec = app.openapi()["paths"]
-    ours = {path.removeprefix("/api"): set(methods) for path, methods in spec.items() if path.startswith(("/api/shop", "/api/runs"))}
+    ours = {
+        path.removeprefix("/api"): set(methods)
+        for path, methods in spec.items()
+        if path.startswith(("/api/shop", "/api/runs"))
+    }
     assert {path for path, methods in ours.items() if "get" in methods} == set(LOOK)
     assert {path for path, methods in ours.items() if "post" in methods} == set(DO)
 
@@ -172,9 +196,16 @@ def test_everybody_does_exactly_what_is_theirs(app, embedded):
         program = visitor(app) if role == "stranger" else bearer(embedded, app, role)
         for path, (may, sent) in DO.items():
             answer = program.post(
-                f"/api{filled(path)}", **({"data": sent, "files": {"file": ("x.csv", b"")}} if path == "/shop/data" else {"json": sent})
+                f"/api{filled(path)}",
+                **(
+                    {"data": sent, "files": {"file": ("x.csv", b"")}}
+                    if path == "/shop/data"
+                    else {"json": sent}
+                ),
             )
-            refused = answer.status_code in (401, 403) or (role == "other" and answer.status_code == 404)
+            refused = answer.status_code in (401, 403) or (
+                role == "other" and answer.status_code == 404
+            )
             if refused == (role in may):
                 wrong.append((role, path, answer.status_code, answer.text[:200]))
     assert wrong == []
@@ -182,7 +213,14 @@ def test_everybody_does_exactly_what_is_theirs(app, embedded):
 
 def test_another_stores_things_never_appear_on_a_managers_pages(app, embedded):
     browser = signed_in(app, "other")
-    for path in ("/shop/week", "/shop/store", "/shop/orders", "/shop/good", "/shop/added-value", "/shop/sales?group=store"):
+    for path in (
+        "/shop/week",
+        "/shop/store",
+        "/shop/orders",
+        "/shop/good",
+        "/shop/added-value",
+        "/shop/sales?group=store",
+    ):
         for twin in ("", "/api"):
             answer = browser.get(twin + path)
             assert answer.status_code == 200
@@ -201,13 +239,23 @@ def test_json_and_csv_say_what_the_page_says(app, embedded):
     view = browser.get("/api/shop/check").json()
     first = view["lines"][0]
     assert (first["store"], first["item"], first["units"]) == ("chiba", "beer", 60)
-    rows = list(csv.DictReader(io.StringIO(browser.get("/shop/check.csv").content.decode("utf-8-sig"))))
+    rows = list(
+        csv.DictReader(io.StringIO(browser.get("/shop/check.csv").content.decode("utf-8-sig")))
+    )
     assert [(row["store"], row["item"], row["units"]) for row in rows] == [
         (line["store"], line["item"], str(line["units"])) for line in view["lines"]
     ]
     sales = browser.get("/api/shop/sales?by=month").json()
-    rows = list(csv.DictReader(io.StringIO(browser.get("/shop/sales.csv?by=month").content.decode("utf-8-sig"))))
-    assert sum(int(row["units"]) for row in rows) == sales["units"] == sum(row["units"] for row in sales["rows"])
+    rows = list(
+        csv.DictReader(
+            io.StringIO(browser.get("/shop/sales.csv?by=month").content.decode("utf-8-sig"))
+        )
+    )
+    assert (
+        sum(int(row["units"]) for row in rows)
+        == sales["units"]
+        == sum(row["units"] for row in sales["rows"])
+    )
     assert f"{sales['units']:,}" in browser.get("/shop/sales?by=month").text
 
 
@@ -225,7 +273,13 @@ def test_every_page_opens_before_anything_was_ever_done(embedded, lang):
 
 def test_an_edit_on_the_page_is_kept_and_a_stale_one_is_refused(app, embedded):
     manager = signed_in(app, "other")
-    form = {"item": ["beer", "coffee"], "cases": ["7", "10"], "version": ["1", "1"], "reason": "", "then": "confirm"}
+    form = {
+        "item": ["beer", "coffee"],
+        "cases": ["7", "10"],
+        "version": ["1", "1"],
+        "reason": "",
+        "then": "confirm",
+    }
     page = manager.post("/shop/store/2021-W03/osaka", data={**form, "csrf": csrf(manager)})
     assert page.status_code == 303
     seen = manager.get("/api/shop/store?store=osaka").json()
@@ -238,23 +292,50 @@ def test_an_edit_on_the_page_is_kept_and_a_stale_one_is_refused(app, embedded):
 @pytest.mark.parametrize(
     ("lang", "sentence", "name"),
     [
-        ("en", "Sold 70 last week; season −14, room for a good week +6, whole cases −2 → 60 units (10 × 6).", "season"),
-        ("ja", "先週の販売70個：季節 −14、売れた場合の備え +6、ケース単位 −2 → 60個（10ケース×6個）。", "季節"),
+        (
+            "en",
+            "Sold 70 last week; season −14, room for a good week +6, whole cases −2 → 60 units (10 × 6).",
+            "season",
+        ),
+        (
+            "ja",
+            "先週の販売70個：季節 −14、売れた場合の備え +6、ケース単位 −2 → 60個（10ケース×6個）。",
+            "季節",
+        ),
     ],
 )
 def test_a_proposal_is_explained_as_a_sentence_and_as_a_sum(app, lang, sentence, name):
     analyst = signed_in(app, "analyst")
     for path in ("/shop/check", "/shop/check/2021-W03/chiba/beer"):
         assert sentence in analyst.get(path, headers={"Accept-Language": lang}).text
-    assert sentence in signed_in(app, "other").get("/shop/store", headers={"Accept-Language": lang}).text
-    steps = analyst.get("/api/shop/check/2021-W03/chiba/beer", headers={"Accept-Language": lang}).json()["steps"]
-    assert [(each["units"], each["so_far"]) for each in steps] == [(70, 70), (-14, 56), (6, 62), (-2, 60)]
+    assert (
+        sentence
+        in signed_in(app, "other").get("/shop/store", headers={"Accept-Language": lang}).text
+    )
+    steps = analyst.get(
+        "/api/shop/check/2021-W03/chiba/beer", headers={"Accept-Language": lang}
+    ).json()["steps"]
+    assert [(each["units"], each["so_far"]) for each in steps] == [
+        (70, 70),
+        (-14, 56),
+        (6, 62),
+        (-2, 60),
+    ]
     assert steps[1]["name"] == name
 
 
 def test_new_rules_are_kept_and_shown(app):
     browser = signed_in(app, "analyst")
-    assert browser.post("/shop/rules", data={**RULES, "service_c": 0.5, "csrf": csrf(browser)}).status_code == 303
+    assert (
+        browser.post(
+            "/shop/rules", data={**RULES, "service_c": 0.5, "csrf": csrf(browser)}
+        ).status_code
+        == 303
+    )
     seen = browser.get("/api/shop/rules").json()
-    assert (seen["now"]["service_a"], seen["now"]["service_c"], seen["now"]["holding"]) == (0.97, 0.5, 0.25)
+    assert (seen["now"]["service_a"], seen["now"]["service_c"], seen["now"]["holding"]) == (
+        0.97,
+        0.5,
+        0.25,
+    )
     assert "97%, 93%, 50%" in browser.get("/shop/rules").text

@@ -23,7 +23,9 @@ router = APIRouter(tags=["assist"])
 class SubjectOut(BaseModel):
     """What is in the photo. `sure` is between 0 and 1."""
 
-    model_config = example(category="dog", breed="shiba", name={"ja": "柴犬", "en": "Shiba Inu"}, sure=0.93)
+    model_config = example(
+        category="dog", breed="shiba", name={"ja": "柴犬", "en": "Shiba Inu"}, sure=0.93
+    )
 
     category: str
     breed: str | None
@@ -73,7 +75,9 @@ class LookOut(BaseModel):
 class Advised(BaseModel):
     """What would make a post's picture better, whether the better one was made, and whether it is shown."""
 
-    model_config = example(larger=True, lighter=False, why_not=None, made=False, shown=False, version=1)
+    model_config = example(
+        larger=True, lighter=False, why_not=None, made=False, shown=False, version=1
+    )
 
     larger: bool
     lighter: bool
@@ -98,7 +102,9 @@ def look(
     response: Response,
     res: Res,
     who: Acting,
-    photo: Annotated[UploadFile, File(description="A JPEG, PNG, WebP or HEIC picture. It is not kept.")],
+    photo: Annotated[
+        UploadFile, File(description="A JPEG, PNG, WebP or HEIC picture. It is not kept.")
+    ],
 ) -> LookOut:
     """What to say about a photo: suggestions, which are nobody's words until somebody takes them."""
     write(request, response, res, lambda db: suggestions.allow(db, who, now=now()))
@@ -109,13 +115,19 @@ def look(
 
 def look_out(db: Db, who: Person, found: Suggestions) -> LookOut:
     """Suggestions as programs get them."""
-    cards = {each.id: each for each in schemas.posts_out(db, who, [twin.post for twin in found.twins])}
+    cards = {
+        each.id: each for each in schemas.posts_out(db, who, [twin.post for twin in found.twins])
+    }
     return LookOut(
         request=found.request,
         subject=subject_out(found.subject),
         titles=[WordOut(**vars(each)) for each in found.titles],
         tags=[WordOut(**vars(each)) for each in found.tags],
-        twins=[TwinOut(post=cards[twin.post.id], mine=twin.mine) for twin in found.twins if twin.post.id in cards],
+        twins=[
+            TwinOut(post=cards[twin.post.id], mine=twin.mine)
+            for twin in found.twins
+            if twin.post.id in cards
+        ],
         hints=found.hints,
     )
 
@@ -124,7 +136,12 @@ def subject_out(found: Subject | None) -> SubjectOut | None:
     """What is in the photo, if that is known."""
     if found is None:
         return None
-    return SubjectOut(category=found.category, breed=found.breed, name=Named(ja=found.ja, en=found.en), sure=round(found.sure, 3))
+    return SubjectOut(
+        category=found.category,
+        breed=found.breed,
+        name=Named(ja=found.ja, en=found.en),
+        sure=round(found.sure, 3),
+    )
 
 
 # ---- better pictures -----------------------------------------------------------------------------------------------
@@ -159,13 +176,17 @@ def make(request: Request, response: Response, res: Res, who: Acting, post_id: I
 
 
 @writes(router, "PUT", "/posts/{post_id}/better")
-def choose(request: Request, response: Response, res: Res, who: Acting, post_id: Id, choice: Choice) -> PostOut:
+def choose(
+    request: Request, response: Response, res: Res, who: Acting, post_id: Id, choice: Choice
+) -> PostOut:
     """Show the better picture that was made, or the one that was sent again."""
     accepted = apply.accepted(res, who, post_id) if choice.better else None
 
     def do(db: Db) -> PostOut:
         if accepted is not None:
-            post = apply.take(db, res.objects, res.work, who, post_id, accepted, version=choice.version, now=now())
+            post = apply.take(
+                db, res.objects, res.work, who, post_id, accepted, version=choice.version, now=now()
+            )
         else:
             post = apply.put_back(db, res.work, who, post_id, version=choice.version, now=now())
         return schemas.one_post(db, who, post)

@@ -17,7 +17,10 @@ router = APIRouter(tags=["finding"])
 class Told(BaseModel):
     """A post was in sight, opened, or looked at for so many milliseconds; `request` and `position` as they came with the list."""
 
-    model_config = ConfigDict(extra="forbid", **example(kind="dwell", post=12, request="5f0c2a9be1d34c77", position=3, ms=4000))
+    model_config = ConfigDict(
+        extra="forbid",
+        **example(kind="dwell", post=12, request="5f0c2a9be1d34c77", position=3, ms=4000),
+    )
 
     kind: Literal["seen", "open", "dwell"]
     post: Annotated[int, Field(ge=1, le=pagination.LARGEST)]
@@ -36,10 +39,17 @@ class Kept(BaseModel):
 
 @writes(router, "POST", "/events", public=True, status_code=202)
 def tell(
-    request: Request, response: Response, res: Res, viewer: Viewer, told: Annotated[list[Told], Field(max_length=events.MOST_AT_ONCE)]
+    request: Request,
+    response: Response,
+    res: Res,
+    viewer: Viewer,
+    told: Annotated[list[Told], Field(max_length=events.MOST_AT_ONCE)],
 ) -> Kept:
     """Say what was in sight, opened and looked at. They are on the disk when this answers."""
-    body, address = [each.model_dump(exclude_none=True) for each in told], request.client.host if request.client else ""
+    body, address = (
+        [each.model_dump(exclude_none=True) for each in told],
+        request.client.host if request.client else "",
+    )
 
     def do(db: Session) -> int:
         return events.accept_beacon(db, viewer, body, request.headers, address=address, now=now())

@@ -9,8 +9,26 @@ from sqlalchemy.orm import Session
 
 from tanuki.animals import account_deletion, data_export, members, notifications
 from tanuki.animals.api import schemas
-from tanuki.animals.api.schemas import AppealOut, DecisionOut, MeOut, NotificationOut, ShutOut, example
-from tanuki.animals.http.deps import PICTURE_BYTES, Acting, After, Id, Limit, Name, now, reads, write, writes
+from tanuki.animals.api.schemas import (
+    AppealOut,
+    DecisionOut,
+    MeOut,
+    NotificationOut,
+    ShutOut,
+    example,
+)
+from tanuki.animals.http.deps import (
+    PICTURE_BYTES,
+    Acting,
+    After,
+    Id,
+    Limit,
+    Name,
+    now,
+    reads,
+    write,
+    writes,
+)
 from tanuki.animals.images import photo_files
 from tanuki.animals.moderation import appeals, decisions
 from tanuki.platform.accounts import Person
@@ -24,7 +42,9 @@ router = APIRouter(tags=["me"])
 class Change(BaseModel):
     """What to change of one's profile; what is not given stays."""
 
-    model_config = ConfigDict(extra="forbid", **example(display="花", about="柴犬と暮らしています。", events=False))
+    model_config = ConfigDict(
+        extra="forbid", **example(display="花", about="柴犬と暮らしています。", events=False)
+    )
 
     display: str | None = None
     about: str | None = None
@@ -58,7 +78,12 @@ class Goodbye(BaseModel):
 def me_out(db: Session, who: Person) -> MeOut:
     """Oneself."""
     me = members.of(db, who)
-    return MeOut(**schemas.public(me), events=me.events, banned_at=me.banned_at, unseen=notifications.unseen(db, who))
+    return MeOut(
+        **schemas.public(me),
+        events=me.events,
+        banned_at=me.banned_at,
+        unseen=notifications.unseen(db, who),
+    )
 
 
 @reads(router, "/me")
@@ -72,7 +97,9 @@ def change(request: Request, response: Response, res: Res, who: Acting, given: C
     """Change one's profile."""
 
     def do(db: Session) -> MeOut:
-        members.change(db, who, now=now(), display=given.display, about=given.about, events=given.events)
+        members.change(
+            db, who, now=now(), display=given.display, about=given.about, events=given.events
+        )
         return me_out(db, who)
 
     return write(request, response, res, do)
@@ -91,7 +118,9 @@ def show_picture(
     photo_files.store(res.objects, accepted)
 
     def do(db: Session) -> MeOut:
-        members.change(db, who, now=now(), photo=photo_files.keep(db, res.objects, accepted, now=now()))
+        members.change(
+            db, who, now=now(), photo=photo_files.keep(db, res.objects, accepted, now=now())
+        )
         return me_out(db, who)
 
     return write(request, response, res, do)
@@ -115,12 +144,15 @@ def no_picture(request: Request, response: Response, res: Res, who: Acting) -> M
 def shut_list(db: Db, who: Who) -> list[ShutOut]:
     """Whom one blocks and mutes, newest first."""
     return [
-        ShutOut(name=other.name, kind="block" if each.kind == "block" else "mute", at=each.at) for each, other in members.shut_list(db, who)
+        ShutOut(name=other.name, kind="block" if each.kind == "block" else "mute", at=each.at)
+        for each, other in members.shut_list(db, who)
     ]
 
 
 @writes(router, "PUT", "/me/shut/{name}", status_code=204)
-def shut(request: Request, response: Response, res: Res, who: Acting, name: Name, how: Shutting) -> None:
+def shut(
+    request: Request, response: Response, res: Res, who: Acting, name: Name, how: Shutting
+) -> None:
     """Block or mute somebody."""
     write(request, response, res, lambda db: members.shut(db, who, name, how.kind, now=now()))
 
@@ -137,7 +169,9 @@ def unshut(request: Request, response: Response, res: Res, who: Acting, name: Na
 @reads(router, "/me/notifications")
 def told(db: Db, who: Who, after: After = None, limit: Limit = 24) -> Page[NotificationOut]:
     """What one should know, newest first."""
-    return schemas.items(notifications.list_(db, who, after=after, limit=limit), schemas.notification)
+    return schemas.items(
+        notifications.list_(db, who, after=after, limit=limit), schemas.notification
+    )
 
 
 @writes(router, "POST", "/me/notifications/seen", status_code=204)
@@ -154,27 +188,58 @@ def decided(db: Db, who: Who, after: After = None, limit: Limit = 24) -> Page[De
     """What moderators decided about oneself and what is one's own, with the appeals against it."""
     page = decisions.mine(db, who, after=after, limit=limit)
     against = appeals.of_decisions(db, [each.decision.id for each in page.items])
-    return schemas.items(page, lambda each: schemas.decision(each.decision, each.case, against.get(each.decision.id), by=False))
+    return schemas.items(
+        page,
+        lambda each: schemas.decision(
+            each.decision, each.case, against.get(each.decision.id), by=False
+        ),
+    )
 
 
 @writes(router, "POST", "/decisions/{decision_id}/appeal", status_code=201)
-def appeal(request: Request, response: Response, res: Res, who: Acting, decision_id: Id, given: Words) -> AppealOut:
+def appeal(
+    request: Request, response: Response, res: Res, who: Acting, decision_id: Id, given: Words
+) -> AppealOut:
     """Say why a decision about oneself is wrong, once; another moderator answers. Who is banned may, too."""
-    return write(request, response, res, lambda db: schemas.appeal(appeals.appeal(db, who, decision_id, given.words, now=now())))
+    return write(
+        request,
+        response,
+        res,
+        lambda db: schemas.appeal(appeals.appeal(db, who, decision_id, given.words, now=now())),
+    )
 
 
 # ---- one's data ----------------------------------------------------------------------------------------------------
 
 
-@reads(router, "/me/archive", response_class=StreamingResponse, responses={200: {"content": {"application/zip": {}}}})
+@reads(
+    router,
+    "/me/archive",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"application/zip": {}}}},
+)
 def take_along(res: Res, who: Who) -> Response:
     """One's data as a zip: profile, posts with pictures, comments, likes, follows, notifications, decisions."""
-    headers = {"Content-Disposition": 'attachment; filename="ai-animals.zip"', "Cache-Control": "private, no-store"}
-    return StreamingResponse(data_export.streamed(res.db, res.objects, who, now=now()), media_type="application/zip", headers=headers)
+    headers = {
+        "Content-Disposition": 'attachment; filename="ai-animals.zip"',
+        "Cache-Control": "private, no-store",
+    }
+    return StreamingResponse(
+        data_export.streamed(res.db, res.objects, who, now=now()),
+        media_type="application/zip",
+        headers=headers,
+    )
 
 
 @writes(router, "DELETE", "/me", status_code=204)
-def leave_for_good(request: Request, response: Response, res: Res, who: Who, given: Goodbye, _: Annotated[None, PasswordAsked]) -> None:
+def leave_for_good(
+    request: Request,
+    response: Response,
+    res: Res,
+    who: Who,
+    given: Goodbye,
+    _: Annotated[None, PasswordAsked],
+) -> None:
     """Leave for good, with the password: nobody sees anything of it from now on, and all of it is taken away."""
     with res.db.write() as db:
         account_deletion.leave(db, res.work, who, given.password, now=now())

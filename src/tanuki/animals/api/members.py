@@ -21,7 +21,9 @@ def profile(db: Db, viewer: Viewer, name: Name) -> MemberOut:
 
 
 @reads(router, "/members/{name}/posts")
-def posts_of(db: Db, viewer: Viewer, name: Name, after: After = None, limit: Limit = 24) -> Page[PostOut]:
+def posts_of(
+    db: Db, viewer: Viewer, name: Name, after: After = None, limit: Limit = 24
+) -> Page[PostOut]:
     """A member's posts, newest first; one's own in every state."""
     page = posts.of_member(db, viewer, name, after=after, limit=limit)
     return Page(items=schemas.posts_out(db, viewer, page.items), next=page.next)
@@ -29,7 +31,12 @@ def posts_of(db: Db, viewer: Viewer, name: Name, after: After = None, limit: Lim
 
 @reads(router, "/members/{name}/{which}")
 def around(
-    db: Db, viewer: Viewer, name: Name, which: Literal["followers", "following"], after: After = None, limit: Limit = 24
+    db: Db,
+    viewer: Viewer,
+    name: Name,
+    which: Literal["followers", "following"],
+    after: After = None,
+    limit: Limit = 24,
 ) -> Page[MemberOut]:
     """Who follows a member, or whom they follow, the latest first."""
     listed = engagement.followers if which == "followers" else engagement.following
@@ -39,10 +46,14 @@ def around(
 @writes(router, "PUT", "/members/{name}/follow")
 def follow(request: Request, response: Response, res: Res, who: Acting, name: Name) -> MemberOut:
     """Want to see a member's posts; following again changes nothing."""
-    return schemas.member(write(request, response, res, lambda db: engagement.follow(db, who, name, now=now())))
+    return schemas.member(
+        write(request, response, res, lambda db: engagement.follow(db, who, name, now=now()))
+    )
 
 
 @writes(router, "DELETE", "/members/{name}/follow")
 def unfollow(request: Request, response: Response, res: Res, who: Acting, name: Name) -> MemberOut:
     """Follow a member no longer."""
-    return schemas.member(write(request, response, res, lambda db: engagement.unfollow(db, who, name, now=now())))
+    return schemas.member(
+        write(request, response, res, lambda db: engagement.unfollow(db, who, name, now=now()))
+    )

@@ -20,13 +20,26 @@ from tanuki.platform.web.rest import Page
 
 router = APIRouter(tags=["moderation"])
 Action = Literal["keep", "hold", "remove", "restore", "warn", "ban", "unban"]
-ReasonCode = Literal["cruelty", "blood", "nudity", "harassment", "personal_data", "stolen", "spam", "not_an_animal", "other"]
+ReasonCode = Literal[
+    "cruelty",
+    "blood",
+    "nudity",
+    "harassment",
+    "personal_data",
+    "stolen",
+    "spam",
+    "not_an_animal",
+    "other",
+]
 
 
 class Reporting(BaseModel):
     """What is not right, and why."""
 
-    model_config = ConfigDict(extra="forbid", **example(subject="post", subject_id=1, reason="not_an_animal", words="A car."))
+    model_config = ConfigDict(
+        extra="forbid",
+        **example(subject="post", subject_id=1, reason="not_an_animal", words="A car."),
+    )
 
     subject: Literal["post", "comment", "member"]
     subject_id: Annotated[int, Field(ge=1, le=pagination.LARGEST)]
@@ -45,7 +58,9 @@ class Reported(BaseModel):
 class Deciding(BaseModel):
     """What to do about a case, and why; the note is for the owner."""
 
-    model_config = ConfigDict(extra="forbid", **example(action="remove", reason="not_an_animal", note="車の写真です。"))
+    model_config = ConfigDict(
+        extra="forbid", **example(action="remove", reason="not_an_animal", note="車の写真です。")
+    )
 
     action: Action
     reason: ReasonCode
@@ -55,7 +70,10 @@ class Deciding(BaseModel):
 class Acted(Deciding):
     """The same about something that nobody reported."""
 
-    model_config = ConfigDict(extra="forbid", **example(subject="post", subject_id=1, action="restore", reason="other", note=""))
+    model_config = ConfigDict(
+        extra="forbid",
+        **example(subject="post", subject_id=1, action="restore", reason="other", note=""),
+    )
 
     subject: Literal["post", "comment", "member"]
     subject_id: Annotated[int, Field(ge=1, le=pagination.LARGEST)]
@@ -101,11 +119,17 @@ class Checked(BaseModel):
 
 
 @writes(router, "POST", "/reports", status_code=201)
-def report(request: Request, response: Response, res: Res, who: Acting, given: Reporting) -> Reported:
+def report(
+    request: Request, response: Response, res: Res, who: Acting, given: Reporting
+) -> Reported:
     """Say that something is not right. Who reported is not told to anybody but moderators."""
 
     def do(db: Session) -> Reported:
-        return Reported(case_id=cases.report(db, who, given.subject, given.subject_id, given.reason, given.words, now=now()).id)
+        return Reported(
+            case_id=cases.report(
+                db, who, given.subject, given.subject_id, given.reason, given.words, now=now()
+            ).id
+        )
 
     return write(request, response, res, do)
 
@@ -127,16 +151,30 @@ def case(db: Db, who: Who, case_id: Id) -> CaseWhole:
     found = cases.case(db, who, case_id)
     reported = [each.report for each in cases.reports(db, found)]
     return schemas.whole_case(
-        db, who, found, cases.subject_of(db, found), reported, decisions.possible(db, found), cases.decided_before(db, found)
+        db,
+        who,
+        found,
+        cases.subject_of(db, found),
+        reported,
+        decisions.possible(db, found),
+        cases.decided_before(db, found),
     )
 
 
 @writes(router, "POST", "/moderation/cases/{case_id}/decision", status_code=201)
-def decide(request: Request, response: Response, res: Res, who: Who, case_id: Id, given: Deciding) -> DecisionOut:
+def decide(
+    request: Request, response: Response, res: Res, who: Who, case_id: Id, given: Deciding
+) -> DecisionOut:
     """Decide about a case; a decided one is not decided again."""
 
     def do(db: Session) -> DecisionOut:
-        return out(db, decisions.decide(db, who, case_id, given.action, given.reason, given.note, now=now()).id, who)
+        return out(
+            db,
+            decisions.decide(
+                db, who, case_id, given.action, given.reason, given.note, now=now()
+            ).id,
+            who,
+        )
 
     return write(request, response, res, do)
 
@@ -146,7 +184,16 @@ def act(request: Request, response: Response, res: Res, who: Who, given: Acted) 
     """Decide about something that nobody reported, or anew."""
 
     def do(db: Session) -> DecisionOut:
-        made = decisions.act(db, who, given.subject, given.subject_id, given.action, given.reason, given.note, now=now())
+        made = decisions.act(
+            db,
+            who,
+            given.subject,
+            given.subject_id,
+            given.action,
+            given.reason,
+            given.note,
+            now=now(),
+        )
         return out(db, made.id, who)
 
     return write(request, response, res, do)
@@ -155,14 +202,17 @@ def act(request: Request, response: Response, res: Res, who: Who, given: Acted) 
 def out(db: Session, decision_id: int, who: Who) -> DecisionOut:
     """A decision as moderators see it."""
     found = decisions.decision(db, who, decision_id)
-    return schemas.decision(found.decision, found.case, appeals.of_decision(db, decision_id), by=True)
+    return schemas.decision(
+        found.decision, found.case, appeals.of_decision(db, decision_id), by=True
+    )
 
 
 @reads(router, "/moderation/decisions")
 def latest(db: Db, who: Who, after: After = None, limit: Limit = 24) -> Page[DecisionOut]:
     """What was decided, newest first."""
     return schemas.items(
-        decisions.latest(db, who, after=after, limit=limit), lambda each: schemas.decision(each.decision, each.case, None, by=True)
+        decisions.latest(db, who, after=after, limit=limit),
+        lambda each: schemas.decision(each.decision, each.case, None, by=True),
     )
 
 
@@ -173,11 +223,17 @@ def asked(db: Db, who: Who, after: After = None, limit: Limit = 24) -> Page[Deci
 
 
 @writes(router, "POST", "/moderation/appeals/{appeal_id}/answer", status_code=201)
-def answer(request: Request, response: Response, res: Res, who: Who, appeal_id: Id, given: Answer) -> AppealOut:
+def answer(
+    request: Request, response: Response, res: Res, who: Who, appeal_id: Id, given: Answer
+) -> AppealOut:
     """Uphold a decision, or overturn it; not one's own."""
 
     def do(db: Session) -> AppealOut:
-        return schemas.appeal(appeals.answer(db, who, appeal_id, overturn=given.overturn, words=given.words, now=now()))
+        return schemas.appeal(
+            appeals.answer(
+                db, who, appeal_id, overturn=given.overturn, words=given.words, now=now()
+            )
+        )
 
     return write(request, response, res, do)
 
@@ -193,7 +249,8 @@ def entries(
     """What was done, newest first; about one thing (`post:1`) or all."""
     require(who, "moderator")
     return [
-        EntryOut(**{name: getattr(each, name) for name in EntryOut.model_fields}) for each in audit_log.entries(db, about, before, limit)
+        EntryOut(**{name: getattr(each, name) for name in EntryOut.model_fields})
+        for each in audit_log.entries(db, about, before, limit)
     ]
 
 

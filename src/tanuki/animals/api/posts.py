@@ -9,7 +9,17 @@ from tanuki.animals import engagement, members, posts
 from tanuki.animals.api import schemas
 from tanuki.animals.api.schemas import CommentOut, MemberOut, PostOut, example
 from tanuki.animals.http import impressions
-from tanuki.animals.http.deps import PICTURE_BYTES, Acting, After, Id, Limit, now, reads, write, writes
+from tanuki.animals.http.deps import (
+    PICTURE_BYTES,
+    Acting,
+    After,
+    Id,
+    Limit,
+    now,
+    reads,
+    write,
+    writes,
+)
 from tanuki.animals.images import photo_files
 from tanuki.animals.posts import Draft
 from tanuki.platform.web import rest
@@ -23,7 +33,15 @@ class Words(BaseModel):
     """What a post says. `version` is the one that was read; a post that changed meanwhile is not overwritten."""
 
     model_config = ConfigDict(
-        extra="forbid", **example(version=1, title="昼寝する柴犬", description="", tags=["犬"], category="dog", breed="shiba")
+        extra="forbid",
+        **example(
+            version=1,
+            title="昼寝する柴犬",
+            description="",
+            tags=["犬"],
+            category="dog",
+            breed="shiba",
+        ),
     )
 
     version: Annotated[int, Field(ge=1)]
@@ -71,7 +89,11 @@ def send(
     photo_files.store(res.objects, accepted)
 
     def do(db: Db) -> PostOut:
-        return schemas.one_post(db, who, posts.accept(db, res.objects, res.work, who, draft, accepted, key=key, now=now()))
+        return schemas.one_post(
+            db,
+            who,
+            posts.accept(db, res.objects, res.work, who, draft, accepted, key=key, now=now()),
+        )
 
     made = write(request, response, res, do)
     response.headers["Location"] = f"/api/animals/posts/{made.id}"
@@ -89,11 +111,15 @@ def newest(
 ) -> Page[PostOut]:
     """Published posts, of one category or all, the last published first."""
     page = posts.newest(db, viewer, category=category, after=after, limit=limit)
-    impressions.in_order(request, db, viewer, "category" if category else "newest", [post.id for post in page.items])
+    impressions.in_order(
+        request, db, viewer, "category" if category else "newest", [post.id for post in page.items]
+    )
     return Page(items=schemas.posts_out(db, viewer, page.items), next=page.next)
 
 
-@reads(router, "/posts/{post_id}", responses={304: {"description": "Not changed since it was read."}})
+@reads(
+    router, "/posts/{post_id}", responses={304: {"description": "Not changed since it was read."}}
+)
 def read(request: Request, response: Response, db: Db, viewer: Viewer, post_id: Id) -> PostOut:
     """A post."""
     made = schemas.one_post(db, viewer, posts.visible(db, post_id, viewer))
@@ -102,12 +128,16 @@ def read(request: Request, response: Response, db: Db, viewer: Viewer, post_id: 
 
 
 @writes(router, "PATCH", "/posts/{post_id}")
-def change(request: Request, response: Response, res: Res, who: Acting, post_id: Id, words: Words) -> PostOut:
+def change(
+    request: Request, response: Response, res: Res, who: Acting, post_id: Id, words: Words
+) -> PostOut:
     """Change what a post says: all of it is given anew."""
     draft = Draft(words.title, words.description, tuple(words.tags), words.category, words.breed)
 
     def do(db: Db) -> PostOut:
-        return schemas.one_post(db, who, posts.edit(db, res.work, who, post_id, draft, version=words.version, now=now()))
+        return schemas.one_post(
+            db, who, posts.edit(db, res.work, who, post_id, draft, version=words.version, now=now())
+        )
 
     return write(request, response, res, do)
 
@@ -115,61 +145,102 @@ def change(request: Request, response: Response, res: Res, who: Acting, post_id:
 @writes(router, "DELETE", "/posts/{post_id}")
 def delete(request: Request, response: Response, res: Res, who: Acting, post_id: Id) -> PostOut:
     """Take a post out of sight; it can be brought back for ten minutes."""
-    return write(request, response, res, lambda db: schemas.one_post(db, who, posts.delete(db, who, post_id, now=now())))
+    return write(
+        request,
+        response,
+        res,
+        lambda db: schemas.one_post(db, who, posts.delete(db, who, post_id, now=now())),
+    )
 
 
 @writes(router, "POST", "/posts/{post_id}/undo")
 def undo(request: Request, response: Response, res: Res, who: Acting, post_id: Id) -> PostOut:
     """Bring a deleted post back as it was."""
-    return write(request, response, res, lambda db: schemas.one_post(db, who, posts.undo(db, who, post_id, now=now())))
+    return write(
+        request,
+        response,
+        res,
+        lambda db: schemas.one_post(db, who, posts.undo(db, who, post_id, now=now())),
+    )
 
 
 # ---- likes ---------------------------------------------------------------------------------------------------------
 
 
 @reads(router, "/posts/{post_id}/likes")
-def likers(db: Db, viewer: Viewer, post_id: Id, after: After = None, limit: Limit = 24) -> Page[MemberOut]:
+def likers(
+    db: Db, viewer: Viewer, post_id: Id, after: After = None, limit: Limit = 24
+) -> Page[MemberOut]:
     """Who likes a post, the latest first."""
-    return schemas.items(engagement.likers(db, viewer, post_id, after=after, limit=limit), schemas.member)
+    return schemas.items(
+        engagement.likers(db, viewer, post_id, after=after, limit=limit), schemas.member
+    )
 
 
 @writes(router, "PUT", "/posts/{post_id}/like")
 def like(request: Request, response: Response, res: Res, who: Acting, post_id: Id) -> Count:
     """Like a post; liking it again changes nothing."""
-    return Count(liked=True, likes=write(request, response, res, lambda db: engagement.like(db, who, post_id, now=now())))
+    return Count(
+        liked=True,
+        likes=write(
+            request, response, res, lambda db: engagement.like(db, who, post_id, now=now())
+        ),
+    )
 
 
 @writes(router, "DELETE", "/posts/{post_id}/like")
 def unlike(request: Request, response: Response, res: Res, who: Acting, post_id: Id) -> Count:
     """Like a post no longer."""
-    return Count(liked=False, likes=write(request, response, res, lambda db: engagement.unlike(db, who, post_id, now=now())))
+    return Count(
+        liked=False,
+        likes=write(
+            request, response, res, lambda db: engagement.unlike(db, who, post_id, now=now())
+        ),
+    )
 
 
 # ---- comments ------------------------------------------------------------------------------------------------------
 
 
 @reads(router, "/posts/{post_id}/comments")
-def comments(db: Db, viewer: Viewer, post_id: Id, after: After = None, limit: Limit = 24) -> Page[CommentOut]:
+def comments(
+    db: Db, viewer: Viewer, post_id: Id, after: After = None, limit: Limit = 24
+) -> Page[CommentOut]:
     """What is written under a post, in the order it was written."""
     page = engagement.comments(db, viewer, post_id, after=after, limit=limit)
     return schemas.items(page, lambda each: schemas.comment(each.comment, each.member))
 
 
 @writes(router, "POST", "/posts/{post_id}/comments", status_code=201)
-def comment(request: Request, response: Response, res: Res, who: Acting, post_id: Id, key: rest.Key, said: Said) -> CommentOut:
+def comment(
+    request: Request,
+    response: Response,
+    res: Res,
+    who: Acting,
+    post_id: Id,
+    key: rest.Key,
+    said: Said,
+) -> CommentOut:
     """Write under a post. The same key again gives the same comment."""
 
     def do(db: Db) -> CommentOut:
-        return schemas.comment(engagement.comment(db, who, post_id, said.words, key=key, now=now()), members.of(db, who))
+        return schemas.comment(
+            engagement.comment(db, who, post_id, said.words, key=key, now=now()),
+            members.of(db, who),
+        )
 
     return write(request, response, res, do)
 
 
 @writes(router, "DELETE", "/comments/{comment_id}")
-def delete_comment(request: Request, response: Response, res: Res, who: Acting, comment_id: Id) -> CommentOut:
+def delete_comment(
+    request: Request, response: Response, res: Res, who: Acting, comment_id: Id
+) -> CommentOut:
     """Take back what one wrote."""
 
     def do(db: Db) -> CommentOut:
-        return schemas.comment(engagement.delete_comment(db, who, comment_id, now=now()), members.of(db, who))
+        return schemas.comment(
+            engagement.delete_comment(db, who, comment_id, now=now()), members.of(db, who)
+        )
 
     return write(request, response, res, do)

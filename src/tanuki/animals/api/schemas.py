@@ -48,7 +48,11 @@ class PictureOut(BaseModel):
     """A picture in its sizes; width and height in pixels are those of `full`, the colour is its mean."""
 
     model_config = example(
-        digest=DIGEST, width=1600, height=1200, colour="#8a7a5f", urls={size: f"/animals/pictures/{DIGEST}/{size}.jpg" for size in SIZES}
+        digest=DIGEST,
+        width=1600,
+        height=1200,
+        colour="#8a7a5f",
+        urls={size: f"/animals/pictures/{DIGEST}/{size}.jpg" for size in SIZES},
     )
 
     digest: str
@@ -62,7 +66,14 @@ class MemberOut(BaseModel):
     """A member as others see them."""
 
     model_config = example(
-        name="hana", display="花", about="柴犬と暮らしています。", picture=None, posts=12, followers=40, following=8, joined_at=WHEN
+        name="hana",
+        display="花",
+        about="柴犬と暮らしています。",
+        picture=None,
+        posts=12,
+        followers=40,
+        following=8,
+        joined_at=WHEN,
     )
 
     name: str
@@ -122,7 +133,17 @@ class PostOut(BaseModel):
 class CommentOut(BaseModel):
     """What a member wrote under a post."""
 
-    model_config = example(id=7, post_id=1, member="taro", display="太郎", words="かわいい！", state="shown", why=None, note=None, at=WHEN)
+    model_config = example(
+        id=7,
+        post_id=1,
+        member="taro",
+        display="太郎",
+        words="かわいい！",
+        state="shown",
+        why=None,
+        note=None,
+        at=WHEN,
+    )
 
     id: int
     post_id: int
@@ -138,7 +159,9 @@ class CommentOut(BaseModel):
 class NotificationOut(BaseModel):
     """Something that one should know."""
 
-    model_config = example(id=3, kind="like", member="taro", post_id=1, values={}, at=WHEN, seen_at=None)
+    model_config = example(
+        id=3, kind="like", member="taro", post_id=1, values={}, at=WHEN, seen_at=None
+    )
 
     id: int
     kind: str
@@ -196,7 +219,15 @@ class CaseOut(BaseModel):
     """A case, as moderators see it."""
 
     model_config = example(
-        id=5, subject="post", subject_id=1, member="hana", state="open", weight=3.0, reports=1, opened_at=WHEN, decided_at=None
+        id=5,
+        subject="post",
+        subject_id=1,
+        member="hana",
+        state="open",
+        weight=3.0,
+        reports=1,
+        opened_at=WHEN,
+        decided_at=None,
     )
 
     id: int
@@ -232,7 +263,15 @@ class CaseWhole(CaseOut):
 class AppealOut(BaseModel):
     """An appeal against a decision."""
 
-    model_config = example(id=2, decision_id=4, words="それは本物の犬です。", at=WHEN, state="open", decided_at=None, answer=None)
+    model_config = example(
+        id=2,
+        decision_id=4,
+        words="それは本物の犬です。",
+        at=WHEN,
+        state="open",
+        decided_at=None,
+        answer=None,
+    )
 
     id: int
     decision_id: int
@@ -247,7 +286,16 @@ class DecisionOut(BaseModel):
     """What a moderator decided. Who decided is for moderators; others see null."""
 
     model_config = example(
-        id=4, case_id=5, subject="post", subject_id=1, action="remove", reason="not_an_animal", note="", by=None, at=WHEN, appeal=None
+        id=4,
+        case_id=5,
+        subject="post",
+        subject_id=1,
+        action="remove",
+        reason="not_an_animal",
+        note="",
+        by=None,
+        at=WHEN,
+        appeal=None,
     )
 
     id: int
@@ -268,7 +316,9 @@ class DecisionOut(BaseModel):
 def picture(photo: Photo) -> PictureOut:
     """A picture in its sizes."""
     urls = {size: f"/animals/pictures/{photo.digest}/{size}.jpg" for size in SIZES}
-    return PictureOut(digest=photo.digest, width=photo.width, height=photo.height, colour=photo.colour, urls=urls)
+    return PictureOut(
+        digest=photo.digest, width=photo.width, height=photo.height, colour=photo.colour, urls=urls
+    )
 
 
 def member(found: Member) -> MemberOut:
@@ -302,8 +352,18 @@ COPIED = (
 def post(card: Card) -> PostOut:
     """A post with what is around it."""
     copied = {name: getattr(card.post, name) for name in (*COPIED, "edited_at", "version")}
-    around: dict[str, Any] = {"member": card.member.name, "display": card.member.display, "picture": picture(card.photo)}
-    return PostOut(**copied, **around, liked=card.liked_by_me, followed=card.followed, url=f"/animals/posts/{card.post.id}")
+    around: dict[str, Any] = {
+        "member": card.member.name,
+        "display": card.member.display,
+        "picture": picture(card.photo),
+    }
+    return PostOut(
+        **copied,
+        **around,
+        liked=card.liked_by_me,
+        followed=card.followed,
+        url=f"/animals/posts/{card.post.id}",
+    )
 
 
 def posts_out(db: Session, viewer: Person | None, found: Sequence[Post]) -> list[PostOut]:
@@ -318,14 +378,19 @@ def one_post(db: Session, viewer: Person | None, found: Post) -> PostOut:
 
 def comment(found: Comment, writer: Member) -> CommentOut:
     """A comment with who wrote it."""
-    copied = {name: getattr(found, name) for name in ("id", "post_id", "words", "state", "why", "note", "at")}
+    copied = {
+        name: getattr(found, name)
+        for name in ("id", "post_id", "words", "state", "why", "note", "at")
+    }
     return CommentOut(**copied, member=writer.name, display=writer.display)
 
 
 def notification(told: Told) -> NotificationOut:
     """A notification."""
     found = told.notification
-    copied = {name: getattr(found, name) for name in ("id", "kind", "post_id", "values", "at", "seen_at")}
+    copied = {
+        name: getattr(found, name) for name in ("id", "kind", "post_id", "values", "at", "seen_at")
+    }
     return NotificationOut(**copied, member=told.actor.name if told.actor else None)
 
 
@@ -340,14 +405,22 @@ def case_values(found: Case) -> dict[str, Any]:
 
 
 def whole_case(
-    db: Session, viewer: Person, found: Case, subject: Subject, reported: Iterable[Report], possible: list[str], before: Iterable[Decision]
+    db: Session,
+    viewer: Person,
+    found: Case,
+    subject: Subject,
+    reported: Iterable[Report],
+    possible: list[str],
+    before: Iterable[Decision],
 ) -> CaseWhole:
     """A case with everything that a moderator decides by."""
     return CaseWhole(
         **case_values(found),
         member=subject.member.name if subject.member else None,
         post=one_post(db, viewer, subject.post) if subject.post else None,
-        comment=comment(subject.comment, subject.member) if subject.comment and subject.member else None,
+        comment=comment(subject.comment, subject.member)
+        if subject.comment and subject.member
+        else None,
         reported=[ReportOut(reason=each.reason, words=each.words, at=each.at) for each in reported],
         possible=possible,
         before=[decision(each, db.get_one(Case, each.case_id), None, by=True) for each in before],
@@ -361,8 +434,14 @@ def appeal(found: Appeal) -> AppealOut:
 
 def decision(found: Decision, about: Case, against: Appeal | None, *, by: bool) -> DecisionOut:
     """A decision; `by`: with who decided."""
-    copied = {name: getattr(found, name) for name in ("id", "case_id", "action", "reason", "note", "at")}
-    around: dict[str, Any] = {"subject": about.subject, "subject_id": about.subject_id, "appeal": appeal(against) if against else None}
+    copied = {
+        name: getattr(found, name) for name in ("id", "case_id", "action", "reason", "note", "at")
+    }
+    around: dict[str, Any] = {
+        "subject": about.subject,
+        "subject_id": about.subject_id,
+        "appeal": appeal(against) if against else None,
+    }
     return DecisionOut(**copied, **around, by=found.by if by else None)
 
 

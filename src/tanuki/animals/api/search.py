@@ -20,7 +20,10 @@ from tanuki.platform.web.rest import Page
 
 router = APIRouter(tags=["finding"])
 Code = Annotated[str | None, Query(max_length=40)]
-EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)  # what is before or after is as good as these
+EARLIEST, LATEST = (
+    datetime(2000, 1, 1, tzinfo=UTC),
+    datetime(2200, 1, 1, tzinfo=UTC),
+)  # what is before or after is as good as these
 Moment = Annotated[AwareDatetime, AfterValidator(lambda moment: min(max(moment, EARLIEST), LATEST))]
 
 
@@ -58,7 +61,11 @@ class SuggestionOut(BaseModel):
 class CategoryOut(BaseModel):
     """A category of animals with its breeds."""
 
-    model_config = example(code="dog", name={"ja": "犬", "en": "Dogs"}, breeds={"shiba": {"ja": "柴犬", "en": "Shiba Inu"}})
+    model_config = example(
+        code="dog",
+        name={"ja": "犬", "en": "Dogs"},
+        breeds={"shiba": {"ja": "柴犬", "en": "Shiba Inu"}},
+    )
 
     code: str
     name: Named
@@ -66,13 +73,33 @@ class CategoryOut(BaseModel):
 
 
 @reads(router, "/feed")
-def home(request: Request, db: Db, viewer: Viewer, after: After = None, limit: Limit = 24) -> FeedOut:
+def home(
+    request: Request, db: Db, viewer: Viewer, after: After = None, limit: Limit = 24
+) -> FeedOut:
     """Posts of followed members, popular ones and new ones by turns."""
-    found = feed.home(db, viewer, after=after, limit=limit, now=now(), request_id=impressions.new_request())
-    shown = {each.id: each for each in schemas.posts_out(db, viewer, posts.many(db, viewer, [placed.post_id for placed in found.items]))}
+    found = feed.home(
+        db, viewer, after=after, limit=limit, now=now(), request_id=impressions.new_request()
+    )
+    shown = {
+        each.id: each
+        for each in schemas.posts_out(
+            db, viewer, posts.many(db, viewer, [placed.post_id for placed in found.items])
+        )
+    }
     placed = [each for each in found.items if each.post_id in shown]
-    impressions.shown(request, db, viewer, "home", placed, considered=found.considered, request_id=found.request_id)
-    items = [PlacedOut(post=shown[each.post_id], source=each.source, position=each.position) for each in placed]
+    impressions.shown(
+        request,
+        db,
+        viewer,
+        "home",
+        placed,
+        considered=found.considered,
+        request_id=found.request_id,
+    )
+    items = [
+        PlacedOut(post=shown[each.post_id], source=each.source, position=each.position)
+        for each in placed
+    ]
     return FeedOut(items=items, next=found.next, request_id=found.request_id)
 
 
@@ -81,7 +108,12 @@ def find(
     request: Request,
     db: Db,
     viewer: Viewer,
-    q: Annotated[str, Query(max_length=1_000, description="Words in Japanese or English; all of them must be there.")] = "",
+    q: Annotated[
+        str,
+        Query(
+            max_length=1_000, description="Words in Japanese or English; all of them must be there."
+        ),
+    ] = "",
     category: Code = None,
     breed: Code = None,
     tag: Code = None,
@@ -108,11 +140,25 @@ def find(
         after=after,
         limit=limit,
     )
-    shown = {each.id: each for each in schemas.posts_out(db, viewer, posts.many(db, viewer, [hit.post_id for hit in found.posts]))}
+    shown = {
+        each.id: each
+        for each in schemas.posts_out(
+            db, viewer, posts.many(db, viewer, [hit.post_id for hit in found.posts])
+        )
+    }
     terms = [term.text for term in found.terms] if q.strip() else None
-    impressions.in_order(request, db, viewer, "search", [hit.post_id for hit in found.posts if hit.post_id in shown], terms=terms)
+    impressions.in_order(
+        request,
+        db,
+        viewer,
+        "search",
+        [hit.post_id for hit in found.posts if hit.post_id in shown],
+        terms=terms,
+    )
     items = [
-        FoundOut(post=shown[hit.post_id], title=parts(hit.title), snippet=parts(hit.snippet)) for hit in found.posts if hit.post_id in shown
+        FoundOut(post=shown[hit.post_id], title=parts(hit.title), snippet=parts(hit.snippet))
+        for hit in found.posts
+        if hit.post_id in shown
     ]
     return Page(items=items, next=found.next)
 
@@ -124,7 +170,10 @@ def parts(marked: Marked) -> list[Part]:
 
 @reads(router, "/suggestions")
 def suggestions(
-    db: Db, lang: Lang, q: Annotated[str, Query(max_length=200)], limit: Annotated[int, Query(ge=1, le=MOST)] = 8
+    db: Db,
+    lang: Lang,
+    q: Annotated[str, Query(max_length=200)],
+    limit: Annotated[int, Query(ge=1, le=MOST)] = 8,
 ) -> list[SuggestionOut]:
     """What begins as typed, as it is written or read, the most used first."""
     return [SuggestionOut(**each._asdict()) for each in suggest(db, q, lang, limit)]
@@ -134,4 +183,7 @@ def suggestions(
 def categories() -> list[CategoryOut]:
     """Categories of animals with their breeds."""
     names = schemas.category_names()
-    return [CategoryOut(code=code, name=names[code], breeds=schemas.breed_names(code)) for code in CATEGORIES]
+    return [
+        CategoryOut(code=code, name=names[code], breeds=schemas.breed_names(code))
+        for code in CATEGORIES
+    ]

@@ -19,7 +19,9 @@ from tanuki.platform.accounts import Person
 from tanuki.platform.web.pages import Db, Res, Viewer, Who
 
 router = APIRouter(tags=["finding"])
-AN_HOUR = 300  # searches by picture of one person: each costs as much as looking at a post's picture
+AN_HOUR = (
+    300  # searches by picture of one person: each costs as much as looking at a post's picture
+)
 K = Annotated[int, Query(ge=1, le=pagination.MOST, description="How many at most.")]
 Seen = Annotated[int, Field(ge=1, le=pagination.LARGEST)]
 
@@ -52,11 +54,19 @@ def to_post(
     k: K = 10,
     category: Annotated[str | None, Query(max_length=40)] = None,
     not_mine: Annotated[bool, Query(description="Without the posts of the one who asks.")] = False,
-    leave_out: Annotated[list[Seen], Query(max_length=MOST_LEFT_OUT, description="Posts that were seen already.")] = [],  # noqa: B006 never changed
+    leave_out: Annotated[
+        list[Seen], Query(max_length=MOST_LEFT_OUT, description="Posts that were seen already.")
+    ] = [],  # noqa: B006 never changed
 ) -> SimilarsOut:
     """Published posts whose pictures are similar to a post's, without that post."""
     asked = Asked(category, not_mine, frozenset(leave_out))
-    return shown(request, db, viewer, "similar", search.to_post(res, db, viewer, post_id, k=k, asked=asked, now=now()))
+    return shown(
+        request,
+        db,
+        viewer,
+        "similar",
+        search.to_post(res, db, viewer, post_id, k=k, asked=asked, now=now()),
+    )
 
 
 @writes(router, "POST", "/search/image", max_bytes=PICTURE_BYTES)
@@ -65,8 +75,13 @@ def to_picture(
     response: Response,
     res: Res,
     who: Who,
-    photo: Annotated[UploadFile | None, File(description="A JPEG, PNG, WebP or HEIC picture. It is not kept.")] = None,
-    url: Annotated[str | None, Form(description="Refused: pictures are not fetched from addresses.", examples=[None])] = None,
+    photo: Annotated[
+        UploadFile | None, File(description="A JPEG, PNG, WebP or HEIC picture. It is not kept.")
+    ] = None,
+    url: Annotated[
+        str | None,
+        Form(description="Refused: pictures are not fetched from addresses.", examples=[None]),
+    ] = None,
     k: Annotated[int, Form(ge=1, le=pagination.MOST, examples=[10])] = 10,
     category: Annotated[str | None, Form(max_length=40, examples=["dog"])] = None,
     not_mine: Annotated[bool, Form(examples=[True])] = False,
@@ -76,7 +91,13 @@ def to_picture(
     content, asked = picture(photo, url), Asked(category or None, not_mine, frozenset(leave_out))
     write(request, response, res, lambda db: counted(db, who))
     with res.db.read() as db:
-        return shown(request, db, who, "picture", search.to_picture(res, db, who, content, k=k, asked=asked, now=now()))
+        return shown(
+            request,
+            db,
+            who,
+            "picture",
+            search.to_picture(res, db, who, content, k=k, asked=asked, now=now()),
+        )
 
 
 def picture(photo: UploadFile | None, url: str | None) -> bytes:
@@ -93,9 +114,21 @@ def counted(db: Session, who: Person) -> None:
     rate_limit.use(db, who.name, "picture searches", now=now(), most=AN_HOUR, seconds=3600)
 
 
-def shown(request: Request, db: Session, viewer: Person | None, page: str, found: list[Found]) -> SimilarsOut:
+def shown(
+    request: Request, db: Session, viewer: Person | None, page: str, found: list[Found]
+) -> SimilarsOut:
     """What was found, and that it was shown."""
-    made = {each.id: each for each in schemas.posts_out(db, viewer, posts.many(db, viewer, [each.post_id for each in found]))}
+    made = {
+        each.id: each
+        for each in schemas.posts_out(
+            db, viewer, posts.many(db, viewer, [each.post_id for each in found])
+        )
+    }
     there = [each for each in found if each.post_id in made]
-    request_id, _ = impressions.in_order(request, db, viewer, page, [each.post_id for each in there])
-    return SimilarsOut(items=[SimilarOut(post=made[each.post_id], score=each.score) for each in there], request_id=request_id)
+    request_id, _ = impressions.in_order(
+        request, db, viewer, page, [each.post_id for each in there]
+    )
+    return SimilarsOut(
+        items=[SimilarOut(post=made[each.post_id], score=each.score) for each in there],
+        request_id=request_id,
+    )

@@ -45,7 +45,11 @@ def common(found: Sequence[tuple[Post, float]], me: int | None) -> list[str]:
             users[key].add(post.member_id)
             written.setdefault(key, text)
     may = [key for key, who in users.items() if len(who) >= MEMBERS_LEAST or me in who]
-    kept = [written[key] for key in sorted(may, key=lambda key: (-weights[key], key)) if len(key) > 1 or not key.isascii()]
+    kept = [
+        written[key]
+        for key in sorted(may, key=lambda key: (-weights[key], key))
+        if len(key) > 1 or not key.isascii()
+    ]
     return [text for text in kept if len(text) <= TAG_LONGEST and not named(text)]
 
 
@@ -57,7 +61,9 @@ def tags(called: dict[Lang, str], category: str | None, words: Sequence[str]) ->
         if category is not None:
             of_eyes.append(getattr(CATEGORIES[category], lang))
         of_eyes = ["".join(text.split()).lower() for text in of_eyes]  # spaces part tags
-        both = [Word(text, lang, "eyes") for text in of_eyes] + [Word(text, lang, "posts") for text in words if of_language(text) == lang]
+        both = [Word(text, lang, "eyes") for text in of_eyes] + [
+            Word(text, lang, "posts") for text in words if of_language(text) == lang
+        ]
         once = {fold(each.text): each for each in reversed(both) if len(each.text) <= TAG_LONGEST}
         made += [each for each in both if once.get(fold(each.text)) is each][:TAGS_EACH]
     return made
@@ -68,6 +74,13 @@ def titles(called: dict[Lang, str], words: Sequence[str]) -> list[Word]:
     made: list[Word] = []
     for lang, name in called.items():
         first = next((word for word in words if of_language(word) == lang), None)
-        whole = [name] if first is None else [name, f"{name}・{first}" if lang == "ja" else f"{name}, {first}"]
-        made += [Word(text, lang, "posts" if number else "eyes") for number, text in enumerate(whole[:TITLES_EACH])]
+        whole = (
+            [name]
+            if first is None
+            else [name, f"{name}・{first}" if lang == "ja" else f"{name}, {first}"]
+        )
+        made += [
+            Word(text, lang, "posts" if number else "eyes")
+            for number, text in enumerate(whole[:TITLES_EACH])
+        ]
     return made

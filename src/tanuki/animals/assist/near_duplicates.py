@@ -37,12 +37,20 @@ def points(image: Image) -> Points:
     scale = SIDE / max(grey.shape)
     if scale != 1:
         size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
-        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    finder = cv2.ORB.create(POINTS, scaleFactor=1.2, nlevels=8, edgeThreshold=15, patchSize=31, fastThreshold=7)
+        grey = cv2.resize(
+            grey, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        )
+    finder = cv2.ORB.create(
+        POINTS, scaleFactor=1.2, nlevels=8, edgeThreshold=15, patchSize=31, fastThreshold=7
+    )
     places, codes = finder.detectAndCompute(grey, None)
     if codes is None:
         codes = np.empty((0, 32), np.uint8)
-    return Points(np.asarray(grey, np.uint8), np.array([each.pt for each in places], np.float32).reshape(-1, 2), codes)
+    return Points(
+        np.asarray(grey, np.uint8),
+        np.array([each.pt for each in places], np.float32).reshape(-1, 2),
+        codes,
+    )
 
 
 def mirrored(image: Image) -> Image:
@@ -55,21 +63,39 @@ def likeness(one: Points, other: Points) -> float:
     if min(len(one.codes), len(other.codes)) < LEAST_POINTS:
         return 0.0
     pairs = cv2.BFMatcher(cv2.NORM_HAMMING).knnMatch(one.codes, other.codes, k=2)
-    sure = [pair[0] for pair in pairs if len(pair) == 2 and pair[0].distance < SURELY * pair[1].distance]
+    sure = [
+        pair[0] for pair in pairs if len(pair) == 2 and pair[0].distance < SURELY * pair[1].distance
+    ]
     if len(sure) < LEAST_POINTS:
         return 0.0
-    here, there = one.places[[each.queryIdx for each in sure]], other.places[[each.trainIdx for each in sure]]
-    placed, inside = cv2.estimateAffinePartial2D(here, there, method=cv2.RANSAC, ransacReprojThreshold=NEAR, maxIters=500, confidence=0.99)
+    here, there = (
+        one.places[[each.queryIdx for each in sure]],
+        other.places[[each.trainIdx for each in sure]],
+    )
+    placed, inside = cv2.estimateAffinePartial2D(
+        here, there, method=cv2.RANSAC, ransacReprojThreshold=NEAR, maxIters=500, confidence=0.99
+    )
     if placed is None or int(inside.sum()) < LEAST_POINTS:
         return 0.0
     scale = float(np.hypot(placed[0, 0], placed[1, 0]))
     if not SMALLEST <= scale <= LARGEST:
         return 0.0
     height, width = other.grey.shape
-    laid = np.asarray(cv2.warpAffine(one.grey, placed, (width, height), flags=cv2.INTER_AREA), np.uint8)
-    covered = np.asarray(cv2.warpAffine(np.full_like(one.grey, 255), placed, (width, height), flags=cv2.INTER_NEAREST), np.uint8)
-    between = np.zeros_like(other.grey)  # the points that both have: a frame around a part of the picture is outside
-    cv2.fillConvexPoly(between, cv2.convexHull(np.round(there[inside.ravel() == 1]).astype(np.int32)), 255)
+    laid = np.asarray(
+        cv2.warpAffine(one.grey, placed, (width, height), flags=cv2.INTER_AREA), np.uint8
+    )
+    covered = np.asarray(
+        cv2.warpAffine(
+            np.full_like(one.grey, 255), placed, (width, height), flags=cv2.INTER_NEAREST
+        ),
+        np.uint8,
+    )
+    between = np.zeros_like(
+        other.grey
+    )  # the points that both have: a frame around a part of the picture is outside
+    cv2.fillConvexPoly(
+        between, cv2.convexHull(np.round(there[inside.ravel() == 1]).astype(np.int32)), 255
+    )
     smaller = min(other.grey.size, one.grey.size * scale**2)
     return max(agreement(laid, other.grey, part & covered, smaller) for part in (covered, between))
 

@@ -36,7 +36,10 @@ log = structlog.get_logger()
 AN_HOUR = 120  # photos that one member has looked at
 NEIGHBOURS, TURNED = 24, 4  # posts asked for, and for each of the turned pictures
 SIMILAR = 0.6  # likeness from which a post's words may suit
-AGREE, FEWEST = 0.6, 3  # share of the neighbours' likeness that one category has, and how many there are, where the eyes do not know it
+AGREE, FEWEST = (
+    0.6,
+    3,
+)  # share of the neighbours' likeness that one category has, and how many there are, where the eyes do not know it
 NEAR = 0.45  # likeness that a changed picture has to what it was: at least 0.59 in 540 copies
 CANDIDATES = 12  # pictures that are compared point by point, 8 ms each
 MY_LOOKS = 2_000  # of one's own posts, by their hashes
@@ -71,14 +74,18 @@ def allow(db: Session, who: Person, *, now: datetime) -> None:
     rate_limit.use(db, who.name, "look", now=now, most=AN_HOUR, seconds=3600)
 
 
-def suggest(res: Resources, db: Session, who: Person, accepted: photo_files.Accepted, *, now: datetime) -> Suggestions:
+def suggest(
+    res: Resources, db: Session, who: Person, accepted: photo_files.Accepted, *, now: datetime
+) -> Suggestions:
     """What to say about a photo that images.accept() has taken in. Where the eyes do not answer, what can be said without them."""
     image = decoded(accepted.files["page"])
     me = members.viewer_id(db, who)
     seen, near = look(res, db, who, image, now)
     found = alike(db, who, near)
     subject = subject_of(seen[0] if seen else None, found)
-    called: dict[Lang, str] = {"ja": subject.ja.replace("・", ""), "en": subject.en} if subject is not None else {}
+    called: dict[Lang, str] = (
+        {"ja": subject.ja.replace("・", ""), "en": subject.en} if subject is not None else {}
+    )
     words = captions.common(found, me)
     return Suggestions(
         secrets.token_hex(8),
@@ -95,21 +102,42 @@ def suggest(res: Resources, db: Session, who: Person, accepted: photo_files.Acce
 
 def turned(image: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     """A picture upright, on its three other sides, and as in a mirror."""
-    return [image, *(np.ascontiguousarray(np.rot90(image, quarter)) for quarter in (1, 2, 3)), near_duplicates.mirrored(image)]
+    return [
+        image,
+        *(np.ascontiguousarray(np.rot90(image, quarter)) for quarter in (1, 2, 3)),
+        near_duplicates.mirrored(image),
+    ]
 
 
-def look(res: Resources, db: Session, who: Person, image: NDArray[np.uint8], now: datetime) -> tuple[list[Seen], list[dict[int, float]]]:
+def look(
+    res: Resources, db: Session, who: Person, image: NDArray[np.uint8], now: datetime
+) -> tuple[list[Seen], list[dict[int, float]]]:
     """What the eyes see in the picture and in its turned ones, and the posts near each. Nothing where they are away."""
-    if embeddings.eyes(res).live() is None:  # the first batch opens them; nobody waits for that here
+    if (
+        embeddings.eyes(res).live() is None
+    ):  # the first batch opens them; nobody waits for that here
         return [], []
-    sent = [cv2.imencode(".jpg", cv2.cvtColor(for_eyes(each), cv2.COLOR_RGB2BGR))[1].tobytes() for each in turned(image)]
+    sent = [
+        cv2.imencode(".jpg", cv2.cvtColor(for_eyes(each), cv2.COLOR_RGB2BGR))[1].tobytes()
+        for each in turned(image)
+    ]
     try:
         seen = embeddings.eyes(res).see(sent)
         index = search.current(res, db)
-        if index is None or index.eyes != seen[0].eyes:  # nothing was looked at yet, or a new version of the eyes is being taught to it
+        if (
+            index is None or index.eyes != seen[0].eyes
+        ):  # nothing was looked at yet, or a new version of the eyes is being taught to it
             return seen, []
         near = [
-            search.similar(res, db, who, each.embedding, k=NEIGHBOURS if n == 0 else TURNED, index=index, now=now)
+            search.similar(
+                res,
+                db,
+                who,
+                each.embedding,
+                k=NEIGHBOURS if n == 0 else TURNED,
+                index=index,
+                now=now,
+            )
             for n, each in enumerate(seen)
         ]
     except UserError as error:
@@ -152,7 +180,11 @@ def subject_of(seen: Seen | None, found: Sequence[tuple[Post, float]]) -> Subjec
         shares[post.category] += likeness
     category = max(shares, key=lambda each: shares[each])
     share = shares[category] / sum(shares.values())
-    return Subject(category, None, CATEGORIES[category].ja, CATEGORIES[category].en, share) if share >= AGREE else None
+    return (
+        Subject(category, None, CATEGORIES[category].ja, CATEGORIES[category].en, share)
+        if share >= AGREE
+        else None
+    )
 
 
 # ---- posted already ------------------------------------------------------------------------------------------------
@@ -172,20 +204,36 @@ def twins_of(
     exact = same_digest(db, who, me, accepted.digest)
     scores: dict[int, float] = {}
     for each in near:
-        scores.update({id_: max(score, scores.get(id_, score)) for id_, score in each.items() if score >= NEAR})
+        scores.update(
+            {
+                id_: max(score, scores.get(id_, score))
+                for id_, score in each.items()
+                if score >= NEAR
+            }
+        )
     ids = [*own_by_hash(db, me, seen), *sorted(scores, key=lambda id_: (-scores[id_], id_))]
     known = {post.id for post in exact}
-    candidates = [post for post in may_be_told(db, who, me, list(dict.fromkeys(ids))) if post.id not in known][:CANDIDATES]
-    ours = [near_duplicates.points(small(image)), near_duplicates.points(near_duplicates.mirrored(small(image)))]
+    candidates = [
+        post for post in may_be_told(db, who, me, list(dict.fromkeys(ids))) if post.id not in known
+    ][:CANDIDATES]
+    ours = [
+        near_duplicates.points(small(image)),
+        near_duplicates.points(near_duplicates.mirrored(small(image))),
+    ]
     verified = [post for post in candidates if is_same(res, ours, post)]
     return [Twin(post, post.member_id == me) for post in [*exact, *verified]]
 
 
 def same_digest(db: Session, who: Person, me: int | None, digest: str) -> list[Post]:
     """Posts with exactly this picture."""
-    mine = select(Post.id).where(Post.member_id == me, or_(Post.photo == digest, Post.original == digest))
+    mine = select(Post.id).where(
+        Post.member_id == me, or_(Post.photo == digest, Post.original == digest)
+    )
     others = select(Post.id).where(Post.photo == digest, Post.member_id != me)
-    ids = [*db.scalars(mine.order_by(Post.id.desc()).limit(CANDIDATES)), *db.scalars(others.order_by(Post.id).limit(CANDIDATES))]
+    ids = [
+        *db.scalars(mine.order_by(Post.id.desc()).limit(CANDIDATES)),
+        *db.scalars(others.order_by(Post.id).limit(CANDIDATES)),
+    ]
     return may_be_told(db, who, me, ids)
 
 
@@ -193,15 +241,27 @@ def own_by_hash(db: Session, me: int | None, seen: Sequence[Seen]) -> list[int]:
     """One's own posts, published or not, whose pictures have nearly the hash of this one or of it turned."""
     if me is None or not seen:
         return []
-    theirs = select(Post.id, Look.phash).join(Look, Look.digest == Post.photo).where(Post.member_id == me)
+    theirs = (
+        select(Post.id, Look.phash)
+        .join(Look, Look.digest == Post.photo)
+        .where(Post.member_id == me)
+    )
     rows = db.execute(theirs.order_by(Post.id.desc()).limit(MY_LOOKS)).all()
     ours = [int(each.phash, 16) for each in seen]
-    return list(dict.fromkeys(id_ for id_, phash in rows if min((int(phash, 16) ^ each).bit_count() for each in ours) <= HASH_NEAR))
+    return list(
+        dict.fromkeys(
+            id_
+            for id_, phash in rows
+            if min((int(phash, 16) ^ each).bit_count() for each in ours) <= HASH_NEAR
+        )
+    )
 
 
 def may_be_told(db: Session, who: Person, me: int | None, ids: Sequence[int]) -> list[Post]:
     """Those of the posts that this member may hear of, in their order. What moderators removed and what was deleted is not told, not even to its owner."""
-    mine = select(Post).where(Post.id.in_(ids), Post.member_id == me, Post.state.in_(("checking", "published", "held")))
+    mine = select(Post).where(
+        Post.id.in_(ids), Post.member_id == me, Post.state.in_(("checking", "published", "held"))
+    )
     found = {post.id: post for post in (*posts.many(db, who, ids), *db.scalars(mine))}
     return [found[id_] for id_ in ids if id_ in found]
 
@@ -209,7 +269,9 @@ def may_be_told(db: Session, who: Person, me: int | None, ids: Sequence[int]) ->
 def is_same(res: Resources, ours: Sequence[near_duplicates.Points], post: Post) -> bool:
     """Whether a post's picture is this one. One that was taken away meanwhile is not."""
     try:
-        theirs = near_duplicates.points(decoded(res.objects.get(photo_files.key(post.photo, "list"))))
+        theirs = near_duplicates.points(
+            decoded(res.objects.get(photo_files.key(post.photo, "list")))
+        )
     except NotFound:
         return False
     return any(near_duplicates.same(each, theirs) for each in ours)

@@ -7,11 +7,23 @@ import click
 from tanuki.cli.output import emit, json_option, resources
 
 
-@click.command(help="The words that hold a post until a moderator has looked at it; ban more, or allow some again.")
-@click.option(
-    "--ban", "banned", multiple=True, metavar="WORD", help="From now on a post with this word is held. May be given several times."
+@click.command(
+    help="The words that hold a post until a moderator has looked at it; ban more, or allow some again."
 )
-@click.option("--allow", "allowed", multiple=True, metavar="WORD", help="This word holds posts no longer. May be given several times.")
+@click.option(
+    "--ban",
+    "banned",
+    multiple=True,
+    metavar="WORD",
+    help="From now on a post with this word is held. May be given several times.",
+)
+@click.option(
+    "--allow",
+    "allowed",
+    multiple=True,
+    metavar="WORD",
+    help="This word holds posts no longer. May be given several times.",
+)
 @json_option
 def words(banned: tuple[str, ...], allowed: tuple[str, ...], as_json: bool) -> None:
     from tanuki.animals import post_review
@@ -23,5 +35,8 @@ def words(banned: tuple[str, ...], allowed: tuple[str, ...], as_json: bool) -> N
             post_review.ban_word(db, COMMAND_LINE, word, now=now)
         for word in allowed:
             post_review.allow_word(db, COMMAND_LINE, word, now=now)
-        rows = [{"word": each.word, "by": each.by, "at": each.at} for each in post_review.banned_words(db, COMMAND_LINE)]
+        rows = [
+            {"word": each.word, "by": each.by, "at": each.at}
+            for each in post_review.banned_words(db, COMMAND_LINE)
+        ]
     emit(rows, as_json, ["word", "by", "at"])

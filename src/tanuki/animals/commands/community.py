@@ -22,11 +22,22 @@ SETTLE_SECONDS = 0.3  # between looks whether what was posted is published
     help="Make the example network: a thousand photos composed from a Debian package's cut-outs, forty members, weeks of their likes, comments and visits; and an index of similar photos. "
     "Interrupted, it goes on where it was; done again, it makes nothing twice."
 )
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Another seed, another network.")
 @click.option(
-    "--photos", "folder", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Photos of your own instead of the package's."
+    "--seed",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Another seed, another network.",
 )
-@click.option("--count", type=click.IntRange(min=1), default=1000, show_default=True, help="How many photos.")
+@click.option(
+    "--photos",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Photos of your own instead of the package's.",
+)
+@click.option(
+    "--count", type=click.IntRange(min=1), default=1000, show_default=True, help="How many photos."
+)
 def example(seed: int, folder: Path | None, count: int) -> None:
     from tanuki.animals.commands.similarity import trained
     from tanuki.animals.example.seed import make
@@ -35,7 +46,14 @@ def example(seed: int, folder: Path | None, count: int) -> None:
 
     with resources() as res:
         with progress_bars() as progress:
-            made = make(res, seed=seed, now=datetime.now(UTC), photos=count, folder=folder, progress=progress)
+            made = make(
+                res,
+                seed=seed,
+                now=datetime.now(UTC),
+                photos=count,
+                folder=folder,
+                progress=progress,
+            )
         click.echo(f"{made.posts} photos are on the network, {made.new} of them new.")
         with res.db.read() as db:
             trains = rollout.plan(db, MODEL) is None
@@ -66,7 +84,13 @@ def import_(folder: Path, name: str, manifest: Path | None) -> None:
         if who is None:
             raise click.UsageError(f"The account {name} is shut.")
         progress = stack.enter_context(progress_bars())
-        done = bring(res, who, folder, manifest, progress=lambda number, whole: progress("photos", number, whole))
+        done = bring(
+            res,
+            who,
+            folder,
+            manifest,
+            progress=lambda number, whole: progress("photos", number, whole),
+        )
         settle(res)
     click.echo(f"{done.new} posted, {done.known} there already, {len(done.refused)} refused.")
     for file, wrong in done.refused:
@@ -76,7 +100,12 @@ def import_(folder: Path, name: str, manifest: Path | None) -> None:
 @click.command(help="Search the published posts by words, Japanese or English.")
 @click.argument("query")
 @click.option("--category", help="Only posts of this category.")
-@click.option("--sort", type=click.Choice(["relevance", "newest", "likes"]), default="relevance", show_default=True)
+@click.option(
+    "--sort",
+    type=click.Choice(["relevance", "newest", "likes"]),
+    default="relevance",
+    show_default=True,
+)
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True)
 @json_option
 def search(query: str, category: str | None, sort: str, limit: int, as_json: bool) -> None:
@@ -115,10 +144,14 @@ def reindex(pictures: bool) -> None:
             from tanuki.animals.commands.similarity import trained
 
             said = trained(res)
-            click.echo("\n".join([said["outcome"], *(f"  {sentence}" for sentence in said["reasons"])]))
+            click.echo(
+                "\n".join([said["outcome"], *(f"  {sentence}" for sentence in said["reasons"])])
+            )
 
 
-@click.command(help="What moderators did, newest first, and whether the trail was changed by somebody; exit code 1 when it was.")
+@click.command(
+    help="What moderators did, newest first, and whether the trail was changed by somebody; exit code 1 when it was."
+)
 @click.option("--about", help="Only about one thing, such as post:12.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
 @json_option
@@ -128,9 +161,17 @@ def trail(about: str | None, limit: int, as_json: bool) -> None:
     with resources() as res, res.db.read() as db:
         entries = trail_file.entries(db, about, limit=limit)
         broken = trail_file.check(db)
-    emit([{"id": each.id, "at": each.at, "by": each.by, "what": each.what, "about": each.about} for each in entries], as_json)
+    emit(
+        [
+            {"id": each.id, "at": each.at, "by": each.by, "what": each.what, "about": each.about}
+            for each in entries
+        ],
+        as_json,
+    )
     if broken is not None:
-        click.echo(f"The trail was changed: entry {broken} does not fit the one before it.", err=True)
+        click.echo(
+            f"The trail was changed: entry {broken} does not fit the one before it.", err=True
+        )
         raise SystemExit(1)
 
 
@@ -170,7 +211,9 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
         def progress(what: str, done: int, whole: int) -> None:
             if what not in bars:
                 stack.close()
-                bars[what] = stack.enter_context(click.progressbar(length=whole, label=what, file=sys.stderr))
+                bars[what] = stack.enter_context(
+                    click.progressbar(length=whole, label=what, file=sys.stderr)
+                )
             bars[what].update(done - bars[what].pos)
 
         yield progress

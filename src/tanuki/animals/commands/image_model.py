@@ -21,7 +21,11 @@ POLL_SECONDS = 0.3
     help="Let the eyes look at every picture that they have not looked at. All workers help; interrupted, it goes on where it was. "
     "With another version, that one looks in the background while the live one serves, and is then judged beside it."
 )
-@click.option("--eyes", "wanted", help="A version's number, or `new`: the network that TANUKI_EYES names. The live one, unless given.")
+@click.option(
+    "--eyes",
+    "wanted",
+    help="A version's number, or `new`: the network that TANUKI_EYES names. The live one, unless given.",
+)
 @json_option
 def embed(wanted: str | None, as_json: bool) -> None:
     from tanuki.animals.vision import backfill, registration
@@ -48,9 +52,13 @@ def embed(wanted: str | None, as_json: bool) -> None:
     if as_json:
         emit([row], as_json)
         return
-    click.echo(f"Version {version} of the eyes has looked at {row['looks']} pictures, {new} of them now; {row['missing']} cannot be read.")
+    click.echo(
+        f"Version {version} of the eyes has looked at {row['looks']} pictures, {new} of them now; {row['missing']} cannot be read."
+    )
     if "go" in row:
-        click.echo(f"{'GO' if row['go'] else 'NO-GO'} beside the live version {live}. {' '.join(row['reasons'])}".strip())
+        click.echo(
+            f"{'GO' if row['go'] else 'NO-GO'} beside the live version {live}. {' '.join(row['reasons'])}".strip()
+        )
 
 
 def verdict(res: "Resources", version: str, live: str, now: datetime) -> dict[str, Any]:
@@ -67,7 +75,10 @@ def verdict(res: "Resources", version: str, live: str, now: datetime) -> dict[st
         return {}
     with res.db.write() as db:
         release.keep_verdict(db, found)
-    return {"go": found.go, "reasons": [evaluation.words(reason, "en") for reason in found.report["reasons"]]}
+    return {
+        "go": found.go,
+        "reasons": [evaluation.words(reason, "en") for reason in found.report["reasons"]],
+    }
 
 
 @click.command(
@@ -94,7 +105,15 @@ def rows(counts: list[tuple[str, str, int]]) -> list[dict[str, Any]]:
         eyes = sum(count for _, said, count in counts if said == category)
         if owners or eyes:
             both, unknown = owners.get(category, 0), owners.get(UNKNOWN, 0)
-            made.append({"category": category, "owners": sum(owners.values()), "eyes": eyes, "both": both, "unknown": unknown})
+            made.append(
+                {
+                    "category": category,
+                    "owners": sum(owners.values()),
+                    "eyes": eyes,
+                    "both": both,
+                    "unknown": unknown,
+                }
+            )
     return made
 
 
@@ -105,7 +124,11 @@ def run(res: "Resources", name: str, suffix: str, *args: Any) -> Any:
     with ExitStack() as stack:
         worker_at_hand(res, stack)
         progress = stack.enter_context(progress_bars())
-        active = [each.id for status in ("running", "queued") for each in res.work.runs(status=status, name=name)]
+        active = [
+            each.id
+            for status in ("running", "queued")
+            for each in res.work.runs(status=status, name=name)
+        ]
         run_id = active[0] if active else f"{name}-{suffix}"
         if not active:
             with res.db.write() as db:

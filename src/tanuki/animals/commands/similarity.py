@@ -20,14 +20,22 @@ AT_ONCE = 200  # posts whose neighbours are asked for in one read
 HOURS = 6.0  # that a training may take, before the command no longer waits for it
 
 
-@click.command(help="Posts with pictures similar to a post's or a file's. An imported post is named by its file.")
+@click.command(
+    help="Posts with pictures similar to a post's or a file's. An imported post is named by its file."
+)
 @click.argument("post", type=click.IntRange(min=1), required=False)
-@click.option("--image", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="A picture that is only compared.")
+@click.option(
+    "--image",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="A picture that is only compared.",
+)
 @click.option("--all", "every", is_flag=True, help="Of every published post.")
 @click.option("--k", type=click.IntRange(1, 100), default=10, show_default=True, help="How many.")
 @click.option("--category", help="Only posts of this category.")
 @json_option
-def similar(post: int | None, image: Path | None, every: bool, k: int, category: str | None, as_json: bool) -> None:
+def similar(
+    post: int | None, image: Path | None, every: bool, k: int, category: str | None, as_json: bool
+) -> None:
     from tanuki.animals.similarity.search import Asked
     from tanuki.platform import log
 
@@ -42,7 +50,9 @@ def similar(post: int | None, image: Path | None, every: bool, k: int, category:
                 emit(told(row), as_json, ["of", "similar", "score"])
 
 
-def answers(res: "Resources", post: int | None, image: Path | None, k: int, asked: "Asked") -> Iterator[dict[str, Any]]:
+def answers(
+    res: "Resources", post: int | None, image: Path | None, k: int, asked: "Asked"
+) -> Iterator[dict[str, Any]]:
     """What is similar to each that is asked about."""
     from sqlalchemy import select
 
@@ -58,7 +68,12 @@ def answers(res: "Resources", post: int | None, image: Path | None, k: int, aske
     last = 0
     while True:
         with res.db.read() as db:
-            wanted = select(Post.id).where(Post.state == "published", Post.id > last).order_by(Post.id).limit(AT_ONCE)
+            wanted = (
+                select(Post.id)
+                .where(Post.state == "published", Post.id > last)
+                .order_by(Post.id)
+                .limit(AT_ONCE)
+            )
             ids = list(db.scalars(wanted)) if post is None else [post]
             for each in ids:
                 found = search.to_post(res, db, None, each, k=k, asked=asked, now=now)
@@ -89,7 +104,10 @@ def named(db: "Session", ids: list[int]) -> list[dict[str, Any]]:
 def told(row: dict[str, Any]) -> list[dict[str, Any]]:
     """One answer as a table for people."""
     of = row.get("file", row.get("post"))
-    return [{"of": of, "similar": name, "score": score} for name, score in zip(row["similar"], row["scores"], strict=True)]
+    return [
+        {"of": of, "similar": name, "score": score}
+        for name, score in zip(row["similar"], row["scores"], strict=True)
+    ]
 
 
 @click.command(
@@ -125,8 +143,15 @@ def trained(res: "Resources") -> dict[str, Any]:
             res.work.enqueue(db, training.TRAINING, run)
         ended = res.work.wait(run, seconds=3600 * HOURS)
     if ended.status != "done":
-        raise UserError("The run %(run)s is %(status)s: %(why)s", run=run, status=ended.status, why=ended.error or "")
-    made = next((each for each in res.registry.versions(MODEL) if each.parameters.get("run") == run), None)
+        raise UserError(
+            "The run %(run)s is %(status)s: %(why)s",
+            run=run,
+            status=ended.status,
+            why=ended.error or "",
+        )
+    made = next(
+        (each for each in res.registry.versions(MODEL) if each.parameters.get("run") == run), None
+    )
     if made is None:
         return {
             "run": run,
@@ -144,5 +169,9 @@ def trained(res: "Resources") -> dict[str, Any]:
         "go": verdict.go,
         "outcome": f"Version {made.version} of {MODEL}: {'GO, it is live.' if verdict.go else 'NO-GO, nothing changes.'}",
         "reasons": [messages.words(reason, "en") for reason in verdict.report["reasons"]],
-        **{name: verdict.report[name] for name in ("pictures", "recall", "queries", "ms", "exact_ms") if name in verdict.report},
+        **{
+            name: verdict.report[name]
+            for name in ("pictures", "recall", "queries", "ms", "exact_ms")
+            if name in verdict.report
+        },
     }

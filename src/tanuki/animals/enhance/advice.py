@@ -14,7 +14,9 @@ from tanuki.i18n import msgid
 SMALL = 800  # the longest side; a page shows 960, and what is larger takes more than SECONDS on two busy cores
 CRISP = 0.75  # share of fine detail in less fine: 95 % of sharp photos have more. Blurred ones below it gain 0.03 dB from the network, others 0.5
 QUALITY = 95  # of what is handed on to be taken in
-LARGE_ENOUGH = msgid("The picture is large enough and light enough; there is nothing to make better.")
+LARGE_ENOUGH = msgid(
+    "The picture is large enough and light enough; there is nothing to make better."
+)
 BLURRED = msgid("The picture is small but blurred; a larger one would show no more.")
 
 
@@ -65,6 +67,8 @@ def better(jpeg: bytes) -> bytes:
         image = lighter(image)
     if said.larger:
         image = enlarge(image)
-    done, made = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    done, made = cv2.imencode(
+        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
+    )
     assert done
     return made.tobytes()

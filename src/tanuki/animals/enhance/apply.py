@@ -44,7 +44,13 @@ def offer(db: Session, objects: Objects, who: Person, post_id: int) -> Offer:
     asked = Advice(larger=False, lighter=False, why_not=NOT_NOW)
     if post.state in STATES:
         asked = advice(decoded(objects.get(photo_files.key(post.original or post.photo, "full"))))
-    return Offer(post, db.get_one(Photo, post.photo), original, asked, waits(objects, post.original or post.photo))
+    return Offer(
+        post,
+        db.get_one(Photo, post.photo),
+        original,
+        asked,
+        waits(objects, post.original or post.photo),
+    )
 
 
 def waits(objects: Objects, digest: str) -> bool:
@@ -63,7 +69,9 @@ def make(res: Resources, who: Person, post_id: int, *, now: datetime) -> None:
             return
         rate_limit.use(db, who.name, "better", now=now, most=AN_HOUR, seconds=3600)
     content = better(res.objects.get(photo_files.key(digest, "full")))
-    res.objects.put(photo_files.key(digest, photo_files.BETTER), photo_files.accept(content).files["full"])
+    res.objects.put(
+        photo_files.key(digest, photo_files.BETTER), photo_files.accept(content).files["full"]
+    )
 
 
 def of_own(db: Session, who: Person, post_id: int) -> Post:
@@ -77,7 +85,11 @@ def of_own(db: Session, who: Person, post_id: int) -> Post:
 def waiting(db: Session, objects: Objects, who: Person, post_id: int) -> bytes:
     """The better picture that was made for a post of one's own and is not shown yet."""
     post = posts.visible(db, post_id, who)
-    if post.member_id != members.viewer_id(db, who) or post.original is not None or not waits(objects, post.photo):
+    if (
+        post.member_id != members.viewer_id(db, who)
+        or post.original is not None
+        or not waits(objects, post.photo)
+    ):
         raise NotFound("There is no such picture.")
     return objects.get(photo_files.key(post.photo, photo_files.BETTER))
 
@@ -93,7 +105,15 @@ def accepted(res: Resources, who: Person, post_id: int) -> photo_files.Accepted:
 
 
 def take(
-    db: Session, objects: Objects, work: Work, who: Person, post_id: int, better_one: photo_files.Accepted, *, version: int, now: datetime
+    db: Session,
+    objects: Objects,
+    work: Work,
+    who: Person,
+    post_id: int,
+    better_one: photo_files.Accepted,
+    *,
+    version: int,
+    now: datetime,
 ) -> Post:
     """Show the better picture from now on; the one that was sent is kept. `better_one` is what accepted() gave."""
     post = of_own(db, who, post_id)
@@ -103,7 +123,9 @@ def take(
     return show(db, work, who, post, photo.digest, post.photo, version=version, now=now)
 
 
-def put_back(db: Session, work: Work, who: Person, post_id: int, *, version: int, now: datetime) -> Post:
+def put_back(
+    db: Session, work: Work, who: Person, post_id: int, *, version: int, now: datetime
+) -> Post:
     """Show the picture that was sent again."""
     post = of_own(db, who, post_id)
     if post.original is None:
@@ -111,10 +133,22 @@ def put_back(db: Session, work: Work, who: Person, post_id: int, *, version: int
     return show(db, work, who, post, post.original, None, version=version, now=now)
 
 
-def show(db: Session, work: Work, who: Person, post: Post, digest: str, original: str | None, *, version: int, now: datetime) -> Post:
+def show(
+    db: Session,
+    work: Work,
+    who: Person,
+    post: Post,
+    digest: str,
+    original: str | None,
+    *,
+    version: int,
+    now: datetime,
+) -> Post:
     """Change a post's picture as an edit: only of the version that was seen, counted, on record, and checked again by a run that looks at the new picture."""
     if version != post.version:
-        raise Conflict("This post was changed meanwhile; look at it again and make your change anew.")
+        raise Conflict(
+            "This post was changed meanwhile; look at it again and make your change anew."
+        )
     rate_limit.use(db, who.name, "edits", now=now, most=posts.AN_HOUR, seconds=3600)
     db.add(PostEdit(post_id=post.id, version=post.version, words=posts.words(post), at=now))
     post.photo, post.original = digest, original

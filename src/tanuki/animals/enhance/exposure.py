@@ -14,7 +14,10 @@ DEEP_MEAN = 0.24  # so dark on the whole although something in it is light
 NIGHT = 0.10  # three quarters of the picture darker than this: a night sky, a black ground
 TOP = 0.92  # what the lightest hundredth is brought to
 MOST = 4.0  # times as much light: two stops; more shows noise and blocks instead of an animal
-GOOD_MEAN, LEAST_GAMMA = 0.33, 0.75  # what the mean is brought towards afterwards, and how far at most
+GOOD_MEAN, LEAST_GAMMA = (
+    0.33,
+    0.75,
+)  # what the mean is brought towards afterwards, and how far at most
 
 
 class Lightness(NamedTuple):
@@ -27,7 +30,9 @@ class Lightness(NamedTuple):
     @property
     def dark(self) -> bool:
         """Whether more light would help."""
-        return self.upper >= NIGHT and ((self.mean < DARK_MEAN and self.top < DARK_TOP) or self.mean < DEEP_MEAN)
+        return self.upper >= NIGHT and (
+            (self.mean < DARK_MEAN and self.top < DARK_TOP) or self.mean < DEEP_MEAN
+        )
 
 
 def lightness(image: NDArray[np.uint8]) -> Lightness:

@@ -39,7 +39,11 @@ def layers(folder: Path, name: str = NAME) -> list[Layer]:
     """The network's layers in order. Raises UserError for files that are not as this network's are."""
     lines = (folder / f"{name}.param").read_text().splitlines()
     if not lines or lines[0] != MAGIC:
-        raise UserError("%(file)s does not begin as ncnn's networks do; expected %(magic)s.", file=f"{name}.param", magic=MAGIC)
+        raise UserError(
+            "%(file)s does not begin as ncnn's networks do; expected %(magic)s.",
+            file=f"{name}.param",
+            magic=MAGIC,
+        )
     content = (folder / f"{name}.bin").read_bytes()
     made, at, wide = [], 0, 3
     for line in lines[2:]:
@@ -47,7 +51,11 @@ def layers(folder: Path, name: str = NAME) -> list[Layer]:
         if kind == "Input":
             continue
         if kind not in KINDS:
-            raise UserError("%(file)s has a layer %(kind)s; expected convolutions.", file=f"{name}.param", kind=kind)
+            raise UserError(
+                "%(file)s has a layer %(kind)s; expected convolutions.",
+                file=f"{name}.param",
+                kind=kind,
+            )
         given = dict(each.split("=") for each in rest if "=" in each)
         out, side, count = int(given["0"]), int(given["1"]), int(given["6"])
         weights, at = blob(content, at, count, name)
@@ -55,10 +63,17 @@ def layers(folder: Path, name: str = NAME) -> list[Layer]:
         at += 4 * out
         shaped = weights.reshape(out, wide, side, side)
         slope = float(given["-23310"].split(",")[1]) if given.get("9") == "2" else None
-        made.append(Layer(KINDS[kind], shaped, bias, int(given.get("3", 1)), int(given.get("4", 0)), slope))
+        made.append(
+            Layer(KINDS[kind], shaped, bias, int(given.get("3", 1)), int(given.get("4", 0)), slope)
+        )
         wide = out
     if at != len(content):
-        raise UserError("%(file)s has %(found)s bytes; expected %(expected)s.", file=f"{name}.bin", found=len(content), expected=at)
+        raise UserError(
+            "%(file)s has %(found)s bytes; expected %(expected)s.",
+            file=f"{name}.bin",
+            found=len(content),
+            expected=at,
+        )
     return made
 
 
@@ -67,5 +82,10 @@ def blob(content: bytes, at: int, count: int, name: str) -> tuple[NDArray[np.flo
     half = int.from_bytes(content[at : at + 4], "little") == HALF
     end = at + 4 + (-(-2 * count // 4) * 4 if half else 4 * count)
     if end > len(content):
-        raise UserError("%(file)s has %(found)s bytes; expected %(expected)s.", file=f"{name}.bin", found=len(content), expected=end)
+        raise UserError(
+            "%(file)s has %(found)s bytes; expected %(expected)s.",
+            file=f"{name}.bin",
+            found=len(content),
+            expected=end,
+        )
     return np.frombuffer(content, "<f2" if half else "<f4", count, at + 4).astype(np.float32), end

@@ -37,21 +37,33 @@ def photo(stamp: "Image", category: str | None, random: np.random.Generator) -> 
 
     width, height = SHAPES[random.integers(len(SHAPES))]
     scenes = FITTING.get(category or "", ANYWHERE)
-    made = Image.fromarray(background(width, height, scenes[random.integers(len(scenes))], random)).convert("RGBA")
+    made = Image.fromarray(
+        background(width, height, scenes[random.integers(len(scenes))], random)
+    ).convert("RGBA")
     cut = turned(stamp, width, height, random)
     x = int(random.uniform(-0.08, 1.08) * (width - cut.width))
-    y = int(random.uniform(0.35, 1.0) * (height - cut.height)) if cut.height < height else int((height - cut.height) / 2)
+    y = (
+        int(random.uniform(0.35, 1.0) * (height - cut.height))
+        if cut.height < height
+        else int((height - cut.height) / 2)
+    )
     shade = Image.new("RGBA", cut.size, (0, 0, 0, 0))
     shade.putalpha(cut.getchannel("A").point(lambda alpha: int(alpha * 0.35)))
-    made.alpha_composite(*placed(shade.filter(ImageFilter.GaussianBlur(9)), x + 8, y + 10, width, height))
+    made.alpha_composite(
+        *placed(shade.filter(ImageFilter.GaussianBlur(9)), x + 8, y + 10, width, height)
+    )
     made.alpha_composite(*placed(cut, x, y, width, height))
     light = DARK if random.random() < 1 / 12 else random.uniform(0.8, 1.15)
     whole = ImageEnhance.Brightness(made.convert("RGB")).enhance(light)
     whole = ImageEnhance.Color(whole).enhance(random.uniform(0.7, 1.25))
-    tinted = np.asarray(whole, dtype=np.float64) * np.array([random.uniform(0.94, 1.06), 1.0, random.uniform(0.94, 1.06)])
+    tinted = np.asarray(whole, dtype=np.float64) * np.array(
+        [random.uniform(0.94, 1.06), 1.0, random.uniform(0.94, 1.06)]
+    )
     grain = random.normal(0.0, 3.0, (height, width, 1))
     content = io.BytesIO()
-    Image.fromarray(np.clip(tinted + grain, 0, 255).astype(np.uint8)).save(content, "JPEG", quality=88)
+    Image.fromarray(np.clip(tinted + grain, 0, 255).astype(np.uint8)).save(
+        content, "JPEG", quality=88
+    )
     return content.getvalue()
 
 
@@ -61,26 +73,39 @@ def turned(stamp: "Image", width: int, height: int, random: np.random.Generator)
 
     wanted = random.uniform(0.45, 0.95) * min(width / stamp.width, height / stamp.height)
     zoom = min(wanted, LARGEST_ZOOM)
-    cut = stamp.convert("RGBA").resize((max(8, int(stamp.width * zoom)), max(8, int(stamp.height * zoom))), Image.Resampling.BICUBIC)
+    cut = stamp.convert("RGBA").resize(
+        (max(8, int(stamp.width * zoom)), max(8, int(stamp.height * zoom))),
+        Image.Resampling.BICUBIC,
+    )
     if random.random() < 0.5:
         cut = cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return cut.rotate(float(random.normal(0.0, 6.0)), Image.Resampling.BICUBIC, expand=True)
 
 
-def placed(layer: "Image", x: int, y: int, width: int, height: int) -> tuple["Image", tuple[int, int]]:
+def placed(
+    layer: "Image", x: int, y: int, width: int, height: int
+) -> tuple["Image", tuple[int, int]]:
     """The part of a layer that lies in the photo, and where."""
     left, top = max(0, -x), max(0, -y)
     inside = layer.crop((left, top, min(layer.width, width - x), min(layer.height, height - y)))
     return inside, (max(0, x), max(0, y))
 
 
-def background(width: int, height: int, scene: str, random: np.random.Generator) -> NDArray[np.uint8]:
+def background(
+    width: int, height: int, scene: str, random: np.random.Generator
+) -> NDArray[np.uint8]:
     """A place out of focus: far and near, each with blots of light and dark. [height, width, colour]"""
     far, near, edge = SCENES[scene]
     down = np.linspace(0, 1, height)[:, None, None]
     into = 1 / (1 + np.exp(-(down - edge - random.uniform(-0.1, 0.1)) * 18))
-    made = np.array(far) * (1 - into) * (1 - 0.15 * down) + np.array(near) * into * (0.85 + 0.25 * down)
-    made = made + 20 * blots(width, height, 9, random)[..., None] + 9 * blots(width, height, 28, random)[..., None]
+    made = np.array(far) * (1 - into) * (1 - 0.15 * down) + np.array(near) * into * (
+        0.85 + 0.25 * down
+    )
+    made = (
+        made
+        + 20 * blots(width, height, 9, random)[..., None]
+        + 9 * blots(width, height, 28, random)[..., None]
+    )
     return np.asarray(np.clip(made + random.normal(0, 6, 3), 0, 255), dtype=np.uint8)
 
 
@@ -88,6 +113,15 @@ def blots(width: int, height: int, across: int, random: np.random.Generator) -> 
     """Smooth noise with so many blots along the longer side, about -2 to 2."""
     from PIL import Image
 
-    coarse = random.normal(0.0, 1.0, (max(2, across * height // max(width, height)), max(2, across * width // max(width, height))))
-    smooth = Image.fromarray(coarse.astype(np.float32), "F").resize((width, height), Image.Resampling.BICUBIC)
+    coarse = random.normal(
+        0.0,
+        1.0,
+        (
+            max(2, across * height // max(width, height)),
+            max(2, across * width // max(width, height)),
+        ),
+    )
+    smooth = Image.fromarray(coarse.astype(np.float32), "F").resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
     return np.asarray(smooth, dtype=np.float64)

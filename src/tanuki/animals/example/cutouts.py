@@ -35,7 +35,13 @@ class Credit:
     licence: str
 
 
-CREDITS = (Credit("Tux Paint stamps (tuxpaint.org)", "Bill Kendrick and the contributors of Tux Paint", "GPL-2"),)
+CREDITS = (
+    Credit(
+        "Tux Paint stamps (tuxpaint.org)",
+        "Bill Kendrick and the contributors of Tux Paint",
+        "GPL-2",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -77,9 +83,13 @@ def newest(folder: Path) -> Path:
 def run(command: list[str], folder: Path) -> None:
     """Run a program in a folder, quietly."""
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=SECONDS, check=False)  # noqa: S603 programs and arguments are ours
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
     except subprocess.TimeoutExpired:
-        raise UserError(without(f"`{' '.join(command[:2])}` took more than {SECONDS} seconds")) from None
+        raise UserError(
+            without(f"`{' '.join(command[:2])}` took more than {SECONDS} seconds")
+        ) from None
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
         raise UserError(without(f"`{' '.join(command[:2])}` failed: {last}"))
@@ -95,7 +105,11 @@ def without(why: str) -> str:
 
 def read(folder: Path) -> list[Stamp]:
     """Photographed animals, and some things that are none, each with both names; in a fixed order."""
-    found = [stamp for file in sorted((folder / "animals").rglob("*.png")) if (stamp := animal(folder, file)) is not None]
+    found = [
+        stamp
+        for file in sorted((folder / "animals").rglob("*.png"))
+        if (stamp := animal(folder, file)) is not None
+    ]
     for kind in NOT_ANIMALS:
         for file in sorted((folder / kind).rglob("*.png")):
             names = named(file)
@@ -110,7 +124,9 @@ def animal(folder: Path, file: Path) -> Stamp | None:
     names = named(file)
     if names is None or set(parts) & {*DRAWN, "dinosaur"}:
         return None
-    category = next((CATEGORY[part] for part in (parts[-1], *parts[:-1][::-1]) if part in CATEGORY), "wild")
+    category = next(
+        (CATEGORY[part] for part in (parts[-1], *parts[:-1][::-1]) if part in CATEGORY), "wild"
+    )
     return Stamp(file, parts[-1], *names, category)
 
 

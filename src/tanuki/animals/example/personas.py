@@ -31,7 +31,12 @@ class Taste:
 
 def tastes(count: int, random: np.random.Generator) -> list[Taste]:
     """So many people's tastes."""
-    return [Taste(random.dirichlet(np.full(len(CATEGORY_KEYS), LIKINGS)), float(random.normal(0.0, 0.4))) for _ in range(count)]
+    return [
+        Taste(
+            random.dirichlet(np.full(len(CATEGORY_KEYS), LIKINGS)), float(random.normal(0.0, 0.4))
+        )
+        for _ in range(count)
+    ]
 
 
 # ---- words ---------------------------------------------------------------------------------------------------------
@@ -49,15 +54,31 @@ TAGS = {
     "en": ("cute", "walk", "morning", "sunset", "favourite", "light", "first"),
 }
 COMMENTS = {
-    "ja": ("かわいい！", "いい写真ですね。", "どこで会えますか？", "目がきれい。", "癒されました。", "また見せてください。"),
-    "en": ("So cute!", "Great light.", "Where was this?", "Lovely eyes.", "This made my day.", "More, please!"),
+    "ja": (
+        "かわいい！",
+        "いい写真ですね。",
+        "どこで会えますか？",
+        "目がきれい。",
+        "癒されました。",
+        "また見せてください。",
+    ),
+    "en": (
+        "So cute!",
+        "Great light.",
+        "Where was this?",
+        "Lovely eyes.",
+        "This made my day.",
+        "More, please!",
+    ),
 }
 
 
 def words(stamp: Stamp, lang: str, random: np.random.Generator) -> tuple[str, str, tuple[str, ...]]:
     """Title, description and tags of a photo, in a language, sometimes with a little of the other."""
     other = "en" if lang == "ja" else "ja"
-    title = TITLES[lang][random.integers(len(TITLES[lang]))].format(ja=stamp.ja, en=stamp.en if lang == "en" else stamp.en.lower())
+    title = TITLES[lang][random.integers(len(TITLES[lang]))].format(
+        ja=stamp.ja, en=stamp.en if lang == "en" else stamp.en.lower()
+    )
     title = title[:1].upper() + title[1:]
     described = MORE[lang][random.integers(len(MORE[lang]))]
     tags = list(random.choice(TAGS[lang], size=random.integers(0, 3), replace=False))

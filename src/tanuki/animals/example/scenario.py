@@ -60,7 +60,9 @@ class Story:
     follows: list[tuple[int, int, datetime]]
     likes: list[tuple[int, int, datetime]]
     comments: list[tuple[int, int, datetime, str]]
-    reports: list[tuple[int, int, datetime, bool]]  # member, photo, when, whether a moderator has decided
+    reports: list[
+        tuple[int, int, datetime, bool]
+    ]  # member, photo, when, whether a moderator has decided
     visits: list[Visit]
 
 
@@ -74,11 +76,26 @@ def story(stamps: list[Stamp], *, seed: int, now: datetime, photos: int) -> Stor
     follows = followed(tastes, random, now)
     likes, comments = liked(posts, tastes, langs, follows, random, now)
     reports = reported(posts, people, random, now)
-    return Story(langs, tastes, visitor_tastes, posts, follows, likes, comments, reports, visited(posts, visitor_tastes, random, now))
+    return Story(
+        langs,
+        tastes,
+        visitor_tastes,
+        posts,
+        follows,
+        likes,
+        comments,
+        reports,
+        visited(posts, visitor_tastes, random, now),
+    )
 
 
 def planned(
-    stamps: list[Stamp], tastes: list[Taste], langs: list[str], random: np.random.Generator, now: datetime, photos: int
+    stamps: list[Stamp],
+    tastes: list[Taste],
+    langs: list[str],
+    random: np.random.Generator,
+    now: datetime,
+    photos: int,
 ) -> list[Planned]:
     """Photos in the order of time: people photograph what they like."""
     animals = [stamp for stamp in stamps if stamp.category is not None]
@@ -91,16 +108,24 @@ def planned(
         if things and random.random() < VIOLATIONS:
             stamp = things[random.integers(len(things))]
         else:
-            wanted = np.array([tastes[member].of(stamp.category or "other", 0.0) for stamp in animals])
+            wanted = np.array(
+                [tastes[member].of(stamp.category or "other", 0.0) for stamp in animals]
+            )
             share = np.exp(0.8 * wanted)
             stamp = animals[int(random.choice(len(animals), p=share / share.sum()))]
         title, description, tags = personas.words(stamp, langs[member], random)
         at = now - timedelta(minutes=float(ago))
-        made.append(Planned(number, member, at, stamp, title, description, tags, float(random.normal(0.0, 0.7))))
+        made.append(
+            Planned(
+                number, member, at, stamp, title, description, tags, float(random.normal(0.0, 0.7))
+            )
+        )
     return made
 
 
-def followed(tastes: list[Taste], random: np.random.Generator, now: datetime) -> list[tuple[int, int, datetime]]:
+def followed(
+    tastes: list[Taste], random: np.random.Generator, now: datetime
+) -> list[tuple[int, int, datetime]]:
     """People follow some of those who like what they like."""
     shares = np.array([taste.categories for taste in tastes])
     near = shares @ shares.T + random.uniform(0, 0.15, (len(tastes), len(tastes)))
@@ -127,16 +152,29 @@ def liked(
         for member, taste in enumerate(tastes):
             there = 0.5 if (member, post.member) in following else 0.13
             wants = 1 / (1 + np.exp(1.2 - taste.of(post.category, post.charm)))
-            if member == post.member or post.stamp.category is None or random.random() > there * wants:
+            if (
+                member == post.member
+                or post.stamp.category is None
+                or random.random() > there * wants
+            ):
                 continue
             at = min(post.at + timedelta(hours=float(random.exponential(9.0)), minutes=3), now)
             likes.append((member, post.number, at))
             if random.random() < 0.2:
-                comments.append((member, post.number, min(at + timedelta(minutes=2), now), personas.said(langs[member], random)))
+                comments.append(
+                    (
+                        member,
+                        post.number,
+                        min(at + timedelta(minutes=2), now),
+                        personas.said(langs[member], random),
+                    )
+                )
     return sorted(likes, key=lambda each: each[2]), sorted(comments, key=lambda each: each[2])
 
 
-def reported(posts: list[Planned], people: int, random: np.random.Generator, now: datetime) -> list[tuple[int, int, datetime, bool]]:
+def reported(
+    posts: list[Planned], people: int, random: np.random.Generator, now: datetime
+) -> list[tuple[int, int, datetime, bool]]:
     """Most of what is no animal is reported, and half of that is decided."""
     made = []
     for post in posts:
@@ -147,7 +185,9 @@ def reported(posts: list[Planned], people: int, random: np.random.Generator, now
     return sorted(made, key=lambda each: each[2])
 
 
-def visited(posts: list[Planned], tastes: list[Taste], random: np.random.Generator, now: datetime) -> list[Visit]:
+def visited(
+    posts: list[Planned], tastes: list[Taste], random: np.random.Generator, now: datetime
+) -> list[Visit]:
     """Visits of three weeks: photos of that time in an order by chance, so that whoever learns from them knows how likely each place was."""
     times = np.array([post.at.timestamp() for post in posts])
     made = []
@@ -159,7 +199,9 @@ def visited(posts: list[Planned], tastes: list[Taste], random: np.random.Generat
         visitor = int(random.integers(len(tastes)))
         shown = random.choice(there, SHOWN, replace=False)
         wanted = np.array([tastes[visitor].of(posts[n].category, posts[n].charm) for n in shown])
-        opens = random.random(SHOWN) < np.exp(-np.arange(SHOWN) / LOOKED_AT) / (1 + np.exp(1.6 - wanted))
+        opens = random.random(SHOWN) < np.exp(-np.arange(SHOWN) / LOOKED_AT) / (
+            1 + np.exp(1.6 - wanted)
+        )
         opened = {
             int(n): int(random.gamma(2.0, 2500.0) * (1.6 if want > 1 else 0.7))
             for n, want, open_ in zip(shown, wanted, opens, strict=True)

@@ -50,10 +50,20 @@ class Made:
 
 
 def make(
-    res: Resources, *, seed: int, now: datetime, photos: int = PHOTOS, folder: Path | None = None, progress: Progress = lambda *_: None
+    res: Resources,
+    *,
+    seed: int,
+    now: datetime,
+    photos: int = PHOTOS,
+    folder: Path | None = None,
+    progress: Progress = lambda *_: None,
 ) -> Made:
     """Make the example network, or what is missing of it. `folder`: photos of one's own instead of the package's cut-outs."""
-    found = cutouts.read(cutouts.fetched(res.settings.home / "stamps")) if folder is None else own_photos(folder)
+    found = (
+        cutouts.read(cutouts.fetched(res.settings.home / "stamps"))
+        if folder is None
+        else own_photos(folder)
+    )
     started = began(res, seed, now)
     story = scenario.story(found, seed=seed, now=started, photos=photos)
     people, passwords = come(res, story, started)
@@ -83,18 +93,24 @@ def own_photos(folder: Path) -> list[Stamp]:
     """A folder's photos, all of them `other` and called as their files. Raises UserError when there are none."""
     files = [file for file in sorted(folder.rglob("*")) if file.suffix.lower() in SUFFIXES]
     if not files:
-        raise UserError(f"There are no photos in {folder}; expected files that end with {', '.join(SUFFIXES)}.")
+        raise UserError(
+            f"There are no photos in {folder}; expected files that end with {', '.join(SUFFIXES)}."
+        )
     return [Stamp(file, file.stem, file.stem[:30], file.stem[:30], "other") for file in files]
 
 
 # ---- people --------------------------------------------------------------------------------------------------------
 
 
-def come(res: Resources, story: scenario.Story, now: datetime) -> tuple[list[Person], dict[str, str]]:
+def come(
+    res: Resources, story: scenario.Story, now: datetime
+) -> tuple[list[Person], dict[str, str]]:
     """The members, in the order of cast.NAMES, and two moderators; with the passwords of those that are told."""
     since, people = now - timedelta(days=scenario.DAYS + 1), []
     passwords: dict[str, str] = {}
-    wanted = [(name, ("member", None)) for name in personas.NAMES] + [(name, ("moderator", None)) for name in MODERATORS]
+    wanted = [(name, ("member", None)) for name in personas.NAMES] + [
+        (name, ("moderator", None)) for name in MODERATORS
+    ]
     for number, (name, grant) in enumerate(wanted):
         with res.db.write() as db:
             person = accounts.person(db, name)
@@ -103,7 +119,9 @@ def come(res: Resources, story: scenario.Story, now: datetime) -> tuple[list[Per
                 passwords |= {name: password} if name in SHOWN else {}
                 person = accounts.person(db, name)
                 if number < len(story.langs):
-                    accounts.prefer(db, Person(name, name, frozenset({grant})), lang=story.langs[number])
+                    accounts.prefer(
+                        db, Person(name, name, frozenset({grant})), lang=story.langs[number]
+                    )
             assert person is not None
             if grant[0] == "member":
                 members.join(db, person, now=since)
@@ -117,18 +135,35 @@ def come(res: Resources, story: scenario.Story, now: datetime) -> tuple[list[Per
 def keys(res: Resources, seed: int) -> dict[str, int]:
     """Posts of this example that are there already, by their keys."""
     with res.db.read() as db:
-        return dict(db.execute(select(Post.key, Post.id).where(Post.key.startswith(f"example-{seed}-"))).all())
+        return dict(
+            db.execute(
+                select(Post.key, Post.id).where(Post.key.startswith(f"example-{seed}-"))
+            ).all()
+        )
 
 
 def post_all(
-    res: Resources, story: scenario.Story, people: list[Person], seed: int, before: dict[str, int], *, composed: bool, progress: Progress
+    res: Resources,
+    story: scenario.Story,
+    people: list[Person],
+    seed: int,
+    before: dict[str, int],
+    *,
+    composed: bool,
+    progress: Progress,
 ) -> dict[int, int]:
     """Every photo posted and published at its time; the post's id for each number. Pictures are made and taken in on all cores."""
-    ids = {post.number: before[key] for post in story.posts if (key := f"example-{seed}-{post.number}") in before}
+    ids = {
+        post.number: before[key]
+        for post in story.posts
+        if (key := f"example-{seed}-{post.number}") in before
+    }
     missing = [post for post in story.posts if post.number not in ids]
 
     def take(post: scenario.Planned) -> tuple[scenario.Planned, Accepted]:
-        accepted = photo_files.accept(taken(post, seed) if composed else post.stamp.file.read_bytes())
+        accepted = photo_files.accept(
+            taken(post, seed) if composed else post.stamp.file.read_bytes()
+        )
         photo_files.store(res.objects, accepted)
         return post, accepted
 
@@ -136,7 +171,14 @@ def post_all(
         for group in groups(pool.map(take, missing), TOGETHER):
             with res.db.write() as db:
                 for post, accepted in group:
-                    ids[post.number] = posted(db, res, post, people[post.member], accepted, f"example-{seed}-{post.number}")
+                    ids[post.number] = posted(
+                        db,
+                        res,
+                        post,
+                        people[post.member],
+                        accepted,
+                        f"example-{seed}-{post.number}",
+                    )
             progress("photos", len(ids), len(story.posts))
     return ids
 
@@ -146,13 +188,28 @@ def taken(post: scenario.Planned, seed: int) -> bytes:
     from PIL import Image
 
     with Image.open(post.stamp.file) as stamp:
-        return compose.photo(stamp, post.stamp.category, np.random.default_rng([seed, 2, post.number]))
+        return compose.photo(
+            stamp, post.stamp.category, np.random.default_rng([seed, 2, post.number])
+        )
 
 
-def posted(db: Session, res: Resources, post: scenario.Planned, who: Person, accepted: Accepted, key: str) -> int:
+def posted(
+    db: Session, res: Resources, post: scenario.Planned, who: Person, accepted: Accepted, key: str
+) -> int:
     """One photo, published at its time."""
     draft = Draft(post.title, post.description, post.tags, post.category)
-    made = posts.accept(db, res.objects, res.work, who, draft, accepted, key=key, now=post.at, source=post.stamp.species, most=None)
+    made = posts.accept(
+        db,
+        res.objects,
+        res.work,
+        who,
+        draft,
+        accepted,
+        key=key,
+        now=post.at,
+        source=post.stamp.species,
+        most=None,
+    )
     posts.publish(db, made, now=post.at)
     return made.id
 
@@ -172,17 +229,41 @@ def groups(found: Iterator[T], size: int) -> Iterator[list[T]]:
 # ---- what people did -----------------------------------------------------------------------------------------------
 
 
-def lived(res: Resources, story: scenario.Story, people: list[Person], ids: dict[int, int], progress: Progress) -> None:
+def lived(
+    res: Resources,
+    story: scenario.Story,
+    people: list[Person],
+    ids: dict[int, int],
+    progress: Progress,
+) -> None:
     """Follows, likes, comments, reports and what moderators decided; each is what it is when done again."""
     deeds: list[tuple[datetime, Callable[[Session], Any]]] = []
     for member, other, at in story.follows:
-        deeds.append((at, partial(engagement.follow, who=people[member], name=people[other].name, now=at)))
+        deeds.append(
+            (at, partial(engagement.follow, who=people[member], name=people[other].name, now=at))
+        )
     for member, number, at in story.likes:
-        deeds.append((at, partial(engagement.like, who=people[member], post_id=ids[number], now=at)))
+        deeds.append(
+            (at, partial(engagement.like, who=people[member], post_id=ids[number], now=at))
+        )
     for count, (member, number, at, said) in enumerate(story.comments):
-        deeds.append((at, partial(engagement.comment, who=people[member], post_id=ids[number], words=said, key=f"example-{count}", now=at)))
+        deeds.append(
+            (
+                at,
+                partial(
+                    engagement.comment,
+                    who=people[member],
+                    post_id=ids[number],
+                    words=said,
+                    key=f"example-{count}",
+                    now=at,
+                ),
+            )
+        )
     for member, number, at, decided in story.reports:
-        deeds.append((at, partial(report, who=people[member], post_id=ids[number], at=at, decided=decided)))
+        deeds.append(
+            (at, partial(report, who=people[member], post_id=ids[number], at=at, decided=decided))
+        )
     deeds.sort(key=lambda each: each[0])
     done = 0
     for group in groups(iter(deeds), TOGETHER):
@@ -210,7 +291,9 @@ def report(db: Session, who: Person, post_id: int, at: datetime, decided: bool) 
     moderator = accounts.person(db, MODERATORS[0])
     if decided and case.state == "open" and moderator is not None:
         note = "動物が写っていません。There is no animal in it."
-        decisions.decide(db, moderator, case.id, "remove", "not_an_animal", note, now=at + timedelta(minutes=30))
+        decisions.decide(
+            db, moderator, case.id, "remove", "not_an_animal", note, now=at + timedelta(minutes=30)
+        )
 
 
 def one_appeal(db: Session, people: Sequence[Person], story: scenario.Story) -> None:
@@ -219,20 +302,34 @@ def one_appeal(db: Session, people: Sequence[Person], story: scenario.Story) -> 
         for decided in decisions.mine(db, person).items:
             if appeals.may_appeal(db, person, decided, now=decided.decision.at):
                 appeals.appeal(
-                    db, person, decided.decision.id, "よく見てください。Please look again.", now=decided.decision.at + timedelta(hours=1)
+                    db,
+                    person,
+                    decided.decision.id,
+                    "よく見てください。Please look again.",
+                    now=decided.decision.at + timedelta(hours=1),
                 )
             return
 
 
-def looked(res: Resources, story: scenario.Story, ids: dict[int, int], seed: int, now: datetime) -> None:
+def looked(
+    res: Resources, story: scenario.Story, ids: dict[int, int], seed: int, now: datetime
+) -> None:
     """What visitors were shown, opened and looked at goes to the warehouse as the hourly export would bring it."""
     told: dict[str, list[Event]] = {kind.name: [] for kind in events.KINDS}
     for number, visit in enumerate(story.visits):
-        person, request = sha256(f"visitor-{seed}-{visit.visitor}".encode()).hexdigest()[:16], f"example-{seed}-{number}"
+        person, request = (
+            sha256(f"visitor-{seed}-{visit.visitor}".encode()).hexdigest()[:16],
+            f"example-{seed}-{number}",
+        )
         chance = 1 / visit.considered  # each place shows each photo equally likely
-        placed = [Placed(ids[photo], "chance", position, chance, "random", 1) for position, photo in enumerate(visit.shown)]
+        placed = [
+            Placed(ids[photo], "chance", position, chance, "random", 1)
+            for position, photo in enumerate(visit.shown)
+        ]
         considered = [ids[photo] for photo in range(visit.considered)]
-        made = events.listed(Looker(person), "home", placed, considered=considered, request_id=request, now=visit.at)
+        made = events.listed(
+            Looker(person), "home", placed, considered=considered, request_id=request, now=visit.at
+        )
         for position, photo in enumerate(visit.shown):
             if photo in visit.opened:
                 about = {"request": request, "post": ids[photo], "position": position}
@@ -246,7 +343,13 @@ def looked(res: Resources, story: scenario.Story, ids: dict[int, int], seed: int
     with res.db.write() as db:
         for kind in events.KINDS:
             if told[kind.name]:
-                res.warehouse.append(db, kind.table, kind.facts(told[kind.name]), recorded_at=now, source=f"example of seed {seed}")
+                res.warehouse.append(
+                    db,
+                    kind.table,
+                    kind.facts(told[kind.name]),
+                    recorded_at=now,
+                    source=f"example of seed {seed}",
+                )
 
 
 # ---- what nobody sees ----------------------------------------------------------------------------------------------
@@ -258,11 +361,20 @@ def truth(story: scenario.Story, ids: dict[int, int], began: datetime) -> bytes:
         "began": began.isoformat(),
         "categories": list(personas.CATEGORY_KEYS),
         "members": [
-            {"name": name, "tastes": as_list(taste), "eager": taste.eager} for name, taste in zip(personas.NAMES, story.tastes, strict=True)
+            {"name": name, "tastes": as_list(taste), "eager": taste.eager}
+            for name, taste in zip(personas.NAMES, story.tastes, strict=True)
         ],
-        "visitors": [{"number": n, "tastes": as_list(taste), "eager": taste.eager} for n, taste in enumerate(story.visitor_tastes)],
+        "visitors": [
+            {"number": n, "tastes": as_list(taste), "eager": taste.eager}
+            for n, taste in enumerate(story.visitor_tastes)
+        ],
         "posts": [
-            {"id": ids[post.number], "species": post.stamp.species, "category": post.stamp.category, "charm": post.charm}
+            {
+                "id": ids[post.number],
+                "species": post.stamp.species,
+                "category": post.stamp.category,
+                "charm": post.charm,
+            }
             for post in story.posts
         ],
     }

@@ -21,10 +21,15 @@ Endpoint = Callable[..., Any]
 PREFIX = "/api/animals"
 Id = Annotated[int, Path(ge=1, le=pagination.LARGEST)]
 Name = Annotated[str, Path(min_length=1, max_length=40)]
-After = Annotated[str | None, Query(max_length=12_000, description="Where a page ended: `next` of the one before.")]
+After = Annotated[
+    str | None,
+    Query(max_length=12_000, description="Where a page ended: `next` of the one before."),
+]
 Limit = Annotated[int, Query(ge=1, le=pagination.MOST, description="How many at most.")]
 MAY_FAIL = (400, 401, 404, 422)
-PICTURE_BYTES = photo_files.UPLOAD_MB * 1_000_000 + 1_000_000  # of a form with a picture: the words, and what is written around them
+PICTURE_BYTES = (
+    photo_files.UPLOAD_MB * 1_000_000 + 1_000_000
+)  # of a form with a picture: the words, and what is written around them
 
 
 def now() -> datetime:
@@ -52,7 +57,13 @@ def reads(router: APIRouter, path: str, **options: Any) -> Callable[[Endpoint], 
 
 
 def writes(
-    router: APIRouter, method: str, path: str, *, max_bytes: int | None = None, public: bool = False, **options: Any
+    router: APIRouter,
+    method: str,
+    path: str,
+    *,
+    max_bytes: int | None = None,
+    public: bool = False,
+    **options: Any,
 ) -> Callable[[Endpoint], Endpoint]:
     """Register a route that changes something. A browser's session must send its secret along, a token needs the scope `write`.
 
@@ -64,7 +75,9 @@ def writes(
     def register(do: Endpoint) -> Endpoint:
         if max_bytes is not None:
             setattr(do, MAX_BYTES, max_bytes)
-        router.add_api_route(PREFIX + path, do, methods=[method], dependencies=needed, responses=responses, **options)
+        router.add_api_route(
+            PREFIX + path, do, methods=[method], dependencies=needed, responses=responses, **options
+        )
         return do
 
     return register

@@ -31,14 +31,22 @@ def shown(
 ) -> None:
     """Posts are shown on a page; `terms` when somebody searched for them."""
     who, moment = events.looker(db, viewer, request.headers), now()
-    told = events.listed(who, page, placed, considered=considered, request_id=request_id, now=moment)
+    told = events.listed(
+        who, page, placed, considered=considered, request_id=request_id, now=moment
+    )
     if terms is not None:
         told += events.searched(who, terms, len(placed), request_id=request_id, now=moment)
     site_of(request).resources.events.put(*told)
 
 
 def in_order(
-    request: Request, db: Session, viewer: Person | None, page: str, post_ids: Iterable[int], *, terms: Sequence[str] | None = None
+    request: Request,
+    db: Session,
+    viewer: Person | None,
+    page: str,
+    post_ids: Iterable[int],
+    *,
+    terms: Sequence[str] | None = None,
 ) -> tuple[str, dict[int, int]]:
     """Posts are shown in a list without chance. Gives the id of that, and the place of each post."""
     request_id, placed = new_request(), events.in_order(post_ids, page, order=page)

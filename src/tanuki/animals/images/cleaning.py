@@ -16,7 +16,11 @@ import pillow_heif
 import pyvips
 
 NEARLY = 0.9  # a JPEG can be decoded at 1/2, 1/4 or 1/8 for a fraction of the work; a tenth smaller than the largest size is taken for it
-LOADERS = {"jpeg": "VipsForeignLoadJpegBuffer", "png": "VipsForeignLoadPngBuffer", "webp": "VipsForeignLoadWebpBuffer"}
+LOADERS = {
+    "jpeg": "VipsForeignLoadJpegBuffer",
+    "png": "VipsForeignLoadPngBuffer",
+    "webp": "VipsForeignLoadWebpBuffer",
+}
 NO_MEMORY = ("out of memory", "memory allocation", "bad_alloc")  # how the libraries say it
 LYING = "security limit exceeded"  # libheif of headers that announce what cannot be; it calls this a lack of memory too
 NICE = 5  # when the processor is busy, who reads a page does not wait for somebody's picture
@@ -86,9 +90,20 @@ def answered(content: bytes, job: dict[str, Any]) -> tuple[dict[str, Any], list[
         return refusal.answer, []
     except MemoryError:
         return {"refused": "memory"}, []
-    except (pyvips.Error, ValueError, RuntimeError, EOFError, SyntaxError, OSError) as error:  # the last five are what pillow-heif raises
+    except (
+        pyvips.Error,
+        ValueError,
+        RuntimeError,
+        EOFError,
+        SyntaxError,
+        OSError,
+    ) as error:  # the last five are what pillow-heif raises
         said = str(error).lower()
-        return {"refused": "memory" if any(words in said for words in NO_MEMORY) and LYING not in said else "damaged"}, []
+        return {
+            "refused": "memory"
+            if any(words in said for words in NO_MEMORY) and LYING not in said
+            else "damaged"
+        }, []
 
 
 def cleaned(content: bytes, job: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
@@ -105,7 +120,12 @@ def cleaned(content: bytes, job: dict[str, Any]) -> tuple[dict[str, Any], list[b
             image, file = fitted(image, size).copy_memory(), b""
         file = file or image.jpegsave_buffer(Q=job["quality"], keep="none", optimize_coding=True)
         files[name] = file
-    answer = {"width": width, "height": height, "colour": mean(image), "files": {name: len(file) for name, file in files.items()}}
+    answer = {
+        "width": width,
+        "height": height,
+        "colour": mean(image),
+        "files": {name: len(file) for name, file in files.items()},
+    }
     return answer, list(files.values())
 
 
@@ -120,7 +140,9 @@ def decoded(content: bytes, source: str, longest: int, pixels: int) -> Any:
     if source == "heic":
         return of_heic(content, pixels)
     if source == "webp":
-        few_enough(*announced_by_webp(content), pixels)  # opening it takes memory for all of them already
+        few_enough(
+            *announced_by_webp(content), pixels
+        )  # opening it takes memory for all of them already
     load = getattr(pyvips.Image, f"{source}load_buffer")
     how: dict[str, Any] = {"access": "sequential", "fail_on": "truncated"}
     image = load(content, **how)
@@ -142,7 +164,9 @@ def announced_by_webp(content: bytes) -> tuple[int, int]:
     if kind == b"VP8L":
         bits = int.from_bytes(said[1:5], "little")
         return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    return int.from_bytes(said[6:8], "little") & 0x3FFF, int.from_bytes(said[8:10], "little") & 0x3FFF
+    return int.from_bytes(said[6:8], "little") & 0x3FFF, int.from_bytes(
+        said[8:10], "little"
+    ) & 0x3FFF
 
 
 def of_heic(content: bytes, pixels: int) -> Any:

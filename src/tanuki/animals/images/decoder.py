@@ -19,7 +19,11 @@ from tanuki.errors import TooMany
 log = logging.getLogger(__name__)
 
 SCRIPT = Path(__file__).with_name("cleaning.py")
-ENVIRONMENT = {"LANG": "C.UTF-8", "VIPS_CONCURRENCY": "1", "MALLOC_ARENA_MAX": "2"}  # and none of ours: it may hold secrets
+ENVIRONMENT = {
+    "LANG": "C.UTF-8",
+    "VIPS_CONCURRENCY": "1",
+    "MALLOC_ARENA_MAX": "2",
+}  # and none of ours: it may hold secrets
 
 MEMORY_MB = 512  # a picture may cost so much
 DATA_MB = 448  # what the child may allocate of it; the rest is the code of its libraries
@@ -92,7 +96,9 @@ class Decoder:
     def _take(self) -> "Child":
         with self.turn:
             if not self.turn.wait_for(lambda: self.busy < self.most, WAIT_S):
-                raise TooMany("Too many pictures are being read at the moment. Please try again in a minute.")
+                raise TooMany(
+                    "Too many pictures are being read at the moment. Please try again in a minute."
+                )
             self.busy += 1
             child = self.free.pop() if self.free else None
         if child is not None and child.runs():
@@ -150,14 +156,19 @@ class Child:
             ready = self.answers.read(1)
         if not ready:
             self.end()
-            raise OSError(f"the process that decodes pictures does not start: exit status {self.process.returncode}")
+            raise OSError(
+                f"the process that decodes pictures does not start: exit status {self.process.returncode}"
+            )
 
     def do(self, content: bytes, job: Job) -> Done | Refusal:
         """One job. Afterwards the process may have ended."""
         self.jobs += 1
         asked = {**vars(job), "bytes": len(content), "cpu_s": CPU_S, "wall_s": WALL_S}
         answer = None
-        with self._within(WALL_S), contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # it died, or what it says makes no sense
+        with (
+            self._within(WALL_S),
+            contextlib.suppress(OSError, ValueError, KeyError, TypeError),
+        ):  # it died, or what it says makes no sense
             self.requests.write(json.dumps(asked).encode() + b"\n" + content)
             self.requests.flush()
             answer = self._answer()
@@ -165,14 +176,19 @@ class Child:
             return answer
         self.end()
         code = self.process.returncode
-        log.warning("picture decoder ended", extra={"source": job.source, "bytes": len(content), "code": code})
+        log.warning(
+            "picture decoder ended",
+            extra={"source": job.source, "bytes": len(content), "code": code},
+        )
         return Refusal("time" if self.late or code in TOO_LONG else "damaged")
 
     def _answer(self) -> Done | Refusal:
         said: dict[str, Any] = json.loads(self.answers.readline(10_000))
         self.peak_mb = int(said["peak_mb"])
         if "refused" in said:
-            return Refusal(str(said["refused"]), int(said.get("width", 0)), int(said.get("height", 0)))
+            return Refusal(
+                str(said["refused"]), int(said.get("width", 0)), int(said.get("height", 0))
+            )
         lengths = {str(size): int(length) for size, length in said["files"].items()}
         if sum(lengths.values()) > ANSWER_BYTES:
             raise ValueError("too long an answer")

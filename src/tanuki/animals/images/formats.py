@@ -19,7 +19,14 @@ BEGINNINGS = (
     (b"\0\0\x01\0", "ICO"),
     (b"8BPS", "PSD"),
 )
-HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}  # what is compressed with HEVC, as ISO/IEC 23008-12 names it
+HEIC_BRANDS = {
+    b"heic",
+    b"heix",
+    b"heim",
+    b"heis",
+    b"hevc",
+    b"hevx",
+}  # what is compressed with HEVC, as ISO/IEC 23008-12 names it
 AVIF_BRANDS = {b"avif", b"avis"}
 LOOKED_AT = 1024  # of a text, to tell HTML from SVG
 

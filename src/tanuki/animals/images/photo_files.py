@@ -16,7 +16,11 @@ from tanuki.platform.object_store import Objects
 
 UPLOAD_MB = 25  # the largest JPEG that a phone of 50 megapixels makes has about 20
 PIXELS_M = 50  # what phones take (48 megapixels) with a little room; a progressive JPEG of so many needs 300 MB, a HEIC 270 MB
-SIZES = {"list": 320, "page": 960, "full": 2048}  # the longest side, in pixels; smaller pictures stay as they are
+SIZES = {
+    "list": 320,
+    "page": 960,
+    "full": 2048,
+}  # the longest side, in pixels; smaller pictures stay as they are
 BETTER = "better"  # beside the sizes of a picture: the better one that was made of it, before its owner takes it
 QUALITY = 82  # likeness 0.973 at the size of a page; 90 has 0.984 and half as many bytes again
 
@@ -52,12 +56,19 @@ def readable(content: bytes) -> str:
     if not content:
         raise UserError("The file is empty; expected a picture (JPEG, PNG, WebP or HEIC).")
     if len(content) > UPLOAD_MB * 1_000_000:
-        raise UserError("The file has %(found)s MB; expected at most %(most)s MB.", found=-(-len(content) // 1_000_000), most=UPLOAD_MB)
+        raise UserError(
+            "The file has %(found)s MB; expected at most %(most)s MB.",
+            found=-(-len(content) // 1_000_000),
+            most=UPLOAD_MB,
+        )
     found = formats.found(content)
     if found is None:
         raise UserError("The file is not a picture that we know; expected JPEG, PNG, WebP or HEIC.")
     if found not in formats.ACCEPTED:
-        raise UserError("The file is %(found)s by its content; expected a picture (JPEG, PNG, WebP or HEIC).", found=found)
+        raise UserError(
+            "The file is %(found)s by its content; expected a picture (JPEG, PNG, WebP or HEIC).",
+            found=found,
+        )
     return found
 
 
@@ -66,7 +77,11 @@ def refused(refusal: Refusal, source: str) -> UserError:
     name = formats.ACCEPTED[source]
     if refusal.why == "pixels":
         size = {"width": refusal.width, "height": refusal.height}
-        return UserError("The picture has %(width)s × %(height)s pixels; expected at most %(most)s million.", **size, most=PIXELS_M)
+        return UserError(
+            "The picture has %(width)s × %(height)s pixels; expected at most %(most)s million.",
+            **size,
+            most=PIXELS_M,
+        )
     if refusal.why == "time":
         return UserError(
             "Reading the %(format)s picture took longer than the %(most)s seconds that one may take; expected a smaller or simpler one.",
@@ -79,7 +94,9 @@ def refused(refusal: Refusal, source: str) -> UserError:
             format=name,
             most=MEMORY_MB,
         )
-    return UserError("The %(format)s picture is damaged or incomplete; expected a whole file.", format=name)
+    return UserError(
+        "The %(format)s picture is damaged or incomplete; expected a whole file.", format=name
+    )
 
 
 # ---- stored once ---------------------------------------------------------------------------------------------------
@@ -92,14 +109,18 @@ def key(digest: str, size: str) -> str:
 
 def store(objects: Objects, accepted: Accepted) -> None:
     """Put a picture's files where they are not yet. Outside the transaction it costs others nothing; keep() then finds them there."""
-    if not objects.exists(key(accepted.digest, "full")):  # the last one to come and the first one to go
+    if not objects.exists(
+        key(accepted.digest, "full")
+    ):  # the last one to come and the first one to go
         for size in SIZES:
             objects.put(key(accepted.digest, size), accepted.files[size])
 
 
 def keep(db: Session, objects: Objects, accepted: Accepted, *, now: datetime) -> Photo:
     """The record of a picture whose files are stored; the same picture once, however often and wherever it comes in at the same time."""
-    while (photo := db.scalar(held(accepted.digest).with_for_update(read=True, key_share=True))) is None:
+    while (
+        photo := db.scalar(held(accepted.digest).with_for_update(read=True, key_share=True))
+    ) is None:
         add_once(
             db,
             Photo,

@@ -34,8 +34,14 @@ class Asked(NamedTuple):
 def may_appeal(db: Session, who: Person, decided: decisions.Decided, *, now: datetime) -> bool:
     """Whether somebody can appeal against a decision: it is about them, against them, not too old, and they have not yet."""
     me = members.viewer_id(db, who)
-    against_me = me is not None and decided.case.member_id == me and decided.decision.action in AGAINST
-    return against_me and now - decided.decision.at <= UNTIL and of_decision(db, decided.decision.id) is None
+    against_me = (
+        me is not None and decided.case.member_id == me and decided.decision.action in AGAINST
+    )
+    return (
+        against_me
+        and now - decided.decision.at <= UNTIL
+        and of_decision(db, decided.decision.id) is None
+    )
 
 
 def of_decision(db: Session, decision_id: int) -> Appeal | None:
@@ -45,7 +51,10 @@ def of_decision(db: Session, decision_id: int) -> Appeal | None:
 
 def of_decisions(db: Session, decision_ids: Sequence[int]) -> dict[int, Appeal]:
     """The appeals against some decisions, by the decision."""
-    return {each.decision_id: each for each in db.scalars(select(Appeal).where(Appeal.decision_id.in_(decision_ids)))}
+    return {
+        each.decision_id: each
+        for each in db.scalars(select(Appeal).where(Appeal.decision_id.in_(decision_ids)))
+    }
 
 
 def appeal(db: Session, who: Person, decision_id: int, words: str, *, now: datetime) -> Appeal:
@@ -56,14 +65,29 @@ def appeal(db: Session, who: Person, decision_id: int, words: str, *, now: datet
     if decided.decision.action not in AGAINST:
         raise UserError("Nothing was decided against you here.")
     if now - decided.decision.at > UNTIL:
-        raise Conflict("A decision can be appealed against for %(days)s days only.", days=UNTIL.days)
-    words = members.words(words, 1, WORDS_LONGEST, msgid("An appeal has 1 to %(most)s characters; found %(found)s."), lines=True)
+        raise Conflict(
+            "A decision can be appealed against for %(days)s days only.", days=UNTIL.days
+        )
+    words = members.words(
+        words,
+        1,
+        WORDS_LONGEST,
+        msgid("An appeal has 1 to %(most)s characters; found %(found)s."),
+        lines=True,
+    )
     rate_limit.use(db, who.name, "appeals", now=now, most=AN_HOUR, seconds=3600)
     if not add_once(db, Appeal, decision_id=decision_id, member_id=me.id, words=words, at=now):
         raise Conflict("You have appealed against this already.")
     made = of_decision(db, decision_id)
     assert made is not None
-    decisions.entered(db, f"member:{me.id}", decided.case, "appeal", {"appeal": made.id, "decision": decision_id}, now=now)
+    decisions.entered(
+        db,
+        f"member:{me.id}",
+        decided.case,
+        "appeal",
+        {"appeal": made.id, "decision": decision_id},
+        now=now,
+    )
     return made
 
 
@@ -71,8 +95,16 @@ def waiting(db: Session, who: Person) -> Select[Appeal, Decision, Case]:
     """Open appeals that this moderator may answer: not against their own decisions, not their own."""
     require(who, "moderator")
     me = members.viewer_id(db, who) or 0
-    joined = select(Appeal, Decision, Case).join(Decision, Decision.id == Appeal.decision_id).join(Case, Case.id == Decision.case_id)
-    return joined.where(Appeal.state == "open", Decision.by != who.name, or_(Appeal.member_id.is_(None), Appeal.member_id != me))
+    joined = (
+        select(Appeal, Decision, Case)
+        .join(Decision, Decision.id == Appeal.decision_id)
+        .join(Case, Case.id == Decision.case_id)
+    )
+    return joined.where(
+        Appeal.state == "open",
+        Decision.by != who.name,
+        or_(Appeal.member_id.is_(None), Appeal.member_id != me),
+    )
 
 
 def queue(db: Session, who: Person, *, after: str | None = None, limit: int = 24) -> Page[Asked]:
@@ -86,21 +118,38 @@ def queue(db: Session, who: Person, *, after: str | None = None, limit: int = 24
 
 def length(db: Session, who: Person) -> int:
     """How many appeals wait for this moderator."""
-    return db.scalar(select(func.count()).select_from(waiting(db, who).with_only_columns(Appeal.id).subquery())) or 0
+    return (
+        db.scalar(
+            select(func.count()).select_from(
+                waiting(db, who).with_only_columns(Appeal.id).subquery()
+            )
+        )
+        or 0
+    )
 
 
 def one(db: Session, who: Person, appeal_id: int) -> Asked:
     """An appeal, for moderators; not one's own."""
     require(who, "moderator")
-    joined = select(Appeal, Decision, Case).join(Decision, Decision.id == Appeal.decision_id).join(Case, Case.id == Decision.case_id)
-    row = db.execute(joined.where(Appeal.id == appeal_id)).first() if 0 < appeal_id <= pagination.LARGEST else None
+    joined = (
+        select(Appeal, Decision, Case)
+        .join(Decision, Decision.id == Appeal.decision_id)
+        .join(Case, Case.id == Decision.case_id)
+    )
+    row = (
+        db.execute(joined.where(Appeal.id == appeal_id)).first()
+        if 0 < appeal_id <= pagination.LARGEST
+        else None
+    )
     me = members.viewer_id(db, who)
     if row is None or (me is not None and row[0].member_id == me):
         raise NotFound("There is no such appeal.")
     return Asked(*row)
 
 
-def answer(db: Session, who: Person, appeal_id: int, *, overturn: bool, words: str, now: datetime) -> Appeal:
+def answer(
+    db: Session, who: Person, appeal_id: int, *, overturn: bool, words: str, now: datetime
+) -> Appeal:
     """Uphold a decision, or overturn it: then what it took away comes back. Raises NotAllowed for who decided it."""
     asked = one(db, who, appeal_id)
     db.refresh(asked.appeal, with_for_update=True)
@@ -108,18 +157,42 @@ def answer(db: Session, who: Person, appeal_id: int, *, overturn: bool, words: s
         raise NotAllowed("You made this decision; another moderator answers the appeal.")
     if asked.appeal.state != "open":
         raise Conflict("Somebody has answered this appeal meanwhile.")
-    words = members.words(words, 1, ANSWER_LONGEST, msgid("An answer has 1 to %(most)s characters; found %(found)s."), lines=True)
+    words = members.words(
+        words,
+        1,
+        ANSWER_LONGEST,
+        msgid("An answer has 1 to %(most)s characters; found %(found)s."),
+        lines=True,
+    )
     found = asked.appeal
-    found.state, found.decided_by, found.decided_at, found.answer = ("overturned" if overturn else "upheld"), who.name, now, words
+    found.state, found.decided_by, found.decided_at, found.answer = (
+        ("overturned" if overturn else "upheld"),
+        who.name,
+        now,
+        words,
+    )
     db.flush()
     values = {"appeal": found.id, "decision": asked.decision.id, "answer": decisions.digest(words)}
     decisions.entered(db, who.name, asked.case, found.state, values, now=now)
     if overturn:
         undo(db, who, asked, now=now)
     if found.member_id is not None:
-        told = {"decision": asked.decision.id, "state": found.state, "answer": words, "subject": asked.case.subject}
+        told = {
+            "decision": asked.decision.id,
+            "state": found.state,
+            "answer": words,
+            "subject": asked.case.subject,
+        }
         post_id = asked.case.subject_id if asked.case.subject == "post" else None
-        notifications.tell(db, found.member_id, "appeal", about=f"appeal:{found.id}", post_id=post_id, values=told, now=now)
+        notifications.tell(
+            db,
+            found.member_id,
+            "appeal",
+            about=f"appeal:{found.id}",
+            post_id=post_id,
+            values=told,
+            now=now,
+        )
     return found
 
 

@@ -39,7 +39,9 @@ class Subject:
     def state(self) -> str | None:
         """Its state now; None when it has none, or is gone."""
         if self.kind == "member":
-            return "banned" if self.member is not None and self.member.banned_at is not None else None
+            return (
+                "banned" if self.member is not None and self.member.banned_at is not None else None
+            )
         found = self.post if self.kind == "post" else self.comment
         return found.state if found is not None else None
 
@@ -54,12 +56,31 @@ class Reported(NamedTuple):
 # ---- reports -------------------------------------------------------------------------------------------------------
 
 
-def report(db: Session, who: Person, subject: str, subject_id: int, reason: str, words: str = "", *, now: datetime) -> Case:
+def report(
+    db: Session,
+    who: Person,
+    subject: str,
+    subject_id: int,
+    reason: str,
+    words: str = "",
+    *,
+    now: datetime,
+) -> Case:
     """Somebody says that something they can see is not right. Saying so again while the case is open changes nothing."""
     me = members.active(db, who)
     if reason not in REASONS:
-        raise UserError("%(reason)s is not a reason; expected one of %(known)s.", reason=reason, known=", ".join(REASONS))
-    words = members.words(words, 0, WORDS_LONGEST, msgid("A report has at most %(most)s characters; found %(found)s."), lines=True)
+        raise UserError(
+            "%(reason)s is not a reason; expected one of %(known)s.",
+            reason=reason,
+            known=", ".join(REASONS),
+        )
+    words = members.words(
+        words,
+        0,
+        WORDS_LONGEST,
+        msgid("A report has at most %(most)s characters; found %(found)s."),
+        lines=True,
+    )
     owner_id = owner_of(db, who, subject, subject_id)
     if owner_id == me.id:
         raise UserError("This is your own; you can change or delete it yourself.")
@@ -89,15 +110,49 @@ def owner_of(db: Session, viewer: Person, subject: str, subject_id: int) -> int:
         if member is None:
             raise NotFound("There is no such member.")
         return members.profile(db, viewer, member.name).id
-    raise UserError("%(subject)s cannot be reported; expected one of %(known)s.", subject=subject, known=", ".join(POSSIBLE))
+    raise UserError(
+        "%(subject)s cannot be reported; expected one of %(known)s.",
+        subject=subject,
+        known=", ".join(POSSIBLE),
+    )
 
 
-def open_case(db: Session, subject: str, subject_id: int, member_id: int, *, now: datetime, weight: float = 0.0) -> Case:
+def open_case(
+    db: Session,
+    subject: str,
+    subject_id: int,
+    member_id: int,
+    *,
+    now: datetime,
+    weight: float = 0.0,
+) -> Case:
     """The open case about a thing, made when there is none; locked until the transaction ends."""
-    wanted = select(Case).where(Case.subject == subject, Case.subject_id == subject_id, Case.state == "open").with_for_update()
-    add_once(db, Case, subject=subject, subject_id=subject_id, member_id=member_id, weight=weight, opened_at=now)
-    while (found := db.scalar(wanted.execution_options(populate_existing=True))) is None:  # decided between the two: a new one
-        add_once(db, Case, subject=subject, subject_id=subject_id, member_id=member_id, weight=weight, opened_at=now)
+    wanted = (
+        select(Case)
+        .where(Case.subject == subject, Case.subject_id == subject_id, Case.state == "open")
+        .with_for_update()
+    )
+    add_once(
+        db,
+        Case,
+        subject=subject,
+        subject_id=subject_id,
+        member_id=member_id,
+        weight=weight,
+        opened_at=now,
+    )
+    while (
+        found := db.scalar(wanted.execution_options(populate_existing=True))
+    ) is None:  # decided between the two: a new one
+        add_once(
+            db,
+            Case,
+            subject=subject,
+            subject_id=subject_id,
+            member_id=member_id,
+            weight=weight,
+            opened_at=now,
+        )
     return found
 
 
@@ -132,7 +187,9 @@ def waiting(db: Session, who: Person) -> Select[Case]:
     """Open cases that are not about this moderator."""
     require(who, "moderator")
     me = members.viewer_id(db, who)
-    return select(Case).where(Case.state == "open", or_(Case.member_id.is_(None), Case.member_id != (me or 0)))
+    return select(Case).where(
+        Case.state == "open", or_(Case.member_id.is_(None), Case.member_id != (me or 0))
+    )
 
 
 def owners(db: Session, found: Sequence[Case]) -> dict[int, Member]:
@@ -150,7 +207,9 @@ def case(db: Session, who: Person, case_id: int) -> Case:
     """A case. Nobody looks at one about themselves: who reported them is in it."""
     require(who, "moderator")
     found = db.get(Case, case_id) if 0 < case_id <= pagination.LARGEST else None
-    if found is None or (found.member_id is not None and found.member_id == members.viewer_id(db, who)):
+    if found is None or (
+        found.member_id is not None and found.member_id == members.viewer_id(db, who)
+    ):
         raise NotFound("There is no such case.")
     return found
 
@@ -162,17 +221,30 @@ def subject_of(db: Session, case: Case) -> Subject:
         photo = db.get(Photo, member.photo) if member is not None and member.photo else None
         return Subject("member", case.subject_id, member, photo=photo)
     comment = db.get(Comment, case.subject_id) if case.subject == "comment" else None
-    post = db.get(Post, comment.post_id if comment is not None else case.subject_id) if case.subject == "post" or comment else None
+    post = (
+        db.get(Post, comment.post_id if comment is not None else case.subject_id)
+        if case.subject == "post" or comment
+        else None
+    )
     if case.subject == "comment":
         return Subject("comment", case.subject_id, member, post=post, comment=comment)
-    edits = db.scalars(select(PostEdit).where(PostEdit.post_id == case.subject_id).order_by(PostEdit.id.desc()).limit(EDITS_SHOWN)).all()
+    edits = db.scalars(
+        select(PostEdit)
+        .where(PostEdit.post_id == case.subject_id)
+        .order_by(PostEdit.id.desc())
+        .limit(EDITS_SHOWN)
+    ).all()
     photo = db.get(Photo, post.photo) if post is not None else None
     return Subject("post", case.subject_id, member, post=post, photo=photo, edits=edits)
 
 
 def reports(db: Session, case: Case) -> list[Reported]:
     """What was reported, the first one first."""
-    wanted = select(Report, Member).outerjoin(Member, Member.id == Report.reporter_id).where(Report.case_id == case.id)
+    wanted = (
+        select(Report, Member)
+        .outerjoin(Member, Member.id == Report.reporter_id)
+        .where(Report.case_id == case.id)
+    )
     return [Reported(*row) for row in db.execute(wanted.order_by(Report.id).limit(pagination.MOST))]
 
 
@@ -188,4 +260,8 @@ def reported_by(db: Session, who: Person, subject: str, subject_id: int) -> bool
     """Whether somebody has reported a thing whose case is still open."""
     me = members.viewer_id(db, who)
     about = (Case.subject == subject) & (Case.subject_id == subject_id) & (Case.state == "open")
-    return bool(db.scalar(select(exists().where(about, Report.case_id == Case.id, Report.reporter_id == me))))
+    return bool(
+        db.scalar(
+            select(exists().where(about, Report.case_id == Case.id, Report.reporter_id == me))
+        )
+    )

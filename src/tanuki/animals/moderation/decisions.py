@@ -14,7 +14,19 @@ from sqlalchemy.orm import Session
 
 from tanuki.animals import engagement, members, notifications, pagination, posts
 from tanuki.animals.moderation import cases
-from tanuki.animals.moderation.reasons import ACTIONS, AGAINST, BAN, HOLD, KEEP, POSSIBLE, REASONS, REMOVE, RESTORE, UNBAN, WARN
+from tanuki.animals.moderation.reasons import (
+    ACTIONS,
+    AGAINST,
+    BAN,
+    HOLD,
+    KEEP,
+    POSSIBLE,
+    REASONS,
+    REMOVE,
+    RESTORE,
+    UNBAN,
+    WARN,
+)
 from tanuki.animals.pagination import Page
 from tanuki.animals.tables import Case, Decision, Member
 from tanuki.errors import Conflict, NotFound, UserError
@@ -23,7 +35,14 @@ from tanuki.platform import audit_log
 from tanuki.platform.accounts import Person, require
 
 NOTE_LONGEST = 1_000
-TOLD = {HOLD: "held", REMOVE: "removed", RESTORE: "restored", WARN: "warned", BAN: "banned", UNBAN: "unbanned"}  # kinds of notifications
+TOLD = {
+    HOLD: "held",
+    REMOVE: "removed",
+    RESTORE: "restored",
+    WARN: "warned",
+    BAN: "banned",
+    UNBAN: "unbanned",
+}  # kinds of notifications
 FITS = {  # what may be done with a thing in a state: nothing is removed twice, and only what is out of sight comes back
     HOLD: ("checking", "published"),
     REMOVE: ("checking", "published", "held", "shown", "deleted"),
@@ -40,7 +59,16 @@ class Decided(NamedTuple):
     case: Case
 
 
-def decide(db: Session, who: Person, case_id: int, action: str, reason: str, note: str = "", *, now: datetime) -> Decision:
+def decide(
+    db: Session,
+    who: Person,
+    case_id: int,
+    action: str,
+    reason: str,
+    note: str = "",
+    *,
+    now: datetime,
+) -> Decision:
     """Decide about an open case. The owner is told what was decided and why, unless nothing was wrong.
 
     Raises Conflict when somebody else decided meanwhile, UserError for an action that does not fit what the case is about.
@@ -52,20 +80,42 @@ def decide(db: Session, who: Person, case_id: int, action: str, reason: str, not
     return settle(db, who, found, action, reason, note, now=now)
 
 
-def act(db: Session, who: Person, subject: str, subject_id: int, action: str, reason: str, note: str = "", *, now: datetime) -> Decision:
+def act(
+    db: Session,
+    who: Person,
+    subject: str,
+    subject_id: int,
+    action: str,
+    reason: str,
+    note: str = "",
+    *,
+    now: datetime,
+) -> Decision:
     """Decide about something that nobody reported, or decide anew."""
     require(who, "moderator")
     owner_id = cases.owner_of(db, who, subject, subject_id)
     if owner_id == members.viewer_id(db, who):
         raise NotFound("There is no such case.")
-    return settle(db, who, cases.open_case(db, subject, subject_id, owner_id, now=now), action, reason, note, now=now)
+    return settle(
+        db,
+        who,
+        cases.open_case(db, subject, subject_id, owner_id, now=now),
+        action,
+        reason,
+        note,
+        now=now,
+    )
 
 
 def possible(db: Session, case: Case) -> list[str]:
     """What can be done about a case as things stand."""
     subject = cases.subject_of(db, case)
     gone = subject.state is None and case.subject != "member"
-    return [KEEP] if gone or subject.member is None else [action for action in POSSIBLE[case.subject] if fits(subject, action)]
+    return (
+        [KEEP]
+        if gone or subject.member is None
+        else [action for action in POSSIBLE[case.subject] if fits(subject, action)]
+    )
 
 
 def fits(subject: cases.Subject, action: str) -> bool:
@@ -77,17 +127,31 @@ def fits(subject: cases.Subject, action: str) -> bool:
     return subject.state in FITS[action]
 
 
-def settle(db: Session, who: Person, case: Case, action: str, reason: str, note: str, *, now: datetime) -> Decision:
+def settle(
+    db: Session, who: Person, case: Case, action: str, reason: str, note: str, *, now: datetime
+) -> Decision:
     """Put a decision about a locked case on record and do what it says."""
     if action not in POSSIBLE[case.subject]:
         raise UserError(
-            "%(action)s is not possible here; expected one of %(known)s.", action=action, known=", ".join(POSSIBLE[case.subject])
+            "%(action)s is not possible here; expected one of %(known)s.",
+            action=action,
+            known=", ".join(POSSIBLE[case.subject]),
         )
     if reason not in REASONS:
-        raise UserError("%(reason)s is not a reason; expected one of %(known)s.", reason=reason, known=", ".join(REASONS))
+        raise UserError(
+            "%(reason)s is not a reason; expected one of %(known)s.",
+            reason=reason,
+            known=", ".join(REASONS),
+        )
     if action not in possible(db, case):
         raise Conflict("That changes nothing any more: look at the case again.")
-    note = members.words(note, 0, NOTE_LONGEST, msgid("A note has at most %(most)s characters; found %(found)s."), lines=True)
+    note = members.words(
+        note,
+        0,
+        NOTE_LONGEST,
+        msgid("A note has at most %(most)s characters; found %(found)s."),
+        lines=True,
+    )
     made = Decision(case_id=case.id, action=action, reason=reason, note=note, by=who.name, at=now)
     db.add(made)
     case.state, case.decided_at = "decided", now
@@ -96,12 +160,29 @@ def settle(db: Session, who: Person, case: Case, action: str, reason: str, note:
     if action in TOLD and case.member_id is not None:
         values = {"decision": made.id, "reason": reason, "subject": case.subject, "note": note}
         post_id = case.subject_id if case.subject == "post" else None
-        notifications.tell(db, case.member_id, TOLD[action], about=f"decision:{made.id}", post_id=post_id, values=values, now=now)
-    entered(db, who.name, case, action, {"decision": made.id, "reason": reason, "note": digest(note)}, now=now)
+        notifications.tell(
+            db,
+            case.member_id,
+            TOLD[action],
+            about=f"decision:{made.id}",
+            post_id=post_id,
+            values=values,
+            now=now,
+        )
+    entered(
+        db,
+        who.name,
+        case,
+        action,
+        {"decision": made.id, "reason": reason, "note": digest(note)},
+        now=now,
+    )
     return made
 
 
-def carry_out(db: Session, case: Case, action: str, reason: str, note: str | None, *, now: datetime) -> None:
+def carry_out(
+    db: Session, case: Case, action: str, reason: str, note: str | None, *, now: datetime
+) -> None:
     """What a decision does to what it is about. Looking at a held post and finding nothing wrong publishes it."""
     if action in (BAN, UNBAN):
         ban(db, case.member_id, reason if action == BAN else None, now=now)
@@ -112,10 +193,16 @@ def carry_out(db: Session, case: Case, action: str, reason: str, note: str | Non
         if action == RESTORE or (action == KEEP and (post.before or post.state) == "held"):
             posts.publish(db, post, now=now)
         elif action in (HOLD, REMOVE):
-            posts.withdraw(db, post, {HOLD: "held", REMOVE: "removed"}[action], reason, note=note, now=now)
+            posts.withdraw(
+                db, post, {HOLD: "held", REMOVE: "removed"}[action], reason, note=note, now=now
+            )
     elif case.subject == "comment" and action in (REMOVE, RESTORE):
         engagement.turn(
-            db, case.subject_id, "removed" if action == REMOVE else "shown", why=reason if action == REMOVE else None, note=note
+            db,
+            case.subject_id,
+            "removed" if action == REMOVE else "shown",
+            why=reason if action == REMOVE else None,
+            note=note,
         )
 
 
@@ -126,7 +213,9 @@ def ban(db: Session, member_id: int | None, why: str | None, *, now: datetime) -
     db.expire_all()
 
 
-def entered(db: Session, by: str, case: Case, what: str, values: Mapping[str, object], *, now: datetime) -> None:
+def entered(
+    db: Session, by: str, case: Case, what: str, values: Mapping[str, object], *, now: datetime
+) -> None:
     """Into the trail: a moderator by name, a member by a number, which leads nowhere once they left."""
     about = f"{case.subject}:{case.subject_id}"
     audit_log.add(db, by=by, what=what, about=about, values={"case": case.id, **values}, now=now)
@@ -142,7 +231,11 @@ def digest(note: str) -> str | None:
 
 def decision(db: Session, who: Person, decision_id: int) -> Decided:
     """A decision, for moderators and for whom it is about."""
-    wanted = select(Decision, Case).join(Case, Case.id == Decision.case_id).where(Decision.id == decision_id)
+    wanted = (
+        select(Decision, Case)
+        .join(Case, Case.id == Decision.case_id)
+        .where(Decision.id == decision_id)
+    )
     row = db.execute(wanted).first() if 0 < decision_id <= pagination.LARGEST else None
     found = Decided(*row) if row is not None else None
     me = members.viewer_id(db, who)
@@ -156,20 +249,32 @@ def latest(db: Session, who: Person, *, after: str | None = None, limit: int = 2
     """What moderators decided, newest first; not what was decided about the one who asks."""
     require(who, "moderator")
     me, limit = members.viewer_id(db, who), pagination.size(limit)
-    wanted = select(Decision, Case).join(Case, Case.id == Decision.case_id).where((Case.member_id != (me or 0)) | Case.member_id.is_(None))
+    wanted = (
+        select(Decision, Case)
+        .join(Case, Case.id == Decision.case_id)
+        .where((Case.member_id != (me or 0)) | Case.member_id.is_(None))
+    )
     if after is not None:
         wanted = wanted.where(Decision.id < pagination.id_of(after))
-    found = [Decided(*row) for row in db.execute(wanted.order_by(Decision.id.desc()).limit(limit + 1))]
+    found = [
+        Decided(*row) for row in db.execute(wanted.order_by(Decision.id.desc()).limit(limit + 1))
+    ]
     return pagination.page(found, limit, lambda each: str(each.decision.id))
 
 
 def mine(db: Session, who: Person, *, after: str | None = None, limit: int = 24) -> Page[Decided]:
     """Decisions about somebody and what is theirs that changed something, newest first."""
     me, limit = members.of(db, who), pagination.size(limit)
-    wanted = select(Decision, Case).join(Case, Case.id == Decision.case_id).where(Case.member_id == me.id, Decision.action.in_([*TOLD]))
+    wanted = (
+        select(Decision, Case)
+        .join(Case, Case.id == Decision.case_id)
+        .where(Case.member_id == me.id, Decision.action.in_([*TOLD]))
+    )
     if after is not None:
         wanted = wanted.where(Decision.id < pagination.id_of(after))
-    found = [Decided(*row) for row in db.execute(wanted.order_by(Decision.id.desc()).limit(limit + 1))]
+    found = [
+        Decided(*row) for row in db.execute(wanted.order_by(Decision.id.desc()).limit(limit + 1))
+    ]
     return pagination.page(found, limit, lambda each: str(each.decision.id))
 
 

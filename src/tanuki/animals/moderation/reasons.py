@@ -25,7 +25,15 @@ REASONS = {
 }
 HELD_WEIGHT = 2.0  # of a post that a rule holds: its owner waits
 
-KEEP, HOLD, REMOVE, RESTORE, WARN, BAN, UNBAN = "keep", "hold", "remove", "restore", "warn", "ban", "unban"
+KEEP, HOLD, REMOVE, RESTORE, WARN, BAN, UNBAN = (
+    "keep",
+    "hold",
+    "remove",
+    "restore",
+    "warn",
+    "ban",
+    "unban",
+)
 ACTIONS = {
     KEEP: msgid("Nothing is wrong"),
     HOLD: msgid("Hold it"),

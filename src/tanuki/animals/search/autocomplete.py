@@ -33,12 +33,21 @@ def suggest(db: Session, prefix: str, lang: str, limit: int = 8) -> list[Suggest
     if not 1 <= limit <= MOST:
         raise UserError("There are 1 to %(most)s suggestions.", most=MOST)
     typed = hiragana(fold("".join(filter(str.isprintable, prefix[:MOST_KEY]))))
-    typed = typed if typed.isascii() else typed.rstrip(string.ascii_lowercase)  # しb: a syllable that is not yet kana
+    typed = (
+        typed if typed.isascii() else typed.rstrip(string.ascii_lowercase)
+    )  # しb: a syllable that is not yet kana
     if not typed:
         return []
     begins = [typed, *(spoken(typed) if typed.isascii() else ())]
-    named = [code for code, known in known_names().items() if any(key.startswith(tuple(begins)) for key in known)]
-    found = [*names(db, named, lang), *words(db, begins, 3 * limit, english_only=lang == "en" and typed.isascii())]
+    named = [
+        code
+        for code, known in known_names().items()
+        if any(key.startswith(tuple(begins)) for key in known)
+    ]
+    found = [
+        *names(db, named, lang),
+        *words(db, begins, 3 * limit, english_only=lang == "en" and typed.isascii()),
+    ]
     once: dict[str, Suggestion] = {}
     for each in sorted(found, key=lambda each: (-each.posts, KINDS.index(each.kind), each.text)):
         once.setdefault(same(each.text), each)
@@ -62,14 +71,21 @@ def words(db: Session, begins: list[str], most: int, english_only: bool) -> list
     for start in begins:
         posts = func.max(SearchWord.posts)
         asked = select(SearchWord.word, SearchWord.kind, posts).where(
-            SearchWord.key >= start, SearchWord.key < start + LAST, SearchWord.kind.in_(("word", "tag"))
+            SearchWord.key >= start,
+            SearchWord.key < start + LAST,
+            SearchWord.kind.in_(("word", "tag")),
         )
         if english_only:
             asked = asked.where(SearchWord.word < "\x80")
         found += db.execute(
-            asked.group_by(SearchWord.word, SearchWord.kind).order_by(posts.desc(), SearchWord.word, SearchWord.kind).limit(most)
+            asked.group_by(SearchWord.word, SearchWord.kind)
+            .order_by(posts.desc(), SearchWord.word, SearchWord.kind)
+            .limit(most)
         ).all()
-    return [Suggestion(word, kind, None, count) for word, kind, count in dict.fromkeys(map(tuple, found))]
+    return [
+        Suggestion(word, kind, None, count)
+        for word, kind, count in dict.fromkeys(map(tuple, found))
+    ]
 
 
 def names(db: Session, codes: list[str], lang: str) -> list[Suggestion]:
@@ -77,7 +93,9 @@ def names(db: Session, codes: list[str], lang: str) -> list[Suggestion]:
     asked = select(SearchWord.word, SearchWord.kind, SearchWord.posts).where(
         SearchWord.key.in_(map(sign, codes)), SearchWord.kind.in_(("breed", "category"))
     )
-    return [Suggestion(called(code, lang), kind, code, posts) for code, kind, posts in db.execute(asked)]
+    return [
+        Suggestion(called(code, lang), kind, code, posts) for code, kind, posts in db.execute(asked)
+    ]
 
 
 def called(code: str, lang: str) -> str:
@@ -91,7 +109,11 @@ def known_names() -> dict[str, frozenset[str]]:
     """By what each category and breed may be begun."""
     entries: list[tuple[str, Name | Breed]] = [*CATEGORIES.items(), *BREEDS.items()]
     return {
-        code: frozenset(key for name in (entry.ja, entry.en, *entry.also) for key in keys(fold(name).replace("・", ""), ""))
+        code: frozenset(
+            key
+            for name in (entry.ja, entry.en, *entry.also)
+            for key in keys(fold(name).replace("・", ""), "")
+        )
         for code, entry in entries
     }
 

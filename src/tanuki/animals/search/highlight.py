@@ -31,7 +31,9 @@ def hits(at: Iterable[Place], terms: Iterable[Term]) -> list[tuple[int, int]]:
     """Where a text has what was searched for; hits that touch within one word are one."""
     wanted = {token for term in terms for tokens in term.alternatives for token in tokens}
     merged: list[tuple[int, int]] = []
-    for start, end in sorted((start, end) for start, end, tokens in at if not wanted.isdisjoint(tokens.split(" "))):
+    for start, end in sorted(
+        (start, end) for start, end, tokens in at if not wanted.isdisjoint(tokens.split(" "))
+    ):
         if merged and start < merged[-1][1]:
             merged[-1] = merged[-1][0], max(end, merged[-1][1])
         else:

@@ -8,7 +8,21 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from sqlalchemy import JSON, Connection, Dialect, ForeignKey, Index, String, Text, TypeDecorator, delete, event, func, insert, select
+from sqlalchemy import (
+    JSON,
+    Connection,
+    Dialect,
+    ForeignKey,
+    Index,
+    String,
+    Text,
+    TypeDecorator,
+    delete,
+    event,
+    func,
+    insert,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -22,8 +36,16 @@ from tanuki.animals.taxonomy import BREEDS
 from tanuki.platform.database.engine import Base
 
 # Private letters that begin marked tokens; no text holds them, since only letters, digits and their signs become tokens.
-TITLE, NAMED, ANYWHERE = "\ue001", "\ue002", ""  # in the title; in the title, the tags, the category or the breed; wherever
-OF_CATEGORY, OF_BREED, TAGGED = "\ue003", "\ue004", "\ue005"  # for filters: chosen, not only mentioned
+TITLE, NAMED, ANYWHERE = (
+    "\ue001",
+    "\ue002",
+    "",
+)  # in the title; in the title, the tags, the category or the breed; wherever
+OF_CATEGORY, OF_BREED, TAGGED = (
+    "\ue003",
+    "\ue004",
+    "\ue005",
+)  # for filters: chosen, not only mentioned
 IN_LATIN = "ー"  # begins a suggestion's key in Latin letters
 MOST_KEY = 60  # letters
 ROWS_AT_ONCE = 1_000
@@ -36,12 +58,18 @@ class Tokens(TypeDecorator[list[str]]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> Any:
-        return dialect.type_descriptor(postgresql.TSVECTOR() if dialect.name == "postgresql" else Text())
+        return dialect.type_descriptor(
+            postgresql.TSVECTOR() if dialect.name == "postgresql" else Text()
+        )
 
     def process_bind_param(self, value: list[str] | None, dialect: Dialect) -> str | None:
         if value is None:
             return None
-        return " ".join(f"'{token}'" for token in value) if dialect.name == "postgresql" else f" {' '.join(value)} "
+        return (
+            " ".join(f"'{token}'" for token in value)
+            if dialect.name == "postgresql"
+            else f" {' '.join(value)} "
+        )
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> list[str] | None:
         return None if value is None else value.replace("'", "").split()
@@ -53,13 +81,19 @@ class PostText(Base):
     __tablename__ = "post_text"
     __table_args__ = (
         Index(
-            "ix_post_text_words", "words", postgresql_using="gin", postgresql_with={"fastupdate": "off"}, info={"only": "postgresql"}
+            "ix_post_text_words",
+            "words",
+            postgresql_using="gin",
+            postgresql_with={"fastupdate": "off"},
+            info={"only": "postgresql"},
         ).ddl_if(dialect="postgresql"),
     )
 
     post_id: Mapped[int] = mapped_column(ForeignKey("post.id"), primary_key=True)
     words: Mapped[list[str]] = mapped_column(Tokens)
-    counted: Mapped[list[list[str]]] = mapped_column(JSON)  # [key, kind, word] of each row in search_word that counts this post
+    counted: Mapped[list[list[str]]] = mapped_column(
+        JSON
+    )  # [key, kind, word] of each row in search_word that counts this post
 
 
 class PostPlaces(Base):
@@ -156,10 +190,26 @@ def take(db: Session, post_id: int) -> None:
 def row(post: Post) -> Row:
     """A post's tokens and what it gives to suggestions; takes about a millisecond and needs no database."""
     title = set(index_tokens(post.title))
-    named = title.union(*(index_tokens(tag) for tag in post.tags), signs(post.category), signs(post.breed) if post.breed else ())
+    named = title.union(
+        *(index_tokens(tag) for tag in post.tags),
+        signs(post.category),
+        signs(post.breed) if post.breed else (),
+    )
     filters = filter_tokens(post.category, post.breed, *post.tags)
-    words = {*named, *index_tokens(post.description), *filters, *(NAMED + token for token in named), *(TITLE + token for token in title)}
-    return Row(post.id, sorted(words), [list(key) for key in sorted(suggested(post))], places(post.title), places(post.description))
+    words = {
+        *named,
+        *index_tokens(post.description),
+        *filters,
+        *(NAMED + token for token in named),
+        *(TITLE + token for token in title),
+    }
+    return Row(
+        post.id,
+        sorted(words),
+        [list(key) for key in sorted(suggested(post))],
+        places(post.title),
+        places(post.description),
+    )
 
 
 def places(text: str) -> list[Place]:
@@ -193,7 +243,11 @@ def keys(shown: str, reading: str) -> set[str]:
     """By what somebody may begin to type a word: itself, its reading, and that in Latin letters."""
     kana = hiragana(shown)
     spoken = {each for each in (kana, reading) if is_kana(each)}
-    return {key[:MOST_KEY] for key in (kana, *spoken, *(IN_LATIN + romaji(each) for each in spoken)) if key}
+    return {
+        key[:MOST_KEY]
+        for key in (kana, *spoken, *(IN_LATIN + romaji(each) for each in spoken))
+        if key
+    }
 
 
 def store(db: Session, rows: Iterable[Row], gone: Iterable[int] = ()) -> None:
@@ -201,15 +255,29 @@ def store(db: Session, rows: Iterable[Row], gone: Iterable[int] = ()) -> None:
     new = {each.post_id: each for each in rows}
     ids = sorted({*new, *gone})
     counts: Counter[tuple[str, ...]] = Counter()
-    known = db.execute(select(PostText.post_id, PostText.counted).where(PostText.post_id.in_(ids))).all()
+    known = db.execute(
+        select(PostText.post_id, PostText.counted).where(PostText.post_id.in_(ids))
+    ).all()
     for _, counted in known:
         counts.subtract(tuple(key) for key in counted)
     for table in (PostText, PostPlaces) if known else ():
-        db.execute(delete(table).where(table.post_id.in_(ids)).execution_options(synchronize_session=False))
-    if new:
-        db.execute(insert(PostText), [{"post_id": each.post_id, "words": each.words, "counted": each.counted} for each in new.values()])
         db.execute(
-            insert(PostPlaces), [{"post_id": each.post_id, "title": each.title, "description": each.description} for each in new.values()]
+            delete(table).where(table.post_id.in_(ids)).execution_options(synchronize_session=False)
+        )
+    if new:
+        db.execute(
+            insert(PostText),
+            [
+                {"post_id": each.post_id, "words": each.words, "counted": each.counted}
+                for each in new.values()
+            ],
+        )
+        db.execute(
+            insert(PostPlaces),
+            [
+                {"post_id": each.post_id, "title": each.title, "description": each.description}
+                for each in new.values()
+            ],
         )
         counts.update(tuple(key) for each in new.values() for key in each.counted)
     count(db, {key: change for key, change in counts.items() if change})
@@ -217,17 +285,29 @@ def store(db: Session, rows: Iterable[Row], gone: Iterable[int] = ()) -> None:
 
 def count(db: Session, changes: dict[tuple[str, ...], int]) -> None:
     """Add to the suggestions' counts; what no post has any more is gone."""
-    wanted = (sqlite.insert if db.connection().dialect.name == "sqlite" else postgresql.insert)(SearchWord.__table__)  # type: ignore[arg-type]
+    wanted = (sqlite.insert if db.connection().dialect.name == "sqlite" else postgresql.insert)(
+        SearchWord.__table__
+    )  # type: ignore[arg-type]
     ordered = sorted(changes)
-    for part in (ordered[start : start + ROWS_AT_ONCE] for start in range(0, len(ordered), ROWS_AT_ONCE)):
+    for part in (
+        ordered[start : start + ROWS_AT_ONCE] for start in range(0, len(ordered), ROWS_AT_ONCE)
+    ):
         db.execute(
-            wanted.on_conflict_do_update(index_elements=["key", "kind", "word"], set_={"posts": SearchWord.posts + wanted.excluded.posts}),
-            [dict(zip(("key", "kind", "word", "posts"), (*key, changes[key]), strict=True)) for key in part],
+            wanted.on_conflict_do_update(
+                index_elements=["key", "kind", "word"],
+                set_={"posts": SearchWord.posts + wanted.excluded.posts},
+            ),
+            [
+                dict(zip(("key", "kind", "word", "posts"), (*key, changes[key]), strict=True))
+                for key in part
+            ],
         )
         fewer = [key[0] for key in part if changes[key] < 0]
         if fewer:
             db.execute(
-                delete(SearchWord).where(SearchWord.key.in_(fewer), SearchWord.posts <= 0).execution_options(synchronize_session=False)
+                delete(SearchWord)
+                .where(SearchWord.key.in_(fewer), SearchWord.posts <= 0)
+                .execution_options(synchronize_session=False)
             )
 
 

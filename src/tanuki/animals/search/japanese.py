@@ -15,15 +15,27 @@ from tanuki.animals.search.synonyms import SHORT, longest, names, signs
 SHORTENED = "ー"  # begins the token of a reading without its long vowels; no word begins with it
 REMEMBERED = 50_000  # words
 AT_ONCE = 10_000  # letters; the dictionary refuses 48 KB
-SAID = frozenset(("名詞", "代名詞", "形状詞", "動詞", "形容詞", "副詞", "感動詞", "接尾辞", "接頭辞", "連体詞"))
+SAID = frozenset(
+    ("名詞", "代名詞", "形状詞", "動詞", "形容詞", "副詞", "感動詞", "接尾辞", "接頭辞", "連体詞")
+)
 INFLECTED = frozenset(("動詞", "形容詞"))
 AFFIXES = frozenset(("接尾辞", "接頭辞"))
 EMPTY = frozenset(("助動詞語幹", "フィラー"))
 NOTHING = frozenset(  # usual forms that say nothing of a picture
     """為る 居る 有る 成る 遣る 無い 良い 事 物 為 様 よう 所 訳 筈 の 御 さん ちゃん 君 達 等 此の 其の 此れ 其れ まー 以下 以上 以外 場合""".split()  # noqa: SIM905 a table of words
 )
-READ_AT_END = {"犬": "けん", "猫": "びょう", "馬": "ば", "鳥": "ちょう", "魚": "ぎょ", "虫": "ちゅう", "牛": "ぎゅう"}  # 番犬, 愛猫, 競馬
-VOICED = str.maketrans("かきくけこさしすせそたちつてとはひふへほ", "がぎぐげござじずぜぞだぢづでどばびぶべぼ")
+READ_AT_END = {
+    "犬": "けん",
+    "猫": "びょう",
+    "馬": "ば",
+    "鳥": "ちょう",
+    "魚": "ぎょ",
+    "虫": "ちゅう",
+    "牛": "ぎゅう",
+}  # 番犬, 愛猫, 競馬
+VOICED = str.maketrans(
+    "かきくけこさしすせそたちつてとはひふへほ", "がぎぐげござじずぜぞだぢづでどばびぶべぼ"
+)
 NOT_ANIMALS = frozenset(  # words that hold an animal's kanji with its reading and are none
     """猫背 猫舌 虫歯 虫眼鏡 鳥肌 鳥居 鹿威し 熊手 蛇口 虎の巻 狐の嫁入り 弱虫 泣き虫 馬力 犬歯 亀裂 牛乳 牛肉 豚肉 鶏肉 馬肉 鮫肌 鴨居""".split()  # noqa: SIM905 a table of words
 )
@@ -57,7 +69,12 @@ class Piece(NamedTuple):
 
     def moved(self, by: int) -> "Piece":
         """The same, in a text that has `by` letters before."""
-        return Piece(self.word, self.start + by, self.end + by, tuple(tuple(part.moved(by) for part in level) for level in self.levels))
+        return Piece(
+            self.word,
+            self.start + by,
+            self.end + by,
+            tuple(tuple(part.moved(by) for part in level) for level in self.levels),
+        )
 
 
 _mine = threading.local()  # a tokenizer keeps its lattice: one for each thread
@@ -86,7 +103,10 @@ def pieces(text: str) -> list[Piece]:
                     word,
                     start,
                     place + morpheme.end(),
-                    tuple(tuple(part.moved(start) for part in level) for level in levels(word, morpheme)),
+                    tuple(
+                        tuple(part.moved(start) for part in level)
+                        for level in levels(word, morpheme)
+                    ),
                 )
             )
     return found
@@ -95,7 +115,13 @@ def pieces(text: str) -> list[Piece]:
 def word_of(morpheme: Any) -> Word:
     """What the dictionary says of a word."""
     kind, detail = morpheme.part_of_speech()[:2]
-    return Word(morpheme.surface(), morpheme.normalized_form(), hiragana(morpheme.reading_form()), kind, detail)
+    return Word(
+        morpheme.surface(),
+        morpheme.normalized_form(),
+        hiragana(morpheme.reading_form()),
+        kind,
+        detail,
+    )
 
 
 _levels: dict[Word, tuple[tuple[Piece, ...], ...]] = {}
@@ -109,10 +135,19 @@ def levels(word: Word, morpheme: Any) -> tuple[tuple[Piece, ...], ...]:
 
         begin = morpheme.begin()
         smallest, middle = (
-            tuple(Piece(word_of(part), part.begin() - begin, part.end() - begin) for part in morpheme.split(mode))
+            tuple(
+                Piece(word_of(part), part.begin() - begin, part.end() - begin)
+                for part in morpheme.split(mode)
+            )
             for mode in (SplitMode.A, SplitMode.B)
         )
-        known = () if len(smallest) < 2 else (smallest,) if len(middle) in (1, len(smallest)) else (middle, smallest)
+        known = (
+            ()
+            if len(smallest) < 2
+            else (smallest,)
+            if len(middle) in (1, len(smallest))
+            else (middle, smallest)
+        )
         if len(_levels) >= REMEMBERED:
             _levels.clear()
         _levels[word] = known
@@ -129,7 +164,11 @@ def forms(word: Word) -> tuple[str, ...]:
         return (usual,)
     read = readings(word.reading) if word.kind not in AFFIXES and word.detail != "数詞" else ()
     return tuple(
-        dict.fromkeys(token for token in (token_of(word.surface), usual, *read) if len(token) > 1 or (token and not is_kana(token)))
+        dict.fromkeys(
+            token
+            for token in (token_of(word.surface), usual, *read)
+            if len(token) > 1 or (token and not is_kana(token))
+        )
     )
 
 
@@ -144,7 +183,11 @@ def readings(kana: str) -> tuple[str, ...]:
     if len(kana) < 2 or not is_kana(kana):
         return ()
     shortened = short(kana)
-    return (kana[:TOKEN_LETTERS],) if shortened == kana else (kana[:TOKEN_LETTERS], f"{SHORTENED}{shortened}"[:TOKEN_LETTERS])
+    return (
+        (kana[:TOKEN_LETTERS],)
+        if shortened == kana
+        else (kana[:TOKEN_LETTERS], f"{SHORTENED}{shortened}"[:TOKEN_LETTERS])
+    )
 
 
 def can_be_named(word: Word) -> bool:
@@ -172,7 +215,13 @@ def codes_of(word: Word) -> tuple[str, ...]:
 def kanji(word: Word) -> tuple[tuple[int, int, tuple[str, ...]], ...]:
     """The kanji of a word and their tokens: 柴 and 犬 of 柴犬. Those of animals only when the reading agrees: 馬鹿 has no horse, 印象 no elephant."""
     written = word.surface if HAS_KANJI.search(word.surface) else word.usual
-    if word.kind != "名詞" or word.detail == "固有名詞" or len(written) < 2 or written in NOT_ANIMALS or word.usual in NOT_ANIMALS:
+    if (
+        word.kind != "名詞"
+        or word.detail == "固有名詞"
+        or len(written) < 2
+        or written in NOT_ANIMALS
+        or word.usual in NOT_ANIMALS
+    ):
         return ()
     own = {sign for code in codes_of(word) for sign in signs(code)}
     return tuple(
@@ -185,9 +234,13 @@ def kanji(word: Word) -> tuple[tuple[int, int, tuple[str, ...]], ...]:
 def kanji_tokens(letter: str, whole: str, own: set[str]) -> tuple[str, ...]:
     """A kanji within a word that is read so, and that names these kinds of animal itself (海豚 is a dolphin and no pig)."""
     read = reading_of(letter)
-    spoken = bool(read) and (whole.startswith(read) or whole.endswith((read, read[0].translate(VOICED) + read[1:])))
+    spoken = bool(read) and (
+        whole.startswith(read) or whole.endswith((read, read[0].translate(VOICED) + read[1:]))
+    )
     animal = [sign for code in names().written.get(letter, ()) for sign in signs(code)]
-    if animal and not (own.issuperset(animal) if own else spoken or whole.endswith(READ_AT_END.get(letter, "\n"))):
+    if animal and not (
+        own.issuperset(animal) if own else spoken or whole.endswith(READ_AT_END.get(letter, "\n"))
+    ):
         return ()
     return (letter, *(readings(read) if spoken else ()), *animal)
 
@@ -202,5 +255,7 @@ def reading_of(letter: str) -> str:
 def written_names(found: list[Piece]) -> Iterator[tuple[int, int, tuple[str, ...]]]:
     """The names of animals among neighbouring words: start, end and codes."""
     beside = [hiragana(piece.word.surface) for piece in found]
-    for first, last, codes in longest(beside, names().written, "", [as_name(piece.word) for piece in found]):
+    for first, last, codes in longest(
+        beside, names().written, "", [as_name(piece.word) for piece in found]
+    ):
         yield found[first].start, found[last].end, codes

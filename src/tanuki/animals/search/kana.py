@@ -31,13 +31,27 @@ OTHERS = {
     "va": "ゔぁ", "vi": "ゔぃ", "ve": "ゔぇ", "vo": "ゔぉ",
 }  # fmt: skip
 SYLLABLES = (
-    {consonant + vowel: kana for consonant, row in ROWS.items() for vowel, kana in zip(VOWELS, row, strict=True)}
-    | {glide + vowel: kana + small for glide, kana in GLIDES.items() for vowel, small in zip("auo", "ゃゅょ", strict=True)}
+    {
+        consonant + vowel: kana
+        for consonant, row in ROWS.items()
+        for vowel, kana in zip(VOWELS, row, strict=True)
+    }
+    | {
+        glide + vowel: kana + small
+        for glide, kana in GLIDES.items()
+        for vowel, small in zip("auo", "ゃゅょ", strict=True)
+    }
     | OTHERS
 )
 LONGEST = max(map(len, SYLLABLES))
 VOWEL_OF = {kana[-1]: latin[-1] for latin, kana in SYLLABLES.items()}
-LENGTHENED = {"a": "あ", "i": "い", "u": "う", "e": "え", "o": "おう"}  # what makes the vowel before it long
+LENGTHENED = {
+    "a": "あ",
+    "i": "い",
+    "u": "う",
+    "e": "え",
+    "o": "おう",
+}  # what makes the vowel before it long
 KUNREI = (
     ("tch", "tty"), ("cch", "tty"), ("shi", "si"), ("sh", "sy"), ("chi", "ti"), ("ch", "ty"), ("tsu", "tu"), ("ji", "zi"), ("jy", "zy"), ("j", "zy"), ("fu", "hu"), ("dzu", "zu"),
     ("du", "zu"), ("di", "zi"), ("ou", "o"),
@@ -59,7 +73,9 @@ def hiragana(text: str) -> str:
 
 def is_kana(text: str) -> bool:
     """Whether there is nothing but hiragana, katakana and the long vowel's sign."""
-    return bool(text) and all("ぁ" <= letter <= "ゖ" or "ァ" <= letter <= "ヺ" or letter == "ー" for letter in text)
+    return bool(text) and all(
+        "ぁ" <= letter <= "ゖ" or "ァ" <= letter <= "ヺ" or letter == "ー" for letter in text
+    )
 
 
 def short(kana: str) -> str:
@@ -86,7 +102,10 @@ def of_latin(word: str) -> str | None:
                 break
         else:
             if here == "n" or (here == "m" and after in ("b", "p", "m")):
-                apart = after == "'" or (after == "n" and word[place + 2 : place + 3] not in ("a", "i", "u", "e", "o", "y"))
+                apart = after == "'" or (
+                    after == "n"
+                    and word[place + 2 : place + 3] not in ("a", "i", "u", "e", "o", "y")
+                )
                 made, place = made + "ん", place + 1 + apart
             else:
                 return None

@@ -15,7 +15,9 @@ RUN = re.compile(
 HAS_KANJI = re.compile(rf"[{KANJI}]")
 ALL_KATAKANA = re.compile(r"[\u30a1-\u30fa\u30fc-\u30ff]+")
 ALL_HIRAGANA = re.compile(r"[\u3041-\u3096\u309d-\u309f\u30fc]+")
-TOKEN_LETTERS = 40  # longer words are cut: nobody searches for them, and a lexeme of PostgreSQL holds 2 KB
+TOKEN_LETTERS = (
+    40  # longer words are cut: nobody searches for them, and a lexeme of PostgreSQL holds 2 KB
+)
 MIXED_RUN = re.compile(r"[0-9]+|[^0-9]+")
 
 # Words that say nothing of a picture, and auxiliaries; snowball's English list, shortened to what people write in titles.
@@ -68,7 +70,9 @@ def folded(text: str) -> Folded:
         end = place + 1
         while end < len(text) and joins(text[end]):
             end += 1
-        letters = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text[place:end]).casefold())
+        letters = unicodedata.normalize(
+            "NFKC", unicodedata.normalize("NFKC", text[place:end]).casefold()
+        )
         made.append(letters)
         starts += [place] * len(letters)
         ends += [end] * len(letters)
@@ -90,7 +94,9 @@ def runs(text: str) -> list[Run]:
             found.append(Run(kind, match.group(), match.start(), match.end()))
             continue
         for part in MIXED_RUN.finditer(match.group()):
-            found.append(Run(kind, part.group(), match.start() + part.start(), match.start() + part.end()))
+            found.append(
+                Run(kind, part.group(), match.start() + part.start(), match.start() + part.end())
+            )
     return found
 
 
@@ -100,7 +106,9 @@ _mine = threading.local()  # a stemmer keeps the word it works on: one for each 
 @lru_cache(maxsize=50_000)
 def stem(word: str) -> str:
     """The token of a word of Latin letters: accents gone, English endings cut off (cats → cat, category → categori); empty for a stopword."""
-    plain = "".join(letter for letter in unicodedata.normalize("NFD", word) if not unicodedata.combining(letter))
+    plain = "".join(
+        letter for letter in unicodedata.normalize("NFD", word) if not unicodedata.combining(letter)
+    )
     plain = plain.removesuffix("'s").replace("'", "")[:TOKEN_LETTERS]
     if plain in STOPWORDS:
         return ""

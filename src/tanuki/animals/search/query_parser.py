@@ -2,7 +2,16 @@
 
 from typing import NamedTuple
 
-from tanuki.animals.search.japanese import INFLECTED, SHORTENED, Piece, can_be_named, codes_of, forms, pieces, token_of
+from tanuki.animals.search.japanese import (
+    INFLECTED,
+    SHORTENED,
+    Piece,
+    can_be_named,
+    codes_of,
+    forms,
+    pieces,
+    token_of,
+)
 from tanuki.animals.search.kana import hiragana, of_latin, short
 from tanuki.animals.search.normalize import TOKEN_LETTERS, Run, folded, stem
 from tanuki.animals.search.synonyms import longest, names, sign
@@ -49,7 +58,9 @@ def latin_terms(words: list[Run]) -> list[Term]:
         said = " ".join(word.text for word in words[place : last + 1])
         together = tuple(filter(None, stems[place : last + 1]))
         if together:
-            found.append(term(said, [together, *signs_of(codes), *(in_kana(said) if place == last else ())]))
+            found.append(
+                term(said, [together, *signs_of(codes), *(in_kana(said) if place == last else ())])
+            )
         place = last + 1
     return found
 
@@ -60,8 +71,17 @@ def in_kana(word: str) -> list[Tokens]:
     if kana is None or len(kana) < 2:
         return []
     found = pieces(kana)
-    usual = [(form,) for form in forms(found[0].word) if not form.startswith(SHORTENED)] if len(found) == 1 else []
-    return [(kana,), (f"{SHORTENED}{short(kana)}",), *signs_of(names().japanese.get(kana, ())), *usual]
+    usual = (
+        [(form,) for form in forms(found[0].word) if not form.startswith(SHORTENED)]
+        if len(found) == 1
+        else []
+    )
+    return [
+        (kana,),
+        (f"{SHORTENED}{short(kana)}",),
+        *signs_of(names().japanese.get(kana, ())),
+        *usual,
+    ]
 
 
 def name_term(name: str) -> Term:
@@ -75,7 +95,9 @@ def japanese_terms(text: str) -> list[Term]:
     found = pieces(text)
     if codes := names().japanese.get(hiragana(text)):
         main = (
-            word_alternatives(found[0]) if len(found) == 1 else [tuple(token_of(piece.word.usual) for piece in found if forms(piece.word))]
+            word_alternatives(found[0])
+            if len(found) == 1
+            else [tuple(token_of(piece.word.usual) for piece in found if forms(piece.word))]
         )
         return [term(text, [(hiragana(text)[:TOKEN_LETTERS],), *signs_of(codes), *main])]
     terms = []
@@ -83,7 +105,11 @@ def japanese_terms(text: str) -> list[Term]:
         if (whole := in_doubt(chunk)) and not trusted(chunk):
             terms.append(term(whole, [(whole,)]))
         else:
-            terms += [term(piece.word.surface, word_alternatives(piece)) for piece in chunk if forms(piece.word)]
+            terms += [
+                term(piece.word.surface, word_alternatives(piece))
+                for piece in chunk
+                if forms(piece.word)
+            ]
     return terms
 
 
@@ -91,7 +117,8 @@ def trusted(chunk: list[Piece]) -> bool:
     """Whether hiragana is cut into words that can stand so: かわいい ねこ and たべ てる are, いぬ ま and ねこ じゃ らし are not."""
     before = [None, *(piece.word.kind for piece in chunk)]
     return all(
-        (piece.word.kind == "助動詞" and kind in (*INFLECTED, "助動詞")) or (len(piece.word.surface) > 1 and forms(piece.word))
+        (piece.word.kind == "助動詞" and kind in (*INFLECTED, "助動詞"))
+        or (len(piece.word.surface) > 1 and forms(piece.word))
         for piece, kind in zip(chunk, before, strict=False)
     )
 
@@ -104,7 +131,10 @@ def word_alternatives(piece: Piece) -> list[Tokens]:
         names().japanese.get(hiragana(word.surface), ()) if can_be_named(word) else ()
     )  # who types いか looks for イカ, though a text's いか is more often 以下
     named = dict.fromkeys((*by_sound, *codes_of(word)))
-    split = [tuple(token_of(part.word.usual) for part in level if forms(part.word)) for level in piece.levels]
+    split = [
+        tuple(token_of(part.word.usual) for part in level if forms(part.word))
+        for level in piece.levels
+    ]
     return [*itself, (token_of(word.usual),), *signs_of(tuple(named)), *split]
 
 

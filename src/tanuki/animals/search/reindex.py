@@ -13,14 +13,23 @@ from tanuki.platform.database.engine import Database
 AT_ONCE = 200  # posts in a transaction: their words are cut before it begins, so it is short
 
 
-def rebuild(database: Database, progress: Callable[[int, int], None] = lambda _done, _all: None) -> int:
+def rebuild(
+    database: Database, progress: Callable[[int, int], None] = lambda _done, _all: None
+) -> int:
     """Index every published post anew and forget all others, some at a time; `progress` hears how many are done of how many. How many posts are in the index then."""
     with database.read() as db:
-        total = db.scalar(select(func.count()).select_from(Post).where(Post.state == "published")) or 0
+        total = (
+            db.scalar(select(func.count()).select_from(Post).where(Post.state == "published")) or 0
+        )
     done, last = 0, 0
     while True:
         with database.read() as db:
-            posts = db.scalars(select(Post).where(Post.state == "published", Post.id > last).order_by(Post.id).limit(AT_ONCE)).all()
+            posts = db.scalars(
+                select(Post)
+                .where(Post.state == "published", Post.id > last)
+                .order_by(Post.id)
+                .limit(AT_ONCE)
+            ).all()
         if not posts:
             break
         rows = [row(post) for post in posts]
@@ -36,17 +45,27 @@ def rebuild(database: Database, progress: Callable[[int, int], None] = lambda _d
 
 def unchanged(db: Session, versions: dict[int, int]) -> set[int]:
     """Those of the posts that are still published as they were read; who changes one indexes it too."""
-    current = db.execute(select(Post.id, Post.version).where(Post.id.in_(versions), Post.state == "published").with_for_update(read=True))
+    current = db.execute(
+        select(Post.id, Post.version)
+        .where(Post.id.in_(versions), Post.state == "published")
+        .with_for_update(read=True)
+    )
     return {id for id, version in current if versions[id] == version}
 
 
 def tidy(db: Session) -> int:
     """Forget posts that are not published, count the suggestions from the beginning, and say how many posts there are."""
     if db.connection().dialect.name == "postgresql":
-        db.execute(text("lock table search_word in exclusive mode"))  # nobody counts meanwhile; SQLite has one writer anyway
+        db.execute(
+            text("lock table search_word in exclusive mode")
+        )  # nobody counts meanwhile; SQLite has one writer anyway
     published = select(Post.id).where(Post.state == "published")
     for table in (PostText, PostPlaces):
-        db.execute(delete(table).where(table.post_id.not_in(published)).execution_options(synchronize_session=False))
+        db.execute(
+            delete(table)
+            .where(table.post_id.not_in(published))
+            .execution_options(synchronize_session=False)
+        )
     db.execute(delete(SearchWord))
     counts: Counter[tuple[str, ...]] = Counter()
     posts = 0

@@ -19,7 +19,9 @@ from tanuki.platform.database.engine import Utc
 FIRST_WALK, LONG_WALK = 400, 4_000  # posts
 FEW = 2_000  # posts: putting so many in order takes some milliseconds
 
-Wanted = tuple[tuple[tuple[str, ...], ...], ...]  # all of these, each by any of its alternatives, which want all of their tokens
+Wanted = tuple[
+    tuple[tuple[str, ...], ...], ...
+]  # all of these, each by any of its alternatives, which want all of their tokens
 
 
 class Match(NamedTuple):
@@ -75,12 +77,16 @@ def few(db: Session, match: Match) -> list[int] | None:
     if embedded(db):
         asked = text("select rowid from post_fts where post_fts match :match limit :most")
     else:
-        asked = text("select post_id from post_text where words @@ cast(:match as tsquery) limit :most")
+        asked = text(
+            "select post_id from post_text where words @@ cast(:match as tsquery) limit :most"
+        )
     ids = [int(id) for id in db.scalars(asked, {"match": expression(db, match), "most": FEW + 1})]
     return ids if len(ids) <= FEW else None
 
 
-def walk(db: Session, match: Match, order: Order, filters: Filters, limit: int, most: int) -> list[Placed]:
+def walk(
+    db: Session, match: Match, order: Order, filters: Filters, limit: int, most: int
+) -> list[Placed]:
     """The first posts that match among so many that stand at the beginning of the order."""
     if embedded(db):
         words = "cross join post_text t on t.post_id = p.id"
@@ -88,10 +94,19 @@ def walk(db: Session, match: Match, order: Order, filters: Filters, limit: int, 
         words = "cross join lateral (select words from post_text where post_id = p.id offset 0) t"
     holds, values = condition(db, match)
     inner = f"select {taken(filters)} from post p where {' and '.join(placed(order, filters))} order by {descending(order)} limit :most"
-    return ask(db, f"from ({inner}) p {words} where {holds}", order, filters, limit, {**values, "most": most})
+    return ask(
+        db,
+        f"from ({inner}) p {words} where {holds}",
+        order,
+        filters,
+        limit,
+        {**values, "most": most},
+    )
 
 
-def in_order(db: Session, ids: list[int], order: Order, filters: Filters, limit: int) -> list[Placed]:
+def in_order(
+    db: Session, ids: list[int], order: Order, filters: Filters, limit: int
+) -> list[Placed]:
     """These posts, put in order."""
     if embedded(db):
         posts, given = "json_each(:ids) i cross join post p on p.id = i.value", json.dumps(ids)
@@ -100,7 +115,14 @@ def in_order(db: Session, ids: list[int], order: Order, filters: Filters, limit:
             "unnest(cast(:ids as integer[])) i(id) cross join lateral (select * from post where id = i.id offset 0) p",
             f"{{{','.join(map(str, ids))}}}",
         )
-    return ask(db, f"from {posts} where {' and '.join(placed(order, filters))}", order, filters, limit, {"ids": given})
+    return ask(
+        db,
+        f"from {posts} where {' and '.join(placed(order, filters))}",
+        order,
+        filters,
+        limit,
+        {"ids": given},
+    )
 
 
 def all_of(db: Session, match: Match, order: Order, filters: Filters, limit: int) -> list[Placed]:
@@ -108,24 +130,49 @@ def all_of(db: Session, match: Match, order: Order, filters: Filters, limit: int
     if embedded(db):
         posts = "post_fts cross join post p on p.id = post_fts.rowid where post_fts match :match"
     else:
-        posts = "post_text t join post p on p.id = t.post_id where t.words @@ cast(:match as tsquery)"
-    return ask(db, f"from {posts} and {' and '.join(placed(order, filters))}", order, filters, limit, {"match": expression(db, match)})
+        posts = (
+            "post_text t join post p on p.id = t.post_id where t.words @@ cast(:match as tsquery)"
+        )
+    return ask(
+        db,
+        f"from {posts} and {' and '.join(placed(order, filters))}",
+        order,
+        filters,
+        limit,
+        {"match": expression(db, match)},
+    )
 
 
-def ask(db: Session, what: str, order: Order, filters: Filters, limit: int, values: dict[str, Any]) -> list[Placed]:
+def ask(
+    db: Session, what: str, order: Order, filters: Filters, limit: int, values: dict[str, Any]
+) -> list[Placed]:
     """The rows of a query over posts `p`, in order, without the hidden members' ones."""
     values |= {"limit": limit, "since": filters.since, "until": filters.until}
-    values |= {f"after_{name}": value for name, value in zip(order.columns, order.after or (), strict=False)}
-    typed: list[BindParameter[Any]] = [bindparam(name, type_=Utc()) for name in ("since", "until", "after_published_at")]
+    values |= {
+        f"after_{name}": value
+        for name, value in zip(order.columns, order.after or (), strict=False)
+    }
+    typed: list[BindParameter[Any]] = [
+        bindparam(name, type_=Utc()) for name in ("since", "until", "after_published_at")
+    ]
     if filters.hidden:
         what += " and p.member_id not in :hidden"
         values["hidden"] = sorted(filters.hidden)
         typed.append(bindparam("hidden", expanding=True))
-    asked = text(f"select p.id, p.likes, p.published_at {what} order by {descending(order)} limit :limit")
+    asked = text(
+        f"select p.id, p.likes, p.published_at {what} order by {descending(order)} limit :limit"
+    )
     used = set(re.findall(r":(\w+)", asked.text))
     asked = asked.bindparams(*(parameter for parameter in typed if parameter.key in used))
-    columns: tuple[ColumnElement[Any], ...] = (column("id"), column("likes"), column("published_at", Utc()))
-    return [Placed(*row) for row in db.execute(asked.columns(*columns), {name: values[name] for name in used})]
+    columns: tuple[ColumnElement[Any], ...] = (
+        column("id"),
+        column("likes"),
+        column("published_at", Utc()),
+    )
+    return [
+        Placed(*row)
+        for row in db.execute(asked.columns(*columns), {name: values[name] for name in used})
+    ]
 
 
 # ---- pieces of queries ---------------------------------------------------------------------------------------------
@@ -165,9 +212,15 @@ def embedded(db: Session) -> bool:
 
 def expression(db: Session, match: Match) -> str:
     """The match as the engine's index is asked. Tokens hold letters and digits only, so quoting them is all that is needed."""
-    quote, both, either, no = ('"', " AND ", " OR ", " NOT ") if embedded(db) else ("'", " & ", " | ", " & !")
+    quote, both, either, no = (
+        ('"', " AND ", " OR ", " NOT ") if embedded(db) else ("'", " & ", " | ", " & !")
+    )
     said = joined(match.wanted, lambda token: f"{quote}{token}{quote}", both, either)
-    return f"({said}){no}({joined(match.without, lambda token: f'{quote}{token}{quote}', both, either)})" if match.without else said
+    return (
+        f"({said}){no}({joined(match.without, lambda token: f'{quote}{token}{quote}', both, either)})"
+        if match.without
+        else said
+    )
 
 
 def condition(db: Session, match: Match) -> tuple[str, dict[str, str]]:
@@ -182,7 +235,11 @@ def condition(db: Session, match: Match) -> tuple[str, dict[str, str]]:
         return f"instr(t.words, :{name}) > 0"
 
     said = joined(match.wanted, holds, " and ", " or ")
-    return (f"({said}) and not ({joined(match.without, holds, ' and ', ' or ')})" if match.without else said), values
+    return (
+        f"({said}) and not ({joined(match.without, holds, ' and ', ' or ')})"
+        if match.without
+        else said
+    ), values
 
 
 def joined(wanted: Wanted, say: Callable[[str], str], both: str, either: str) -> str:

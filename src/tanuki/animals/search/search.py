@@ -16,7 +16,16 @@ from sqlalchemy.orm import Session
 from tanuki.animals.search.highlight import Marked, marked, snippet
 from tanuki.animals.search.index import ANYWHERE, NAMED, TITLE, PostPlaces, filter_tokens
 from tanuki.animals.search.query_parser import Term, query_terms
-from tanuki.animals.search.retrieval import Filters, Match, Order, Placed, Wanted, few, in_order, page
+from tanuki.animals.search.retrieval import (
+    Filters,
+    Match,
+    Order,
+    Placed,
+    Wanted,
+    few,
+    in_order,
+    page,
+)
 from tanuki.animals.tables import Post
 from tanuki.animals.taxonomy import BREEDS, CATEGORIES
 from tanuki.errors import UserError
@@ -71,17 +80,35 @@ def search(
     by_tier = sort == "relevance" and bool(terms)
     place = read_place(after, "relevance" if by_tier else "likes" if sort == "likes" else "newest")
     if by_tier:
-        found = by_relevance(db, [wanted(terms, mark, chosen) for mark in TIERS], place, filters, limit + 1)
+        found = by_relevance(
+            db, [wanted(terms, mark, chosen) for mark in TIERS], place, filters, limit + 1
+        )
     else:
-        found = page(db, Match(wanted(terms, ANYWHERE, chosen)), Order(sort == "likes", place), filters, limit + 1)
-    following = write_place(found[limit - 1], sort if by_tier or sort == "likes" else "newest") if len(found) > limit else None
+        found = page(
+            db,
+            Match(wanted(terms, ANYWHERE, chosen)),
+            Order(sort == "likes", place),
+            filters,
+            limit + 1,
+        )
+    following = (
+        write_place(found[limit - 1], sort if by_tier or sort == "likes" else "newest")
+        if len(found) > limit
+        else None
+    )
     return Found(shown(db, [each.id for each in found[:limit]], terms), following, terms)
 
 
-def checked(query: str, category: str | None, breed: str | None, sort: str, limit: int) -> list[Term]:
+def checked(
+    query: str, category: str | None, breed: str | None, sort: str, limit: int
+) -> list[Term]:
     """What the query asks for, once everything is something that can be asked for."""
     if sort not in SORTS:
-        raise UserError("Posts can be sorted by %(sorts)s, not by %(sort)s.", sorts=", ".join(SORTS), sort=sort[:30])
+        raise UserError(
+            "Posts can be sorted by %(sorts)s, not by %(sort)s.",
+            sorts=", ".join(SORTS),
+            sort=sort[:30],
+        )
     if category is not None and category not in CATEGORIES:
         raise UserError("There is no category %(category)s.", category=category[:30])
     if breed is not None and breed not in BREEDS:
@@ -98,11 +125,16 @@ def checked(query: str, category: str | None, breed: str | None, sort: str, limi
 
 def wanted(terms: list[Term], mark: str, chosen: list[str]) -> Wanted:
     """What is asked of the index: the terms, in the title or wherever the mark says, and what was chosen."""
-    asked = tuple(tuple(tuple(mark + token for token in tokens) for tokens in term.alternatives) for term in terms)
+    asked = tuple(
+        tuple(tuple(mark + token for token in tokens) for tokens in term.alternatives)
+        for term in terms
+    )
     return (*asked, *(((token,),) for token in chosen))
 
 
-def by_relevance(db: Session, tiers: list[Wanted], place: tuple[Any, ...] | None, filters: Filters, limit: int) -> list[Placed]:
+def by_relevance(
+    db: Session, tiers: list[Wanted], place: tuple[Any, ...] | None, filters: Filters, limit: int
+) -> list[Placed]:
     """The first posts by tier, the newest first within each."""
     tier, order = (place[0], Order(False, place[1:])) if place else (1, Order(False))
     common = few(db, Match(tiers[-1])) is None
@@ -111,7 +143,9 @@ def by_relevance(db: Session, tiers: list[Wanted], place: tuple[Any, ...] | None
         match = Match(tiers[number - 1], tiers[number - 2] if number > 1 else ())
         some = None if common else few(db, match)
         more = (
-            page(db, match, order, filters, limit - len(found)) if some is None else in_order(db, some, order, filters, limit - len(found))
+            page(db, match, order, filters, limit - len(found))
+            if some is None
+            else in_order(db, some, order, filters, limit - len(found))
         )
         found += [each._replace(tier=number) for each in more]
         if len(found) == limit:
@@ -123,11 +157,18 @@ def by_relevance(db: Session, tiers: list[Wanted], place: tuple[Any, ...] | None
 def shown(db: Session, ids: list[int], terms: list[Term]) -> list[Hit]:
     """The posts with their hits marked."""
     texts = select(Post.id, Post.title, Post.description, PostPlaces.title, PostPlaces.description)
-    words = {id: rest for id, *rest in db.execute(texts.join(PostPlaces, PostPlaces.post_id == Post.id).where(Post.id.in_(ids)))}
+    words = {
+        id: rest
+        for id, *rest in db.execute(
+            texts.join(PostPlaces, PostPlaces.post_id == Post.id).where(Post.id.in_(ids))
+        )
+    }
     made = []
     for id in filter(words.__contains__, ids):
         title, description, at_title, at_description = words[id]
-        made.append(Hit(id, marked(title, terms, at_title), snippet(description, terms, at_description)))
+        made.append(
+            Hit(id, marked(title, terms, at_title), snippet(description, terms, at_description))
+        )
     return made
 
 
@@ -137,7 +178,9 @@ def shown(db: Session, ids: list[int], terms: list[Term]) -> list[Hit]:
 def write_place(last: Placed, sort: str) -> str:
     """Where the page after this post begins, for whoever asks for it next."""
     values = {"relevance": [last.tier], "likes": [last.likes], "newest": []}[sort]
-    said = json.dumps([sort, *values, last.published_at.isoformat(), last.id], separators=(",", ":"))
+    said = json.dumps(
+        [sort, *values, last.published_at.isoformat(), last.id], separators=(",", ":")
+    )
     return base64.urlsafe_b64encode(said.encode()).decode().rstrip("=")
 
 
@@ -147,13 +190,21 @@ def read_place(written: str | None, sort: str) -> tuple[Any, ...] | None:
         return None
     wrong = UserError("This page of the search is not there; please search again.")
     try:
-        said = json.loads(base64.b64decode(written.encode() + b"=" * (-len(written) % 4), altchars=b"-_", validate=True))
+        said = json.loads(
+            base64.b64decode(
+                written.encode() + b"=" * (-len(written) % 4), altchars=b"-_", validate=True
+            )
+        )
         kind, *numbers, at, id = said
         published_at = datetime.fromisoformat(at).astimezone(UTC)
     except (ValueError, TypeError, OverflowError, RecursionError):
         raise wrong from None
     allowed = {"relevance": range(1, len(TIERS) + 1), "likes": range(2**31), "newest": None}[sort]
-    right_number = numbers == [] if allowed is None else len(numbers) == 1 and type(numbers[0]) is int and numbers[0] in allowed
+    right_number = (
+        numbers == []
+        if allowed is None
+        else len(numbers) == 1 and type(numbers[0]) is int and numbers[0] in allowed
+    )
     if kind != sort or not right_number or type(id) is not int or not 0 <= id < 2**31:
         raise wrong
     return (*numbers, published_at, id)

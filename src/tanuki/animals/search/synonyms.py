@@ -9,9 +9,7 @@ from tanuki.animals.search.kana import hiragana, is_kana
 from tanuki.animals.search.normalize import ALL_KATAKANA, folded, runs, stem
 from tanuki.animals.taxonomy import BREEDS, CATEGORIES, Breed, Name
 
-SIGN = (
-    "\ue011"  # begins the token that stands for a category or breed, whatever it is called; a private letter, so that no text can hold it
-)
+SIGN = "\ue011"  # begins the token that stands for a category or breed, whatever it is called; a private letter, so that no text can hold it
 PRIVATE = {code: 0xE100 + code for code in range(128) if not chr(code).isalnum()}
 SHORT = 3  # kana: shorter names are too often something else (さい, いか), so a katakana one is met only as katakana
 ALONE = 4  # letters, some of them kana: from here on a name is met also where the dictionary cuts it wrongly, as in しばいぬ
@@ -48,7 +46,11 @@ def names() -> Names:
             for written in name.split("・") if code in CATEGORIES else [name]:
                 key = written.replace("・", "")
                 add(made.japanese, hiragana(key), code)
-                add(made.written, key if ALL_KATAKANA.fullmatch(key) and len(key) <= SHORT else hiragana(key), code)
+                add(
+                    made.written,
+                    key if ALL_KATAKANA.fullmatch(key) and len(key) <= SHORT else hiragana(key),
+                    code,
+                )
                 if len(key) >= ALONE and any(map(is_kana, key)):
                     alone.add(written)
     return made._replace(alone=one_of(alone))
@@ -75,12 +77,16 @@ def one_of(written: set[str]) -> re.Pattern[str]:
     return re.compile(rf"(?=[{first}])(?:{'|'.join(found)})")
 
 
-def longest(parts: list[str], known: dict[str, Codes], between: str, alone: list[str] | None = None) -> Iterator[tuple[int, int, Codes]]:
+def longest(
+    parts: list[str], known: dict[str, Codes], between: str, alone: list[str] | None = None
+) -> Iterator[tuple[int, int, Codes]]:
     """Names made of neighbouring parts, the longest first, none within another: first and last part, and codes. `alone` is how a part is compared that has no neighbour in the name."""
     first = 0
     while first < len(parts):
         for last in range(min(first + LONGEST, len(parts)) - 1, first - 1, -1):
-            name = alone[first] if alone and first == last else between.join(parts[first : last + 1])
+            name = (
+                alone[first] if alone and first == last else between.join(parts[first : last + 1])
+            )
             if codes := known.get(name):
                 yield first, last, codes
                 first = last
@@ -107,5 +113,9 @@ def signs(code: str) -> tuple[str, ...]:
     if code not in BREEDS:
         return (sign(code),)
     breed = BREEDS[code]
-    words = [*latin_key(breed.en).split(), *map(hiragana, breed.ja.split("・"))] if breed.category in OF_PARTS else []
+    words = (
+        [*latin_key(breed.en).split(), *map(hiragana, breed.ja.split("・"))]
+        if breed.category in OF_PARTS
+        else []
+    )
     return tuple(dict.fromkeys((sign(code), sign(breed.category), *words)))

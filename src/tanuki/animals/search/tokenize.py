@@ -10,7 +10,15 @@ from typing import NamedTuple
 
 from tanuki.animals.search.japanese import Piece, forms, kanji, pieces, readings, written_names
 from tanuki.animals.search.kana import hiragana
-from tanuki.animals.search.normalize import ALL_HIRAGANA, HAS_KANJI, TOKEN_LETTERS, Run, folded, runs, stem
+from tanuki.animals.search.normalize import (
+    ALL_HIRAGANA,
+    HAS_KANJI,
+    TOKEN_LETTERS,
+    Run,
+    folded,
+    runs,
+    stem,
+)
 from tanuki.animals.search.synonyms import Codes, longest, names, sign, signs
 from tanuki.animals.taxonomy import BREEDS, CATEGORIES
 
@@ -49,15 +57,23 @@ def spans(text: str) -> tuple[Span, ...]:
         elif group[0].kind == "japanese":
             found += japanese_spans(group[0])
         else:
-            found.append(Span(group[0].start, group[0].end, (group[0].text[:TOKEN_LETTERS],), group[0].text))
-    return tuple(Span(*fold.place(span.start, span.end), span.tokens, span.shown, span.reading) for span in found)
+            found.append(
+                Span(group[0].start, group[0].end, (group[0].text[:TOKEN_LETTERS],), group[0].text)
+            )
+    return tuple(
+        Span(*fold.place(span.start, span.end), span.tokens, span.shown, span.reading)
+        for span in found
+    )
 
 
 def groups(text: str) -> Iterator[list[Run]]:
     """The runs of a folded text, words of Latin letters together with those that only spaces and hyphens part from them."""
     group: list[Run] = []
     for run in runs(text):
-        if group and not (run.kind == group[-1].kind == "latin" and not text[group[-1].end : run.start].strip(" -")):
+        if group and not (
+            run.kind == group[-1].kind == "latin"
+            and not text[group[-1].end : run.start].strip(" -")
+        ):
             yield group
             group = []
         group.append(run)
@@ -71,7 +87,12 @@ def latin_spans(words: list[Run]) -> Iterator[Span]:
     for word, token in zip(words, stems, strict=True):
         if token:
             yield Span(
-                word.start, word.end, (token,), word.text.removesuffix("'s") if len(word.text) > 2 and not word.text.isdigit() else ""
+                word.start,
+                word.end,
+                (token,),
+                word.text.removesuffix("'s")
+                if len(word.text) > 2 and not word.text.isdigit()
+                else "",
             )
     for first, last, codes in longest(stems, names().latin, " "):
         yield Span(words[first].start, words[last].end, tokens_of(codes))
@@ -82,11 +103,21 @@ def japanese_spans(run: Run) -> Iterator[Span]:
     for start, text, is_name in cut(run):
         kana = hiragana(text).replace("・", "")
         if is_name:
-            yield Span(start, start + len(text), (*readings(kana), *tokens_of(names().japanese.get(kana, ()))), text, kana)
+            yield Span(
+                start,
+                start + len(text),
+                (*readings(kana), *tokens_of(names().japanese.get(kana, ()))),
+                text,
+                kana,
+            )
         if not (is_name and ALL_HIRAGANA.fullmatch(text)):
             found = [piece.moved(start) for piece in pieces(text)]
             yield from word_spans(found, is_name)
-            yield from (Span(chunk[0].start, chunk[-1].end, (whole,)) for chunk in chunks(found) if (whole := in_doubt(chunk)))
+            yield from (
+                Span(chunk[0].start, chunk[-1].end, (whole,))
+                for chunk in chunks(found)
+                if (whole := in_doubt(chunk))
+            )
 
 
 def chunks(found: list[Piece]) -> Iterator[list[Piece]]:
@@ -127,14 +158,20 @@ def word_spans(found: list[Piece], is_name: bool) -> Iterator[Span]:
             for start, end, tokens in kanji(part.word):
                 yield Span(part.start + start, part.start + end, tokens)
     if not is_name:
-        for start, end, codes in written_names([part for piece in found for part in piece.smallest]):
+        for start, end, codes in written_names(
+            [part for piece in found for part in piece.smallest]
+        ):
             yield Span(start, end, tokens_of(codes))
 
 
 def can_be_suggested(piece: Piece) -> bool:
     """Whether it is a noun that says something by itself."""
     word = piece.word
-    return word.is_noun and word.detail != "数詞" and (len(word.surface) > 1 or HAS_KANJI.fullmatch(word.surface) is not None)
+    return (
+        word.is_noun
+        and word.detail != "数詞"
+        and (len(word.surface) > 1 or HAS_KANJI.fullmatch(word.surface) is not None)
+    )
 
 
 def tokens_of(codes: Codes) -> tuple[str, ...]:

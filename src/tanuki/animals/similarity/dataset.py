@@ -38,7 +38,11 @@ class Pictures:
 
 def published(db: Session, eyes: str) -> Pictures:
     """Every picture that a published post has and the eyes have looked at: what the gate asks for."""
-    kinds = select(Post.photo, func.min(Post.category)).where(Post.state == "published").group_by(Post.photo)
+    kinds = (
+        select(Post.photo, func.min(Post.category))
+        .where(Post.state == "published")
+        .group_by(Post.photo)
+    )
     return read(db, eyes, {row[0]: row[1] for row in db.execute(kinds)}, others=False)
 
 
@@ -50,9 +54,15 @@ def every(db: Session, eyes: str) -> Pictures:
 
 def read(db: Session, eyes: str, kinds: dict[str, str], *, others: bool) -> Pictures:
     """The looks of these pictures, and of all others, if they are wanted, too."""
-    wanted = select(Look.id, Look.digest, Look.embedding, Look.light, Look.phash).where(Look.eyes == eyes).order_by(Look.id)
+    wanted = (
+        select(Look.id, Look.digest, Look.embedding, Look.light, Look.phash)
+        .where(Look.eyes == eyes)
+        .order_by(Look.id)
+    )
     ids, digests, parts, light, phash = [], [], [], [], []
-    for look_id, digest, embedding, brightness, hashed in db.execute(wanted, execution_options={"yield_per": AT_ONCE}):
+    for look_id, digest, embedding, brightness, hashed in db.execute(
+        wanted, execution_options={"yield_per": AT_ONCE}
+    ):
         if others or digest in kinds:
             ids.append(look_id)
             digests.append(digest)
@@ -74,7 +84,9 @@ def unit_rows(kept: Sequence[bytes]) -> Vectors:
     """Embeddings as looks keep them, one a row."""
     if not kept:
         return np.empty((0, 0), dtype=np.float32)
-    return unit(np.frombuffer(b"".join(kept), dtype="<f2").astype(np.float32).reshape(len(kept), -1))
+    return unit(
+        np.frombuffer(b"".join(kept), dtype="<f2").astype(np.float32).reshape(len(kept), -1)
+    )
 
 
 def unit(vectors: Vectors) -> Vectors:

@@ -13,7 +13,9 @@ from tanuki.animals.similarity.dataset import unit_rows
 from tanuki.animals.similarity.index import Ids, Vectors
 from tanuki.animals.tables import Look
 
-LATE = timedelta(minutes=1)  # PostgreSQL may show a look after one that has a larger id; by then it has shown all that are older
+LATE = timedelta(
+    minutes=1
+)  # PostgreSQL may show a look after one that has a larger id; by then it has shown all that are older
 AT_ONCE = 5_000  # looks read at once
 KEPT = 3  # indexes whose newer looks are kept: the live one, its challenger, and the one before
 BOTH = 2  # a store that is full becomes so many times as large
@@ -33,22 +35,36 @@ class Fresh:
     def top_up(self, db: Session, now: datetime) -> None:
         """Read the looks that came since it was asked for the last time; one small query when there are none."""
         with self.turn:
-            listed = db.execute(select(Look.id, Look.at).where(Look.eyes == self.eyes, Look.id > self.certain)).all()
+            listed = db.execute(
+                select(Look.id, Look.at).where(Look.eyes == self.eyes, Look.id > self.certain)
+            ).all()
             new = sorted(look_id for look_id, _ in listed if look_id not in self.known)
             for first in range(0, len(new), AT_ONCE):
-                part = select(Look.id, Look.embedding).where(Look.id.in_(new[first : first + AT_ONCE]))
+                part = select(Look.id, Look.embedding).where(
+                    Look.id.in_(new[first : first + AT_ONCE])
+                )
                 for look_id, kept in db.execute(part.order_by(Look.id)):
                     self.put(look_id, unit_rows([kept])[0])
-            late = timedelta(0) if db.get_bind().dialect.name == "sqlite" else LATE  # SQLite has one writer: a smaller id never comes later
-            self.certain = max((look_id for look_id, at in listed if at < now - late), default=self.certain)
+            late = (
+                timedelta(0) if db.get_bind().dialect.name == "sqlite" else LATE
+            )  # SQLite has one writer: a smaller id never comes later
+            self.certain = max(
+                (look_id for look_id, at in listed if at < now - late), default=self.certain
+            )
             self.known = {look_id for look_id in self.known if look_id > self.certain}
 
     def put(self, look_id: int, vector: Vectors) -> None:
         """One more row."""
         if self.count == len(self.ids):
             room = max(256, BOTH * self.count)
-            ids, matrix = np.empty(room, dtype=np.int64), np.empty((room, len(vector)), dtype=np.float32)
-            ids[: self.count], matrix[: self.count] = self.ids[: self.count], self.matrix[: self.count] if self.count else 0
+            ids, matrix = (
+                np.empty(room, dtype=np.int64),
+                np.empty((room, len(vector)), dtype=np.float32),
+            )
+            ids[: self.count], matrix[: self.count] = (
+                self.ids[: self.count],
+                self.matrix[: self.count] if self.count else 0,
+            )
             self.ids, self.matrix = ids, matrix
         self.ids[self.count], self.matrix[self.count] = look_id, vector
         self.known.add(look_id)
@@ -61,7 +77,9 @@ class Fresh:
         if not len(ids):
             return []
         scores = matrix @ query
-        some: NDArray[np.intp] = np.argpartition(scores, -k)[-k:] if k < len(ids) else np.arange(len(ids))
+        some: NDArray[np.intp] = (
+            np.argpartition(scores, -k)[-k:] if k < len(ids) else np.arange(len(ids))
+        )
         some = some[np.argsort(-scores[some], kind="stable")]
         return list(zip(ids[some].tolist(), scores[some].tolist(), strict=True))
 
@@ -83,6 +101,8 @@ def newer(database: str, eyes: str, after: int) -> Fresh:
 def as_of(db: Session, eyes: str, now: datetime) -> int:
     """The largest id of a look below which no other can appear any more: an index that has all of those need not be asked about them again."""
     wanted = select(Look.id).where(Look.eyes == eyes).order_by(Look.id.desc()).limit(1)
-    if db.get_bind().dialect.name != "sqlite":  # SQLite has one writer: a smaller id never comes later
+    if (
+        db.get_bind().dialect.name != "sqlite"
+    ):  # SQLite has one writer: a smaller id never comes later
         wanted = wanted.where(Look.at < now - LATE)
     return db.scalar(wanted) or 0

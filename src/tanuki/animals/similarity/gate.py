@@ -14,7 +14,16 @@ import numpy as np
 
 from tanuki.animals.similarity.dataset import Pictures
 from tanuki.animals.similarity.index import Ids, Index
-from tanuki.animals.similarity.recall_evaluation import CHALLENGED, CHAMPION, OF_CATEGORY, Candidate, K, as_case, chosen, measured
+from tanuki.animals.similarity.recall_evaluation import (
+    CHALLENGED,
+    CHAMPION,
+    OF_CATEGORY,
+    Candidate,
+    K,
+    as_case,
+    chosen,
+    measured,
+)
 from tanuki.errors import UserError
 from tanuki.platform.mlops import evaluation
 from tanuki.platform.mlops.evaluation import Case, Judged, Limits, Reason, Verdict
@@ -23,7 +32,10 @@ from tanuki.platform.mlops.runtimes import ModelError
 FEWEST = 20  # pictures; with fewer an index is of no use
 CONTAINED, OF_ONE_CATEGORY = 0.99, 0.95  # of the published pictures that must be in it
 ALIKE = 0.999  # cosine of a vector with the one that the eyes kept
-SLOWER, SLACK_MS = 2.0, 0.05  # times the live index's median for as many pictures; what is never too much
+SLOWER, SLACK_MS = (
+    2.0,
+    0.05,
+)  # times the live index's median for as many pictures; what is never too much
 SLOWER_THAN_EXACT = 1.5
 LARGER, ROOM = 3.0, 5_000_000  # times the vectors themselves, and bytes beside them
 SMALL = 0.08  # in a category of which all pictures were asked for: share of neighbours missed more than by the live one
@@ -31,7 +43,13 @@ FEW_MISSED = 4  # and how many at least
 LIMITS = Limits(overall=0.02, slice=0.05, floor_slice=0.5)
 
 
-def judged(version: str, champion: str | None, folders: Mapping[str, Path], pictures: Mapping[str, Pictures], newest: int) -> Judged:
+def judged(
+    version: str,
+    champion: str | None,
+    folders: Mapping[str, Path],
+    pictures: Mapping[str, Pictures],
+    newest: int,
+) -> Judged:
     """The gate over a version beside the live one, whose files are in folders. `pictures` by version of the eyes; `newest`: the largest id of a look."""
     theirs = None if champion is None else opened(folders[champion], pictures)
     try:
@@ -40,7 +58,13 @@ def judged(version: str, champion: str | None, folders: Mapping[str, Path], pict
         verdict = Verdict(False, [{"code": "unreadable", "why": str(error)}])
         return Judged(version, champion, verdict, {"limits": asdict(LIMITS), **verdict.as_json()})
     verdict, found = judge(ours, theirs, newest)
-    report = {"pictures": len(ours.pictures), "eyes": ours.pictures.eyes, "limits": asdict(LIMITS), **found, **verdict.as_json()}
+    report = {
+        "pictures": len(ours.pictures),
+        "eyes": ours.pictures.eyes,
+        "limits": asdict(LIMITS),
+        **found,
+        **verdict.as_json(),
+    }
     return Judged(version, champion, verdict, report)
 
 
@@ -49,7 +73,9 @@ def opened(folder: Path, pictures: Mapping[str, Pictures]) -> Candidate:
     index = Index(folder)
     if index.said.get("eyes") not in pictures:
         raise ModelError(
-            "It is of version %(eyes)s of the eyes; expected %(known)s.", eyes=index.said.get("eyes"), known=", ".join(pictures)
+            "It is of version %(eyes)s of the eyes; expected %(known)s.",
+            eyes=index.said.get("eyes"),
+            known=", ".join(pictures),
         )
     return Candidate(index, pictures[index.said["eyes"]])
 
@@ -57,7 +83,11 @@ def opened(folder: Path, pictures: Mapping[str, Pictures]) -> Candidate:
 def judge(ours: Candidate, theirs: Candidate | None, newest: int) -> tuple[Verdict, dict[str, Any]]:
     """The verdict about an index, and what was measured."""
     if len(ours.pictures) < FEWEST:
-        raise UserError("There are %(found)s published pictures; an index needs %(fewest)s.", found=len(ours.pictures), fewest=FEWEST)
+        raise UserError(
+            "There are %(found)s published pictures; an index needs %(fewest)s.",
+            found=len(ours.pictures),
+            fewest=FEWEST,
+        )
     reasons = broken(ours, newest)
     if any(reason["code"] == "dimension" for reason in reasons):
         return Verdict(False, reasons), {}
@@ -66,7 +96,12 @@ def judge(ours: Candidate, theirs: Candidate | None, newest: int) -> tuple[Verdi
     told = measured(ours, theirs, asked)
     reasons += slow(told) + large(ours)
     recall = 1 - case.measures[0].losses[CHALLENGED]
-    found = {**told, "recall": float(recall.mean()), "queries": len(asked), "index": {**ours.index.said, "files": None}}
+    found = {
+        **told,
+        "recall": float(recall.mean()),
+        "queries": len(asked),
+        "index": {**ours.index.said, "files": None},
+    }
     return evaluation.judge(case, LIMITS, [*reasons, *worse_in_small(case)]), found
 
 
@@ -77,7 +112,13 @@ def broken(ours: Candidate, newest: int) -> list[Reason]:
     """What no index may be: of another dimension, of vectors that are no numbers or not what the eyes saw, without some of the pictures."""
     index, pictures = ours.index, ours.pictures
     if index.dimension != pictures.vectors.shape[1]:
-        return [{"code": "dimension", "found": index.dimension, "wanted": int(pictures.vectors.shape[1])}]
+        return [
+            {
+                "code": "dimension",
+                "found": index.dimension,
+                "wanted": int(pictures.vectors.shape[1]),
+            }
+        ]
     reasons: list[Reason] = []
     vectors = index.all_vectors()
     finite = np.isfinite(vectors).all(axis=1)
@@ -108,7 +149,13 @@ def absent(pictures: Pictures, due: Ids, there: Any) -> list[Reason]:
     category = np.array(pictures.category)[due]
     lost = [(label, there[category == label]) for label in np.unique(category)]
     return [
-        {"code": "lost_slice", "slice": "category", "label": str(label), "rows": int((~kept).sum()), "of": len(kept)}
+        {
+            "code": "lost_slice",
+            "slice": "category",
+            "label": str(label),
+            "rows": int((~kept).sum()),
+            "of": len(kept),
+        }
         for label, kept in lost
         if kept.mean() < OF_ONE_CATEGORY
     ]
@@ -119,7 +166,9 @@ def slow(told: dict[str, Any]) -> list[Reason]:
     reasons: list[Reason] = []
     ours, exact, theirs = told["ms"], told["exact_ms"], told.get("champion_ms")
     if theirs is not None and ours > max(SLOWER * theirs * told["more"], theirs + SLACK_MS):
-        reasons.append({"code": "slow", "ours": ours, "theirs": theirs, "times": ours / max(theirs, 1e-9)})
+        reasons.append(
+            {"code": "slow", "ours": ours, "theirs": theirs, "times": ours / max(theirs, 1e-9)}
+        )
     elif ours > max(SLOWER_THAN_EXACT * exact, exact + SLACK_MS):
         reasons.append({"code": "slow_exact", "ours": ours, "theirs": exact})
     return reasons
@@ -127,7 +176,10 @@ def slow(told: dict[str, Any]) -> list[Reason]:
 
 def large(ours: Candidate) -> list[Reason]:
     """Much larger than what it was made from."""
-    size, most = sum(ours.index.said["files"].values()), round(LARGER * ours.pictures.vectors.nbytes + ROOM)
+    size, most = (
+        sum(ours.index.said["files"].values()),
+        round(LARGER * ours.pictures.vectors.nbytes + ROOM),
+    )
     return [{"code": "large", "found": size / 1e6, "most": most / 1e6}] if size > most else []
 
 
@@ -144,5 +196,7 @@ def worse_in_small(case: Case) -> list[Reason]:
         ours, theirs = (float(losses[name][inside].mean()) for name in (CHALLENGED, CHAMPION))
         if ours - theirs > SMALL and (ours - theirs) * inside.sum() * K >= FEW_MISSED:
             told = {"ours": ours, "theirs": theirs, "rows": int(inside.sum())}
-            reasons.append({"code": "worse_small", "slice": "category", "label": str(value), **told})
+            reasons.append(
+                {"code": "worse_small", "slice": "category", "label": str(value), **told}
+            )
     return reasons

@@ -29,8 +29,28 @@ MOST_QUERIES = 256  # in one request
 TRIED = 500  # vectors of its own that the build asks for
 RECALL = 0.99  # of the ten nearest that it must find of them; new pictures fare a little worse than its own
 OF_A_KIND = 0.97  # the same for each kind
-SHARES = (0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.16, 0.24, 0.36, 0.5, 0.75, 1.0)  # of the leaves that a query looks into
-REORDERED = (60, 120, 240, 480)  # of the nearest by the quantised vectors whose true likeness is computed
+SHARES = (
+    0.01,
+    0.015,
+    0.02,
+    0.03,
+    0.04,
+    0.06,
+    0.08,
+    0.12,
+    0.16,
+    0.24,
+    0.36,
+    0.5,
+    0.75,
+    1.0,
+)  # of the leaves that a query looks into
+REORDERED = (
+    60,
+    120,
+    240,
+    480,
+)  # of the nearest by the quantised vectors whose true likeness is computed
 SAMPLE = 250_000  # vectors from which the tree is learnt
 AT_ONCE = 4_000_000  # products computed at once by an exact search
 
@@ -51,7 +71,14 @@ class Effort:
 
 
 def build(
-    vectors: Vectors, ids: Ids, into: Path, said: Mapping[str, Any], kinds: Sequence[str] = (), *, threads: int = 1, few: int = FEW
+    vectors: Vectors,
+    ids: Ids,
+    into: Path,
+    said: Mapping[str, Any],
+    kinds: Sequence[str] = (),
+    *,
+    threads: int = 1,
+    few: int = FEW,
 ) -> dict[str, Any]:
     """Write an index of vectors of length 1 into a folder, and give its description, with what was `said` about it. `kinds` of which each must be found."""
     into.mkdir(parents=True, exist_ok=True)
@@ -62,7 +89,11 @@ def build(
         np.save(into / VECTORS, vectors)
     else:
         told = tree(vectors, into / TREE, kinds, threads)
-    files = {file.relative_to(into).as_posix(): file.stat().st_size for file in sorted(into.rglob("*")) if file.is_file()}
+    files = {
+        file.relative_to(into).as_posix(): file.stat().st_size
+        for file in sorted(into.rglob("*"))
+        if file.is_file()
+    }
     made = {
         "kind": KIND,
         "dimension": int(vectors.shape[1]),
@@ -96,7 +127,9 @@ def tree(vectors: Vectors, into: Path, kinds: Sequence[str], threads: int) -> di
     from scann.scann_ops.py import scann_ops_pybind
 
     leaves = max(16, min(round(2 * len(vectors) ** 0.5), len(vectors) // 16))
-    begun = scann_ops_pybind.builder(vectors, K, "dot_product").tree(leaves, max(1, leaves // 20), training_sample_size=SAMPLE)
+    begun = scann_ops_pybind.builder(vectors, K, "dot_product").tree(
+        leaves, max(1, leaves // 20), training_sample_size=SAMPLE
+    )
     begun = begun.score_ah(2, anisotropic_quantization_threshold=0.2).reorder(REORDERED[1])
     begun.set_n_training_threads(threads)
     made = begun.build()
@@ -106,27 +139,48 @@ def tree(vectors: Vectors, into: Path, kinds: Sequence[str], threads: int) -> di
     return {"method": "scann", "leaves": leaves, "effort": asdict(effort), "recall": recall}
 
 
-def tuned(searcher: Any, vectors: Vectors, leaves: int, kinds: Sequence[str]) -> tuple[Effort, float]:
+def tuned(
+    searcher: Any, vectors: Vectors, leaves: int, kinds: Sequence[str]
+) -> tuple[Effort, float]:
     """The quickest effort that finds enough of what an exact search finds, and how much that is; the greatest one when none does.
 
     Enough over all, and of each kind: few pictures that lie apart are the first that too little effort misses.
     """
     chosen, kind = tried(len(vectors), kinds)
     queries = vectors[chosen]
-    true = [set(row) - {own} for own, row in zip(chosen.tolist(), nearest(vectors, queries, K + 1)[0].tolist(), strict=True)]
+    true = [
+        set(row) - {own}
+        for own, row in zip(
+            chosen.tolist(), nearest(vectors, queries, K + 1)[0].tolist(), strict=True
+        )
+    ]
     best: tuple[float, Effort, float] | None = None
     found = 0.0
     for reordered in REORDERED:
         for share in SHARES:
             effort = Effort(max(1, ceil(share * leaves)), reordered)
             begun = time.perf_counter()
-            answers = [searcher.search(query, K + 1, effort.reordered, effort.leaves)[0] for query in queries]
+            answers = [
+                searcher.search(query, K + 1, effort.reordered, effort.leaves)[0]
+                for query in queries
+            ]
             spent = time.perf_counter() - begun
-            hits = np.array([min(K, len(wanted.intersection(answer.tolist()))) for wanted, answer in zip(true, answers, strict=True)]) / K
+            hits = (
+                np.array(
+                    [
+                        min(K, len(wanted.intersection(answer.tolist())))
+                        for wanted, answer in zip(true, answers, strict=True)
+                    ]
+                )
+                / K
+            )
             found = float(hits.mean())
             if best is not None and spent > best[0]:
                 break
-            if found >= RECALL and min(hits[kind == each].mean() for each in np.unique(kind)) >= OF_A_KIND:
+            if (
+                found >= RECALL
+                and min(hits[kind == each].mean() for each in np.unique(kind)) >= OF_A_KIND
+            ):
                 best = (spent, effort, found)
                 break
     return (best[1], best[2]) if best is not None else (Effort(leaves, REORDERED[-1]), found)
@@ -151,10 +205,16 @@ def nearest(vectors: Vectors, queries: Vectors, k: int) -> tuple[NDArray[np.intp
     step = max(1, AT_ONCE // max(1, len(vectors)))
     for first in range(0, len(queries), step):
         scores = queries[first : first + step] @ vectors.T
-        some = np.argpartition(scores, -k, axis=1)[:, -k:] if k < len(vectors) else np.tile(np.arange(k), (len(scores), 1))
+        some = (
+            np.argpartition(scores, -k, axis=1)[:, -k:]
+            if k < len(vectors)
+            else np.tile(np.arange(k), (len(scores), 1))
+        )
         order = np.argsort(-np.take_along_axis(scores, some, axis=1), axis=1, kind="stable")
         positions[first : first + step] = np.take_along_axis(some, order, axis=1)
-        likeness[first : first + step] = np.take_along_axis(scores, positions[first : first + step], axis=1)
+        likeness[first : first + step] = np.take_along_axis(
+            scores, positions[first : first + step], axis=1
+        )
     return positions, likeness
 
 
@@ -178,7 +238,9 @@ class Index:
             self.effort, self.leaves = Effort(**self.said["effort"]), int(self.said["leaves"])
             shape = (self.searcher.size(), self.dimension)
         if shape != (len(self.ids), self.dimension):
-            raise Damaged("It has %(ids)s ids and vectors of %(shape)s.", ids=len(self.ids), shape=str(shape))
+            raise Damaged(
+                "It has %(ids)s ids and vectors of %(shape)s.", ids=len(self.ids), shape=str(shape)
+            )
         self.folder, self.spec = folder, Spec.read(self.said)
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
@@ -203,7 +265,11 @@ class Index:
 
     def all_vectors(self) -> Vectors:
         """Every vector, in the order of the ids."""
-        return self.vectors if self.vectors is not None else np.load(self.folder / TREE / "dataset.npy")
+        return (
+            self.vectors
+            if self.vectors is not None
+            else np.load(self.folder / TREE / "dataset.npy")
+        )
 
 
 def described(folder: Path) -> dict[str, Any]:
@@ -230,6 +296,8 @@ def loaded(folder: Path) -> Any:
     from scann.scann_ops.py import scann_ops_pybind
 
     try:
-        return scann_ops_pybind.load_searcher(str(folder.resolve()), assets_backcompat_shim=False).searcher
+        return scann_ops_pybind.load_searcher(
+            str(folder.resolve()), assets_backcompat_shim=False
+        ).searcher
     except (RuntimeError, ValueError) as error:
         raise Damaged("ScaNN cannot read its files.") from error

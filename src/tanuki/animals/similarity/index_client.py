@@ -37,8 +37,18 @@ def live(res: Resources, db: Session, eyes: str) -> Live:
     if plan is None or plan.champion is None:
         return Live(None, eyes)
     said = description(res.registry.files, plan.files[plan.champion])
-    other = description(res.registry.files, plan.files[plan.challenger]) if plan.challenger in plan.files else said
-    return Live(plan.champion, said["eyes"], said["as_of_look"], said["count"], steady=other["eyes"] == said["eyes"])
+    other = (
+        description(res.registry.files, plan.files[plan.challenger])
+        if plan.challenger in plan.files
+        else said
+    )
+    return Live(
+        plan.champion,
+        said["eyes"],
+        said["as_of_look"],
+        said["count"],
+        steady=other["eyes"] == said["eyes"],
+    )
 
 
 @lru_cache(maxsize=16)
@@ -56,7 +66,9 @@ _answers: OrderedDict[tuple[str, str, bytes, int], tuple[Ids, Vectors, str]] = O
 _turn = threading.Lock()
 
 
-def nearest(res: Resources, now: Live, query: Vectors, k: int, viewer: Person | None) -> tuple[Ids, Vectors, str | None]:
+def nearest(
+    res: Resources, now: Live, query: Vectors, k: int, viewer: Person | None
+) -> tuple[Ids, Vectors, str | None]:
     """Look ids and likenesses of the k nearest that the index knows, and the version that said so. The same question is asked once as long as the index stays.
 
     Who may see what is not its business, so what it said may be remembered for everybody.
@@ -68,9 +80,14 @@ def nearest(res: Resources, now: Live, query: Vectors, k: int, viewer: Person | 
         known = _answers.get(key)
     if known is not None:
         return known
-    inputs = {"embedding": query[None, :].astype(np.float32), "k": np.array([max(k, K)], dtype=np.int32)}
+    inputs = {
+        "embedding": query[None, :].astype(np.float32),
+        "k": np.array([max(k, K)], dtype=np.int32),
+    }
     person = viewer.name if viewer is not None else None
-    answer = res.models.infer(MODEL, inputs, version=None if now.steady else now.version, person=person)
+    answer = res.models.infer(
+        MODEL, inputs, version=None if now.steady else now.version, person=person
+    )
     ids, scores = answer.outputs["ids"][0], answer.outputs["scores"][0]
     made = (ids[ids >= 0], scores[ids >= 0], answer.version)
     if answer.version == now.version:  # a canary's answers are not everybody's

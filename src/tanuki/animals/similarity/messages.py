@@ -8,7 +8,10 @@ from tanuki.platform.mlops import evaluation
 
 MEASURES = {
     "missed": {"en": "share of the ten nearest that is missed", "ja": "近い10枚を見落とす割合"},
-    "kind": {"en": "share of another category among what is found", "ja": "見つけた写真に別の種類が混じる割合"},
+    "kind": {
+        "en": "share of another category among what is found",
+        "ja": "見つけた写真に別の種類が混じる割合",
+    },
 }
 WORDS = {
     "unreadable": {"en": "It cannot be read: {why}", "ja": "読み込めません：{why}"},
@@ -24,7 +27,10 @@ WORDS = {
         "en": "It says that it knows every look up to {found:,}, but the newest is {newest:,}: what comes next would not be found.",
         "ja": "{found:,}番までの画像をすべて含むとしていますが、最新は{newest:,}番です。これから来る写真が見つからなくなります。",
     },
-    "lost": {"en": "{rows:,} of {of:,} published pictures are not in it.", "ja": "公開中の写真{of:,}枚のうち{rows:,}枚が入っていません。"},
+    "lost": {
+        "en": "{rows:,} of {of:,} published pictures are not in it.",
+        "ja": "公開中の写真{of:,}枚のうち{rows:,}枚が入っていません。",
+    },
     "lost_slice": {
         "en": "{kind} {label}: {rows:,} of {of:,} published pictures are not in it.",
         "ja": "{kind}「{label}」：公開中の写真{of:,}枚のうち{rows:,}枚が入っていません。",

@@ -60,15 +60,27 @@ def as_case(ours: Candidate, theirs: Candidate | None, asked: Ids) -> Case:
         **({CHAMPION: of_champion(theirs, pictures, asked, k)} if theirs is not None else {}),
     }
     eyes = {name: theirs.pictures if name == CHAMPION and theirs else pictures for name in answers}
-    last = {id(each): furthest(each, pictures, asked, k) for each in {id(each): each for each in eyes.values()}.values()}
-    missed = {name: missing(eyes[name], pictures, asked, each, last[id(eyes[name])]) for name, each in answers.items()}
+    last = {
+        id(each): furthest(each, pictures, asked, k)
+        for each in {id(each): each for each in eyes.values()}.values()
+    }
+    missed = {
+        name: missing(eyes[name], pictures, asked, each, last[id(eyes[name])])
+        for name, each in answers.items()
+    }
     kinds = np.array(pictures.category)
     strange = {name: another_kind(eyes[name], kinds[asked], each) for name, each in answers.items()}
     every = np.ones(len(asked))
     return Case(
         block=blocks(kinds[asked].tolist()),
-        slices={"category": kinds[asked].tolist(), "light": np.where(pictures.light[asked] < DARK, "night", "day").tolist()},
-        measures=[Measure("missed", missed, per=every), Measure("kind", strange, per=every, beats_floor=False)],
+        slices={
+            "category": kinds[asked].tolist(),
+            "light": np.where(pictures.light[asked] < DARK, "night", "day").tolist(),
+        },
+        measures=[
+            Measure("missed", missed, per=every),
+            Measure("kind", strange, per=every, beats_floor=False),
+        ],
         challenger=CHALLENGED,
         champion=CHAMPION if theirs is not None else None,
         floors=(TWINS, CHANCE),
@@ -90,11 +102,21 @@ def answered(candidate: Candidate, asked: Ids, k: int) -> Ids:
     pictures, queries = candidate.pictures, candidate.pictures.vectors[asked]
     place = {int(look_id): n for n, look_id in enumerate(pictures.ids)}
     newer = np.flatnonzero(pictures.ids > candidate.as_of)
-    fresh = newer[nearest(pictures.vectors[newer], queries, k + 1)[0]] if len(newer) else np.empty((len(asked), 0), dtype=np.int64)
+    fresh = (
+        newer[nearest(pictures.vectors[newer], queries, k + 1)[0]]
+        if len(newer)
+        else np.empty((len(asked), 0), dtype=np.int64)
+    )
     found = np.full((len(asked), k), -1, dtype=np.int64)
     for row, at in enumerate(asked.tolist()):
         ids = candidate.index.find(queries[row : row + 1], OVER * (k + 1))[0][0]
-        some = np.array(sorted({*(place[each] for each in ids.tolist() if each in place), *fresh[row].tolist()} - {at}), dtype=np.int64)
+        some = np.array(
+            sorted(
+                {*(place[each] for each in ids.tolist() if each in place), *fresh[row].tolist()}
+                - {at}
+            ),
+            dtype=np.int64,
+        )
         order = np.argsort(-(pictures.vectors[some] @ queries[row]), kind="stable")[:k]
         found[row, : len(order)] = some[order]
     return found
@@ -102,7 +124,10 @@ def answered(candidate: Candidate, asked: Ids, k: int) -> Ids:
 
 def of_champion(theirs: Candidate, pictures: Pictures, asked: Ids, k: int) -> Ids:
     """What the live index finds; it may have other eyes, which may not have looked at a picture yet: then it has no answer, -2."""
-    places = np.array([theirs.pictures.places.get(pictures.digests[at], -1) for at in asked.tolist()], dtype=np.int64)
+    places = np.array(
+        [theirs.pictures.places.get(pictures.digests[at], -1) for at in asked.tolist()],
+        dtype=np.int64,
+    )
     found = np.full((len(asked), k), -2, dtype=np.int64)
     known = places >= 0
     found[known] = answered(theirs, places[known], k)
@@ -111,15 +136,21 @@ def of_champion(theirs: Candidate, pictures: Pictures, asked: Ids, k: int) -> Id
 
 def furthest(theirs: Pictures, pictures: Pictures, asked: Ids, k: int) -> Numbers:
     """How alike the last of each picture's k nearest is in these eyes; NaN where they have not looked at it."""
-    places = np.array([theirs.places.get(pictures.digests[at], -1) for at in asked.tolist()], dtype=np.int64)
+    places = np.array(
+        [theirs.places.get(pictures.digests[at], -1) for at in asked.tolist()], dtype=np.int64
+    )
     last = np.full(len(asked), np.nan)
-    last[places >= 0] = nearest(theirs.vectors, theirs.vectors[places[places >= 0]], k + 1)[1][:, -1]
+    last[places >= 0] = nearest(theirs.vectors, theirs.vectors[places[places >= 0]], k + 1)[1][
+        :, -1
+    ]
     return last
 
 
 def missing(theirs: Pictures, pictures: Pictures, asked: Ids, found: Ids, last: Numbers) -> Numbers:
     """Of each picture's k nearest in the eyes that were asked, the share that was not found; as near as the last of them is as good."""
-    places = np.array([theirs.places.get(pictures.digests[at], 0) for at in asked.tolist()], dtype=np.int64)
+    places = np.array(
+        [theirs.places.get(pictures.digests[at], 0) for at in asked.tolist()], dtype=np.int64
+    )
     likeness = np.einsum("ijk,ik->ij", theirs.vectors[np.maximum(found, 0)], theirs.vectors[places])
     good = (likeness >= last[:, None] - NEAR) & (found >= 0)
     lost = 1 - np.minimum(found.shape[1], good.sum(axis=1)) / found.shape[1]
@@ -140,7 +171,13 @@ def another_kind(theirs: Pictures, kinds: Any, found: Ids) -> Numbers:
 def by_chance(pictures: Pictures, asked: Ids, k: int) -> Ids:
     """Any k pictures."""
     drawn = np.random.default_rng(2)
-    return np.array([drawn.choice(np.delete(np.arange(len(pictures)), at), k, replace=False) for at in asked.tolist()], dtype=np.int64)
+    return np.array(
+        [
+            drawn.choice(np.delete(np.arange(len(pictures)), at), k, replace=False)
+            for at in asked.tolist()
+        ],
+        dtype=np.int64,
+    )
 
 
 def twins(pictures: Pictures, asked: Ids, k: int) -> Ids:
@@ -176,5 +213,7 @@ def measured(ours: Candidate, theirs: Candidate | None, asked: Ids) -> dict[str,
                 ask(query[None, :])
                 spent[name].append(1_000 * (perf_counter() - begun))
     told: dict[str, Any] = {name: float(np.median(each)) for name, each in spent.items()}
-    told["more"] = max(1.0, len(ours.index.ids) / max(1, len(theirs.index.ids))) if theirs is not None else 1.0
+    told["more"] = (
+        max(1.0, len(ours.index.ids) / max(1, len(theirs.index.ids))) if theirs is not None else 1.0
+    )
     return told

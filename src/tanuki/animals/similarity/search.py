@@ -52,14 +52,25 @@ class Asked:
         if self.category is not None and self.category not in CATEGORIES:
             raise NotFound("There is no such category.")
         if len(self.leave_out) > MOST_LEFT_OUT:
-            raise UserError("At most %(most)s posts can be left out; found %(found)s.", most=MOST_LEFT_OUT, found=len(self.leave_out))
+            raise UserError(
+                "At most %(most)s posts can be left out; found %(found)s.",
+                most=MOST_LEFT_OUT,
+                found=len(self.leave_out),
+            )
 
 
 # ---- by post, by picture -------------------------------------------------------------------------------------------
 
 
 def to_post(
-    res: Resources, db: Session, viewer: Person | None, post_id: int, *, k: int, asked: Asked | None = None, now: datetime
+    res: Resources,
+    db: Session,
+    viewer: Person | None,
+    post_id: int,
+    *,
+    k: int,
+    asked: Asked | None = None,
+    now: datetime,
 ) -> list[Found]:
     """Posts similar to one that the viewer may see, without itself; none while nobody has looked at any picture."""
     post, asked = posts.visible(db, post_id, viewer), asked or Asked()
@@ -68,21 +79,39 @@ def to_post(
         return []
     look = embeddings.of(db, post.photo, index.eyes)
     query = (
-        embeddings.embedding_of(look) if look is not None else seen(res, index.eyes, res.objects.get(photo_files.key(post.photo, "page")))
+        embeddings.embedding_of(look)
+        if look is not None
+        else seen(res, index.eyes, res.objects.get(photo_files.key(post.photo, "page")))
     )
     without = Asked(asked.category, asked.not_mine, asked.leave_out | {post.id})
     return similar(res, db, viewer, query, k=k, asked=without, index=index, now=now)
 
 
 def to_picture(
-    res: Resources, db: Session, viewer: Person | None, content: bytes, *, k: int, asked: Asked | None = None, now: datetime
+    res: Resources,
+    db: Session,
+    viewer: Person | None,
+    content: bytes,
+    *,
+    k: int,
+    asked: Asked | None = None,
+    now: datetime,
 ) -> list[Found]:
     """Posts similar to a picture that is sent along, and not kept. Raises UserError when it is none."""
     accepted = photo_files.accept(content)
     index = current(res, db)
     if index is None:
         return []
-    return similar(res, db, viewer, seen(res, index.eyes, accepted.files["page"]), k=k, asked=asked, index=index, now=now)
+    return similar(
+        res,
+        db,
+        viewer,
+        seen(res, index.eyes, accepted.files["page"]),
+        k=k,
+        asked=asked,
+        index=index,
+        now=now,
+    )
 
 
 def current(res: Resources, db: Session) -> Live | None:
@@ -125,7 +154,13 @@ def similar(
 
 
 def candidates(
-    res: Resources, db: Session, index: Live, query: Vectors, many: int, viewer: Person | None, now: datetime
+    res: Resources,
+    db: Session,
+    index: Live,
+    query: Vectors,
+    many: int,
+    viewer: Person | None,
+    now: datetime,
 ) -> tuple[dict[int, float], bool]:
     """Likenesses by look: the nearest of the index together with the nearest of what is newer; and whether these are all that there are."""
     ids, scores, version = index_client.nearest(res, index, query, many, viewer)
@@ -165,24 +200,45 @@ def numbers(name: str, values: Iterable[int]) -> Any:
     return bindparam(name, sorted(values), Integer, expanding=True, literal_execute=True)
 
 
-def posts_of(db: Session, may: ColumnElement[bool], likeness: dict[int, float], k: int) -> list[Found]:
+def posts_of(
+    db: Session, may: ColumnElement[bool], likeness: dict[int, float], k: int
+) -> list[Found]:
     """The best posts among those whose pictures have these looks.
 
     Whether a post may be found is asked beside it, not as a condition: SQLite would rather read all that is published than look up a few.
     """
     if not likeness:
         return []
-    wanted = select(Post.id, Look.id, may).join(Look, Look.digest == Post.photo).where(Look.id.in_(numbers("looks", likeness)))
-    return best((Found(post_id, likeness[look_id]) for post_id, look_id, yes in db.execute(wanted) if yes), k)
+    wanted = (
+        select(Post.id, Look.id, may)
+        .join(Look, Look.digest == Post.photo)
+        .where(Look.id.in_(numbers("looks", likeness)))
+    )
+    return best(
+        (Found(post_id, likeness[look_id]) for post_id, look_id, yes in db.execute(wanted) if yes),
+        k,
+    )
 
 
-def compared(db: Session, may: ColumnElement[bool], eyes: str, query: Vectors, k: int) -> list[Found]:
+def compared(
+    db: Session, may: ColumnElement[bool], eyes: str, query: Vectors, k: int
+) -> list[Found]:
     """The best of all posts that may be found, by comparing with each: for filters that leave too few of what the index says."""
-    wanted = select(Post.id, Look.embedding).join(Look, Look.digest == Post.photo).where(may, Look.eyes == eyes)
+    wanted = (
+        select(Post.id, Look.embedding)
+        .join(Look, Look.digest == Post.photo)
+        .where(may, Look.eyes == eyes)
+    )
     found: list[Found] = []
     for part in db.execute(wanted, execution_options={"yield_per": AT_ONCE}).partitions():
         scores = (dataset.unit_rows([kept for _, kept in part]) @ query).tolist()
-        found = best([*found, *(Found(post_id, score) for (post_id, _), score in zip(part, scores, strict=True))], k)
+        found = best(
+            [
+                *found,
+                *(Found(post_id, score) for (post_id, _), score in zip(part, scores, strict=True)),
+            ],
+            k,
+        )
     return found
 
 

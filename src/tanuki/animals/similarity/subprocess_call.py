@@ -23,9 +23,13 @@ def apart(do: Callable[..., T], *given: Any) -> T:
         with (Path(folder) / ASKED).open("wb") as file:
             pickle.dump((do, given), file, protocol=5)
         command = [sys.executable, "-m", __name__, folder]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)  # noqa: S603 our own module
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
         if done.returncode:
-            raise RuntimeError(f"{do.__name__} ended with {done.returncode}: {done.stderr[-2_000:]}")
+            raise RuntimeError(
+                f"{do.__name__} ended with {done.returncode}: {done.stderr[-2_000:]}"
+            )
         wrong, made = pickle.loads((Path(folder) / ANSWERED).read_bytes())  # noqa: S301 written by our own child
     if wrong is not None:
         raise wrong
@@ -35,7 +39,9 @@ def apart(do: Callable[..., T], *given: Any) -> T:
 def main(folder: Path) -> None:
     """What the child does: one thread, and when nobody else wants to."""
     try:
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # the processor is its own while nobody else wants it
+        os.sched_setscheduler(
+            0, os.SCHED_IDLE, os.sched_param(0)
+        )  # the processor is its own while nobody else wants it
     except OSError:  # where processes may not say so
         os.nice(NICE)
     os.putenv("OPENBLAS_NUM_THREADS", "1")  # numpy is loaded only now, with what is asked

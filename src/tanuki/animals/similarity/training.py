@@ -36,7 +36,11 @@ KEPT = 14  # versions; one is made each night, and as large as all embeddings to
 
 def run_id(begun: datetime | str) -> str:
     """The run of a day, or of a moment when somebody asked for it."""
-    return f"{TRAINING}-{begun:%Y%m%dT%H%M%S}" if isinstance(begun, datetime) else f"{TRAINING}-{begun}"
+    return (
+        f"{TRAINING}-{begun:%Y%m%dT%H%M%S}"
+        if isinstance(begun, datetime)
+        else f"{TRAINING}-{begun}"
+    )
 
 
 step = stepping("similar", TRAINING)
@@ -63,7 +67,10 @@ def train() -> str:
 def collect(res: Resources, now: datetime) -> tuple[str, int]:
     """The version of the eyes that looks, and how many pictures are published."""
     with res.db.read() as db:
-        count = db.scalar(select(func.count(Post.photo.distinct())).where(Post.state == "published")) or 0
+        count = (
+            db.scalar(select(func.count(Post.photo.distinct())).where(Post.state == "published"))
+            or 0
+        )
     if count < gate.FEWEST:
         log.info("no index made", pictures=count, fewest=gate.FEWEST)
         return "", count
@@ -80,7 +87,9 @@ def build(res: Resources, now: datetime, eyes: str) -> str:
     with res.db.read() as db:
         newest = delta_index.as_of(db, eyes, now)
         found = dataset.every(db, eyes)
-        first = db.scalar(select(func.min(Post.published_at)).where(Post.state == "published")) or now
+        first = (
+            db.scalar(select(func.min(Post.published_at)).where(Post.state == "published")) or now
+        )
     with TemporaryDirectory() as folder:
         said = build_index(found, Path(folder), newest)
         size = sum(said["files"].values())
@@ -88,7 +97,11 @@ def build(res: Resources, now: datetime, eyes: str) -> str:
         made = res.registry.save(
             MODEL,
             Path(folder),
-            parameters={"run": run, **kept, **{name: said[name] for name in ("leaves", "effort") if name in said}},
+            parameters={
+                "run": run,
+                **kept,
+                **{name: said[name] for name in ("leaves", "effort") if name in said},
+            },
             metrics={"bytes": float(size), "recall_of_its_own": float(said.get("recall", 1.0))},
             data_window=(first.date().isoformat(), now.date().isoformat()),
             code_version=__version__,
@@ -99,7 +112,14 @@ def build(res: Resources, now: datetime, eyes: str) -> str:
 
 def build_index(found: Pictures, into: Path, newest: int) -> dict[str, Any]:
     """The files of an index of pictures, which knows every look up to the newest one, and what they say."""
-    return apart(index.build, found.vectors, found.ids, into, {"eyes": found.eyes, "as_of_look": newest}, found.category)
+    return apart(
+        index.build,
+        found.vectors,
+        found.ids,
+        into,
+        {"eyes": found.eyes, "as_of_look": newest},
+        found.category,
+    )
 
 
 @step
@@ -112,7 +132,12 @@ def judge(res: Resources, now: datetime, version: str) -> bool:
     found = judged(res, version)
     with res.db.write() as db:
         release.keep(db, MODEL, found, by=SYSTEM.name, now=now)
-    log.info("index judged", version=version, go=found.verdict.go, reasons=[reason["code"] for reason in found.verdict.reasons])
+    log.info(
+        "index judged",
+        version=version,
+        go=found.verdict.go,
+        reasons=[reason["code"] for reason in found.verdict.reasons],
+    )
     return found.verdict.go
 
 
@@ -122,8 +147,12 @@ def judged(res: Resources, version: str) -> Judged:
         champion = rollout.champion(db, res.registry, MODEL)
         if champion == version:
             before = rollout.live(res.registry, MODEL, rollout.PREVIOUS)
-            champion = before.version if before else None  # what is live is judged beside what it came after
-        folders = {each: files(res, each, stack) for each in (version, champion) if each is not None}
+            champion = (
+                before.version if before else None
+            )  # what is live is judged beside what it came after
+        folders = {
+            each: files(res, each, stack) for each in (version, champion) if each is not None
+        }
         ours = res.registry.get(MODEL, version).parameters["eyes"]
         theirs = [] if champion is None else [index.described(folders[champion])["eyes"]]
         known = {each: dataset.published(db, each) for each in sorted({ours, *theirs})}
@@ -146,7 +175,9 @@ def put_live(res: Resources, now: datetime, version: str) -> None:
         release.forget_unrecorded(db, res.registry, MODEL)
         verdict = release.latest(db, MODEL, version)
         assert verdict is not None
-        release.release(db, res.registry, SYSTEM, verdict, now, other_shape=True)  # who asks uses the eyes that the index names
+        release.release(
+            db, res.registry, SYSTEM, verdict, now, other_shape=True
+        )  # who asks uses the eyes that the index names
     res.models.refresh()
 
 
@@ -156,7 +187,11 @@ def discard(res: Resources, now: datetime) -> int:
     with res.db.read() as db:
         plan = rollout.plan(db, MODEL)
     served = () if plan is None else plan.files
-    old = [each for each in res.registry.versions(MODEL)[KEPT:] if each.version not in served and not each.aliases]
+    old = [
+        each
+        for each in res.registry.versions(MODEL)[KEPT:]
+        if each.version not in served and not each.aliases
+    ]
     for each in old:
         res.registry.discard(MODEL, each.version)
     return len(old)

@@ -130,7 +130,9 @@ classify_run = DBOS.workflow(name=CLASSIFY)(classify)
 def missing(version: str) -> Select[str]:
     """Digests of pictures of posts that a version has not looked at."""
     posted = select(Post.id).where(Post.photo == Photo.digest).exists()
-    return select(Photo.digest).where(posted, ~select(Look.id).where(Look.eyes == version, Look.digest == Photo.digest).exists())
+    return select(Photo.digest).where(
+        posted, ~select(Look.id).where(Look.eyes == version, Look.digest == Photo.digest).exists()
+    )
 
 
 def owed(db: Session, version: str) -> int:
@@ -155,18 +157,31 @@ def progress(res: Resources, version: str | None) -> tuple[int, int]:
 
 def see_owed(res: Resources, now: datetime, version: str, begin: str, last: str) -> tuple[int, str]:
     """Look at the next few pictures after a digest: how many looks are new, and the last digest, empty when there are no more."""
-    wanted = missing(version).where(Photo.digest.startswith(begin), Photo.digest > last).order_by(Photo.digest).limit(AT_ONCE)
+    wanted = (
+        missing(version)
+        .where(Photo.digest.startswith(begin), Photo.digest > last)
+        .order_by(Photo.digest)
+        .limit(AT_ONCE)
+    )
     with res.db.read() as db:
         digests = list(db.scalars(wanted))
-    return several(res, digests, lambda some: embeddings.look_at(res, some, version, now)), digests[-1] if digests else ""
+    return several(res, digests, lambda some: embeddings.look_at(res, some, version, now)), digests[
+        -1
+    ] if digests else ""
 
 
-def look_again(res: Resources, now: datetime, version: str, begin: str, last: str) -> tuple[int, str]:
+def look_again(
+    res: Resources, now: datetime, version: str, begin: str, last: str
+) -> tuple[int, str]:
     """The same for pictures that have a look, which is replaced: it keeps its id."""
-    wanted = select(Look.digest).where(Look.eyes == version, Look.digest.startswith(begin), Look.digest > last)
+    wanted = select(Look.digest).where(
+        Look.eyes == version, Look.digest.startswith(begin), Look.digest > last
+    )
     with res.db.read() as db:
         digests = list(db.scalars(wanted.order_by(Look.digest).limit(AT_ONCE)))
-    return several(res, digests, lambda some: replace_looks(res, some, version, now)), digests[-1] if digests else ""
+    return several(res, digests, lambda some: replace_looks(res, some, version, now)), digests[
+        -1
+    ] if digests else ""
 
 
 def several(res: Resources, digests: list[str], do: Callable[[list[str]], int]) -> int:
@@ -190,7 +205,9 @@ def replace_looks(res: Resources, digests: list[str], version: str, now: datetim
     with res.db.write() as db:
         for digest, each in zip(digests, seen, strict=True):
             values = embeddings.values(digest, version, each, now)
-            db.execute(update(Look).where(Look.eyes == version, Look.digest == digest).values(**values))
+            db.execute(
+                update(Look).where(Look.eyes == version, Look.digest == digest).values(**values)
+            )
     return len(digests)
 
 
@@ -201,7 +218,11 @@ see_some, see_again = step(see_owed), step(look_again)
 def count_posts(res: Resources, now: datetime, version: str) -> Counts:
     """Published posts with a look, by category as owners say and as the eyes say."""
     counts: Counter[tuple[str, str]] = Counter()
-    wanted = select(Post.category, Look).join(Look, Look.digest == Post.photo).where(Post.state == "published", Look.eyes == version)
+    wanted = (
+        select(Post.category, Look)
+        .join(Look, Look.digest == Post.photo)
+        .where(Post.state == "published", Look.eyes == version)
+    )
     with res.db.read() as db:
         for category, look in db.execute(wanted.execution_options(yield_per=READ_AT_ONCE)):
             subject = embeddings.subject(look)
@@ -217,7 +238,11 @@ def look_after() -> None:
     res, now = current(), datetime.now(UTC)
     if embeddings.eyes(res).live() is None:
         with res.db.read() as db:
-            waits = db.scalar(select(Post.id).where(Post.state == "published", Post.published_at < now - OWED_AFTER).limit(1))
+            waits = db.scalar(
+                select(Post.id)
+                .where(Post.state == "published", Post.published_at < now - OWED_AFTER)
+                .limit(1)
+            )
         if waits is not None:
             with res.db.write() as db:
                 res.work.enqueue(db, EMBED, f"{EMBED}-first", None)

@@ -94,7 +94,11 @@ def subject(seen: Seen | Look) -> Subject | None:
     sure = max(seen.animal, whole) * categories[category] / whole
     if sure < FEWEST_SURE:
         return None
-    inside = [(label, share / categories[category]) for label, share in found if label.category == category]
+    inside = [
+        (label, share / categories[category])
+        for label, share in found
+        if label.category == category
+    ]
     breeds: dict[str, float] = defaultdict(float)
     for label, share in inside:
         if label.breed is not None:
@@ -143,14 +147,19 @@ class Eyes:
         """The version that is live. The very first time there is none, and it is made: that takes some seconds."""
         with self.opening:
             if self.live() is None:
-                self.known, self.known_at = registration.opened(self.res, datetime.now(UTC)), time.monotonic()
+                self.known, self.known_at = (
+                    registration.opened(self.res, datetime.now(UTC)),
+                    time.monotonic(),
+                )
             return self.known
 
     def size(self, version: str) -> int:
         """How large the pictures are that a version takes."""
         if version not in self.sizes:
             inputs = self.res.models.metadata(MODEL, version)["inputs"]
-            self.sizes[version] = int(next(each["shape"][1] for each in inputs if each["name"] == INPUT))
+            self.sizes[version] = int(
+                next(each["shape"][1] for each in inputs if each["name"] == INPUT)
+            )
         return self.sizes[version]
 
     def see(self, jpegs: Sequence[bytes], version: str | None = None) -> list[Seen]:
@@ -174,16 +183,28 @@ def eyes(res: Resources) -> Eyes:
 
 def seen(res: Resources, digests: Sequence[str], version: str | None = None) -> list[Seen]:
     """What the live version, or another one, sees in pictures that are stored."""
-    return eyes(res).see([res.objects.get(photo_files.key(digest, "page")) for digest in digests], version)
+    return eyes(res).see(
+        [res.objects.get(photo_files.key(digest, "page")) for digest in digests], version
+    )
 
 
 def look_at(res: Resources, digests: Sequence[str], version: str | None, now: datetime) -> int:
     """Look at pictures that are stored and keep what is seen; gives how many looks are new. Raises UserError for one that cannot be read."""
     found = seen(res, digests, version)
-    with res.db.write() as db:  # it need not be on the disk before others go on: what a power cut takes is owed again
-        wanted = select(Photo.digest).where(Photo.digest.in_(digests)).with_for_update(read=True, key_share=True)
+    with (
+        res.db.write() as db
+    ):  # it need not be on the disk before others go on: what a power cut takes is owed again
+        wanted = (
+            select(Photo.digest)
+            .where(Photo.digest.in_(digests))
+            .with_for_update(read=True, key_share=True)
+        )
         there = set(db.scalars(wanted))  # one that was forgotten meanwhile keeps no look
-        return sum(keep(db, digest, each.eyes, each, now) for digest, each in zip(digests, found, strict=True) if digest in there)
+        return sum(
+            keep(db, digest, each.eyes, each, now)
+            for digest, each in zip(digests, found, strict=True)
+            if digest in there
+        )
 
 
 def made(res: Resources, digest: str, now: datetime, version: str | None = None) -> bool:

@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 
 from tanuki.animals.vision import onnx_export, torch_weights
 from tanuki.animals.vision.labels import ANIMALS
-from tanuki.animals.vision.onnx_export import CLASSES, DIMENSION, EMBEDDING, INPUT, SCORES, SIZE, Backbone
+from tanuki.animals.vision.onnx_export import (
+    CLASSES,
+    DIMENSION,
+    EMBEDDING,
+    INPUT,
+    SCORES,
+    SIZE,
+    Backbone,
+)
 from tanuki.errors import UserError
 
 Pixels = NDArray[np.uint8]
@@ -66,7 +74,11 @@ def build(into: Path, backbone: Path | None = None) -> dict[str, Any]:
         try:
             made, dimension = onnx_export.wrapped(backbone, known)
         except onnx_export.FAULTS as why:
-            raise UserError("%(file)s cannot be the eyes: %(why)s.", file=backbone, why=str(why).splitlines()[0][:200]) from None
+            raise UserError(
+                "%(file)s cannot be the eyes: %(why)s.",
+                file=backbone,
+                why=str(why).splitlines()[0][:200],
+            ) from None
         about, size = known.name, known.size
     outputs = [
         {"name": each.name, "datatype": "FP32", "shape": [-1, width]}
@@ -92,11 +104,17 @@ def described(backbone: Path) -> Backbone:
     beside = backbone.with_name("model.json")
     try:
         said: dict[str, Any] = json.loads(beside.read_text(encoding="utf-8"))
-        return Backbone(**said | {name: tuple(map(float, said[name])) for name in ("mean", "spread") if name in said})
+        return Backbone(
+            **said
+            | {name: tuple(map(float, said[name])) for name in ("mean", "spread") if name in said}
+        )
     except (OSError, ValueError, TypeError) as why:
         fields = ", ".join(Backbone.__dataclass_fields__)
         raise UserError(
-            "%(file)s does not describe a backbone (%(why)s); expected JSON with %(known)s.", file=beside, why=why, known=fields
+            "%(file)s does not describe a backbone (%(why)s); expected JSON with %(known)s.",
+            file=beside,
+            why=why,
+            known=fields,
         ) from None
 
 
@@ -112,7 +130,12 @@ def decoded(jpeg: bytes, least: int = round(SIZE / INSIDE)) -> Pixels:
     """A JPEG as RGB, no larger than needed for its shorter side to have `least` pixels. Raises UserError for what is no JPEG."""
     width, height = size_of(jpeg)
     times = max(n for n in (1, 2, 4, 8) if n == 1 or min(width, height) // n >= least)
-    how = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}[times]
+    how = {
+        1: cv2.IMREAD_COLOR,
+        2: cv2.IMREAD_REDUCED_COLOR_2,
+        4: cv2.IMREAD_REDUCED_COLOR_4,
+        8: cv2.IMREAD_REDUCED_COLOR_8,
+    }[times]
     found = cv2.imdecode(np.frombuffer(jpeg, np.uint8), how)
     if found is None:
         raise UserError("The picture cannot be read; expected a whole JPEG.")
@@ -125,7 +148,9 @@ def size_of(jpeg: bytes) -> tuple[int, int]:
     at = 2
     while jpeg[:2] == b"\xff\xd8" and len(jpeg) > at + 9 and jpeg[at] == 0xFF:
         if jpeg[at + 1] in (0xC0, 0xC1, 0xC2):
-            return int.from_bytes(jpeg[at + 7 : at + 9], "big"), int.from_bytes(jpeg[at + 5 : at + 7], "big")
+            return int.from_bytes(jpeg[at + 7 : at + 9], "big"), int.from_bytes(
+                jpeg[at + 5 : at + 7], "big"
+            )
         at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
     raise UserError("The picture cannot be read; expected a whole JPEG.")
 
@@ -146,7 +171,9 @@ def squared(image: Pixels, size: int) -> Pixels:
 def scaled(image: Pixels, width: int, height: int) -> Pixels:
     """A picture of another size."""
     smaller = image.shape[1] >= width and image.shape[0] >= height
-    made: Pixels = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+    made: Pixels = cv2.resize(
+        image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
+    )
     return made
 
 
@@ -162,7 +189,9 @@ def sharp_of(grey: Pixels) -> float:
 
 def hash_of(grey: Pixels) -> str:
     """A perceptual hash: which of the 64 slowest waves in the picture are stronger than the median one, as 16 hexadecimal digits."""
-    waves = cv2.dct(scaled(grey, HASH_FROM, HASH_FROM).astype(np.float32))[:HASH_SIDE, :HASH_SIDE].ravel()
+    waves = cv2.dct(scaled(grey, HASH_FROM, HASH_FROM).astype(np.float32))[
+        :HASH_SIDE, :HASH_SIDE
+    ].ravel()
     return np.packbits(waves > np.median(waves[1:])).tobytes().hex()
 
 
@@ -183,7 +212,11 @@ def look(model: Model, jpegs: Sequence[bytes], *, size: int = SIZE) -> list[Seen
         some = images[start : start + BATCH]
         answer = model.infer({INPUT: np.stack([squared(image, size) for image in some])})
         for row, image in enumerate(some):
-            seen.append(told(image, answer[EMBEDDING][row], answer[SCORES][row] if SCORES in answer else None))
+            seen.append(
+                told(
+                    image, answer[EMBEDDING][row], answer[SCORES][row] if SCORES in answer else None
+                )
+            )
     return seen
 
 
@@ -195,5 +228,8 @@ def told(image: Pixels, embedding: NDArray[np.float32], scores: NDArray[np.float
     classes, animal = [], UNKNOWN
     if scores is not None:
         best = np.argsort(-scores, kind="stable")[:MOST]
-        classes, animal = [(int(n), round(float(scores[n]), 4)) for n in best], float(min(scores[:ANIMALS].sum(), 1.0))
+        classes, animal = (
+            [(int(n), round(float(scores[n]), 4)) for n in best],
+            float(min(scores[:ANIMALS].sum(), 1.0)),
+        )
     return Seen(embedding, classes, animal, light_of(grey), sharp_of(grey), hash_of(grey))

@@ -31,7 +31,12 @@ K = 10
 BLOCKS = 20
 DARK = 0.3  # mean lightness of a night picture, or below
 LIMITS = Limits(overall=0.02, slice=0.15, floor_slice=0.5)
-MEASURES = {"strangers": {"en": "share of another category among the ten nearest", "ja": "近い10枚に別の種類が混じる割合"}}
+MEASURES = {
+    "strangers": {
+        "en": "share of another category among the ten nearest",
+        "ja": "近い10枚に別の種類が混じる割合",
+    }
+}
 SLICES = {  # kinds of pictures that are told apart, in words; of other gates over pictures, too
     "category": {"en": "Category", "ja": "カテゴリー"},
     "light": {"en": "Light", "ja": "明るさ"},
@@ -58,19 +63,42 @@ def judged(db: Session, version: str, champion: str, now: datetime, by: str) -> 
         )
     counts = Counter(categories)
     strangers = np.array([1 - (counts[each] - 1) / (len(categories) - 1) for each in categories])
-    losses = {CHALLENGED: strangers_near(ours, categories), CHAMPION: strangers_near(theirs, categories), CHANCE: strangers}
-    slices = {"category": categories, "light": ["night" if each < DARK else "day" for each in light]}
+    losses = {
+        CHALLENGED: strangers_near(ours, categories),
+        CHAMPION: strangers_near(theirs, categories),
+        CHANCE: strangers,
+    }
+    slices = {
+        "category": categories,
+        "light": ["night" if each < DARK else "day" for each in light],
+    }
     block = [f"{n % BLOCKS:02d}" for n in range(len(categories))]
-    verdict = evaluation.judge(Case(block, slices, [Measure("strangers", losses)], CHALLENGED, CHAMPION, [CHANCE]), LIMITS)
+    verdict = evaluation.judge(
+        Case(block, slices, [Measure("strangers", losses)], CHALLENGED, CHAMPION, [CHANCE]), LIMITS
+    )
     means = {name: float(np.nanmean(each)) for name, each in losses.items()}
-    report = {"pictures": len(categories), "strangers": means, "limits": asdict(LIMITS), **verdict.as_json()}
-    return GateVerdict(model=MODEL, version=version, champion=champion, go=verdict.go, report=report, at=now, by=by)
+    report = {
+        "pictures": len(categories),
+        "strangers": means,
+        "limits": asdict(LIMITS),
+        **verdict.as_json(),
+    }
+    return GateVerdict(
+        model=MODEL, version=version, champion=champion, go=verdict.go, report=report, at=now, by=by
+    )
 
 
-def both(db: Session, version: str, champion: str) -> tuple[list[str], list[float], NDArray[np.float32], NDArray[np.float32]]:
+def both(
+    db: Session, version: str, champion: str
+) -> tuple[list[str], list[float], NDArray[np.float32], NDArray[np.float32]]:
     """The newest published pictures that two versions have looked at: category of a post, lightness, and the embeddings of each."""
     one, other = aliased(Look), aliased(Look)
-    kinds = select(Post.photo, func.min(Post.category).label("category")).where(Post.state == "published").group_by(Post.photo).subquery()
+    kinds = (
+        select(Post.photo, func.min(Post.category).label("category"))
+        .where(Post.state == "published")
+        .group_by(Post.photo)
+        .subquery()
+    )
     wanted = (
         select(kinds.c.category, one.light, one.embedding, other.embedding)
         .join(one, one.digest == kinds.c.photo)
@@ -99,7 +127,9 @@ def strangers_near(embeddings: NDArray[np.float32], categories: Sequence[str]) -
         rows = np.arange(len(cosines))
         cosines[rows, start + rows] = -np.inf
         near = np.argpartition(-cosines, K, axis=1)[:, :K]
-        made[start : start + len(cosines)] = (kinds[near] != kinds[start : start + len(cosines), None]).mean(axis=1)
+        made[start : start + len(cosines)] = (
+            kinds[near] != kinds[start : start + len(cosines), None]
+        ).mean(axis=1)
     return made
 
 

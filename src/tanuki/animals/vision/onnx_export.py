@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, checker, helper, load, numpy_helper
+from onnx import (
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+    checker,
+    helper,
+    load,
+    numpy_helper,
+)
 
 Weights = Mapping[str, NDArray[Any]]
 
@@ -51,11 +60,18 @@ class Graph:
 
     def pixels(self, mean: Sequence[float], spread: Sequence[float], output: str = "") -> str:
         """Pictures, as bytes with the channels last, on the network's scale with the channels first."""
-        x = self.node("Transpose", self.node("Cast", INPUT, to=TensorProto.FLOAT), perm=[0, 3, 1, 2])
-        low, wide = (self.number(f"eyes_{n}", np.reshape(each, (3, 1, 1))) for n, each in (("mean", mean), ("spread", spread)))
+        x = self.node(
+            "Transpose", self.node("Cast", INPUT, to=TensorProto.FLOAT), perm=[0, 3, 1, 2]
+        )
+        low, wide = (
+            self.number(f"eyes_{n}", np.reshape(each, (3, 1, 1)))
+            for n, each in (("mean", mean), ("spread", spread))
+        )
         return self.node("Div", self.node("Sub", x, low), wide, output=output)
 
-    def convolution(self, x: str, name: str, norm: str, stride: int = 1, *, relu: bool = True) -> str:
+    def convolution(
+        self, x: str, name: str, norm: str, stride: int = 1, *, relu: bool = True
+    ) -> str:
         """A convolution with its batch norm folded in, and ReLU6 behind it."""
         weight, bias = folded(self.weights, name, norm)
         how: dict[str, Any] = {
@@ -70,7 +86,10 @@ class Graph:
     def block(self, x: str, number: int, stride: int) -> str:
         """A mobile inverted bottleneck: wider, depthwise, narrower, and past it when the shape stays."""
         begun, at = x, f"_blocks.{number}."
-        wider, narrower = self.weights.get(f"{at}_expand_conv.weight"), self.weights[f"{at}_project_conv.weight"]
+        wider, narrower = (
+            self.weights.get(f"{at}_expand_conv.weight"),
+            self.weights[f"{at}_project_conv.weight"],
+        )
         if wider is not None:
             x = self.convolution(x, f"{at}_expand_conv", f"{at}_bn0")
         x = self.convolution(x, f"{at}_depthwise_conv", f"{at}_bn1", stride)
@@ -82,18 +101,23 @@ class Graph:
         """All of it, checked."""
         image = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["n", size, size, 3])
         made = helper.make_model(
-            helper.make_graph(self.nodes, name, [image], outputs, self.numbers), opset_imports=[helper.make_opsetid("", OPSET)]
+            helper.make_graph(self.nodes, name, [image], outputs, self.numbers),
+            opset_imports=[helper.make_opsetid("", OPSET)],
         )
         made.ir_version = IR
         checker.check_model(made, full_check=True)
         return made
 
 
-def folded(weights: Weights, name: str, norm: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def folded(
+    weights: Weights, name: str, norm: str
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """A convolution's weights and bias that do what it and the batch norm behind it did."""
     scale = weights[f"{norm}.weight"] / np.sqrt(weights[f"{norm}.running_var"] + EPSILON)
     bias = weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * scale
-    return (weights[f"{name}.weight"] * scale[:, None, None, None]).astype(np.float32), bias.astype(np.float32)
+    return (weights[f"{name}.weight"] * scale[:, None, None, None]).astype(np.float32), bias.astype(
+        np.float32
+    )
 
 
 def network(weights: Weights, dimension: int = DIMENSION) -> ModelProto:
@@ -106,9 +130,17 @@ def network(weights: Weights, dimension: int = DIMENSION) -> ModelProto:
         x = graph.block(x, number, stride)
     x = graph.convolution(x, "_conv_head", "_bn1")
     features = graph.node("Flatten", graph.node("GlobalAveragePool", x), axis=1)
-    weight, bias = (graph.number(f"_fc.{part}", weights[f"_fc.{part}"]) for part in ("weight", "bias"))
-    graph.node("Softmax", graph.node("Gemm", features, weight, bias, transB=1), output=SCORES, axis=1)
-    projected = graph.node("MatMul", graph.node("Sqrt", features), graph.number("projection", projection(weights, dimension)))
+    weight, bias = (
+        graph.number(f"_fc.{part}", weights[f"_fc.{part}"]) for part in ("weight", "bias")
+    )
+    graph.node(
+        "Softmax", graph.node("Gemm", features, weight, bias, transB=1), output=SCORES, axis=1
+    )
+    projected = graph.node(
+        "MatMul",
+        graph.node("Sqrt", features),
+        graph.number("projection", projection(weights, dimension)),
+    )
     graph.node("LpNormalization", projected, output=EMBEDDING, axis=1, p=2)
     return graph.model(NAME, SIZE, [rows(EMBEDDING, dimension), rows(SCORES, CLASSES)])
 
@@ -142,31 +174,50 @@ class Backbone:
     size: int = SIZE
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     spread: tuple[float, ...] = (1.0, 1.0, 1.0)
-    logits: str = ""  # an output for ImageNet's 1000 classes in their usual order; empty: it names none
+    logits: str = (
+        ""  # an output for ImageNet's 1000 classes in their usual order; empty: it names none
+    )
     name: str = "another"
 
 
 def wrapped(file: Path, backbone: Backbone) -> tuple[ModelProto, int]:
     """A network between our own input and outputs, and how many numbers an embedding of it has. Raises ValueError when it is not as `backbone` says."""
     made = load(str(file))
-    widths = {each.name: [n.dim_value for n in each.type.tensor_type.shape.dim] for each in made.graph.output}
+    widths = {
+        each.name: [n.dim_value for n in each.type.tensor_type.shape.dim]
+        for each in made.graph.output
+    }
     if backbone.input not in [each.name for each in made.graph.input]:
-        raise ValueError(f"no input {backbone.input} among {', '.join(each.name for each in made.graph.input)}")
+        raise ValueError(
+            f"no input {backbone.input} among {', '.join(each.name for each in made.graph.input)}"
+        )
     for name in filter(None, (backbone.features, backbone.logits)):
         if len(widths.get(name, ())) != 2 or not widths[name][1]:
-            raise ValueError(f"no output {name} of rows of numbers among {', '.join(f'{name} {width}' for name, width in widths.items())}")
+            raise ValueError(
+                f"no output {name} of rows of numbers among {', '.join(f'{name} {width}' for name, width in widths.items())}"
+            )
     if backbone.logits and widths[backbone.logits][1] != CLASSES:
-        raise ValueError(f"{backbone.logits} has {widths[backbone.logits][1]} classes instead of {CLASSES}")
+        raise ValueError(
+            f"{backbone.logits} has {widths[backbone.logits][1]} classes instead of {CLASSES}"
+        )
     before, behind = Graph({}), Graph({})
-    before.pixels([255 * each for each in backbone.mean], [255 * each for each in backbone.spread], output=backbone.input)
+    before.pixels(
+        [255 * each for each in backbone.mean],
+        [255 * each for each in backbone.spread],
+        output=backbone.input,
+    )
     behind.node("LpNormalization", backbone.features, output=EMBEDDING, axis=1, p=2)
     outputs = [rows(EMBEDDING, widths[backbone.features][1])]
     if backbone.logits:
         behind.node("Softmax", backbone.logits, output=SCORES, axis=1)
         outputs.append(rows(SCORES, CLASSES))
     nodes = [*before.nodes, *made.graph.node, *behind.nodes]
-    image = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["n", backbone.size, backbone.size, 3])
-    graph = helper.make_graph(nodes, backbone.name, [image], outputs, [*made.graph.initializer, *before.numbers])
+    image = helper.make_tensor_value_info(
+        INPUT, TensorProto.UINT8, ["n", backbone.size, backbone.size, 3]
+    )
+    graph = helper.make_graph(
+        nodes, backbone.name, [image], outputs, [*made.graph.initializer, *before.numbers]
+    )
     whole = helper.make_model(graph, opset_imports=made.opset_import, ir_version=made.ir_version)
     checker.check_model(whole)
     return whole, widths[backbone.features][1]

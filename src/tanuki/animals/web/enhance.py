@@ -17,7 +17,9 @@ router = APIRouter()
 def better_page(request: Request, res: Res, db: Db, who: Who, post_id: int) -> Response:
     """What would make the picture better, or why nothing does; the better picture beside the one that was sent, once it is made."""
     offer = apply.offer(db, res.objects, who, post_id)
-    why_not = offer.advice.why_not and site_of(request).texts.text(visit_of(request).lang, offer.advice.why_not)
+    why_not = offer.advice.why_not and site_of(request).texts.text(
+        visit_of(request).lang, offer.advice.why_not
+    )
     return show(request, db, "better.html", offer=offer, why_not=why_not)
 
 
@@ -29,7 +31,9 @@ def picture(res: Res, db: Db, who: Who, post_id: int) -> Response:
         content = apply.waiting(db, res.objects, who, post_id)
     except NotFound:
         return RedirectResponse(f"/animals/posts/{post_id}/better", 303)
-    return Response(content, media_type="image/jpeg", headers={"Cache-Control": "private, no-store"})
+    return Response(
+        content, media_type="image/jpeg", headers={"Cache-Control": "private, no-store"}
+    )
 
 
 @form(router, "/animals/posts/{post_id}/better")
@@ -40,12 +44,22 @@ def make(request: Request, res: Res, who: Acting, post_id: int) -> Response:
 
 
 @form(router, "/animals/posts/{post_id}/better/choose")
-def choose(request: Request, res: Res, who: Acting, post_id: int, version: Text, picture: Text) -> Response:
+def choose(
+    request: Request, res: Res, who: Acting, post_id: int, version: Text, picture: Text
+) -> Response:
     """Show the better picture from now on, or the one that was sent."""
     seen = version_seen(version)
     if picture == "better":
         accepted = apply.accepted(res, who, post_id)
-        res.db.together(lambda db: apply.take(db, res.objects, res.work, who, post_id, accepted, version=seen, now=now()))
-        return onward(request, f"/animals/posts/{post_id}", msgid("Your post shows the better picture."))
+        res.db.together(
+            lambda db: apply.take(
+                db, res.objects, res.work, who, post_id, accepted, version=seen, now=now()
+            )
+        )
+        return onward(
+            request, f"/animals/posts/{post_id}", msgid("Your post shows the better picture.")
+        )
     res.db.together(lambda db: apply.put_back(db, res.work, who, post_id, version=seen, now=now()))
-    return onward(request, f"/animals/posts/{post_id}", msgid("Your post shows the picture that you sent."))
+    return onward(
+        request, f"/animals/posts/{post_id}", msgid("Your post shows the picture that you sent.")
+    )

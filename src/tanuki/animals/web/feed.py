@@ -16,12 +16,26 @@ router = APIRouter()
 
 
 @router.get("/animals", include_in_schema=False, response_class=HTMLResponse)
-def home(request: Request, db: Db, viewer: Viewer, lang: Lang, after: str | None = None) -> Response:
+def home(
+    request: Request, db: Db, viewer: Viewer, lang: Lang, after: str | None = None
+) -> Response:
     """Followed members' photos, popular ones and new ones by turns."""
-    found = feed.home(db, viewer, after=after, limit=LIMIT, now=now(), request_id=impressions.new_request())
-    cards = posts.cards(db, viewer, posts.many(db, viewer, [placed.post_id for placed in found.items]))
+    found = feed.home(
+        db, viewer, after=after, limit=LIMIT, now=now(), request_id=impressions.new_request()
+    )
+    cards = posts.cards(
+        db, viewer, posts.many(db, viewer, [placed.post_id for placed in found.items])
+    )
     placed = [each for each in found.items if each.post_id in {card.post.id for card in cards}]
-    impressions.shown(request, db, viewer, "home", placed, considered=found.considered, request_id=found.request_id)
+    impressions.shown(
+        request,
+        db,
+        viewer,
+        "home",
+        placed,
+        considered=found.considered,
+        request_id=found.request_id,
+    )
     return show(
         request,
         db,
@@ -40,25 +54,55 @@ def home(request: Request, db: Db, viewer: Viewer, lang: Lang, after: str | None
 
 
 @router.get("/animals/newest", include_in_schema=False, response_class=HTMLResponse)
-def newest(request: Request, db: Db, viewer: Viewer, lang: Lang, after: str | None = None) -> Response:
+def newest(
+    request: Request, db: Db, viewer: Viewer, lang: Lang, after: str | None = None
+) -> Response:
     """Every member's photos, the last published first."""
-    return latest(request, db, viewer, title=site_of(request).texts.text(lang, msgid("Newest")), path="/animals/newest", after=after)
+    return latest(
+        request,
+        db,
+        viewer,
+        title=site_of(request).texts.text(lang, msgid("Newest")),
+        path="/animals/newest",
+        after=after,
+    )
 
 
 @router.get("/animals/categories/{category}", include_in_schema=False, response_class=HTMLResponse)
-def category(request: Request, db: Db, viewer: Viewer, lang: Lang, category: str, after: str | None = None) -> Response:
+def category(
+    request: Request, db: Db, viewer: Viewer, lang: Lang, category: str, after: str | None = None
+) -> Response:
     """Photos of one category, the last published first."""
     if category not in CATEGORIES:
         raise NotFound("There is no such category.")
     title = str(getattr(CATEGORIES[category], lang))
-    return latest(request, db, viewer, title=title, path=f"/animals/categories/{category}", after=after, category=category)
+    return latest(
+        request,
+        db,
+        viewer,
+        title=title,
+        path=f"/animals/categories/{category}",
+        after=after,
+        category=category,
+    )
 
 
-def latest(request: Request, db: Db, viewer: Viewer, *, title: str, path: str, after: str | None, category: str | None = None) -> Response:
+def latest(
+    request: Request,
+    db: Db,
+    viewer: Viewer,
+    *,
+    title: str,
+    path: str,
+    after: str | None,
+    category: str | None = None,
+) -> Response:
     """A page of photos by their publication."""
     page = posts.newest(db, viewer, category=category, after=after, limit=LIMIT)
     cards = posts.cards(db, viewer, page.items)
-    request_id, places = impressions.in_order(request, db, viewer, "category" if category else "newest", [card.post.id for card in cards])
+    request_id, places = impressions.in_order(
+        request, db, viewer, "category" if category else "newest", [card.post.id for card in cards]
+    )
     return show(
         request,
         db,

@@ -21,5 +21,9 @@ def seen(request: Request, res: Res, viewer: Viewer, told: Text) -> Response:
     except (ValueError, RecursionError):
         raise UserError("Expected a list of events.") from None
     address = request.client.host if request.client else ""
-    res.db.together(lambda db: events.accept_beacon(db, viewer, body, request.headers, address=address, now=now()))
+    res.db.together(
+        lambda db: events.accept_beacon(
+            db, viewer, body, request.headers, address=address, now=now()
+        )
+    )
     return Response(status_code=204)

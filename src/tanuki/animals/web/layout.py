@@ -32,7 +32,9 @@ from tanuki.platform.web.pages import (
 )
 
 LIMIT = 24  # photos on a page
-CARD = "(min-width: 90rem) 17rem, (min-width: 40rem) 15rem, 50vw"  # how wide a photo among others is
+CARD = (
+    "(min-width: 90rem) 17rem, (min-width: 40rem) 15rem, 50vw"  # how wide a photo among others is
+)
 WHOLE = "(min-width: 40rem) 15rem, 100vw"  # the same in the home feed, where a phone shows one below the other
 
 Text = Annotated[str, Form()]
@@ -41,13 +43,26 @@ Text = Annotated[str, Form()]
 # ---- pages ---------------------------------------------------------------------------------------------------------
 
 
-def show(request: Request, db: Session, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+def show(
+    request: Request, db: Session, template: str, *, status: int = 200, **values: Any
+) -> HTMLResponse:
     """A page in the network's frame."""
     visit = visit_of(request)
     me = me_of(db, visit.person)
-    unseen = notifications.unseen(db, visit.person) if me is not None and visit.person is not None else 0
+    unseen = (
+        notifications.unseen(db, visit.person) if me is not None and visit.person is not None else 0
+    )
     liking = "yes" if me is not None else "sign-in" if visit.person is None else "no"
-    return render(request, f"animals/{template}", status=status, me=me, unseen=unseen, liking=liking, **names(visit.lang), **values)
+    return render(
+        request,
+        f"animals/{template}",
+        status=status,
+        me=me,
+        unseen=unseen,
+        liking=liking,
+        **names(visit.lang),
+        **values,
+    )
 
 
 def me_of(db: Session, person: Person | None) -> Member | None:
@@ -144,15 +159,27 @@ def member_shown(member: Member) -> MemberShown:
 def sources(photo: Photo | PhotoShown) -> Markup:
     """The attributes of an <img> from which a browser takes the size that it needs, and knows the shape before it has any."""
     longest = max(photo.width, photo.height)
-    widths = {name: max(1, round(photo.width * min(1, size / longest))) for name, size in SIZES.items()}
+    widths = {
+        name: max(1, round(photo.width * min(1, size / longest))) for name, size in SIZES.items()
+    }
     at = f"/animals/pictures/{photo.digest}"
-    every = ", ".join(f"{at}/{name}.jpg {width}w" for name, width in widths.items() if name == "list" or width > widths["list"])
-    return Markup(f'src="{at}/page.jpg" srcset="{every}" width="{photo.width}" height="{photo.height}"')  # noqa: S704 hexadecimal digits and numbers
+    every = ", ".join(
+        f"{at}/{name}.jpg {width}w"
+        for name, width in widths.items()
+        if name == "list" or width > widths["list"]
+    )
+    return Markup(
+        f'src="{at}/page.jpg" srcset="{every}" width="{photo.width}" height="{photo.height}"'
+    )
 
 
 def elsewhere(menus: Iterable[tuple[str, Sequence[MenuEntry]]]) -> tuple[tuple[str, str], ...]:
     """The ways out of the network that somebody has: path and msgid."""
-    return tuple((entries[0].path, title) for title, entries in menus if entries and not entries[0].path.startswith("/animals"))
+    return tuple(
+        (entries[0].path, title)
+        for title, entries in menus
+        if entries and not entries[0].path.startswith("/animals")
+    )
 
 
 HELPERS: dict[str, Callable[..., Any]] = {  # what the network's templates call
@@ -166,13 +193,20 @@ HELPERS: dict[str, Callable[..., Any]] = {  # what the network's templates call
 # ---- forms ---------------------------------------------------------------------------------------------------------
 
 
-def form(router: APIRouter, path: str, *, max_bytes: int = FORM_BYTES) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
+def form(
+    router: APIRouter, path: str, *, max_bytes: int = FORM_BYTES
+) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
     """Register what a form does at POST `path`, for people who are signed in."""
 
     def register(do: Callable[..., Response]) -> Callable[..., Response]:
         setattr(do, MAX_BYTES, max_bytes)
         router.add_api_route(
-            path, do, methods=["POST"], include_in_schema=False, response_class=Response, dependencies=[Depends(person_of), FromOurForm]
+            path,
+            do,
+            methods=["POST"],
+            include_in_schema=False,
+            response_class=Response,
+            dependencies=[Depends(person_of), FromOurForm],
         )
         return do
 
@@ -199,7 +233,9 @@ def for_script(request: Request) -> bool:
     return "json" in request.headers.get("accept", "")
 
 
-def toggled(request: Request, to: str, *, on: bool, again: str, count: int | None = None) -> Response:
+def toggled(
+    request: Request, to: str, *, on: bool, again: str, count: int | None = None
+) -> Response:
     """The answer to a button that is on or off: `again` is what it does when pressed once more."""
     if for_script(request):
         return JSONResponse({"on": on, "count": count, "again": again})

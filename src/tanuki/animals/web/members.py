@@ -12,7 +12,17 @@ from tanuki.animals.http.deps import PICTURE_BYTES, Acting, now
 from tanuki.animals.images import photo_files
 from tanuki.animals.pagination import Page
 from tanuki.animals.tables import Follow, Member, Shut
-from tanuki.animals.web.layout import CARD, LIMIT, Text, form, me_of, onward, sentence, show, toggled
+from tanuki.animals.web.layout import (
+    CARD,
+    LIMIT,
+    Text,
+    form,
+    me_of,
+    onward,
+    sentence,
+    show,
+    toggled,
+)
 from tanuki.animals.web.reasons import reason_words
 from tanuki.errors import UserError
 from tanuki.i18n import msgid
@@ -29,7 +39,9 @@ router = APIRouter()
 def me(request: Request, db: Db, who: Who) -> Response:
     """On to one's own profile, or to making one."""
     mine = me_of(db, who)
-    return RedirectResponse("/animals/join" if mine is None else f"/animals/members/{mine.name}", 303)
+    return RedirectResponse(
+        "/animals/join" if mine is None else f"/animals/members/{mine.name}", 303
+    )
 
 
 @router.get("/animals/join", include_in_schema=False, response_class=HTMLResponse)
@@ -57,13 +69,17 @@ def join_now(db: Session, person: Person) -> None:
 
 
 @router.get("/animals/members/{name}", include_in_schema=False, response_class=HTMLResponse)
-def member_page(request: Request, db: Db, viewer: Viewer, name: str, after: str | None = None) -> Response:
+def member_page(
+    request: Request, db: Db, viewer: Viewer, name: str, after: str | None = None
+) -> Response:
     """A member and their photos; their own page also has those that nobody else sees."""
     member = members.profile(db, viewer, name)
     page = posts.of_member(db, viewer, name, after=after, limit=LIMIT)
     mine = viewer is not None and viewer.name == member.name
     cards = posts.cards(db, viewer, page.items)
-    request_id, places = impressions.in_order(request, db, viewer, "member", [] if mine else [card.post.id for card in cards])
+    request_id, places = impressions.in_order(
+        request, db, viewer, "member", [] if mine else [card.post.id for card in cards]
+    )
     return show(
         request,
         db,
@@ -95,25 +111,53 @@ def shut_kind(db: Session, viewer: Person, member: Member) -> str | None:
     return found.kind if found is not None else None
 
 
-@router.get("/animals/members/{name}/followers", include_in_schema=False, response_class=HTMLResponse)
-def followers(request: Request, db: Db, viewer: Viewer, lang: Lang, name: str, after: str | None = None) -> Response:
+@router.get(
+    "/animals/members/{name}/followers", include_in_schema=False, response_class=HTMLResponse
+)
+def followers(
+    request: Request, db: Db, viewer: Viewer, lang: Lang, name: str, after: str | None = None
+) -> Response:
     """Who follows a member."""
     page = engagement.followers(db, viewer, name, after=after, limit=LIMIT)
-    return people(request, db, viewer, name, page, "followers", site_of(request).texts.text(lang, msgid("Followers")))
+    return people(
+        request,
+        db,
+        viewer,
+        name,
+        page,
+        "followers",
+        site_of(request).texts.text(lang, msgid("Followers")),
+    )
 
 
-@router.get("/animals/members/{name}/following", include_in_schema=False, response_class=HTMLResponse)
-def following(request: Request, db: Db, viewer: Viewer, lang: Lang, name: str, after: str | None = None) -> Response:
+@router.get(
+    "/animals/members/{name}/following", include_in_schema=False, response_class=HTMLResponse
+)
+def following(
+    request: Request, db: Db, viewer: Viewer, lang: Lang, name: str, after: str | None = None
+) -> Response:
     """Whom a member follows."""
     page = engagement.following(db, viewer, name, after=after, limit=LIMIT)
-    return people(request, db, viewer, name, page, "following", site_of(request).texts.text(lang, msgid("Following")))
+    return people(
+        request,
+        db,
+        viewer,
+        name,
+        page,
+        "following",
+        site_of(request).texts.text(lang, msgid("Following")),
+    )
 
 
-def people(request: Request, db: Db, viewer: Viewer, name: str, page: Page[Member], which: str, title: str) -> Response:
+def people(
+    request: Request, db: Db, viewer: Viewer, name: str, page: Page[Member], which: str, title: str
+) -> Response:
     """A list of members around one."""
     member = members.profile(db, viewer, name)
     more = page.next and url(f"/animals/members/{member.name}/{which}", after=page.next)
-    return show(request, db, "people.html", member=member, people=page.items, next=more, title=title)
+    return show(
+        request, db, "people.html", member=member, people=page.items, next=more, title=title
+    )
 
 
 @form(router, "/animals/members/{name}/follow")
@@ -145,14 +189,21 @@ def shut_page(request: Request, db: Db, who: Who) -> Response:
 def mute(request: Request, db: WriteDb, who: Acting, name: str) -> Response:
     """See nothing of a member any more."""
     members.shut(db, who, name, "mute", now=now())
-    return onward(request, "/animals/shut", msgid("You see nothing of %(name)s any more."), name=name)
+    return onward(
+        request, "/animals/shut", msgid("You see nothing of %(name)s any more."), name=name
+    )
 
 
 @form(router, "/animals/members/{name}/block")
 def block(request: Request, db: WriteDb, who: Acting, name: str) -> Response:
     """See nothing of a member, nor be seen by them."""
     members.shut(db, who, name, "block", now=now())
-    return onward(request, "/animals/shut", msgid("You and %(name)s do not see each other any more."), name=name)
+    return onward(
+        request,
+        "/animals/shut",
+        msgid("You and %(name)s do not see each other any more."),
+        name=name,
+    )
 
 
 @form(router, "/animals/members/{name}/unshut")
@@ -172,10 +223,25 @@ def settings_page(request: Request, db: Db, who: Who) -> Response:
     return settings_form(request, db, me.display, me.about, me.events)
 
 
-def settings_form(request: Request, db: Session, display: str, about: str, events: bool, wrong: UserError | None = None) -> Response:
+def settings_form(
+    request: Request,
+    db: Session,
+    display: str,
+    about: str,
+    events: bool,
+    wrong: UserError | None = None,
+) -> Response:
     """The form for one's profile, as it is or as it was sent, with what is wrong."""
     filled = {"display": display, "about": about, "events": events}
-    return show(request, db, "settings.html", status=wrong.status if wrong else 200, on="me", filled=filled, wrong=sentence(request, wrong))
+    return show(
+        request,
+        db,
+        "settings.html",
+        status=wrong.status if wrong else 200,
+        on="me",
+        filled=filled,
+        wrong=sentence(request, wrong),
+    )
 
 
 @form(router, "/animals/settings", max_bytes=PICTURE_BYTES)
@@ -191,13 +257,19 @@ def settings(
 ) -> Response:
     """Change one's profile; the picture stays unless another is sent, or none is wanted."""
     try:
-        accepted = photo_files.accept(photo.file.read()) if photo is not None and photo.size else None
+        accepted = (
+            photo_files.accept(photo.file.read()) if photo is not None and photo.size else None
+        )
         if accepted is not None:
             photo_files.store(res.objects, accepted)
         with res.db.write() as db:
-            kept = None if accepted is None else photo_files.keep(db, res.objects, accepted, now=now())
+            kept = (
+                None if accepted is None else photo_files.keep(db, res.objects, accepted, now=now())
+            )
             picture = kept if kept is not None else None if no_photo else ...
-            members.change(db, who, display=display, about=about, events=events, photo=picture, now=now())
+            members.change(
+                db, who, display=display, about=about, events=events, photo=picture, now=now()
+            )
     except UserError as error:
         if error.status != 400:
             raise

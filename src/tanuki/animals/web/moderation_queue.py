@@ -11,7 +11,17 @@ from sqlalchemy.orm import Session
 from tanuki.animals import pagination
 from tanuki.animals.http.deps import now
 from tanuki.animals.moderation import appeals, cases, decisions
-from tanuki.animals.moderation.reasons import ACTIONS, BAN, HOLD, KEEP, REASONS, REMOVE, RESTORE, UNBAN, WARN
+from tanuki.animals.moderation.reasons import (
+    ACTIONS,
+    BAN,
+    HOLD,
+    KEEP,
+    REASONS,
+    REMOVE,
+    RESTORE,
+    UNBAN,
+    WARN,
+)
 from tanuki.animals.tables import Case
 from tanuki.animals.web.layout import LIMIT, Text, for_script, form, onward, show
 from tanuki.animals.web.reasons import action_words, reason_words
@@ -23,7 +33,15 @@ from tanuki.platform.accounts import Person, require
 from tanuki.platform.web.pages import Db, Res, Who, site_of, url, visit_of
 
 KEYS = {KEEP: "k", HOLD: "h", REMOVE: "r", RESTORE: "s", WARN: "w", BAN: "b", UNBAN: "u"}
-LOOKS = {KEEP: "", RESTORE: "", UNBAN: "", HOLD: "quiet", WARN: "quiet", REMOVE: "danger", BAN: "danger"}
+LOOKS = {
+    KEEP: "",
+    RESTORE: "",
+    UNBAN: "",
+    HOLD: "quiet",
+    WARN: "quiet",
+    REMOVE: "danger",
+    BAN: "danger",
+}
 ENTRIES = 50
 Before = Annotated[int | None, Query(ge=1, le=pagination.LARGEST)]
 
@@ -101,23 +119,45 @@ def case_at_desk(request: Request, db: Db, who: Who, case: Case | None) -> Respo
 
 def next_case(db: Session, who: Person, case: Case) -> int | None:
     """The case after one in the queue, or the first of it at its end."""
-    after = cases.queue(db, who, after=cases.place(case), limit=1).items if case.state == "open" else []
-    found = [each.id for each in [*after, *cases.queue(db, who, limit=2).items] if each.id != case.id]
+    after = (
+        cases.queue(db, who, after=cases.place(case), limit=1).items if case.state == "open" else []
+    )
+    found = [
+        each.id for each in [*after, *cases.queue(db, who, limit=2).items] if each.id != case.id
+    ]
     return found[0] if found else None
 
 
 def shown(db: Session, subject: cases.Subject, opened_at: datetime) -> dict[str, Any]:
     """What a case is about as the page shows it."""
     post, comment, member = subject.post, subject.comment, subject.member
-    about: dict[str, Any] = {"title": "", "words": "", "tags": [], "edits": [], "photo": subject.photo, "at": opened_at}
+    about: dict[str, Any] = {
+        "title": "",
+        "words": "",
+        "tags": [],
+        "edits": [],
+        "photo": subject.photo,
+        "at": opened_at,
+    }
     if subject.kind == "member" and member is not None:
         about |= {"title": member.display, "words": member.about, "at": member.joined_at}
     elif comment is not None:
         about |= {"words": comment.words, "at": comment.at}
     elif post is not None:
-        about |= {"title": post.title, "words": post.description, "tags": post.tags, "at": post.posted_at}
+        about |= {
+            "title": post.title,
+            "words": post.description,
+            "tags": post.tags,
+            "at": post.posted_at,
+        }
         about |= {"edits": [{"text": said(edit.words), "at": edit.at} for edit in subject.edits]}
-    return {**about, "kind": subject.kind, "state": subject.state, "member": member, "link": page_of(db, subject.kind, subject.id)}
+    return {
+        **about,
+        "kind": subject.kind,
+        "state": subject.state,
+        "member": member,
+        "link": page_of(db, subject.kind, subject.id),
+    }
 
 
 def said(words: dict[str, Any]) -> str:
@@ -127,7 +167,15 @@ def said(words: dict[str, Any]) -> str:
 
 
 @form(router, "/animals/desk/cases/{case_id}")
-def decide(request: Request, res: Res, who: Who, case_id: int, action: Text = "", reason: Text = "other", note: Text = "") -> Response:
+def decide(
+    request: Request,
+    res: Res,
+    who: Who,
+    case_id: int,
+    action: Text = "",
+    reason: Text = "other",
+    note: Text = "",
+) -> Response:
     """Decide about a case, or decide anew about one that was decided."""
 
     def decided(db: Session) -> int | None:
@@ -141,13 +189,20 @@ def decide(request: Request, res: Res, who: Who, case_id: int, action: Text = ""
 
     following = res.db.together(decided)
     to = f"/animals/desk/cases/{following}" if following else "/animals/desk"
-    return answered(request, to, msgid("Decided: %(action)s."), action=action_words(request)(action))
+    return answered(
+        request, to, msgid("Decided: %(action)s."), action=action_words(request)(action)
+    )
 
 
 def answered(request: Request, to: str, message: str, **values: object) -> Response:
     """On to the next one; a script has it already and shows the message."""
     if for_script(request):
-        return JSONResponse({"message": site_of(request).texts.fill(visit_of(request).lang, message, values), "to": to})
+        return JSONResponse(
+            {
+                "message": site_of(request).texts.fill(visit_of(request).lang, message, values),
+                "to": to,
+            }
+        )
     return onward(request, to, message, **values)
 
 
@@ -161,7 +216,9 @@ def appeals_page(request: Request, db: Db, who: Who) -> Response:
     return appeal_at_desk(request, db, who, first[0] if first else None)
 
 
-@router.get("/animals/desk/appeals/{appeal_id}", include_in_schema=False, response_class=HTMLResponse)
+@router.get(
+    "/animals/desk/appeals/{appeal_id}", include_in_schema=False, response_class=HTMLResponse
+)
 def appeal_page(request: Request, db: Db, who: Who, appeal_id: int) -> Response:
     """One appeal."""
     return appeal_at_desk(request, db, who, appeals.one(db, who, appeal_id))
@@ -171,7 +228,11 @@ def appeal_at_desk(request: Request, db: Db, who: Who, asked: appeals.Asked | No
     """An appeal with the decision that it is against and what that was about."""
     if asked is None:
         return at_desk(request, db, who, "desk_appeal.html", appeal=None, next_id=None)
-    following = [each.appeal.id for each in appeals.queue(db, who, limit=2).items if each.appeal.id != asked.appeal.id]
+    following = [
+        each.appeal.id
+        for each in appeals.queue(db, who, limit=2).items
+        if each.appeal.id != asked.appeal.id
+    ]
     return at_desk(
         request,
         db,
@@ -185,12 +246,16 @@ def appeal_at_desk(request: Request, db: Db, who: Who, asked: appeals.Asked | No
 
 
 @form(router, "/animals/desk/appeals/{appeal_id}")
-def answer(request: Request, res: Res, who: Who, appeal_id: int, verdict: Text = "", answer: Text = "") -> Response:
+def answer(
+    request: Request, res: Res, who: Who, appeal_id: int, verdict: Text = "", answer: Text = ""
+) -> Response:
     """Uphold a decision of somebody else's, or overturn it."""
     if verdict not in ("uphold", "overturn"):
         raise UserError("Please say whether the decision stays or is overturned.")
     overturn = verdict == "overturn"
-    res.db.together(lambda db: appeals.answer(db, who, appeal_id, overturn=overturn, words=answer, now=now()))
+    res.db.together(
+        lambda db: appeals.answer(db, who, appeal_id, overturn=overturn, words=answer, now=now())
+    )
     message = msgid("Overturned: it is restored.") if overturn else msgid("Upheld: it stays.")
     return answered(request, "/animals/desk/appeals", message)
 
@@ -207,13 +272,27 @@ def decided_page(request: Request, db: Db, who: Who, after: str | None = None) -
 
 
 @router.get("/animals/desk/trail", include_in_schema=False, response_class=HTMLResponse)
-def trail_page(request: Request, db: Db, who: Who, about: str | None = None, before: Before = None) -> Response:
+def trail_page(
+    request: Request, db: Db, who: Who, about: str | None = None, before: Before = None
+) -> Response:
     """The trail, all of it or about one thing, and whether it is whole."""
     found = audit_log.entries(db, about=about, before=before, limit=ENTRIES + 1)
     broken = audit_log.check(db) if before is None else None
-    more = url("/animals/desk/trail", about=about, before=found[ENTRIES - 1].id) if len(found) > ENTRIES else None
+    more = (
+        url("/animals/desk/trail", about=about, before=found[ENTRIES - 1].id)
+        if len(found) > ENTRIES
+        else None
+    )
     return at_desk(
-        request, db, who, "desk_trail.html", entries=found[:ENTRIES], about=about, checked=before is None, broken=broken, next=more
+        request,
+        db,
+        who,
+        "desk_trail.html",
+        entries=found[:ENTRIES],
+        about=about,
+        checked=before is None,
+        broken=broken,
+        next=more,
     )
 
 

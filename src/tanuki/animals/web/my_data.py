@@ -28,12 +28,21 @@ def take_along(res: Res, who: Who) -> Response:
     """One's data as an archive, sent while it is made."""
     with res.db.read() as db:
         name = members.of(db, who).name
-    headers = {"Content-Disposition": f'attachment; filename="ai-animals-{name}.zip"', "Cache-Control": "private, no-store"}
-    return StreamingResponse(data_export.streamed(res.db, res.objects, who, now=now()), media_type="application/zip", headers=headers)
+    headers = {
+        "Content-Disposition": f'attachment; filename="ai-animals-{name}.zip"',
+        "Cache-Control": "private, no-store",
+    }
+    return StreamingResponse(
+        data_export.streamed(res.db, res.objects, who, now=now()),
+        media_type="application/zip",
+        headers=headers,
+    )
 
 
 @form(asking, "/animals/leave")
-def leave_for_good(request: Request, res: Res, who: Who, password: Text = "", sure: Annotated[bool, Form()] = False) -> Response:
+def leave_for_good(
+    request: Request, res: Res, who: Who, password: Text = "", sure: Annotated[bool, Form()] = False
+) -> Response:
     """Leave, with the password, or the page once more with what is wrong."""
     try:
         if not sure:
@@ -42,7 +51,13 @@ def leave_for_good(request: Request, res: Res, who: Who, password: Text = "", su
             account_deletion.leave(db, res.work, who, password, now=now())
     except UserError as wrong:
         with res.db.read() as db:
-            return show(request, db, "data.html", status=wrong.status, wrong=site_of(request).texts.error(visit_of(request).lang, wrong))
+            return show(
+                request,
+                db,
+                "data.html",
+                status=wrong.status,
+                wrong=site_of(request).texts.error(visit_of(request).lang, wrong),
+            )
     response = RedirectResponse("/animals/left", 303)
     site_of(request).drop_cookie(response, "session")
     return response

@@ -58,7 +58,9 @@ class Note:
 
 
 @router.get("/animals/notifications", include_in_schema=False, response_class=HTMLResponse)
-def notes_page(request: Request, db: Db, who: Who, lang: Lang, after: str | None = None) -> Response:
+def notes_page(
+    request: Request, db: Db, who: Who, lang: Lang, after: str | None = None
+) -> Response:
     """What they were told, newest first."""
     page = notifications.list_(db, who, after=after, limit=LIMIT)
     return show(
@@ -74,10 +76,28 @@ def notes_page(request: Request, db: Db, who: Who, lang: Lang, after: str | None
 def noted(request: Request, db: Session, lang: str, told: list[Told]) -> list[Note]:
     """Notifications in words, with what they are about."""
     texts = site_of(request).texts
-    comments = {int(each.notification.about.split(":")[1]) for each in told if each.notification.kind == "comment"}
-    said = {comment.id: comment for comment in db.scalars(select(Comment).where(Comment.id.in_(comments)))} if comments else {}
+    comments = {
+        int(each.notification.about.split(":")[1])
+        for each in told
+        if each.notification.kind == "comment"
+    }
+    said = (
+        {
+            comment.id: comment
+            for comment in db.scalars(select(Comment).where(Comment.id.in_(comments)))
+        }
+        if comments
+        else {}
+    )
     digests = {each.post.photo for each in told if each.post is not None}
-    photos = {photo.digest: photo for photo in db.scalars(select(Photo).where(Photo.digest.in_(digests)))} if digests else {}
+    photos = (
+        {
+            photo.digest: photo
+            for photo in db.scalars(select(Photo).where(Photo.digest.in_(digests)))
+        }
+        if digests
+        else {}
+    )
     made = []
     for note, actor, post in told:
         tone, icon = SIGNS.get(note.kind, ("", "bell"))
@@ -92,7 +112,11 @@ def noted(request: Request, db: Session, lang: str, told: list[Told]) -> list[No
                 actor=actor,
                 tone=tone,
                 icon=icon,
-                quote=remark.words if remark is not None and remark.state == "shown" else post.title if post is not None else "",
+                quote=remark.words
+                if remark is not None and remark.state == "shown"
+                else post.title
+                if post is not None
+                else "",
                 photo=photos.get(post.photo) if post is not None else None,
             )
         )

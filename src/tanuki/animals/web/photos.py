@@ -27,15 +27,29 @@ ALIKE = 8  # similar photos below one
 
 
 @router.get("/animals/posts/{post_id}", include_in_schema=False, response_class=HTMLResponse)
-def photo_page(request: Request, res: Res, db: Db, viewer: Viewer, lang: Lang, post_id: int, after: str | None = None) -> Response:
+def photo_page(
+    request: Request,
+    res: Res,
+    db: Db,
+    viewer: Viewer,
+    lang: Lang,
+    post_id: int,
+    after: str | None = None,
+) -> Response:
     """One photo; its owner also sees where it stands."""
     card = posts.cards(db, viewer, [posts.visible(db, post_id, viewer)])[0]
     talk = engagement.comments(db, viewer, post_id, after=after, limit=LIMIT)
     path = f"/animals/posts/{post_id}"
     called = names(lang)
     alike = similar_cards(res, db, viewer, card)
-    request_id, places = impressions.in_order(request, db, viewer, "similar", [each.post.id for each in alike])
-    kind = called["breed_name"](card.post.breed) if card.post.breed else called["category_name"](card.post.category)
+    request_id, places = impressions.in_order(
+        request, db, viewer, "similar", [each.post.id for each in alike]
+    )
+    kind = (
+        called["breed_name"](card.post.breed)
+        if card.post.breed
+        else called["category_name"](card.post.category)
+    )
     return show(
         request,
         db,
@@ -68,11 +82,20 @@ def similar_cards(res: Res, db: Db, viewer: Viewer, card: Card) -> list[Card]:
 
 
 @router.get("/animals/posts/{post_id}/likes", include_in_schema=False, response_class=HTMLResponse)
-def likes_page(request: Request, db: Db, viewer: Viewer, post_id: int, after: str | None = None) -> Response:
+def likes_page(
+    request: Request, db: Db, viewer: Viewer, post_id: int, after: str | None = None
+) -> Response:
     """Who likes a photo."""
     page = engagement.likers(db, viewer, post_id, after=after, limit=LIMIT)
     more = page.next and url(f"/animals/posts/{post_id}/likes", after=page.next)
-    return show(request, db, "likes.html", post=posts.visible(db, post_id, viewer), people=page.items, next=more)
+    return show(
+        request,
+        db,
+        "likes.html",
+        post=posts.visible(db, post_id, viewer),
+        people=page.items,
+        next=more,
+    )
 
 
 @form(router, "/animals/posts/{post_id}/like")
@@ -92,10 +115,20 @@ def unlike(request: Request, res: Res, who: Acting, post_id: int, next: Text = "
 
 
 @form(router, "/animals/posts/{post_id}/comments")
-def comment(request: Request, res: Res, who: Acting, post_id: int, words: Text, key: Annotated[str, Form(max_length=100)]) -> Response:
+def comment(
+    request: Request,
+    res: Res,
+    who: Acting,
+    post_id: int,
+    words: Text,
+    key: Annotated[str, Form(max_length=100)],
+) -> Response:
     """Say something under a photo, and go to where it stands."""
     made, count = res.db.together(
-        lambda db: (engagement.comment(db, who, post_id, words, key=key, now=now()), posts.visible(db, post_id, who).comments)
+        lambda db: (
+            engagement.comment(db, who, post_id, words, key=key, now=now()),
+            posts.visible(db, post_id, who).comments,
+        )
     )
     after = str(made.id - 1) if count > LIMIT else None
     return onward(request, f"{url(f'/animals/posts/{post_id}', after=after)}#comment-{made.id}")
@@ -120,10 +153,17 @@ def picture(request: Request, res: Res, db: Db, viewer: Viewer, digest: str, siz
     if not public:
         posts.picture(db, viewer, digest)
     etag = f'"{digest}-{size}"'
-    headers = {"Cache-Control": f"public, max-age={YEAR_SECONDS}, immutable" if public else "private, no-store", "ETag": etag}
+    headers = {
+        "Cache-Control": f"public, max-age={YEAR_SECONDS}, immutable"
+        if public
+        else "private, no-store",
+        "ETag": etag,
+    }
     if etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
-    return Response(res.objects.get(photo_files.key(digest, size)), media_type="image/jpeg", headers=headers)
+    return Response(
+        res.objects.get(photo_files.key(digest, size)), media_type="image/jpeg", headers=headers
+    )
 
 
 def in_public(db: Db, digest: str) -> Photo | None:

@@ -39,7 +39,13 @@ class Filled:
         """What it says, checked."""
         if not self.category:
             raise UserError("Please choose a category.")
-        return Draft(self.title, self.description, tuple(filter(None, BETWEEN_TAGS.split(self.tags))), self.category, self.breed or None)
+        return Draft(
+            self.title,
+            self.description,
+            tuple(filter(None, BETWEEN_TAGS.split(self.tags))),
+            self.category,
+            self.breed or None,
+        )
 
 
 @router.get("/animals/post", include_in_schema=False, response_class=HTMLResponse)
@@ -49,7 +55,13 @@ def post_page(request: Request, db: Db, who: Who) -> Response:
 
 
 def form_page(
-    request: Request, db: Session, filled: Filled, *, wrong: UserError | None = None, key: str = "", looked: Mapping[str, Any] | None = None
+    request: Request,
+    db: Session,
+    filled: Filled,
+    *,
+    wrong: UserError | None = None,
+    key: str = "",
+    looked: Mapping[str, Any] | None = None,
 ) -> Response:
     """The form, empty or as it was sent, with what is wrong and what is suggested. It has a key of its own, so that sending it twice posts once."""
     status = wrong.status if wrong else 200
@@ -103,16 +115,25 @@ def post(
                 return form_page(request, db, filled, key=key, looked=looked)
         known = suggestions.again(res, who, key, kept, seal) if kept and sent is None else None
         if kept and sent is not None:
-            suggested, take = "", None  # another photo: nothing that was suggested for the first one is taken along
+            suggested, take = (
+                "",
+                None,
+            )  # another photo: nothing that was suggested for the first one is taken along
         offered, taken = suggestions.told(suggested, take or [])
-        looked = suggestions.as_before(known, seal, suggested, offered, taken, lang) if known is not None else None
+        looked = (
+            suggestions.as_before(known, seal, suggested, offered, taken, lang)
+            if known is not None
+            else None
+        )
         draft = with_taken(filled, [offered[place] for place in sorted(taken)]).draft()
         accepted = known or photo_files.accept(suggestions.chosen(sent))
         photo_files.store(res.objects, accepted)
         moment = now()
 
         def do(db: Session) -> Post:
-            made = posts.accept(db, res.objects, res.work, who, draft, accepted, key=key, now=moment)
+            made = posts.accept(
+                db, res.objects, res.work, who, draft, accepted, key=key, now=moment
+            )
             if offered and made.posted_at == moment:
                 events.suggested(db, members.of(db, who), made.id, suggested, taken, now=moment)
             return made
@@ -145,7 +166,13 @@ def with_taken(filled: Filled, taken: list[suggestions.Offer]) -> Filled:
 def edit_page(request: Request, db: Db, who: Who, post_id: int) -> Response:
     """The form with a post's words, for its owner."""
     post, photo = owned(db, who, post_id)
-    return edit_form(request, db, post, photo, Filled(post.title, post.description, " ".join(post.tags), post.category, post.breed or ""))
+    return edit_form(
+        request,
+        db,
+        post,
+        photo,
+        Filled(post.title, post.description, " ".join(post.tags), post.category, post.breed or ""),
+    )
 
 
 def owned(db: Db, who: Who, post_id: int) -> tuple[Post, Photo]:
@@ -156,10 +183,26 @@ def owned(db: Db, who: Who, post_id: int) -> tuple[Post, Photo]:
     return card.post, card.photo
 
 
-def edit_form(request: Request, db: Db, post: Post, photo: Photo, filled: Filled, wrong: UserError | None = None) -> Response:
+def edit_form(
+    request: Request,
+    db: Db,
+    post: Post,
+    photo: Photo,
+    filled: Filled,
+    wrong: UserError | None = None,
+) -> Response:
     """The form for a post's words, with what is wrong."""
     status = wrong.status if wrong else 200
-    return show(request, db, "post.html", status=status, post=post, photo=photo, draft=filled, wrong=sentence(request, wrong))
+    return show(
+        request,
+        db,
+        "post.html",
+        status=status,
+        post=post,
+        photo=photo,
+        draft=filled,
+        wrong=sentence(request, wrong),
+    )
 
 
 @form(router, "/animals/posts/{post_id}/edit")
@@ -179,7 +222,11 @@ def edit(
     filled = Filled(title, description, tags, category, breed)
     try:
         draft = filled.draft()
-        res.db.together(lambda db: posts.edit(db, res.work, who, post_id, draft, version=version_seen(version), now=now()))
+        res.db.together(
+            lambda db: posts.edit(
+                db, res.work, who, post_id, draft, version=version_seen(version), now=now()
+            )
+        )
     except UserError as error:
         if error.status != 400:
             raise

@@ -73,7 +73,14 @@ def report_form(
 
 @form(router, "/animals/report")
 def report(
-    request: Request, res: Res, who: Acting, subject: Text, subject_id: Text, reason: Text = "", words: Text = "", back: Text = "/animals"
+    request: Request,
+    res: Res,
+    who: Acting,
+    subject: Text,
+    subject_id: Text,
+    reason: Text = "",
+    words: Text = "",
+    back: Text = "/animals",
 ) -> Response:
     """Report it, and go back to where it stands."""
     if not subject_id.isdecimal():
@@ -128,7 +135,9 @@ class Shown:
 def shown(request: Request, db: Session, who: Person, lang: str, decided: Decided) -> Shown:
     """A decision in words, with what it was about and its appeal."""
     decision, case = decided
-    title = TITLES.get((decision.action, case.subject)) or TITLES.get((decision.action, ""), decision.action)
+    title = TITLES.get((decision.action, case.subject)) or TITLES.get(
+        (decision.action, ""), decision.action
+    )
     subject = cases.subject_of(db, case)
     about = subject.comment.words if subject.comment else subject.post.title if subject.post else ""
     return Shown(
@@ -145,7 +154,9 @@ def shown(request: Request, db: Session, who: Person, lang: str, decided: Decide
 
 
 @router.get("/animals/decisions", include_in_schema=False, response_class=HTMLResponse)
-def decisions_page(request: Request, db: Db, who: Who, lang: Lang, after: str | None = None) -> Response:
+def decisions_page(
+    request: Request, db: Db, who: Who, lang: Lang, after: str | None = None
+) -> Response:
     """What was decided about them and theirs, and their appeals."""
     page = decisions.mine(db, who, after=after, limit=LIMIT)
     return show(
@@ -158,12 +169,21 @@ def decisions_page(request: Request, db: Db, who: Who, lang: Lang, after: str | 
     )
 
 
-def standing(request: Request, db: Session, who: Person | None, lang: str, post: Post) -> Shown | None:
+def standing(
+    request: Request, db: Session, who: Person | None, lang: str, post: Post
+) -> Shown | None:
     """The decision by which somebody's post is out of sight now; None when a rule did it, or it is not theirs."""
-    if who is None or post.state not in ("held", "removed") or members.viewer_id(db, who) != post.member_id:
+    if (
+        who is None
+        or post.state not in ("held", "removed")
+        or members.viewer_id(db, who) != post.member_id
+    ):
         return None
     for each in decisions.mine(db, who, limit=pagination.MOST).items:
-        if (each.case.subject, each.case.subject_id) == ("post", post.id) and each.decision.action in (HOLD, REMOVE):
+        if (each.case.subject, each.case.subject_id) == (
+            "post",
+            post.id,
+        ) and each.decision.action in (HOLD, REMOVE):
             return shown(request, db, who, lang, each)
     return None
 
@@ -175,7 +195,13 @@ def appeal_page(request: Request, db: Db, who: Who, lang: Lang, decision_id: int
 
 
 def appeal_form(
-    request: Request, db: Session, who: Person, lang: str, decision_id: int, said: str = "", wrong: UserError | None = None
+    request: Request,
+    db: Session,
+    who: Person,
+    lang: str,
+    decision_id: int,
+    said: str = "",
+    wrong: UserError | None = None,
 ) -> Response:
     """The form, empty or as it was sent, with what is wrong."""
     found = shown(request, db, who, lang, decisions.decision(db, who, decision_id))
@@ -195,13 +221,19 @@ def appeal_form(
 
 
 @form(router, "/animals/appeals/{decision_id}")
-def appeal(request: Request, res: Res, who: Who, lang: Lang, decision_id: int, words: Text = "") -> Response:
+def appeal(
+    request: Request, res: Res, who: Who, lang: Lang, decision_id: int, words: Text = ""
+) -> Response:
     """Say why a decision is wrong."""
     try:
         res.db.together(lambda db: appeals.appeal(db, who, decision_id, words, now=now()))
     except UserError as error:
         with res.db.read() as db:
-            if error.status != 400 or not appeals.may_appeal(db, who, decisions.decision(db, who, decision_id), now=now()):
+            if error.status != 400 or not appeals.may_appeal(
+                db, who, decisions.decision(db, who, decision_id), now=now()
+            ):
                 raise
             return appeal_form(request, db, who, lang, decision_id, words, error)
-    return onward(request, "/animals/decisions", msgid("Your appeal is on its way to another moderator."))
+    return onward(
+        request, "/animals/decisions", msgid("Your appeal is on its way to another moderator.")
+    )

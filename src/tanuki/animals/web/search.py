@@ -92,11 +92,21 @@ def search_page(
     """What was found, or where to begin."""
     asked = Asked(q, category, breed, tag, since, until, liked, sort)
     found = find(db, viewer, asked, after) if asked.any else search.Found([], None, [])
-    cards = {card.post.id: card for card in posts.cards(db, viewer, posts.many(db, viewer, [hit.post_id for hit in found.posts]))}
+    cards = {
+        card.post.id: card
+        for card in posts.cards(
+            db, viewer, posts.many(db, viewer, [hit.post_id for hit in found.posts])
+        )
+    }
     hits = [hit for hit in found.posts if hit.post_id in cards]
     terms = [term.text for term in found.terms]
     request_id, places = impressions.in_order(
-        request, db, viewer, "search", [hit.post_id for hit in hits], terms=terms if asked.any else None
+        request,
+        db,
+        viewer,
+        "search",
+        [hit.post_id for hit in hits],
+        terms=terms if asked.any else None,
     )
     return show(
         request,
@@ -108,7 +118,11 @@ def search_page(
         places=places,
         filters=filters(site_of(request).texts, lang, asked),
         cards=[
-            Hit(cards[hit.post_id], marked(hit.title), marked(hit.snippet) if any(is_hit for _, is_hit in hit.snippet) else None)
+            Hit(
+                cards[hit.post_id],
+                marked(hit.title),
+                marked(hit.snippet) if any(is_hit for _, is_hit in hit.snippet) else None,
+            )
             for hit in hits
         ],
         next=found.next and url("/animals/search", **asked.query(after=found.next)),
@@ -142,26 +156,47 @@ def midnight(day: date | None) -> datetime | None:
 
 def marked(parts: Marked) -> Markup:
     """A text with what was searched for marked; all of it is text."""
-    return Markup("").join(Markup("<mark>{}</mark>").format(text) if hit else escape(text) for text, hit in parts)
+    return Markup("").join(
+        Markup("<mark>{}</mark>").format(text) if hit else escape(text) for text, hit in parts
+    )
 
 
 def filters(texts: Texts, lang: str, asked: Asked) -> list[dict[str, Any]]:
     """What narrows the search, in words, each with the address of the search without it."""
-    words = {"category": str(getattr(CATEGORIES[asked.category], lang))} if asked.category in CATEGORIES else {}
+    words = (
+        {"category": str(getattr(CATEGORIES[asked.category], lang))}
+        if asked.category in CATEGORIES
+        else {}
+    )
     words |= {"breed": str(getattr(BREEDS[asked.breed], lang))} if asked.breed in BREEDS else {}
     words |= {"tag": f"#{asked.tag}"} if asked.tag else {}
-    words |= {"since": texts.fill(lang, msgid("from %(day)s"), {"day": asked.since})} if asked.since else {}
-    words |= {"until": texts.fill(lang, msgid("until %(day)s"), {"day": asked.until})} if asked.until else {}
+    words |= (
+        {"since": texts.fill(lang, msgid("from %(day)s"), {"day": asked.since})}
+        if asked.since
+        else {}
+    )
+    words |= (
+        {"until": texts.fill(lang, msgid("until %(day)s"), {"day": asked.until})}
+        if asked.until
+        else {}
+    )
     words |= {"liked": texts.text(lang, msgid("only liked ones"))} if asked.liked else {}
-    return [{"name": name, "without": url("/animals/search", **asked.query(**{key: None}))} for key, name in words.items()]
+    return [
+        {"name": name, "without": url("/animals/search", **asked.query(**{key: None}))}
+        for key, name in words.items()
+    ]
 
 
 @router.get("/animals/suggest", include_in_schema=False)
-def suggestions(request: Request, db: Db, lang: Lang, q: Annotated[str, Query(max_length=200)] = "") -> Response:
+def suggestions(
+    request: Request, db: Db, lang: Lang, q: Annotated[str, Query(max_length=200)] = ""
+) -> Response:
     """What somebody may be about to type."""
     texts = site_of(request).texts
     found = suggest(db, q, lang) if q.strip() else []
-    return JSONResponse([{"text": each.text, "kind": texts.text(lang, KINDS[each.kind])} for each in found])
+    return JSONResponse(
+        [{"text": each.text, "kind": texts.text(lang, KINDS[each.kind])} for each in found]
+    )
 
 
 # ---- by picture ----------------------------------------------------------------------------------------------------
@@ -169,7 +204,12 @@ def suggestions(request: Request, db: Db, lang: Lang, q: Annotated[str, Query(ma
 
 @form(router, "/animals/search/picture", max_bytes=PICTURE_BYTES)
 def search_by_picture(
-    request: Request, res: Res, who: Who, category: Text = "", photo: UploadFile | None = None, camera: UploadFile | None = None
+    request: Request,
+    res: Res,
+    who: Who,
+    category: Text = "",
+    photo: UploadFile | None = None,
+    camera: UploadFile | None = None,
 ) -> Response:
     """Photos similar to one that is sent along, or what is wrong with it. It is not kept, so this page has no address to come back to."""
     sent = next((each for each in (photo, camera) if each is not None and each.size), None)
@@ -183,7 +223,9 @@ def search_by_picture(
         except UserError as error:
             wrong = error
         cards = posts.cards(db, who, posts.many(db, who, [each.post_id for each in found]))
-        request_id, places = impressions.in_order(request, db, who, "picture", [card.post.id for card in cards])
+        request_id, places = impressions.in_order(
+            request, db, who, "picture", [card.post.id for card in cards]
+        )
         return show(
             request,
             db,

@@ -11,7 +11,13 @@ from tanuki.i18n import LANGS, msgid
 from tanuki.platform.web.pages import Db, Res, site_of, visit_of
 
 router = APIRouter()
-KEPT = ("tanuki.css", "tanuki.svg", "animals.css", "animals.js", "animals-icons.svg")  # on the device, for any page
+KEPT = (
+    "tanuki.css",
+    "tanuki.svg",
+    "animals.css",
+    "animals.js",
+    "animals-icons.svg",
+)  # on the device, for any page
 
 
 def language(request: Request, lang: str) -> str:
@@ -24,8 +30,18 @@ def manifest(request: Request, lang: str = "") -> Response:
     """What a phone shows of the app when it is installed."""
     here, lang = site_of(request), language(request, lang)
     says, icon = here.texts.text, here.static["animals-icon.svg"].url
-    images = [{"src": here.static[f"animals-{size}.png"].url, "sizes": f"{size}x{size}", "type": "image/png"} for size in (192, 512)]
-    images += [{"src": icon, "sizes": "any", "type": "image/svg+xml", "purpose": purpose} for purpose in ("any", "maskable")]
+    images = [
+        {
+            "src": here.static[f"animals-{size}.png"].url,
+            "sizes": f"{size}x{size}",
+            "type": "image/png",
+        }
+        for size in (192, 512)
+    ]
+    images += [
+        {"src": icon, "sizes": "any", "type": "image/svg+xml", "purpose": purpose}
+        for purpose in ("any", "maskable")
+    ]
     made = {
         "id": "/animals",
         "name": says(lang, msgid("AI Animals")),
@@ -43,7 +59,11 @@ def manifest(request: Request, lang: str = "") -> Response:
             {"name": says(lang, msgid("Search photos")), "url": "/animals/search"},
         ],
     }
-    return JSONResponse(made, media_type="application/manifest+json", headers={"Cache-Control": "public, max-age=3600"})
+    return JSONResponse(
+        made,
+        media_type="application/manifest+json",
+        headers={"Cache-Control": "public, max-age=3600"},
+    )
 
 
 @router.get("/animals/sw.js", include_in_schema=False)
@@ -61,7 +81,9 @@ def worker(request: Request, lang: str = "") -> Response:
 def offline(request: Request, lang: str = "") -> Response:
     """The page that says that there is no connection; it knows nobody, because it is kept on the device."""
     here = site_of(request)
-    return HTMLResponse(here.pages[language(request, lang)].get_template("animals/offline.html").render())
+    return HTMLResponse(
+        here.pages[language(request, lang)].get_template("animals/offline.html").render()
+    )
 
 
 @router.get("/animals/credits", include_in_schema=False, response_class=HTMLResponse)

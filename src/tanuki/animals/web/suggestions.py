@@ -49,13 +49,20 @@ class Kept:
 
 
 @form(router, "/animals/post/look", max_bytes=PICTURE_BYTES)
-def look(request: Request, res: Res, who: Acting, lang: Lang, photo: UploadFile | None = None) -> Response:
+def look(
+    request: Request, res: Res, who: Acting, lang: Lang, photo: UploadFile | None = None
+) -> Response:
     """What to say about a photo, as a piece of the form, for the script that shows it there. The photo is not kept."""
     content = chosen(photo)
     res.db.together(lambda db: suggestions.allow(db, who, now=now()))
     accepted = photo_files.accept(content)
     with res.db.read() as db:
-        return show(request, db, "_suggestions.html", **shown(db, who, suggestions.suggest(res, db, who, accepted, now=now()), lang))
+        return show(
+            request,
+            db,
+            "_suggestions.html",
+            **shown(db, who, suggestions.suggest(res, db, who, accepted, now=now()), lang),
+        )
 
 
 def chosen(sent: UploadFile | None) -> bytes:
@@ -68,7 +75,9 @@ def chosen(sent: UploadFile | None) -> bytes:
 # ---- without scripts -----------------------------------------------------------------------------------------------
 
 
-def looked_at(res: Resources, who: Person, lang: str, key: str, content: bytes) -> Mapping[str, Any]:
+def looked_at(
+    res: Resources, who: Person, lang: str, key: str, content: bytes
+) -> Mapping[str, Any]:
     """What the form needs to show suggestions. The photo is kept for an hour, so that they are about no other."""
     res.db.together(lambda db: suggestions.allow(db, who, now=now()))
     accepted = photo_files.accept(content)
@@ -77,38 +86,68 @@ def looked_at(res: Resources, who: Person, lang: str, key: str, content: bytes) 
         photo_files.keep(db, res.objects, accepted, now=now())
     with res.db.read() as db:
         found = suggestions.suggest(res, db, who, accepted, now=now())
-        return {"kept": kept_as(accepted, sealed(db, who, key, accepted.digest)), **shown(db, who, found, lang)}
+        return {
+            "kept": kept_as(accepted, sealed(db, who, key, accepted.digest)),
+            **shown(db, who, found, lang),
+        }
 
 
 def kept_as(accepted: photo_files.Accepted, seal: str) -> Kept:
     """A kept photo for the form."""
-    return Kept(accepted.digest, seal, f"data:image/jpeg;base64,{b64encode(accepted.files['list']).decode()}")
+    return Kept(
+        accepted.digest,
+        seal,
+        f"data:image/jpeg;base64,{b64encode(accepted.files['list']).decode()}",
+    )
 
 
 def sealed(db: Session, who: Person, key: str, digest: str) -> str:
     """What only we can say of a photo that this member sent with this form."""
-    return hmac.new(members.of(db, who).pseudonym.encode(), f"{key}\0{digest}".encode(), "sha256").hexdigest()
+    return hmac.new(
+        members.of(db, who).pseudonym.encode(), f"{key}\0{digest}".encode(), "sha256"
+    ).hexdigest()
 
 
 def again(res: Resources, who: Person, key: str, digest: str, seal: str) -> photo_files.Accepted:
     """The photo that was looked at before, while it is kept."""
     with res.db.read() as db:
         photo = db.get(Photo, digest)
-        if photo is None or not hmac.compare_digest(sealed(db, who, key, digest).encode(), seal.encode()):
+        if photo is None or not hmac.compare_digest(
+            sealed(db, who, key, digest).encode(), seal.encode()
+        ):
             raise UserError("Please take or choose a photo.")
         files = {size: res.objects.get(photo_files.key(digest, size)) for size in photo_files.SIZES}
-        return photo_files.Accepted(digest, photo.source, photo.width, photo.height, photo.colour, files)
+        return photo_files.Accepted(
+            digest, photo.source, photo.width, photo.height, photo.colour, files
+        )
 
 
 def as_before(
-    accepted: photo_files.Accepted, seal: str, suggested: str, offered: Sequence[Offer], taken: set[int], lang: str
+    accepted: photo_files.Accepted,
+    seal: str,
+    suggested: str,
+    offered: Sequence[Offer],
+    taken: set[int],
+    lang: str,
 ) -> Mapping[str, Any]:
     """What the form needs to show the same suggestions again, when something else was wrong."""
     chips = [
-        Chip(each["what"], each["value"], text_of(each["what"], each["value"], lang), each["lang"], taken=place in taken)
+        Chip(
+            each["what"],
+            each["value"],
+            text_of(each["what"], each["value"], lang),
+            each["lang"],
+            taken=place in taken,
+        )
         for place, each in enumerate(offered)
     ]
-    return {"kept": kept_as(accepted, seal), "chips": chips, "suggested": suggested, "twins": [], "hints": []}
+    return {
+        "kept": kept_as(accepted, seal),
+        "chips": chips,
+        "suggested": suggested,
+        "twins": [],
+        "hints": [],
+    }
 
 
 # ---- on the form ---------------------------------------------------------------------------------------------------
@@ -119,20 +158,40 @@ def shown(db: Session, who: Person, found: Suggestions, lang: str) -> dict[str, 
     offered: list[Offer] = []
     sure: list[float | None] = []
     if found.subject is not None:
-        offered.append({"what": "kind", "value": f"{found.subject.category}|{found.subject.breed or ''}", "lang": None, "source": "eyes"})
+        offered.append(
+            {
+                "what": "kind",
+                "value": f"{found.subject.category}|{found.subject.breed or ''}",
+                "lang": None,
+                "source": "eyes",
+            }
+        )
         sure.append(found.subject.sure)
     for what, words in (("title", found.titles), ("tag", found.tags)):
         for each in sorted(words, key=lambda each: each.lang != lang):
-            offered.append({"what": what, "value": each.text, "lang": each.lang, "source": each.source})
+            offered.append(
+                {"what": what, "value": each.text, "lang": each.lang, "source": each.source}
+            )
             sure.append(None)
     chips = [
-        Chip(each["what"], each["value"], text_of(each["what"], each["value"], lang), each["lang"], certain)
+        Chip(
+            each["what"],
+            each["value"],
+            text_of(each["what"], each["value"], lang),
+            each["lang"],
+            certain,
+        )
         for each, certain in zip(offered, sure, strict=True)
     ]
     cards = posts.cards(db, who, [twin.post for twin in found.twins])
     mine = {twin.post.id for twin in found.twins if twin.mine}
     said = json.dumps({"request": found.request, "offered": offered}, ensure_ascii=False)
-    return {"chips": chips, "suggested": said, "twins": [(card, card.post.id in mine) for card in cards], "hints": found.hints}
+    return {
+        "chips": chips,
+        "suggested": said,
+        "twins": [(card, card.post.id in mine) for card in cards],
+        "hints": found.hints,
+    }
 
 
 def text_of(what: str, value: str, lang: str) -> str:
@@ -141,7 +200,9 @@ def text_of(what: str, value: str, lang: str) -> str:
         return value
     category, _, breed = value.partition("|")
     called = names(lang)
-    return str(called["category_name"](category)) + (f" · {called['breed_name'](breed)}" if breed else "")
+    return str(called["category_name"](category)) + (
+        f" · {called['breed_name'](breed)}" if breed else ""
+    )
 
 
 def told(suggested: str, take: Sequence[str]) -> tuple[list[Offer], set[int]]:
@@ -149,4 +210,8 @@ def told(suggested: str, take: Sequence[str]) -> tuple[list[Offer], set[int]]:
     if not suggested:
         return [], set()
     offered = events.offered(suggested)
-    return offered, {int(each) for each in take if each.isdecimal() and len(each) < 4 and int(each) < len(offered)}
+    return offered, {
+        int(each)
+        for each in take
+        if each.isdecimal() and len(each) < 4 and int(each) < len(offered)
+    }

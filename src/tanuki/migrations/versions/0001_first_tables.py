@@ -21,7 +21,11 @@ def upgrade() -> None:
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("display", sa.String(), nullable=False),
         sa.Column("password_hash", sa.String(), nullable=False),
-        sa.Column("password_changed_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column(
+            "password_changed_at",
+            tanuki.platform.database.engine.Utc(timezone=True),
+            nullable=False,
+        ),
         sa.Column("lang", sa.String(), nullable=True),
         sa.Column("theme", sa.String(), nullable=True),
         sa.Column("created_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
@@ -46,18 +50,26 @@ def upgrade() -> None:
         sa.Column("auto", sa.Boolean(), nullable=False),
         sa.Column("started_by", sa.String(), nullable=False),
         sa.Column("started_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
-        sa.Column("forecast_due", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column(
+            "forecast_due", tanuki.platform.database.engine.Utc(timezone=True), nullable=False
+        ),
         sa.Column("check_due", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
         sa.Column("release_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
-        sa.Column("confirm_due", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
-        sa.Column("aggregated_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
+        sa.Column(
+            "confirm_due", tanuki.platform.database.engine.Utc(timezone=True), nullable=False
+        ),
+        sa.Column(
+            "aggregated_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True
+        ),
         sa.Column("forecast_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
         sa.Column("proposed_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
         sa.Column("checked_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
         sa.Column("checked_by", sa.String(), nullable=True),
         sa.Column("released_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
         sa.Column("ordered_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
-        sa.Column("evaluated_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
+        sa.Column(
+            "evaluated_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True
+        ),
         sa.Column("sales_rows", sa.Integer(), nullable=True),
         sa.Column("findings", sa.JSON(), nullable=False),
         sa.Column("model", sa.String(), nullable=True),
@@ -76,7 +88,9 @@ def upgrade() -> None:
         sa.Column("changed", sa.Integer(), nullable=False),
         sa.Column("unchanged", sa.Integer(), nullable=False),
         sa.Column("quarantined", sa.Integer(), nullable=False),
-        sa.Column("recorded_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column(
+            "recorded_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False
+        ),
         sa.Column("by", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_shop_import")),
     )
@@ -155,7 +169,9 @@ def upgrade() -> None:
         sa.Column("label", sa.String(), nullable=False),
         sa.Column("created_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
         sa.Column("expires_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
-        sa.Column("last_used_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
+        sa.Column(
+            "last_used_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True
+        ),
         sa.ForeignKeyConstraint(["name"], ["account.name"], name=op.f("fk_account_token_name")),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_account_token")),
     )
@@ -186,7 +202,9 @@ def upgrade() -> None:
         sa.Column("store", sa.String(), nullable=False),
         sa.Column("by", sa.String(), nullable=True),
         sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(["week"], ["shop_cycle.week"], name=op.f("fk_shop_confirmation_week")),
+        sa.ForeignKeyConstraint(
+            ["week"], ["shop_cycle.week"], name=op.f("fk_shop_confirmation_week")
+        ),
         sa.PrimaryKeyConstraint("week", "store", name=op.f("pk_shop_confirmation")),
     )
     op.create_table(
@@ -205,7 +223,9 @@ def upgrade() -> None:
         sa.Column("proposed_cost_yen", sa.Double(), nullable=False),
         sa.Column("zone", sa.String(), nullable=False),
         sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(["week"], ["shop_cycle.week"], name=op.f("fk_shop_evaluation_week")),
+        sa.ForeignKeyConstraint(
+            ["week"], ["shop_cycle.week"], name=op.f("fk_shop_evaluation_week")
+        ),
         sa.PrimaryKeyConstraint("week", "store", "item", name=op.f("pk_shop_evaluation")),
     )
     op.create_table(
@@ -225,9 +245,13 @@ def upgrade() -> None:
         sa.Column("q90", sa.Double(), nullable=False),
         sa.Column("q95", sa.Double(), nullable=False),
         sa.Column("mean", sa.Double(), nullable=False),
-        sa.ForeignKeyConstraint(["cycle"], ["shop_cycle.week"], name=op.f("fk_shop_forecast_cycle")),
+        sa.ForeignKeyConstraint(
+            ["cycle"], ["shop_cycle.week"], name=op.f("fk_shop_forecast_cycle")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_shop_forecast")),
-        sa.UniqueConstraint("cycle", "week", "store", "item", name=op.f("uq_shop_forecast_cycle_week_store_item")),
+        sa.UniqueConstraint(
+            "cycle", "week", "store", "item", name=op.f("uq_shop_forecast_cycle_week_store_item")
+        ),
     )
     op.create_table(
         "shop_item",
@@ -242,7 +266,9 @@ def upgrade() -> None:
         sa.Column("shelf_life_days", sa.Integer(), nullable=True),
         sa.Column("shortage_cost_yen", sa.Double(), nullable=False),
         sa.Column("leftover_cost_yen", sa.Double(), nullable=False),
-        sa.ForeignKeyConstraint(["maker_code"], ["shop_maker.code"], name=op.f("fk_shop_item_maker_code")),
+        sa.ForeignKeyConstraint(
+            ["maker_code"], ["shop_maker.code"], name=op.f("fk_shop_item_maker_code")
+        ),
         sa.PrimaryKeyConstraint("code", name=op.f("pk_shop_item")),
     )
     op.create_table(
@@ -259,9 +285,13 @@ def upgrade() -> None:
         sa.Column("unusual", sa.Double(), nullable=False),
         sa.Column("unusual_why", sa.JSON(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
-        sa.ForeignKeyConstraint(["week"], ["shop_cycle.week"], name=op.f("fk_shop_order_line_week")),
+        sa.ForeignKeyConstraint(
+            ["week"], ["shop_cycle.week"], name=op.f("fk_shop_order_line_week")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_shop_order_line")),
-        sa.UniqueConstraint("week", "store", "item", name=op.f("uq_shop_order_line_week_store_item")),
+        sa.UniqueConstraint(
+            "week", "store", "item", name=op.f("uq_shop_order_line_week_store_item")
+        ),
     )
     op.create_table(
         "shop_purchase_order",
@@ -274,13 +304,23 @@ def upgrade() -> None:
         sa.Column("issued_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
         sa.Column("issued_by", sa.String(), nullable=False),
         sa.Column("replaces", sa.String(), nullable=True),
-        sa.Column("cancelled_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
+        sa.Column(
+            "cancelled_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True
+        ),
         sa.Column("cancelled_by", sa.String(), nullable=True),
         sa.Column("cancelled_why", sa.String(), nullable=True),
         sa.Column("csv_sha256", sa.String(), nullable=False),
-        sa.ForeignKeyConstraint(["week"], ["shop_cycle.week"], name=op.f("fk_shop_purchase_order_week")),
+        sa.ForeignKeyConstraint(
+            ["week"], ["shop_cycle.week"], name=op.f("fk_shop_purchase_order_week")
+        ),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_shop_purchase_order")),
-        sa.UniqueConstraint("week", "maker", "store", "issue", name=op.f("uq_shop_purchase_order_week_maker_store_issue")),
+        sa.UniqueConstraint(
+            "week",
+            "maker",
+            "store",
+            "issue",
+            name=op.f("uq_shop_purchase_order_week_maker_store_issue"),
+        ),
     )
     with op.batch_alter_table("shop_purchase_order", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_shop_purchase_order_week"), ["week"], unique=False)
@@ -300,7 +340,9 @@ def upgrade() -> None:
         sa.Column("decided_by", sa.String(), nullable=True),
         sa.Column("decided_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
         sa.Column("why", sa.String(), nullable=True),
-        sa.ForeignKeyConstraint(["import_id"], ["shop_import.id"], name=op.f("fk_shop_quarantined_row_import_id")),
+        sa.ForeignKeyConstraint(
+            ["import_id"], ["shop_import.id"], name=op.f("fk_shop_quarantined_row_import_id")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_shop_quarantined_row")),
     )
     with op.batch_alter_table("shop_quarantined_row", schema=None) as batch_op:
@@ -313,7 +355,9 @@ def upgrade() -> None:
         sa.Column("name_ja", sa.String(), nullable=False),
         sa.Column("name_en", sa.String(), nullable=False),
         sa.Column("external_id", sa.String(), nullable=True),
-        sa.ForeignKeyConstraint(["region_code"], ["shop_region.code"], name=op.f("fk_shop_store_region_code")),
+        sa.ForeignKeyConstraint(
+            ["region_code"], ["shop_region.code"], name=op.f("fk_shop_store_region_code")
+        ),
         sa.PrimaryKeyConstraint("code", name=op.f("pk_shop_store")),
     )
     op.create_table(
@@ -322,9 +366,13 @@ def upgrade() -> None:
         sa.Column("table", sa.String(), nullable=False),
         sa.Column("key", sa.String(), nullable=False),
         sa.Column("rows", sa.Integer(), nullable=False),
-        sa.Column("recorded_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column(
+            "recorded_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False
+        ),
         sa.Column("source", sa.String(), nullable=False),
-        sa.ForeignKeyConstraint(["table"], ["warehouse_table.name"], name=op.f("fk_warehouse_file_table")),
+        sa.ForeignKeyConstraint(
+            ["table"], ["warehouse_table.name"], name=op.f("fk_warehouse_file_table")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_warehouse_file")),
         sa.UniqueConstraint("key", name=op.f("uq_warehouse_file_key")),
     )
@@ -338,7 +386,11 @@ def upgrade() -> None:
         sa.Column("cases", sa.Integer(), nullable=False),
         sa.Column("case_units", sa.Integer(), nullable=False),
         sa.Column("units", sa.Integer(), nullable=False),
-        sa.ForeignKeyConstraint(["number"], ["shop_purchase_order.number"], name=op.f("fk_shop_purchase_order_line_number")),
+        sa.ForeignKeyConstraint(
+            ["number"],
+            ["shop_purchase_order.number"],
+            name=op.f("fk_shop_purchase_order_line_number"),
+        ),
         sa.PrimaryKeyConstraint("number", "item", name=op.f("pk_shop_purchase_order_line")),
     )
     # ### end Alembic commands ###

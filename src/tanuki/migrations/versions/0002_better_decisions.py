@@ -65,8 +65,12 @@ def upgrade() -> None:
         batch_op.create_index("ix_shop_alarm_open", ["closed_at", "id"], unique=False)
 
     with op.batch_alter_table("shop_evaluation", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("expected_cost_yen", sa.Double(), server_default="0", nullable=False))
-        batch_op.add_column(sa.Column("floor_cost_yen", sa.Double(), server_default="0", nullable=False))
+        batch_op.add_column(
+            sa.Column("expected_cost_yen", sa.Double(), server_default="0", nullable=False)
+        )
+        batch_op.add_column(
+            sa.Column("floor_cost_yen", sa.Double(), server_default="0", nullable=False)
+        )
 
     with op.batch_alter_table("shop_forecast", schema=None) as batch_op:
         batch_op.add_column(sa.Column("q01", sa.Double(), server_default="0", nullable=False))
@@ -74,17 +78,29 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("moved", sa.JSON(none_as_null=True), nullable=True))
 
     with op.batch_alter_table("shop_item", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("service_class", sa.String(), server_default="B", nullable=False))
+        batch_op.add_column(
+            sa.Column("service_class", sa.String(), server_default="B", nullable=False)
+        )
 
     with op.batch_alter_table("shop_order_line", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("floor_units", sa.Double(), server_default="0", nullable=False))
-        batch_op.add_column(sa.Column("expected_cost_yen", sa.Double(), server_default="0", nullable=False))
+        batch_op.add_column(
+            sa.Column("floor_units", sa.Double(), server_default="0", nullable=False)
+        )
+        batch_op.add_column(
+            sa.Column("expected_cost_yen", sa.Double(), server_default="0", nullable=False)
+        )
 
     with op.batch_alter_table("shop_rules", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("service_a", sa.Double(), server_default="0.97", nullable=False))
-        batch_op.add_column(sa.Column("service_b", sa.Double(), server_default="0.93", nullable=False))
+        batch_op.add_column(
+            sa.Column("service_a", sa.Double(), server_default="0.97", nullable=False)
+        )
+        batch_op.add_column(
+            sa.Column("service_b", sa.Double(), server_default="0.93", nullable=False)
+        )
         batch_op.add_column(sa.Column("service_c", sa.Double(), server_default="0", nullable=False))
-        batch_op.add_column(sa.Column("holding", sa.Double(), server_default="0.25", nullable=False))
+        batch_op.add_column(
+            sa.Column("holding", sa.Double(), server_default="0.25", nullable=False)
+        )
 
     with op.batch_alter_table("shop_store", schema=None) as batch_op:
         batch_op.add_column(sa.Column("shelf_units", sa.Integer(), nullable=True))

@@ -108,9 +108,13 @@ def upgrade() -> None:
 
     op.create_table(
         "search_word",
-        sa.Column("key", sa.String().with_variant(sa.String(collation="C"), "postgresql"), nullable=False),
+        sa.Column(
+            "key", sa.String().with_variant(sa.String(collation="C"), "postgresql"), nullable=False
+        ),
         sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("word", sa.String().with_variant(sa.String(collation="C"), "postgresql"), nullable=False),
+        sa.Column(
+            "word", sa.String().with_variant(sa.String(collation="C"), "postgresql"), nullable=False
+        ),
         sa.Column("posts", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("key", "kind", "word", name=op.f("pk_search_word")),
     )
@@ -178,11 +182,15 @@ def upgrade() -> None:
         sa.Column("note", sa.String(), nullable=False),
         sa.Column("by", sa.String(), nullable=False),
         sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(["case_id"], ["moderation_case.id"], name=op.f("fk_moderation_decision_case_id")),
+        sa.ForeignKeyConstraint(
+            ["case_id"], ["moderation_case.id"], name=op.f("fk_moderation_decision_case_id")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_moderation_decision")),
     )
     with op.batch_alter_table("moderation_decision", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_moderation_decision_case_id"), ["case_id"], unique=False)
+        batch_op.create_index(
+            batch_op.f("ix_moderation_decision_case_id"), ["case_id"], unique=False
+        )
 
     op.create_table(
         "moderation_report",
@@ -192,9 +200,13 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(), nullable=False),
         sa.Column("words", sa.String(), nullable=False),
         sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(["case_id"], ["moderation_case.id"], name=op.f("fk_moderation_report_case_id")),
+        sa.ForeignKeyConstraint(
+            ["case_id"], ["moderation_case.id"], name=op.f("fk_moderation_report_case_id")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_moderation_report")),
-        sa.UniqueConstraint("case_id", "reporter_id", name=op.f("uq_moderation_report_case_id_reporter_id")),
+        sa.UniqueConstraint(
+            "case_id", "reporter_id", name=op.f("uq_moderation_report_case_id_reporter_id")
+        ),
     )
     op.create_table(
         "follow",
@@ -206,7 +218,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("follower_id", "followed_id", name=op.f("pk_follow")),
     )
     with op.batch_alter_table("follow", schema=None) as batch_op:
-        batch_op.create_index("ix_follow_followed", ["followed_id", "at", "follower_id"], unique=False)
+        batch_op.create_index(
+            "ix_follow_followed", ["followed_id", "at", "follower_id"], unique=False
+        )
 
     op.create_table(
         "member_shut",
@@ -214,7 +228,9 @@ def upgrade() -> None:
         sa.Column("other_id", sa.Integer(), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(["member_id"], ["member.id"], name=op.f("fk_member_shut_member_id")),
+        sa.ForeignKeyConstraint(
+            ["member_id"], ["member.id"], name=op.f("fk_member_shut_member_id")
+        ),
         sa.ForeignKeyConstraint(["other_id"], ["member.id"], name=op.f("fk_member_shut_other_id")),
         sa.PrimaryKeyConstraint("member_id", "other_id", name=op.f("pk_member_shut")),
     )
@@ -232,7 +248,11 @@ def upgrade() -> None:
         sa.Column("decided_by", sa.String(), nullable=True),
         sa.Column("decided_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
         sa.Column("answer", sa.String(), nullable=True),
-        sa.ForeignKeyConstraint(["decision_id"], ["moderation_decision.id"], name=op.f("fk_moderation_appeal_decision_id")),
+        sa.ForeignKeyConstraint(
+            ["decision_id"],
+            ["moderation_decision.id"],
+            name=op.f("fk_moderation_appeal_decision_id"),
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_moderation_appeal")),
         sa.UniqueConstraint("decision_id", name=op.f("uq_moderation_appeal_decision_id")),
     )
@@ -252,7 +272,9 @@ def upgrade() -> None:
         sa.Column("note", sa.String(), nullable=True),
         sa.Column("before", sa.String(), nullable=True),
         sa.Column("posted_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
-        sa.Column("published_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
+        sa.Column(
+            "published_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True
+        ),
         sa.Column("edited_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
         sa.Column("deleted_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
         sa.Column("version", sa.Integer(), nullable=False),
@@ -267,10 +289,16 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     with op.batch_alter_table("post", schema=None) as batch_op:
-        batch_op.create_index("ix_post_category", ["category", "state", "published_at", "id"], unique=False)
+        batch_op.create_index(
+            "ix_post_category", ["category", "state", "published_at", "id"], unique=False
+        )
         batch_op.create_index("ix_post_heat", ["state", "heat", "id"], unique=False)
-        batch_op.create_index("ix_post_likes", ["state", "likes", "published_at", "id"], unique=False)
-        batch_op.create_index("ix_post_member", ["member_id", "state", "published_at", "id"], unique=False)
+        batch_op.create_index(
+            "ix_post_likes", ["state", "likes", "published_at", "id"], unique=False
+        )
+        batch_op.create_index(
+            "ix_post_member", ["member_id", "state", "published_at", "id"], unique=False
+        )
         batch_op.create_index("ix_post_newest", ["state", "published_at", "id"], unique=False)
         batch_op.create_index("ix_post_photo", ["photo"], unique=False)
 
@@ -286,10 +314,14 @@ def upgrade() -> None:
         sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
         sa.Column("seen_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["actor_id"], ["member.id"], name=op.f("fk_notification_actor_id")),
-        sa.ForeignKeyConstraint(["member_id"], ["member.id"], name=op.f("fk_notification_member_id")),
+        sa.ForeignKeyConstraint(
+            ["member_id"], ["member.id"], name=op.f("fk_notification_member_id")
+        ),
         sa.ForeignKeyConstraint(["post_id"], ["post.id"], name=op.f("fk_notification_post_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_notification")),
-        sa.UniqueConstraint("member_id", "kind", "about", name=op.f("uq_notification_member_id_kind_about")),
+        sa.UniqueConstraint(
+            "member_id", "kind", "about", name=op.f("uq_notification_member_id_kind_about")
+        ),
     )
     with op.batch_alter_table("notification", schema=None) as batch_op:
         batch_op.create_index("ix_notification_actor", ["actor_id"], unique=False)
@@ -307,7 +339,9 @@ def upgrade() -> None:
         sa.Column("why", sa.String(), nullable=True),
         sa.Column("note", sa.String(), nullable=True),
         sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(["member_id"], ["member.id"], name=op.f("fk_post_comment_member_id")),
+        sa.ForeignKeyConstraint(
+            ["member_id"], ["member.id"], name=op.f("fk_post_comment_member_id")
+        ),
         sa.ForeignKeyConstraint(["post_id"], ["post.id"], name=op.f("fk_post_comment_post_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_post_comment")),
         sa.UniqueConstraint("member_id", "key", name=op.f("uq_post_comment_member_id_key")),
@@ -355,7 +389,9 @@ def upgrade() -> None:
     op.create_table(
         "post_text",
         sa.Column("post_id", sa.Integer(), nullable=False),
-        sa.Column("words", sa.Text().with_variant(postgresql.TSVECTOR(), "postgresql"), nullable=False),
+        sa.Column(
+            "words", sa.Text().with_variant(postgresql.TSVECTOR(), "postgresql"), nullable=False
+        ),
         sa.Column("counted", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(["post_id"], ["post.id"], name=op.f("fk_post_text_post_id")),
         sa.PrimaryKeyConstraint("post_id", name=op.f("pk_post_text")),
@@ -369,10 +405,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("post_id", name=op.f("pk_post_places")),
     )
     with op.batch_alter_table("account_session", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_account_session_expires_at"), ["expires_at"], unique=False)
+        batch_op.create_index(
+            batch_op.f("ix_account_session_expires_at"), ["expires_at"], unique=False
+        )
 
     with op.batch_alter_table("account_token", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("scopes", sa.String(), server_default="read write", nullable=False))
+        batch_op.add_column(
+            sa.Column("scopes", sa.String(), server_default="read write", nullable=False)
+        )
     for statement in FTS5 if op.get_bind().dialect.name == "sqlite" else TSVECTOR:
         op.get_bind().exec_driver_sql(statement)
 
@@ -440,7 +480,11 @@ def downgrade() -> None:
     op.drop_table("moderation_decision")
     with op.batch_alter_table("member", schema=None) as batch_op:
         batch_op.drop_index("ix_member_photo")
-        batch_op.drop_index("ix_member_left", sqlite_where=sa.text("left_at is not null"), postgresql_where=sa.text("left_at is not null"))
+        batch_op.drop_index(
+            "ix_member_left",
+            sqlite_where=sa.text("left_at is not null"),
+            postgresql_where=sa.text("left_at is not null"),
+        )
 
     op.drop_table("member")
     op.drop_table("trail_head")
@@ -456,7 +500,11 @@ def downgrade() -> None:
     op.drop_table("photo_barred")
     op.drop_table("photo")
     with op.batch_alter_table("moderation_case", schema=None) as batch_op:
-        batch_op.drop_index("uq_moderation_case_open", sqlite_where=sa.text("state = 'open'"), postgresql_where=sa.text("state = 'open'"))
+        batch_op.drop_index(
+            "uq_moderation_case_open",
+            sqlite_where=sa.text("state = 'open'"),
+            postgresql_where=sa.text("state = 'open'"),
+        )
         batch_op.drop_index("ix_moderation_case_subject")
         batch_op.drop_index("ix_moderation_case_queue")
 

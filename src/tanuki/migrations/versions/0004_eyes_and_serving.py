@@ -53,7 +53,9 @@ def upgrade() -> None:
         sa.Column("process", sa.String(), nullable=False),
         sa.Column("counts", sa.JSON(), nullable=False),
         sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("model", "version", "serial", "process", name=op.f("pk_model_watched")),
+        sa.PrimaryKeyConstraint(
+            "model", "version", "serial", "process", name=op.f("pk_model_watched")
+        ),
     )
     op.create_table(
         "photo_look",
@@ -67,7 +69,9 @@ def upgrade() -> None:
         sa.Column("sharp", sa.Double(), nullable=False),
         sa.Column("phash", sa.String(), nullable=False),
         sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(["digest"], ["photo.digest"], name=op.f("fk_photo_look_digest"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["digest"], ["photo.digest"], name=op.f("fk_photo_look_digest"), ondelete="CASCADE"
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_photo_look")),
         sa.UniqueConstraint("eyes", "digest", name=op.f("uq_photo_look_eyes_digest")),
         sqlite_autoincrement=True,
@@ -75,7 +79,9 @@ def upgrade() -> None:
     with op.batch_alter_table("photo_look", schema=None) as batch_op:
         batch_op.create_index("ix_photo_look_digest", ["digest"], unique=False)
 
-    op.execute("alter table post add column original varchar constraint fk_post_original references photo (digest)")
+    op.execute(
+        "alter table post add column original varchar constraint fk_post_original references photo (digest)"
+    )
     op.create_index(
         "ix_post_original",
         "post",

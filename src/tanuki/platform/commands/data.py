@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 OLD_ENOUGH = 3600.0  # seconds; a younger file may belong to an import that is still to commit
 
 
-@click.command(help='Ask the warehouse: `tanuki sql "select store, sum(units) from shop_sales group by store"`. Read-only.')
+@click.command(
+    help='Ask the warehouse: `tanuki sql "select store, sum(units) from shop_sales group by store"`. Read-only.'
+)
 @click.argument("query")
 @click.option("--as-of", help="See what was known at this moment, such as 2021-01-11T10:00+09:00.")
 @click.option("--csv", "as_csv", is_flag=True, help="CSV instead of a table.")
@@ -40,7 +42,9 @@ def moment(text: str | None) -> datetime | None:
     try:
         parsed = datetime.fromisoformat(text)
     except ValueError as wrong:
-        raise UserError("%(text)s is not a moment; expected one such as 2021-01-11T10:00+09:00.", text=text) from wrong
+        raise UserError(
+            "%(text)s is not a moment; expected one such as 2021-01-11T10:00+09:00.", text=text
+        ) from wrong
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=TOKYO)
 
 
@@ -51,14 +55,18 @@ def csv(found: "pl.DataFrame") -> str:
     try:
         return found.write_csv()
     except ComputeError as error:
-        raise UserError("CSV cannot hold this answer (%(why)s); use --json.", why=" ".join(str(error).split())) from error
+        raise UserError(
+            "CSV cannot hold this answer (%(why)s); use --json.", why=" ".join(str(error).split())
+        ) from error
 
 
 @click.group(help="Where the warehouse's Parquet files are, and what crashes left there.")
 def warehouse() -> None: ...
 
 
-@warehouse.command(help="The folder of a table's Parquet files, or of all; any tool that reads Parquet can use them.")
+@warehouse.command(
+    help="The folder of a table's Parquet files, or of all; any tool that reads Parquet can use them."
+)
 @click.argument("table", required=False, default="")
 def path(table: str) -> None:
     with resources() as res:
@@ -68,7 +76,11 @@ def path(table: str) -> None:
 @warehouse.command(help="Delete Parquet files that no import names: what crashed imports left.")
 def tidy() -> None:
     with resources() as res, res.db.read() as db:
-        old = [key for key in res.warehouse.orphans(db) if time.time() - res.objects.modified(key).timestamp() > OLD_ENOUGH]
+        old = [
+            key
+            for key in res.warehouse.orphans(db)
+            if time.time() - res.objects.modified(key).timestamp() > OLD_ENOUGH
+        ]
         for key in old:
             res.objects.delete(key)
             click.echo(f"deleted {key}")
@@ -90,8 +102,23 @@ def ui(port: int) -> None:
             click.echo(f"The model registry has its own server, at {uri}")
             return
         _ = res.registry.client  # makes the registry when it is not there yet
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    extra = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_BACKEND_STORE_URI": uri}
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
+    extra = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_BACKEND_STORE_URI": uri,
+    }
     click.echo(f"The model registry is at http://127.0.0.1:{port}/")
     sys.stdout.flush()
     os.execve(sys.executable, command, settings.child_environment(**extra))  # noqa: S606 in our place: a signal to us ends the server
@@ -101,7 +128,9 @@ def ui(port: int) -> None:
 def db() -> None: ...
 
 
-@db.command(help="Bring the schema to this code's revision. The embedded database does it by itself.")
+@db.command(
+    help="Bring the schema to this code's revision. The embedded database does it by itself."
+)
 def upgrade() -> None:
     from tanuki import settings
     from tanuki.app import bootstrap
@@ -121,4 +150,6 @@ def revision() -> None:
     with made.read() as session:
         found = database.revision_of(session)
     made.close()
-    click.echo(f"The schema is at {found or 'nothing'}; this code needs {database.newest_revision()}.")
+    click.echo(
+        f"The schema is at {found or 'nothing'}; this code needs {database.newest_revision()}."
+    )

@@ -38,8 +38,16 @@ def show(run_id: str, as_json: bool) -> None:
     with resources() as res:
         run = res.work.run(run_id)
         if not as_json:
-            click.echo(f"{run.id} ({run.name}) is {run.status}{': ' + run.error if run.error else ''}")
-        emit([{"step": s.name, "started": s.started_at, "seconds": s.seconds, "error": s.error} for s in run.steps], as_json)
+            click.echo(
+                f"{run.id} ({run.name}) is {run.status}{': ' + run.error if run.error else ''}"
+            )
+        emit(
+            [
+                {"step": s.name, "started": s.started_at, "seconds": s.seconds, "error": s.error}
+                for s in run.steps
+            ],
+            as_json,
+        )
 
 
 @work.command(help="Stop a run before its next step.")

@@ -20,15 +20,22 @@ if TYPE_CHECKING:
 
 DRAIN_SECONDS = 30  # for what was begun, when the server ends
 
-by_option = click.option("--by", help="The person's account; the command line itself, unless given.")
+by_option = click.option(
+    "--by", help="The person's account; the command line itself, unless given."
+)
 bound_option = click.option(
-    "--bound", "bounds", multiple=True, metavar="NAME=NUMBER", help="A bound that it must keep within; may be given again."
+    "--bound",
+    "bounds",
+    multiple=True,
+    metavar="NAME=NUMBER",
+    help="A bound that it must keep within; may be given again.",
 )
 share_help = "Share of the people who get its answers; always the same people."
 
 
 @click.group(
-    invoke_without_command=True, help="Models: serve those that are live (without a subcommand, too), list, release, watch, go back."
+    invoke_without_command=True,
+    help="Models: serve those that are live (without a subcommand, too), list, release, watch, go back.",
 )
 @click.pass_context
 def models(ctx: click.Context) -> None:
@@ -36,13 +43,17 @@ def models(ctx: click.Context) -> None:
         ctx.invoke(serve)
 
 
-@models.command(help="Serve every live model by the Open Inference Protocol v2, over HTTP and gRPC, until SIGTERM or Ctrl-C.")
+@models.command(
+    help="Serve every live model by the Open Inference Protocol v2, over HTTP and gRPC, until SIGTERM or Ctrl-C."
+)
 def serve() -> None:
     from tanuki.platform.serving.server import Models
 
     with resources() as res:
         if not isinstance(res.models, Models):
-            raise UserError("TANUKI_MODELS names another server; a model server answers itself, so leave it empty here.")
+            raise UserError(
+                "TANUKI_MODELS names another server; a model server answers itself, so leave it empty here."
+            )
         serve_models(res, res.models)
 
 
@@ -55,7 +66,9 @@ def serve_models(res: "Resources", served: Any) -> None:
     from tanuki.platform.serving import rest_server
 
     log.set_up(res.settings)
-    grpc_server, grpc_port = grpc_service.server(served, f"{res.settings.host}:{res.settings.models_grpc_port}")
+    grpc_server, grpc_port = grpc_service.server(
+        served, f"{res.settings.host}:{res.settings.models_grpc_port}"
+    )
     config = uvicorn.Config(
         rest_server.app(served),
         host=res.settings.host,
@@ -70,7 +83,9 @@ def serve_models(res: "Resources", served: Any) -> None:
             await super().startup(sockets)
             for server in self.servers if self.started else []:
                 host, port = server.sockets[0].getsockname()[:2]
-                click.echo(f"Models are at http://{host}:{port}/v2 and grpc://{res.settings.host}:{grpc_port}")
+                click.echo(
+                    f"Models are at http://{host}:{port}/v2 and grpc://{res.settings.host}:{grpc_port}"
+                )
 
         async def shutdown(self, sockets: Any = None) -> None:
             ended = grpc_server.stop(DRAIN_SECONDS)  # takes no more, as HTTP does now
@@ -79,17 +94,24 @@ def serve_models(res: "Resources", served: Any) -> None:
 
     load_all(served)
     stop = threading.Event()
-    follower = threading.Thread(target=follow, args=(served, stop), name="models-follow", daemon=True)
+    follower = threading.Thread(
+        target=follow, args=(served, stop), name="models-follow", daemon=True
+    )
     follower.start()
     grpc_server.start()
     server = Announcing(config)
     for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: None)  # uvicorn sends itself again what ended it, when it has ended
+        signal.signal(
+            name, lambda *_: None
+        )  # uvicorn sends itself again what ended it, when it has ended
     gc_tuning.keep_short()
     server.run()
     stop.set()
     if not server.started:
-        raise UserError("Port %(port)s cannot be listened on; another program may have it.", port=res.settings.models_port)
+        raise UserError(
+            "Port %(port)s cannot be listened on; another program may have it.",
+            port=res.settings.models_port,
+        )
 
 
 def load_all(served: Any) -> None:
@@ -109,7 +131,10 @@ def follow(served: Any, stop: threading.Event) -> None:
             continue  # the next look will do; the plans' own look says so in the log
 
 
-@models.command("list", help="Every model: what is live, what stands beside it, and how many versions there are.")
+@models.command(
+    "list",
+    help="Every model: what is live, what stands beside it, and how many versions there are.",
+)
 @json_option
 def list_(as_json: bool) -> None:
     from tanuki.platform.mlops import rollout
@@ -134,7 +159,9 @@ def list_(as_json: bool) -> None:
         emit(rows, as_json)
 
 
-@models.command(help="One model: its versions, what was counted of them, verdicts with their sentences, releases.")
+@models.command(
+    help="One model: its versions, what was counted of them, verdicts with their sentences, releases."
+)
 @click.argument("model")
 @json_option
 def show(model: str, as_json: bool) -> None:
@@ -150,7 +177,9 @@ def show(model: str, as_json: bool) -> None:
             emit(rows, as_json)
 
 
-@models.command(help="What the gate found about a model's versions, newest first; exit code 1 when the newest is a NO-GO.")
+@models.command(
+    help="What the gate found about a model's versions, newest first; exit code 1 when the newest is a NO-GO."
+)
 @click.argument("model")
 @click.argument("version", required=False)
 @json_option
@@ -161,7 +190,9 @@ def gate(ctx: click.Context, model: str, version: str | None, as_json: bool) -> 
     with resources() as res, res.db.read() as db:
         found = [each for each in release.verdicts(db, model) if version in (None, each.version)]
     if not found:
-        raise NotFound("No version of the model %(model)s was judged; its own training judges it.", model=model)
+        raise NotFound(
+            "No version of the model %(model)s was judged; its own training judges it.", model=model
+        )
     emit([overview.verdict(each) for each in found], as_json)
     if not found[0].go:
         ctx.exit(1)
@@ -175,11 +206,21 @@ def gate(ctx: click.Context, model: str, version: str | None, as_json: bool) -> 
 @click.option("--override", is_flag=True, help="Against the gate's NO-GO.")
 @click.option("--why", default="", help="The reason; needed with --override.")
 @click.option(
-    "--other-shape", is_flag=True, help="It takes or gives something else than the live version, and who asks it changes with it."
+    "--other-shape",
+    is_flag=True,
+    help="It takes or gives something else than the live version, and who asks it changes with it.",
 )
 @by_option
 @json_option
-def release(model: str, version: str, override: bool, why: str, other_shape: bool, by: str | None, as_json: bool) -> None:
+def release(
+    model: str,
+    version: str,
+    override: bool,
+    why: str,
+    other_shape: bool,
+    by: str | None,
+    as_json: bool,
+) -> None:
     from tanuki.platform.mlops import release as live
 
     with resources() as res:
@@ -190,7 +231,10 @@ def release(model: str, version: str, override: bool, why: str, other_shape: boo
             else:
                 verdict = live.latest(db, model, version)
                 if verdict is None:
-                    raise UserError("Version %(version)s was never judged; let the gate judge it first.", version=version)
+                    raise UserError(
+                        "Version %(version)s was never judged; let the gate judge it first.",
+                        version=version,
+                    )
                 made = live.release(db, res.registry, who, verdict, now, other_shape=other_shape)
         emit([released(made)], as_json)
 
@@ -198,30 +242,56 @@ def release(model: str, version: str, override: bool, why: str, other_shape: boo
 @models.command(help="Let VERSION answer a share of the requests, too; nobody sees what it says.")
 @click.argument("model")
 @click.argument("version")
-@click.option("--share", default=1.0, show_default=True, help="Share of the requests that it answers, too.")
+@click.option(
+    "--share", default=1.0, show_default=True, help="Share of the requests that it answers, too."
+)
 @bound_option
 @by_option
 @json_option
-def shadow(model: str, version: str, share: float, bounds: tuple[str, ...], by: str | None, as_json: bool) -> None:
+def shadow(
+    model: str, version: str, share: float, bounds: tuple[str, ...], by: str | None, as_json: bool
+) -> None:
     from tanuki.platform.mlops import release as live
 
     with resources() as res, res.db.write() as db:
-        made = live.shadow(db, res.registry, person(db, by), model, version, datetime.now(UTC), share=share, bounds=bounds_of(bounds))
+        made = live.shadow(
+            db,
+            res.registry,
+            person(db, by),
+            model,
+            version,
+            datetime.now(UTC),
+            share=share,
+            bounds=bounds_of(bounds),
+        )
         emit([planned(made)], as_json)
 
 
-@models.command(help="Let some people have VERSION's answers, on its GO; it goes by itself when it leaves its bounds.")
+@models.command(
+    help="Let some people have VERSION's answers, on its GO; it goes by itself when it leaves its bounds."
+)
 @click.argument("model")
 @click.argument("version")
 @click.option("--share", default=0.1, show_default=True, help=share_help)
 @bound_option
 @by_option
 @json_option
-def canary(model: str, version: str, share: float, bounds: tuple[str, ...], by: str | None, as_json: bool) -> None:
+def canary(
+    model: str, version: str, share: float, bounds: tuple[str, ...], by: str | None, as_json: bool
+) -> None:
     from tanuki.platform.mlops import release as live
 
     with resources() as res, res.db.write() as db:
-        made = live.canary(db, res.registry, person(db, by), model, version, datetime.now(UTC), share=share, bounds=bounds_of(bounds))
+        made = live.canary(
+            db,
+            res.registry,
+            person(db, by),
+            model,
+            version,
+            datetime.now(UTC),
+            share=share,
+            bounds=bounds_of(bounds),
+        )
         emit([planned(made)], as_json)
 
 
@@ -234,10 +304,21 @@ def promote(model: str, why: str, by: str | None, as_json: bool) -> None:
     from tanuki.platform.mlops import release as live
 
     with resources() as res, res.db.write() as db:
-        emit([released(live.promote(db, res.registry, person(db, by), model, datetime.now(UTC), why=why))], as_json)
+        emit(
+            [
+                released(
+                    live.promote(
+                        db, res.registry, person(db, by), model, datetime.now(UTC), why=why
+                    )
+                )
+            ],
+            as_json,
+        )
 
 
-@models.command(help="Back: the challenger goes or, where there is none, the version that was live before is live again.")
+@models.command(
+    help="Back: the challenger goes or, where there is none, the version that was live before is live again."
+)
 @click.argument("model")
 @click.option("--why", required=True, help="The reason.")
 @by_option
@@ -250,12 +331,17 @@ def rollback(model: str, why: str, by: str | None, as_json: bool) -> None:
         who, now, found = person(db, by), datetime.now(UTC), rollout.plan(db, model)
         if found is not None and found.challenger is not None:
             gone = live.dismiss(db, res.registry, who, model, now, why=why)
-            emit([{"model": model, "dismissed": gone, "champion": found.champion, "why": why}], as_json)
+            emit(
+                [{"model": model, "dismissed": gone, "champion": found.champion, "why": why}],
+                as_json,
+            )
         else:
             emit([released(live.rollback(db, res.registry, who, model, why=why, now=now))], as_json)
 
 
-@models.command(help="Compute answers that were kept again, byte for byte; exit code 1 when one differs.")
+@models.command(
+    help="Compute answers that were kept again, byte for byte; exit code 1 when one differs."
+)
 @click.option("--model", help="Of one model only.")
 @click.option("--last", default=100, show_default=True, help="How many, the newest first.")
 @json_option
@@ -264,7 +350,11 @@ def replay(ctx: click.Context, model: str | None, last: int, as_json: bool) -> N
     from tanuki.platform.serving import shadow_replay as kept
 
     with resources() as res, res.db.read() as db:
-        found = list(kept.again(db, res.registry, res.settings.home.absolute() / "models", model=model, last=last))
+        found = list(
+            kept.again(
+                db, res.registry, res.settings.home.absolute() / "models", model=model, last=last
+            )
+        )
     different = [each for each in found if each.different is not None]
     if as_json or different:
         emit(
@@ -282,7 +372,9 @@ def replay(ctx: click.Context, model: str | None, last: int, as_json: bool) -> N
             as_json,
         )
     if not as_json:
-        click.echo(f"{len(found) - len(different)} of {len(found)} answers are the same, byte for byte.")
+        click.echo(
+            f"{len(found) - len(different)} of {len(found)} answers are the same, byte for byte."
+        )
     if different:
         ctx.exit(1)
 
@@ -307,19 +399,31 @@ def bounds_of(given: tuple[str, ...]) -> "Bounds | None":
     for each in given:
         name, _, value = each.partition("=")
         if name not in known:
-            raise UserError("%(name)s is no bound; expected one of %(known)s.", name=name, known=", ".join(known))
+            raise UserError(
+                "%(name)s is no bound; expected one of %(known)s.",
+                name=name,
+                known=", ".join(known),
+            )
         try:
             found[name] = float(value)
         except ValueError as error:
-            raise UserError("The bound %(name)s is %(value)s; expected a number.", name=name, value=value) from error
+            raise UserError(
+                "The bound %(name)s is %(value)s; expected a number.", name=name, value=value
+            ) from error
     return Bounds.read(found) if found else None
 
 
 def released(made: "Release") -> dict[str, Any]:
     """A change of what is live, in a line."""
-    return {name: getattr(made, name) for name in ("model", "version", "previous", "kind", "at", "by", "why")}
+    return {
+        name: getattr(made, name)
+        for name in ("model", "version", "previous", "kind", "at", "by", "why")
+    }
 
 
 def planned(made: "Serving") -> dict[str, Any]:
     """A plan, in a line."""
-    return {name: getattr(made, name) for name in ("model", "champion", "challenger", "mode", "share", "at")}
+    return {
+        name: getattr(made, name)
+        for name in ("model", "champion", "challenger", "mode", "share", "at")
+    }

@@ -28,15 +28,36 @@ def users() -> None:
 
 @users.command()
 @click.argument("name")
-@click.option("--role", "roles", multiple=True, type=click.Choice(accounts.ROLES), help="What they may do; may be given again.")
+@click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    type=click.Choice(accounts.ROLES),
+    help="What they may do; may be given again.",
+)
 @click.option("--store", "stores", multiple=True, help="A manager's store; may be given again.")
-@click.option("--display", default="", help="The name that pages show; the name itself when left out.")
+@click.option(
+    "--display", default="", help="The name that pages show; the name itself when left out."
+)
 @password_option
-def add(name: str, roles: tuple[str, ...], stores: tuple[str, ...], display: str, password_file: Path | None) -> None:
+def add(
+    name: str,
+    roles: tuple[str, ...],
+    stores: tuple[str, ...],
+    display: str,
+    password_file: Path | None,
+) -> None:
     """Make an account and print its password, this once."""
     grants = grants_of(roles, stores)
     with resources() as res, res.db.write() as db:
-        password = accounts.add_user(db, name, display=display, grants=grants, password=read_password(password_file), now=datetime.now(UTC))
+        password = accounts.add_user(
+            db,
+            name,
+            display=display,
+            grants=grants,
+            password=read_password(password_file),
+            now=datetime.now(UTC),
+        )
     say_password(accounts.as_name(name), password, password_file)
 
 
@@ -88,7 +109,12 @@ def grant(name: str, roles: tuple[str, ...], stores: tuple[str, ...]) -> None:
     type=click.Choice(accounts.ROLES),
     help="What they may no longer do; may be given again.",
 )
-@click.option("--store", "stores", multiple=True, help="A store that they no longer manage; may be given again.")
+@click.option(
+    "--store",
+    "stores",
+    multiple=True,
+    help="A store that they no longer manage; may be given again.",
+)
 def withdraw(name: str, roles: tuple[str, ...], stores: tuple[str, ...]) -> None:
     """Take roles from an account; it keeps at least one."""
     with resources() as res, res.db.write() as db:
@@ -121,7 +147,9 @@ def enable(name: str) -> None:
 def password_(name: str, password_file: Path | None) -> None:
     """Give a new password and end the account's sessions."""
     with resources() as res, res.db.write() as db:
-        password = accounts.set_password(db, name, password=read_password(password_file), now=datetime.now(UTC))
+        password = accounts.set_password(
+            db, name, password=read_password(password_file), now=datetime.now(UTC)
+        )
     say_password(accounts.as_name(name), password, password_file)
 
 
@@ -130,7 +158,11 @@ def password_(name: str, password_file: Path | None) -> None:
 @click.argument("label")
 @click.option("--days", type=int, default=365, show_default=True, help="How long it lasts.")
 @click.option(
-    "--scope", "scopes", multiple=True, type=click.Choice(tokens.SCOPES), help="What it is for besides reading; may be given again."
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(tokens.SCOPES),
+    help="What it is for besides reading; may be given again.",
 )
 def token(name: str, label: str, days: int, scopes: tuple[str, ...]) -> None:
     """Make an API token for what LABEL says and print it, this once."""
@@ -168,4 +200,8 @@ def read_password(file: Path | None) -> str | None:
 
 def say_password(name: str, password: str, file: Path | None) -> None:
     """Print a password that was made here; one from a file is known already."""
-    click.echo(f"{name} can sign in with the password in {file}." if file else f"{name} can sign in. Password, shown this once: {password}")
+    click.echo(
+        f"{name} can sign in with the password in {file}."
+        if file
+        else f"{name} can sign in. Password, shown this once: {password}"
+    )

@@ -12,7 +12,17 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, DateTime, Dialect, Engine, MetaData, TypeDecorator, create_engine, event, text
+from sqlalchemy import (
+    Connection,
+    DateTime,
+    Dialect,
+    Engine,
+    MetaData,
+    TypeDecorator,
+    create_engine,
+    event,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -32,7 +42,11 @@ NAMES = {
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 MOST_TOGETHER = 200  # writes in one commit: more would keep other writers waiting
 LOCK_WAIT = "200ms"  # of a group on PostgreSQL for a row that another process holds, perhaps while it waits for ours
-WAITED_FOR_EACH_OTHER = ("40P01", "40001", "55P03")  # PostgreSQL: a deadlock, writes that crossed, a lock not had in time
+WAITED_FOR_EACH_OTHER = (
+    "40P01",
+    "40001",
+    "55P03",
+)  # PostgreSQL: a deadlock, writes that crossed, a lock not had in time
 TRIES = 5  # of one write that waited for another which waited for it
 
 
@@ -73,7 +87,9 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = url
         self.engine = engine(url)
-        how: dict[str, Any] = {"tanuki_write": False} if self.embedded else {"isolation_level": "REPEATABLE READ"}
+        how: dict[str, Any] = (
+            {"tanuki_write": False} if self.embedded else {"isolation_level": "REPEATABLE READ"}
+        )
         self.reading = self.engine.execution_options(**how)
 
     @contextmanager
@@ -131,13 +147,24 @@ class Call:
     def __enter__(self) -> None:
         self.result = self.error = None
 
-    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+    def __exit__(
+        self,
+        _: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
         self.error = error
         return True
 
     def run(self, connection: Connection) -> None:
         """Do it in a savepoint of the connection's transaction, in a session of its own."""
-        with self, Session(connection, expire_on_commit=False, join_transaction_mode="create_savepoint") as session, session.begin():
+        with (
+            self,
+            Session(
+                connection, expire_on_commit=False, join_transaction_mode="create_savepoint"
+            ) as session,
+            session.begin(),
+        ):
             self.result = self.context.copy().run(self.do, session)
 
     def tell(self, error: BaseException | None = None) -> None:
@@ -182,7 +209,11 @@ class Writer:
         call = self.waiting.get()
         while call is not None:
             group = [call]
-            while len(group) < MOST_TOGETHER and not self.waiting.empty() and (call := self.waiting.get()) is not None:
+            while (
+                len(group) < MOST_TOGETHER
+                and not self.waiting.empty()
+                and (call := self.waiting.get()) is not None
+            ):
                 group.append(call)
             self.write(group)
             if call is not None:
@@ -195,13 +226,18 @@ class Writer:
         """
         begun = False
         try:
-            with self.engine.connect().execution_options(tanuki_durable=True) as connection, connection.begin():
+            with (
+                self.engine.connect().execution_options(tanuki_durable=True) as connection,
+                connection.begin(),
+            ):
                 begun = True
                 if len(group) > 1 and connection.dialect.name == "postgresql":
                     connection.exec_driver_sql(f"set local lock_timeout = '{LOCK_WAIT}'")
                 for call in group:
                     call.run(connection)
-                    if call.error is not None and (connection.invalidated or crossed(call.error)):  # which is nobody's fault
+                    if call.error is not None and (
+                        connection.invalidated or crossed(call.error)
+                    ):  # which is nobody's fault
                         raise call.error
         except SQLAlchemyError as error:
             if begun and (len(group) > 1 or (tries > 1 and crossed(error))):
@@ -217,23 +253,35 @@ class Writer:
 
 def crossed(error: BaseException) -> bool:
     """Whether two transactions waited for each other, so that one of them has to begin anew."""
-    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in WAITED_FOR_EACH_OTHER
+    return (
+        isinstance(error, DBAPIError)
+        and getattr(error.orig, "sqlstate", None) in WAITED_FOR_EACH_OTHER
+    )
 
 
 def engine(url: str) -> Engine:
     """An engine for a SQLAlchemy URL; a SQLite file's folder is made when absent."""
     if not url.startswith("sqlite"):
-        server = create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20, hide_parameters=True)
+        server = create_engine(
+            url, pool_pre_ping=True, pool_size=10, max_overflow=20, hide_parameters=True
+        )
         event.listen(server, "handle_error", refuse_nul)
         return server
-    made = create_engine(url, pool_size=10, max_overflow=40, hide_parameters=True)  # as many as the web server has threads
+    made = create_engine(
+        url, pool_size=10, max_overflow=40, hide_parameters=True
+    )  # as many as the web server has threads
     if made.url.database:
         Path(made.url.database).parent.mkdir(parents=True, exist_ok=True)
 
     @event.listens_for(made, "connect")
     def prepare(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # BEGIN is ours, below
-        for pragma in ("busy_timeout=30000", "journal_mode=wal", "synchronous=normal", "foreign_keys=on"):
+        for pragma in (
+            "busy_timeout=30000",
+            "journal_mode=wal",
+            "synchronous=normal",
+            "foreign_keys=on",
+        ):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(made, "begin")
@@ -245,7 +293,9 @@ def engine(url: str) -> Engine:
         if durable != connection.info.get("tanuki_durable", False):
             connection.exec_driver_sql(f"PRAGMA synchronous={'full' if durable else 'normal'}")
             connection.info["tanuki_durable"] = durable
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("tanuki_write", True) else "BEGIN")
+        connection.exec_driver_sql(
+            "BEGIN IMMEDIATE" if options.get("tanuki_write", True) else "BEGIN"
+        )
 
     return made
 

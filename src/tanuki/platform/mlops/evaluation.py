@@ -63,7 +63,9 @@ class Case:
     challenger: str
     champion: str | None
     floors: Sequence[str]
-    people: Sequence[str] = ()  # shown beside the others; nobody is refused for being worse than they
+    people: Sequence[
+        str
+    ] = ()  # shown beside the others; nobody is refused for being worse than they
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,11 @@ def judge(case: Case, limits: Limits | None = None, faults: Sequence[Reason] = (
     limits = limits or Limits()
     floor = best(case)
     others = [each for each in (case.champion, floor) if each is not None]
-    found = [compare(case, measure, other, limits) for measure in case.measures for other in [*others, *case.people]]
+    found = [
+        compare(case, measure, other, limits)
+        for measure in case.measures
+        for other in [*others, *case.people]
+    ]
     lines = [line for lines in found for line in lines]
     reasons: list[Reason] = [*faults]
     if not any(line["slice"] == OVERALL and line["other"] in others for line in lines):
@@ -126,7 +132,9 @@ def best(case: Case) -> str | None:
     return case.floors[int(np.argmin(every[:, both].sum(axis=1)))]
 
 
-def worse_overall(case: Case, lines: Sequence[dict[str, Any]], floor: str | None, limits: Limits) -> list[Reason]:
+def worse_overall(
+    case: Case, lines: Sequence[dict[str, Any]], floor: str | None, limits: Limits
+) -> list[Reason]:
     """Reasons over all rows: worse than the champion beyond the tolerance and chance, or not better than the floor."""
     reasons: list[Reason] = []
     must_beat = {measure.name for measure in case.measures if measure.beats_floor}
@@ -135,25 +143,54 @@ def worse_overall(case: Case, lines: Sequence[dict[str, Any]], floor: str | None
             continue
         if line["other"] == case.champion and line["p"] < 1 - limits.confidence:
             reasons.append({"code": "worse", **told(line), "tolerance": limits.overall})
-        if line["other"] == floor and line["measure"] in must_beat and line["ours"] >= line["theirs"]:
+        if (
+            line["other"] == floor
+            and line["measure"] in must_beat
+            and line["ours"] >= line["theirs"]
+        ):
             reasons.append({"code": "floor", **told(line)})
     return reasons
 
 
-def worse_in_slices(case: Case, lines: Sequence[dict[str, Any]], floor: str | None, limits: Limits) -> list[Reason]:
+def worse_in_slices(
+    case: Case, lines: Sequence[dict[str, Any]], floor: str | None, limits: Limits
+) -> list[Reason]:
     """Reasons per slice, the first measure before the others and the worst first: worse than the champion, or, where there is none, far worse than the floor."""
-    other, code = (case.champion, "worse_slice") if case.champion is not None else (floor, "floor_slice")
+    other, code = (
+        (case.champion, "worse_slice") if case.champion is not None else (floor, "floor_slice")
+    )
     tolerance = limits.slice if case.champion is not None else limits.floor_slice
-    asked = [line for line in lines if line["other"] == other and line["slice"] != OVERALL and line["judged"]]
+    asked = [
+        line
+        for line in lines
+        if line["other"] == other and line["slice"] != OVERALL and line["judged"]
+    ]
     refused = holm([line["p"] for line in asked], 1 - limits.confidence)
     failed = [line for line, no in zip(asked, refused, strict=True) if no]
-    failed.sort(key=lambda line: (line["measure"] != case.measures[0].name, -line["ours"] / max(line["theirs"], 1e-9)))
-    return [{"code": code, **told(line), "tolerance": tolerance, "slice": line["slice"], "label": line["label"]} for line in failed]
+    failed.sort(
+        key=lambda line: (
+            line["measure"] != case.measures[0].name,
+            -line["ours"] / max(line["theirs"], 1e-9),
+        )
+    )
+    return [
+        {
+            "code": code,
+            **told(line),
+            "tolerance": tolerance,
+            "slice": line["slice"],
+            "label": line["label"],
+        }
+        for line in failed
+    ]
 
 
 def told(line: Mapping[str, Any]) -> Reason:
     """What a sentence needs of a comparison."""
-    return {name: line[name] for name in ("measure", "other", "ours", "theirs", "change", "low", "high", "rows")}
+    return {
+        name: line[name]
+        for name in ("measure", "other", "ours", "theirs", "change", "low", "high", "rows")
+    }
 
 
 def compare(case: Case, measure: Measure, other: str, limits: Limits) -> list[dict[str, Any]]:
@@ -175,15 +212,33 @@ def compare(case: Case, measure: Measure, other: str, limits: Limits) -> list[di
     drawn = draws(len(blocks), limits.draws, limits.length, limits.seed)
     lines = []
     for (kind, value), part in zip(keys, parts, strict=True):
-        allowed = limits.overall if kind == OVERALL else limits.slice if other == case.champion else limits.floor_slice
-        line = {"measure": measure.name, "other": other, "slice": kind, "label": value, **compared(part, drawn, allowed, limits.confidence)}
-        lines.append({**line, "judged": part.rows >= limits.rows and line["blocks"] >= limits.blocks})
+        allowed = (
+            limits.overall
+            if kind == OVERALL
+            else limits.slice
+            if other == case.champion
+            else limits.floor_slice
+        )
+        line = {
+            "measure": measure.name,
+            "other": other,
+            "slice": kind,
+            "label": value,
+            **compared(part, drawn, allowed, limits.confidence),
+        }
+        lines.append(
+            {**line, "judged": part.rows >= limits.rows and line["blocks"] >= limits.blocks}
+        )
     return lines
 
 
-def summed(values: tuple[Numbers, Numbers, Numbers], block: NDArray[np.intp], blocks: int, rows: Flags) -> Sums:
+def summed(
+    values: tuple[Numbers, Numbers, Numbers], block: NDArray[np.intp], blocks: int, rows: Flags
+) -> Sums:
     """Some of the rows, added up by block."""
-    ours, theirs, per = (np.bincount(block[rows], each[rows], blocks).astype(np.float64) for each in values)
+    ours, theirs, per = (
+        np.bincount(block[rows], each[rows], blocks).astype(np.float64) for each in values
+    )
     return Sums(ours, theirs, per, int(rows.sum()), len(np.unique(block[rows])))
 
 
@@ -191,7 +246,9 @@ def compared(part: Sums, drawn: Numbers, tolerance: float, confidence: float) ->
     """How much worse ours is as a share, between what and what (each side at this confidence), and how likely that is if it were just tolerable."""
     ours, theirs = float(part.ours.sum()), float(part.theirs.sum())
     change = float(share(part.ours.sum() - part.theirs.sum(), part.per.sum()))
-    low, high = np.quantile(share(drawn @ (part.ours - part.theirs), drawn @ part.per), [1 - confidence, confidence])
+    low, high = np.quantile(
+        share(drawn @ (part.ours - part.theirs), drawn @ part.per), [1 - confidence, confidence]
+    )
     return {
         "rows": part.rows,
         "blocks": part.blocks,
@@ -207,7 +264,11 @@ def compared(part: Sums, drawn: Numbers, tolerance: float, confidence: float) ->
 def share(part: Any, whole: Any) -> Any:
     """A part of a whole (numbers or arrays), at most MOST either way, so that it can be kept and read; nothing of nothing is nothing."""
     none = np.where(np.asarray(part) > 0, MOST, 0.0)
-    return np.where(np.asarray(whole) > 0, np.clip(part / np.where(np.asarray(whole) > 0, whole, 1.0), -MOST, MOST), none)
+    return np.where(
+        np.asarray(whole) > 0,
+        np.clip(part / np.where(np.asarray(whole) > 0, whole, 1.0), -MOST, MOST),
+        none,
+    )
 
 
 def draws(blocks: int, count: int, length: int, seed: int) -> Numbers:
@@ -227,7 +288,9 @@ def chance(excess: Numbers, drawn: Numbers) -> float:
     blocks, total = len(excess), float(excess.sum())
     if blocks < 2:
         return 0.0 if total > 0 else 1.0
-    error = float((drawn @ excess).std()) * np.sqrt(blocks / (blocks - 1))  # a bootstrap of few blocks is too narrow by as much
+    error = float((drawn @ excess).std()) * np.sqrt(
+        blocks / (blocks - 1)
+    )  # a bootstrap of few blocks is too narrow by as much
     if error <= 1e-12 * max(abs(total), 1.0):
         return 0.0 if total > 1e-9 else 1.0
     return float(t.sf(total / error, blocks - 1))
@@ -246,7 +309,9 @@ def holm(p: Sequence[float], alpha: float) -> list[bool]:
 # ---- what is wrong before anything is compared ---------------------------------------------------------------------
 
 
-def faults(present: Flags, quantiles: Numbers, mean: Numbers, slices: Mapping[str, Labels]) -> list[Reason]:
+def faults(
+    present: Flags, quantiles: Numbers, mean: Numbers, slices: Mapping[str, Labels]
+) -> list[Reason]:
     """What no forecast may be: absent, not a number, negative, with quantiles that decrease. One line for each row that was asked for.
 
     A label (a whole region) of which every row is absent is named, by the first kind of slice that shows it; of other rows only how many.
@@ -273,7 +338,14 @@ def missing(present: Flags, slices: Mapping[str, Labels]) -> list[Reason]:
         for value in np.unique(label[absent]):
             inside = label == value
             if not present[inside].any() and len(np.unique(label)) > 1:
-                reasons.append({"code": "missing_slice", "slice": kind, "label": str(value), "rows": int((absent & inside).sum())})
+                reasons.append(
+                    {
+                        "code": "missing_slice",
+                        "slice": kind,
+                        "label": str(value),
+                        "rows": int((absent & inside).sum()),
+                    }
+                )
                 absent = absent & ~inside
     if absent.any():
         reasons.append({"code": "missing", "rows": int(absent.sum()), "of": len(present)})
@@ -309,9 +381,18 @@ WORDS: dict[str, dict[str, str]] = {
         "en": "{kind} {label} has no answer at all ({rows:,} rows are absent).",
         "ja": "{kind}「{label}」の答えがまったくありません（{rows:,}行が欠けています）。",
     },
-    "missing": {"en": "{rows:,} of {of:,} rows have no answer.", "ja": "{of:,}行のうち{rows:,}行の答えがありません。"},
-    "nan": {"en": "{rows:,} of {of:,} rows are not numbers.", "ja": "{of:,}行のうち{rows:,}行が数値ではありません。"},
-    "negative": {"en": "{rows:,} of {of:,} rows are below zero.", "ja": "{of:,}行のうち{rows:,}行が負の値です。"},
+    "missing": {
+        "en": "{rows:,} of {of:,} rows have no answer.",
+        "ja": "{of:,}行のうち{rows:,}行の答えがありません。",
+    },
+    "nan": {
+        "en": "{rows:,} of {of:,} rows are not numbers.",
+        "ja": "{of:,}行のうち{rows:,}行が数値ではありません。",
+    },
+    "negative": {
+        "en": "{rows:,} of {of:,} rows are below zero.",
+        "ja": "{of:,}行のうち{rows:,}行が負の値です。",
+    },
     "crossed": {
         "en": "In {rows:,} of {of:,} rows a higher quantile is below a lower one.",
         "ja": "{of:,}行のうち{rows:,}行で、上の分位点が下の分位点より小さくなっています。",
@@ -321,7 +402,12 @@ Table = Mapping[str, Mapping[str, str]]
 
 
 def words(
-    reason: Mapping[str, Any], lang: str, *, more: Table | None = None, kinds: Table | None = None, measures: Table | None = None
+    reason: Mapping[str, Any],
+    lang: str,
+    *,
+    more: Table | None = None,
+    kinds: Table | None = None,
+    measures: Table | None = None,
 ) -> str:
     """A reason as a sentence. A system brings the words for its own codes, kinds of slice and measures."""
     kind, measure = ({**KINDS, **(kinds or {})}, {**MEASURES, **(measures or {})})

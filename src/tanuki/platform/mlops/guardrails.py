@@ -46,7 +46,9 @@ class Counts:
     requests: int = 0
     errors: int = 0
     rows: int = 0
-    times: dict[int, int] = field(default_factory=dict)  # requests by step of the histogram of milliseconds a row
+    times: dict[int, int] = field(
+        default_factory=dict
+    )  # requests by step of the histogram of milliseconds a row
     agreed: float = 0.0  # the sum over requests that champion and challenger both answered
     compared: int = 0  # how many those are
     last_error: str = ""
@@ -122,9 +124,20 @@ def out_of_bounds(bounds: Bounds, ours: Counts, theirs: Counts) -> str | None:
     return None
 
 
-def keep(db: Session, model: str, version: str, serial: int, process: str, counts: Counts, now: datetime) -> None:
+def keep(
+    db: Session, model: str, version: str, serial: int, process: str, counts: Counts, now: datetime
+) -> None:
     """Write what this process counted so far."""
-    db.merge(Watched(model=model, version=version, serial=serial, process=process, counts=counts.as_json(), at=now))
+    db.merge(
+        Watched(
+            model=model,
+            version=version,
+            serial=serial,
+            process=process,
+            counts=counts.as_json(),
+            at=now,
+        )
+    )
 
 
 def together(rows: Iterable[Watched]) -> dict[str, Counts]:
@@ -138,7 +151,9 @@ def together(rows: Iterable[Watched]) -> dict[str, Counts]:
 def counted(db: Session, model: str, serials: Sequence[int]) -> dict[str, Counts]:
     """What was counted of a model's versions under some plans."""
     wanted = select(Watched).where(Watched.model == model, Watched.serial.in_(serials))
-    return together(db.scalars(wanted.order_by(Watched.serial, Watched.version, Watched.process).limit(1000)))
+    return together(
+        db.scalars(wanted.order_by(Watched.serial, Watched.version, Watched.process).limit(1000))
+    )
 
 
 def forget(db: Session, now: datetime) -> None:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from tanuki.platform.mlops.registry import Registry, Version
 
 LATELY = 20
-OWN_WORDS: dict[str, str] = {}  # by model: `module:function` that says the reasons of its own gate, given a reason and the language
+OWN_WORDS: dict[
+    str, str
+] = {}  # by model: `module:function` that says the reasons of its own gate, given a reason and the language
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,19 @@ def of(db: Session, registry: "Registry", model: str) -> Overview:
         raise NotFound("There is no model %(model)s.", model=model)
     counted = guardrails.counted(db, model, [plan.serial]) if plan else {}
     roles = {plan.champion: "champion", plan.challenger: "challenger"} if plan else {}
-    watched = [Watching(version, roles.get(version, "left"), counts) for version, counts in sorted(counted.items())]
+    watched = [
+        Watching(version, roles.get(version, "left"), counts)
+        for version, counts in sorted(counted.items())
+    ]
     champion = plan.champion if plan else rollout.champion(db, registry, model)
     return Overview(
-        model, champion, plan, versions[:LATELY], watched, release.verdicts(db, model, LATELY), release.releases(db, model, LATELY)
+        model,
+        champion,
+        plan,
+        versions[:LATELY],
+        watched,
+        release.verdicts(db, model, LATELY),
+        release.releases(db, model, LATELY),
     )
 
 
@@ -66,7 +77,11 @@ def plain(reason: Mapping[str, Any], lang: str) -> str:
     """A reason in the platform's words; one that it has none for as it was kept."""
     if reason.get("code") in evaluation.WORDS:
         return evaluation.words(reason, lang)
-    return str(reason.get("sentence") or reason.get(lang) or ", ".join(f"{name} {value}" for name, value in reason.items()))
+    return str(
+        reason.get("sentence")
+        or reason.get(lang)
+        or ", ".join(f"{name} {value}" for name, value in reason.items())
+    )
 
 
 def verdict(found: GateVerdict) -> dict[str, Any]:
@@ -112,12 +127,17 @@ def version_line(each: "Version") -> dict[str, Any]:
 
 def release_line(each: Release) -> dict[str, Any]:
     """A change of what is live, in a line."""
-    return {name: getattr(each, name) for name in ("version", "previous", "kind", "at", "by", "why")}
+    return {
+        name: getattr(each, name) for name in ("version", "previous", "kind", "at", "by", "why")
+    }
 
 
 def plan_line(plan: Serving) -> dict[str, Any]:
     """A plan in a line."""
-    return {name: getattr(plan, name) for name in ("champion", "challenger", "mode", "share", "serial", "at")}
+    return {
+        name: getattr(plan, name)
+        for name in ("champion", "challenger", "mode", "share", "serial", "at")
+    }
 
 
 def tables(found: Overview) -> list[tuple[str, list[dict[str, Any]]]]:

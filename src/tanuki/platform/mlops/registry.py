@@ -41,7 +41,9 @@ class Registry:
     MLflow keeps what is known of a version; its files go where MLflow looks for them, a folder or S3 with our own credentials.
     """
 
-    def __init__(self, tracking_uri: str, artifacts: str, endpoint: str = "", key: str = "", secret: str = "") -> None:
+    def __init__(
+        self, tracking_uri: str, artifacts: str, endpoint: str = "", key: str = "", secret: str = ""
+    ) -> None:
         self.tracking_uri = tracking_uri
         self.artifacts = artifacts
         self.files = Objects(artifacts, endpoint, key, secret)
@@ -60,7 +62,9 @@ class Registry:
         MLFLOW_DISABLE_TELEMETRY.set(True)
         if not self.started():
             log.info("making the model registry, which takes some seconds")
-            Path(self.tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+            Path(self.tracking_uri.removeprefix("sqlite:///")).parent.mkdir(
+                parents=True, exist_ok=True
+            )
         return MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
 
     def save(
@@ -77,14 +81,21 @@ class Registry:
         from mlflow.exceptions import MlflowException
 
         experiment = self.client.get_experiment_by_name(name)
-        experiment_id = experiment.experiment_id if experiment else self.client.create_experiment(name, f"{self.artifacts}/{name}")
+        experiment_id = (
+            experiment.experiment_id
+            if experiment
+            else self.client.create_experiment(name, f"{self.artifacts}/{name}")
+        )
         run = self.client.create_run(experiment_id)
         for key, value in parameters.items():
             self.client.log_param(run.info.run_id, key, json.dumps(value))
         for key, value in metrics.items():
             self.client.log_metric(run.info.run_id, key, value)
         for file in sorted(file for file in folder.rglob("*") if file.is_file()):
-            self.files.put(f"{place(name, run.info.run_id)}/{file.relative_to(folder).as_posix()}", file.read_bytes())
+            self.files.put(
+                f"{place(name, run.info.run_id)}/{file.relative_to(folder).as_posix()}",
+                file.read_bytes(),
+            )
         try:
             self.client.get_registered_model(name)
         except MlflowException:
@@ -93,7 +104,11 @@ class Registry:
             name,
             source=self.files.path(place(name, run.info.run_id)),
             run_id=run.info.run_id,
-            tags={"data_first": data_window[0], "data_last": data_window[1], "code_version": code_version},
+            tags={
+                "data_first": data_window[0],
+                "data_last": data_window[1],
+                "code_version": code_version,
+            },
         )
         self.client.set_terminated(run.info.run_id)
         return self.get(name, str(made.version))
@@ -103,11 +118,18 @@ class Registry:
         if not self.started() or name not in self.names():
             return []
         found = self.client.search_model_versions(f"name = '{name}'")
-        return sorted((self.get(name, str(each.version)) for each in found), key=lambda version: -int(version.version))
+        return sorted(
+            (self.get(name, str(each.version)) for each in found),
+            key=lambda version: -int(version.version),
+        )
 
     def names(self) -> list[str]:
         """The registered models."""
-        return [] if not self.started() else sorted(model.name for model in self.client.search_registered_models())
+        return (
+            []
+            if not self.started()
+            else sorted(model.name for model in self.client.search_registered_models())
+        )
 
     def get(self, name: str, wanted: str) -> Version:
         """One version by its number or alias. Raises NotFound."""
@@ -160,7 +182,9 @@ class Registry:
     def _found(self, name: str, wanted: str) -> Any:
         from mlflow.exceptions import MlflowException
 
-        missing = NotFound("There is no version %(wanted)s of the model %(name)s.", wanted=wanted, name=name)
+        missing = NotFound(
+            "There is no version %(wanted)s of the model %(name)s.", wanted=wanted, name=name
+        )
         if not self.started():
             raise missing
         try:

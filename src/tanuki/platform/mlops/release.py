@@ -39,7 +39,15 @@ def keep_verdict(db: Session, verdict: GateVerdict) -> GateVerdict:
 
 def keep(db: Session, model: str, found: Judged, *, by: str, now: datetime) -> GateVerdict:
     """Put what the gate found about a version of a model on record."""
-    made = GateVerdict(model=model, version=found.version, champion=found.champion, go=found.verdict.go, report=found.report, at=now, by=by)
+    made = GateVerdict(
+        model=model,
+        version=found.version,
+        champion=found.champion,
+        go=found.verdict.go,
+        report=found.report,
+        at=now,
+        by=by,
+    )
     return keep_verdict(db, made)
 
 
@@ -59,10 +67,23 @@ def release(
     """
     require(who, *MAY_RELEASE)
     newest = must_go(db, registry, verdict.model, verdict.version, verdict.id)
-    return go_live(db, registry, verdict.model, verdict.version, GATE, who, now, verdict=newest, bounds=bounds, other_shape=other_shape)
+    return go_live(
+        db,
+        registry,
+        verdict.model,
+        verdict.version,
+        GATE,
+        who,
+        now,
+        verdict=newest,
+        bounds=bounds,
+        other_shape=other_shape,
+    )
 
 
-def must_go(db: Session, registry: "Registry", model: str, version: str, verdict_id: int | None = None) -> GateVerdict:
+def must_go(
+    db: Session, registry: "Registry", model: str, version: str, verdict_id: int | None = None
+) -> GateVerdict:
     """The newest verdict about a version, when it is a GO beside what is live now. Raises Conflict."""
     newest = latest(db, model, version)
     if newest is None or (verdict_id is not None and newest.id != verdict_id) or not newest.go:
@@ -71,26 +92,59 @@ def must_go(db: Session, registry: "Registry", model: str, version: str, verdict
             version=version,
         )
     if rollout.champion(db, registry, model) != newest.champion:
-        raise Conflict("Another version went live since version %(version)s was judged; judge it again.", version=version)
+        raise Conflict(
+            "Another version went live since version %(version)s was judged; judge it again.",
+            version=version,
+        )
     return newest
 
 
-def override(db: Session, registry: "Registry", who: Person, model: str, version: str, *, why: str, now: datetime) -> Release:
+def override(
+    db: Session,
+    registry: "Registry",
+    who: Person,
+    model: str,
+    version: str,
+    *,
+    why: str,
+    now: datetime,
+) -> Release:
     """Make a version the champion although the gate said NO-GO: a named person's decision, with a reason."""
     require(who, *MAY_OVERRIDE)
     if who.name in RESERVED:
-        raise NotAllowed("Against a NO-GO a version goes live only by a person with a name; say who with --by.")
+        raise NotAllowed(
+            "Against a NO-GO a version goes live only by a person with a name; say who with --by."
+        )
     if not why.strip():
-        raise UserError("Please say why version %(version)s goes live against the gate.", version=version)
+        raise UserError(
+            "Please say why version %(version)s goes live against the gate.", version=version
+        )
     verdict = latest(db, model, version)
     if verdict is None:
-        raise UserError("Version %(version)s was never judged; let the gate judge it first.", version=version)
+        raise UserError(
+            "Version %(version)s was never judged; let the gate judge it first.", version=version
+        )
     if verdict.go:
-        raise Conflict("Version %(version)s has a GO and needs nobody's decision against it.", version=version)
-    return go_live(db, registry, model, version, OVERRIDE, who, now, verdict=verdict, why=why.strip(), other_shape=True)
+        raise Conflict(
+            "Version %(version)s has a GO and needs nobody's decision against it.", version=version
+        )
+    return go_live(
+        db,
+        registry,
+        model,
+        version,
+        OVERRIDE,
+        who,
+        now,
+        verdict=verdict,
+        why=why.strip(),
+        other_shape=True,
+    )
 
 
-def rollback(db: Session, registry: "Registry", who: Person, model: str, *, why: str, now: datetime) -> Release:
+def rollback(
+    db: Session, registry: "Registry", who: Person, model: str, *, why: str, now: datetime
+) -> Release:
     """Back to the version that was live before; done again, forth to the one that was left."""
     require(who, *MAY_RELEASE)
     if not why.strip():
@@ -101,7 +155,9 @@ def rollback(db: Session, registry: "Registry", who: Person, model: str, *, why:
     before = live(registry, model, PREVIOUS)
     if before is None:
         raise Conflict("No version was live before this one, so there is no way back.")
-    return go_live(db, registry, model, before.version, ROLLBACK, who, now, why=why.strip(), other_shape=True)
+    return go_live(
+        db, registry, model, before.version, ROLLBACK, who, now, why=why.strip(), other_shape=True
+    )
 
 
 def go_live(
@@ -124,13 +180,30 @@ def go_live(
         raise Conflict("Version %(version)s is live already.", version=version)
     prefix = rollout.fits(registry, model, version, before, other_shape=other_shape)
     verdict_id = verdict.id if verdict else None
-    made = Release(model=model, version=version, previous=before, kind=kind, verdict_id=verdict_id, at=now, by=who.name, why=why)
+    made = Release(
+        model=model,
+        version=version,
+        previous=before,
+        kind=kind,
+        verdict_id=verdict_id,
+        at=now,
+        by=who.name,
+        why=why,
+    )
     db.add(made)
     db.flush()
     note(db, model, "model release", who, now, version=version, previous=before, kind=kind, why=why)
     if prefix is not None:
         found = rollout.put(
-            db, model, now, files={version: prefix}, bounds=bounds, champion=version, challenger=None, mode=ALONE, share=0.0
+            db,
+            model,
+            now,
+            files={version: prefix},
+            bounds=bounds,
+            champion=version,
+            challenger=None,
+            mode=ALONE,
+            share=0.0,
         )
         found.files = rollout.only(found.files, [version, before])
     if before is not None:
@@ -211,19 +284,44 @@ def challenge(
         raise UserError("A share is more than 0 and at most 1; %(share)s is not.", share=share)
     found = rollout.plan(db, model)
     if found is None or found.champion is None:
-        raise Conflict("No version of the model %(model)s is live, so there is nothing to answer beside.", model=model)
+        raise Conflict(
+            "No version of the model %(model)s is live, so there is nothing to answer beside.",
+            model=model,
+        )
     if found.champion == version:
         raise Conflict("Version %(version)s is live already.", version=version)
     prefix = rollout.fits(registry, model, version, found.champion)
     if prefix is None:
-        raise Conflict("Version %(version)s has no model.json, so no server can answer with it.", version=version)
-    made = rollout.put(db, model, now, files={version: prefix}, bounds=bounds, challenger=version, mode=mode, share=share)
-    note(db, model, f"model {mode}", who, now, version=version, share=share, champion=found.champion)
+        raise Conflict(
+            "Version %(version)s has no model.json, so no server can answer with it.",
+            version=version,
+        )
+    made = rollout.put(
+        db,
+        model,
+        now,
+        files={version: prefix},
+        bounds=bounds,
+        challenger=version,
+        mode=mode,
+        share=share,
+    )
+    note(
+        db, model, f"model {mode}", who, now, version=version, share=share, champion=found.champion
+    )
     registry.set_alias(model, CHALLENGER, version)
     return made
 
 
-def promote(db: Session, registry: "Registry", who: Person, model: str, now: datetime, *, why: str | None = None) -> Release:
+def promote(
+    db: Session,
+    registry: "Registry",
+    who: Person,
+    model: str,
+    now: datetime,
+    *,
+    why: str | None = None,
+) -> Release:
     """Make the challenger the champion, on its GO."""
     require(who, *MAY_RELEASE)
     found = rollout.plan(db, model)
@@ -231,10 +329,23 @@ def promote(db: Session, registry: "Registry", who: Person, model: str, now: dat
         raise Conflict("No version of the model %(model)s stands beside the live one.", model=model)
     verdict = must_go(db, registry, model, found.challenger)
     bounds = Bounds.read(found.bounds)
-    return go_live(db, registry, model, found.challenger, GATE, who, now, verdict=verdict, why=why or None, bounds=bounds)
+    return go_live(
+        db,
+        registry,
+        model,
+        found.challenger,
+        GATE,
+        who,
+        now,
+        verdict=verdict,
+        why=why or None,
+        bounds=bounds,
+    )
 
 
-def dismiss(db: Session, registry: "Registry", who: Person, model: str, now: datetime, *, why: str) -> str:
+def dismiss(
+    db: Session, registry: "Registry", who: Person, model: str, now: datetime, *, why: str
+) -> str:
     """Take the challenger away; gives its version. The champion answers everybody."""
     require(who, *MAY_RELEASE)
     if not why.strip():
@@ -250,8 +361,26 @@ def dismiss(db: Session, registry: "Registry", who: Person, model: str, now: dat
 
 def take_away(db: Session, found: Serving, who: Person, now: datetime, why: str) -> None:
     """The plan without its challenger, and the step on the trail."""
-    note(db, found.model, "model dismiss", who, now, version=found.challenger, champion=found.champion, why=why)
-    rollout.put(db, found.model, now, files={}, bounds=Bounds.read(found.bounds), challenger=None, mode=ALONE, share=0.0)
+    note(
+        db,
+        found.model,
+        "model dismiss",
+        who,
+        now,
+        version=found.challenger,
+        champion=found.champion,
+        why=why,
+    )
+    rollout.put(
+        db,
+        found.model,
+        now,
+        files={},
+        bounds=Bounds.read(found.bounds),
+        challenger=None,
+        mode=ALONE,
+        share=0.0,
+    )
 
 
 def go_back(db: Session, model: str, serial: int, why: str, now: datetime) -> str | None:
@@ -267,11 +396,37 @@ def go_back(db: Session, model: str, serial: int, why: str, now: datetime) -> st
         take_away(db, found, SYSTEM, now, why)
         return gone
     last = releases(db, model, 1)
-    if not last or last[0].kind == ROLLBACK or last[0].version != found.champion or last[0].previous not in found.files:
+    if (
+        not last
+        or last[0].kind == ROLLBACK
+        or last[0].version != found.champion
+        or last[0].previous not in found.files
+    ):
         return None
     gone, before = last[0].version, last[0].previous
-    db.add(Release(model=model, version=before, previous=gone, kind=ROLLBACK, verdict_id=None, at=now, by=SYSTEM.name, why=why))
-    note(db, model, "model release", SYSTEM, now, version=before, previous=gone, kind=ROLLBACK, why=why)
+    db.add(
+        Release(
+            model=model,
+            version=before,
+            previous=gone,
+            kind=ROLLBACK,
+            verdict_id=None,
+            at=now,
+            by=SYSTEM.name,
+            why=why,
+        )
+    )
+    note(
+        db,
+        model,
+        "model release",
+        SYSTEM,
+        now,
+        version=before,
+        previous=gone,
+        kind=ROLLBACK,
+        why=why,
+    )
     rollout.put(db, model, now, files={}, bounds=Bounds.read(found.bounds), champion=before)
     return gone
 
@@ -298,9 +453,20 @@ def latest(db: Session, model: str, version: str) -> GateVerdict | None:
 
 def verdicts(db: Session, model: str, limit: int = SHOWN) -> list[GateVerdict]:
     """Verdicts about a model's versions, newest first."""
-    return list(db.scalars(select(GateVerdict).where(GateVerdict.model == model).order_by(GateVerdict.id.desc()).limit(limit)))
+    return list(
+        db.scalars(
+            select(GateVerdict)
+            .where(GateVerdict.model == model)
+            .order_by(GateVerdict.id.desc())
+            .limit(limit)
+        )
+    )
 
 
 def releases(db: Session, model: str, limit: int = SHOWN) -> list[Release]:
     """What went live, newest first."""
-    return list(db.scalars(select(Release).where(Release.model == model).order_by(Release.id.desc()).limit(limit)))
+    return list(
+        db.scalars(
+            select(Release).where(Release.model == model).order_by(Release.id.desc()).limit(limit)
+        )
+    )

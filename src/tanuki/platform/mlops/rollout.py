@@ -51,11 +51,29 @@ def champion(db: Session, registry: "Registry", model: str) -> str | None:
     return version.version if version else None
 
 
-def put(db: Session, model: str, now: datetime, *, files: dict[str, str], bounds: Bounds | None = None, **values: Any) -> Serving:
+def put(
+    db: Session,
+    model: str,
+    now: datetime,
+    *,
+    files: dict[str, str],
+    bounds: Bounds | None = None,
+    **values: Any,
+) -> Serving:
     """Change a model's plan; a version's prefix is kept as long as it is named, or was live before."""
     found = db.get(Serving, model, with_for_update=True, populate_existing=True)
     if found is None:
-        found = Serving(model=model, champion=None, challenger=None, files={}, mode=ALONE, share=0.0, bounds={}, serial=0, at=now)
+        found = Serving(
+            model=model,
+            champion=None,
+            challenger=None,
+            files={},
+            mode=ALONE,
+            share=0.0,
+            bounds={},
+            serial=0,
+            at=now,
+        )
         db.add(found)
     for name, value in values.items():
         setattr(found, name, value)
@@ -72,7 +90,9 @@ def only(files: dict[str, str], versions: Sequence[str | None]) -> dict[str, str
     return {version: prefix for version, prefix in files.items() if version in versions}
 
 
-def fits(registry: "Registry", model: str, version: str, beside: str | None, *, other_shape: bool = False) -> str | None:
+def fits(
+    registry: "Registry", model: str, version: str, beside: str | None, *, other_shape: bool = False
+) -> str | None:
     """Load a version, let it answer, and give its files' prefix; None when it is of a kind that no server answers with.
 
     Raises Conflict when it cannot be loaded, or (unless `other_shape`) takes or gives something else than the version beside it.
@@ -84,11 +104,20 @@ def fits(registry: "Registry", model: str, version: str, beside: str | None, *, 
                 return None
             ours = runtimes.opened(registry.files, prefix, Path(folder)).spec
         except ModelError as error:
-            raise Conflict("Version %(version)s cannot serve: %(why)s", version=version, why=str(error)) from error
-        theirs = None if beside is None or other_shape else spec_of(registry, registry.prefix(model, beside), Path(folder))
+            raise Conflict(
+                "Version %(version)s cannot serve: %(why)s", version=version, why=str(error)
+            ) from error
+        theirs = (
+            None
+            if beside is None or other_shape
+            else spec_of(registry, registry.prefix(model, beside), Path(folder))
+        )
     if theirs is not None and (what := runtimes.same_shape(ours, theirs)):
         raise Conflict(
-            "Version %(version)s does not take and give what version %(live)s does (%(what)s).", version=version, live=beside, what=what
+            "Version %(version)s does not take and give what version %(live)s does (%(what)s).",
+            version=version,
+            live=beside,
+            what=what,
         )
     return prefix
 
@@ -99,6 +128,10 @@ def spec_of(registry: "Registry", prefix: str, cache: Path) -> Spec | None:
         told = runtimes.described(registry.files, prefix)
         if told is None:
             return None
-        return Spec.read(told) if "inputs" in told and "outputs" in told else runtimes.opened(registry.files, prefix, cache).spec
+        return (
+            Spec.read(told)
+            if "inputs" in told and "outputs" in told
+            else runtimes.opened(registry.files, prefix, cache).spec
+        )
     except ModelError:
         return None

@@ -82,7 +82,9 @@ class Tensor:
     def takes(self, array: Array) -> bool:
         """Whether an array is such a tensor."""
         same = len(array.shape) == len(self.shape)
-        fits = same and all(wanted in (-1, found) for wanted, found in zip(self.shape, array.shape, strict=True))
+        fits = same and all(
+            wanted in (-1, found) for wanted, found in zip(self.shape, array.shape, strict=True)
+        )
         return fits and NAMES.get(array.dtype) == self.datatype
 
     def __str__(self) -> str:
@@ -104,13 +106,22 @@ class Spec:
     @classmethod
     def read(cls, described: Mapping[str, Any]) -> "Spec":
         """From what model.json says."""
-        limits = {name: described[name] for name in ("max_batch", "concurrency", "seconds", "most_waiting") if name in described}
-        return cls(described["kind"], tensors(described["inputs"]), tensors(described["outputs"]), **limits)
+        limits = {
+            name: described[name]
+            for name in ("max_batch", "concurrency", "seconds", "most_waiting")
+            if name in described
+        }
+        return cls(
+            described["kind"], tensors(described["inputs"]), tensors(described["outputs"]), **limits
+        )
 
 
 def tensors(told: Sequence[Mapping[str, Any]]) -> tuple[Tensor, ...]:
     """Tensors as model.json tells them."""
-    return tuple(Tensor(each["name"], each["datatype"], tuple(each["shape"]), each.get("default")) for each in told)
+    return tuple(
+        Tensor(each["name"], each["datatype"], tuple(each["shape"]), each.get("default"))
+        for each in told
+    )
 
 
 class Runner(Protocol):
@@ -131,23 +142,47 @@ class Onnx:
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as faults
 
-        self.faults = tuple(each for each in vars(faults).values() if isinstance(each, type) and issubclass(each, Exception))
+        self.faults = tuple(
+            each
+            for each in vars(faults).values()
+            if isinstance(each, type) and issubclass(each, Exception)
+        )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = int(described.get("threads", 1))
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # what goes wrong is said in our own sentence
         try:
-            self.session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
+            self.session = onnxruntime.InferenceSession(
+                str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
+            )
         except self.faults as error:
-            raise ModelError("Its graph cannot be read (%(reason)s).", reason=brief(error)) from error
-        inputs, outputs = (tensors(described[side]) if side in described else self.told(side) for side in ("inputs", "outputs"))
+            raise ModelError(
+                "Its graph cannot be read (%(reason)s).", reason=brief(error)
+            ) from error
+        inputs, outputs = (
+            tensors(described[side]) if side in described else self.told(side)
+            for side in ("inputs", "outputs")
+        )
         self.names = [each.name for each in outputs]
-        self.spec = Spec.read({**described, "inputs": [vars(each) for each in inputs], "outputs": [vars(each) for each in outputs]})
+        self.spec = Spec.read(
+            {
+                **described,
+                "inputs": [vars(each) for each in inputs],
+                "outputs": [vars(each) for each in outputs],
+            }
+        )
 
     def told(self, side: str) -> tuple[Tensor, ...]:
         """The graph's own inputs or outputs; a length without a number is any."""
         nodes = self.session.get_inputs() if side == "inputs" else self.session.get_outputs()
-        return tuple(Tensor(node.name, ONNX_TYPES[node.type], tuple(n if isinstance(n, int) else -1 for n in node.shape)) for node in nodes)
+        return tuple(
+            Tensor(
+                node.name,
+                ONNX_TYPES[node.type],
+                tuple(n if isinstance(n, int) else -1 for n in node.shape),
+            )
+            for node in nodes
+        )
 
     def run(self, inputs: Arrays) -> dict[str, Array]:
         try:
@@ -196,14 +231,19 @@ def opened(files: Objects, prefix: str, cache: Path) -> Runner:
     if told is None:
         raise ModelError("It has no model.json, which says how it is run.")
     if told.get("kind") not in KINDS:
-        raise ModelError("Its kind %(kind)s is not known; expected one of %(known)s.", kind=told.get("kind"), known=", ".join(KINDS))
+        raise ModelError(
+            "Its kind %(kind)s is not known; expected one of %(known)s.",
+            kind=told.get("kind"),
+            known=", ".join(KINDS),
+        )
     folder = folder_of(files, prefix, cache)
     try:
         runner = KINDS[told["kind"]](folder, told)
         warm_up(runner, told.get("warm_up"))
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise ModelError(
-            "Its files are not what its model.json says (%(reason)s).", reason=f"{type(error).__name__}: {brief(error)}"
+            "Its files are not what its model.json says (%(reason)s).",
+            reason=f"{type(error).__name__}: {brief(error)}",
         ) from error
     return runner
 
@@ -214,9 +254,18 @@ def warm_up(runner: Runner, example: Mapping[str, Any] | None) -> None:
     for each in runner.spec.inputs:
         given = (example or {}).get(each.name, each.default)
         shape = [1 if n == -1 else n for n in each.shape]
-        zeros = np.full(shape, b"", object) if each.datatype == "BYTES" else np.zeros(shape, DATATYPES[each.datatype])
+        zeros = (
+            np.full(shape, b"", object)
+            if each.datatype == "BYTES"
+            else np.zeros(shape, DATATYPES[each.datatype])
+        )
         inputs[each.name] = zeros if given is None else np.asarray(given, DATATYPES[each.datatype])
-    checked_outputs(runner.spec, checked_inputs("it", runner.spec, inputs), runner.run(inputs), numbers=example is not None)
+    checked_outputs(
+        runner.spec,
+        checked_inputs("it", runner.spec, inputs),
+        runner.run(inputs),
+        numbers=example is not None,
+    )
 
 
 # ---- what goes in and what comes out -------------------------------------------------------------------------------
@@ -228,13 +277,25 @@ def checked_inputs(model: str, spec: Spec, given: Arrays) -> dict[str, Array]:
     for name in given:
         if name not in known:
             raise UserError(
-                "The model %(model)s has no input %(name)s; expected %(known)s.", model=model, name=name, known=", ".join(sorted(known))
+                "The model %(model)s has no input %(name)s; expected %(known)s.",
+                model=model,
+                name=name,
+                known=", ".join(sorted(known)),
             )
     found: dict[str, Array] = {}
     for each in spec.inputs:
         if each.name not in given and each.default is None:
-            raise UserError("The model %(model)s needs the input %(name)s, %(wanted)s.", model=model, name=each.name, wanted=str(each))
-        array = np.asarray(given[each.name]) if each.name in given else np.asarray(each.default, DATATYPES[each.datatype])
+            raise UserError(
+                "The model %(model)s needs the input %(name)s, %(wanted)s.",
+                model=model,
+                name=each.name,
+                wanted=str(each),
+            )
+        array = (
+            np.asarray(given[each.name])
+            if each.name in given
+            else np.asarray(each.default, DATATYPES[each.datatype])
+        )
         if array.dtype.kind in "SU":
             array = array.astype(object)
         if not each.takes(array):
@@ -247,14 +308,18 @@ def checked_inputs(model: str, spec: Spec, given: Arrays) -> dict[str, Array]:
             )
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise UserError(
-                "The input %(name)s of the model %(model)s holds what is not a number; expected numbers.", model=model, name=each.name
+                "The input %(name)s of the model %(model)s holds what is not a number; expected numbers.",
+                model=model,
+                name=each.name,
             )
         found[each.name] = array
     if len({len(found[each.name]) for each in spec.inputs if each.rows}) > 1:
         raise UserError(
             "The inputs of the model %(model)s have different numbers of rows (%(found)s); expected as many in each.",
             model=model,
-            found=", ".join(f"{each.name} {len(found[each.name])}" for each in spec.inputs if each.rows),
+            found=", ".join(
+                f"{each.name} {len(found[each.name])}" for each in spec.inputs if each.rows
+            ),
         )
     return found
 
@@ -264,13 +329,19 @@ def rows_of(spec: Spec, inputs: Arrays) -> int:
     return next((len(inputs[each.name]) for each in spec.inputs if each.rows), 1)
 
 
-def checked_outputs(spec: Spec, inputs: Arrays, outputs: Arrays, *, numbers: bool = True) -> dict[str, Array]:
+def checked_outputs(
+    spec: Spec, inputs: Arrays, outputs: Arrays, *, numbers: bool = True
+) -> dict[str, Array]:
     """The outputs, if they are what the description says: as many rows as went in, and numbers. Raises ModelError."""
     rows = rows_of(spec, inputs)
     for each in spec.outputs:
         array = outputs.get(each.name)
         if array is None or not each.takes(array) or (each.rows and len(array) != rows):
-            found = "absent" if array is None else f"{NAMES.get(array.dtype, array.dtype)} {list(array.shape)}"
+            found = (
+                "absent"
+                if array is None
+                else f"{NAMES.get(array.dtype, array.dtype)} {list(array.shape)}"
+            )
             raise ModelError(
                 "Its output %(name)s is %(found)s; expected %(wanted)s with %(rows)s rows.",
                 name=each.name,
@@ -286,7 +357,9 @@ def checked_outputs(spec: Spec, inputs: Arrays, outputs: Arrays, *, numbers: boo
 def same_shape(one: Spec, other: Spec) -> str | None:
     """What differs in what two versions take and give, as a phrase; None when one can answer for the other."""
     for side in ("inputs", "outputs"):
-        ours, theirs = ({each.name: str(each) for each in getattr(spec, side)} for spec in (one, other))
+        ours, theirs = (
+            {each.name: str(each) for each in getattr(spec, side)} for spec in (one, other)
+        )
         for name in sorted({*ours, *theirs}):
             if ours.get(name) != theirs.get(name):
                 return f"{name}: {ours.get(name, 'absent')}, {theirs.get(name, 'absent')}"
@@ -303,15 +376,30 @@ def agreement(runner: Runner, champion: Arrays, challenger: Arrays) -> float:
         return float(own(champion, challenger))
     for name in sorted(champion, key=lambda name: (name != "ids", name != "scores")):
         ours, theirs = champion[name], challenger.get(name)
-        if theirs is None or ours.dtype.kind not in "fiu" or ours.shape != theirs.shape or ours.ndim < 2 or not ours.size:
+        if (
+            theirs is None
+            or ours.dtype.kind not in "fiu"
+            or ours.shape != theirs.shape
+            or ours.ndim < 2
+            or not ours.size
+        ):
             continue
         if name == "ids":
             return float(
-                np.mean([len({*a.tolist()} & {*b.tolist()}) / max(len({*a.tolist()}), 1) for a, b in zip(ours, theirs, strict=True)])
+                np.mean(
+                    [
+                        len({*a.tolist()} & {*b.tolist()}) / max(len({*a.tolist()}), 1)
+                        for a, b in zip(ours, theirs, strict=True)
+                    ]
+                )
             )
         if name == "scores":
             return float(np.mean(ours.argmax(axis=-1) == theirs.argmax(axis=-1)))
         a, b = (each.reshape(len(each), -1).astype(np.float64) for each in (ours, theirs))
         both = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-        return float(np.clip(np.where(both > 0, (a * b).sum(axis=1) / np.where(both > 0, both, 1), 1.0), 0, 1).mean())
+        return float(
+            np.clip(
+                np.where(both > 0, (a * b).sum(axis=1) / np.where(both > 0, both, 1), 1.0), 0, 1
+            ).mean()
+        )
     return 1.0

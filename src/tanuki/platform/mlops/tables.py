@@ -20,7 +20,9 @@ class GateVerdict(Base):
     version: Mapped[str]
     champion: Mapped[str | None]  # the version it was compared with; None: there was none
     go: Mapped[bool]
-    report: Mapped[dict[str, Any]] = mapped_column(JSON)  # data window, comparisons per slice, reasons as codes and values
+    report: Mapped[dict[str, Any]] = mapped_column(
+        JSON
+    )  # data window, comparisons per slice, reasons as codes and values
     at: Mapped[datetime]
     by: Mapped[str]
 
@@ -57,7 +59,9 @@ class Serving(Base):
     share: Mapped[float] = mapped_column(
         default=0.0
     )  # of people who get the challenger's answers in a canary, or of requests that a shadow answers
-    bounds: Mapped[dict[str, float]] = mapped_column(JSON)  # what the challenger must keep within; see watching.Bounds
+    bounds: Mapped[dict[str, float]] = mapped_column(
+        JSON
+    )  # what the challenger must keep within; see watching.Bounds
     serial: Mapped[int] = mapped_column(default=0)  # grows with every change
     at: Mapped[datetime]
 
@@ -81,7 +85,10 @@ class Prediction(Base):
     """One answer of a model, kept (a sample of them is) so that it can be computed again byte for byte."""
 
     __tablename__ = "model_prediction"
-    __table_args__ = (Index("ix_model_prediction_model", "model", "id"), Index("ix_model_prediction_at", "at"))
+    __table_args__ = (
+        Index("ix_model_prediction_model", "model", "id"),
+        Index("ix_model_prediction_at", "at"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     model: Mapped[str]

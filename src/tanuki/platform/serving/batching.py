@@ -13,7 +13,18 @@ import numpy as np
 import structlog
 
 from tanuki.errors import UserError
-from tanuki.platform.mlops.runtimes import Array, Arrays, Busy, ModelError, Runner, Spec, TooSlow, brief, checked_outputs, rows_of
+from tanuki.platform.mlops.runtimes import (
+    Array,
+    Arrays,
+    Busy,
+    ModelError,
+    Runner,
+    Spec,
+    TooSlow,
+    brief,
+    checked_outputs,
+    rows_of,
+)
 
 log = structlog.get_logger()
 
@@ -50,7 +61,12 @@ class Group:
     def __enter__(self) -> list[Job]:
         return self.jobs
 
-    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+    def __exit__(
+        self,
+        _: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
         for job in self.jobs:
             if error is not None and not job.answer.done():
                 job.answer.set_exception(error)
@@ -71,10 +87,17 @@ class Lane:
     def ask(self, inputs: Arrays, *, seconds: float | None = None, alone: bool = False) -> Ran:
         """The answer to checked inputs. `alone` shares no run with others. Raises TooSlow, Busy, ModelError."""
         allowed = self.spec.seconds if seconds is None else min(seconds, self.spec.seconds)
-        job = Job(inputs, rows_of(self.spec, inputs), object() if alone else kind_of(self.spec, inputs), time.monotonic() + allowed)
+        job = Job(
+            inputs,
+            rows_of(self.spec, inputs),
+            object() if alone else kind_of(self.spec, inputs),
+            time.monotonic() + allowed,
+        )
         with self.changed:
             if len(self.waiting) >= self.spec.most_waiting:
-                raise Busy("It has too much to do: %(count)s requests wait.", count=len(self.waiting))
+                raise Busy(
+                    "It has too much to do: %(count)s requests wait.", count=len(self.waiting)
+                )
             self.waiting.append(job)
             self.changed.notify()
             if not self.started:
@@ -85,7 +108,9 @@ class Lane:
             job.answer.cancel()
             with self.changed, suppress(ValueError):  # it is being run
                 self.waiting.remove(job)
-            raise TooSlow("It did not answer within %(seconds)s seconds.", seconds=f"{allowed:g}") from None
+            raise TooSlow(
+                "It did not answer within %(seconds)s seconds.", seconds=f"{allowed:g}"
+            ) from None
         if error is None:
             return job.answer.result()
         if isinstance(error, UserError):
@@ -124,14 +149,18 @@ class Lane:
             else:
                 others.append(job)
         self.waiting.extendleft(reversed(others))
-        return [job for job in jobs if job.until > now and job.answer.set_running_or_notify_cancel()]
+        return [
+            job for job in jobs if job.until > now and job.answer.set_running_or_notify_cancel()
+        ]
 
     def run(self, jobs: list[Job]) -> None:
         """One run for these jobs. When it fails for several, each is tried by itself: a bad neighbour is nobody else's fault."""
         if not jobs:
             return
         rows = sum(job.rows for job in jobs)
-        inputs = jobs[0].inputs if len(jobs) == 1 else joined(self.spec, [job.inputs for job in jobs])
+        inputs = (
+            jobs[0].inputs if len(jobs) == 1 else joined(self.spec, [job.inputs for job in jobs])
+        )
         started = time.perf_counter()
         try:
             outputs = self.whole(inputs, rows)
@@ -145,7 +174,11 @@ class Lane:
         each = (time.perf_counter() - started) * 1000 / max(rows, 1)
         at = 0
         for job in jobs:
-            part = outputs if len(jobs) == 1 else {t.name: outputs[t.name][at : at + job.rows] for t in self.spec.outputs}
+            part = (
+                outputs
+                if len(jobs) == 1
+                else {t.name: outputs[t.name][at : at + job.rows] for t in self.spec.outputs}
+            )
             at += job.rows
             job.answer.set_result(Ran(part, each, rows, len(jobs)))
 
@@ -156,7 +189,10 @@ class Lane:
             return checked_outputs(self.spec, inputs, self.runner.run(inputs))
         parts = []
         for start in range(0, rows, most):
-            some = {t.name: inputs[t.name][start : start + most] if t.rows else inputs[t.name] for t in self.spec.inputs}
+            some = {
+                t.name: inputs[t.name][start : start + most] if t.rows else inputs[t.name]
+                for t in self.spec.inputs
+            }
             parts.append(checked_outputs(self.spec, some, self.runner.run(some)))
         return {t.name: np.concatenate([part[t.name] for part in parts]) for t in self.spec.outputs}
 
@@ -171,9 +207,17 @@ def kind_of(spec: Spec, inputs: Arrays) -> object:
     """What must be equal for two requests to share a run: the lengths beside rows, and inputs that hold for the whole request."""
     if not all(each.rows for each in spec.outputs) or not any(each.rows for each in spec.inputs):
         return object()
-    return tuple(inputs[t.name].shape[1:] if t.rows else (inputs[t.name].shape, inputs[t.name].tobytes()) for t in spec.inputs)
+    return tuple(
+        inputs[t.name].shape[1:] if t.rows else (inputs[t.name].shape, inputs[t.name].tobytes())
+        for t in spec.inputs
+    )
 
 
 def joined(spec: Spec, requests: list[Arrays]) -> dict[str, Array]:
     """The rows of several requests, one after the other."""
-    return {t.name: np.concatenate([each[t.name] for each in requests]) if t.rows else requests[0][t.name] for t in spec.inputs}
+    return {
+        t.name: np.concatenate([each[t.name] for each in requests])
+        if t.rows
+        else requests[0][t.name]
+        for t in spec.inputs
+    }

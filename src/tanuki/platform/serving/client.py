@@ -21,7 +21,13 @@ class Client(Protocol):
     """Models on a server; asked as those in process are (see serving.Inference)."""
 
     def infer(
-        self, model: str, inputs: Arrays, *, version: str | None = None, person: str | None = None, seconds: float | None = None
+        self,
+        model: str,
+        inputs: Arrays,
+        *,
+        version: str | None = None,
+        person: str | None = None,
+        seconds: float | None = None,
     ) -> Answer: ...
 
     def live(self) -> bool: ...
@@ -42,12 +48,17 @@ def connect(url: str) -> Client:
         return HttpClient(url)
     if parts.scheme in ("grpc", "grpcs") and parts.hostname and parts.port:
         return GrpcClient(parts.netloc, secure=parts.scheme == "grpcs")
-    raise UserError("%(url)s is no address of a model server; expected http://host:port or grpc://host:port.", url=url)
+    raise UserError(
+        "%(url)s is no address of a model server; expected http://host:port or grpc://host:port.",
+        url=url,
+    )
 
 
 def unreachable(error: Exception) -> ModelError:
     """The server does not answer."""
-    return ModelError("The model server does not answer (%(reason)s).", reason=str(error) or type(error).__name__)
+    return ModelError(
+        "The model server does not answer (%(reason)s).", reason=str(error) or type(error).__name__
+    )
 
 
 def asked(person: str | None) -> dict[str, Any]:
@@ -68,16 +79,28 @@ class HttpClient:
         self.idle: deque[http.client.HTTPConnection] = deque(maxlen=KEPT)
 
     def infer(
-        self, model: str, inputs: Arrays, *, version: str | None = None, person: str | None = None, seconds: float | None = None
+        self,
+        model: str,
+        inputs: Arrays,
+        *,
+        version: str | None = None,
+        person: str | None = None,
+        seconds: float | None = None,
     ) -> Answer:
         """A model's answer. Raises NotFound, ModelError, and UserError for wrong inputs."""
         body, length = oip_json.write_request(inputs, parameters=asked(person))
         headers = {oip_json.LENGTH: str(length), "Content-Type": "application/octet-stream"}
-        status, found, content = self.send("POST", f"{self.place(model, version)}/infer", body, headers, seconds or SECONDS)
+        status, found, content = self.send(
+            "POST", f"{self.place(model, version)}/infer", body, headers, seconds or SECONDS
+        )
         if status != 200:
             raise refused(status, content)
         told, outputs = oip_json.read_answer(content, found.get(oip_json.LENGTH))
-        return Answer(outputs, str(told.get("model_version", "")), str((told.get("parameters") or {}).get("served_as", "champion")))
+        return Answer(
+            outputs,
+            str(told.get("model_version", "")),
+            str((told.get("parameters") or {}).get("served_as", "champion")),
+        )
 
     def live(self) -> bool:
         """Whether the server answers."""
@@ -106,10 +129,17 @@ class HttpClient:
 
     def place(self, model: str, version: str | None) -> str:
         """The path of a model or version."""
-        return f"/v2/models/{quote(model, safe='')}" + (f"/versions/{quote(version, safe='')}" if version else "")
+        return f"/v2/models/{quote(model, safe='')}" + (
+            f"/versions/{quote(version, safe='')}" if version else ""
+        )
 
     def send(
-        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None, seconds: float = SECONDS
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        seconds: float = SECONDS,
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
         """Status, headers and body. A kept connection that the server closed meanwhile is given up for another."""
         while True:
@@ -126,7 +156,10 @@ class HttpClient:
                 found = answer.status, answer.headers, answer.read()
             except TimeoutError as error:
                 connection.close()
-                raise TooSlow("The model server did not answer within %(seconds)s seconds.", seconds=f"{seconds:g}") from error
+                raise TooSlow(
+                    "The model server did not answer within %(seconds)s seconds.",
+                    seconds=f"{seconds:g}",
+                ) from error
             except (http.client.HTTPException, OSError) as error:
                 connection.close()
                 if not kept:
@@ -140,7 +173,11 @@ class HttpClient:
 
     def connection(self) -> http.client.HTTPConnection:
         """A new connection."""
-        return http.client.HTTPSConnection(self.host) if self.secure else http.client.HTTPConnection(self.host)
+        return (
+            http.client.HTTPSConnection(self.host)
+            if self.secure
+            else http.client.HTTPConnection(self.host)
+        )
 
     def close(self) -> None:
         """Close the connections that are kept."""
@@ -155,12 +192,19 @@ def refused(status: int, content: bytes) -> UserError:
     except (ValueError, AttributeError):
         told = content[:200].decode("utf-8", "replace")
     said = str(told).replace("%", "%%") or f"HTTP {status}"
-    return error_of({400: "INVALID_ARGUMENT", 404: "NOT_FOUND", 504: "DEADLINE_EXCEEDED"}.get(status, "INTERNAL"), said)
+    return error_of(
+        {400: "INVALID_ARGUMENT", 404: "NOT_FOUND", 504: "DEADLINE_EXCEEDED"}.get(
+            status, "INTERNAL"
+        ),
+        said,
+    )
 
 
 def error_of(code: str, said: str) -> UserError:
     """A server's error as ours."""
-    kind = {"INVALID_ARGUMENT": UserError, "NOT_FOUND": NotFound, "DEADLINE_EXCEEDED": TooSlow}.get(code, ModelError)
+    kind = {"INVALID_ARGUMENT": UserError, "NOT_FOUND": NotFound, "DEADLINE_EXCEEDED": TooSlow}.get(
+        code, ModelError
+    )
     return kind(said)
 
 
@@ -176,15 +220,27 @@ class GrpcClient:
         self.opened: Any = None
 
     def infer(
-        self, model: str, inputs: Arrays, *, version: str | None = None, person: str | None = None, seconds: float | None = None
+        self,
+        model: str,
+        inputs: Arrays,
+        *,
+        version: str | None = None,
+        person: str | None = None,
+        seconds: float | None = None,
     ) -> Answer:
         """A model's answer. Raises NotFound, ModelError, and UserError for wrong inputs."""
-        request = oip_protobuf.make("ModelInferRequest", model_name=model, model_version=version or "")
+        request = oip_protobuf.make(
+            "ModelInferRequest", model_name=model, model_version=version or ""
+        )
         oip_protobuf.put_tensors(request.inputs, request.raw_input_contents, inputs)
         oip_protobuf.put_parameters(request.parameters, asked(person))
         found = self.call("ModelInfer", request, seconds or SECONDS)
         outputs = oip_protobuf.read_tensors(found.outputs, found.raw_output_contents)
-        return Answer(outputs, found.model_version, str(oip_protobuf.read_parameters(found.parameters).get("served_as", "champion")))
+        return Answer(
+            outputs,
+            found.model_version,
+            str(oip_protobuf.read_parameters(found.parameters).get("served_as", "champion")),
+        )
 
     def live(self) -> bool:
         """Whether the server answers."""
@@ -196,18 +252,34 @@ class GrpcClient:
     def ready(self, model: str, version: str | None = None) -> bool:
         """Whether a model, or a version of it, can be asked now."""
         try:
-            return bool(self.call("ModelReady", oip_protobuf.make("ModelReadyRequest", name=model, version=version or "")).ready)
+            return bool(
+                self.call(
+                    "ModelReady",
+                    oip_protobuf.make("ModelReadyRequest", name=model, version=version or ""),
+                ).ready
+            )
         except UserError:
             return False
 
     def metadata(self, model: str, version: str | None = None) -> dict[str, Any]:
         """What a model takes and gives, as the protocol tells it. Raises NotFound and ModelError."""
-        found = self.call("ModelMetadata", oip_protobuf.make("ModelMetadataRequest", name=model, version=version or ""))
+        found = self.call(
+            "ModelMetadata",
+            oip_protobuf.make("ModelMetadataRequest", name=model, version=version or ""),
+        )
         sides = {
-            side: [{"name": each.name, "datatype": each.datatype, "shape": list(each.shape)} for each in getattr(found, side)]
+            side: [
+                {"name": each.name, "datatype": each.datatype, "shape": list(each.shape)}
+                for each in getattr(found, side)
+            ]
             for side in ("inputs", "outputs")
         }
-        return {"name": found.name, "versions": list(found.versions), "platform": found.platform, **sides}
+        return {
+            "name": found.name,
+            "versions": list(found.versions),
+            "platform": found.platform,
+            **sides,
+        }
 
     def refresh(self) -> None:
         """The server looks at its plans itself."""
@@ -234,9 +306,14 @@ class GrpcClient:
 
         with self.lock:
             if self.opened is None:
-                sizes = [("grpc.max_receive_message_length", MOST_BYTES), ("grpc.max_send_message_length", MOST_BYTES)]
+                sizes = [
+                    ("grpc.max_receive_message_length", MOST_BYTES),
+                    ("grpc.max_send_message_length", MOST_BYTES),
+                ]
                 if self.secure:
-                    self.opened = grpc.secure_channel(self.address, grpc.ssl_channel_credentials(), sizes)
+                    self.opened = grpc.secure_channel(
+                        self.address, grpc.ssl_channel_credentials(), sizes
+                    )
                 else:
                     self.opened = grpc.insecure_channel(self.address, sizes)
             return self.opened

@@ -18,7 +18,11 @@ def server(models: Models, address: str) -> tuple[Any, int]:
     """A server that listens, not started yet, and its port (0 in the address: any free one). Raises UserError when the address is taken."""
     import grpc
 
-    sizes = [("grpc.max_receive_message_length", MOST_BYTES), ("grpc.max_send_message_length", MOST_BYTES), ("grpc.so_reuseport", 0)]
+    sizes = [
+        ("grpc.max_receive_message_length", MOST_BYTES),
+        ("grpc.max_send_message_length", MOST_BYTES),
+        ("grpc.so_reuseport", 0),
+    ]
     made = grpc.server(ThreadPoolExecutor(THREADS, thread_name_prefix="model-grpc"), options=sizes)
     methods = {
         name: grpc.unary_unary_rpc_method_handler(
@@ -28,11 +32,16 @@ def server(models: Models, address: str) -> tuple[Any, int]:
         )
         for name in oip_protobuf.METHODS
     }
-    made.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(oip_protobuf.SERVICE, methods),))
+    made.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(oip_protobuf.SERVICE, methods),)
+    )
     try:
         port = made.add_insecure_port(address)
     except RuntimeError as error:
-        raise UserError("The address %(address)s cannot be listened on; another program may have it.", address=address) from error
+        raise UserError(
+            "The address %(address)s cannot be listened on; another program may have it.",
+            address=address,
+        ) from error
     return made, int(port)
 
 
@@ -45,7 +54,9 @@ def handler(models: Models, answer: Callable[[Models, Any], Any]) -> Callable[[A
         try:
             return answer(models, request)
         except UserError as error:
-            return context.abort(getattr(grpc.StatusCode, oip_metadata.code_of(error)[1]), str(error))
+            return context.abort(
+                getattr(grpc.StatusCode, oip_metadata.code_of(error)[1]), str(error)
+            )
 
     return handle
 
@@ -62,7 +73,12 @@ def server_ready(_models: Models, _request: Any) -> Any:
 
 def about(_models: Models, _request: Any) -> Any:
     """The server itself."""
-    return make("ServerMetadataResponse", name=oip_metadata.SERVER, version=__version__, extensions=oip_json.EXTENSIONS)
+    return make(
+        "ServerMetadataResponse",
+        name=oip_metadata.SERVER,
+        version=__version__,
+        extensions=oip_json.EXTENSIONS,
+    )
 
 
 def ready(models: Models, request: Any) -> Any:
@@ -80,13 +96,21 @@ def config(models: Models, request: Any) -> Any:
     told = oip_metadata.config(models, request.name, request.version or None)
     for side in ("input", "output"):
         for each in told[side]:
-            each["data_type"] = oip_protobuf.NUMBERED.index(each["data_type"].removeprefix("TYPE_").replace("STRING", "BYTES")) + 1
+            each["data_type"] = (
+                oip_protobuf.NUMBERED.index(
+                    each["data_type"].removeprefix("TYPE_").replace("STRING", "BYTES")
+                )
+                + 1
+            )
     return make("ModelConfigResponse", config=told)
 
 
 def stats(models: Models, request: Any) -> Any:
     """What was counted."""
-    return make("ModelStatisticsResponse", model_stats=oip_metadata.statistics(models, request.name or None, request.version or None))
+    return make(
+        "ModelStatisticsResponse",
+        model_stats=oip_metadata.statistics(models, request.name or None, request.version or None),
+    )
 
 
 def index(models: Models, request: Any) -> Any:
@@ -98,7 +122,12 @@ def infer(models: Models, request: Any) -> Any:
     """A model's answer, its tensors raw."""
     inputs = oip_protobuf.read_tensors(request.inputs, request.raw_input_contents)
     person = oip_protobuf.read_parameters(request.parameters).get("person")
-    answer = models.infer(request.model_name, inputs, version=request.model_version or None, person=None if person is None else str(person))
+    answer = models.infer(
+        request.model_name,
+        inputs,
+        version=request.model_version or None,
+        person=None if person is None else str(person),
+    )
     outputs = answer.outputs
     for each in request.outputs:
         if each.name not in outputs:
@@ -110,7 +139,12 @@ def infer(models: Models, request: Any) -> Any:
             )
     if request.outputs:
         outputs = {each.name: outputs[each.name] for each in request.outputs}
-    told = make("ModelInferResponse", model_name=request.model_name, model_version=answer.version, id=request.id)
+    told = make(
+        "ModelInferResponse",
+        model_name=request.model_name,
+        model_version=answer.version,
+        id=request.id,
+    )
     oip_protobuf.put_parameters(told.parameters, {"served_as": answer.served_as})
     oip_protobuf.put_tensors(told.outputs, told.raw_output_contents, outputs)
     return told

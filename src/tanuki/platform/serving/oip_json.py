@@ -36,22 +36,39 @@ def read_request(body: bytes, header: str | None) -> Request:
         name, array, at = read_tensor(each, rest, at)
         inputs[name] = array
     if at != len(rest):
-        raise UserError("The request has %(found)s bytes after its JSON; its tensors need %(wanted)s.", found=len(rest), wanted=at)
+        raise UserError(
+            "The request has %(found)s bytes after its JSON; its tensors need %(wanted)s.",
+            found=len(rest),
+            wanted=at,
+        )
     parameters = told.get("parameters") or {}
     if not isinstance(parameters, dict):
         raise UserError("The request's parameters are not an object of names and values.")
     asked = told.get("outputs")
-    if asked is not None and not (isinstance(asked, list) and all(isinstance(each, dict) and "name" in each for each in asked)):
+    if asked is not None and not (
+        isinstance(asked, list) and all(isinstance(each, dict) and "name" in each for each in asked)
+    ):
         raise UserError("The request's outputs are not a list of objects with a name.")
     binary = bool(parameters.get("binary_data_output", False))
-    outputs = None if not asked else {each["name"]: bool((each.get("parameters") or {}).get("binary_data", binary)) for each in asked}
+    outputs = (
+        None
+        if not asked
+        else {
+            each["name"]: bool((each.get("parameters") or {}).get("binary_data", binary))
+            for each in asked
+        }
+    )
     return Request(inputs, str(told.get("id", "")), parameters, outputs, binary)
 
 
 def split(body: bytes, header: str | None) -> tuple[dict[str, Any], memoryview]:
     """The JSON part and the bytes after it. Raises UserError."""
     if header is not None and not (header.isdigit() and int(header) <= len(body)):
-        raise UserError("%(name)s is %(found)s; expected the length of the JSON part.", name=LENGTH, found=header)
+        raise UserError(
+            "%(name)s is %(found)s; expected the length of the JSON part.",
+            name=LENGTH,
+            found=header,
+        )
     length = len(body) if header is None else int(header)
     try:
         told = json.loads(body[:length])
@@ -69,15 +86,25 @@ def read_tensor(told: Any, rest: memoryview, at: int) -> tuple[str, Array, int]:
     name, datatype, shape = told["name"], told.get("datatype"), told.get("shape")
     if datatype not in DATATYPES:
         raise UserError(
-            "The tensor %(name)s has the type %(found)s; expected one of %(known)s.", name=name, found=datatype, known=", ".join(DATATYPES)
+            "The tensor %(name)s has the type %(found)s; expected one of %(known)s.",
+            name=name,
+            found=datatype,
+            known=", ".join(DATATYPES),
         )
     if not isinstance(shape, list) or not all(isinstance(n, int) and n >= 0 for n in shape):
-        raise UserError("The tensor %(name)s has the shape %(found)s; expected a list of lengths.", name=name, found=shape)
+        raise UserError(
+            "The tensor %(name)s has the shape %(found)s; expected a list of lengths.",
+            name=name,
+            found=shape,
+        )
     size = (told.get("parameters") or {}).get("binary_data_size")
     if size is not None:
         if not isinstance(size, int) or at + size > len(rest):
             raise UserError(
-                "The tensor %(name)s says that it has %(size)s bytes; %(left)s are left.", name=name, size=size, left=len(rest) - at
+                "The tensor %(name)s says that it has %(size)s bytes; %(left)s are left.",
+                name=name,
+                size=size,
+                left=len(rest) - at,
             )
         return name, from_bytes(name, datatype, shape, bytes(rest[at : at + size])), at + size
     if "data" not in told:
@@ -90,19 +117,26 @@ def from_values(name: str, datatype: str, shape: Sequence[int], values: Any) -> 
     dtype = DATATYPES[datatype]
     try:
         if datatype == "BYTES":
-            array = np.array([each.encode() if isinstance(each, str) else each for each in flat(values)], dtype)
+            array = np.array(
+                [each.encode() if isinstance(each, str) else each for each in flat(values)], dtype
+            )
         else:
             array = np.asarray(values, dtype).ravel()
         return array.reshape(tuple(shape))
     except (ValueError, TypeError, OverflowError) as error:
         raise UserError(
-            "The data of the tensor %(name)s are not %(wanted)s (%(reason)s).", name=name, wanted=f"{datatype} {list(shape)}", reason=error
+            "The data of the tensor %(name)s are not %(wanted)s (%(reason)s).",
+            name=name,
+            wanted=f"{datatype} {list(shape)}",
+            reason=error,
         ) from error
 
 
 def flat(values: Any) -> list[Any]:
     """Nested lists as one."""
-    return [each for value in values for each in flat(value)] if isinstance(values, list) else [values]
+    return (
+        [each for value in values for each in flat(value)] if isinstance(values, list) else [values]
+    )
 
 
 def from_bytes(name: str, datatype: str, shape: Sequence[int], content: bytes) -> Array:
@@ -111,7 +145,11 @@ def from_bytes(name: str, datatype: str, shape: Sequence[int], content: bytes) -
     if datatype == "BYTES":
         found = elements(content)
         if found is None or len(found) != count:
-            raise UserError("The bytes of the tensor %(name)s are not %(count)s elements with their lengths.", name=name, count=count)
+            raise UserError(
+                "The bytes of the tensor %(name)s are not %(count)s elements with their lengths.",
+                name=name,
+                count=count,
+            )
         array = np.empty(count, object)
         array[:] = found
         return array.reshape(tuple(shape))
@@ -124,7 +162,11 @@ def from_bytes(name: str, datatype: str, shape: Sequence[int], content: bytes) -
             wanted=f"{datatype} {list(shape)}",
             count=count * dtype.itemsize,
         )
-    return np.frombuffer(content, dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(tuple(shape))
+    return (
+        np.frombuffer(content, dtype.newbyteorder("<"))
+        .astype(dtype, copy=False)
+        .reshape(tuple(shape))
+    )
 
 
 def elements(content: bytes) -> list[bytes] | None:
@@ -153,31 +195,49 @@ def datatype_of(array: Array) -> str:
     return "BYTES" if array.dtype.kind in "OSU" else NAMES[array.dtype]
 
 
-def written(arrays: Arrays, binary: Mapping[str, bool], default: bool) -> tuple[list[dict[str, Any]], list[bytes]]:
+def written(
+    arrays: Arrays, binary: Mapping[str, bool], default: bool
+) -> tuple[list[dict[str, Any]], list[bytes]]:
     """Tensors as JSON, and the bytes of those that are binary."""
     told, rest = [], []
     for name, array in arrays.items():
-        line: dict[str, Any] = {"name": name, "datatype": datatype_of(array), "shape": list(array.shape)}
+        line: dict[str, Any] = {
+            "name": name,
+            "datatype": datatype_of(array),
+            "shape": list(array.shape),
+        }
         if binary.get(name, default):
             rest.append(to_bytes(array))
             line["parameters"] = {"binary_data_size": len(rest[-1])}
         elif line["datatype"] == "BYTES":
-            line["data"] = [each if isinstance(each, str) else bytes(each).decode("utf-8", "replace") for each in array.ravel()]
+            line["data"] = [
+                each if isinstance(each, str) else bytes(each).decode("utf-8", "replace")
+                for each in array.ravel()
+            ]
         else:
             line["data"] = array.ravel().tolist()
         told.append(line)
     return told, rest
 
 
-def write_request(inputs: Arrays, *, parameters: Mapping[str, Any] | None = None) -> tuple[bytes, int]:
+def write_request(
+    inputs: Arrays, *, parameters: Mapping[str, Any] | None = None
+) -> tuple[bytes, int]:
     """A request with binary tensors that wants binary outputs; its bytes and the length of its JSON part."""
     told, rest = written(inputs, {}, True)
-    head = json.dumps({"inputs": told, "parameters": {"binary_data_output": True, **(parameters or {})}}, separators=(",", ":")).encode()
+    head = json.dumps(
+        {"inputs": told, "parameters": {"binary_data_output": True, **(parameters or {})}},
+        separators=(",", ":"),
+    ).encode()
     return b"".join([head, *rest]), len(head)
 
 
 def write_answer(
-    model: str, version: str, outputs: Arrays, asked: Request, parameters: Mapping[str, Any] | None = None
+    model: str,
+    version: str,
+    outputs: Arrays,
+    asked: Request,
+    parameters: Mapping[str, Any] | None = None,
 ) -> tuple[bytes, int | None]:
     """An answer: its bytes, and the length of its JSON part when binary tensors follow. Raises UserError for an output that is not there."""
     wanted = asked.outputs
@@ -185,7 +245,10 @@ def write_answer(
         for name in wanted:
             if name not in outputs:
                 raise UserError(
-                    "The model %(model)s has no output %(name)s; expected %(known)s.", model=model, name=name, known=", ".join(outputs)
+                    "The model %(model)s has no output %(name)s; expected %(known)s.",
+                    model=model,
+                    name=name,
+                    known=", ".join(outputs),
                 )
         outputs = {name: outputs[name] for name in wanted}
     told, rest = written(outputs, wanted or {}, asked.binary)

@@ -13,7 +13,9 @@ CODES = {404: "NOT_FOUND", 503: "INTERNAL", 504: "DEADLINE_EXCEEDED"}  # by stat
 
 def code_of(error: UserError) -> tuple[int, str]:
     """An error's status over HTTP and its code over gRPC."""
-    return (error.status, CODES[error.status]) if error.status in CODES else (400, "INVALID_ARGUMENT")
+    return (
+        (error.status, CODES[error.status]) if error.status in CODES else (400, "INVALID_ARGUMENT")
+    )
 
 
 def index(models: Models, *, ready: bool = False) -> list[dict[str, str]]:
@@ -21,7 +23,10 @@ def index(models: Models, *, ready: bool = False) -> list[dict[str, str]]:
     found = []
     for name in models.names():
         try:
-            found += [{"name": name, "version": version, "state": READY, "reason": ""} for version in models.versions(name)]
+            found += [
+                {"name": name, "version": version, "state": READY, "reason": ""}
+                for version in models.versions(name)
+            ]
         except UserError as error:
             found.append({"name": name, "version": "", "state": UNAVAILABLE, "reason": str(error)})
     return [each for each in found if each["state"] == READY or not ready]
@@ -69,7 +74,9 @@ def statistics(models: Models, model: str | None, version: str | None) -> list[d
                     "inference_stats": {
                         "success": lasted(counted["success"], counted["success_s"]),
                         "fail": lasted(counted["fail"], counted["fail_s"]),
-                        "queue": lasted(counted["success"], max(counted["success_s"] - counted["run_s"], 0.0)),
+                        "queue": lasted(
+                            counted["success"], max(counted["success_s"] - counted["run_s"], 0.0)
+                        ),
                         "compute_input": lasted(counted["success"], 0.0),
                         "compute_infer": lasted(counted["success"], counted["run_s"]),
                         "compute_output": lasted(counted["success"], 0.0),

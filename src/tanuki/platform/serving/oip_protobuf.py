@@ -98,21 +98,38 @@ def pool() -> dict[str, Any]:
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
     scalar = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="tanuki/inference.proto", package=PACKAGE, syntax="proto3")
+    file = descriptor_pb2.FileDescriptorProto(
+        name="tanuki/inference.proto", package=PACKAGE, syntax="proto3"
+    )
     for name, told in MESSAGES.items():
         message = file.message_type.add(name=name)
         for line in filter(None, told.split(", ")):
             (field, number), kind = line.split(" ")[0].split(":"), line.split(" ", 1)[1]
             many = kind.endswith("*") or kind.startswith("map ")
-            made = message.field.add(name=field, number=int(number), label=scalar.LABEL_REPEATED if many else scalar.LABEL_OPTIONAL)
+            made = message.field.add(
+                name=field,
+                number=int(number),
+                label=scalar.LABEL_REPEATED if many else scalar.LABEL_OPTIONAL,
+            )
             bare = kind.rstrip("*")
             if kind.startswith("map "):
                 entry = message.nested_type.add(name="ParametersEntry")
                 entry.options.map_entry = True
-                entry.field.add(name="key", number=1, type=scalar.TYPE_STRING, label=scalar.LABEL_OPTIONAL)
+                entry.field.add(
+                    name="key", number=1, type=scalar.TYPE_STRING, label=scalar.LABEL_OPTIONAL
+                )
                 of = f".{PACKAGE}.{kind.removeprefix('map ')}"
-                entry.field.add(name="value", number=2, type=scalar.TYPE_MESSAGE, type_name=of, label=scalar.LABEL_OPTIONAL)
-                made.type, made.type_name = scalar.TYPE_MESSAGE, f".{PACKAGE}.{name}.ParametersEntry"
+                entry.field.add(
+                    name="value",
+                    number=2,
+                    type=scalar.TYPE_MESSAGE,
+                    type_name=of,
+                    label=scalar.LABEL_OPTIONAL,
+                )
+                made.type, made.type_name = (
+                    scalar.TYPE_MESSAGE,
+                    f".{PACKAGE}.{name}.ParametersEntry",
+                )
             elif bare[0].isupper():
                 made.type, made.type_name = scalar.TYPE_MESSAGE, f".{PACKAGE}.{bare}"
             else:
@@ -123,7 +140,10 @@ def pool() -> dict[str, Any]:
             message.oneof_decl.add(name="parameter_choice")
     known = descriptor_pool.DescriptorPool()
     known.Add(file)
-    return {name: message_factory.GetMessageClass(known.FindMessageTypeByName(f"{PACKAGE}.{name}")) for name in MESSAGES}
+    return {
+        name: message_factory.GetMessageClass(known.FindMessageTypeByName(f"{PACKAGE}.{name}"))
+        for name in MESSAGES
+    }
 
 
 def kind(name: str) -> Any:
@@ -147,7 +167,9 @@ def read_tensors(told: Any, raw: Any) -> dict[str, Array]:
     """The tensors of a message, raw or as typed contents. Raises UserError."""
     if raw and len(raw) != len(told):
         raise UserError(
-            "The message has %(found)s raw contents for %(wanted)s tensors; expected one each.", found=len(raw), wanted=len(told)
+            "The message has %(found)s raw contents for %(wanted)s tensors; expected one each.",
+            found=len(raw),
+            wanted=len(told),
         )
     found: dict[str, Array] = {}
     for number, each in enumerate(told):
@@ -160,11 +182,20 @@ def read_tensors(told: Any, raw: Any) -> dict[str, Array]:
             )
         shape = list(each.shape)
         if any(n < 0 for n in shape):
-            raise UserError("The tensor %(name)s has the shape %(found)s; expected a list of lengths.", name=each.name, found=shape)
+            raise UserError(
+                "The tensor %(name)s has the shape %(found)s; expected a list of lengths.",
+                name=each.name,
+                found=shape,
+            )
         if raw:
             found[each.name] = oip_json.from_bytes(each.name, each.datatype, shape, raw[number])
         elif each.datatype in CONTENTS:
-            found[each.name] = oip_json.from_values(each.name, each.datatype, shape, list(getattr(each.contents, CONTENTS[each.datatype])))
+            found[each.name] = oip_json.from_values(
+                each.name,
+                each.datatype,
+                shape,
+                list(getattr(each.contents, CONTENTS[each.datatype])),
+            )
         else:
             raise UserError("The tensor %(name)s has no data.", name=each.name)
     return found
@@ -185,4 +216,7 @@ def put_parameters(into: Any, values: Mapping[str, Any]) -> None:
 
 def read_parameters(told: Any) -> dict[str, Any]:
     """The parameters of a message."""
-    return {name: getattr(each, each.WhichOneof("parameter_choice") or "string_param") for name, each in told.items()}
+    return {
+        name: getattr(each, each.WhichOneof("parameter_choice") or "string_param")
+        for name, each in told.items()
+    }

@@ -50,7 +50,9 @@ def app(models: Models) -> Starlette:
 
     one = ["/v2/models/{model}", "/v2/models/{model}/versions/{version}"]
     routes = [
-        *(route(f"{path}/infer", infer, "POST") for path in one),  # first, because routes are tried in turn
+        *(
+            route(f"{path}/infer", infer, "POST") for path in one
+        ),  # first, because routes are tried in turn
         route("/v2", about),
         route("/v2/health/live", fine),
         route("/v2/health/ready", fine),
@@ -62,7 +64,11 @@ def app(models: Models) -> Starlette:
         *(route(f"{path}/stats", stats) for path in one),
         route("/metrics", numbers),
     ]
-    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={404: not_found, 405: not_found, 500: broke})
+    return Starlette(
+        routes=routes,
+        lifespan=lifespan,
+        exception_handlers={404: not_found, 405: not_found, 500: broke},
+    )
 
 
 def problem(status: int, sentence: str) -> Response:
@@ -88,7 +94,9 @@ def named(request: Request) -> tuple[str, str | None]:
 
 def about(_models: Models, _request: Request, _body: bytes) -> Response:
     """The server itself."""
-    return JSONResponse({"name": oip_metadata.SERVER, "version": __version__, "extensions": oip_json.EXTENSIONS})
+    return JSONResponse(
+        {"name": oip_metadata.SERVER, "version": __version__, "extensions": oip_json.EXTENSIONS}
+    )
 
 
 def fine(_models: Models, _request: Request, _body: bytes) -> Response:
@@ -106,7 +114,9 @@ def ready(models: Models, request: Request, _body: bytes) -> Response:
     model, version = named(request)
     if models.ready(model, version):
         return Response()
-    return problem(400, f"The model {model}{f' (version {version})' if version else ''} is not ready.")
+    return problem(
+        400, f"The model {model}{f' (version {version})' if version else ''} is not ready."
+    )
 
 
 def config(models: Models, request: Request, _body: bytes) -> Response:
@@ -126,7 +136,9 @@ def index(models: Models, _request: Request, body: bytes) -> Response:
         told: Any = json.loads(body) if body else {}
     except ValueError as error:
         raise UserError("The request is not JSON (%(reason)s).", reason=error) from error
-    return JSONResponse(oip_metadata.index(models, ready=isinstance(told, dict) and bool(told.get("ready"))))
+    return JSONResponse(
+        oip_metadata.index(models, ready=isinstance(told, dict) and bool(told.get("ready")))
+    )
 
 
 def infer(models: Models, request: Request, body: bytes) -> Response:
@@ -134,11 +146,17 @@ def infer(models: Models, request: Request, body: bytes) -> Response:
     model, version = named(request)
     asked = oip_json.read_request(body, request.headers.get(oip_json.LENGTH))
     person = asked.parameters.get("person")
-    answer = models.infer(model, asked.inputs, version=version, person=None if person is None else str(person))
-    content, length = oip_json.write_answer(model, answer.version, answer.outputs, asked, {"served_as": answer.served_as})
+    answer = models.infer(
+        model, asked.inputs, version=version, person=None if person is None else str(person)
+    )
+    content, length = oip_json.write_answer(
+        model, answer.version, answer.outputs, asked, {"served_as": answer.served_as}
+    )
     if length is None:
         return Response(content, media_type="application/json")
-    return Response(content, media_type="application/octet-stream", headers={oip_json.LENGTH: str(length)})
+    return Response(
+        content, media_type="application/octet-stream", headers={oip_json.LENGTH: str(length)}
+    )
 
 
 def numbers(_models: Models, _request: Request, _body: bytes) -> Response:

@@ -77,7 +77,13 @@ class Inference(Protocol):
     """Models that can be asked, in this process or on a server."""
 
     def infer(
-        self, model: str, inputs: Arrays, *, version: str | None = None, person: str | None = None, seconds: float | None = None
+        self,
+        model: str,
+        inputs: Arrays,
+        *,
+        version: str | None = None,
+        person: str | None = None,
+        seconds: float | None = None,
     ) -> Answer: ...
 
     def ready(self, model: str, version: str | None = None) -> bool: ...
@@ -118,7 +124,13 @@ class Models:
     # ---- asked ----
 
     def infer(
-        self, model: str, inputs: Arrays, *, version: str | None = None, person: str | None = None, seconds: float | None = None
+        self,
+        model: str,
+        inputs: Arrays,
+        *,
+        version: str | None = None,
+        person: str | None = None,
+        seconds: float | None = None,
     ) -> Answer:
         """A model's answer: the champion's, or for a canary's people the challenger's. Raises NotFound, ModelError, and UserError for wrong inputs.
 
@@ -137,7 +149,9 @@ class Models:
             self.later(lambda: self.compare(plan, given, champion_said=ran))
         return Answer(ran.outputs, champion.version, CHAMPION)
 
-    def infer_with(self, model: str, version: str, inputs: Arrays, *, seconds: float | None = None) -> Answer:
+    def infer_with(
+        self, model: str, version: str, inputs: Arrays, *, seconds: float | None = None
+    ) -> Answer:
         """The answer of one version, whether it is live or only registered. Counted in the metrics, not in what a plan is judged by."""
         with self.held_version(model, version) as loaded:
             ran, _ = self.ask(None, loaded, BY_NUMBER, inputs, seconds, model=model)
@@ -154,14 +168,22 @@ class Models:
             if challenger is None:
                 return None
             try:
-                ran, given = self.ask(plan, challenger, CHALLENGER, inputs, self.patience(plan, challenger, inputs, seconds))
+                ran, given = self.ask(
+                    plan,
+                    challenger,
+                    CHALLENGER,
+                    inputs,
+                    self.patience(plan, challenger, inputs, seconds),
+                )
             except ModelError:
                 return None
         if self.chance() < COMPARED:
             self.later(lambda: self.compare(plan, given, challenger_said=ran))
         return Answer(ran.outputs, challenger.version, CHALLENGER)
 
-    def patience(self, plan: Plan, challenger: Loaded, inputs: Arrays, seconds: float | None) -> float:
+    def patience(
+        self, plan: Plan, challenger: Loaded, inputs: Arrays, seconds: float | None
+    ) -> float:
         """Seconds that a challenger may take: half of the time that there is, less where the champion is known to be quick."""
         half = min(seconds or challenger.lane.spec.seconds, challenger.lane.spec.seconds) / 2
         with self.tally.lock:
@@ -171,7 +193,14 @@ class Models:
         return half if usual is None else min(half, 1 + PATIENT * usual * rows / 1000)
 
     def ask(
-        self, plan: Plan | None, loaded: Loaded, served_as: str, inputs: Arrays, seconds: float | None, *, model: str = ""
+        self,
+        plan: Plan | None,
+        loaded: Loaded,
+        served_as: str,
+        inputs: Arrays,
+        seconds: float | None,
+        *,
+        model: str = "",
     ) -> tuple[Ran, dict[str, Array]]:
         """One version's answer, and the inputs as it took them; counted, and a sample kept."""
         model = plan.model if plan else model
@@ -181,7 +210,15 @@ class Models:
         try:
             ran = loaded.lane.ask(given, seconds=seconds, alone=keep)
         except ModelError as error:
-            self.count(plan, model, loaded.version, served_as, None, time.perf_counter() - started, str(error))
+            self.count(
+                plan,
+                model,
+                loaded.version,
+                served_as,
+                None,
+                time.perf_counter() - started,
+                str(error),
+            )
             raise no_answer(model, loaded.version, error) from error
         took = time.perf_counter() - started
         self.count(plan, model, loaded.version, served_as, ran, took)
@@ -189,13 +226,35 @@ class Models:
             self.tally.keep(model, loaded.version, served_as, given, ran, took)
         return ran, given
 
-    def count(self, plan: Plan | None, model: str, version: str, served_as: str, ran: Ran | None, took: float, why: str = "") -> None:
+    def count(
+        self,
+        plan: Plan | None,
+        model: str,
+        version: str,
+        served_as: str,
+        ran: Ran | None,
+        took: float,
+        why: str = "",
+    ) -> None:
         """Count a request and, now and then and after each that failed, look at what was counted."""
-        counts = self.tally.answered(model, version, plan.serial if plan else None, served_as, ran, took, why)
-        if plan is not None and counts is not None and (ran is None or counts.requests % LOOKED_AT_EVERY == 0):
+        counts = self.tally.answered(
+            model, version, plan.serial if plan else None, served_as, ran, took, why
+        )
+        if (
+            plan is not None
+            and counts is not None
+            and (ran is None or counts.requests % LOOKED_AT_EVERY == 0)
+        ):
             self.look_at(plan, version, counts)
 
-    def compare(self, plan: Plan, given: Arrays, *, champion_said: Ran | None = None, challenger_said: Ran | None = None) -> None:
+    def compare(
+        self,
+        plan: Plan,
+        given: Arrays,
+        *,
+        champion_said: Ran | None = None,
+        challenger_said: Ran | None = None,
+    ) -> None:
         """Ask the one that did not answer yet, and count how far the two agree."""
         role = CHALLENGER if challenger_said is None else CHAMPION
         with self.held(plan.model, role) as (now, other):
@@ -218,7 +277,11 @@ class Models:
         """Whether a version is out of its bounds by this process's counts alone: then nobody waits for the next look at all of them."""
         challenges = version == plan.challenger
         with self.tally.lock:
-            beside = self.tally.counts.get((plan.model, plan.champion, plan.serial), Counts()) if challenges else Counts()
+            beside = (
+                self.tally.counts.get((plan.model, plan.champion, plan.serial), Counts())
+                if challenges
+                else Counts()
+            )
             why = guardrails.out_of_bounds(plan.bounds, counts, beside)
         if why is None or (not challenges and counts.requests > plan.bounds.requests):
             return
@@ -260,14 +323,27 @@ class Models:
         challenger = row.challenger
         if challenger is not None and self.load(row, challenger) is not None:
             challenger = None
-        made = Plan(row.model, champion, challenger, row.mode, row.share, Bounds.read(row.bounds), row.serial, row.serial)
+        made = Plan(
+            row.model,
+            champion,
+            challenger,
+            row.mode,
+            row.share,
+            Bounds.read(row.bounds),
+            row.serial,
+            row.serial,
+        )
         with self.lock:
             self.plans[row.model] = made
-            for version in {old.champion, old.challenger} - {champion, challenger, None} if old else ():
+            for version in (
+                {old.champion, old.challenger} - {champion, challenger, None} if old else ()
+            ):
                 self.memory.retire((row.model, str(version)))
         self.tally.forget(row.model, row.serial)
         metrics.set_serving(row.model, {CHAMPION: champion, CHALLENGER: challenger})
-        log.info("model serves", model=row.model, champion=champion, challenger=challenger, mode=row.mode)
+        log.info(
+            "model serves", model=row.model, champion=champion, challenger=challenger, mode=row.mode
+        )
 
     def load(self, row: Serving, version: str) -> UserError | None:
         """Load a version of a plan; gives what was wrong with it, which is counted as the failures that it would have been."""
@@ -275,7 +351,9 @@ class Models:
             self.memory.load((row.model, version), row.files[version])
         except UserError as error:
             log.error("model version not loaded", model=row.model, version=version, why=str(error))
-            self.tally.not_loaded((row.model, version, row.serial), Bounds.read(row.bounds).least_errors, str(error))
+            self.tally.not_loaded(
+                (row.model, version, row.serial), Bounds.read(row.bounds).least_errors, str(error)
+            )
             self.begin()
             return error
         return None
@@ -320,7 +398,8 @@ class Models:
             if self.threads or self.stop.is_set():
                 return
             self.threads = [
-                threading.Thread(target=each, name=f"models-{each.__name__}", daemon=True) for each in (self.watch, self.shadow)
+                threading.Thread(target=each, name=f"models-{each.__name__}", daemon=True)
+                for each in (self.watch, self.shadow)
             ]
             for thread in self.threads:
                 thread.start()
@@ -418,7 +497,11 @@ class Models:
     def statistics(self, model: str, version: str | None = None) -> dict[str, dict[str, float]]:
         """What this process counted since it began, by version."""
         with self.tally.lock:
-            return {each: dict(found) for (name, each), found in self.tally.stated.items() if name == model and version in (None, each)}
+            return {
+                each: dict(found)
+                for (name, each), found in self.tally.stated.items()
+                if name == model and version in (None, each)
+            }
 
     def close(self) -> None:
         """Write what was counted, and let everything go."""
@@ -438,7 +521,12 @@ class Models:
 
 def no_answer(model: str, version: str, error: UserError) -> ModelError:
     """What the asker is told when a version gives no answer."""
-    made = ModelError("The model %(model)s (version %(version)s) gave no answer: %(why)s", model=model, version=version, why=str(error))
+    made = ModelError(
+        "The model %(model)s (version %(version)s) gave no answer: %(why)s",
+        model=model,
+        version=version,
+        why=str(error),
+    )
     made.status = error.status
     return made
 
@@ -447,7 +535,9 @@ def give_way() -> None:
     """Let this thread have a core only as far as nobody who is waited for wants it: loading a version must not slow down the one that answers."""
     if hasattr(os, "setpriority"):
         mine = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, mine, min(os.getpriority(os.PRIO_PROCESS, mine) + GIVES_WAY, 19))
+        os.setpriority(
+            os.PRIO_PROCESS, mine, min(os.getpriority(os.PRIO_PROCESS, mine) + GIVES_WAY, 19)
+        )
 
 
 def place_of(person: str, model: str) -> float:
@@ -460,10 +550,22 @@ def verdict(db: Session, row: Serving) -> str | None:
     ours_now = guardrails.counted(db, row.model, [row.serial])
     bounds = Bounds.read(row.bounds)
     if row.challenger is not None:
-        return guardrails.out_of_bounds(bounds, ours_now.get(row.challenger, Counts()), ours_now.get(row.champion or "", Counts()))
+        return guardrails.out_of_bounds(
+            bounds,
+            ours_now.get(row.challenger, Counts()),
+            ours_now.get(row.champion or "", Counts()),
+        )
     ours = ours_now.get(row.champion or "", Counts())
     last = release.releases(db, row.model, 1)
-    if not ours.requests or ours.requests > bounds.requests or not last or last[0].version != row.champion or last[0].previous is None:
+    if (
+        not ours.requests
+        or ours.requests > bounds.requests
+        or not last
+        or last[0].version != row.champion
+        or last[0].previous is None
+    ):
         return None
-    before = guardrails.counted(db, row.model, [row.serial - 1, row.serial - 2]).get(last[0].previous, Counts())
+    before = guardrails.counted(db, row.model, [row.serial - 1, row.serial - 2]).get(
+        last[0].previous, Counts()
+    )
     return guardrails.out_of_bounds(bounds, ours, before)

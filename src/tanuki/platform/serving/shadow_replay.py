@@ -33,7 +33,9 @@ class Again:
     different: str | None
 
 
-def again(db: Session, registry: "Registry", cache: Path, *, model: str | None = None, last: int = LAST) -> Iterator[Again]:
+def again(
+    db: Session, registry: "Registry", cache: Path, *, model: str | None = None, last: int = LAST
+) -> Iterator[Again]:
     """The last answers that were kept, newest first, each computed again by the version that gave it."""
     wanted = select(Prediction).order_by(Prediction.id.desc()).limit(last)
     if model is not None:
@@ -74,7 +76,9 @@ def difference(kept: Prediction, way: Lane | str) -> str | None:
     if oip_json.packed(outputs) == kept.outputs:
         return None
     before = oip_json.unpacked(kept.outputs)
-    return " ".join(said(name, before.get(name), outputs.get(name)) for name in sorted({*before, *outputs})).strip()
+    return " ".join(
+        said(name, before.get(name), outputs.get(name)) for name in sorted({*before, *outputs})
+    ).strip()
 
 
 def said(name: str, before: Array | None, now: Array | None) -> str:
@@ -82,14 +86,24 @@ def said(name: str, before: Array | None, now: Array | None) -> str:
     if before is None or now is None:
         return f"{name} was {'absent' if before is None else 'there'} and is {'absent' if now is None else 'there'}."
     if before.shape != now.shape or before.dtype != now.dtype:
-        return f"{name} was {before.dtype} {list(before.shape)} and is {now.dtype} {list(now.shape)}."
+        return (
+            f"{name} was {before.dtype} {list(before.shape)} and is {now.dtype} {list(now.shape)}."
+        )
     other = int((before != now).sum())
     if not other:
         return ""
-    far = "" if before.dtype.kind == "O" else f", at most by {np.abs(before.astype(np.float64) - now.astype(np.float64)).max():.3g}"
+    far = (
+        ""
+        if before.dtype.kind == "O"
+        else f", at most by {np.abs(before.astype(np.float64) - now.astype(np.float64)).max():.3g}"
+    )
     return f"{name} differs in {other} of {before.size} numbers{far}."
 
 
 def forget(db: Session, now: datetime) -> int:
     """Forget answers that are old; gives how many."""
-    return len(db.scalars(delete(Prediction).where(Prediction.at < now - KEPT).returning(Prediction.id)).all())
+    return len(
+        db.scalars(
+            delete(Prediction).where(Prediction.at < now - KEPT).returning(Prediction.id)
+        ).all()
+    )

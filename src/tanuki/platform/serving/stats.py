@@ -37,13 +37,25 @@ class Tally:
         return self.counts.setdefault(key, Counts())
 
     def answered(
-        self, model: str, version: str, serial: int | None, role: str, ran: Ran | None, took: float, why: str = ""
+        self,
+        model: str,
+        version: str,
+        serial: int | None,
+        role: str,
+        ran: Ran | None,
+        took: float,
+        why: str = "",
     ) -> Counts | None:
         """A request was answered or, without a run, was not; gives what is counted under the plan."""
-        metrics.observe_inference(model, version, role, took, rows=ran.rows if ran else 0, failed=ran is None)
+        metrics.observe_inference(
+            model, version, role, took, rows=ran.rows if ran else 0, failed=ran is None
+        )
         with self.lock:
             stated = self.stated.setdefault(
-                (model, version), dict.fromkeys(("success", "fail", "success_s", "fail_s", "run_s", "runs", "last"), 0.0)
+                (model, version),
+                dict.fromkeys(
+                    ("success", "fail", "success_s", "fail_s", "run_s", "runs", "last"), 0.0
+                ),
             )
             outcome = "fail" if ran is None else "success"
             stated[outcome] += 1
@@ -70,9 +82,15 @@ class Tally:
     def forget(self, model: str, before: int) -> None:
         """Forget what was counted under older plans and is written."""
         with self.lock:
-            self.counts = {key: each for key, each in self.counts.items() if key[0] != model or key[2] >= before or key in self.dirty}
+            self.counts = {
+                key: each
+                for key, each in self.counts.items()
+                if key[0] != model or key[2] >= before or key in self.dirty
+            }
 
-    def keep(self, model: str, version: str, role: str, inputs: Arrays, ran: Ran, took: float) -> None:
+    def keep(
+        self, model: str, version: str, role: str, inputs: Arrays, ran: Ran, took: float
+    ) -> None:
         """Keep an answer, to be computed again some day."""
         content = oip_json.packed(inputs)
         self.keeping.append(

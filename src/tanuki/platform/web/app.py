@@ -23,7 +23,18 @@ from tanuki.platform import metrics, rate_limit
 from tanuki.platform.resources import Resources
 from tanuki.platform.web import health, rest, routes, static_files
 from tanuki.platform.web.admin import models, people, runs
-from tanuki.platform.web.pages import FORM_BYTES, MAX_BYTES, System, Visit, reader, render, safe_path, site, site_of, visit_of
+from tanuki.platform.web.pages import (
+    FORM_BYTES,
+    MAX_BYTES,
+    System,
+    Visit,
+    reader,
+    render,
+    safe_path,
+    site,
+    site_of,
+    visit_of,
+)
 
 log = structlog.get_logger()
 
@@ -73,7 +84,9 @@ SENTENCES = {
 }
 WHAT_TO_DO = {
     400: msgid("Go back, put it right, and send it again."),
-    403: msgid("Go back and open the page again; if you need this often, ask an administrator for the role."),
+    403: msgid(
+        "Go back and open the page again; if you need this often, ask an administrator for the role."
+    ),
     404: msgid("Check the address, or start from the menu."),
     405: msgid("Start from the menu."),
     409: msgid("Open the page again: it shows what is true now. Then decide anew."),
@@ -97,9 +110,17 @@ WANTED = {
 
 def create(resources: Resources, systems: Sequence[System]) -> FastAPI:
     """The site of these systems on these resources."""
-    app = FastAPI(title="Tanuki", version=__version__, openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Tanuki", version=__version__, openapi_url=None, docs_url=None, redoc_url=None
+    )
     app.state.site = site(systems, resources, metrics.process())
-    ours = [(health.router, ""), (static_files.router, ""), (people.router, ""), (runs.router, ""), (models.router, "")]
+    ours = [
+        (health.router, ""),
+        (static_files.router, ""),
+        (people.router, ""),
+        (runs.router, ""),
+        (models.router, ""),
+    ]
     routes.include(app, [*ours, *((system.router, system.key) for system in systems)])
     app.add_exception_handler(UserError, answer_user_error)
     app.add_exception_handler(rest.NotModified, answer_not_modified)
@@ -144,7 +165,11 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 theirs = [each for each in message["headers"] if each[0] not in self.ours]
-                message["headers"] = [*theirs, (b"x-request-id", request_id.encode()), *self.headers]
+                message["headers"] = [
+                    *theirs,
+                    (b"x-request-id", request_id.encode()),
+                    *self.headers,
+                ]
                 if all(name != b"cache-control" for name, _ in theirs):
                     message["headers"].append((b"cache-control", b"private, no-cache"))
             await send(message)
@@ -157,14 +182,27 @@ class Edge:
                 if not status:
                     await failure(Request(scope, receive))(scope, receive, send_more)
             seconds = time.perf_counter() - started
-            metrics.observe_request(scope["method"] if scope["method"] in METHODS else "(other)", route_of(scope), status, seconds)
+            metrics.observe_request(
+                scope["method"] if scope["method"] in METHODS else "(other)",
+                route_of(scope),
+                status,
+                seconds,
+            )
             if route_of(scope) not in QUIET_ROUTES:
-                log.info("request answered", method=scope["method"], route=route_of(scope), status=status, ms=round(seconds * 1000, 1))
+                log.info(
+                    "request answered",
+                    method=scope["method"],
+                    route=route_of(scope),
+                    status=status,
+                    ms=round(seconds * 1000, 1),
+                )
 
 
 def request_id_of(scope: Scope) -> str:
     """The id that a proxy gave the request, if it looks like one, or a new one."""
-    given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
+    given = next(
+        (value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), ""
+    )
     return given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
 
@@ -185,14 +223,24 @@ def answer_user_error(request: Request, error: Exception) -> Response:
     """What a person can act on, said in their language; nobody who is signed out is sent to sign in."""
     assert isinstance(error, UserError)
     if isinstance(error, SignInNeeded) and not for_program(request):
-        onward = request.url.path + (f"?{request.url.query}" if request.url.query else "") if request.method == "GET" else "/"
-        return RedirectResponse(f"/sign-in?{urlencode({'next': onward})}" if onward != "/" else "/sign-in", 303)
+        onward = (
+            request.url.path + (f"?{request.url.query}" if request.url.query else "")
+            if request.method == "GET"
+            else "/"
+        )
+        return RedirectResponse(
+            f"/sign-in?{urlencode({'next': onward})}" if onward != "/" else "/sign-in", 303
+        )
     with suppress(UserError):
         visit_of(request)  # the error may come before anybody asked who it is
-    answer = problem(request, error.status, site_of(request).texts.error(known_visit(request).lang, error))
+    answer = problem(
+        request, error.status, site_of(request).texts.error(known_visit(request).lang, error)
+    )
     if isinstance(error, TooMany):
         spent = rate_limit.reached(error)
-        answer.headers.update({"Retry-After": str(error.seconds), **rest.announced([spent] if spent else [])})
+        answer.headers.update(
+            {"Retry-After": str(error.seconds), **rest.announced([spent] if spent else [])}
+        )
     return answer
 
 
@@ -208,7 +256,9 @@ def answer_http_error(request: Request, error: Exception) -> Response:
     with suppress(UserError):
         visit_of(request)  # nobody asked yet who it is, when there is no route
     sentence = SENTENCES.get(error.status_code, str(error.detail))
-    answer = problem(request, error.status_code, site_of(request).texts.text(known_visit(request).lang, sentence))
+    answer = problem(
+        request, error.status_code, site_of(request).texts.text(known_visit(request).lang, sentence)
+    )
     answer.headers.update(error.headers or {})
     return answer
 
@@ -237,7 +287,9 @@ def sentence_of(texts: Any, lang: str, fault: dict[str, Any]) -> tuple[str, dict
 
 def failure(request: Request) -> Response:
     """The answer to a bug: nothing about it but the number under which it is logged."""
-    return problem(request, 500, site_of(request).texts.text(known_visit(request).lang, SENTENCES[500]))
+    return problem(
+        request, 500, site_of(request).texts.text(known_visit(request).lang, SENTENCES[500])
+    )
 
 
 def problem(request: Request, status: int, sentence: str) -> Response:
@@ -247,7 +299,16 @@ def problem(request: Request, status: int, sentence: str) -> Response:
         title = TITLES.get(status, TITLES[400])
         back = back_of(request)
         todo = WHAT_TO_DO.get(status, WHAT_TO_DO[400])
-        return render(request, "error.html", status=status, title=title, sentence=sentence, todo=todo, back=back, code=status)
+        return render(
+            request,
+            "error.html",
+            status=status,
+            title=title,
+            sentence=sentence,
+            todo=todo,
+            back=back,
+            code=status,
+        )
     body = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
@@ -263,7 +324,12 @@ def problem(request: Request, status: int, sentence: str) -> Response:
 def for_program(request: Request) -> bool:
     """Whether a program is asking: under /api, with a token, or wanting JSON."""
     path = request.url.path
-    return path == "/api" or path.startswith("/api/") or "authorization" in request.headers or "json" in request.headers.get("accept", "")
+    return (
+        path == "/api"
+        or path.startswith("/api/")
+        or "authorization" in request.headers
+        or "json" in request.headers.get("accept", "")
+    )
 
 
 def known_visit(request: Request) -> Visit:
@@ -271,7 +337,9 @@ def known_visit(request: Request) -> Visit:
     found = request.scope.get("tanuki_visit")
     if isinstance(found, Visit):
         return found
-    visit = request.scope["tanuki_visit"] = Visit(None, "nobody", secrets.token_urlsafe(24), *reader(request))
+    visit = request.scope["tanuki_visit"] = Visit(
+        None, "nobody", secrets.token_urlsafe(24), *reader(request)
+    )
     return visit
 
 

@@ -16,7 +16,11 @@ from tanuki import i18n
 from tanuki.i18n import LANGS, Texts
 from tanuki.platform.web import charts
 
-TYPES = {".webmanifest": "application/manifest+json", ".js": "text/javascript", ".woff2": "font/woff2"}  # not every machine knows these
+TYPES = {
+    ".webmanifest": "application/manifest+json",
+    ".js": "text/javascript",
+    ".woff2": "font/woff2",
+}  # not every machine knows these
 
 KEPT = 10_000  # pieces of pages of each language; a card is about 2 KB
 
@@ -54,7 +58,9 @@ def static_file(file: Path) -> StaticFile:
     )
 
 
-def environment(lang: str, folders: Iterable[Path], texts: Texts, static: Mapping[str, StaticFile], **more: Any) -> Environment:
+def environment(
+    lang: str, folders: Iterable[Path], texts: Texts, static: Mapping[str, StaticFile], **more: Any
+) -> Environment:
     """Jinja for one language, so that macros and filters need not be told which; `more` is what templates know by these names."""
     made = Said(
         loader=ChoiceLoader([FileSystemLoader(folder) for folder in folders]),
@@ -65,7 +71,9 @@ def environment(lang: str, folders: Iterable[Path], texts: Texts, static: Mappin
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.install_gettext_callables(partial(texts.text, lang), partial(texts.plural, lang), newstyle=True)  # type: ignore[attr-defined]
+    made.install_gettext_callables(
+        partial(texts.text, lang), partial(texts.plural, lang), newstyle=True
+    )  # type: ignore[attr-defined]
     made.filters.update(i18n.filters(lang))
     names: dict[str, Any] = {
         "lang": lang,
@@ -76,7 +84,11 @@ def environment(lang: str, folders: Iterable[Path], texts: Texts, static: Mappin
         "once": once(),
     }
     made.globals.update(names | more)
-    made.known = {"_": partial(texts.text, lang), "gettext": partial(texts.text, lang), "static": names["static"]}
+    made.known = {
+        "_": partial(texts.text, lang),
+        "gettext": partial(texts.text, lang),
+        "static": names["static"],
+    }
     return made
 
 
@@ -122,4 +134,6 @@ class Outright(NodeTransformer):
         ):
             return made
         text = self.known[node.node.name](node.args[0].value)
-        return nodes.MarkSafe(nodes.Const(text.replace("%%", "%"), lineno=node.lineno), lineno=node.lineno)
+        return nodes.MarkSafe(
+            nodes.Const(text.replace("%%", "%"), lineno=node.lineno), lineno=node.lineno
+        )

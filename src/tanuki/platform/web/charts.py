@@ -27,7 +27,14 @@ CONFIG: dict[str, Any] = {
         "titleFontSize": 12,
         "titleFontWeight": 500,
     },
-    "legend": {"labelColor": INK, "titleColor": QUIET, "labelFontSize": 12, "titleFontSize": 12, "orient": "top", "title": None},
+    "legend": {
+        "labelColor": INK,
+        "titleColor": QUIET,
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "orient": "top",
+        "title": None,
+    },
     "header": {"labelColor": INK, "titleColor": QUIET, "labelFontSize": 13},
     "title": {"color": INK, "fontSize": 14, "anchor": "start"},
     "text": {"color": INK},
@@ -52,7 +59,9 @@ def drawn(spec: str, lang: str) -> str:
     wanted = json.loads(spec)
     label = wanted.pop("description")
     written: dict[str, Any] = {"format_locale": FORMATS[lang], "time_format_locale": FORMATS[lang]}
-    svg = vl_convert.vegalite_to_svg(wanted, config=CONFIG, allowed_base_urls=[], show_warnings=False, **written)
+    svg = vl_convert.vegalite_to_svg(
+        wanted, config=CONFIG, allowed_base_urls=[], show_warnings=False, **written
+    )
     width = re.search(r' width="([0-9.]+)"', svg)
     kind = "chart large" if width and float(width[1]) > LARGE else "chart"
     svg = svg.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)

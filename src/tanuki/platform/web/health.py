@@ -47,7 +47,11 @@ def database_state(res: Resources) -> dict[str, object]:
             alive = len(jobs.workers(db, datetime.now(UTC)))
     except SQLAlchemyError as error:
         return {"database": error.__class__.__name__, "schema": "unknown", "workers": 0}
-    return {"database": "ok", "schema": "ok" if current else f"{revision}, needs {database.newest_revision()}", "workers": alive}
+    return {
+        "database": "ok",
+        "schema": "ok" if current else f"{revision}, needs {database.newest_revision()}",
+        "workers": alive,
+    }
 
 
 def objects_state(res: Resources) -> str:

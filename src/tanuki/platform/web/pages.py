@@ -65,9 +65,13 @@ class System:
     locale: Path
     static: Path | None = None
     leave: str | None = None  # the page where people leave for good; the account page leads there
-    signed_up: Callable[[Session, Person], None] | None = None  # what it does when somebody made themselves an account, in that transaction
+    signed_up: Callable[[Session, Person], None] | None = (
+        None  # what it does when somebody made themselves an account, in that transaction
+    )
     frame: str = "base.html"  # the template that its pages extend, and the platform's own (errors, the account) where they belong to it
-    helpers: Mapping[str, Callable[..., Any]] = field(default_factory=dict)  # functions that templates know by these names
+    helpers: Mapping[str, Callable[..., Any]] = field(
+        default_factory=dict
+    )  # functions that templates know by these names
 
 
 @dataclass(frozen=True)
@@ -85,14 +89,30 @@ class Site:
         """A cookie's name; over HTTPS the browser lets no other host set it."""
         return f"__Host-tanuki-{name}" if self.resources.settings.https else f"tanuki-{name}"
 
-    def set_cookie(self, response: Response, name: str, value: str, *, seconds: int | None = None) -> None:
+    def set_cookie(
+        self, response: Response, name: str, value: str, *, seconds: int | None = None
+    ) -> None:
         """Set one of our cookies: never read by scripts, not sent by other sites' forms."""
         secure = self.resources.settings.https
-        response.set_cookie(self.cookie(name), value, max_age=seconds, path="/", httponly=True, samesite="lax", secure=secure)
+        response.set_cookie(
+            self.cookie(name),
+            value,
+            max_age=seconds,
+            path="/",
+            httponly=True,
+            samesite="lax",
+            secure=secure,
+        )
 
     def drop_cookie(self, response: Response, name: str) -> None:
         """Take one of our cookies back."""
-        response.delete_cookie(self.cookie(name), path="/", httponly=True, samesite="lax", secure=self.resources.settings.https)
+        response.delete_cookie(
+            self.cookie(name),
+            path="/",
+            httponly=True,
+            samesite="lax",
+            secure=self.resources.settings.https,
+        )
 
 
 @dataclass(frozen=True)
@@ -124,10 +144,14 @@ class Done:
 def site(systems: Sequence[System], resources: Resources, metrics: Metrics) -> Site:
     """Read templates, texts and static files once."""
     texts = Texts([HERE / "locale", *(system.locale for system in systems)])
-    static = assets.static_files([HERE / "static", *(system.static for system in systems if system.static is not None)])
+    static = assets.static_files(
+        [HERE / "static", *(system.static for system in systems if system.static is not None)]
+    )
     folders = [HERE / "templates", *(system.templates for system in systems)]
     helpers = {name: helper for system in systems for name, helper in system.helpers.items()}
-    pages = {lang: assets.environment(lang, folders, texts, static, url=url, **helpers) for lang in LANGS}
+    pages = {
+        lang: assets.environment(lang, folders, texts, static, url=url, **helpers) for lang in LANGS
+    }
     return Site(resources, tuple(systems), texts, metrics, pages, static)
 
 
@@ -147,7 +171,9 @@ def site_of(request: Request) -> Site:
     return found
 
 
-async def resources_of(request: Request) -> Resources:  # async: what waits for nothing needs no thread
+async def resources_of(
+    request: Request,
+) -> Resources:  # async: what waits for nothing needs no thread
     return site_of(request).resources
 
 
@@ -162,7 +188,9 @@ def visit_of(request: Request) -> Visit:
     here, now = site_of(request), datetime.now(UTC)
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
-        made = visit_by_token(here.resources, bearer.strip(), now, reader(request), request.method in LOOKING)
+        made = visit_by_token(
+            here.resources, bearer.strip(), now, reader(request), request.method in LOOKING
+        )
     else:
         made = visit_by_session(here, request, now)
     request.scope["tanuki_visit"] = made
@@ -179,7 +207,9 @@ def reader(request: Request) -> tuple[str, str]:
     ), theme if theme in THEMES else "auto"
 
 
-def visit_by_token(res: Resources, token: str, now: datetime, liked: tuple[str, str], looks: bool) -> Visit:
+def visit_by_token(
+    res: Resources, token: str, now: datetime, liked: tuple[str, str], looks: bool
+) -> Visit:
     """A program with an API token; a token that is not good, or only for looking, is refused at once."""
     with res.db.read() as db:
         found = tokens.bearer(db, token, now)
@@ -187,7 +217,9 @@ def visit_by_token(res: Resources, token: str, now: datetime, liked: tuple[str, 
         raise SignInNeeded("The API token is not valid; make a new one on the account page.")
     person, due = found
     if not looks and not person.may("write"):
-        raise NotAllowed("This API token may only read; make one that may write on the account page.")
+        raise NotAllowed(
+            "This API token may only read; make one that may write on the account page."
+        )
     if due:
         with res.db.write() as db:
             tokens.note_token_use(db, token, now)
@@ -210,7 +242,9 @@ def visit_by_session(here: Site, request: Request, now: datetime) -> Visit:
 
 async def visiting(request: Request) -> Visit:
     """The visit, for what a route asks for: found in a thread when it has to be looked up."""
-    shown = "authorization" in request.headers or request.cookies.get(site_of(request).cookie("session"))
+    shown = "authorization" in request.headers or request.cookies.get(
+        site_of(request).cookie("session")
+    )
     return await run_in_threadpool(visit_of, request) if shown else visit_of(request)
 
 
@@ -252,7 +286,9 @@ async def read_session(request: Request) -> AsyncIterator[Session]:
         if database.embedded or not db.in_transaction():
             db.close()
         else:
-            with CancelScope(shield=True):  # in a thread of its own: those of the pool may be waiting for this connection
+            with CancelScope(
+                shield=True
+            ):  # in a thread of its own: those of the pool may be waiting for this connection
                 await to_thread.run_sync(db.close, limiter=CapacityLimiter(1))
 
 
@@ -274,7 +310,9 @@ async def from_our_form(request: Request, visit: Visiting) -> None:
     if given is None and not request.url.path.startswith("/api/"):
         given = (await request.form(max_fields=FORM_FIELDS)).get("csrf")
     if not isinstance(given, str) or not hmac.compare_digest(given.encode(), visit.csrf.encode()):
-        raise NotAllowed("This form is too old or was not made by this page; open the page again and send it once more.")
+        raise NotAllowed(
+            "This form is too old or was not made by this page; open the page again and send it once more."
+        )
 
 
 FromOurForm = Depends(from_our_form)
@@ -299,7 +337,12 @@ def page(
     closed = [] if public else [Depends(person_of)]
 
     def as_html(request: Request, made: BaseModel) -> Response:
-        return render(request, template, view=made, url_csv=f"{request.url.path}.csv{query(request)}" if csv else None)
+        return render(
+            request,
+            template,
+            view=made,
+            url_csv=f"{request.url.path}.csv{query(request)}" if csv else None,
+        )
 
     def as_csv(request: Request, made: BaseModel) -> Response:
         assert csv is not None
@@ -311,26 +354,54 @@ def page(
         )
 
     if csv is not None:
-        router.add_api_route(f"{path}.csv", answering(view, as_csv), include_in_schema=False, response_class=Response, dependencies=closed)
+        router.add_api_route(
+            f"{path}.csv",
+            answering(view, as_csv),
+            include_in_schema=False,
+            response_class=Response,
+            dependencies=closed,
+        )
     router.add_api_route(
-        path, answering(view, as_html), include_in_schema=False, response_class=HTMLResponse, dependencies=[Depends(visiting), *closed]
+        path,
+        answering(view, as_html),
+        include_in_schema=False,
+        response_class=HTMLResponse,
+        dependencies=[Depends(visiting), *closed],
     )
     shape = inspect.signature(view, eval_str=True).return_annotation
     router.add_api_route(f"/api{path}", view, response_model=shape, dependencies=closed)
 
 
-def action(router: APIRouter, path: str, do: Callable[..., Done], *, max_bytes: int = FORM_BYTES, public: bool = False) -> None:
+def action(
+    router: APIRouter,
+    path: str,
+    do: Callable[..., Done],
+    *,
+    max_bytes: int = FORM_BYTES,
+    public: bool = False,
+) -> None:
     """Register what a form does at POST `path`, and the same with a JSON object at `/api` + path (a form still, when it takes files).
 
     The form is answered with 303 to `Done.to`, where the message is shown; JSON with the message and where the result is.
     """
     dependencies = [Depends(visiting), *([] if public else [Depends(person_of)]), FromOurForm]
     limits: Any = {"max_fields": FORM_FIELDS, "max_part_size": FORM_BYTES}
-    common: dict[str, Any] = {"methods": ["POST"], "dependencies": dependencies, "form_limits": limits}
+    common: dict[str, Any] = {
+        "methods": ["POST"],
+        "dependencies": dependencies,
+        "form_limits": limits,
+    }
     form, program = answering(do, redirect), answering(from_json(do), outcome)
     for endpoint in (form, program):
         setattr(endpoint, MAX_BYTES, max_bytes)
-    router.add_api_route(path, form, include_in_schema=False, status_code=303, response_class=RedirectResponse, **common)
+    router.add_api_route(
+        path,
+        form,
+        include_in_schema=False,
+        status_code=303,
+        response_class=RedirectResponse,
+        **common,
+    )
     router.add_api_route(f"/api{path}", program, response_model=Outcome, **common)
 
 
@@ -346,13 +417,21 @@ def redirect(request: Request, done: Done) -> Response:
     here, visit = site_of(request), visit_of(request)
     response = RedirectResponse(done.to, 303)
     if done.message:
-        here.set_cookie(response, "flash", sealed(visit.token, here.texts.fill(visit.lang, done.message, done.values)), seconds=60)
+        here.set_cookie(
+            response,
+            "flash",
+            sealed(visit.token, here.texts.fill(visit.lang, done.message, done.values)),
+            seconds=60,
+        )
     return response
 
 
 def outcome(request: Request, done: Done) -> Outcome:
     """What an action did, in the reader's language."""
-    return Outcome(message=site_of(request).texts.fill(visit_of(request).lang, done.message, done.values), to=done.to)
+    return Outcome(
+        message=site_of(request).texts.fill(visit_of(request).lang, done.message, done.values),
+        to=done.to,
+    )
 
 
 def query(request: Request) -> str:
@@ -382,7 +461,9 @@ def render(request: Request, template: str, *, status: int = 200, **values: Any)
         "request_id": request.scope.get("tanuki_request_id", ""),
         "url_csv": None,
     }
-    response = HTMLResponse(here.pages[visit.lang].get_template(template).render({**context, **values}), status)
+    response = HTMLResponse(
+        here.pages[visit.lang].get_template(template).render({**context, **values}), status
+    )
     if here.cookie("flash") in request.cookies:
         here.drop_cookie(response, "flash")
     if visit.new:
@@ -399,12 +480,20 @@ class MenuEntry:
     here: bool
 
 
-def menus(systems: Iterable[System], person: Person | None, path: str) -> list[tuple[str, list[MenuEntry]]]:
+def menus(
+    systems: Iterable[System], person: Person | None, path: str
+) -> list[tuple[str, list[MenuEntry]]]:
     """Each system's title and the entries that this person (or a visitor) may see, with the one they are on marked."""
     found = []
     for system in systems:
-        seen = [(to, title) for to, title, roles in system.menu if ANYBODY in roles or (person and (not roles or person.has(*roles)))]
-        on = max((to for to, _ in seen if path == to or path.startswith(f"{to}/")), key=len, default=None)
+        seen = [
+            (to, title)
+            for to, title, roles in system.menu
+            if ANYBODY in roles or (person and (not roles or person.has(*roles)))
+        ]
+        on = max(
+            (to for to, _ in seen if path == to or path.startswith(f"{to}/")), key=len, default=None
+        )
         if seen:
             found.append((system.title, [MenuEntry(to, title, to == on) for to, title in seen]))
     return found
@@ -412,7 +501,11 @@ def menus(systems: Iterable[System], person: Person | None, path: str) -> list[t
 
 def frame_of(systems: Iterable[System], seen: set[str], path: str) -> str:
     """The frame of the system that a path belongs to; else of the only system that this person sees; else the platform's."""
-    under = [system for system in systems if path == f"/{system.key}" or path.startswith(f"/{system.key}/")]
+    under = [
+        system
+        for system in systems
+        if path == f"/{system.key}" or path.startswith(f"/{system.key}/")
+    ]
     only = under or [system for system in systems if system.title in seen]
     return only[0].frame if len(only) == 1 else "base.html"
 
@@ -426,7 +519,10 @@ def sealed(secret: str, text: str) -> str:
 def unsealed(secret: str, cookie: str) -> str | None:
     """The text of a sealed cookie, or None when it is absent or not ours."""
     body, _, mark = cookie.partition(".")
-    if not body or not hmac.compare_digest(mark.encode(), hmac.new(secret.encode(), f"flash:{body}".encode(), sha256).hexdigest().encode()):
+    if not body or not hmac.compare_digest(
+        mark.encode(),
+        hmac.new(secret.encode(), f"flash:{body}".encode(), sha256).hexdigest().encode(),
+    ):
         return None
     try:
         return str(json.loads(urlsafe_b64decode(body)))
@@ -436,5 +532,10 @@ def unsealed(secret: str, cookie: str) -> str | None:
 
 def safe_path(path: str) -> str:
     """A path of our own to go on to, or the front page when it leads elsewhere."""
-    inside = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable() and "\\" not in path
+    inside = (
+        path.startswith("/")
+        and not path.startswith(("//", "/\\"))
+        and path.isprintable()
+        and "\\" not in path
+    )
     return path if inside else "/"

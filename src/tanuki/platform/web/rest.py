@@ -71,9 +71,14 @@ def response(status: int) -> dict[str, Any]:
         "instance": "/api/…",
         "request_id": "5f0c2a9be1d34c77",
     }
-    made: dict[str, Any] = {"description": WHY[status], "content": {PROBLEM: {"schema": {"$ref": REF}, "example": example}}}
+    made: dict[str, Any] = {
+        "description": WHY[status],
+        "content": {PROBLEM: {"schema": {"$ref": REF}, "example": example}},
+    }
     if status == 429:
-        made["headers"] = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
+        made["headers"] = {
+            "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}
+        }
     return made
 
 
@@ -110,7 +115,13 @@ def if_match(request: Request, value: object) -> None:
 
 def tag_of(value: object, *, weak: bool = False) -> str:
     """The entity tag of a value."""
-    text = value.model_dump_json() if isinstance(value, BaseModel) else value if isinstance(value, str) else repr(value)
+    text = (
+        value.model_dump_json()
+        if isinstance(value, BaseModel)
+        else value
+        if isinstance(value, str)
+        else repr(value)
+    )
     return f'{"W/" if weak else ""}"{sha256(text.encode()).hexdigest()[:24]}"'
 
 
@@ -129,14 +140,20 @@ async def key_of(
         Header(
             alias="Idempotency-Key",
             description="Made up by the sender for this one thing, such as a UUID: the same key again does it once and gives the same.",
-            json_schema_extra={"minLength": 1, "maxLength": KEY_LENGTH, "pattern": f"^[!-~]{{1,{KEY_LENGTH}}}$"},
+            json_schema_extra={
+                "minLength": 1,
+                "maxLength": KEY_LENGTH,
+                "pattern": f"^[!-~]{{1,{KEY_LENGTH}}}$",
+            },
             examples=["7f2c1f5e-8f5b-4a1e-9d55-0d6a3c6f4b2a"],
         ),
     ],
 ) -> str:
     """The sender's key for this request."""
     if not 1 <= len(key) <= KEY_LENGTH or not all("!" <= character <= "~" for character in key):
-        raise UserError("An Idempotency-Key has 1 to %(length)s visible characters.", length=KEY_LENGTH)
+        raise UserError(
+            "An Idempotency-Key has 1 to %(length)s visible characters.", length=KEY_LENGTH
+        )
     return key
 
 
@@ -154,7 +171,9 @@ def announced(spent: Iterable[Left]) -> dict[str, str]:
     if not known:
         return {}
     return {
-        "RateLimit-Policy": ", ".join(f'"{each.what}";q={each.most};w={each.window}' for each in known),
+        "RateLimit-Policy": ", ".join(
+            f'"{each.what}";q={each.most};w={each.window}' for each in known
+        ),
         "RateLimit": ", ".join(f'"{each.what}";r={each.left};t={each.seconds}' for each in known),
     }
 
@@ -220,9 +239,19 @@ def complete(operation: dict[str, Any], method: str, *, closed: bool) -> None:
         answers["422"] = response(422)
     if "requestBody" in operation:
         answers.setdefault("413", response(413))
-    for status in (*((401,) if closed else ()), 400, 403, 404, 500, *(() if method == "get" else (409, 429))):
+    for status in (
+        *((401,) if closed else ()),
+        400,
+        403,
+        404,
+        500,
+        *(() if method == "get" else (409, 429)),
+    ):
         answers.setdefault(str(status), response(status))
-    answers.setdefault("default", {"description": "Another problem.", "content": {PROBLEM: {"schema": {"$ref": REF}}}})
+    answers.setdefault(
+        "default",
+        {"description": "Another problem.", "content": {PROBLEM: {"schema": {"$ref": REF}}}},
+    )
     if not closed:
         operation["security"] = [{}, {"token": []}]
 
@@ -239,4 +268,6 @@ def operations_that_need_a_person(app: FastAPI) -> set[tuple[str, str]]:
 
 def needs_person(dependant: Any) -> bool:
     """Whether somewhere among what a route asks for is the person."""
-    return dependant is not None and any(each.call is person_of or needs_person(each) for each in dependant.dependencies)
+    return dependant is not None and any(
+        each.call is person_of or needs_person(each) for each in dependant.dependencies
+    )

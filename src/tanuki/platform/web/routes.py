@@ -12,7 +12,11 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import Receive, Scope, Send
 
-SAID = [name for name in signature(APIRouter.add_api_route).parameters if name not in ("self", "path", "endpoint")]
+SAID = [
+    name
+    for name in signature(APIRouter.add_api_route).parameters
+    if name not in ("self", "path", "endpoint")
+]
 FLAT = "tanuki_flat"
 
 
@@ -23,7 +27,9 @@ class Node:
     written: dict[str, "Node"] = field(default_factory=dict)
     anything: "Node | None" = None
     ends: list[int] = field(default_factory=list)
-    rest: list[int] = field(default_factory=list)  # routes whose last parameter takes all that follows
+    rest: list[int] = field(
+        default_factory=list
+    )  # routes whose last parameter takes all that follows
 
 
 class Directory(BaseRoute):
@@ -56,7 +62,12 @@ class Directory(BaseRoute):
         for part in path.split("/"):
             for node in nodes:
                 found += node.rest
-            nodes = [after for node in nodes for after in (node.written.get(part), node.anything) if after is not None]
+            nodes = [
+                after
+                for node in nodes
+                for after in (node.written.get(part), node.anything)
+                if after is not None
+            ]
         for node in nodes:
             found += node.ends
         return sorted(found)
@@ -91,7 +102,11 @@ def flat(router: APIRouter, tag: str) -> list[APIRoute]:
     if made is None:
         alone = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
         alone.include_router(router, tags=[tag] if tag else None)
-        made = [whole(route) for route in iter_route_contexts(alone.routes) if isinstance(route.original_route, APIRoute)]
+        made = [
+            whole(route)
+            for route in iter_route_contexts(alone.routes)
+            if isinstance(route.original_route, APIRoute)
+        ]
         setattr(router, FLAT, made)
     return made
 
@@ -101,7 +116,9 @@ def whole(route: RouteContext) -> APIRoute:
     assert route.endpoint is not None
     said = {name: getattr(route, name) for name in SAID if hasattr(route, name)}
     return APIRoute(
-        route.path or "", in_thread(route.endpoint), **{**said, "form_limits": getattr(route.original_route, "form_limits", None)}
+        route.path or "",
+        in_thread(route.endpoint),
+        **{**said, "form_limits": getattr(route.original_route, "form_limits", None)},
     )
 
 

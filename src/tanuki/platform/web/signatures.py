@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, create_model
 REQUEST = "kit_request"  # a name that no view uses
 
 
-def answering(view: Callable[..., Any], answer: Callable[[Request, Any], Any]) -> Callable[..., Any]:
+def answering(
+    view: Callable[..., Any], answer: Callable[[Request, Any], Any]
+) -> Callable[..., Any]:
     """An endpoint with a view's own parameters, whose answer is made from the request and what the view gave."""
     signature = inspect.signature(view, eval_str=True)
 
@@ -19,8 +21,12 @@ def answering(view: Callable[..., Any], answer: Callable[[Request, Any], Any]) -
         return answer(request, view(**given))
 
     asked = inspect.Parameter(REQUEST, inspect.Parameter.KEYWORD_ONLY, annotation=Request)
-    keywords = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in signature.parameters.values()]
-    endpoint.__signature__ = signature.replace(parameters=[*keywords, asked], return_annotation=inspect.Signature.empty)  # type: ignore[attr-defined]
+    keywords = [
+        each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in signature.parameters.values()
+    ]
+    endpoint.__signature__ = signature.replace(
+        parameters=[*keywords, asked], return_annotation=inspect.Signature.empty
+    )  # type: ignore[attr-defined]
     endpoint.__name__, endpoint.__doc__ = view.__name__, view.__doc__
     return endpoint
 
@@ -32,31 +38,54 @@ def from_json(do: Callable[..., Any]) -> Callable[..., Any]:
     if not fields or any(takes_file(each.annotation) for each in fields.values()):
         return do
     shapes: dict[str, Any] = {
-        name: (each.annotation, ... if each.default is inspect.Parameter.empty else each.default) for name, each in fields.items()
+        name: (each.annotation, ... if each.default is inspect.Parameter.empty else each.default)
+        for name, each in fields.items()
     }
     whole = whole_form(fields)
-    body = whole or create_model(f"{do.__name__}_body", __config__=ConfigDict(extra="forbid"), **shapes)
+    body = whole or create_model(
+        f"{do.__name__}_body", __config__=ConfigDict(extra="forbid"), **shapes
+    )
 
     def act(**given: Any) -> Any:
         sent = given.pop("body")
-        return do(**given, **({next(iter(fields)): sent} if whole else {name: getattr(sent, name) for name in fields}))
+        return do(
+            **given,
+            **(
+                {next(iter(fields)): sent}
+                if whole
+                else {name: getattr(sent, name) for name in fields}
+            ),
+        )
 
-    rest = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for name, each in signature.parameters.items() if name not in fields]
-    act.__signature__ = signature.replace(parameters=[*rest, inspect.Parameter("body", inspect.Parameter.KEYWORD_ONLY, annotation=body)])  # type: ignore[attr-defined]
+    rest = [
+        each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, each in signature.parameters.items()
+        if name not in fields
+    ]
+    act.__signature__ = signature.replace(
+        parameters=[
+            *rest,
+            inspect.Parameter("body", inspect.Parameter.KEYWORD_ONLY, annotation=body),
+        ]
+    )  # type: ignore[attr-defined]
     act.__name__, act.__doc__ = do.__name__, do.__doc__
     return act
 
 
 def in_form(annotation: Any) -> bool:
     """Whether a parameter comes from a form."""
-    return takes_file(annotation) or any(isinstance(each, params.Form) for each in get_args(annotation)[1:])
+    return takes_file(annotation) or any(
+        isinstance(each, params.Form) for each in get_args(annotation)[1:]
+    )
 
 
 def takes_file(annotation: Any) -> bool:
     """Whether a parameter is a file or several."""
     if any(isinstance(each, params.File) for each in get_args(annotation)[1:]):
         return True
-    return annotation is UploadFile or (get_origin(annotation) is list and UploadFile in get_args(annotation))
+    return annotation is UploadFile or (
+        get_origin(annotation) is list and UploadFile in get_args(annotation)
+    )
 
 
 def whole_form(fields: Mapping[str, inspect.Parameter]) -> type[BaseModel] | None:

@@ -17,7 +17,9 @@ def table(rows: Any) -> bytes:
         if hasattr(rows, "to_dicts")
         else [each.model_dump() if isinstance(each, BaseModel) else dict(each) for each in rows]
     )
-    columns = list(rows.columns) if hasattr(rows, "columns") else list(records[0]) if records else []
+    columns = (
+        list(rows.columns) if hasattr(rows, "columns") else list(records[0]) if records else []
+    )
     made = io.StringIO()
     writer = csv.writer(made, lineterminator="\r\n")
     writer.writerow(columns)

@@ -21,4 +21,6 @@ async def static(request: Request, mark: str, name: str) -> Response:
     headers["Vary"] = "Accept-Encoding"
     if "gzip" not in request.headers.get("accept-encoding", ""):
         return Response(found.content, media_type=found.type, headers=headers)
-    return Response(found.packed, media_type=found.type, headers={**headers, "Content-Encoding": "gzip"})
+    return Response(
+        found.packed, media_type=found.type, headers={**headers, "Content-Encoding": "gzip"}
+    )

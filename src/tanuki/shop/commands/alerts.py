@@ -8,7 +8,13 @@ from tanuki.cli.output import emit, json_option, resources
 
 
 @click.command(help="Look now, raise and end alarms, and list those that are open with what to do.")
-@click.option("--lang", type=click.Choice(["en", "ja"]), default="en", show_default=True, help="Language of the words.")
+@click.option(
+    "--lang",
+    type=click.Choice(["en", "ja"]),
+    default="en",
+    show_default=True,
+    help="Language of the words.",
+)
 @json_option
 def watch(lang: str, as_json: bool) -> None:
     from tanuki.platform.accounts import COMMAND_LINE
@@ -40,7 +46,9 @@ def watch(lang: str, as_json: bool) -> None:
 def alarms() -> None: ...
 
 
-@alarms.command(help="Close an alarm that needs nothing more; it comes back only when a later week shows it again.")
+@alarms.command(
+    help="Close an alarm that needs nothing more; it comes back only when a later week shows it again."
+)
 @click.argument("alarm_id", metavar="ID", type=int)
 @click.option("--why", required=True)
 def close(alarm_id: int, why: str) -> None:
@@ -52,8 +60,15 @@ def close(alarm_id: int, why: str) -> None:
         click.echo(f"Alarm {alarm_id} is closed.")
 
 
-@click.command(help="What people's changes were worth: yen saved (below zero: cost), with a 90 % interval and what follows from it.")
-@click.option("--by", type=click.Choice(["person", "item", "store", "stage"]), default="person", show_default=True)
+@click.command(
+    help="What people's changes were worth: yen saved (below zero: cost), with a 90 % interval and what follows from it."
+)
+@click.option(
+    "--by",
+    type=click.Choice(["person", "item", "store", "stage"]),
+    default="person",
+    show_default=True,
+)
 @json_option
 def added_value(by: str, as_json: bool) -> None:
     from dataclasses import asdict
@@ -63,4 +78,19 @@ def added_value(by: str, as_json: bool) -> None:
 
     with resources() as res, res.db.read() as db:
         rows = [asdict(each) for each in worth.valued(worth.changes(db, COMMAND_LINE), by)]
-    emit(rows, as_json, None if as_json else ["key", "changes", "weeks", "saved_yen", "per_change_yen", "low_yen", "high_yen", "advice"])
+    emit(
+        rows,
+        as_json,
+        None
+        if as_json
+        else [
+            "key",
+            "changes",
+            "weeks",
+            "saved_yen",
+            "per_change_yen",
+            "low_yen",
+            "high_yen",
+            "advice",
+        ],
+    )

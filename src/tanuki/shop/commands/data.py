@@ -15,7 +15,8 @@ PATH = click.Path(path_type=Path)
 
 
 @click.command(
-    "import", help="Bring in files, CSV or Parquet; each option may be given more than once. Masters come first whatever the order."
+    "import",
+    help="Bring in files, CSV or Parquet; each option may be given more than once. Masters come first whatever the order.",
 )
 @click.option("--sales", multiple=True, type=PATH)
 @click.option("--stores", multiple=True, type=PATH)
@@ -26,7 +27,13 @@ PATH = click.Path(path_type=Path)
 @click.option("--promotions", multiple=True, type=PATH)
 @click.option("--deliveries", multiple=True, type=PATH)
 @click.option("--weather", multiple=True, type=PATH)
-@click.option("--map", "mapping", multiple=True, metavar="OURS=THEIRS", help="The file's name for one of our columns, e.g. units=qty.")
+@click.option(
+    "--map",
+    "mapping",
+    multiple=True,
+    metavar="OURS=THEIRS",
+    help="The file's name for one of our columns, e.g. units=qty.",
+)
 @json_option
 def import_(mapping: tuple[str, ...], as_json: bool, **given: tuple[Path, ...]) -> None:
     from tanuki.platform.accounts import COMMAND_LINE
@@ -37,9 +44,14 @@ def import_(mapping: tuple[str, ...], as_json: bool, **given: tuple[Path, ...]) 
         raise UserError("--map takes OURS=THEIRS, e.g. units=qty.")
     if not any(given.values()):
         raise UserError("Name at least one file, e.g. --sales sales.csv.")
-    unknown = set(names) - {name for kind in loading.KINDS if given.get(kind) for name in loading.columns(kind)}
+    unknown = set(names) - {
+        name for kind in loading.KINDS if given.get(kind) for name in loading.columns(kind)
+    }
     if unknown:
-        raise UserError("--map names %(names)s, which none of these files has.", names=", ".join(sorted(unknown)))
+        raise UserError(
+            "--map names %(names)s, which none of these files has.",
+            names=", ".join(sorted(unknown)),
+        )
     rows: list[dict[str, Any]] = []
     waiting: list[str] = []
     with resources() as res:
@@ -47,9 +59,20 @@ def import_(mapping: tuple[str, ...], as_json: bool, **given: tuple[Path, ...]) 
             for file in given.get(kind, ()):
                 content = content_of(file)
                 with res.db.write() as db:
-                    ours = {name: theirs for name, theirs in names.items() if name in loading.columns(kind)}
+                    ours = {
+                        name: theirs
+                        for name, theirs in names.items()
+                        if name in loading.columns(kind)
+                    }
                     made = loading.import_file(
-                        db, res.warehouse, kind, file.name, content, by="command line", now=datetime.now(UTC), mapping=ours
+                        db,
+                        res.warehouse,
+                        kind,
+                        file.name,
+                        content,
+                        by="command line",
+                        now=datetime.now(UTC),
+                        mapping=ours,
                     )
                     rows.append(report(made))
                     if made.quarantined:
@@ -68,12 +91,19 @@ def content_of(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as why:
-        raise UserError("%(file)s cannot be read: %(why)s.", file=str(file), why=why.strerror or why.__class__.__name__) from why
+        raise UserError(
+            "%(file)s cannot be read: %(why)s.",
+            file=str(file),
+            why=why.strerror or why.__class__.__name__,
+        ) from why
 
 
 def report(made: Any) -> dict[str, Any]:
     """An import as one row."""
-    return {name: getattr(made, name) for name in ("kind", "file_name", "rows", "new", "changed", "unchanged", "quarantined")}
+    return {
+        name: getattr(made, name)
+        for name in ("kind", "file_name", "rows", "new", "changed", "unchanged", "quarantined")
+    }
 
 
 def sentence(row: Any) -> str:
@@ -94,7 +124,10 @@ def list_(limit: int, as_json: bool) -> None:
 
     with resources() as res, res.db.read() as db:
         names = ("id", "kind", "file_name", "row", "column", "found", "expected")
-        shown = [{name: getattr(row, name) for name in names} for row in rows.waiting(db, COMMAND_LINE, limit=limit)]
+        shown = [
+            {name: getattr(row, name) for name in names}
+            for row in rows.waiting(db, COMMAND_LINE, limit=limit)
+        ]
     emit(shown, as_json)
 
 
@@ -108,7 +141,14 @@ def fix(row: int, values: tuple[str, ...]) -> None:
     if any("=" not in value for value in values):
         raise UserError("Expected column=value, e.g. units=8.")
     with resources() as res, res.db.write() as db:
-        rows.fix(db, res.warehouse, COMMAND_LINE, row, dict(value.partition("=")[::2] for value in values), datetime.now(UTC))
+        rows.fix(
+            db,
+            res.warehouse,
+            COMMAND_LINE,
+            row,
+            dict(value.partition("=")[::2] for value in values),
+            datetime.now(UTC),
+        )
         click.echo(f"Row {row} counts now.")
 
 
@@ -127,12 +167,21 @@ def drop(row: int | None, import_id: int | None, why: str) -> None:
             rows.drop(db, COMMAND_LINE, row, why=why, now=datetime.now(UTC))
             click.echo(f"Row {row} is dropped.")
         elif import_id is not None:
-            click.echo(f"{rows.drop_import(db, COMMAND_LINE, import_id, why=why, now=datetime.now(UTC))} rows are dropped.")
+            click.echo(
+                f"{rows.drop_import(db, COMMAND_LINE, import_id, why=why, now=datetime.now(UTC))} rows are dropped."
+            )
 
 
 @click.command(help="Sales by day, week or month, of everything or by region, store, item.")
-@click.option("--by", type=click.Choice(["day", "week", "month"]), default="week", show_default=True)
-@click.option("--group", type=click.Choice(["all", "region", "store", "item"]), default="all", show_default=True)
+@click.option(
+    "--by", type=click.Choice(["day", "week", "month"]), default="week", show_default=True
+)
+@click.option(
+    "--group",
+    type=click.Choice(["all", "region", "store", "item"]),
+    default="all",
+    show_default=True,
+)
 @click.option("--from", "first", help="First day; the beginning, unless given.")
 @click.option("--to", "last", help="Last day; the end, unless given.")
 @click.option("--region")
@@ -140,7 +189,14 @@ def drop(row: int | None, import_id: int | None, why: str) -> None:
 @click.option("--item")
 @json_option
 def sales(
-    by: Any, group: Any, first: str | None, last: str | None, region: str | None, store: str | None, item: str | None, as_json: bool
+    by: Any,
+    group: Any,
+    first: str | None,
+    last: str | None,
+    region: str | None,
+    store: str | None,
+    item: str | None,
+    as_json: bool,
 ) -> None:
     from tanuki.platform.accounts import COMMAND_LINE
     from tanuki.shop import sales as sold
@@ -174,4 +230,6 @@ def day(text: str | None) -> date | None:
     try:
         return date.fromisoformat(text)
     except ValueError as wrong:
-        raise UserError("%(text)s is not a day; expected one such as 2021-01-31.", text=text) from wrong
+        raise UserError(
+            "%(text)s is not a day; expected one such as 2021-01-31.", text=text
+        ) from wrong

@@ -13,10 +13,22 @@ from tanuki.cli.output import resources, tell_passwords
     help="Make the example chain: ten stores, ten beverages, three years of sales, people to sign in as, and a week that waits for them. "
     "Doing it again makes nothing twice."
 )
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Another seed, another chain.")
-@click.option("--last-day", type=click.DateTime(["%Y-%m-%d"]), help="Last day of sales, a Sunday; the last one before today, unless given.")
 @click.option(
-    "--only-files", type=click.Path(path_type=Path, file_okay=False), help="Only write the files into this folder; import nothing."
+    "--seed",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Another seed, another chain.",
+)
+@click.option(
+    "--last-day",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Last day of sales, a Sunday; the last one before today, unless given.",
+)
+@click.option(
+    "--only-files",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Only write the files into this folder; import nothing.",
 )
 def example(seed: int, last_day: datetime | None, only_files: Path | None) -> None:
     from tanuki.app.processes import working
@@ -38,5 +50,7 @@ def example(seed: int, last_day: datetime | None, only_files: Path | None) -> No
             stack.enter_context(working(res, schedules=False))
         made = chain.make_example(res, seed=seed, now=now, last_day=day)
     click.echo(f"{made.files} files, {made.rows} rows; {made.quarantined} rows wait in quarantine.")
-    click.echo(f"Played to their orders: {', '.join(map(str, made.weeks[:-1]))}. Waiting for the analyst's check: {made.weeks[-1]}.")
+    click.echo(
+        f"Played to their orders: {', '.join(map(str, made.weeks[:-1]))}. Waiting for the analyst's check: {made.weeks[-1]}."
+    )
     tell_passwords(made.passwords)

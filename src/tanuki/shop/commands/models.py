@@ -26,10 +26,24 @@ UNITS = ("shortage_units", "leftover_units")
 @click.option("--from", "first", required=True, help="The first target week, such as 2020-W40.")
 @click.option("--to", "last", required=True, help="The last target week, such as 2021-W24.")
 @click.option("--models", help="Which models, with commas between; all, unless given.")
-@click.option("--shortage", type=click.FloatRange(min=0, min_open=True), default=3.0, show_default=True, help="What a unit short costs.")
-@click.option("--leftover", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True, help="What a unit left costs.")
+@click.option(
+    "--shortage",
+    type=click.FloatRange(min=0, min_open=True),
+    default=3.0,
+    show_default=True,
+    help="What a unit short costs.",
+)
+@click.option(
+    "--leftover",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="What a unit left costs.",
+)
 @json_option
-def backtest(first: str, last: str, models: str | None, shortage: float, leftover: float, as_json: bool) -> None:
+def backtest(
+    first: str, last: str, models: str | None, shortage: float, leftover: float, as_json: bool
+) -> None:
     import polars as pl
 
     from tanuki.shop import backtest as past
@@ -53,7 +67,11 @@ def backtest(first: str, last: str, models: str | None, shortage: float, leftove
 
 
 weeks_option = click.option(
-    "--weeks", type=click.IntRange(min=1), default=12, show_default=True, help="Past weeks that the gate forecasts again."
+    "--weeks",
+    type=click.IntRange(min=1),
+    default=12,
+    show_default=True,
+    help="Past weeks that the gate forecasts again.",
 )
 SCORED = ("wape", "bias", "coverage_80", "cost", "fill_rate")
 
@@ -63,12 +81,16 @@ SCORED = ("wape", "bias", "coverage_80", "cost", "fill_rate")
     "the champion that the weekly cycle uses; on NO-GO nothing changes and the exit code is 1."
 )
 @click.option("--model", "name", required=True, help="Which model, such as pooled.")
-@click.option("--week", "text", help="Learn as if to order this week; the next one to order, unless given.")
+@click.option(
+    "--week", "text", help="Learn as if to order this week; the next one to order, unless given."
+)
 @click.option("--no-gate", is_flag=True, help="Only register it as the challenger.")
 @weeks_option
 @json_option
 @click.pass_context
-def train(ctx: click.Context, name: str, text: str | None, no_gate: bool, weeks: int, as_json: bool) -> None:
+def train(
+    ctx: click.Context, name: str, text: str | None, no_gate: bool, weeks: int, as_json: bool
+) -> None:
     from tanuki.platform.mlops.registry import CHALLENGER, CHAMPION
     from tanuki.shop import forecasts
     from tanuki.shop.calendar import parse_week
@@ -80,9 +102,20 @@ def train(ctx: click.Context, name: str, text: str | None, no_gate: bool, weeks:
         week = parse_week(text) if text else forecasts.next_week(history)
         version = forecasts.train(history, res.registry, name, week)
         begin, end = version.data_window
-        made = {"name": version.name, "version": version.version, "model": name, "alias": "", "data_from": begin, "data_to": end}
+        made = {
+            "name": version.name,
+            "version": version.version,
+            "model": name,
+            "alias": "",
+            "data_from": begin,
+            "data_to": end,
+        }
         row = {**made, **{key: version.metrics[key] for key in SCORED if key in version.metrics}}
-        said = {} if no_gate else pass_gate(res, history, version.version, weeks=weeks, release_it=True)
+        said = (
+            {}
+            if no_gate
+            else pass_gate(res, history, version.version, weeks=weeks, release_it=True)
+        )
         row["alias"] = CHAMPION if said.get("released") else CHALLENGER
     show([{**row, **(said if as_json else brief(said))}], as_json)
     tell(ctx, said, as_json)
@@ -92,7 +125,13 @@ def train(ctx: click.Context, name: str, text: str | None, no_gate: bool, weeks:
     help="Judge a registered version over past weeks, beside the champion, the plain rules and, where deliveries are known, people. On GO it becomes the "
     "champion; on NO-GO there is a sentence for each reason, nothing changes and the exit code is 1."
 )
-@click.option("--version", "wanted", default="challenger", show_default=True, help="Which version: its number or alias.")
+@click.option(
+    "--version",
+    "wanted",
+    default="challenger",
+    show_default=True,
+    help="Which version: its number or alias.",
+)
 @weeks_option
 @click.option("--no-release", is_flag=True, help="Only judge and keep the verdict.")
 @json_option
@@ -123,16 +162,23 @@ def release(version: str, override: bool, why: str, by: str | None, as_json: boo
     with resources() as res, res.db.write() as db:
         who, now = person(db, by), datetime.now(UTC)
         if override:
-            made = live.override(db, res.registry, who, forecasts.REGISTERED, version, why=why, now=now)
+            made = live.override(
+                db, res.registry, who, forecasts.REGISTERED, version, why=why, now=now
+            )
         else:
             verdict = live.latest(db, forecasts.REGISTERED, version)
             if verdict is None:
-                raise UserError("Version %(version)s was never judged; let the gate judge it first.", version=version)
+                raise UserError(
+                    "Version %(version)s was never judged; let the gate judge it first.",
+                    version=version,
+                )
             made = live.release(db, res.registry, who, verdict, now)
         emit([released(made)], as_json)
 
 
-@click.command(help="Back to the version that was live before; done again, forth to the one that was left.")
+@click.command(
+    help="Back to the version that was live before; done again, forth to the one that was left."
+)
 @click.option("--why", required=True, help="The reason.")
 @by_option
 @json_option
@@ -141,7 +187,9 @@ def rollback(why: str, by: str | None, as_json: bool) -> None:
     from tanuki.shop import forecasts
 
     with resources() as res, res.db.write() as db:
-        made = live.rollback(db, res.registry, person(db, by), forecasts.REGISTERED, why=why, now=datetime.now(UTC))
+        made = live.rollback(
+            db, res.registry, person(db, by), forecasts.REGISTERED, why=why, now=datetime.now(UTC)
+        )
         emit([released(made)], as_json)
 
 
@@ -173,8 +221,12 @@ def releases(verdicts: bool, as_json: bool) -> None:
     emit(rows, as_json)
 
 
-@click.command(help="Published forecasts (CSV: year,week_of_year,store,item,item_price,prediction) beside ours: same rows, same cut-off.")
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.command(
+    help="Published forecasts (CSV: year,week_of_year,store,item,item_price,prediction) beside ours: same rows, same cut-off."
+)
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
 @click.option("--model", "name", help="Which model of ours; the champion, unless given.")
 @json_option
 def published(files: tuple[Path, ...], name: str | None, as_json: bool) -> None:
@@ -198,7 +250,9 @@ def published(files: tuple[Path, ...], name: str | None, as_json: bool) -> None:
     show(rows, as_json)
 
 
-def pass_gate(res: "Resources", history: "History", wanted: str, *, weeks: int, release_it: bool) -> dict[str, Any]:
+def pass_gate(
+    res: "Resources", history: "History", wanted: str, *, weeks: int, release_it: bool
+) -> dict[str, Any]:
     """Judge a version, keep the verdict, and on GO make it the champion. What happened, for machines; sentences in English."""
     from tanuki.platform.accounts import COMMAND_LINE
     from tanuki.platform.mlops import release as live
@@ -211,9 +265,18 @@ def pass_gate(res: "Resources", history: "History", wanted: str, *, weeks: int, 
     now = datetime.now(UTC)
     with res.db.write() as db:
         verdict = live.keep(db, forecasts.REGISTERED, found, by=COMMAND_LINE.name, now=now)
-        if moves := verdict.go and release_it and not is_live(res, forecasts.REGISTERED, found.version):
+        if (
+            moves := verdict.go
+            and release_it
+            and not is_live(res, forecasts.REGISTERED, found.version)
+        ):
             live.release(db, res.registry, COMMAND_LINE, verdict, now)
-        said = {"version": found.version, "verdict": "GO" if verdict.go else "NO-GO", "verdict_id": verdict.id, "champion": found.champion}
+        said = {
+            "version": found.version,
+            "verdict": "GO" if verdict.go else "NO-GO",
+            "verdict_id": verdict.id,
+            "champion": found.champion,
+        }
     return {
         **said,
         "released": moves,
@@ -235,7 +298,11 @@ def is_live(res: "Resources", model: str, version: str) -> bool:
 
 def brief(said: Mapping[str, Any]) -> dict[str, Any]:
     """A verdict in a line."""
-    return {key: said[key] for key in ("version", "verdict", "champion", "released", "floor") if key in said}
+    return {
+        key: said[key]
+        for key in ("version", "verdict", "champion", "released", "floor")
+        if key in said
+    }
 
 
 def compared(line: Mapping[str, Any]) -> dict[str, Any]:
@@ -262,7 +329,10 @@ def tell(ctx: click.Context, said: Mapping[str, Any], as_json: bool) -> None:
 
 def released(made: "Release") -> dict[str, Any]:
     """A change of what is live, in a line."""
-    return {name: getattr(made, name) for name in ("id", "version", "previous", "kind", "at", "by", "why")}
+    return {
+        name: getattr(made, name)
+        for name in ("id", "version", "previous", "kind", "at", "by", "why")
+    }
 
 
 def known_now(res: "Resources") -> "History":
@@ -275,7 +345,12 @@ def known_now(res: "Resources") -> "History":
 
 def show(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     """Rows as they are for machines; for people shares in percent and whole units."""
-    emit(rows if as_json else [{key: worded(key, value) for key, value in row.items()} for row in rows], as_json)
+    emit(
+        rows
+        if as_json
+        else [{key: worded(key, value) for key, value in row.items()} for row in rows],
+        as_json,
+    )
 
 
 def worded(key: str, value: Any) -> Any:

@@ -21,22 +21,51 @@ MARGIN = "<style>svg{max-width:100%;height:auto}body{margin:2rem}</style>"
     "recorded sales as if nothing had ever run out. A week costs lost units × shortage cost, units thrown away × leftover cost, "
     "and units left that can still be sold × holding × leftover cost."
 )
-@click.option("--weeks", type=click.IntRange(1, 520), default=52, show_default=True, help="How many weeks count.")
 @click.option(
-    "--policy", "names", multiple=True, help="managers, published, ours, oracle or clairvoyant; all, unless given. May be repeated."
+    "--weeks",
+    type=click.IntRange(1, 520),
+    default=52,
+    show_default=True,
+    help="How many weeks count.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the example world and its dice.")
 @click.option(
-    "--last-day", type=click.DateTime(["%Y-%m-%d"]), default=str(LAST_DAY), show_default=True, help="Last day of the managers' past."
+    "--policy",
+    "names",
+    multiple=True,
+    help="managers, published, ours, oracle or clairvoyant; all, unless given. May be repeated.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Of the example world and its dice.",
+)
+@click.option(
+    "--last-day",
+    type=click.DateTime(["%Y-%m-%d"]),
+    default=str(LAST_DAY),
+    show_default=True,
+    help="Last day of the managers' past.",
 )
 @click.option("--model", help="Which model `ours` forecasts with; the usual one, unless given.")
-@click.option("--from-history", is_flag=True, help="Take the sales on record as demand; there is no oracle then.")
+@click.option(
+    "--from-history",
+    is_flag=True,
+    help="Take the sales on record as demand; there is no oracle then.",
+)
 @click.option("--first", help="With --from-history: the first week that counts, such as 2021-W01.")
 @click.option(
-    "--by", type=click.Choice(["policy", "item", "store", "week"]), default="policy", show_default=True, help="Rows of the table."
+    "--by",
+    type=click.Choice(["policy", "item", "store", "week"]),
+    default="policy",
+    show_default=True,
+    help="Rows of the table.",
 )
 @click.option(
-    "--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw stock, lost sales, waste and yen into this .svg or .html."
+    "--plot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw stock, lost sales, waste and yen into this .svg or .html.",
 )
 @json_option
 def simulate(
@@ -51,23 +80,48 @@ def simulate(
     from tanuki.shop.simulation.policies import POLICIES
 
     if plot is not None and plot.suffix not in (".svg", ".html"):
-        raise UserError("%(file)s cannot be drawn; expected a name that ends in .svg or .html.", file=str(plot))
+        raise UserError(
+            "%(file)s cannot be drawn; expected a name that ends in .svg or .html.", file=str(plot)
+        )
     unknown = [name for name in names if name not in POLICIES]
     if unknown:
-        raise UserError("There is no policy %(name)s; expected one of %(known)s.", name=unknown[0], known=", ".join(POLICIES))
+        raise UserError(
+            "There is no policy %(name)s; expected one of %(known)s.",
+            name=unknown[0],
+            known=", ".join(POLICIES),
+        )
     if model is not None:
         known(model)
     if from_history != (first is not None):
-        raise UserError("--from-history and --first WEEK go together: which of the recorded weeks counts first?")
-    scene = scenarios.example(seed, last_day.date(), weeks) if first is None else recorded(first, weeks)
-    chosen = list(dict.fromkeys(names)) or [name for name in POLICIES if name != "oracle" or scene.expected is not None]
+        raise UserError(
+            "--from-history and --first WEEK go together: which of the recorded weeks counts first?"
+        )
+    scene = (
+        scenarios.example(seed, last_day.date(), weeks) if first is None else recorded(first, weeks)
+    )
+    chosen = list(dict.fromkeys(names)) or [
+        name for name in POLICIES if name != "oracle" or scene.expected is not None
+    ]
     if not names and scene.expected is None:
-        click.echo("The oracle is left out: nobody knows what a real chain's expected demand was.", err=True)
+        click.echo(
+            "The oracle is left out: nobody knows what a real chain's expected demand was.",
+            err=True,
+        )
     ledgers = pl.concat(
-        simulation.run(scene, name, model=model, progress=lambda line: click.echo(f"\r\033[K{line}", err=True, nl=False)) for name in chosen
+        simulation.run(
+            scene,
+            name,
+            model=model,
+            progress=lambda line: click.echo(f"\r\033[K{line}", err=True, nl=False),
+        )
+        for name in chosen
     )
     click.echo("\r\033[K", err=True, nl=False)
-    rows = simulation.compared(ledgers) if by == "policy" else simulation.totals(ledgers, ("policy", by)).to_dicts()
+    rows = (
+        simulation.compared(ledgers)
+        if by == "policy"
+        else simulation.totals(ledgers, ("policy", by)).to_dicts()
+    )
     emit(rows if as_json else [worded(row) for row in rows], as_json)
     if plot is not None:
         draw(simulation.chart(ledgers, f"{scene.name}, {weeks} weeks"), plot)
@@ -116,10 +170,12 @@ def draw(spec: dict[str, Any], file: Path) -> None:
     if file.suffix == ".svg":
         text = svg.replace(">", f">{style}", 1)
     else:
-        text = (
-            f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{spec["title"]}</title>{style}{MARGIN}<body>{svg}</body></html>'
-        )
+        text = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{spec["title"]}</title>{style}{MARGIN}<body>{svg}</body></html>'
     try:
         file.write_text(text, encoding="utf-8")
     except OSError as why:
-        raise UserError("%(file)s cannot be written: %(why)s.", file=str(file), why=why.strerror or why.__class__.__name__) from why
+        raise UserError(
+            "%(file)s cannot be written: %(why)s.",
+            file=str(file),
+            why=why.strerror or why.__class__.__name__,
+        ) from why

@@ -30,7 +30,9 @@ LONGEST = 3600.0
 class ListUnlessNamed(click.Group):
     """A group whose first word may be left out: `orders 2021-W03` is `orders list 2021-W03`."""
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         return super().resolve_command(ctx, args if args[0] in self.commands else ["list", *args])
 
 
@@ -43,17 +45,27 @@ def moment(text: str | None) -> datetime | None:
     try:
         parsed = datetime.fromisoformat(text)
     except ValueError as wrong:
-        raise UserError("%(text)s is not a moment; expected one such as 2021-01-11T10:00.", text=text) from wrong
+        raise UserError(
+            "%(text)s is not a moment; expected one such as 2021-01-11T10:00.", text=text
+        ) from wrong
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=TOKYO)
 
 
-@click.command(help="Run the weekly cycle for WEEK (2021-W03) as far as people let it; without WEEK, show the weeks that were started.")
+@click.command(
+    help="Run the weekly cycle for WEEK (2021-W03) as far as people let it; without WEEK, show the weeks that were started."
+)
 @click.argument("week", required=False)
 @click.option("--as-of", help="See only facts recorded until this moment; now, unless given.")
 @click.option("--auto", is_flag=True, help="Wait for nobody: check and confirm by rule, at once.")
-@click.option("--hours", type=click.FloatRange(min=0), help="Give people so many hours for each turn, instead of the clock's deadlines.")
+@click.option(
+    "--hours",
+    type=click.FloatRange(min=0),
+    help="Give people so many hours for each turn, instead of the clock's deadlines.",
+)
 @json_option
-def week(week: str | None, as_of: str | None, auto: bool, hours: float | None, as_json: bool) -> None:
+def week(
+    week: str | None, as_of: str | None, auto: bool, hours: float | None, as_json: bool
+) -> None:
     from tanuki.shop import weekly
     from tanuki.shop.calendar import parse_week
 
@@ -66,10 +78,15 @@ def week(week: str | None, as_of: str | None, auto: bool, hours: float | None, a
         if as_json:
             emit([row(cycle)], as_json)
         else:
-            click.echo(f"{cycle.week} is {cycle.state}. " + WAITS_FOR.get(cycle.state, "").format(**row(cycle)))
+            click.echo(
+                f"{cycle.week} is {cycle.state}. "
+                + WAITS_FOR.get(cycle.state, "").format(**row(cycle))
+            )
 
 
-def run_week(res: "Resources", target: "Week", *, as_of: datetime | None, auto: bool, hours: float | None) -> "Cycle":
+def run_week(
+    res: "Resources", target: "Week", *, as_of: datetime | None, auto: bool, hours: float | None
+) -> "Cycle":
     """Start a week and run it until it is ordered or waits for people. When no worker is alive, this process is one meanwhile."""
     from tanuki.app.processes import working
     from tanuki.platform.jobs import workers
@@ -82,7 +99,16 @@ def run_week(res: "Resources", target: "Week", *, as_of: datetime | None, auto: 
         if alone:
             stack.enter_context(working(res, schedules=False))
         with res.db.write() as db:
-            weekly.start(db, res.work, target, by="command line", now=now, as_of=as_of, auto=auto, hours=hours)
+            weekly.start(
+                db,
+                res.work,
+                target,
+                by="command line",
+                now=now,
+                as_of=as_of,
+                auto=auto,
+                hours=hours,
+            )
 
         def peoples_turn() -> bool:
             with res.db.read() as db:
@@ -118,13 +144,22 @@ def row(cycle: "Cycle") -> dict[str, Any]:
     )
     from tanuki.shop import orders
 
-    return {**{name: getattr(cycle, name) for name in (*names, *times)}, "alert": orders.alert_words(cycle, "en")}
+    return {
+        **{name: getattr(cycle, name) for name in (*names, *times)},
+        "alert": orders.alert_words(cycle, "en"),
+    }
 
 
 @click.command(help="What was forecast and proposed for WEEK, one row a store and item.")
 @click.argument("week")
 @click.option("--store", help="One store only.")
-@click.option("--lang", type=click.Choice(["en", "ja"]), default="en", show_default=True, help="Language of the reasons.")
+@click.option(
+    "--lang",
+    type=click.Choice(["en", "ja"]),
+    default="en",
+    show_default=True,
+    help="Language of the reasons.",
+)
 @json_option
 def forecasts(week: str, store: str | None, lang: str, as_json: bool) -> None:
     from tanuki.platform.accounts import COMMAND_LINE
@@ -134,7 +169,10 @@ def forecasts(week: str, store: str | None, lang: str, as_json: bool) -> None:
 
     target = parse_week(week)
     with resources() as res, res.db.read() as db:
-        lines = {(line.store, line.item): line for line in orders.visible(db, COMMAND_LINE, target, store)}
+        lines = {
+            (line.store, line.item): line
+            for line in orders.visible(db, COMMAND_LINE, target, store)
+        }
         rows = [
             {
                 "store": each.store,
@@ -142,7 +180,10 @@ def forecasts(week: str, store: str | None, lang: str, as_json: bool) -> None:
                 "week": each.week,
                 "as_of": each.as_of,
                 "model": each.model,
-                **{name: round(getattr(each, name), 3) for name in ("q05", "q10", "q25", "q50", "q75", "q90", "q95", "mean")},
+                **{
+                    name: round(getattr(each, name), 3)
+                    for name in ("q05", "q10", "q25", "q50", "q75", "q90", "q95", "mean")
+                },
                 "order_units": line.cases * line.case_units,
                 "order_cases": line.cases,
                 "reason": explanation.words(line.reason, lang),
@@ -150,10 +191,19 @@ def forecasts(week: str, store: str | None, lang: str, as_json: bool) -> None:
             for each in kept.of_week(db, target)
             if (line := lines.get((each.store, each.item))) is not None
         ]
-    emit(rows, as_json, None if as_json else ["store", "item", "q10", "q50", "q90", "mean", "order_cases", "order_units"])
+    emit(
+        rows,
+        as_json,
+        None
+        if as_json
+        else ["store", "item", "q10", "q50", "q90", "mean", "order_cases", "order_units"],
+    )
 
 
-@click.group(cls=ListUnlessNamed, help="Order lines and purchase orders. `orders 2021-W03` lists the week's lines.")
+@click.group(
+    cls=ListUnlessNamed,
+    help="Order lines and purchase orders. `orders 2021-W03` lists the week's lines.",
+)
 def orders() -> None: ...
 
 
@@ -199,9 +249,19 @@ def change(week: str, store: str, item: str, cases: int, why: str) -> None:
     with resources() as res, res.db.write() as db:
         seen = {line.item: line.version for line in lines.visible(db, COMMAND_LINE, target, store)}
         line = lines.change(
-            db, COMMAND_LINE, target, store, item, cases=cases, reason=why, version=seen.get(item, 0), now=datetime.now(UTC)
+            db,
+            COMMAND_LINE,
+            target,
+            store,
+            item,
+            cases=cases,
+            reason=why,
+            version=seen.get(item, 0),
+            now=datetime.now(UTC),
         )
-        click.echo(f"{line.store} {line.item}: {line.cases} cases ({line.cases * line.case_units} units), proposed {line.proposed_cases}.")
+        click.echo(
+            f"{line.store} {line.item}: {line.cases} cases ({line.cases * line.case_units} units), proposed {line.proposed_cases}."
+        )
 
 
 @orders.command(help="The check is done: the stores may see the week.")
@@ -231,7 +291,11 @@ def hold(week: str, why: str) -> None:
 
 @orders.command(help="The week's purchase orders; with --out, their documents as they were sent.")
 @click.argument("week")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder to write the documents into.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder to write the documents into.",
+)
 @json_option
 def purchase(week: str, out: Path | None, as_json: bool) -> None:
     from tanuki.platform.accounts import COMMAND_LINE
@@ -256,7 +320,9 @@ def purchase(week: str, out: Path | None, as_json: bool) -> None:
             )
             if out is not None:
                 out.mkdir(parents=True, exist_ok=True)
-                (out / f"{order.number}.csv").write_bytes(purchase_orders.document(res.objects, order))
+                (out / f"{order.number}.csv").write_bytes(
+                    purchase_orders.document(res.objects, order)
+                )
     emit(rows, as_json)
 
 
@@ -272,9 +338,13 @@ def cancel(number: str, why: str) -> None:
         click.echo(f"{number} is cancelled.")
 
 
-@orders.command(help="A new issue of a cancelled purchase order: `--cases coffee=12` for each item.")
+@orders.command(
+    help="A new issue of a cancelled purchase order: `--cases coffee=12` for each item."
+)
 @click.argument("number")
-@click.option("--cases", "cases", multiple=True, required=True, help="item=cases; once for each item.")
+@click.option(
+    "--cases", "cases", multiple=True, required=True, help="item=cases; once for each item."
+)
 def reissue(number: str, cases: tuple[str, ...]) -> None:
     from tanuki.platform.accounts import COMMAND_LINE
     from tanuki.shop import purchase_orders
@@ -283,10 +353,14 @@ def reissue(number: str, cases: tuple[str, ...]) -> None:
     for each in cases:
         item, _, count = each.partition("=")
         if not count.isdigit():
-            raise UserError("%(each)s is not item=cases; expected one such as coffee=12.", each=each)
+            raise UserError(
+                "%(each)s is not item=cases; expected one such as coffee=12.", each=each
+            )
         wanted[item] = int(count)
     with resources() as res, res.db.write() as db:
-        order = purchase_orders.reissue(db, COMMAND_LINE, res.objects, number, cases=wanted, now=datetime.now(UTC))
+        order = purchase_orders.reissue(
+            db, COMMAND_LINE, res.objects, number, cases=wanted, now=datetime.now(UTC)
+        )
         click.echo(f"{order.number} replaces {number}.")
 
 

@@ -10,7 +10,14 @@ import polars as pl
 
 from tanuki.shop.features import Grid, mean_of, weekly
 from tanuki.shop.features import grid as grid_of
-from tanuki.shop.forecasting.conformal import around, begun, load_spread, save_spread, scaled, spread
+from tanuki.shop.forecasting.conformal import (
+    around,
+    begun,
+    load_spread,
+    save_spread,
+    scaled,
+    spread,
+)
 from tanuki.shop.forecasting.forecaster import LEADS, Numbers, by_level, forecast
 from tanuki.shop.panel import Panel
 
@@ -36,7 +43,9 @@ class AutoEts:
         errors: dict[int, list[Numbers]] = {lead: [np.zeros(0)] for lead in LEADS}
         origins = min(ORIGINS, weeks.shape[1] - len(LEADS) - SHORTEST)
         if grid.keys.height and origins > 0:
-            past = engine().cross_validation(df=long(grid, weeks), h=len(LEADS), n_windows=origins, step_size=1, refit=True)
+            past = engine().cross_validation(
+                df=long(grid, weeks), h=len(LEADS), n_windows=origins, step_size=1, refit=True
+            )
             for cutoff in past["cutoff"].unique().sort():
                 window = past.filter(pl.col("cutoff") == cutoff).sort("unique_id", "ds")
                 known = (cutoff - grid.days[0]).days // 7 + 1
@@ -44,7 +53,13 @@ class AutoEts:
                 values = window["AutoETS"].to_numpy().reshape(-1, len(LEADS))
                 for lead in LEADS:
                     actual = weeks[lines, known + lead - 1]
-                    errors[lead].append(scaled(actual, np.maximum(values[:, lead - 1], 0.0), begun(weeks[lines, :known])))
+                    errors[lead].append(
+                        scaled(
+                            actual,
+                            np.maximum(values[:, lead - 1], 0.0),
+                            begun(weeks[lines, :known]),
+                        )
+                    )
         self.spread = {lead: spread(np.concatenate(found)) for lead, found in errors.items()}
 
     def predict(self, panel: Panel) -> pl.DataFrame:
@@ -58,7 +73,12 @@ class AutoEts:
             ahead = engine().forecast(df=rows, h=len(LEADS)).sort("unique_id", "ds")
             lines = ahead["unique_id"].unique(maintain_order=True).to_numpy()
             means[:, lines] = np.maximum(ahead["AutoETS"].to_numpy().reshape(-1, len(LEADS)).T, 0.0)
-        return forecast(panel, grid.keys, [around(mean, self.spread[lead]) for lead, mean in zip(LEADS, means, strict=True)], list(means))
+        return forecast(
+            panel,
+            grid.keys,
+            [around(mean, self.spread[lead]) for lead, mean in zip(LEADS, means, strict=True)],
+            list(means),
+        )
 
     def explain(self, panel: Panel) -> pl.DataFrame:
         return by_level(self, panel)

@@ -50,7 +50,12 @@ class PointForecaster:
             return forecast(panel, grid.keys, [], [])
         weeks = weekly(grid.units)
         means = [self.point(weeks, lead) for lead in LEADS]
-        return forecast(panel, grid.keys, [around(mean, self.spread[lead]) for lead, mean in zip(LEADS, means, strict=True)], means)
+        return forecast(
+            panel,
+            grid.keys,
+            [around(mean, self.spread[lead]) for lead, mean in zip(LEADS, means, strict=True)],
+            means,
+        )
 
     def explain(self, panel: Panel) -> pl.DataFrame:
         return by_level(self, panel)
@@ -67,7 +72,11 @@ def past_errors(weeks: Numbers, lead: int, point: Points) -> Numbers:
     errors = [np.zeros(0)]
     last = weeks.shape[1] - lead
     for known in range(max(2, last - ORIGINS + 1), last + 1):
-        errors.append(scaled(weeks[:, known + lead - 1], point(weeks[:, :known], lead), begun(weeks[:, :known])))
+        errors.append(
+            scaled(
+                weeks[:, known + lead - 1], point(weeks[:, :known], lead), begun(weeks[:, :known])
+            )
+        )
     return np.concatenate(errors)
 
 
@@ -94,15 +103,22 @@ def spread(errors: Numbers) -> list[float]:
 
 def around(mean: Numbers, quantiles: list[float]) -> Numbers:
     """Forecasts with a spread put around them: one line each, one column a quantile."""
-    return np.asarray(mean[:, None] + np.sqrt(np.maximum(mean, SMALLEST))[:, None] * np.array(quantiles))
+    return np.asarray(
+        mean[:, None] + np.sqrt(np.maximum(mean, SMALLEST))[:, None] * np.array(quantiles)
+    )
 
 
 def save_spread(folder: Path, spread: dict[int, list[float]]) -> None:
     """Write the spread of each lead."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "spread.json").write_text(json.dumps({str(lead): values for lead, values in spread.items()}), encoding="utf-8")
+    (folder / "spread.json").write_text(
+        json.dumps({str(lead): values for lead, values in spread.items()}), encoding="utf-8"
+    )
 
 
 def load_spread(folder: Path) -> dict[int, list[float]]:
     """The spread of each lead as it was saved."""
-    return {int(lead): values for lead, values in json.loads((folder / "spread.json").read_text(encoding="utf-8")).items()}
+    return {
+        int(lead): values
+        for lead, values in json.loads((folder / "spread.json").read_text(encoding="utf-8")).items()
+    }

@@ -18,10 +18,21 @@ Numbers = NDArray[np.float64]
 
 QUANTILES = (0.01, 0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95, 0.99)
 COLUMNS = ("q01", "q05", "q10", "q25", "q50", "q75", "q90", "q95", "q99")
-SCORES = np.array([NormalDist().inv_cdf(level) for level in QUANTILES])  # of the standard normal distribution
-SCHEMA = pl.Schema({"store": pl.String(), "item": pl.String(), "week": pl.String(), **dict.fromkeys((*COLUMNS, "mean"), pl.Float64())})
+SCORES = np.array(
+    [NormalDist().inv_cdf(level) for level in QUANTILES]
+)  # of the standard normal distribution
+SCHEMA = pl.Schema(
+    {
+        "store": pl.String(),
+        "item": pl.String(),
+        "week": pl.String(),
+        **dict.fromkeys((*COLUMNS, "mean"), pl.Float64()),
+    }
+)
 MOVES = ("level", "season", "holiday", "price", "promotion", "weather")
-EXPLAINED = pl.Schema({"store": pl.String(), "item": pl.String(), **dict.fromkeys(("last", *MOVES), pl.Float64())})
+EXPLAINED = pl.Schema(
+    {"store": pl.String(), "item": pl.String(), **dict.fromkeys(("last", *MOVES), pl.Float64())}
+)
 TOGETHER = 0.5  # correlation of the two weeks where a model does not tell
 LEADS = (1, 2)  # weeks after the cut-off: the buffer week and the target week
 
@@ -83,7 +94,11 @@ DEFAULT = "pooled"
 def known(name: str) -> None:
     """Raises NotFound unless there is a forecaster of that name."""
     if name not in FORECASTERS:
-        raise NotFound("There is no model %(name)s; expected one of %(known)s.", name=name, known=", ".join(FORECASTERS))
+        raise NotFound(
+            "There is no model %(name)s; expected one of %(known)s.",
+            name=name,
+            known=", ".join(FORECASTERS),
+        )
 
 
 def make(name: str) -> Forecaster:
@@ -92,7 +107,9 @@ def make(name: str) -> Forecaster:
     return FORECASTERS[name]()
 
 
-def forecast(panel: Panel, keys: pl.DataFrame, quantiles: list[Numbers], mean: list[Numbers]) -> pl.DataFrame:
+def forecast(
+    panel: Panel, keys: pl.DataFrame, quantiles: list[Numbers], mean: list[Numbers]
+) -> pl.DataFrame:
     """What `predict` gives back, from a mean (one a line of `keys`) for each of the two weeks, and quantiles for each.
 
     Quantiles of both together may be given as a third matrix; otherwise they are put together from the two.
@@ -102,12 +119,19 @@ def forecast(panel: Panel, keys: pl.DataFrame, quantiles: list[Numbers], mean: l
     if len(quantiles) == len(LEADS):
         quantiles = [*quantiles, added(*quantiles)]
     frames = []
-    for week, values, middle in zip((panel.target.buffer, panel.target, panel.target.both), quantiles, [*mean, sum(mean)], strict=True):
+    for week, values, middle in zip(
+        (panel.target.buffer, panel.target, panel.target.both),
+        quantiles,
+        [*mean, sum(mean)],
+        strict=True,
+    ):
         tidy = np.maximum.accumulate(np.maximum(values, 0.0), axis=1)
         columns = dict(zip(COLUMNS, tidy.T, strict=True))
         frames.append(
             keys.with_columns(
-                pl.lit(str(week)).alias("week"), *(pl.Series(n, v) for n, v in columns.items()), pl.Series("mean", np.maximum(middle, 0.0))
+                pl.lit(str(week)).alias("week"),
+                *(pl.Series(n, v) for n, v in columns.items()),
+                pl.Series("mean", np.maximum(middle, 0.0)),
             )
         )
     return pl.concat(frames).select(SCHEMA.names()).sort("store", "item", "week")
@@ -116,17 +140,28 @@ def forecast(panel: Panel, keys: pl.DataFrame, quantiles: list[Numbers], mean: l
 def explanation(keys: pl.DataFrame, found: Mapping[str, Numbers]) -> pl.DataFrame:
     """What `explain` gives back, from what is known of each line of `keys`; what is not given is nothing."""
     nothing = np.zeros(keys.height)
-    return keys.with_columns(pl.Series(name, found.get(name, nothing)) for name in ("last", *MOVES)).select(EXPLAINED.names())
+    return keys.with_columns(
+        pl.Series(name, found.get(name, nothing)) for name in ("last", *MOVES)
+    ).select(EXPLAINED.names())
 
 
 def by_level(model: Forecaster, panel: Panel) -> pl.DataFrame:
     """An explanation for a model that knows no reasons: the level of the series changed, that is all."""
-    means = model.predict(panel).filter(pl.col("week") == str(panel.target)).select("store", "item", "mean")
+    means = (
+        model.predict(panel)
+        .filter(pl.col("week") == str(panel.target))
+        .select("store", "item", "mean")
+    )
     week = panel.sales.filter(pl.col("date") > panel.target.cutoff - timedelta(days=7))
     last = week.group_by("store", "item").agg(pl.col("units").sum().alias("last"))
-    found = means.join(last, on=["store", "item"], how="left").with_columns(pl.col("last").fill_null(0.0)).sort("store", "item")
+    found = (
+        means.join(last, on=["store", "item"], how="left")
+        .with_columns(pl.col("last").fill_null(0.0))
+        .sort("store", "item")
+    )
     return explanation(
-        found.select("store", "item"), {"last": found["last"].to_numpy(), "level": (found["mean"] - found["last"]).to_numpy()}
+        found.select("store", "item"),
+        {"last": found["last"].to_numpy(), "level": (found["mean"] - found["last"]).to_numpy()},
     )
 
 

@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from tanuki.shop.features import WEEK_FEATURES, Grid, level, week_features, weekly
 from tanuki.shop.features import grid as grid_of
-from tanuki.shop.forecasting.conformal import around, begun, load_spread, save_spread, scaled, spread
+from tanuki.shop.forecasting.conformal import (
+    around,
+    begun,
+    load_spread,
+    save_spread,
+    scaled,
+    spread,
+)
 from tanuki.shop.forecasting.forecaster import LEADS, Numbers, by_level, forecast
 from tanuki.shop.panel import Panel
 
@@ -37,7 +44,9 @@ class LightGbm:
 
     @property
     def parameters(self) -> dict[str, float]:
-        numbers = {key: float(value) for key, value in PARAMETERS.items() if isinstance(value, int | float)}
+        numbers = {
+            key: float(value) for key, value in PARAMETERS.items() if isinstance(value, int | float)
+        }
         return {**numbers, "trees": float(TREES), "calibration_weeks": float(CALIBRATION)}
 
     def fit(self, panel: Panel) -> None:
@@ -52,7 +61,9 @@ class LightGbm:
             for lead in LEADS:
                 for known in range(first, total - lead + 1):
                     mean = self.means(early, grid, weeks[:, :known], lead)
-                    errors[lead].append(scaled(weeks[:, known + lead - 1], mean, begun(weeks[:, :known])))
+                    errors[lead].append(
+                        scaled(weeks[:, known + lead - 1], mean, begun(weeks[:, :known]))
+                    )
         self.spread = {lead: spread(np.concatenate(found)) for lead, found in errors.items()}
         self.booster = self.learn(grid, weeks)
 
@@ -61,7 +72,12 @@ class LightGbm:
         if grid.keys.height == 0:
             return forecast(panel, grid.keys, [], [])
         means = [self.means(self.booster, grid, weekly(grid.units), lead) for lead in LEADS]
-        return forecast(panel, grid.keys, [around(mean, self.spread[lead]) for lead, mean in zip(LEADS, means, strict=True)], means)
+        return forecast(
+            panel,
+            grid.keys,
+            [around(mean, self.spread[lead]) for lead, mean in zip(LEADS, means, strict=True)],
+            means,
+        )
 
     def learn(self, grid: Grid, weeks: Numbers) -> Any:
         """A booster from every past week that can be told ahead, or None when there is too little."""
@@ -90,13 +106,18 @@ class LightGbm:
     def means(self, booster: Any, grid: Grid, known: Numbers, lead: int) -> Numbers:
         """The mean of the week `lead` weeks after the known ones; without a booster, the level."""
         base = np.where(begun(known), level(known), np.nan_to_num(known).mean(axis=1))
-        return np.asarray(base if booster is None else base * booster.predict(self.features(grid, known, lead)))
+        return np.asarray(
+            base if booster is None else base * booster.predict(self.features(grid, known, lead))
+        )
 
     def features(self, grid: Grid, known: Numbers, lead: int) -> Numbers:
         """The features with stores and items numbered as they were when it learnt; NaN for those it never met."""
         weeks = [grid.days[0] + timedelta(weeks=n) for n in range(known.shape[1])]
         made = week_features(grid, known, weeks, known.shape[1], lead)
-        made[:, 0], made[:, 1] = numbered(grid.keys["store"], self.stores), numbered(grid.keys["item"], self.items)
+        made[:, 0], made[:, 1] = (
+            numbered(grid.keys["store"], self.stores),
+            numbered(grid.keys["item"], self.items),
+        )
         return made
 
     def explain(self, panel: Panel) -> pl.DataFrame:
@@ -104,7 +125,10 @@ class LightGbm:
 
     def save(self, folder: Path) -> None:
         save_spread(folder, self.spread)
-        (folder / "names.json").write_text(json.dumps({"stores": self.stores, "items": self.items}, ensure_ascii=False), encoding="utf-8")
+        (folder / "names.json").write_text(
+            json.dumps({"stores": self.stores, "items": self.items}, ensure_ascii=False),
+            encoding="utf-8",
+        )
         if self.booster is not None:
             (folder / "model.txt").write_text(self.booster.model_to_string(), encoding="utf-8")
 
@@ -115,7 +139,11 @@ class LightGbm:
         names = json.loads((folder / "names.json").read_text(encoding="utf-8"))
         self.stores, self.items = names["stores"], names["items"]
         model = folder / "model.txt"
-        self.booster = lightgbm.Booster(model_str=model.read_text(encoding="utf-8")) if model.exists() else None
+        self.booster = (
+            lightgbm.Booster(model_str=model.read_text(encoding="utf-8"))
+            if model.exists()
+            else None
+        )
 
 
 def numbered(names: pl.Series, known: list[str]) -> NDArray[np.float64]:

@@ -17,15 +17,50 @@ from tanuki.platform.warehouse import FactTable, Warehouse
 from tanuki.shop.calendar import TOKYO
 from tanuki.shop.ingest import readers, validation
 from tanuki.shop.ingest.readers import ROW
-from tanuki.shop.ingest.schemas import DELIVERIES, LAYOUTS, PRICES, PROMOTIONS, SALES, STOCK, WEATHER, Layout
+from tanuki.shop.ingest.schemas import (
+    DELIVERIES,
+    LAYOUTS,
+    PRICES,
+    PROMOTIONS,
+    SALES,
+    STOCK,
+    WEATHER,
+    Layout,
+)
 from tanuki.shop.tables import Import, Item, Maker, QuarantinedRow, Region, Store
 
-__all__ = ["DELIVERIES", "KINDS", "PRICES", "PROMOTIONS", "SALES", "STOCK", "WEATHER", "columns", "import_file", "imports"]
+__all__ = [
+    "DELIVERIES",
+    "KINDS",
+    "PRICES",
+    "PROMOTIONS",
+    "SALES",
+    "STOCK",
+    "WEATHER",
+    "columns",
+    "import_file",
+    "imports",
+]
 
-KINDS = ("regions", "stores", "items", "prices", "promotions", "weather", "stock", "deliveries", "sales")  # masters first
+KINDS = (
+    "regions",
+    "stores",
+    "items",
+    "prices",
+    "promotions",
+    "weather",
+    "stock",
+    "deliveries",
+    "sales",
+)  # masters first
 EVERY = ""  # in a key: every store, every item
 USUAL = timedelta(days=28)  # of the last sales that are known: what a series usually sells on a day
-ITEM_DEFAULTS = {"case_units": 1, "min_cases": 0, "shortage_cost_yen": 3.0, "leftover_cost_yen": 1.0}
+ITEM_DEFAULTS = {
+    "case_units": 1,
+    "min_cases": 0,
+    "shortage_cost_yen": 3.0,
+    "leftover_cost_yen": 1.0,
+}
 
 
 def import_file(
@@ -45,17 +80,32 @@ def import_file(
     names of our columns where they are not recognised. Raises UserError when it is no such file at all; then nothing has changed.
     """
     if kind not in LAYOUTS:
-        raise UserError("%(kind)s is not a kind of file; expected one of %(kinds)s.", kind=kind, kinds=", ".join(KINDS))
+        raise UserError(
+            "%(kind)s is not a kind of file; expected one of %(kinds)s.",
+            kind=kind,
+            kinds=", ".join(KINDS),
+        )
     layout = LAYOUTS[kind]
     rows = readers.read(layout, name, content, mapping or {})
     digest = sha256(content + repr(sorted((mapping or {}).items())).encode()).hexdigest()
     report = Import(
-        kind=kind, file_name=name, sha256=digest, rows=rows.height, new=0, changed=0, unchanged=0, quarantined=0, recorded_at=now, by=by
+        kind=kind,
+        file_name=name,
+        sha256=digest,
+        rows=rows.height,
+        new=0,
+        changed=0,
+        unchanged=0,
+        quarantined=0,
+        recorded_at=now,
+        by=by,
     )
     good, bad = validation.sort(layout, rows, known(db, warehouse, layout, now))
     before = list(db.scalars(select(Import.id).where(Import.kind == kind, Import.sha256 == digest)))
     report.new, report.changed, report.unchanged = take(db, warehouse, layout, good, now, name)
-    report.quarantined = 0 if before else len(bad)  # the rows of a file that came before wait already, or were decided
+    report.quarantined = (
+        0 if before else len(bad)
+    )  # the rows of a file that came before wait already, or were decided
     if before:
         let_go(db, before, set(good[ROW]), by, now)
         if not report.new and not report.changed:
@@ -71,9 +121,18 @@ def import_file(
 
 def let_go(db: Session, imports: list[int], rows: set[int], by: str, now: datetime) -> None:
     """Rows of a file that waited and can be believed now that it came again: a master they needed has come meanwhile."""
-    for row in db.scalars(select(QuarantinedRow).where(QuarantinedRow.import_id.in_(imports), QuarantinedRow.status == "waiting")):
+    for row in db.scalars(
+        select(QuarantinedRow).where(
+            QuarantinedRow.import_id.in_(imports), QuarantinedRow.status == "waiting"
+        )
+    ):
         if row.row in rows:
-            row.status, row.decided_by, row.decided_at, row.why = "fixed", by, now, "the file came again"
+            row.status, row.decided_by, row.decided_at, row.why = (
+                "fixed",
+                by,
+                now,
+                "the file came again",
+            )
 
 
 def known(db: Session, warehouse: Warehouse, layout: Layout, now: datetime) -> validation.Known:
@@ -103,7 +162,14 @@ def usual_units(db: Session, warehouse: Warehouse, now: datetime) -> pl.DataFram
     return recent.group_by("store", "item").agg(pl.col("units").median().alias("_usual"))
 
 
-def take(db: Session, warehouse: Warehouse, layout: Layout, good: pl.DataFrame, now: datetime, source: str) -> tuple[int, int, int]:
+def take(
+    db: Session,
+    warehouse: Warehouse,
+    layout: Layout,
+    good: pl.DataFrame,
+    now: datetime,
+    source: str,
+) -> tuple[int, int, int]:
     """Let good rows count: how many are new, how many changed what was known, how many said nothing new."""
     if good.is_empty():
         return 0, 0, 0
@@ -114,23 +180,49 @@ def take(db: Session, warehouse: Warehouse, layout: Layout, good: pl.DataFrame, 
     return append_new(db, warehouse, layout.table, good.drop(ROW), now, source)
 
 
-def append_new(db: Session, warehouse: Warehouse, table: FactTable, good: pl.DataFrame, now: datetime, source: str) -> tuple[int, int, int]:
+def append_new(
+    db: Session,
+    warehouse: Warehouse,
+    table: FactTable,
+    good: pl.DataFrame,
+    now: datetime,
+    source: str,
+) -> tuple[int, int, int]:
     """Append the facts that are not known yet or differ from what is known."""
     keys = list(table.keys)
     text_keys = [key for key in keys if table.schema[key] == pl.String]
-    facts = good.with_columns(pl.col(text_keys).fill_null(EVERY)).select(pl.col(name).cast(kind) for name, kind in table.schema.items())
+    facts = good.with_columns(pl.col(text_keys).fill_null(EVERY)).select(
+        pl.col(name).cast(kind) for name, kind in table.schema.items()
+    )
     where: str = "true"
     params: tuple[object, ...] = ()
     if "date" in keys:
         where, params = "date between ? and ?", (facts["date"].min(), facts["date"].max())
-    before = warehouse.read(db, table, as_of=now, where=where, params=params).drop("recorded_at").with_columns(_known=pl.lit(True))
+    before = (
+        warehouse.read(db, table, as_of=now, where=where, params=params)
+        .drop("recorded_at")
+        .with_columns(_known=pl.lit(True))
+    )
     joined = facts.join(before, on=keys, how="left", suffix="_before", maintain_order="left")
-    same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"{name}_before")) for name in table.schema if name not in keys)
+    same = pl.all_horizontal(
+        pl.col(name).eq_missing(pl.col(f"{name}_before"))
+        for name in table.schema
+        if name not in keys
+    )
     state = joined.select(
-        pl.when(pl.col("_known").is_null()).then(pl.lit("new")).when(same).then(pl.lit("unchanged")).otherwise(pl.lit("changed")).alias("s")
+        pl.when(pl.col("_known").is_null())
+        .then(pl.lit("new"))
+        .when(same)
+        .then(pl.lit("unchanged"))
+        .otherwise(pl.lit("changed"))
+        .alias("s")
     ).to_series()
     warehouse.append(db, table, facts.filter(state != "unchanged"), recorded_at=now, source=source)
-    return int((state == "new").sum()), int((state == "changed").sum()), int((state == "unchanged").sum())
+    return (
+        int((state == "new").sum()),
+        int((state == "changed").sum()),
+        int((state == "unchanged").sum()),
+    )
 
 
 def make_missing(db: Session, sales: pl.DataFrame) -> None:
@@ -146,13 +238,21 @@ def make_missing(db: Session, sales: pl.DataFrame) -> None:
 def masters(db: Session, kind: str, good: pl.DataFrame) -> tuple[int, int, int]:
     """Regions, stores or items: new ones are made, known ones take what the file says; what it leaves empty stays."""
     new = changed = unchanged = 0
-    tables: dict[str, type[Region] | type[Store] | type[Item]] = {"regions": Region, "stores": Store, "items": Item}
+    tables: dict[str, type[Region] | type[Store] | type[Item]] = {
+        "regions": Region,
+        "stores": Store,
+        "items": Item,
+    }
     for row in good.drop(ROW).iter_rows(named=True):
         values = {name: value for name, value in row.items() if value is not None}
         follow(db, kind, values)
         found = db.get(tables[kind], values["code"])
         if found is None:
-            defaults = {"name_ja": values["code"], "name_en": values["code"], **(ITEM_DEFAULTS if kind == "items" else {})}
+            defaults = {
+                "name_ja": values["code"],
+                "name_en": values["code"],
+                **(ITEM_DEFAULTS if kind == "items" else {}),
+            }
             db.add(tables[kind](**{**defaults, **values}))
             db.flush()
             new += 1
@@ -182,7 +282,10 @@ def follow(db: Session, kind: str, values: dict[str, object]) -> None:
             if maker is None:
                 maker = Maker(code=code, name_ja=code, name_en=code)
                 db.add(maker)
-            maker.name_ja, maker.name_en = str(names["ja"] or maker.name_ja), str(names["en"] or maker.name_en)
+            maker.name_ja, maker.name_en = (
+                str(names["ja"] or maker.name_ja),
+                str(names["en"] or maker.name_en),
+            )
             db.flush()
             values["maker_code"] = code
 

@@ -17,7 +17,9 @@ from tanuki.shop.ingest.schemas import LAYOUTS
 from tanuki.shop.tables import QuarantinedRow
 
 
-def waiting(db: Session, who: Person, *, import_id: int | None = None, limit: int = 200, offset: int = 0) -> list[QuarantinedRow]:
+def waiting(
+    db: Session, who: Person, *, import_id: int | None = None, limit: int = 200, offset: int = 0
+) -> list[QuarantinedRow]:
     """Rows that wait, oldest first."""
     require(who, "analyst", "operator")
     query = select(QuarantinedRow).where(QuarantinedRow.status == "waiting")
@@ -28,10 +30,24 @@ def waiting(db: Session, who: Person, *, import_id: int | None = None, limit: in
 
 def count(db: Session) -> int:
     """How many rows wait."""
-    return int(db.scalar(select(func.count()).select_from(QuarantinedRow).where(QuarantinedRow.status == "waiting")) or 0)
+    return int(
+        db.scalar(
+            select(func.count())
+            .select_from(QuarantinedRow)
+            .where(QuarantinedRow.status == "waiting")
+        )
+        or 0
+    )
 
 
-def fix(db: Session, warehouse: Warehouse, who: Person, row_id: int, values: Mapping[str, str], now: datetime) -> QuarantinedRow:
+def fix(
+    db: Session,
+    warehouse: Warehouse,
+    who: Person,
+    row_id: int,
+    values: Mapping[str, str],
+    now: datetime,
+) -> QuarantinedRow:
     """Put right some of a row's values; when it can be believed now, it counts. Otherwise UserError says why, and it waits on."""
     row = open_row(db, who, row_id)
     layout = LAYOUTS[row.kind]
@@ -39,11 +55,18 @@ def fix(db: Session, warehouse: Warehouse, who: Person, row_id: int, values: Map
     for name in values:
         if name not in names:
             raise UserError(
-                "%(kind)s have no column %(name)s; expected one of %(known)s.", kind=row.kind, name=name, known=", ".join(names)
+                "%(kind)s have no column %(name)s; expected one of %(known)s.",
+                kind=row.kind,
+                name=name,
+                known=", ".join(names),
             )
     whole = {name: text(value) for name, value in {**row.values, **values}.items() if name in names}
-    frame = pl.DataFrame({name: [value] for name, value in whole.items()}, schema=dict.fromkeys(whole, pl.String))
-    frame = frame.with_columns(pl.lit(row.row, pl.UInt32).alias(ROW), pl.lit(None, pl.Int64).alias(RAGGED))
+    frame = pl.DataFrame(
+        {name: [value] for name, value in whole.items()}, schema=dict.fromkeys(whole, pl.String)
+    )
+    frame = frame.with_columns(
+        pl.lit(row.row, pl.UInt32).alias(ROW), pl.lit(None, pl.Int64).alias(RAGGED)
+    )
     for column in layout.columns:
         if column.required and column.name not in frame.columns:
             frame = frame.with_columns(pl.lit(None, pl.String).alias(column.name))
@@ -58,7 +81,9 @@ def fix(db: Session, warehouse: Warehouse, who: Person, row_id: int, values: Map
             found=fault["found"] or "empty",
             expected=fault["expected"],
         )
-    take(db, warehouse, layout, good, now, f"{row.file_name}, row {row.row}, put right by {who.name}")
+    take(
+        db, warehouse, layout, good, now, f"{row.file_name}, row {row.row}, put right by {who.name}"
+    )
     row.status, row.decided_by, row.decided_at = "fixed", who.name, now
     row.why = ", ".join(f"{name}: {value}" for name, value in values.items())
     db.flush()
@@ -74,7 +99,9 @@ def drop(db: Session, who: Person, row_id: int, *, why: str, now: datetime) -> Q
     """Leave a row out for good; it stays on record with who and why."""
     row = open_row(db, who, row_id)
     if not why.strip():
-        raise UserError("Please say why row %(row)s of %(file)s is dropped.", row=row.row, file=row.file_name)
+        raise UserError(
+            "Please say why row %(row)s of %(file)s is dropped.", row=row.row, file=row.file_name
+        )
     row.status, row.decided_by, row.decided_at, row.why = "dropped", who.name, now, why.strip()
     db.flush()
     return row
@@ -95,5 +122,10 @@ def open_row(db: Session, who: Person, row_id: int) -> QuarantinedRow:
     if row is None:
         raise NotFound("There is no quarantined row %(row)s.", row=row_id)
     if row.status != "waiting":
-        raise Conflict("Row %(row)s was %(status)s by %(by)s already.", row=row_id, status=row.status, by=row.decided_by)
+        raise Conflict(
+            "Row %(row)s was %(status)s by %(by)s already.",
+            row=row_id,
+            status=row.status,
+            by=row.decided_by,
+        )
     return row

@@ -32,16 +32,34 @@ SIGNS = {
 def read(layout: Layout, name: str, content: bytes, mapping: Mapping[str, str]) -> pl.DataFrame:
     """A file's rows as text under our column names, with ROW and RAGGED. Raises UserError, naming the file, when it is no such file."""
     if not content.strip():
-        raise UserError("%(file)s is empty; expected a header and rows of %(kind)s.", file=name, kind=layout.kind)
-    names = {each.strip().casefold() for column in layout.columns for each in (column.name, *column.names)}
+        raise UserError(
+            "%(file)s is empty; expected a header and rows of %(kind)s.",
+            file=name,
+            kind=layout.kind,
+        )
+    names = {
+        each.strip().casefold()
+        for column in layout.columns
+        for each in (column.name, *column.names)
+    }
     names |= {theirs.strip().casefold() for theirs in mapping.values()}
-    frame, marks = (parquet(name, content), None) if content[:4] == b"PAR1" else delimited(name, content, names)
+    frame, marks = (
+        (parquet(name, content), None)
+        if content[:4] == b"PAR1"
+        else delimited(name, content, names)
+    )
     frame = renamed(layout, name, frame, mapping)
     if frame.is_empty():
-        raise UserError("%(file)s has a header and no rows; expected rows of %(kind)s.", file=name, kind=layout.kind)
+        raise UserError(
+            "%(file)s has a header and no rows; expected rows of %(kind)s.",
+            file=name,
+            kind=layout.kind,
+        )
     texts = frame.with_columns(pl.all().str.strip_chars().replace("", None))
     if marks is None:
-        return texts.with_row_index(ROW, offset=1).with_columns(pl.lit(None, pl.Int64).alias(RAGGED))
+        return texts.with_row_index(ROW, offset=1).with_columns(
+            pl.lit(None, pl.Int64).alias(RAGGED)
+        )
     return texts.with_columns(marks)
 
 
@@ -57,9 +75,14 @@ def parquet(name: str, content: bytes) -> pl.DataFrame:
         table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
         table.validate(full=True)
         once(name, table.column_names)
-        return pl.DataFrame({column: plain(table.column(n)) for n, column in enumerate(table.column_names)}, strict=False)
+        return pl.DataFrame(
+            {column: plain(table.column(n)) for n, column in enumerate(table.column_names)},
+            strict=False,
+        )
     except (pa.ArrowException, OSError, UnicodeDecodeError) as wrong:
-        raise UserError("%(file)s is not a whole Parquet file; expected one, or CSV.", file=name) from wrong
+        raise UserError(
+            "%(file)s is not a whole Parquet file; expected one, or CSV.", file=name
+        ) from wrong
 
 
 def plain(column: Any) -> pl.Series:
@@ -75,7 +98,9 @@ def plain(column: Any) -> pl.Series:
     return made
 
 
-def delimited(name: str, content: bytes, names: set[str]) -> tuple[pl.DataFrame, list[pl.Series] | None]:
+def delimited(
+    name: str, content: bytes, names: set[str]
+) -> tuple[pl.DataFrame, list[pl.Series] | None]:
     """A CSV file's rows as text, whatever its encoding (UTF-8, Shift-JIS) and delimiter; where rows are uneven, their ROW and RAGGED.
 
     `names` are those that a file's only column may have.
@@ -86,19 +111,34 @@ def delimited(name: str, content: bytes, names: set[str]) -> tuple[pl.DataFrame,
             raise UserError("%(file)s is %(what)s; expected CSV or Parquet.", file=name, what=what)
     text = decoded(name, content).replace("\r\n", "\n").replace("\r", "\n").strip("\n")
     if "\0" in text:
-        raise UserError("%(file)s is not text; expected CSV in UTF-8 or Shift-JIS, or Parquet.", file=name)
+        raise UserError(
+            "%(file)s is not text; expected CSV in UTF-8 or Shift-JIS, or Parquet.", file=name
+        )
     head = text.split("\n", 1)[0]
     delimiter = max(",\t;", key=head.count)
     if delimiter not in head and head.strip('" ').casefold() not in names:
-        raise UserError("%(file)s has only one column in its header; expected values separated by commas, tabs or semicolons.", file=name)
-    header = [cell.strip() or f"\0{n}" for n, cell in enumerate(cells(head, delimiter))]  # \0: no name, and none that a file can have
+        raise UserError(
+            "%(file)s has only one column in its header; expected values separated by commas, tabs or semicolons.",
+            file=name,
+        )
+    header = [
+        cell.strip() or f"\0{n}" for n, cell in enumerate(cells(head, delimiter))
+    ]  # \0: no name, and none that a file can have
     once(name, header)
     try:
-        frame = pl.read_csv(io.StringIO(text), separator=delimiter, infer_schema=False, raise_if_empty=False)
+        frame = pl.read_csv(
+            io.StringIO(text), separator=delimiter, infer_schema=False, raise_if_empty=False
+        )
     except pl.exceptions.PolarsError:
         return uneven(text, header, delimiter)
-    if frame.width != len(header) or "\n\n" in text or (frame.height and frame[frame.columns[-1]].has_nulls()):
-        return uneven(text, header, delimiter)  # a last value that is missing may mean a row that is too short
+    if (
+        frame.width != len(header)
+        or "\n\n" in text
+        or (frame.height and frame[frame.columns[-1]].has_nulls())
+    ):
+        return uneven(
+            text, header, delimiter
+        )  # a last value that is missing may mean a row that is too short
     frame.columns = header
     return frame, None
 
@@ -120,7 +160,11 @@ def once(name: str, header: Sequence[str]) -> None:
     """Raises UserError when two columns have one name."""
     for column, times in Counter(each.strip().casefold() for each in header).items():
         if times > 1:
-            raise UserError("%(file)s has the column %(column)s more than once; expected each once.", file=name, column=column)
+            raise UserError(
+                "%(file)s has the column %(column)s more than once; expected each once.",
+                file=name,
+                column=column,
+            )
 
 
 def decoded(name: str, content: bytes) -> str:
@@ -135,7 +179,11 @@ def decoded(name: str, content: bytes) -> str:
     others = [n for n, line in lines if not decodes(line, "cp932" if not utf8 else "utf-8")]
     if others:
         line = max(utf8[0], others[0]) if utf8 else others[0]  # where the second encoding begins
-        raise UserError("%(file)s, line %(line)s, is neither UTF-8 nor Shift-JIS; expected one of them throughout.", file=name, line=line)
+        raise UserError(
+            "%(file)s, line %(line)s, is neither UTF-8 nor Shift-JIS; expected one of them throughout.",
+            file=name,
+            line=line,
+        )
     return content.decode("cp932")
 
 
@@ -148,7 +196,9 @@ def decodes(line: bytes, encoding: str) -> bool:
     return True
 
 
-def row_by_row(text: str, header: list[str], delimiter: str) -> tuple[pl.DataFrame, list[pl.Series]]:
+def row_by_row(
+    text: str, header: list[str], delimiter: str
+) -> tuple[pl.DataFrame, list[pl.Series]]:
     """The same, slowly, for files with quotes."""
     rows: list[list[str]] = []
     numbers: list[int] = []
@@ -190,9 +240,13 @@ def cells(line: str, delimiter: str) -> list[str]:
         return line.split(delimiter)
 
 
-def renamed(layout: Layout, name: str, frame: pl.DataFrame, mapping: Mapping[str, str]) -> pl.DataFrame:
+def renamed(
+    layout: Layout, name: str, frame: pl.DataFrame, mapping: Mapping[str, str]
+) -> pl.DataFrame:
     """Our names for the file's columns; columns we do not know are left out."""
-    there = {column.strip().casefold(): column for column in frame.columns if not column.startswith("\0")}
+    there = {
+        column.strip().casefold(): column for column in frame.columns if not column.startswith("\0")
+    }
     ours = {column.name for column in layout.columns}
     for our, theirs in mapping.items():
         if our not in ours:
@@ -203,10 +257,16 @@ def renamed(layout: Layout, name: str, frame: pl.DataFrame, mapping: Mapping[str
                 known=", ".join(sorted(ours)),
             )
         if theirs.strip().casefold() not in there:
-            raise UserError("%(file)s has no column %(column)s, which --map names.", file=name, column=theirs)
+            raise UserError(
+                "%(file)s has no column %(column)s, which --map names.", file=name, column=theirs
+            )
     chosen: dict[str, str] = {}
     for column in layout.columns:
-        wanted = [mapping[column.name].strip()] if column.name in mapping else [column.name, *column.names]
+        wanted = (
+            [mapping[column.name].strip()]
+            if column.name in mapping
+            else [column.name, *column.names]
+        )
         found = next((there[each.casefold()] for each in wanted if each.casefold() in there), None)
         if found is not None and found not in chosen:
             chosen[found] = column.name

@@ -44,28 +44,64 @@ class Layout:
 SALES = FactTable(
     "shop_sales",
     ("date", "store", "item"),
-    {"date": pl.Date, "store": pl.String, "item": pl.String, "units": pl.Int64, "amount_yen": pl.Int64},
+    {
+        "date": pl.Date,
+        "store": pl.String,
+        "item": pl.String,
+        "units": pl.Int64,
+        "amount_yen": pl.Int64,
+    },
 )
-STOCK = FactTable("shop_stock", ("date", "store", "item"), {"date": pl.Date, "store": pl.String, "item": pl.String, "units": pl.Int64})
+STOCK = FactTable(
+    "shop_stock",
+    ("date", "store", "item"),
+    {"date": pl.Date, "store": pl.String, "item": pl.String, "units": pl.Int64},
+)
 DELIVERIES = FactTable(
-    "shop_deliveries", ("date", "store", "item"), {"date": pl.Date, "store": pl.String, "item": pl.String, "units": pl.Int64}
+    "shop_deliveries",
+    ("date", "store", "item"),
+    {"date": pl.Date, "store": pl.String, "item": pl.String, "units": pl.Int64},
 )
 PRICES = FactTable(
     "shop_prices",
     ("item", "store", "applied_from"),
-    {"item": pl.String, "store": pl.String, "applied_from": pl.Date, "applied_to": pl.Date, "price_yen": pl.Float64},
+    {
+        "item": pl.String,
+        "store": pl.String,
+        "applied_from": pl.Date,
+        "applied_to": pl.Date,
+        "price_yen": pl.Float64,
+    },
 )
 PROMOTIONS = FactTable(
     "shop_promotions",
     ("store", "item", "date_from"),
-    {"store": pl.String, "item": pl.String, "date_from": pl.Date, "date_to": pl.Date, "kind": pl.String, "discount": pl.Float64},
+    {
+        "store": pl.String,
+        "item": pl.String,
+        "date_from": pl.Date,
+        "date_to": pl.Date,
+        "kind": pl.String,
+        "discount": pl.Float64,
+    },
 )
-WEATHER = FactTable("shop_weather", ("date", "region"), {"date": pl.Date, "region": pl.String, "temperature_c": pl.Float64})
+WEATHER = FactTable(
+    "shop_weather",
+    ("date", "region"),
+    {"date": pl.Date, "region": pl.String, "temperature_c": pl.Float64},
+)
 
 DATE = Column("date", DAY, required=True, names=("day", "sales_date", "日付", "売上日", "年月日"))
 STORE = Column("store", CODE, required=True, names=("store_name", "shop", "店舗", "店舗名", "店"))
-ITEM = Column("item", CODE, required=True, names=("item_name", "product", "sku", "商品", "商品名", "品目"))
-UNITS = Column("units", COUNT, required=True, names=("sales", "quantity", "qty", "count", "数量", "個数", "販売数", "販売数量"))
+ITEM = Column(
+    "item", CODE, required=True, names=("item_name", "product", "sku", "商品", "商品名", "品目")
+)
+UNITS = Column(
+    "units",
+    COUNT,
+    required=True,
+    names=("sales", "quantity", "qty", "count", "数量", "個数", "販売数", "販売数量"),
+)
 ID = Column("external_id", TEXT, empty=True, names=("id", "ID", "コード"))
 NAME_JA = Column("name_ja", TEXT, empty=True, names=("日本語名",))
 NAME_EN = Column("name_en", TEXT, empty=True, names=("英語名",))
@@ -74,7 +110,14 @@ LAYOUTS = {
     layout.kind: layout
     for layout in (
         Layout(
-            "regions", ("code",), (Column("code", CODE, required=True, names=("name", "region", "地域", "地域名")), ID, NAME_JA, NAME_EN)
+            "regions",
+            ("code",),
+            (
+                Column("code", CODE, required=True, names=("name", "region", "地域", "地域名")),
+                ID,
+                NAME_JA,
+                NAME_EN,
+            ),
         ),
         Layout(
             "stores",
@@ -103,7 +146,9 @@ LAYOUTS = {
                 Column("shelf_life_days", COUNT, empty=True, names=("賞味日数",)),
                 Column("shortage_cost_yen", NUMBER, empty=True, names=("欠品費用",)),
                 Column("leftover_cost_yen", NUMBER, empty=True, names=("売残費用",)),
-                Column("service_class", TEXT, empty=True, names=("class", "サービス区分", "ランク")),
+                Column(
+                    "service_class", TEXT, empty=True, names=("class", "サービス区分", "ランク")
+                ),
                 ID,
                 NAME_JA,
                 NAME_EN,
@@ -132,20 +177,42 @@ LAYOUTS = {
                 UNITS,
                 Column("day_of_week", TEXT, empty=True, names=("weekday", "曜日")),
                 Column("week_of_year", COUNT, empty=True, names=("week", "週")),
-                Column("amount_yen", COUNT, empty=True, names=("total_sales_amount", "amount", "売上", "売上金額", "金額")),
+                Column(
+                    "amount_yen",
+                    COUNT,
+                    empty=True,
+                    names=("total_sales_amount", "amount", "売上", "売上金額", "金額"),
+                ),
             ),
             SALES,
         ),
         Layout(
             "stock",
             STOCK.keys,
-            (DATE, STORE, ITEM, Column("units", COUNT, required=True, names=("stock", *UNITS.names, "在庫", "在庫数"))),
+            (
+                DATE,
+                STORE,
+                ITEM,
+                Column(
+                    "units", COUNT, required=True, names=("stock", *UNITS.names, "在庫", "在庫数")
+                ),
+            ),
             STOCK,
         ),
         Layout(
             "deliveries",
             DELIVERIES.keys,
-            (DATE, STORE, ITEM, Column("units", COUNT, required=True, names=("delivered", "orders", *UNITS.names, "納品数", "入荷数"))),
+            (
+                DATE,
+                STORE,
+                ITEM,
+                Column(
+                    "units",
+                    COUNT,
+                    required=True,
+                    names=("delivered", "orders", *UNITS.names, "納品数", "入荷数"),
+                ),
+            ),
             DELIVERIES,
         ),
         Layout(

@@ -79,7 +79,10 @@ DO = {
     },
 }
 RETRAINED = {
-    "started": {"en": "A retraining for {week} has been started.", "ja": "{week}に向けた再学習を始めました。"},
+    "started": {
+        "en": "A retraining for {week} has been started.",
+        "ja": "{week}に向けた再学習を始めました。",
+    },
     "go": {
         "en": "Version {version} was trained for {week} and is live: GO.",
         "ja": "{week}に向けて学習した版{version}が判定に通り、使われています（GO）。",
@@ -99,7 +102,9 @@ def about(subject: str, lang: str, names: Mapping[str, str]) -> str:
     return ALL[lang] if subject == "all" else names.get(code, code)
 
 
-def seen(code: str, subject: str, values: Mapping[str, Any], lang: str, names: Mapping[str, str]) -> str:
+def seen(
+    code: str, subject: str, values: Mapping[str, Any], lang: str, names: Mapping[str, str]
+) -> str:
     """What is seen, in "ja" or "en"."""
     before = values.get("reference")
     spread = "" if not before else f"（{before}）" if lang == "ja" else f" ({before})"

@@ -37,9 +37,15 @@ WEEKS = 157  # three years and a little
 PLANNED_WEEKS = 4  # promotions and prices known ahead
 AGES = 4  # weeks on the shelf that are told apart: juice of 28 days and more is still sold
 CALENDAR_YEARS = 26  # from EPOCH to LATEST and a little
-NOISE_SHAPE = 14.0  # of the gamma that widens Poisson: a day's demand varies by about 27 % beyond chance
+NOISE_SHAPE = (
+    14.0  # of the gamma that widens Poisson: a day's demand varies by about 27 % beyond chance
+)
 DISPLAY_LIFT = 1.3  # a special display without a lower price
-WEATHER_MEMORY, WEATHER_SPREAD, WEATHER_SHARE = 0.75, 1.6, 0.7  # of weather from day to day, in degrees
+WEATHER_MEMORY, WEATHER_SPREAD, WEATHER_SHARE = (
+    0.75,
+    1.6,
+    0.7,
+)  # of weather from day to day, in degrees
 MOOD_MEMORY, MOOD_SPREAD = 0.9, 0.05  # of each series' slow drift, week by week
 FORGOTTEN = 0.03  # share of lines in which a manager just repeats last week's order
 
@@ -109,7 +115,10 @@ def nature(seed: int, last_day: date) -> Nature:
     first = EPOCH + timedelta(weeks=WEEKS) - timedelta(days=1)
     if last_day.isoweekday() != 7 or not first <= last_day <= LATEST:
         raise UserError(
-            "The example cannot end on %(day)s; expected a Sunday from %(first)s to %(last)s.", day=last_day, first=first, last=LATEST
+            "The example cannot end on %(day)s; expected a Sunday from %(first)s to %(last)s.",
+            day=last_day,
+            first=first,
+            last=LATEST,
         )
     known = (last_day - EPOCH).days + 1
     days = [EPOCH + timedelta(days=n) for n in range(known + 7 * PLANNED_WEEKS)]
@@ -124,7 +133,8 @@ def nature(seed: int, last_day: date) -> Nature:
         rules=item_rules(),
         usual=expected[:7].sum(axis=0),
         foreseen=week_ahead(lift, days),
-        forgotten=np.random.default_rng([seed, 7]).random((known // 7, *demand.shape[1:])) < FORGOTTEN,
+        forgotten=np.random.default_rng([seed, 7]).random((known // 7, *demand.shape[1:]))
+        < FORGOTTEN,
     )
     return Nature(days, degrees, list_price, revisions, promotions, expected, demand, managers)
 
@@ -144,17 +154,23 @@ def keeps() -> Flags:
 
 def temperature(seed: int, days: list[date]) -> Floats:
     """Mean temperature of each day and region: the season and weather that lasts for some days. [day, region]"""
-    steps = np.random.default_rng([seed, 1]).normal(0.0, WEATHER_SPREAD, (len(days), len(REGIONS) + 1))
+    steps = np.random.default_rng([seed, 1]).normal(
+        0.0, WEATHER_SPREAD, (len(days), len(REGIONS) + 1)
+    )
     lasting = np.zeros_like(steps)
     for day in range(1, len(days)):
         lasting[day] = WEATHER_MEMORY * lasting[day - 1] + steps[day]
-    degrees = climate(days) + WEATHER_SHARE * lasting[:, :-1] + WEATHER_SHARE * lasting[:, -1:]  # each region's own, and the country's
+    degrees = (
+        climate(days) + WEATHER_SHARE * lasting[:, :-1] + WEATHER_SHARE * lasting[:, -1:]
+    )  # each region's own, and the country's
     return np.asarray(np.round(degrees, 1), dtype=np.float64)
 
 
 def climate(days: list[date]) -> Floats:
     """The temperature that is usual on each day in each region. [day, region]"""
-    around = np.array([[np.cos(2 * np.pi * (day.timetuple().tm_yday - 212) / 365.25)] for day in days])  # warmest at July's end
+    around = np.array(
+        [[np.cos(2 * np.pi * (day.timetuple().tm_yday - 212) / 365.25)] for day in days]
+    )  # warmest at July's end
     mean = np.array([each[2] for each in REGIONS.values()])
     swing = np.array([each[3] for each in REGIONS.values()])
     return np.asarray(mean + swing * around, dtype=np.float64)
@@ -188,15 +204,35 @@ def promotions_of(seed: int, days: list[date]) -> tuple[Floats, pl.DataFrame]:
         for slot, (item_draw, active, where, which, kind, length) in enumerate(draws[week]):
             if active > 0.6:
                 continue
-            item = first_item if slot == 0 else (first_item + 1 + int(item_draw * (len(ITEMS) - 1))) % len(ITEMS)
+            item = (
+                first_item
+                if slot == 0
+                else (first_item + 1 + int(item_draw * (len(ITEMS) - 1))) % len(ITEMS)
+            )
             stores = list(range(len(STORES))) if where < 0.6 else [int(which * len(STORES))]
             begin = week * 7 + (0 if length < 0.5 else 3)
             discount = 0.0 if kind < 0.3 else (0.1, 0.2, 0.3)[int((kind - 0.3) / 0.7 * 3)]
             factor = DISPLAY_LIFT if discount == 0 else (1 - discount) ** -ITEMS[item].elasticity
             lift[begin : week * 7 + 7, stores, item] = factor
             store = "" if len(stores) > 1 else STORES[stores[0]].code
-            rows.append((store, ITEMS[item].code, days[begin], days[week * 7 + 6], "price" if discount else "display", discount))
-    schema = {"store": pl.String, "item": pl.String, "date_from": pl.Date, "date_to": pl.Date, "kind": pl.String, "discount": pl.Float64}
+            rows.append(
+                (
+                    store,
+                    ITEMS[item].code,
+                    days[begin],
+                    days[week * 7 + 6],
+                    "price" if discount else "display",
+                    discount,
+                )
+            )
+    schema = {
+        "store": pl.String,
+        "item": pl.String,
+        "date_from": pl.Date,
+        "date_to": pl.Date,
+        "kind": pl.String,
+        "discount": pl.Float64,
+    }
     return lift, pl.DataFrame(rows, schema=schema, orient="row")
 
 
@@ -233,17 +269,29 @@ def year_end_share(day: date) -> float:
     return 1.0 if day.day >= 28 else 0.6 if day.day in (24, 25) else 0.3
 
 
-def expected_demand(seed: int, days: list[date], degrees: Floats, list_price: Floats, lift: Floats) -> Floats:
+def expected_demand(
+    seed: int, days: list[date], degrees: Floats, list_price: Floats, lift: Floats
+) -> Floats:
     """Mean demand if everything were always in stock. [day, store, item]"""
     taste, mood = taste_and_mood(seed, len(days) // 7)
     years = np.arange(len(days))[:, None] / 365.25
-    store = np.array([each.level for each in STORES]) * np.array([1 + each.growth for each in STORES]) ** years
+    store = (
+        np.array([each.level for each in STORES])
+        * np.array([1 + each.growth for each in STORES]) ** years
+    )
     item = np.array([each.level for each in ITEMS])
-    warmth = np.array([each.warmth for each in ITEMS]) * (degrees[:, region_of_store(), None] - 16.0) / 10
+    warmth = (
+        np.array([each.warmth for each in ITEMS])
+        * (degrees[:, region_of_store(), None] - 16.0)
+        / 10
+    )
     dearer = (list_price / list_price[0]) ** -0.5  # people get used to most of it
     per_store = (store * calendar(days))[:, :, None]
     per_item = (item * dearer * year_end(days))[:, None, :]
-    return np.asarray(per_store * per_item * taste * np.exp(warmth) * np.exp(np.repeat(mood, 7, axis=0)) * lift, dtype=np.float64)
+    return np.asarray(
+        per_store * per_item * taste * np.exp(warmth) * np.exp(np.repeat(mood, 7, axis=0)) * lift,
+        dtype=np.float64,
+    )
 
 
 def taste_and_mood(seed: int, weeks: int) -> tuple[Floats, Floats]:
@@ -263,7 +311,9 @@ def week_ahead(lift: Floats, days: list[date]) -> Floats:
     plans = np.array([store.habit.plans for store in STORES])[:, None]
     promoted = lift.reshape(-1, 7, *lift.shape[1:]).mean(axis=1)
     ending = year_end(days).reshape(-1, 7, len(ITEMS)).mean(axis=1)[:, None, :]
-    return np.asarray((1 + belief * (promoted - 1)) * np.where(plans, ending, 1.0), dtype=np.float64)
+    return np.asarray(
+        (1 + belief * (promoted - 1)) * np.where(plans, ending, 1.0), dtype=np.float64
+    )
 
 
 # ---- frames --------------------------------------------------------------------------------------------------------
@@ -273,25 +323,36 @@ def price_list(revisions: list[tuple[int, date, int]], start: date, end: date) -
     """id, item_name, price, applied_from, applied_to: what is in force between two days."""
     rows = []
     for n, (item, since, yen) in enumerate(revisions):
-        following = revisions[n + 1] if n + 1 < len(revisions) and revisions[n + 1][0] == item else None
+        following = (
+            revisions[n + 1] if n + 1 < len(revisions) and revisions[n + 1][0] == item else None
+        )
         until = following[1] - timedelta(days=1) if following else date(2099, 12, 31)
         if since <= end and until >= start:
             code = ITEMS[item].code
             rows.append((identifier("price", f"{code}:{since}"), code, yen, since, until))
-    return pl.DataFrame(rows, schema=["id", "item_name", "price", "applied_from", "applied_to"], orient="row")
+    return pl.DataFrame(
+        rows, schema=["id", "item_name", "price", "applied_from", "applied_to"], orient="row"
+    )
 
 
 def weather_frame(days: list[date], degrees: Floats) -> pl.DataFrame:
     """date, region, temperature_c."""
     repeated = pl.Series("date", days).gather(np.repeat(np.arange(len(days)), len(REGIONS)))
-    return pl.DataFrame({"date": repeated, "region": list(REGIONS) * len(days), "temperature_c": degrees.ravel()})
+    return pl.DataFrame(
+        {"date": repeated, "region": list(REGIONS) * len(days), "temperature_c": degrees.ravel()}
+    )
 
 
 def grid(days: list[date]) -> pl.DataFrame:
     """date, store, item: every combination, in the order of the simulation's arrays."""
     dates = pl.DataFrame({"date": days})
-    stores, items = pl.DataFrame({"store": [each.code for each in STORES]}), pl.DataFrame({"item": [each.code for each in ITEMS]})
-    return dates.join(stores, how="cross", maintain_order="left_right").join(items, how="cross", maintain_order="left_right")
+    stores, items = (
+        pl.DataFrame({"store": [each.code for each in STORES]}),
+        pl.DataFrame({"item": [each.code for each in ITEMS]}),
+    )
+    return dates.join(stores, how="cross", maintain_order="left_right").join(
+        items, how="cross", maintain_order="left_right"
+    )
 
 
 def sales_frame(keys: pl.DataFrame, sales: Counts, list_price: Floats) -> pl.DataFrame:
@@ -299,7 +360,9 @@ def sales_frame(keys: pl.DataFrame, sales: Counts, list_price: Floats) -> pl.Dat
     amount = sales * list_price[:, None, :].astype(np.int64)
     return keys.select(
         "date",
-        (pl.col("date").dt.weekday() - 1).replace_strict(dict(enumerate(WEEKDAYS)), return_dtype=pl.String).alias("day_of_week"),
+        (pl.col("date").dt.weekday() - 1)
+        .replace_strict(dict(enumerate(WEEKDAYS)), return_dtype=pl.String)
+        .alias("day_of_week"),
         pl.col("date").dt.week().alias("week_of_year"),
         "store",
         "item",

@@ -46,7 +46,11 @@ Order = Callable[
 def live(demand: Counts, keeps: Flags, first: Counts, order: Order) -> Lived:
     """Live through demand [day, store, item] of whole weeks from an empty shelf, `first` on its first Monday, then what `order` says."""
     weeks, shape = len(demand) // WEEK, demand.shape[1:]
-    lived = Lived(np.zeros_like(demand), np.zeros_like(demand), *(np.zeros((weeks + 1, *shape), dtype=np.int64) for _ in range(2)))
+    lived = Lived(
+        np.zeros_like(demand),
+        np.zeros_like(demand),
+        *(np.zeros((weeks + 1, *shape), dtype=np.int64) for _ in range(2)),
+    )
     batches = np.zeros((len(keeps), *shape), dtype=np.int64)
     lived.deliveries[0] = first
     for week in range(weeks):
@@ -65,7 +69,12 @@ def keeping(shelf_life_days: Sequence[int | None], ages: int | None = None) -> F
     So many ages are told apart, all that matter unless given; the last stands for everything older too.
     """
     longest = max((-(-days // WEEK) for days in shelf_life_days if days is not None), default=1)
-    return np.array([[days is None or age * WEEK < days for days in shelf_life_days] for age in range(ages or longest + 1)])
+    return np.array(
+        [
+            [days is None or age * WEEK < days for days in shelf_life_days]
+            for age in range(ages or longest + 1)
+        ]
+    )
 
 
 def monday(batches: Counts, delivery: Counts, keeps: Flags) -> tuple[Counts, Counts]:

@@ -43,16 +43,25 @@ class Managers:
 
     def order(self, week: int, lived: Lived) -> Counts:
         """What they want delivered on the Monday after this week's."""
-        sold = np.concatenate([np.tile(self.usual, (LONGEST_MEMORY, 1, 1)), lived.sold(max(0, week - LONGEST_MEMORY), week)])
+        sold = np.concatenate(
+            [
+                np.tile(self.usual, (LONGEST_MEMORY, 1, 1)),
+                lived.sold(max(0, week - LONGEST_MEMORY), week),
+            ]
+        )
         shelf = lived.on_hand(week) - lived.thrown[week] + lived.deliveries[week]
         last_days = lived.stock[max(0, week - 1) * WEEK : week * WEEK]
         ran_out = last_days.min(axis=0) == 0 if week else np.zeros(self.usual.shape, dtype=bool)
         wanted = self.want(sold, shelf, self.foreseen[week], self.foreseen[week + 1], ran_out)
         return np.where(self.forgotten[week], lived.deliveries[week], in_cases(wanted, self.rules))
 
-    def want(self, sold: Floats, shelf: Counts, this_week: Floats, next_week: Floats, ran_out: Flags) -> Floats:
+    def want(
+        self, sold: Floats, shelf: Counts, this_week: Floats, next_week: Floats, ran_out: Flags
+    ) -> Floats:
         """Units for next week: the usual week, more after a sell-out, less what should be left of what is there."""
-        usual = np.stack([sold[-habit.memory :, s].mean(axis=0) for s, habit in enumerate(self.habits)])
+        usual = np.stack(
+            [sold[-habit.memory :, s].mean(axis=0) for s, habit in enumerate(self.habits)]
+        )
         usual = usual * np.where(ran_out, AFTER_SELL_OUT, 1.0)
         extra = 1 + np.array([habit.extra for habit in self.habits])[:, None]
         left = np.maximum(0.0, shelf - usual * this_week)
@@ -63,5 +72,12 @@ def in_cases(units: Floats, rules: Sequence[ItemRules]) -> Counts:
     """Units rounded up to whole cases within each item's limits. [store, item]"""
     case = np.array([item.case_units for item in rules])
     least = np.array([item.min_cases for item in rules])
-    most = np.array([np.iinfo(np.int64).max // item.case_units if item.max_cases is None else item.max_cases for item in rules])
-    return np.asarray(np.clip(np.ceil(units / case).astype(np.int64), least, most) * case, dtype=np.int64)
+    most = np.array(
+        [
+            np.iinfo(np.int64).max // item.case_units if item.max_cases is None else item.max_cases
+            for item in rules
+        ]
+    )
+    return np.asarray(
+        np.clip(np.ceil(units / case).astype(np.int64), least, most) * case, dtype=np.int64
+    )

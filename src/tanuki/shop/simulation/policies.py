@@ -52,15 +52,23 @@ def oracle(scene: Scene) -> Order:
     """Knows each coming day's expected demand, with its weather and moods, and the law of chance, but not the dice."""
     expected = scene.expected
     if expected is None:
-        raise UserError("The oracle needs expected demand, which only the example world knows; leave it out with recorded sales.")
-    return lambda week, lived: by_rule(scene, week, lived, law(expected[week * WEEK : (week + 2) * WEEK]))
+        raise UserError(
+            "The oracle needs expected demand, which only the example world knows; leave it out with recorded sales."
+        )
+    return lambda week, lived: by_rule(
+        scene, week, lived, law(expected[week * WEEK : (week + 2) * WEEK])
+    )
 
 
 def clairvoyant(scene: Scene) -> Order:
     """Knows the dice too: what each customer will want. Nobody can; it says what is left when nothing is uncertain."""
 
     def order(week: int, lived: Lived) -> Counts:
-        both = scene.demand[week * WEEK : (week + 2) * WEEK].reshape(2, WEEK, *lived.thrown.shape[1:]).sum(axis=1)
+        both = (
+            scene.demand[week * WEEK : (week + 2) * WEEK]
+            .reshape(2, WEEK, *lived.thrown.shape[1:])
+            .sum(axis=1)
+        )
         sums = np.concatenate([both, both.sum(axis=0, keepdims=True)]).astype(np.float64)
         return by_rule(scene, week, lived, np.repeat(sums[..., None], len(LEVELS) + 1, axis=-1))
 
@@ -82,15 +90,28 @@ def by_rule(scene: Scene, week: int, lived: Lived, known: Numbers) -> Counts:
     lines = []
     for s, store in enumerate(scene.stores):
         for i in range(len(scene.items)):
-            buffer, target, both = (Demand(float(each[-1]), tuple(each[:-1].tolist())) for each in known[:, s, i])
-            lines.append(Line(store, buffer, target, both, scene.rules[i], Stock(float(on_hand[s, i]), float(coming[s, i]))))
+            buffer, target, both = (
+                Demand(float(each[-1]), tuple(each[:-1].tolist())) for each in known[:, s, i]
+            )
+            lines.append(
+                Line(
+                    store,
+                    buffer,
+                    target,
+                    both,
+                    scene.rules[i],
+                    Stock(float(on_hand[s, i]), float(coming[s, i])),
+                )
+            )
     return np.array([each.units for each in propose(lines)], dtype=np.int64).reshape(on_hand.shape)
 
 
 def forecasts(scene: Scene, name: str) -> Callable[[int, Lived], Numbers]:
     """What a model expects on a week's Monday, as `by_rule` takes it; it learns again every REFIT weeks, and looks at the latest sales always."""
     model = forecaster.make(name)
-    keys = scene.frame([scene.monday], np.zeros((1, len(scene.stores), len(scene.items)), dtype=np.int64)).select("store", "item")
+    keys = scene.frame(
+        [scene.monday], np.zeros((1, len(scene.stores), len(scene.items)), dtype=np.int64)
+    ).select("store", "item")
 
     def expect(week: int, lived: Lived) -> Numbers:
         nonlocal model
@@ -102,8 +123,15 @@ def forecasts(scene: Scene, name: str) -> Callable[[int, Lived], Numbers]:
         frame = model.predict(panel)
         found = np.zeros((3, *scene.carried.shape, len(LEVELS) + 1))
         for n, text in enumerate((str(target.buffer), str(target), target.both)):
-            rows = keys.join(frame.filter(pl.col("week") == text), on=["store", "item"], how="left", maintain_order="left")
-            found[n][scene.carried] = rows.select(*forecaster.COLUMNS, "mean").fill_null(0.0).to_numpy()
+            rows = keys.join(
+                frame.filter(pl.col("week") == text),
+                on=["store", "item"],
+                how="left",
+                maintain_order="left",
+            )
+            found[n][scene.carried] = (
+                rows.select(*forecaster.COLUMNS, "mean").fill_null(0.0).to_numpy()
+            )
         return found
 
     return expect
@@ -120,7 +148,10 @@ def law(expected: Numbers) -> Numbers:
     spread = np.sqrt((days + days**2 / NOISE_SHAPE).sum(axis=(0, 1)))
     size = 1 << int(np.ceil(np.log2((mean.sum(axis=0) + TAIL * spread).max() + 2)))
     turns = np.exp(-2j * np.pi * np.arange(size // 2 + 1) / size) - 1
-    weeks = [sum(-NOISE_SHAPE * np.log(1 - day[:, None] / NOISE_SHAPE * turns) for day in week) for week in days]
+    weeks = [
+        sum(-NOISE_SHAPE * np.log(1 - day[:, None] / NOISE_SHAPE * turns) for day in week)
+        for week in days
+    ]
     found = []
     for logs, middle in zip([*weeks, weeks[0] + weeks[1]], [*mean, mean.sum(axis=0)], strict=True):
         below = np.cumsum(np.fft.irfft(np.exp(logs), size, axis=1), axis=1)

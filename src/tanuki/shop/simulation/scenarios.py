@@ -24,8 +24,12 @@ from tanuki.shop.simulation.managers import Habit, Managers
 
 Floats = NDArray[np.float64]
 
-PLANNED = timedelta(weeks=world.PLANNED_WEEKS)  # prices and promotions that are known ahead, from the order day on
-SETTLED = 9  # weeks that managers order before a policy does, at least: their shelves are then their own
+PLANNED = timedelta(
+    weeks=world.PLANNED_WEEKS
+)  # prices and promotions that are known ahead, from the order day on
+SETTLED = (
+    9  # weeks that managers order before a policy does, at least: their shelves are then their own
+)
 TYPICAL = Habit(
     memory=3, extra=0.18, promotion=0.5, plans=True
 )  # the middle of the example's managers, for chains whose managers are not known
@@ -67,9 +71,13 @@ class Scene:
         def either(week: int, lived: Lived) -> Counts:
             if week == last:
                 return np.zeros_like(lived.deliveries[0])
-            return np.where(self.carried, (managers.order if week < self.begin else order)(week, lived), 0)
+            return np.where(
+                self.carried, (managers.order if week < self.begin else order)(week, lived), 0
+            )
 
-        return inventory.live(self.demand, self.keeps, np.where(self.carried, managers.first, 0), either)
+        return inventory.live(
+            self.demand, self.keeps, np.where(self.carried, managers.first, 0), either
+        )
 
     @cached_property
     def carried(self) -> Flags:
@@ -101,11 +109,15 @@ class Scene:
         carried = np.tile(self.carried.ravel(), len(days))
         return pl.DataFrame(
             {
-                "date": pl.Series(days, dtype=pl.Date).gather(np.repeat(np.arange(len(days)), lines)),
+                "date": pl.Series(days, dtype=pl.Date).gather(
+                    np.repeat(np.arange(len(days)), lines)
+                ),
                 "store": pl.Series(self.stores, dtype=pl.String).gather(
                     np.tile(np.repeat(np.arange(len(self.stores)), len(self.items)), len(days))
                 ),
-                "item": pl.Series(self.items, dtype=pl.String).gather(np.tile(np.arange(len(self.items)), len(days) * len(self.stores))),
+                "item": pl.Series(self.items, dtype=pl.String).gather(
+                    np.tile(np.arange(len(self.items)), len(days) * len(self.stores))
+                ),
                 "units": units.ravel(),
             }
         ).filter(pl.Series(carried))
@@ -163,7 +175,11 @@ def of_history(history: History, items: Mapping[str, ItemRules], first: Week, we
             start=start, last=last, weeks=weeks, first=first, settled=SETTLED + 1,
         )  # fmt: skip
     end = first.plus(weeks - 1).sunday
-    sold = daily_grid(history.sales.filter(pl.col("date") <= end), history.reported.filter(pl.col("date") <= end), end)
+    sold = daily_grid(
+        history.sales.filter(pl.col("date") <= end),
+        history.reported.filter(pl.col("date") <= end),
+        end,
+    )
     stores, names = sorted(set(sold["store"])), sorted(set(sold["item"]))
     missing = [name for name in names if name not in items]
     if missing:
@@ -192,7 +208,9 @@ def of_history(history: History, items: Mapping[str, ItemRules], first: Week, we
     )
 
 
-def placed(sold: pl.DataFrame, monday: date, stores: Sequence[str], items: Sequence[str], weeks: int) -> Counts:
+def placed(
+    sold: pl.DataFrame, monday: date, stores: Sequence[str], items: Sequence[str], weeks: int
+) -> Counts:
     """Sales as an array [day, store, item]; what nobody knows is nothing."""
     demand = np.zeros((weeks * WEEK, len(stores), len(items)), dtype=np.int64)
     known = sold.filter(pl.col("date") >= monday)
@@ -200,7 +218,9 @@ def placed(sold: pl.DataFrame, monday: date, stores: Sequence[str], items: Seque
         np.searchsorted(stores, known["store"].to_numpy().astype(str)),
         np.searchsorted(items, known["item"].to_numpy().astype(str)),
     )
-    demand[(known["date"] - monday).dt.total_days().to_numpy(), store, item] = known["units"].fill_null(0.0).round().cast(pl.Int64)
+    demand[(known["date"] - monday).dt.total_days().to_numpy(), store, item] = (
+        known["units"].fill_null(0.0).round().cast(pl.Int64)
+    )
     return demand
 
 

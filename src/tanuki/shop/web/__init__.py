@@ -6,14 +6,38 @@ from fastapi import APIRouter
 
 from tanuki.i18n import msgid
 from tanuki.platform.web.pages import System
-from tanuki.shop.web import alerts, check, data, evaluation, forecast_value_added, models, orders, rules, sales, store, week
+from tanuki.shop.web import (
+    alerts,
+    check,
+    data,
+    evaluation,
+    forecast_value_added,
+    models,
+    orders,
+    rules,
+    sales,
+    store,
+    week,
+)
 
 HERE = Path(__file__).parent
 CHAIN = ("analyst", "operator")
 EVERYBODY = ("analyst", "operator", "manager")
 
 router = APIRouter()
-for subject in (week, check, store, orders, evaluation, forecast_value_added, alerts, sales, data, models, rules):
+for subject in (
+    week,
+    check,
+    store,
+    orders,
+    evaluation,
+    forecast_value_added,
+    alerts,
+    sales,
+    data,
+    models,
+    rules,
+):
     router.include_router(subject.router)
 
 SYSTEM = System(

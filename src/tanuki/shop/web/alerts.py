@@ -62,32 +62,59 @@ def view(db: Db, who: Who, lang: Lang) -> WatchView:
     still, past = alerts.alarms(db, who)
     called = names(db, lang)
     known = {**called.items, **called.stores}
-    weeks = [WeekRow(**{name: each[name] for name in WeekRow.model_fields}) for each in alerts.weeks(db, who)]
-    limits = {"bias": LIMITS.bias, "covered_least": LIMITS.covered_least, "covered_most": LIMITS.covered_most, "weeks": LIMITS.weeks}
+    weeks = [
+        WeekRow(**{name: each[name] for name in WeekRow.model_fields})
+        for each in alerts.weeks(db, who)
+    ]
+    limits = {
+        "bias": LIMITS.bias,
+        "covered_least": LIMITS.covered_least,
+        "covered_most": LIMITS.covered_most,
+        "weeks": LIMITS.weeks,
+    }
     return WatchView(
         alarms=[row(each, lang, known) for each in still],
         closed=[row(each, lang, known) for each in past],
         weeks=weeks,
         limits=limits,
         bias_chart=band(weeks, "bias", -LIMITS.bias, LIMITS.bias) if weeks else None,
-        coverage_chart=band(weeks, "coverage", LIMITS.covered_least, LIMITS.covered_most) if weeks else None,
+        coverage_chart=band(weeks, "coverage", LIMITS.covered_least, LIMITS.covered_most)
+        if weeks
+        else None,
         cost_chart=costs(weeks, lang) if weeks else None,
     )
 
 
 def row(each: Alarm, lang: str, known: dict[str, str]) -> AlarmRow:
     """An alarm in the reader's language."""
-    kept = {name: getattr(each, name) for name in AlarmRow.model_fields if name not in ("seen", "do")}
+    kept = {
+        name: getattr(each, name) for name in AlarmRow.model_fields if name not in ("seen", "do")
+    }
     return AlarmRow(
-        **kept, seen=messages.seen(each.code, each.subject, each.values, lang, known), do=messages.to_do(each.code, each.values, lang)
+        **kept,
+        seen=messages.seen(each.code, each.subject, each.values, lang, known),
+        do=messages.to_do(each.code, each.values, lang),
     )
 
 
 def band(weeks: list[WeekRow], name: str, low: float, high: float) -> dict[str, Any]:
     """A share by week, with the band that raises nothing. Needs a description."""
-    values = [{"week": each.week, "share": getattr(each, name), "low": low, "high": high} for each in weeks]
-    x: dict[str, Any] = {"field": "week", "type": "ordinal", "title": None, "axis": {"labelAngle": -45, "labelOverlap": True}}
-    y: dict[str, Any] = {"type": "quantitative", "title": None, "axis": {"format": ".0%"}, "scale": {"zero": False}}
+    values = [
+        {"week": each.week, "share": getattr(each, name), "low": low, "high": high}
+        for each in weeks
+    ]
+    x: dict[str, Any] = {
+        "field": "week",
+        "type": "ordinal",
+        "title": None,
+        "axis": {"labelAngle": -45, "labelOverlap": True},
+    }
+    y: dict[str, Any] = {
+        "type": "quantitative",
+        "title": None,
+        "axis": {"format": ".0%"},
+        "scale": {"zero": False},
+    }
     return {
         "width": WIDE,
         "height": HIGH,
@@ -97,7 +124,10 @@ def band(weeks: list[WeekRow], name: str, low: float, high: float) -> dict[str, 
                 "mark": {"type": "area", "color": "var(--ok)", "opacity": 0.13},
                 "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}},
             },
-            {"mark": {"type": "line", "point": True}, "encoding": {"x": x, "y": {**y, "field": "share"}}},
+            {
+                "mark": {"type": "line", "point": True},
+                "encoding": {"x": x, "y": {**y, "field": "share"}},
+            },
         ],
     }
 
@@ -105,22 +135,39 @@ def band(weeks: list[WeekRow], name: str, low: float, high: float) -> dict[str, 
 def costs(weeks: list[WeekRow], lang: str) -> dict[str, Any]:
     """Yen by week: what orders cost, what was expected of them, what the simplest rule would have cost. Needs a description."""
     called = dict(zip(("cost", "expected", "floor"), COSTS[lang], strict=True))
-    values = [{"week": each.week, "yen": getattr(each, name), "what": word} for each in weeks for name, word in called.items()]
+    values = [
+        {"week": each.week, "yen": getattr(each, name), "what": word}
+        for each in weeks
+        for name, word in called.items()
+    ]
     return {
         "width": WIDE,
         "height": HIGH,
         "data": {"values": values},
         "mark": {"type": "line", "point": True},
         "encoding": {
-            "x": {"field": "week", "type": "ordinal", "title": None, "axis": {"labelAngle": -45, "labelOverlap": True}},
+            "x": {
+                "field": "week",
+                "type": "ordinal",
+                "title": None,
+                "axis": {"labelAngle": -45, "labelOverlap": True},
+            },
             "y": {"field": "yen", "type": "quantitative", "title": None},
             "color": {"field": "what", "type": "nominal", "sort": list(called.values())},
-            "strokeDash": {"field": "what", "type": "nominal", "sort": list(called.values()), "legend": None},
+            "strokeDash": {
+                "field": "what",
+                "type": "nominal",
+                "sort": list(called.values()),
+                "legend": None,
+            },
         },
     }
 
 
-COSTS = {"en": ("cost", "expected when proposed", "simplest rule"), "ja": ("実際", "提案時の見込み", "単純な発注")}
+COSTS = {
+    "en": ("cost", "expected when proposed", "simplest rule"),
+    "ja": ("実際", "提案時の見込み", "単純な発注"),
+}
 
 
 def close(db: WriteDb, who: Who, alarm_id: int, why: Annotated[str, Form()]) -> Done:

@@ -96,10 +96,21 @@ def view(
     }
     if target is None:
         return CheckView(
-            week=None, state=None, model=None, check_due=None, alert=None, open=False, lines=[], total=0, unusual_total=0, **common
+            week=None,
+            state=None,
+            model=None,
+            check_due=None,
+            alert=None,
+            open=False,
+            lines=[],
+            total=0,
+            unusual_total=0,
+            **common,
         )
     found = orders.cycle(db, target)
-    lines = [each for each in orders.visible(db, who, target, store) if item is None or each.item == item]
+    lines = [
+        each for each in orders.visible(db, who, target, store) if item is None or each.item == item
+    ]
     shown = [each for each in lines if not unusual or each.unusual >= 1]
     thoughts = {(each.store, each.item): each for each in forecasts.of_week(db, target)}
     return CheckView(
@@ -109,14 +120,19 @@ def view(
         check_due=found.check_due,
         alert=orders.alert_words(found, lang),
         open=found.state in orders.CHECKING,
-        lines=[line_of(each, thoughts[each.store, each.item], called.stores, called.items, lang) for each in shown[offset : offset + PAGE]],
+        lines=[
+            line_of(each, thoughts[each.store, each.item], called.stores, called.items, lang)
+            for each in shown[offset : offset + PAGE]
+        ],
         total=len(shown),
         unusual_total=sum(each.unusual >= 1 for each in lines),
         **common,
     )
 
 
-def line_of(line: OrderLine, thought: Forecast, stores: dict[str, str], items: dict[str, str], lang: str) -> Line:
+def line_of(
+    line: OrderLine, thought: Forecast, stores: dict[str, str], items: dict[str, str], lang: str
+) -> Line:
     """An order line with its forecast, in the reader's language."""
     return Line(
         store=line.store,
@@ -190,15 +206,31 @@ def line_view(db: Db, who: Who, lang: Lang, res: Res, week: str, store: str, ite
     require(who, *CHAIN)
     target = parse_week(week)
     found = orders.cycle(db, target)
-    line = next((each for each in orders.visible(db, who, target, store) if each.item == item), None)
+    line = next(
+        (each for each in orders.visible(db, who, target, store) if each.item == item), None
+    )
     if line is None:
-        raise NotFound("There is no item %(item)s among the orders of %(store)s in %(week)s.", item=item, store=store, week=week)
+        raise NotFound(
+            "There is no item %(item)s among the orders of %(store)s in %(week)s.",
+            item=item,
+            store=store,
+            week=week,
+        )
     called = names(db, lang)
-    thoughts = {each.week: each for each in forecasts.of_cycle(db, target) if (each.store, each.item) == (store, item)}
+    thoughts = {
+        each.week: each
+        for each in forecasts.of_cycle(db, target)
+        if (each.store, each.item) == (store, item)
+    }
     first = target.plus(-1 - HISTORY_WEEKS).monday
-    where, params = "date between ? and ? and store = ? and item = ?", (first, target.cutoff, store, item)
+    where, params = (
+        "date between ? and ? and store = ? and item = ?",
+        (first, target.cutoff, store, item),
+    )
     sold = res.warehouse.read(db, SALES, as_of=found.as_of, where=where, params=params)
-    sums = dict(sold.group_by(pl.col("date").dt.truncate("1w")).agg(pl.col("units").sum()).iter_rows())
+    sums = dict(
+        sold.group_by(pl.col("date").dt.truncate("1w")).agg(pl.col("units").sum()).iter_rows()
+    )
     history = []
     for ago in range(-1 - HISTORY_WEEKS, 1):
         each = target.plus(ago)
@@ -223,7 +255,9 @@ def line_view(db: Db, who: Who, lang: Lang, res: Res, week: str, store: str, ite
         line=line_of(line, thoughts[str(target)], called.stores, called.items, lang),
         steps=steps_of(line, lang),
         history=history,
-        changes=[edit(each) for each in orders.changes(db, who, target, store) if each.item == item],
+        changes=[
+            edit(each) for each in orders.changes(db, who, target, store) if each.item == item
+        ],
         chart=chart_of(history, line),
     )
 
@@ -233,14 +267,23 @@ def steps_of(line: OrderLine, lang: str) -> list[Step]:
     parts = explanation.parts_of(line.reason)
     sums = accumulate(int(each.units) for each in parts)
     return [
-        Step(code=each.code, name=explanation.name(each, lang), units=int(each.units), so_far=so_far)
+        Step(
+            code=each.code, name=explanation.name(each, lang), units=int(each.units), so_far=so_far
+        )
         for each, so_far in zip(parts, sums, strict=True)
     ]
 
 
 def edit(each: Change) -> Edit:
     """A change as the page shows it."""
-    return Edit(at=each.at, by=each.by, stage=each.stage, before_cases=each.before_cases, after_cases=each.after_cases, reason=each.reason)
+    return Edit(
+        at=each.at,
+        by=each.by,
+        stage=each.stage,
+        before_cases=each.before_cases,
+        after_cases=each.after_cases,
+        reason=each.reason,
+    )
 
 
 def chart_of(history: list[Weekly], line: OrderLine) -> dict[str, Any]:
@@ -248,8 +291,21 @@ def chart_of(history: list[Weekly], line: OrderLine) -> dict[str, Any]:
     rows = [each.model_dump(mode="json") for each in history]
     last = next((each for each in reversed(rows) if each["units"] is not None), None)
     if last is not None:  # the band begins where the line ends
-        rows.append({**last, "units": None, "q10": last["units"], "q50": last["units"], "q90": last["units"]})
-    x = {"field": "monday", "type": "temporal", "title": None, "axis": {"format": "%b", "tickCount": "month"}}
+        rows.append(
+            {
+                **last,
+                "units": None,
+                "q10": last["units"],
+                "q50": last["units"],
+                "q90": last["units"],
+            }
+        )
+    x = {
+        "field": "monday",
+        "type": "temporal",
+        "title": None,
+        "axis": {"format": "%b", "tickCount": "month"},
+    }
     target = rows[-2]["monday"] if last is not None else rows[-1]["monday"]
     return {
         "width": 440,
@@ -259,21 +315,41 @@ def chart_of(history: list[Weekly], line: OrderLine) -> dict[str, Any]:
             {
                 "transform": [{"filter": "datum.q10 != null"}],
                 "mark": {"type": "area", "color": "var(--chart-2)", "opacity": 0.25},
-                "encoding": {"x": x, "y": {"field": "q10", "type": "quantitative", "title": None}, "y2": {"field": "q90"}},
+                "encoding": {
+                    "x": x,
+                    "y": {"field": "q10", "type": "quantitative", "title": None},
+                    "y2": {"field": "q90"},
+                },
             },
             {
                 "transform": [{"filter": "datum.q50 != null"}],
-                "mark": {"type": "line", "color": "var(--chart-2)", "strokeDash": [5, 4], "point": {"color": "var(--chart-2)", "size": 40}},
+                "mark": {
+                    "type": "line",
+                    "color": "var(--chart-2)",
+                    "strokeDash": [5, 4],
+                    "point": {"color": "var(--chart-2)", "size": 40},
+                },
                 "encoding": {"x": x, "y": {"field": "q50", "type": "quantitative"}},
             },
             {
                 "transform": [{"filter": "datum.units != null"}],
-                "mark": {"type": "line", "color": "var(--chart-1)", "point": {"color": "var(--chart-1)", "size": 18}},
+                "mark": {
+                    "type": "line",
+                    "color": "var(--chart-1)",
+                    "point": {"color": "var(--chart-1)", "size": 18},
+                },
                 "encoding": {"x": x, "y": {"field": "units", "type": "quantitative"}},
             },
             {
                 "data": {"values": [{"monday": target, "order": line.cases * line.case_units}]},
-                "mark": {"type": "point", "shape": "diamond", "size": 130, "filled": True, "opacity": 1, "color": "var(--ink)"},
+                "mark": {
+                    "type": "point",
+                    "shape": "diamond",
+                    "size": 130,
+                    "filled": True,
+                    "opacity": 1,
+                    "color": "var(--ink)",
+                },
                 "encoding": {"x": x, "y": {"field": "order", "type": "quantitative"}},
             },
         ],
@@ -292,7 +368,17 @@ def change(
     back: Text = "",
 ) -> Done:
     """Set a line's cases."""
-    line = orders.change(db, who, parse_week(week), store, item, cases=cases, reason=reason, version=version, now=datetime.now(UTC))
+    line = orders.change(
+        db,
+        who,
+        parse_week(week),
+        store,
+        item,
+        cases=cases,
+        reason=reason,
+        version=version,
+        now=datetime.now(UTC),
+    )
     to = back if back.startswith("/shop/check") else url("/shop/check", week=week)
     values = {"store": store, "item": item, "cases": line.cases}
     return Done(f"{to}#{store}-{item}", msgid("%(item)s of %(store)s: %(cases)s cases."), values)
@@ -305,5 +391,11 @@ page(
     "shop/check.html",
     csv=lambda view: [each.model_dump(exclude={"unusual_why", "because"}) for each in view.lines],
 )
-page(router, "/shop/check/{week}/{store}/{item}", line_view, "shop/line.html", csv=lambda view: view.history)
+page(
+    router,
+    "/shop/check/{week}/{store}/{item}",
+    line_view,
+    "shop/line.html",
+    csv=lambda view: view.history,
+)
 action(router, "/shop/check/{week}/{store}/{item}", change)

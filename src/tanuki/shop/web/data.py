@@ -73,7 +73,10 @@ class DataView(BaseModel):
 def view(db: Db, who: Who, offset: Annotated[int, Query(ge=0, le=MOST_ROWS)] = 0) -> DataView:
     """What came in, and what waits."""
     return DataView(
-        imports=[ImportRow(**{name: getattr(each, name) for name in ImportRow.model_fields}) for each in loading.imports(db, who)],
+        imports=[
+            ImportRow(**{name: getattr(each, name) for name in ImportRow.model_fields})
+            for each in loading.imports(db, who)
+        ],
         waiting=[
             Waiting(
                 **{name: getattr(each, name) for name in Waiting.model_fields if name != "values"},
@@ -91,10 +94,16 @@ def view(db: Db, who: Who, offset: Annotated[int, Query(ge=0, le=MOST_ROWS)] = 0
 def shown(row: QuarantinedRow) -> dict[str, str]:
     """A row's values by column, the faulty one among them even when the file had none."""
     values = {name: str(value or "") for name, value in row.values.items()}
-    return values if row.column in values or row.column not in loading.columns(row.kind) else {**values, row.column: ""}
+    return (
+        values
+        if row.column in values or row.column not in loading.columns(row.kind)
+        else {**values, row.column: ""}
+    )
 
 
-def bring(db: WriteDb, who: Who, res: Res, kind: Text, file: UploadFile, mapping: Text = "") -> Done:
+def bring(
+    db: WriteDb, who: Who, res: Res, kind: Text, file: UploadFile, mapping: Text = ""
+) -> Done:
     """Bring in a file. `mapping` names columns that are not recognised: units=qty, one a line or separated by commas."""
     require(who, *CHAIN)
     if not file.filename:
@@ -102,18 +111,43 @@ def bring(db: WriteDb, who: Who, res: Res, kind: Text, file: UploadFile, mapping
     pairs = [each.strip() for each in mapping.replace(",", "\n").splitlines() if each.strip()]
     if any("=" not in each for each in pairs):
         raise UserError("Column names are given as ours=theirs, e.g. units=qty.")
-    named = {ours.strip(): theirs.strip() for ours, _, theirs in (each.partition("=") for each in pairs)}
-    made = loading.import_file(db, res.warehouse, kind, file.filename, file.file.read(), by=who.name, now=datetime.now(UTC), mapping=named)
-    values = {name: getattr(made, name) for name in ("file_name", "new", "changed", "unchanged", "quarantined")}
-    message = msgid("%(file_name)s: %(new)s rows new, %(changed)s changed, %(unchanged)s as known, %(quarantined)s wait in quarantine.")
+    named = {
+        ours.strip(): theirs.strip() for ours, _, theirs in (each.partition("=") for each in pairs)
+    }
+    made = loading.import_file(
+        db,
+        res.warehouse,
+        kind,
+        file.filename,
+        file.file.read(),
+        by=who.name,
+        now=datetime.now(UTC),
+        mapping=named,
+    )
+    values = {
+        name: getattr(made, name)
+        for name in ("file_name", "new", "changed", "unchanged", "quarantined")
+    }
+    message = msgid(
+        "%(file_name)s: %(new)s rows new, %(changed)s changed, %(unchanged)s as known, %(quarantined)s wait in quarantine."
+    )
     return Done("/shop/data", message, values)
 
 
-def fix(db: WriteDb, who: Who, res: Res, row: int, name: Annotated[list[str], Form()], value: Annotated[list[str], Form()]) -> Done:
+def fix(
+    db: WriteDb,
+    who: Who,
+    res: Res,
+    row: int,
+    name: Annotated[list[str], Form()],
+    value: Annotated[list[str], Form()],
+) -> Done:
     """Put a row right: the names and values of its columns."""
     if len(name) != len(value):
         raise UserError("The form is not whole: expected a value for each column.")
-    quarantine.fix(db, res.warehouse, who, row, dict(zip(name, value, strict=True)), datetime.now(UTC))
+    quarantine.fix(
+        db, res.warehouse, who, row, dict(zip(name, value, strict=True)), datetime.now(UTC)
+    )
     return Done("/shop/data#quarantine", msgid("The row counts now."))
 
 
@@ -129,7 +163,13 @@ def drop_all(db: WriteDb, who: Who, import_id: int, why: Text) -> Done:
     return Done("/shop/data#quarantine", msgid("%(count)s rows are left out."), {"count": count})
 
 
-page(router, "/shop/data", view, "shop/data.html", csv=lambda view: [each.model_dump(exclude={"values"}) for each in view.waiting])
+page(
+    router,
+    "/shop/data",
+    view,
+    "shop/data.html",
+    csv=lambda view: [each.model_dump(exclude={"values"}) for each in view.waiting],
+)
 action(router, "/shop/data", bring, max_bytes=UPLOAD_BYTES)
 action(router, "/shop/data/quarantine/{row}/fix", fix)
 action(router, "/shop/data/quarantine/{row}/drop", drop)

@@ -80,12 +80,21 @@ class GoodView(BaseModel):
     chart: dict[str, Any] | None
 
 
-def view(db: Db, who: Who, lang: Lang, week: str | None = None, store: str | None = None, item: str | None = None) -> GoodView:
+def view(
+    db: Db,
+    who: Who,
+    lang: Lang,
+    week: str | None = None,
+    store: str | None = None,
+    item: str | None = None,
+) -> GoodView:
     """All evaluated weeks this person may see, or a part of them."""
     if store is not None:
         must_see(db, who, store)
     every = evaluation.evaluations(db, who)
-    found = evaluation.evaluations(db, who, parse_week(week) if week else None, store=store, item=item)
+    found = evaluation.evaluations(
+        db, who, parse_week(week) if week else None, store=store, item=item
+    )
     called = names(db, lang)
     whole = evaluation.worth(found, "all")
     limits = rules.get(db)
@@ -121,20 +130,43 @@ def total(each: evaluation.Worth, called: dict[str, str]) -> Sum:
 
 def row(each: Evaluation, called: Names) -> Row:
     """An evaluated line as the page shows it."""
-    named: dict[str, Any] = {"store_name": called.stores.get(each.store, each.store), "item_name": called.items.get(each.item, each.item)}
-    return Row(**named, **{name: getattr(each, name) for name in Row.model_fields if name not in named})
+    named: dict[str, Any] = {
+        "store_name": called.stores.get(each.store, each.store),
+        "item_name": called.items.get(each.item, each.item),
+    }
+    return Row(
+        **named, **{name: getattr(each, name) for name in Row.model_fields if name not in named}
+    )
 
 
 def chart_of(rows: list[Row], too_much: float, too_little: float) -> dict[str, Any]:
     """The three zones: units sold to the right, units that were there to sell upwards, the diagonal dashed. Needs a description."""
-    most = 1.05 * max(1.0, *(each.actual for each in rows), *(each.available_units for each in rows))
+    most = 1.05 * max(
+        1.0, *(each.actual for each in rows), *(each.available_units for each in rows)
+    )
     scale = {"domain": [0, most], "nice": False}
     x: dict[str, Any] = {"field": "actual", "type": "quantitative", "title": None, "scale": scale}
-    y: dict[str, Any] = {"field": "available_units", "type": "quantitative", "title": None, "scale": scale}
+    y: dict[str, Any] = {
+        "field": "available_units",
+        "type": "quantitative",
+        "title": None,
+        "scale": scale,
+    }
     edges = [
-        {"actual": at, "floor": 0, "low": at * (1 - too_little), "even": at, "high": at * (1 + too_much), "top": most} for at in (0.0, most)
+        {
+            "actual": at,
+            "floor": 0,
+            "low": at * (1 - too_little),
+            "even": at,
+            "high": at * (1 + too_much),
+            "top": most,
+        }
+        for at in (0.0, most)
     ]
-    points = [{"actual": each.actual, "available_units": each.available_units, "zone": each.zone} for each in rows]
+    points = [
+        {"actual": each.actual, "available_units": each.available_units, "zone": each.zone}
+        for each in rows
+    ]
 
     def area(zone: str, low: str, high: str) -> dict[str, Any]:
         return {

@@ -51,8 +51,16 @@ def view(db: Db, who: Who, lang: Lang) -> AddedValueView:
     """The changes of the last year's evaluated weeks, in the stores this person may see."""
     found = forecast_value_added.changes(db, who)
     called = names(db, lang)
-    known = {"person": {}, "stage": {code: each[lang] for code, each in STAGES.items()}, "store": called.stores, "item": called.items}
-    rows = {by: [row(each, known[by]) for each in forecast_value_added.valued(found, by)] for by in known}
+    known = {
+        "person": {},
+        "stage": {code: each[lang] for code, each in STAGES.items()},
+        "store": called.stores,
+        "item": called.items,
+    }
+    rows = {
+        by: [row(each, known[by]) for each in forecast_value_added.valued(found, by)]
+        for by in known
+    }
     return AddedValueView(
         changes=len(found),
         saved_yen=sum(each.saved_yen for each in found),
@@ -65,23 +73,50 @@ def view(db: Db, who: Who, lang: Lang) -> AddedValueView:
 
 def row(each: forecast_value_added.Value, called: dict[str, str]) -> ValueRow:
     """A sum with its name."""
-    return ValueRow(name=called.get(each.key, each.key), **{name: getattr(each, name) for name in ValueRow.model_fields if name != "name"})
+    return ValueRow(
+        name=called.get(each.key, each.key),
+        **{name: getattr(each, name) for name in ValueRow.model_fields if name != "name"},
+    )
 
 
 def chart_of(rows: list[ValueRow]) -> dict[str, Any]:
     """Yen saved by a change, each person a point with its interval; right of the line is better. Needs a description."""
-    y: dict[str, Any] = {"field": "name", "type": "nominal", "title": None, "sort": [each.name for each in rows]}
+    y: dict[str, Any] = {
+        "field": "name",
+        "type": "nominal",
+        "title": None,
+        "sort": [each.name for each in rows],
+    }
     x: dict[str, Any] = {"type": "quantitative", "title": None}
-    colour = {"field": "advice", "type": "nominal", "legend": None, "scale": {"domain": list(COLOURS), "range": list(COLOURS.values())}}
+    colour = {
+        "field": "advice",
+        "type": "nominal",
+        "legend": None,
+        "scale": {"domain": list(COLOURS), "range": list(COLOURS.values())},
+    }
     return {
         "width": 420,
-        "data": {"values": [each.model_dump(include={"name", "advice", "per_change_yen", "low_yen", "high_yen"}) for each in rows]},
+        "data": {
+            "values": [
+                each.model_dump(include={"name", "advice", "per_change_yen", "low_yen", "high_yen"})
+                for each in rows
+            ]
+        },
         "layer": [
-            {"data": {"values": [{"zero": 0}]}, "mark": {"type": "rule", "strokeDash": [4, 4]}, "encoding": {"x": {**x, "field": "zero"}}},
+            {
+                "data": {"values": [{"zero": 0}]},
+                "mark": {"type": "rule", "strokeDash": [4, 4]},
+                "encoding": {"x": {**x, "field": "zero"}},
+            },
             {
                 "transform": [{"filter": "isValid(datum.low_yen)"}],
                 "mark": {"type": "rule", "strokeWidth": 2},
-                "encoding": {"y": y, "x": {**x, "field": "low_yen"}, "x2": {"field": "high_yen"}, "color": colour},
+                "encoding": {
+                    "y": y,
+                    "x": {**x, "field": "low_yen"},
+                    "x2": {"field": "high_yen"},
+                    "color": colour,
+                },
             },
             {
                 "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1},

@@ -31,14 +31,18 @@ class Names:
     def choices(self, kind: str, codes: list[str] | None = None) -> list[Choice]:
         """What a form offers, in the order of the codes; of some codes only, when they are given."""
         names: dict[str, str] = getattr(self, kind)
-        return [Choice(code=code, name=names.get(code, code)) for code in (sorted(names) if codes is None else codes)]
+        return [
+            Choice(code=code, name=names.get(code, code))
+            for code in (sorted(names) if codes is None else codes)
+        ]
 
 
 def names(db: Session, lang: str) -> Names:
     """Everybody's names."""
     found = purchase_orders.names(db)
     stores, items, made = (
-        {code: str(getattr(each, f"name_{lang}")) for code, each in group.items()} for group in (found[1], found[2], found[0])
+        {code: str(getattr(each, f"name_{lang}")) for code, each in group.items()}
+        for group in (found[1], found[2], found[0])
     )
     regions = {each.code: str(getattr(each, f"name_{lang}")) for each in db.scalars(select(Region))}
     return Names(stores, items, made, regions)

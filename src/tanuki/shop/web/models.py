@@ -103,7 +103,9 @@ def verdicts(db: Session, who: Who, lang: str, champion: str | None) -> list[Ver
     return rows
 
 
-def verdict(each: GateVerdict, lang: str, known: dict[str, str], *, live: bool, may_override: bool) -> Verdict:
+def verdict(
+    each: GateVerdict, lang: str, known: dict[str, str], *, live: bool, may_override: bool
+) -> Verdict:
     """One verdict in the reader's words."""
     return Verdict(
         id=each.id,
@@ -154,10 +156,16 @@ def view(db: Db, who: Who, res: Res, lang: Lang) -> ModelsView:
         versions=versions,
         verdicts=verdicts(db, who, lang, champion),
         releases=[
-            Released(**{name: getattr(each, name) for name in Released.model_fields}) for each in release.releases(db, forecasts.REGISTERED)
+            Released(**{name: getattr(each, name) for name in Released.model_fields})
+            for each in release.releases(db, forecasts.REGISTERED)
         ],
         weeks=[
-            UsedBy(week=each.week, model=each.model, version=each.model_version, forecast_at=each.forecast_at)
+            UsedBy(
+                week=each.week,
+                model=each.model,
+                version=each.model_version,
+                forecast_at=each.forecast_at,
+            )
             for each in weekly.cycles(db, 20)
         ],
     )
@@ -165,14 +173,24 @@ def view(db: Db, who: Who, res: Res, lang: Lang) -> ModelsView:
 
 def roll_back(db: WriteDb, who: Who, res: Res, why: Annotated[str, Form()]) -> Done:
     """Back to the version that was live before."""
-    made = release.rollback(db, res.registry, who, forecasts.REGISTERED, why=why, now=datetime.now(UTC))
-    return Done("/shop/models", msgid("Version %(version)s is live again."), {"version": made.version})
+    made = release.rollback(
+        db, res.registry, who, forecasts.REGISTERED, why=why, now=datetime.now(UTC)
+    )
+    return Done(
+        "/shop/models", msgid("Version %(version)s is live again."), {"version": made.version}
+    )
 
 
 def override(db: WriteDb, who: Who, res: Res, version: str, why: Annotated[str, Form()]) -> Done:
     """Make a version live against a NO-GO."""
-    release.override(db, res.registry, who, forecasts.REGISTERED, version, why=why, now=datetime.now(UTC))
-    return Done("/shop/models", msgid("Version %(version)s is live, against the gate."), {"version": version})
+    release.override(
+        db, res.registry, who, forecasts.REGISTERED, version, why=why, now=datetime.now(UTC)
+    )
+    return Done(
+        "/shop/models",
+        msgid("Version %(version)s is live, against the gate."),
+        {"version": version},
+    )
 
 
 page(
@@ -180,7 +198,9 @@ page(
     "/shop/models",
     view,
     "shop/models.html",
-    csv=lambda view: [each.model_dump(exclude={"metrics", "parameters", "aliases"}) for each in view.versions],
+    csv=lambda view: [
+        each.model_dump(exclude={"metrics", "parameters", "aliases"}) for each in view.versions
+    ],
 )
 action(router, "/shop/models/rollback", roll_back)
 action(router, "/shop/models/{version}/override", override)

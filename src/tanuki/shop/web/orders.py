@@ -60,15 +60,32 @@ def view(db: Db, who: Who, lang: Lang, week: str | None = None) -> OrdersView:
     target = wanted(db, week)
     state = cycle(db, target).state if target else None
     called = names(db, lang)
-    found = purchase_orders.purchase_orders(db, who, target) if target else purchase_orders.purchase_orders(db, who, limit=0)
+    found = (
+        purchase_orders.purchase_orders(db, who, target)
+        if target
+        else purchase_orders.purchase_orders(db, who, limit=0)
+    )
     rows = [row(db, called, each) for each in found]
     sums: dict[str, MakerSum] = {}
     for each in rows:
         if each.status == "issued":
-            total = sums.setdefault(each.maker, MakerSum(maker=each.maker, name=each.maker_name, orders=0, cases=0, units=0))
-            total.orders, total.cases, total.units = total.orders + 1, total.cases + each.cases, total.units + each.units
+            total = sums.setdefault(
+                each.maker,
+                MakerSum(maker=each.maker, name=each.maker_name, orders=0, cases=0, units=0),
+            )
+            total.orders, total.cases, total.units = (
+                total.orders + 1,
+                total.cases + each.cases,
+                total.units + each.units,
+            )
     weeks = [each.week for each in weekly.cycles(db)]
-    return OrdersView(week=str(target) if target else None, weeks=weeks, state=state, rows=rows, makers=list(sums.values()))
+    return OrdersView(
+        week=str(target) if target else None,
+        weeks=weeks,
+        state=state,
+        rows=rows,
+        makers=list(sums.values()),
+    )
 
 
 def row(db: Db, called: Names, each: PurchaseOrder) -> OrderRow:
@@ -134,11 +151,17 @@ def order_view(db: Db, who: Who, lang: Lang, number: str) -> OrderView:
         delivery=parse_week(found.week).monday,
         lines=[
             OrderedItem(
-                item=each.item, name=called.items.get(each.item, each.item), cases=each.cases, case_units=each.case_units, units=each.units
+                item=each.item,
+                name=called.items.get(each.item, each.item),
+                cases=each.cases,
+                case_units=each.case_units,
+                units=each.units,
             )
             for each in purchase_orders.lines(db, number)
         ],
-        trail=[Issue(**{name: getattr(each, name) for name in Issue.model_fields}) for each in trail],
+        trail=[
+            Issue(**{name: getattr(each, name) for name in Issue.model_fields}) for each in trail
+        ],
         may_change=who.has("analyst"),
         newest=trail[-1].number == number,
     )
@@ -150,7 +173,11 @@ def sent(db: Db, who: Who, res: Res, number: str) -> Response:
     """The document as it was sent to the maker, the same bytes each time."""
     found = purchase_orders.purchase_order(db, who, number)
     headers = {"Content-Disposition": f'attachment; filename="{found.number}.csv"'}
-    return Response(purchase_orders.document(res.objects, found), media_type="text/csv; charset=utf-8", headers=headers)
+    return Response(
+        purchase_orders.document(res.objects, found),
+        media_type="text/csv; charset=utf-8",
+        headers=headers,
+    )
 
 
 def cancel(db: WriteDb, who: Who, number: str, why: Annotated[str, Form()]) -> Done:
@@ -159,12 +186,30 @@ def cancel(db: WriteDb, who: Who, number: str, why: Annotated[str, Form()]) -> D
     return Done(f"/shop/orders/{number}", msgid("%(number)s is cancelled."), {"number": number})
 
 
-def reissue(db: WriteDb, who: Who, res: Res, number: str, item: Annotated[list[str], Form()], cases: Annotated[list[int], Form()]) -> Done:
+def reissue(
+    db: WriteDb,
+    who: Who,
+    res: Res,
+    number: str,
+    item: Annotated[list[str], Form()],
+    cases: Annotated[list[int], Form()],
+) -> Done:
     """Issue a cancelled purchase order again, with its own cases for each item."""
     if len(item) != len(cases):
         raise UserError("The form is not whole: expected cases for each item.")
-    made = purchase_orders.reissue(db, who, res.objects, number, cases=dict(zip(item, cases, strict=True)), now=datetime.now(UTC))
-    return Done(f"/shop/orders/{made.number}", msgid("%(number)s replaces %(old)s."), {"number": made.number, "old": number})
+    made = purchase_orders.reissue(
+        db,
+        who,
+        res.objects,
+        number,
+        cases=dict(zip(item, cases, strict=True)),
+        now=datetime.now(UTC),
+    )
+    return Done(
+        f"/shop/orders/{made.number}",
+        msgid("%(number)s replaces %(old)s."),
+        {"number": made.number, "old": number},
+    )
 
 
 page(router, "/shop/orders", view, "shop/orders.html", csv=lambda view: view.rows)

@@ -50,7 +50,11 @@ def row(each: Rules) -> RulesRow:
 def view(db: Db, who: Who) -> RulesView:
     """The rules in force."""
     require(who, *CHAIN)
-    return RulesView(now=row(rules.get(db)), history=[row(each) for each in rules.history(db)], may_change=who.has("analyst"))
+    return RulesView(
+        now=row(rules.get(db)),
+        history=[row(each) for each in rules.history(db)],
+        may_change=who.has("analyst"),
+    )
 
 
 def change(

@@ -79,15 +79,32 @@ def view(
     }
     known = sales.span(db, res.warehouse, who, now)
     if known.first is None or known.last is None:
-        return SalesView(first=first, last=last, rows=[], units=0, amount_yen=0, chart=None, **common)
+        return SalesView(
+            first=first, last=last, rows=[], units=0, amount_yen=0, chart=None, **common
+        )
     last = last or known.last
     first = first or max(known.first, usual(by, last))
     frame = sales.totals(
-        db, res.warehouse, who, by=by, group=group, first=first, last=last, region=region, store=store, item=item, as_of=now
+        db,
+        res.warehouse,
+        who,
+        by=by,
+        group=group,
+        first=first,
+        last=last,
+        region=region,
+        store=store,
+        item=item,
+        as_of=now,
     )
-    name_of = {"region": called.regions, "store": called.stores, "item": called.items, "all": {}}[group]
+    name_of = {"region": called.regions, "store": called.stores, "item": called.items, "all": {}}[
+        group
+    ]
     rows = [
-        SalesRow(**{**each, "amount_yen": each["amount_yen"] or 0}, name=name_of.get(each["group"], each["group"]))
+        SalesRow(
+            **{**each, "amount_yen": each["amount_yen"] or 0},
+            name=name_of.get(each["group"], each["group"]),
+        )
         for each in frame.to_dicts()
     ]
     return SalesView(
@@ -105,7 +122,11 @@ def usual(by: By, last: date) -> date:
     """The first day shown when nobody asks otherwise: whole weeks and months."""
     if by == "week":
         return week_of(last).plus(1 - USUAL_WEEKS).monday
-    return last - timedelta(days=USUAL_DAYS) if by == "day" else date(last.year - USUAL_YEARS, last.month, 1)
+    return (
+        last - timedelta(days=USUAL_DAYS)
+        if by == "day"
+        else date(last.year - USUAL_YEARS, last.month, 1)
+    )
 
 
 def chart_of(rows: list[SalesRow], group: str) -> dict[str, Any]:
@@ -115,16 +136,38 @@ def chart_of(rows: list[SalesRow], group: str) -> dict[str, Any]:
         totals[each.name] = totals.get(each.name, 0) + each.units
     shown = sorted(totals, key=lambda name: -totals[name])[:MOST_SERIES]
     scale = {"domain": shown, "range": [SERIES[n % len(SERIES)] for n in range(len(shown))]}
-    dashes = {"domain": shown, "range": [[1, 0] if n < len(SERIES) else [6, 3] for n in range(len(shown))]}
-    of = {"field": "name", "type": "nominal", "legend": {"title": None, "columns": 6, "symbolType": "stroke", "symbolStrokeWidth": 2.5}}
-    lines = {} if group == "all" else {"color": {**of, "scale": scale}, "strokeDash": {**of, "scale": dashes}}
+    dashes = {
+        "domain": shown,
+        "range": [[1, 0] if n < len(SERIES) else [6, 3] for n in range(len(shown))],
+    }
+    of = {
+        "field": "name",
+        "type": "nominal",
+        "legend": {"title": None, "columns": 6, "symbolType": "stroke", "symbolStrokeWidth": 2.5},
+    }
+    lines = (
+        {}
+        if group == "all"
+        else {"color": {**of, "scale": scale}, "strokeDash": {**of, "scale": dashes}}
+    )
     return {
         "width": 1060,
         "height": 300,
-        "data": {"values": [{"period": str(each.period), "units": each.units, "name": each.name} for each in rows if each.name in shown]},
+        "data": {
+            "values": [
+                {"period": str(each.period), "units": each.units, "name": each.name}
+                for each in rows
+                if each.name in shown
+            ]
+        },
         "mark": {"type": "line", "strokeWidth": 2},
         "encoding": {
-            "x": {"field": "period", "type": "temporal", "title": None, "axis": {"labelOverlap": "parity", "labelSeparation": 10}},
+            "x": {
+                "field": "period",
+                "type": "temporal",
+                "title": None,
+                "axis": {"labelOverlap": "parity", "labelSeparation": 10},
+            },
             "y": {"field": "units", "type": "quantitative", "title": None},
             **lines,
         },

@@ -48,7 +48,9 @@ class StoreView(BaseModel):
     lines: list[StoreLine]
 
 
-def view(db: Db, who: Who, lang: Lang, store: str | None = None, week: str | None = None) -> StoreView:
+def view(
+    db: Db, who: Who, lang: Lang, store: str | None = None, week: str | None = None
+) -> StoreView:
     """The store's lines of the newest week, or of the one asked for."""
     own = stores_of(db, who)
     if not own:
@@ -58,14 +60,30 @@ def view(db: Db, who: Who, lang: Lang, store: str | None = None, week: str | Non
     chosen = store or own[0]
     called = names(db, lang)
     found = weekly.latest(db) if not week else orders.cycle(db, parse_week(week))
-    common: dict[str, Any] = {"store": chosen, "name": called.stores[chosen], "stores": called.choices("stores", own)}
+    common: dict[str, Any] = {
+        "store": chosen,
+        "name": called.stores[chosen],
+        "stores": called.choices("stores", own),
+    }
     if found is None:
         return StoreView(
-            week=None, state=None, confirm_due=None, release_at=None, open=False, confirmed_at=None, confirmed_by=None, lines=[], **common
+            week=None,
+            state=None,
+            confirm_due=None,
+            release_at=None,
+            open=False,
+            confirmed_at=None,
+            confirmed_by=None,
+            lines=[],
+            **common,
         )
     target = parse_week(found.week)
     done = orders.confirmations(db, target).get(chosen)
-    visible = sorted(orders.visible(db, who, target, chosen), key=lambda line: line.item) if found.state in orders.SEEN_BY_STORES else []
+    visible = (
+        sorted(orders.visible(db, who, target, chosen), key=lambda line: line.item)
+        if found.state in orders.SEEN_BY_STORES
+        else []
+    )
     return StoreView(
         week=found.week,
         state=found.state,
@@ -110,7 +128,9 @@ def save(
         raise UserError("The form is not whole: expected cases and version for each item.")
     target, now = parse_week(week), datetime.now(UTC)
     for each, count, seen in zip(item, cases, version, strict=True):
-        orders.change(db, who, target, store, each, cases=count, reason=reason, version=seen, now=now)
+        orders.change(
+            db, who, target, store, each, cases=count, reason=reason, version=seen, now=now
+        )
     to = url("/shop/store", store=store, week=week)
     if then != "confirm":
         return Done(to, msgid("The changes are saved. Do not forget to confirm."))

@@ -90,16 +90,41 @@ def view(db: Db, who: Who, lang: Lang, week: str | None = None) -> WeekView:
     own = stores_of(db, who)
     target = wanted(db, week)
     common: dict[str, Any] = {
-        "weeks": [OtherWeek(week=each.week, state=each.state, ordered_at=each.ordered_at) for each in weekly.cycles(db)],
+        "weeks": [
+            OtherWeek(week=each.week, state=each.state, ordered_at=each.ordered_at)
+            for each in weekly.cycles(db)
+        ],
         "next_week": str(next_week()),
         "may_start": who.has(*CHAIN),
         "may_check": who.has("analyst"),
     }
     if target is None:
         empty: dict[str, Any] = dict.fromkeys(
-            ("week", "first_day", "last_day", "cutoff", "state", "started_by", "model", "model_version", "sales_rows", "alert")
+            (
+                "week",
+                "first_day",
+                "last_day",
+                "cutoff",
+                "state",
+                "started_by",
+                "model",
+                "model_version",
+                "sales_rows",
+                "alert",
+            )
         )
-        return WeekView(**empty, **common, auto=False, computing=False, clock=[], findings=[], lines=0, unusual=0, changed=0, stores=[])
+        return WeekView(
+            **empty,
+            **common,
+            auto=False,
+            computing=False,
+            clock=[],
+            findings=[],
+            lines=0,
+            unusual=0,
+            changed=0,
+            stores=[],
+        )
     found = orders.cycle(db, target)
     unusual, lines = orders.count_unusual(db, target) if who.has(*CHAIN) else (0, 0)
     return WeekView(
@@ -116,7 +141,9 @@ def view(db: Db, who: Who, lang: Lang, week: str | None = None) -> WeekView:
         sales_rows=found.sales_rows,
         alert=orders.alert_words(found, lang) if who.has(*CHAIN) else None,
         clock=steps(found, datetime.now(UTC)),
-        findings=[finding(each, names(db, lang).stores) for each in found.findings] if who.has(*CHAIN) else [],
+        findings=[finding(each, names(db, lang).stores) for each in found.findings]
+        if who.has(*CHAIN)
+        else [],
         lines=lines,
         unusual=unusual,
         changed=len(orders.changes(db, who, target)),
@@ -141,13 +168,19 @@ def steps(found: Cycle, now: datetime) -> list[ClockStep]:
         state = "done" if done_at else "next"
         if current and not done_at:
             state, current = "late" if due < now and title != plan[0][0] else "now", False
-        made.append(ClockStep(title=title, due=None if found.auto else due, done_at=done_at, state=state))
+        made.append(
+            ClockStep(title=title, due=None if found.auto else due, done_at=done_at, state=state)
+        )
     return made
 
 
 def finding(each: dict[str, Any], stores: dict[str, str]) -> Finding:
     """A finding of the data check as a text with its values."""
-    values = {name: stores.get(value, value) if name == "store" else value for name, value in each.items() if name != "code"}
+    values = {
+        name: stores.get(value, value) if name == "store" else value
+        for name, value in each.items()
+        if name != "code"
+    }
     return Finding(text=FINDINGS[each["code"]], values=values)
 
 
@@ -168,12 +201,20 @@ def turns(db: Db, week: Week, own: list[str], lang: str) -> list[StoreTurn]:
     ]
 
 
-def start(db: WriteDb, who: Who, res: Res, week: Text, hours: Annotated[float | None, Form(ge=0, le=720)] = None) -> Done:
+def start(
+    db: WriteDb,
+    who: Who,
+    res: Res,
+    week: Text,
+    hours: Annotated[float | None, Form(ge=0, le=720)] = None,
+) -> Done:
     """Start a week's cycle."""
     require(who, *CHAIN)
     target = parse_week(week)
     weekly.start(db, res.work, target, by=who.name, now=datetime.now(UTC), hours=hours)
-    return Done(url("/shop/week", week=str(target)), msgid("%(week)s is started."), {"week": target})
+    return Done(
+        url("/shop/week", week=str(target)), msgid("%(week)s is started."), {"week": target}
+    )
 
 
 def release(db: WriteDb, who: Who, res: Res, week: str) -> Done:

@@ -17,9 +17,17 @@ from tanuki.platform.web.pages import Db, Done, Lang, Res, Who, WriteDb, action,
 router = APIRouter()
 LOOK = ("analyst", "operator")
 STEPS = 50
-MODES = {rollout.ALONE: msgid("alone"), rollout.SHADOW: msgid("in the shadow"), rollout.CANARY: msgid("in a canary")}
+MODES = {
+    rollout.ALONE: msgid("alone"),
+    rollout.SHADOW: msgid("in the shadow"),
+    rollout.CANARY: msgid("in a canary"),
+}
 ROLES = {"champion": msgid("live"), "challenger": msgid("beside it"), "left": msgid("gone")}
-KINDS = {release.GATE: msgid("by the gate’s GO"), release.OVERRIDE: msgid("against the gate"), release.ROLLBACK: msgid("the way back")}
+KINDS = {
+    release.GATE: msgid("by the gate’s GO"),
+    release.OVERRIDE: msgid("against the gate"),
+    release.ROLLBACK: msgid("the way back"),
+}
 WHAT = {
     "model release": msgid("went live"),
     "model shadow": msgid("into the shadow"),
@@ -127,7 +135,13 @@ def view(db: Db, who: Who, res: Res) -> ModelsView:
     names = sorted({*res.registry.names(), *serving})
     return ModelsView(
         models=[
-            row(name, serving[name].champion if name in serving else rollout.champion(db, res.registry, name), serving.get(name))
+            row(
+                name,
+                serving[name].champion
+                if name in serving
+                else rollout.champion(db, res.registry, name),
+                serving.get(name),
+            )
             for name in names
         ]
     )
@@ -153,13 +167,27 @@ def model_view(db: Db, who: Who, res: Res, lang: Lang, model: str) -> ModelView:
     return ModelView(
         plan=row(model, found.champion, found.plan),
         bounds=dict(found.plan.bounds) if found.plan else {},
-        watched=[WatchedRow(**{**overview.counts_line(each), "role": ROLES[each.role]}) for each in found.watched],
-        versions=[VersionRow(**overview.version_line(each), metrics=each.metrics) for each in found.versions],
+        watched=[
+            WatchedRow(**{**overview.counts_line(each), "role": ROLES[each.role]})
+            for each in found.watched
+        ],
+        versions=[
+            VersionRow(**overview.version_line(each), metrics=each.metrics)
+            for each in found.versions
+        ],
         verdicts=verdicts(found, lang, who.has(*release.MAY_OVERRIDE)),
-        releases=[Released(**{**overview.release_line(each), "kind": KINDS[each.kind]}) for each in found.releases],
+        releases=[
+            Released(**{**overview.release_line(each), "kind": KINDS[each.kind]})
+            for each in found.releases
+        ],
         steps=[
             StepRow(
-                id=each.id, what=WHAT[each.what], version=each.values.get("version"), at=each.at, by=each.by, why=each.values.get("why")
+                id=each.id,
+                what=WHAT[each.what],
+                version=each.values.get("version"),
+                at=each.at,
+                by=each.by,
+                why=each.values.get("why"),
             )
             for each in audit_log.entries(db, f"model:{model}", limit=STEPS)
         ],
@@ -173,7 +201,9 @@ def verdicts(found: Overview, lang: str, may_override: bool) -> list[VerdictRow]
     rows: list[VerdictRow] = []
     for each in found.verdicts:
         newest = each.version not in {made.version for made in rows}
-        said = {name: getattr(each, name) for name in ("id", "version", "champion", "go", "at", "by")}
+        said = {
+            name: getattr(each, name) for name in ("id", "version", "champion", "go", "at", "by")
+        }
         may = may_override and newest and not each.go and each.version != found.champion
         rows.append(VerdictRow(**said, sentences=overview.sentences(each, lang), may_override=may))
     return rows
@@ -182,19 +212,25 @@ def verdicts(found: Overview, lang: str, may_override: bool) -> list[VerdictRow]
 def promote(db: WriteDb, who: Who, res: Res, model: str, why: Annotated[str, Form()] = "") -> Done:
     """Make the challenger the champion."""
     made = release.promote(db, res.registry, who, model, datetime.now(UTC), why=why.strip() or None)
-    return Done(f"/models/{model}", msgid("Version %(version)s is live."), {"version": made.version})
+    return Done(
+        f"/models/{model}", msgid("Version %(version)s is live."), {"version": made.version}
+    )
 
 
 def dismiss(db: WriteDb, who: Who, res: Res, model: str, why: Annotated[str, Form()]) -> Done:
     """Take the challenger away."""
     version = release.dismiss(db, res.registry, who, model, datetime.now(UTC), why=why)
-    return Done(f"/models/{model}", msgid("Version %(version)s was taken away."), {"version": version})
+    return Done(
+        f"/models/{model}", msgid("Version %(version)s was taken away."), {"version": version}
+    )
 
 
 def roll_back(db: WriteDb, who: Who, res: Res, model: str, why: Annotated[str, Form()]) -> Done:
     """Back to the version that was live before."""
     made = release.rollback(db, res.registry, who, model, why=why, now=datetime.now(UTC))
-    return Done(f"/models/{model}", msgid("Version %(version)s is live again."), {"version": made.version})
+    return Done(
+        f"/models/{model}", msgid("Version %(version)s is live again."), {"version": made.version}
+    )
 
 
 def beside(
@@ -210,20 +246,38 @@ def beside(
     steps = {rollout.SHADOW: release.shadow, rollout.CANARY: release.canary}
     if how not in steps:
         raise UserError(
-            "%(how)s is no way for a version to stand beside the live one; expected %(known)s.", how=how, known=" / ".join(steps)
+            "%(how)s is no way for a version to stand beside the live one; expected %(known)s.",
+            how=how,
+            known=" / ".join(steps),
         )
     steps[how](db, res.registry, who, model, version, datetime.now(UTC), share=percent / 100)
-    return Done(f"/models/{model}", msgid("Version %(version)s stands beside the live one."), {"version": version})
+    return Done(
+        f"/models/{model}",
+        msgid("Version %(version)s stands beside the live one."),
+        {"version": version},
+    )
 
 
-def override(db: WriteDb, who: Who, res: Res, model: str, version: str, why: Annotated[str, Form()]) -> Done:
+def override(
+    db: WriteDb, who: Who, res: Res, model: str, version: str, why: Annotated[str, Form()]
+) -> Done:
     """Make a version live against a NO-GO."""
     release.override(db, res.registry, who, model, version, why=why, now=datetime.now(UTC))
-    return Done(f"/models/{model}", msgid("Version %(version)s is live, against the gate."), {"version": version})
+    return Done(
+        f"/models/{model}",
+        msgid("Version %(version)s is live, against the gate."),
+        {"version": version},
+    )
 
 
 page(router, "/models", view, "models.html", csv=lambda view: view.models)
-page(router, "/models/{model}", model_view, "model.html", csv=lambda view: [each.model_dump(exclude={"metrics"}) for each in view.versions])
+page(
+    router,
+    "/models/{model}",
+    model_view,
+    "model.html",
+    csv=lambda view: [each.model_dump(exclude={"metrics"}) for each in view.versions],
+)
 action(router, "/models/{model}/promote", promote)
 action(router, "/models/{model}/dismiss", dismiss)
 action(router, "/models/{model}/rollback", roll_back)

@@ -37,7 +37,10 @@ PASSWORDS = 10  # an hour: how often somebody may give their password again
 @router.get("/", include_in_schema=False)
 def front(request: Request, viewer: Viewer) -> Response:
     """On to the first page that this person, or a visitor, may see."""
-    first = next((entries[0].path for _, entries in menus(site_of(request).systems, viewer, "/")), "/account" if viewer else "/sign-in")
+    first = next(
+        (entries[0].path for _, entries in menus(site_of(request).systems, viewer, "/")),
+        "/account" if viewer else "/sign-in",
+    )
     return RedirectResponse(first, 303)
 
 
@@ -49,15 +52,36 @@ def sign_in_page(request: Request, visit: Visiting, res: Res, next: str = "/") -
     """The form, or straight on for somebody who is signed in already."""
     if visit.person is not None:
         return RedirectResponse(safe_path(next), 303)
-    return render(request, "sign_in.html", next=safe_path(next), name="", wrong=False, sign_up=res.settings.sign_up)
+    return render(
+        request,
+        "sign_in.html",
+        next=safe_path(next),
+        name="",
+        wrong=False,
+        sign_up=res.settings.sign_up,
+    )
 
 
 @router.post("/sign-in", include_in_schema=False, dependencies=[FromOurForm])
-def sign_in(request: Request, db: WriteDb, res: Res, name: Text = "", password: Text = "", next: Text = "/") -> Response:
+def sign_in(
+    request: Request, db: WriteDb, res: Res, name: Text = "", password: Text = "", next: Text = "/"
+) -> Response:
     """A session and on to where they wanted to go, or the form once more. A try that failed is committed, too: it counts."""
-    token = accounts.sign_in(db, name, password, address=address_of(request), now=datetime.now(UTC), days=res.settings.session_days)
+    token = accounts.sign_in(
+        db,
+        name,
+        password,
+        address=address_of(request),
+        now=datetime.now(UTC),
+        days=res.settings.session_days,
+    )
     if token is None:
-        shown = {"next": safe_path(next), "name": name, "wrong": True, "sign_up": res.settings.sign_up}
+        shown = {
+            "next": safe_path(next),
+            "name": name,
+            "wrong": True,
+            "sign_up": res.settings.sign_up,
+        }
         return render(request, "sign_in.html", status=400, **shown)
     return signed_in(request, token, next)
 
@@ -91,7 +115,15 @@ def sign_up(
         if password != again:
             raise UserError("The two passwords are not the same.")
         days = res.settings.session_days
-        token = accounts.sign_up(db, name, password, display=display, address=address_of(request), now=datetime.now(UTC), days=days)
+        token = accounts.sign_up(
+            db,
+            name,
+            password,
+            display=display,
+            address=address_of(request),
+            now=datetime.now(UTC),
+            days=days,
+        )
         welcome(request, db, accounts.as_name(name))
     except UserError as wrong:
         shown = {"next": safe_path(next), "name": name, "display": display, "wrong": wrong}
@@ -123,7 +155,9 @@ def signed_in(request: Request, token: str, onward: str) -> Response:
     """On to where they wanted to go, with the cookie of their new session."""
     response = RedirectResponse(safe_path(onward), 303)
     here = site_of(request)
-    here.set_cookie(response, "session", token, seconds=here.resources.settings.session_days * 24 * 3600)
+    here.set_cookie(
+        response, "session", token, seconds=here.resources.settings.session_days * 24 * 3600
+    )
     here.drop_cookie(response, "visitor")
     return response
 
@@ -152,10 +186,14 @@ def by_hand(visit: Visiting) -> None:
 def seldom(res: Res, who: Who, _: Annotated[None, FromOurForm]) -> None:
     """Count that somebody is asked for their password again, before anything is done and whether or not it is right: who sits down at another's open browser does not guess it."""
     with res.db.write() as db:
-        rate_limit.use(db, who.name, "password", now=datetime.now(UTC), most=PASSWORDS, seconds=3600)
+        rate_limit.use(
+            db, who.name, "password", now=datetime.now(UTC), most=PASSWORDS, seconds=3600
+        )
 
 
-PasswordAsked = Depends(seldom)  # for every page that asks somebody who is signed in for their password
+PasswordAsked = Depends(
+    seldom
+)  # for every page that asks somebody who is signed in for their password
 own = APIRouter(dependencies=[Depends(by_hand)])
 with_password = APIRouter(dependencies=[Depends(by_hand), PasswordAsked])
 
@@ -175,11 +213,20 @@ def account_of(request: Request, db: Db, who: Who, visit: Visiting) -> dict[str,
         "tokens": tokens.tokens_of(db, who),
         "scopes": tokens.scopes_for(who),
         "now": datetime.now(UTC),
-        "leave": next((system.leave for system in site_of(request).systems if system.leave and ("member", None) in who.grants), None),
+        "leave": next(
+            (
+                system.leave
+                for system in site_of(request).systems
+                if system.leave and ("member", None) in who.grants
+            ),
+            None,
+        ),
     }
 
 
-def change_password(db: WriteDb, who: Who, visit: Visiting, old: Text, new: Text, again: Text) -> Done:
+def change_password(
+    db: WriteDb, who: Who, visit: Visiting, old: Text, new: Text, again: Text
+) -> Done:
     """A new password; it ends the other sessions."""
     if new != again:
         raise UserError("The two new passwords are not the same.")
@@ -197,7 +244,12 @@ action(with_password, "/account/password", change_password)
 action(own, "/account/tokens/revoke", revoke_token)
 
 
-@own.post("/account/tokens", include_in_schema=False, response_class=HTMLResponse, dependencies=[FromOurForm])
+@own.post(
+    "/account/tokens",
+    include_in_schema=False,
+    response_class=HTMLResponse,
+    dependencies=[FromOurForm],
+)
 def add_token(
     request: Request,
     db: WriteDb,
@@ -220,20 +272,32 @@ router.include_router(with_password)
 
 
 @router.post("/language", include_in_schema=False, dependencies=[FromOurForm])
-def language(request: Request, db: WriteDb, visit: Visiting, lang: Text, next: Text = "/") -> Response:
+def language(
+    request: Request, db: WriteDb, visit: Visiting, lang: Text, next: Text = "/"
+) -> Response:
     """Remember the language, in this browser and for this person."""
     if lang not in LANGS:
-        raise UserError("%(lang)s is not a language of these pages; expected one of %(known)s.", lang=lang, known=", ".join(LANGS))
+        raise UserError(
+            "%(lang)s is not a language of these pages; expected one of %(known)s.",
+            lang=lang,
+            known=", ".join(LANGS),
+        )
     if visit.person is not None:
         accounts.prefer(db, visit.person, lang=lang)
     return remembered(request, "lang", lang, next)
 
 
 @router.post("/theme", include_in_schema=False, dependencies=[FromOurForm])
-def theme(request: Request, db: WriteDb, visit: Visiting, theme: Text, next: Text = "/") -> Response:
+def theme(
+    request: Request, db: WriteDb, visit: Visiting, theme: Text, next: Text = "/"
+) -> Response:
     """Remember light, dark, or what the device says, in this browser and for this person."""
     if theme not in THEMES:
-        raise UserError("%(theme)s is not a theme of these pages; expected one of %(known)s.", theme=theme, known=", ".join(THEMES))
+        raise UserError(
+            "%(theme)s is not a theme of these pages; expected one of %(known)s.",
+            theme=theme,
+            known=", ".join(THEMES),
+        )
     if visit.person is not None:
         accounts.prefer(db, visit.person, theme=theme)
     return remembered(request, "theme", theme, next)

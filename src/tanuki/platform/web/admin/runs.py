@@ -15,7 +15,14 @@ router = APIRouter()
 PAGE = 50
 MOST_RUNS = 1_000_000_000  # a larger offset is no number that a database takes
 LOOK = ("analyst", "operator")
-STATUSES = (msgid("queued"), msgid("running"), msgid("done"), msgid("failed"), msgid("cancelled"), msgid("given up"))
+STATUSES = (
+    msgid("queued"),
+    msgid("running"),
+    msgid("done"),
+    msgid("failed"),
+    msgid("cancelled"),
+    msgid("given up"),
+)
 
 
 class StepRow(BaseModel):
@@ -63,18 +70,33 @@ def row(run: Run) -> RunRow:
     return RunRow(**{name: getattr(run, name) for name in RunRow.model_fields})
 
 
-def view(db: Db, who: Who, res: Res, status: str | None = None, offset: Annotated[int, Query(ge=0, le=MOST_RUNS)] = 0) -> RunsView:
+def view(
+    db: Db,
+    who: Who,
+    res: Res,
+    status: str | None = None,
+    offset: Annotated[int, Query(ge=0, le=MOST_RUNS)] = 0,
+) -> RunsView:
     """Runs, newest first."""
     require(who, *LOOK)
     found = res.work.runs(status=status, limit=PAGE, offset=offset)
-    return RunsView(runs=[row(each) for each in found], status=status, statuses=list(STATUSES), offset=offset, limit=PAGE)
+    return RunsView(
+        runs=[row(each) for each in found],
+        status=status,
+        statuses=list(STATUSES),
+        offset=offset,
+        limit=PAGE,
+    )
 
 
 def run_view(db: Db, who: Who, res: Res, run_id: str) -> RunView:
     """One run."""
     require(who, *LOOK)
     run = res.work.run(run_id)
-    steps = [StepRow(**{name: getattr(each, name) for name in StepRow.model_fields}) for each in run.steps]
+    steps = [
+        StepRow(**{name: getattr(each, name) for name in StepRow.model_fields})
+        for each in run.steps
+    ]
     return RunView(run=row(run), steps=steps, may_act=who.has("operator"))
 
 

@@ -12,7 +12,9 @@ from tanuki.shop.forecasting.poisson_regression.fit import summing
 
 Known = NDArray[np.bool_]
 FAMILIES = ("gamma", "lognormal")
-ITEM_SHARE = 1.0  # an item's spread is drawn to everyone's as if there were so many more average items
+ITEM_SHARE = (
+    1.0  # an item's spread is drawn to everyone's as if there were so many more average items
+)
 EVEN = 800  # levels that count as if past weeks had been just as the counts say
 
 
@@ -23,7 +25,9 @@ class Spread:
     items: list[str]
     of_item: Numbers  # items × 3
     everyone: Numbers  # 3: for items never seen
-    of_moves: Numbers  # 3: for each squared logarithm by which price, promotions and weather move a week
+    of_moves: (
+        Numbers  # 3: for each squared logarithm by which price, promotions and weather move a week
+    )
     levels: Numbers  # as QUANTILES: the level of the distribution at which so many past weeks were
     family: str  # gamma or lognormal: what a week's mean is multiplied with, before it is counted
 
@@ -35,7 +39,9 @@ class Spread:
         return np.asarray(of_item + self.of_moves[:, None] * moves**2)
 
 
-def measure(grid: Grid, actual: Numbers, mean: Numbers, unseen: Numbers, moves: Numbers, least: float) -> Spread:
+def measure(
+    grid: Grid, actual: Numbers, mean: Numbers, unseen: Numbers, moves: Numbers, least: float
+) -> Spread:
     """From past weeks: actual, mean and moves are origins × 3 × lines (NaN where not known), unseen is origins × 3."""
     known = np.isfinite(actual) & np.isfinite(mean) & (mean > 0.05)
     of_item = summing(grid.item, len(grid.items))
@@ -45,22 +51,34 @@ def measure(grid: Grid, actual: Numbers, mean: Numbers, unseen: Numbers, moves: 
         rows, at = known[:, week], np.where(known[:, week], mean[:, week], 1.0)
         more = np.where(rows, (np.nan_to_num(actual[:, week]) - at) ** 2 - at, 0.0)
         rough = max(float(more.sum() / max((at**2 * rows).sum(), 1e-9)), floor)
-        weight = rows / (rough + 1 / at) ** 2  # the inverse of what each row's own variance varies by
+        weight = (
+            rows / (rough + 1 / at) ** 2
+        )  # the inverse of what each row's own variance varies by
         share = more / at**2 - unseen[:, week, None] ** 2
         share = np.minimum(share, np.quantile(share[rows], 0.995) if rows.any() else 0.0)
         moved = moves[:, week] ** 2
         plain, steep = two_shares(share, moved, weight)
         everyone[week], of_moves[week] = max(plain, floor), steep
-        total, seen = of_item @ (weight * (share - steep * moved)).sum(axis=0), of_item @ weight.sum(axis=0)
+        total, seen = (
+            of_item @ (weight * (share - steep * moved)).sum(axis=0),
+            of_item @ weight.sum(axis=0),
+        )
         drawn = ITEM_SHARE * weight.sum() / max(size, 1)
-        items[:, week] = np.maximum((total + drawn * everyone[week]) / np.maximum(seen + drawn, 1e-9), floor)
+        items[:, week] = np.maximum(
+            (total + drawn * everyone[week]) / np.maximum(seen + drawn, 1e-9), floor
+        )
     shares = items[grid.item].T[None] + of_moves[:, None] * moves**2 + unseen[:, :, None] ** 2
-    tried = [(family, *of_family(grid, actual, mean, np.sqrt(shares), known, family)) for family in FAMILIES]
+    tried = [
+        (family, *of_family(grid, actual, mean, np.sqrt(shares), known, family))
+        for family in FAMILIES
+    ]
     family, levels, _ = min(tried, key=lambda each: each[2])
     return Spread(grid.items, items, everyone, of_moves, levels, family)
 
 
-def of_family(grid: Grid, actual: Numbers, mean: Numbers, share: Numbers, known: Known, family: str) -> tuple[Numbers, float]:
+def of_family(
+    grid: Grid, actual: Numbers, mean: Numbers, share: Numbers, known: Known, family: str
+) -> tuple[Numbers, float]:
     """The levels to ask a family for, and the pinball loss of past weeks with them: origins × 3 × lines."""
     levels, missed = asked_levels(grid, actual, mean, share, known, family), 0.0
     for origin, week in np.ndindex(len(actual), 2):
@@ -90,7 +108,9 @@ def pinballs(actual: Numbers, mean: Numbers, made: Numbers) -> float:
     return float((np.maximum(taus * away, (taus - 1) * away) / np.sqrt(mean + 1)[:, None]).sum())
 
 
-def asked_levels(grid: Grid, actual: Numbers, mean: Numbers, share: Numbers, known: Known, family: str) -> Numbers:
+def asked_levels(
+    grid: Grid, actual: Numbers, mean: Numbers, share: Numbers, known: Known, family: str
+) -> Numbers:
     """Where past weeks were in their distributions, as levels at QUANTILES.
 
     What missed to one side is as likely to miss to the other next time, so each row counts in both directions. That alone would make every
@@ -99,10 +119,20 @@ def asked_levels(grid: Grid, actual: Numbers, mean: Numbers, share: Numbers, kno
     places = [np.zeros(0)]
     for origin, week in np.ndindex(len(actual), 2):
         rows = known[origin, week]
-        units, at, width, item = np.round(actual[origin, week][rows]), mean[origin, week][rows], share[origin, week][rows], grid.item[rows]
+        units, at, width, item = (
+            np.round(actual[origin, week][rows]),
+            mean[origin, week][rows],
+            share[origin, week][rows],
+            grid.item[rows],
+        )
         there = place(units, at, width, family)
         missed = (np.bincount(item, units) + 1) / (np.bincount(item, at) + 1)
-        places += [there, 1 - there, there, place(np.round(units / missed[item] ** 2), at, width, family)]
+        places += [
+            there,
+            1 - there,
+            there,
+            place(np.round(units / missed[item] ** 2), at, width, family),
+        ]
     found = np.concatenate(places)
     even = (np.arange(EVEN) + 0.5) / EVEN
     return np.asarray(np.quantile(np.concatenate([found, even]), QUANTILES))
@@ -115,7 +145,9 @@ def place(units: Numbers, mean: Numbers, share: Numbers, family: str) -> Numbers
     mean = np.maximum(mean, 1e-9)
     if family == "lognormal":
         width = np.sqrt(np.log1p(share**2 + 1 / mean))
-        return np.asarray(norm.cdf((np.log(np.maximum(units, 0.3)) - np.log(mean)) / width + width / 2))
+        return np.asarray(
+            norm.cdf((np.log(np.maximum(units, 0.3)) - np.log(mean)) / width + width / 2)
+        )
     size = 1 / share**2
     chance = size / (size + mean)
     return np.asarray((nbinom.cdf(units, size, chance) + nbinom.cdf(units - 1, size, chance)) / 2)
@@ -128,6 +160,13 @@ def quantiles(mean: Numbers, share: Numbers, levels: Numbers, family: str) -> Nu
     if family == "lognormal":
         at = np.maximum(mean, 1e-9)
         width = np.sqrt(np.log1p(share**2 + 1 / at))
-        return np.asarray(np.round(at[:, None] * np.exp(width[:, None] * norm.ppf(levels) - width[:, None] ** 2 / 2)))
+        return np.asarray(
+            np.round(
+                at[:, None] * np.exp(width[:, None] * norm.ppf(levels) - width[:, None] ** 2 / 2)
+            )
+        )
     size = 1 / share**2
-    return np.asarray(nbinom.ppf(levels, size[:, None], (size / (size + np.maximum(mean, 1e-9)))[:, None]), dtype=np.float64)
+    return np.asarray(
+        nbinom.ppf(levels, size[:, None], (size / (size + np.maximum(mean, 1e-9)))[:, None]),
+        dtype=np.float64,
+    )

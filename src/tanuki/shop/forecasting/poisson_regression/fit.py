@@ -7,15 +7,27 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from tanuki.shop.features import EVENTS, Codes, Grid, Numbers
-from tanuki.shop.forecasting.poisson_regression.calendar_effects import DETAILS, PAYDAYS, Days, codes, onehot, periods
+from tanuki.shop.forecasting.poisson_regression.calendar_effects import (
+    DETAILS,
+    PAYDAYS,
+    Days,
+    codes,
+    onehot,
+    periods,
+)
 from tanuki.shop.forecasting.poisson_regression.regressors import Causes
 
 Known = NDArray[np.bool_]
 FEW = 3.0
 PLAIN = 0.01  # a variance beyond the mean, as a share of the squared mean, below which all cells count alike
 SAMPLE = 50_000
-CUT, REST = 0.98, 1.08  # the largest surprises are cut there; what that leaves of the variance of normal errors
-USUAL_STEP = 0.08  # by how much demand moves from a month to the next, at least, while few months are known
+CUT, REST = (
+    0.98,
+    1.08,
+)  # the largest surprises are cut there; what that leaves of the variance of normal errors
+USUAL_STEP = (
+    0.08  # by how much demand moves from a month to the next, at least, while few months are known
+)
 MOST_STEEP = 6.0  # no coefficient is beyond
 
 
@@ -25,7 +37,9 @@ class Settings:
 
     base_counts: float = 30.0  # a series' level, towards that of its store and item
     weekday_counts: float = 2000.0  # a series' weekdays, towards everyone's
-    month_counts: float = 200.0  # a month, towards the months beside it: only what was never seen is filled from them
+    month_counts: float = (
+        200.0  # a month, towards the months beside it: only what was never seen is filled from them
+    )
     item_month_counts: float = 20_000.0  # an item's month, towards everyone's
     free_month_counts: float = 1000.0  # the same where past weeks ask for it
     event_counts: float = 5000.0  # a kind of day, towards an ordinary one
@@ -35,11 +49,15 @@ class Settings:
     payday_counts: float = 20_000.0
     period_counts: float = 1000.0  # an item's level in a period, towards the periods beside it
     period_weeks: int = 8
-    cause_counts: float = 200.0  # an item's response to a cause, towards everyone's; and that towards none
+    cause_counts: float = (
+        200.0  # an item's response to a cause, towards everyone's; and that towards none
+    )
     rounds: int = 10
     more_rounds: int = 4  # when it goes on from fewer days
     inner_rounds: int = 4
-    origins: int = 8  # past weeks forecast as if they were ahead, for the followers' weights and the spread
+    origins: int = (
+        8  # past weeks forecast as if they were ahead, for the followers' weights and the spread
+    )
     apart: int = 2  # weeks between them
     least_spread: float = 0.02  # of the level, beyond that of Poisson counts
 
@@ -94,7 +112,9 @@ class Learner:
         self.response = np.zeros((items, len(causes.names)))
         self.response_of_all = np.zeros(len(causes.names))
         self.dispersion, self.burst = 1.0, 0.0
-        self.weight: Numbers | None = None  # of each cell: the more its variance grows beyond its mean, the less
+        self.weight: Numbers | None = (
+            None  # of each cell: the more its variance grows beyond its mean, the less
+        )
 
     def weighed(self, cells: Numbers) -> Numbers:
         """Cells (lines × days) as they count."""
@@ -102,7 +122,15 @@ class Learner:
 
     def go_on_from(self, before: "Learner") -> None:
         """Begin where it ended with fewer days."""
-        for name in ("base", "store", "item", "series_weekday", "store_event", "response", "response_of_all"):
+        for name in (
+            "base",
+            "store",
+            "item",
+            "series_weekday",
+            "store_event",
+            "response",
+            "response_of_all",
+        ):
             setattr(self, name, getattr(before, name).copy())
         self.dispersion, self.burst = before.dispersion, before.burst
         self.shared.go_on_from(before.shared)
@@ -155,15 +183,25 @@ class Learner:
         by_event = self.shared.by_event
         sold_by_store = self.of_store @ units
         before = self.store_event.copy()
-        self.store_event = drawn(sold_by_store @ by_event, by_store @ by_event, self.store_event, kept.store_event_counts, self.dispersion)
+        self.store_event = drawn(
+            sold_by_store @ by_event,
+            by_store @ by_event,
+            self.store_event,
+            kept.store_event_counts,
+            self.dispersion,
+        )
         self.store_event /= self.store_event[:, :1]
         own *= (self.store_event / before)[grid.store][:, self.days.event]
         if self.causes.names and n:
             self.respond(units, own)
         sold, due = units @ self.by_weekday, own @ self.by_weekday
         before = self.series_weekday.copy()
-        self.series_weekday = drawn(sold, due, self.series_weekday, kept.weekday_counts, self.dispersion)
-        self.find_levels(sold.sum(axis=1), (due * self.series_weekday / before).sum(axis=1) / self.base)
+        self.series_weekday = drawn(
+            sold, due, self.series_weekday, kept.weekday_counts, self.dispersion
+        )
+        self.find_levels(
+            sold.sum(axis=1), (due * self.series_weekday / before).sum(axis=1) / self.base
+        )
 
     def look_again(self, expected: Numbers) -> None:
         """How counts vary around what is expected, what was wanted on days that sold out, and how much each cell counts."""
@@ -178,7 +216,10 @@ class Learner:
         """One Newton step of every item's responses, drawn to everyone's; `own` is brought to the new ones."""
         x, size = self.causes.values, len(self.causes.names)
         counts = self.settings.cause_counts * self.dispersion
-        slope, bend = np.zeros((len(self.response), size)), np.zeros((len(self.response), size, size))
+        slope, bend = (
+            np.zeros((len(self.response), size)),
+            np.zeros((len(self.response), size, size)),
+        )
         missed = units - own
         for k in range(size):
             slope[:, k] = (self.of_item @ (x[k] * missed)).sum(axis=1)
@@ -188,18 +229,26 @@ class Learner:
         told = np.einsum("ikk->ik", bend)
         alone = self.response + np.linalg.solve(bend + np.eye(size), slope[:, :, None])[:, :, 0]
         trust = told / (told + counts)
-        everyone = (trust * np.clip(alone, -MOST_STEEP, MOST_STEEP)).sum(axis=0) / (trust.sum(axis=0) + 0.05)
+        everyone = (trust * np.clip(alone, -MOST_STEEP, MOST_STEEP)).sum(axis=0) / (
+            trust.sum(axis=0) + 0.05
+        )
         drawn_to = np.einsum("ikj,ij->ik", bend, alone) + counts * everyone
         new = np.linalg.solve(bend + counts * np.eye(size), drawn_to[:, :, None])[:, :, 0]
-        new = np.clip(np.clip(new, self.response - 1.0, self.response + 1.0), -MOST_STEEP, MOST_STEEP)
+        new = np.clip(
+            np.clip(new, self.response - 1.0, self.response + 1.0), -MOST_STEEP, MOST_STEEP
+        )
         own *= self.causes.effect((new - self.response)[self.grid.item])
         self.response, self.response_of_all = new, everyone
 
     def find_levels(self, sold: Numbers, at_one: Numbers) -> None:
         """The level of each store, item and series; a series with few sales keeps near the product of its store's and item's."""
         grid, counts = self.grid, self.settings.base_counts * self.dispersion
-        self.item = np.maximum(ratio(self.of_item @ sold, self.of_item @ (at_one * self.store[grid.store])), 1e-9)
-        self.store = np.maximum(ratio(self.of_store @ sold, self.of_store @ (at_one * self.item[grid.item])), 1e-9)
+        self.item = np.maximum(
+            ratio(self.of_item @ sold, self.of_item @ (at_one * self.store[grid.store])), 1e-9
+        )
+        self.store = np.maximum(
+            ratio(self.of_store @ sold, self.of_store @ (at_one * self.item[grid.item])), 1e-9
+        )
         prior = self.store[grid.store] * self.item[grid.item]
         self.base = (sold + counts) / (at_one + counts / prior)
 
@@ -209,8 +258,15 @@ class Shared:
 
     def __init__(self, days: Days, period_of: Codes, items: int, settings: Settings) -> None:
         self.days, self.period_of, self.settings = days, period_of, settings
-        self.by_weekday, self.by_month, self.by_event = onehot(days.weekday, 7), onehot(days.month, 12), onehot(days.event, len(EVENTS))
-        self.by_detail, self.by_payday = onehot(days.detail, len(DETAILS)), onehot(days.payday, len(PAYDAYS))
+        self.by_weekday, self.by_month, self.by_event = (
+            onehot(days.weekday, 7),
+            onehot(days.month, 12),
+            onehot(days.event, len(EVENTS)),
+        )
+        self.by_detail, self.by_payday = (
+            onehot(days.detail, len(DETAILS)),
+            onehot(days.payday, len(PAYDAYS)),
+        )
         self.by_period = onehot(period_of, int(period_of.max()) + 1)
         self.weekday, self.month, self.item_month = np.ones(7), np.ones(12), np.ones((items, 12))
         self.event, self.item_event = np.ones(len(EVENTS)), np.ones((items, len(EVENTS)))
@@ -228,13 +284,27 @@ class Shared:
     def factor(self) -> Numbers:
         """Items × days."""
         days = self.days
-        own = self.item_month[:, days.month] * self.period[:, self.period_of] * self.item_event[:, days.event]
-        return np.asarray(own * self.everyones(self.weekday, self.month, self.event, self.detail, self.payday))
+        own = (
+            self.item_month[:, days.month]
+            * self.period[:, self.period_of]
+            * self.item_event[:, days.event]
+        )
+        return np.asarray(
+            own * self.everyones(self.weekday, self.month, self.event, self.detail, self.payday)
+        )
 
-    def everyones(self, weekday: Numbers, month: Numbers, event: Numbers, detail: Numbers, payday: Numbers) -> Numbers:
+    def everyones(
+        self, weekday: Numbers, month: Numbers, event: Numbers, detail: Numbers, payday: Numbers
+    ) -> Numbers:
         """What all items share, of each day."""
         days = self.days
-        return weekday[days.weekday] * month[days.month] * event[days.event] * detail[days.detail] * payday[days.payday]
+        return (
+            weekday[days.weekday]
+            * month[days.month]
+            * event[days.event]
+            * detail[days.detail]
+            * payday[days.payday]
+        )
 
     def improve(self, sold: Numbers, rest: Numbers, dispersion: float) -> None:
         """Some rounds, given what the other factors expect."""
@@ -243,7 +313,10 @@ class Shared:
         for _ in range(self.settings.inner_rounds):
             before = self.everyones(self.weekday, self.month, self.event, self.detail, self.payday)
             self.for_everyone(sold.sum(axis=0), expected.sum(axis=0), dispersion)
-            expected *= self.everyones(self.weekday, self.month, self.event, self.detail, self.payday) / before
+            expected *= (
+                self.everyones(self.weekday, self.month, self.event, self.detail, self.payday)
+                / before
+            )
             self.for_items(sums, expected, dispersion)
 
     def for_everyone(self, sold: Numbers, due: Numbers, dispersion: float) -> None:
@@ -258,29 +331,65 @@ class Shared:
         new = self.weekday * ratio(sold @ self.by_weekday, due @ self.by_weekday)
         self.weekday = moved(new / new.mean(), self.weekday, days.weekday)
         new = shrunk(
-            sold @ self.by_month, due @ self.by_month, self.month, beside(self.month, circular=True), kept.month_counts * dispersion
+            sold @ self.by_month,
+            due @ self.by_month,
+            self.month,
+            beside(self.month, circular=True),
+            kept.month_counts * dispersion,
         )
         self.month = moved(new / np.exp(np.log(new).mean()), self.month, days.month)
-        new = shrunk(sold @ self.by_event, due @ self.by_event, self.event, 1.0, kept.event_counts * dispersion)
+        new = shrunk(
+            sold @ self.by_event,
+            due @ self.by_event,
+            self.event,
+            1.0,
+            kept.event_counts * dispersion,
+        )
         self.event = moved(new / new[0], self.event, days.event)
-        new = shrunk(sold @ self.by_detail, due @ self.by_detail, self.detail, 1.0, kept.detail_counts * dispersion)
+        new = shrunk(
+            sold @ self.by_detail,
+            due @ self.by_detail,
+            self.detail,
+            1.0,
+            kept.detail_counts * dispersion,
+        )
         self.detail = moved(new / new[0], self.detail, days.detail)
-        new = shrunk(sold @ self.by_payday, due @ self.by_payday, self.payday, 1.0, kept.payday_counts * dispersion)
+        new = shrunk(
+            sold @ self.by_payday,
+            due @ self.by_payday,
+            self.payday,
+            1.0,
+            kept.payday_counts * dispersion,
+        )
         self.payday = moved(new / new[0], self.payday, days.payday)
 
     def for_items(self, sums: list[Numbers], expected: Numbers, dispersion: float) -> None:
         """The factors of each item; `expected` (items × days) is brought to the new ones."""
         kept, days = self.settings, self.days
         by_month, by_event, by_period = sums
-        new = shrunk(by_month, expected @ self.by_month, self.item_month, 1.0, kept.item_month_counts * dispersion)
+        new = shrunk(
+            by_month,
+            expected @ self.by_month,
+            self.item_month,
+            1.0,
+            kept.item_month_counts * dispersion,
+        )
         expected *= (new / self.item_month)[:, days.month]
         self.item_month = new
-        new = drawn(by_event, expected @ self.by_event, self.item_event, kept.item_event_counts, dispersion)
+        new = drawn(
+            by_event, expected @ self.by_event, self.item_event, kept.item_event_counts, dispersion
+        )
         new = new / new[:, :1]
         expected *= (new / self.item_event)[:, days.event]
         self.item_event = new
         around = beside(self.period, circular=False)
-        new = shrunk(by_period, expected @ self.by_period, self.period, around, kept.period_counts * dispersion)
+        new = shrunk(
+            by_period,
+            expected @ self.by_period,
+            self.period,
+            around,
+            kept.period_counts * dispersion,
+        )
         new = new / new[:, -1:]
         expected *= (new / self.period)[:, self.period_of]
         self.period = new
@@ -326,14 +435,18 @@ def dispersed(units: Numbers, expected: Numbers, known: Known) -> tuple[float, f
     if len(mean) == 0:
         return 1.0, 0.0
     away = (sold - mean) ** 2 / mean
-    burst = float(np.clip((np.minimum(away, np.quantile(away, CUT)) - 1).sum() * REST / mean.sum(), 0.0, 4.0))
+    burst = float(
+        np.clip((np.minimum(away, np.quantile(away, CUT)) - 1).sum() * REST / mean.sum(), 0.0, 4.0)
+    )
     away /= 1 + burst * mean
     return float(np.clip(np.minimum(away, np.quantile(away, CUT)).mean() * REST, 1.0, 100.0)), burst
 
 
 def summing(codes: Codes, size: int) -> sparse.csr_matrix:
     """A matrix that adds up lines by store or item."""
-    return sparse.csr_matrix((np.ones(len(codes)), (codes, np.arange(len(codes)))), shape=(size, len(codes)))
+    return sparse.csr_matrix(
+        (np.ones(len(codes)), (codes, np.arange(len(codes)))), shape=(size, len(codes))
+    )
 
 
 def ratio(sold: Numbers, expected: Numbers) -> Numbers:
@@ -341,22 +454,34 @@ def ratio(sold: Numbers, expected: Numbers) -> Numbers:
     return np.where((expected > 0) & (sold > 0), sold / np.maximum(expected, 1e-12), 1.0)
 
 
-def shrunk(sold: Numbers, expected: Numbers, factor: Numbers, prior: Numbers | float, counts: Numbers | float) -> Numbers:
+def shrunk(
+    sold: Numbers,
+    expected: Numbers,
+    factor: Numbers,
+    prior: Numbers | float,
+    counts: Numbers | float,
+) -> Numbers:
     """The factor that explains what was sold, drawn to its prior; `expected` still holds the old factor."""
     return np.asarray((sold + counts) / (expected / factor + counts / prior))
 
 
-def drawn(sold: Numbers, expected: Numbers, factor: Numbers, counts: float, dispersion: float) -> Numbers:
+def drawn(
+    sold: Numbers, expected: Numbers, factor: Numbers, counts: float, dispersion: float
+) -> Numbers:
     """Factors (groups × kinds) drawn to 1 as strongly as their own differences tell (empirical Bayes, by the method of moments).
 
     `counts` says how strongly to draw before anything is seen; it weighs as much as FEW average groups.
     """
     alone = expected / factor
-    away = np.where(alone > 0, (sold - alone) ** 2 / np.maximum(alone, 1e-9), 0.0)  # alone × (ratio - 1)²
+    away = np.where(
+        alone > 0, (sold - alone) ** 2 / np.maximum(alone, 1e-9), 0.0
+    )  # alone × (ratio - 1)²
     groups = (alone > 0).sum(axis=0)
     weight = alone.sum(axis=0)
     few = FEW * weight / np.maximum(groups, 1)
-    variance = (np.maximum((away - dispersion * (alone > 0)).sum(axis=0), 0.0) + few / counts) / np.maximum(weight + few, 1e-9)
+    variance = (
+        np.maximum((away - dispersion * (alone > 0)).sum(axis=0), 0.0) + few / counts
+    ) / np.maximum(weight + few, 1e-9)
     return shrunk(sold, expected, factor, 1.0, dispersion / np.maximum(variance, 1e-9))
 
 

@@ -22,7 +22,13 @@ from tanuki.shop.forecasting.forecaster import explanation, forecast
 from tanuki.shop.forecasting.poisson_regression import residual_boosting, smoothing
 from tanuki.shop.forecasting.poisson_regression.calendar_effects import codes
 from tanuki.shop.forecasting.poisson_regression.dispersion import Spread, measure, quantiles
-from tanuki.shop.forecasting.poisson_regression.fit import Effects, Learner, Settings, learn, summing
+from tanuki.shop.forecasting.poisson_regression.fit import (
+    Effects,
+    Learner,
+    Settings,
+    learn,
+    summing,
+)
 from tanuki.shop.forecasting.poisson_regression.regressors import KINDS, Causes, causes, kind_of
 from tanuki.shop.forecasting.poisson_regression.smoothing import FOLLOWERS, RECENT_WEEKS
 from tanuki.shop.panel import Panel
@@ -52,12 +58,16 @@ class Pooled:
             return
         moved_by = causes(grid, panel, grid.days)
         settings, learner = with_months_of_items(grid, moved_by, self.settings)
-        self.weights, self.share, self.spread, learner = past_weeks(grid, moved_by, settings, learner)
+        self.weights, self.share, self.spread, learner = past_weeks(
+            grid, moved_by, settings, learner
+        )
         self.effects = learn(grid, moved_by, settings, learner).effects()
         self.booster = None
         if self.share > 0:
             shape = shape_of(self.effects, grid, grid.days, moved_by)
-            self.booster = residual_boosting.learn(residual_boosting.Weeks(grid, shape, moved_by), len(grid.days) // 7)
+            self.booster = residual_boosting.learn(
+                residual_boosting.Weeks(grid, shape, moved_by), len(grid.days) // 7
+            )
 
     def predict(self, panel: Panel) -> pl.DataFrame:
         grid = grid_of(panel)
@@ -66,9 +76,15 @@ class Pooled:
         parts, mean, _ = self.ahead(grid, panel)
         then = {name: part[:, -14:] for name, part in parts.items()}
         days = [*panel.target.buffer.days, *panel.target.days]
-        share = np.sqrt(self.spread.shares(grid.keys["item"].to_list(), moves(then)) + unseen_weeks(self.effects, days)[:, None] ** 2)
+        share = np.sqrt(
+            self.spread.shares(grid.keys["item"].to_list(), moves(then))
+            + unseen_weeks(self.effects, days)[:, None] ** 2
+        )
         totals = [mean[0], mean[1], mean.sum(axis=0)]
-        made = [quantiles(total, share[n], self.spread.levels, self.spread.family) for n, total in enumerate(totals)]
+        made = [
+            quantiles(total, share[n], self.spread.levels, self.spread.family)
+            for n, total in enumerate(totals)
+        ]
         return forecast(panel, grid.keys, made, list(mean))
 
     def explain(self, panel: Panel) -> pl.DataFrame:
@@ -86,7 +102,9 @@ class Pooled:
             after = product(now).sum(axis=1) * level[1]
             found[name] = found.get(name, 0.0) + after - before
             before = after
-        found["promotion"] = found.get("promotion", 0.0) + mean[1] - before  # the second opinion is about prices and promotions
+        found["promotion"] = (
+            found.get("promotion", 0.0) + mean[1] - before
+        )  # the second opinion is about prices and promotions
         return explanation(grid.keys, found)
 
     def ahead(self, grid: Grid, panel: Panel) -> tuple[dict[str, Numbers], Numbers, Numbers]:
@@ -99,11 +117,15 @@ class Pooled:
         parts = parts_of(effects, grid, [*recent.days, *days], moved_by)
         shape = product(parts)
         sold, due, around = smoothing.weekly_sums(recent, shape[:, :past], effects.burst)
-        level = np.tensordot(self.weights, smoothing.ahead(grid, sold, due, around, effects.growth), axes=1)
+        level = np.tensordot(
+            self.weights, smoothing.ahead(grid, sold, due, around, effects.growth), axes=1
+        )
         mean = weeks_of(shape[:, past:]) * level
         if self.booster is not None:
             weeks = residual_boosting.Weeks(recent, shape, moved_by)
-            mean = residual_boosting.mixed(mean, residual_boosting.means(self.booster, weeks, past // 7), self.share)
+            mean = residual_boosting.mixed(
+                mean, residual_boosting.means(self.booster, weeks, past // 7), self.share
+            )
         return parts, mean, level
 
     def save(self, folder: Path) -> None:
@@ -112,24 +134,50 @@ class Pooled:
             "effects": {} if self.effects is None else asdict(self.effects),
             "spread": {} if self.spread is None else asdict(self.spread),
         }
-        arrays = {f"{part}.{key}": value for part, kept in parts.items() for key, value in kept.items() if isinstance(value, np.ndarray)}
+        arrays = {
+            f"{part}.{key}": value
+            for part, kept in parts.items()
+            for key, value in kept.items()
+            if isinstance(value, np.ndarray)
+        }
         np.savez(folder / "pooled.npz", allow_pickle=False, **arrays)
-        rest = {part: {key: value for key, value in kept.items() if not isinstance(value, np.ndarray)} for part, kept in parts.items()}
+        rest = {
+            part: {key: value for key, value in kept.items() if not isinstance(value, np.ndarray)}
+            for part, kept in parts.items()
+        }
         if self.booster is not None:
             (folder / "opinion.txt").write_text(self.booster.model_to_string(), encoding="utf-8")
-        text = json.dumps({"settings": asdict(self.settings), "weights": self.weights, "share": self.share, **rest}, ensure_ascii=False)
+        text = json.dumps(
+            {
+                "settings": asdict(self.settings),
+                "weights": self.weights,
+                "share": self.share,
+                **rest,
+            },
+            ensure_ascii=False,
+        )
         (folder / "pooled.json").write_text(text, encoding="utf-8")
 
     def load(self, folder: Path) -> None:
         kept = json.loads((folder / "pooled.json").read_text(encoding="utf-8"))
-        self.settings, self.weights, self.share = Settings(**kept["settings"]), kept["weights"], kept["share"]
+        self.settings, self.weights, self.share = (
+            Settings(**kept["settings"]),
+            kept["weights"],
+            kept["share"],
+        )
         if (folder / "opinion.txt").exists():
             import lightgbm
 
-            self.booster = lightgbm.Booster(model_str=(folder / "opinion.txt").read_text(encoding="utf-8"))
+            self.booster = lightgbm.Booster(
+                model_str=(folder / "opinion.txt").read_text(encoding="utf-8")
+            )
         with np.load(folder / "pooled.npz", allow_pickle=False) as arrays:
             for part in ("effects", "spread"):
-                kept[part] |= {key.split(".", 1)[1]: arrays[key] for key in arrays if key.startswith(f"{part}.")}
+                kept[part] |= {
+                    key.split(".", 1)[1]: arrays[key]
+                    for key in arrays
+                    if key.startswith(f"{part}.")
+                }
         self.effects = Effects(**kept["effects"]) if kept["effects"] else None
         self.spread = Spread(**kept["spread"]) if kept["spread"] else None
 
@@ -141,7 +189,9 @@ def needed(effects: Effects | None) -> Effects:
     return effects
 
 
-def with_months_of_items(grid: Grid, moved_by: Causes, settings: Settings) -> tuple[Settings, Learner | None]:
+def with_months_of_items(
+    grid: Grid, moved_by: Causes, settings: Settings
+) -> tuple[Settings, Learner | None]:
     """The settings with items' months as free as the last past weeks were best forecast with, and what was learnt with them; nothing is tried before two years are known.
 
     Weeks are compared by item and within each item's level, since it is its season that is asked for.
@@ -150,14 +200,20 @@ def with_months_of_items(grid: Grid, moved_by: Causes, settings: Settings) -> tu
     if origin < TWO_YEARS:
         return settings, None
     columns, end = 7 * origin, 7 * (len(grid.days) // 7)
-    past, before, of_item = grid.known_to(columns), moved_by.between(0, columns), summing(grid.item, len(grid.items))
+    past, before, of_item = (
+        grid.known_to(columns),
+        moved_by.between(0, columns),
+        summing(grid.item, len(grid.items)),
+    )
     known = np.isfinite(grid.units[:, columns:end]) & ~grid.sold_out[:, columns:end]
     sold = weeks_of(of_item @ np.where(known, grid.units[:, columns:end], 0.0))
     tried: list[tuple[float, Settings, Learner]] = []
     for counts in (settings.item_month_counts, settings.free_month_counts):
         chosen = replace(settings, item_month_counts=counts)
         learner = learn(past, before, chosen, tried[0][2] if tried else None)
-        shape = shape_of(learner.effects(), past, grid.days[columns:end], moved_by.ahead(columns, end))
+        shape = shape_of(
+            learner.effects(), past, grid.days[columns:end], moved_by.ahead(columns, end)
+        )
         due = weeks_of(of_item @ np.where(known, shape, 0.0))
         due *= sold.sum(axis=0) / np.maximum(due.sum(axis=0), 1e-9)
         tried.append((float(((sold - due) ** 2 / np.maximum(due, 1.0)).sum()), chosen, learner))
@@ -176,7 +232,10 @@ def past_weeks(
     lines = grid.keys.height
     means = np.full((len(FOLLOWERS), len(origins), 2, lines), np.nan)
     actual, unseen = np.full((len(origins), 3, lines), np.nan), np.zeros((len(origins), 3))
-    stretch, opinions = np.zeros((len(origins), 3, lines)), np.full((len(origins), 2, lines), np.nan)
+    stretch, opinions = (
+        np.zeros((len(origins), 3, lines)),
+        np.full((len(origins), 2, lines), np.nan),
+    )
     for n, origin in enumerate(origins):
         columns = 7 * origin
         past, end = grid.known_to(columns), 7 * (origin + 2)
@@ -191,25 +250,45 @@ def past_weeks(
         ahead, stretch[n] = weeks_of(daily), moves(then)
         sold, due, around = smoothing.weekly_sums(recent, shape, effects.burst)
         begun = np.isfinite(past.units).any(axis=1)
-        means[:, n] = np.where(begun, ahead * smoothing.ahead(past, sold, due, around, effects.growth), np.nan)
-        if n % residual_boosting.AGAIN == 0 and (booster is not None or (n == 0 and moved_far(effects, past, before))):
-            booster = residual_boosting.learn(residual_boosting.Weeks(past, shape_of(effects, past, past.days, before), before), origin)
+        means[:, n] = np.where(
+            begun, ahead * smoothing.ahead(past, sold, due, around, effects.growth), np.nan
+        )
+        if n % residual_boosting.AGAIN == 0 and (
+            booster is not None or (n == 0 and moved_far(effects, past, before))
+        ):
+            booster = residual_boosting.learn(
+                residual_boosting.Weeks(past, shape_of(effects, past, past.days, before), before),
+                origin,
+            )
         if booster is not None:
-            weeks = residual_boosting.Weeks(recent, np.concatenate([shape, daily], axis=1), moved_by.between(first, end))
+            weeks = residual_boosting.Weeks(
+                recent, np.concatenate([shape, daily], axis=1), moved_by.between(first, end)
+            )
             opinions[n] = residual_boosting.means(booster, weeks, len(recent.days) // 7)
         week = grid.units[:, columns:end].reshape(lines, 2, 7).sum(axis=2).T
         out = grid.sold_out[:, columns:end].reshape(lines, 2, 7).any(axis=2).T
         week = np.where(out, np.nan, week)
         actual[n] = [week[0], week[1], week.sum(axis=0)]
         unseen[n] = unseen_weeks(effects, grid.days[columns:end])
-    weight = smoothing.weights(losses(actual, means)) if origins else np.full(len(FOLLOWERS), 1 / len(FOLLOWERS))
+    weight = (
+        smoothing.weights(losses(actual, means))
+        if origins
+        else np.full(len(FOLLOWERS), 1 / len(FOLLOWERS))
+    )
     mean, share = np.tensordot(weight, means, axes=1), 0.0
     if booster is not None:
-        tried = np.stack([residual_boosting.mixed(mean, opinions, each) for each in residual_boosting.SHARES])
+        tried = np.stack(
+            [residual_boosting.mixed(mean, opinions, each) for each in residual_boosting.SHARES]
+        )
         share = float(smoothing.weights(losses(actual, tried)) @ np.array(residual_boosting.SHARES))
         mean = residual_boosting.mixed(mean, opinions, share)
     mean = np.concatenate([mean, mean.sum(axis=1, keepdims=True)], axis=1)
-    return [float(w) for w in weight], share, measure(grid, actual, mean, unseen, stretch, settings.least_spread), learner
+    return (
+        [float(w) for w in weight],
+        share,
+        measure(grid, actual, mean, unseen, stretch, settings.least_spread),
+        learner,
+    )
 
 
 def losses(actual: Numbers, means: Numbers) -> Numbers:
@@ -231,7 +310,10 @@ def moved_far(effects: Effects, grid: Grid, moved_by: Causes) -> bool:
         return False
     place = [effects.causes.index(moved_by.names[n]) for n in chosen]
     values = [moved_by.values[n][:, ::7] for n in chosen]
-    return bool(np.log(Causes([], values, values).effect(effects.response[grid.item][:, place])).std() > residual_boosting.MOVES_FAR)
+    return bool(
+        np.log(Causes([], values, values).effect(effects.response[grid.item][:, place])).std()
+        > residual_boosting.MOVES_FAR
+    )
 
 
 def shape_of(effects: Effects, grid: Grid, days: Sequence[date], moved_by: Causes) -> Numbers:
@@ -249,11 +331,15 @@ def moves(ahead: Mapping[str, Numbers]) -> Numbers:
     daily = product(ahead)
     plain = product({name: part for name, part in ahead.items() if name not in KINDS})
     weeks, without = weeks_of(daily), weeks_of(plain)
-    both = np.stack([*weeks, weeks.sum(axis=0)]) / np.maximum(np.stack([*without, without.sum(axis=0)]), 1e-9)
+    both = np.stack([*weeks, weeks.sum(axis=0)]) / np.maximum(
+        np.stack([*without, without.sum(axis=0)]), 1e-9
+    )
     return np.asarray(np.log(np.maximum(both, 1e-3)))
 
 
-def parts_of(effects: Effects, grid: Grid, days: Sequence[date], moved_by: Causes) -> dict[str, Numbers]:
+def parts_of(
+    effects: Effects, grid: Grid, days: Sequence[date], moved_by: Causes
+) -> dict[str, Numbers]:
     """The factors of each line and day by what they stand for; their product is what is expected. Stores, items and series never seen get what is known of the others."""
     known = {tuple(key): line for line, key in enumerate(effects.keys)}
     lines = np.array([known.get(key, -1) for key in grid.keys.iter_rows()])
@@ -266,17 +352,32 @@ def parts_of(effects: Effects, grid: Grid, days: Sequence[date], moved_by: Cause
     prior = np.where(met[:, 0], effects.store[stores], effects.store.mean()) * np.where(
         sold[:, 0], effects.item[items], effects.item.mean()
     )
-    base = np.where(seen, effects.base[lines], prior) * np.where(sold[:, 0], effects.period[items], 1.0)
+    base = np.where(seen, effects.base[lines], prior) * np.where(
+        sold[:, 0], effects.period[items], 1.0
+    )
     on = codes(days)
-    parts = {"level": base[:, None] * (np.where(seen[:, None], effects.series_weekday[lines], 1.0) * effects.weekday)[:, on.weekday]}
-    parts["season"] = np.where(sold, effects.item_month[items], 1.0)[:, on.month] * effects.month[on.month]
+    parts = {
+        "level": base[:, None]
+        * (np.where(seen[:, None], effects.series_weekday[lines], 1.0) * effects.weekday)[
+            :, on.weekday
+        ]
+    }
+    parts["season"] = (
+        np.where(sold, effects.item_month[items], 1.0)[:, on.month] * effects.month[on.month]
+    )
     everyone = effects.event[on.event] * effects.detail[on.detail] * effects.payday[on.payday]
-    of_event = np.where(sold, effects.item_event[items], 1.0) * np.where(met, effects.store_event[stores], 1.0)
+    of_event = np.where(sold, effects.item_event[items], 1.0) * np.where(
+        met, effects.store_event[stores], 1.0
+    )
     parts["holiday"] = of_event[:, on.event] * everyone
     place = {name: k for k, name in enumerate(moved_by.names)}
     response = np.where(sold, effects.response[items], effects.response_of_all)
     for kind in dict.fromkeys(map(kind_of, effects.causes)):
-        chosen = [(place[name], k) for k, name in enumerate(effects.causes) if kind_of(name) == kind and name in place]
+        chosen = [
+            (place[name], k)
+            for k, name in enumerate(effects.causes)
+            if kind_of(name) == kind and name in place
+        ]
         if chosen:
             values = [moved_by.values[at] for at, _ in chosen]
             parts[kind] = Causes([], values, values).effect(response[:, [k for _, k in chosen]])

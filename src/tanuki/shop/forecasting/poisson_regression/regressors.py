@@ -36,7 +36,11 @@ class Causes:
 
     def between(self, first: int, last: int) -> "Causes":
         """The same, on the days from one column to before another."""
-        return Causes(self.names, [value[:, first:last] for value in self.values], [value[:, first:last] for value in self.foreseen])
+        return Causes(
+            self.names,
+            [value[:, first:last] for value in self.values],
+            [value[:, first:last] for value in self.foreseen],
+        )
 
     def ahead(self, first: int, last: int) -> "Causes":
         """What could be told of those days before."""
@@ -56,19 +60,30 @@ def causes(grid: Grid, panel: Panel, days: Sequence[date]) -> Causes:
     for kind in sorted(set(panel.promotions["kind"])) if panel.promotions.height else []:
         rows = panel.promotions.filter(pl.col("kind") == kind)
         on = on_days(
-            grid.keys, days, rows.with_columns((pl.col("discount") == 0).cast(pl.Float64).alias("on")), "on"
+            grid.keys,
+            days,
+            rows.with_columns((pl.col("discount") == 0).cast(pl.Float64).alias("on")),
+            "on",
         )  # a discount has its own
         found[f"promotion {kind}".strip()] = np.nan_to_num(on)
     if panel.promotions.height:
-        discount = np.clip(np.nan_to_num(on_days(grid.keys, days, panel.promotions, "discount")), 0.0, 0.95)
+        discount = np.clip(
+            np.nan_to_num(on_days(grid.keys, days, panel.promotions, "discount")), 0.0, 0.95
+        )
         found[DISCOUNT] = -np.log1p(-discount)
     if panel.weather.height:
         warm = warmth(grid, panel, days)
         if warm is not None:
             found[WARMTH], found[HEAT] = warm
             usual[HEAT] = np.zeros_like(found[HEAT])
-    moving = {name: value for name, value in found.items() if len(days) and np.ptp(value[:, :past]) > 0}
-    return Causes(list(moving), list(moving.values()), [usual.get(name, value) for name, value in moving.items()])
+    moving = {
+        name: value for name, value in found.items() if len(days) and np.ptp(value[:, :past]) > 0
+    }
+    return Causes(
+        list(moving),
+        list(moving.values()),
+        [usual.get(name, value) for name, value in moving.items()],
+    )
 
 
 def kind_of(cause: str) -> str:
@@ -80,7 +95,12 @@ def kind_of(cause: str) -> str:
 
 def relative(price: Numbers, past: int) -> Numbers:
     """The logarithm of each line's price over its usual one of the past; 0 where it is not known."""
-    usual = np.array([np.median(line[np.isfinite(line)]) if np.isfinite(line).any() else np.nan for line in price[:, :past]])
+    usual = np.array(
+        [
+            np.median(line[np.isfinite(line)]) if np.isfinite(line).any() else np.nan
+            for line in price[:, :past]
+        ]
+    )
     return np.asarray(np.nan_to_num(np.log(np.maximum(price / usual[:, None], 0.05))))
 
 
@@ -105,8 +125,16 @@ def warmth(grid: Grid, panel: Panel, days: Sequence[date]) -> tuple[Numbers, Num
     )
     first = days[0].toordinal()
     angle = np.array([2 * np.pi * day.timetuple().tm_yday / 365.25 for day in days])
-    waves = np.column_stack([np.ones(len(days)), *(f(n * angle) for n in range(1, HARMONICS + 1) for f in (np.sin, np.cos))])
-    usually, beyond = np.zeros((len(grid.stores), len(days))), np.zeros((len(grid.stores), len(days)))
+    waves = np.column_stack(
+        [
+            np.ones(len(days)),
+            *(f(n * angle) for n in range(1, HARMONICS + 1) for f in (np.sin, np.cos)),
+        ]
+    )
+    usually, beyond = (
+        np.zeros((len(grid.stores), len(days))),
+        np.zeros((len(grid.stores), len(days))),
+    )
     for n, store in enumerate(grid.stores):
         known = by_store.get(store)
         if known is None:

@@ -10,7 +10,9 @@ import numpy as np
 from tanuki.shop.features import Grid, Numbers
 from tanuki.shop.forecasting.poisson_regression.regressors import PRICE, RIVALS, Causes, kind_of
 
-MOVES_FAR = 0.3  # standard deviation of the logarithms by which causes move weeks, above which it is asked
+MOVES_FAR = (
+    0.3  # standard deviation of the logarithms by which causes move weeks, above which it is asked
+)
 SHARES = (0.0, 0.3, 0.5, 0.7, 0.9)  # of its say
 REMEMBERED = 8  # weeks in which a lower price is remembered
 LAG = 2  # weeks: nothing nearer to a week is known when it is ordered
@@ -37,7 +39,9 @@ class Weeks:
         self.lines_of_item = np.bincount(grid.item, minlength=len(grid.items))
         self.expected = 7 * weeks_means(shape)
         self.causes = {
-            name: weeks_means(value) for name, value in zip(moved_by.names, moved_by.values, strict=True) if kind_of(name) != "weather"
+            name: weeks_means(value)
+            for name, value in zip(moved_by.names, moved_by.values, strict=True)
+            if kind_of(name) != "weather"
         }
         known = units.shape[1] // 7
         self.left = np.full((len(units), known), np.nan)
@@ -46,13 +50,26 @@ class Weeks:
     def features(self, week: int) -> Numbers:
         """Of one week, from what is known LAG weeks before: lines × features."""
         past = self.left[:, max(0, week - LAG - 12) : max(0, week - LAG + 1)]
-        moved = np.log(self.expected[:, week] + 0.5) - np.log(self.expected[:, max(0, week - LAG - 12) : week - LAG + 1].mean(axis=1) + 0.5)
-        columns = [self.item, np.log(self.expected[:, week] + 0.5), mean_of_known(past[:, -4:]), mean_of_known(past)]
-        columns += [moved, (np.bincount(self.item, moved) / self.lines_of_item)[self.item]]  # the item's lines are often promoted together
+        moved = np.log(self.expected[:, week] + 0.5) - np.log(
+            self.expected[:, max(0, week - LAG - 12) : week - LAG + 1].mean(axis=1) + 0.5
+        )
+        columns = [
+            self.item,
+            np.log(self.expected[:, week] + 0.5),
+            mean_of_known(past[:, -4:]),
+            mean_of_known(past),
+        ]
+        columns += [
+            moved,
+            (np.bincount(self.item, moved) / self.lines_of_item)[self.item],
+        ]  # the item's lines are often promoted together
         for name, cause in self.causes.items():
             columns += [cause[:, week], cause[:, week - 1], cause[:, week - 2]]
             if name == PRICE:
-                columns += [cause[:, week - 1] - cause[:, week], cause[:, max(0, week - REMEMBERED) : week].min(axis=1) - cause[:, week]]
+                columns += [
+                    cause[:, week - 1] - cause[:, week],
+                    cause[:, max(0, week - REMEMBERED) : week].min(axis=1) - cause[:, week],
+                ]
             elif name != RIVALS:  # a promotion: how many others of the store have it too
                 columns.append(np.bincount(self.store, cause[:, week])[self.store] - cause[:, week])
         return np.column_stack(columns)
@@ -61,7 +78,11 @@ class Weeks:
 def mean_of_known(values: Numbers) -> Numbers:
     """The mean of each line's known values; NaN when it has none."""
     known = np.isfinite(values)
-    return np.where(known.any(axis=1), np.where(known, values, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1), np.nan)
+    return np.where(
+        known.any(axis=1),
+        np.where(known, values, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1),
+        np.nan,
+    )
 
 
 def learn(weeks: Weeks, known: int) -> Any:
@@ -76,7 +97,12 @@ def learn(weeks: Weeks, known: int) -> Any:
         sizes.append(np.sqrt(weeks.expected[there, week]))
     if sum(map(len, ratios)) < 1000:
         return None
-    data = lightgbm.Dataset(np.concatenate(rows), np.concatenate(ratios), weight=weighed(np.concatenate(sizes)), categorical_feature=[0])
+    data = lightgbm.Dataset(
+        np.concatenate(rows),
+        np.concatenate(ratios),
+        weight=weighed(np.concatenate(sizes)),
+        categorical_feature=[0],
+    )
     return lightgbm.train(PARAMETERS, data, num_boost_round=TREES)
 
 
@@ -87,9 +113,15 @@ def weighed(sizes: Numbers) -> Numbers:
 
 def means(booster: Any, weeks: Weeks, week: int) -> Numbers:
     """What it thinks of two weeks from `week` on: 2 × lines."""
-    return np.stack([weeks.expected[:, at] * booster.predict(weeks.features(at)) for at in (week, week + 1)])
+    return np.stack(
+        [weeks.expected[:, at] * booster.predict(weeks.features(at)) for at in (week, week + 1)]
+    )
 
 
 def mixed(mean: Numbers, opinion: Numbers, share: float) -> Numbers:
     """Both together: the geometric mean, in which the opinion counts so much."""
-    return np.asarray(np.exp((1 - share) * np.log(np.maximum(mean, 1e-6)) + share * np.log(np.maximum(opinion, 1e-6))))
+    return np.asarray(
+        np.exp(
+            (1 - share) * np.log(np.maximum(mean, 1e-6)) + share * np.log(np.maximum(opinion, 1e-6))
+        )
+    )

@@ -38,10 +38,19 @@ def weekly_sums(grid: Grid, expected: Numbers, burst: float) -> tuple[Numbers, N
     """Wanted and expected of each line and week (whole weeks to the last day), of the days that are known, and the weeks' dispersion."""
     known = np.isfinite(grid.units)
     units = np.nan_to_num(grid.units)
-    if grid.sold_out.any():  # what was wanted when it sold out depends on the level, and the other way round
+    if (
+        grid.sold_out.any()
+    ):  # what was wanted when it sold out depends on the level, and the other way round
         for _ in range(2):
-            lately = units.sum(axis=1) / np.maximum(np.where(known, expected, 0.0).sum(axis=1), 1e-9)
-            units = wanted(np.nan_to_num(grid.units), grid.sold_out, expected * np.clip(lately, 0.2, 5.0)[:, None], burst)
+            lately = units.sum(axis=1) / np.maximum(
+                np.where(known, expected, 0.0).sum(axis=1), 1e-9
+            )
+            units = wanted(
+                np.nan_to_num(grid.units),
+                grid.sold_out,
+                expected * np.clip(lately, 0.2, 5.0)[:, None],
+                burst,
+            )
     weeks = units.shape[1] // 7
     first = units.shape[1] - 7 * weeks
     sold = np.where(known, units, 0.0)[:, first:].reshape(len(units), weeks, 7).sum(axis=2)
@@ -50,7 +59,9 @@ def weekly_sums(grid: Grid, expected: Numbers, burst: float) -> tuple[Numbers, N
     return sold, due, pearson(sold, due * level[:, None], due > 0)
 
 
-def ratios(grid: Grid, sold: Numbers, due: Numbers, follower: Follower, dispersion: float) -> Numbers:
+def ratios(
+    grid: Grid, sold: Numbers, due: Numbers, follower: Follower, dispersion: float
+) -> Numbers:
     """The level of each line by one follower: 1 is as expected."""
     weight = 0.5 ** (np.arange(sold.shape[1])[::-1] / follower.half_life)
     sold, due = sold @ weight, due @ weight
@@ -61,7 +72,9 @@ def ratios(grid: Grid, sold: Numbers, due: Numbers, follower: Follower, dispersi
     prior = item[grid.item]
     variance = np.maximum(prior * due, 1e-9) * dispersion + (prior * due) ** 2 / counts
     surprise = (sold - prior * due) ** 2 / variance  # in standard deviations, squared
-    believed = counts * np.minimum(1.0, 5 / (4 + surprise))  # heavy tails (Student's t): a level that jumped is believed
+    believed = counts * np.minimum(
+        1.0, 5 / (4 + surprise)
+    )  # heavy tails (Student's t): a level that jumped is believed
     return np.asarray((sold + believed * prior) / (due + believed))
 
 
@@ -71,7 +84,9 @@ def ahead(grid: Grid, sold: Numbers, due: Numbers, around: float, growth: float)
     for each in FOLLOWERS:
         level = ratios(grid, sold, due, each, around)
         far = each.behind(sold.shape[1]) if each.grows else 0.0
-        made.append([level * np.exp(growth * (far + lead - 0.5) if each.grows else 0.0) for lead in (1, 2)])
+        made.append(
+            [level * np.exp(growth * (far + lead - 0.5) if each.grows else 0.0) for lead in (1, 2)]
+        )
     return np.array(made)
 
 
