@@ -158,7 +158,7 @@ def known_again(
                 near_duplicates.points(near_duplicates.mirrored(small)),
             ]
             said = [
-                id_ for id_ in ids if any(near_duplicates.same(each, points[id_]) for each in ours)
+                id_ for id_ in ids if any(near_duplicates.same(mine, points[id_]) for mine in ours)
             ]
             candidate, found, other = (
                 candidate + (n in ids),

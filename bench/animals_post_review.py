@@ -91,12 +91,12 @@ def prepare(res: Resources, count: int) -> tuple[list[Person], list[photo_files.
     with res.db.write() as db:
         db.execute(
             insert(Account),
-            [{"name": each.name, "display": each.display, **account} for each in people],
+            [{"name": person.name, "display": person.display, **account} for person in people],
         )
         grant = {"role": "member", "scope": "", "granted_at": now, "granted_by": "bench"}
-        db.execute(insert(AccountGrant), [{"name": each.name, **grant} for each in people])
-        for each in people:
-            members.join(db, each, now=now)
+        db.execute(insert(AccountGrant), [{"name": person.name, **grant} for person in people])
+        for person in people:
+            members.join(db, person, now=now)
     accepted = [photo_files.accept(picture(n)) for n in range(PICTURES)]
     for each in accepted:
         photo_files.store(res.objects, each)
@@ -217,10 +217,10 @@ def paced(res, people, accepted, seconds, rate, sending, waiting) -> None:
             waiting[id_] = answered
 
     senders = [threading.Thread(target=send) for _ in range(POSTERS)]
-    for each in senders:
-        each.start()
-    for each in senders:
-        each.join()
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join()
 
 
 def pile(

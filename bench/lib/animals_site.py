@@ -226,10 +226,10 @@ def at_rate(rate: float, seconds: float, do: Any, threads: int) -> None:
             do(n)
 
     workers = [threading.Thread(target=run) for _ in range(threads)]
-    for each in workers:
-        each.start()
-    for each in workers:
-        each.join()
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
 
 
 def share(values: list[float], q: float) -> float:

@@ -278,22 +278,22 @@ def test_from_the_same_second_he_is_not_there(world):
                 with pytest.raises(NotFound):
                     posts.picture(db, viewer, mine[0].photo)
             assert posts.many(db, viewer, [each.id for each in shown]) == []
-            assert [each.id for each in posts.newest(db, viewer).items] == [theirs.id]
+            assert [item.id for item in posts.newest(db, viewer).items] == [theirs.id]
             assert [
-                each.post_id
-                for each in feed.home(
+                item.post_id
+                for item in feed.home(
                     db, viewer, now=NOW + timedelta(hours=1), request_id="r"
                 ).items
             ] == [theirs.id]
-            assert [each.name for each in engagement.likers(db, viewer, theirs.id).items] == ["ben"]
+            assert [item.name for item in engagement.likers(db, viewer, theirs.id).items] == ["ben"]
             assert [
-                each.member.name for each in engagement.comments(db, viewer, theirs.id).items
+                item.member.name for item in engagement.comments(db, viewer, theirs.id).items
             ] == ["ben"]
-            assert [each.name for each in engagement.followers(db, viewer, "ann").items] == ["ben"]
-            assert [each.name for each in engagement.following(db, viewer, "ben").items] == ["ann"]
+            assert [item.name for item in engagement.followers(db, viewer, "ann").items] == ["ben"]
+            assert [item.name for item in engagement.following(db, viewer, "ben").items] == ["ann"]
             hidden = members.hidden_ids(db, members.viewer_id(db, viewer))
             assert search(db, TITLES[1], hidden=hidden).posts == []
-        assert {each.actor.name for each in notifications.list_(db, ann).items if each.actor} == {
+        assert {item.actor.name for item in notifications.list_(db, ann).items if item.actor} == {
             "ben"
         }
     with res.db.write() as db, pytest.raises(NotFound):
@@ -459,7 +459,7 @@ def test_thousands_of_posts_hold_nobody_up_because_each_transaction_does_a_littl
         mine = db.scalars(select(Post.id).where(Post.member_id == photo.member_id)).all()
         db.execute(
             insert(Like),
-            [{"post_id": each, "member_id": photo.member_id, "at": NOW} for each in theirs],
+            [{"post_id": its, "member_id": photo.member_id, "at": NOW} for its in theirs],
         )
         db.execute(
             insert(Like),

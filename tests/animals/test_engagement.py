@@ -62,8 +62,8 @@ def counts(res, post_id):
 
 def told(res, who):
     return [
-        (each.notification.kind, each.actor.name)
-        for each in read(res, notifications.list_, who).items
+        (item.notification.kind, item.actor.name)
+        for item in read(res, notifications.list_, who).items
     ]
 
 

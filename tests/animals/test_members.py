@@ -44,8 +44,8 @@ def test_joining_twice_at_the_same_time_is_joining_once(resources):
             failed.append(error)
 
     threads = [threading.Thread(target=join) for _ in range(4)]
-    [each.start() for each in threads]
-    [each.join() for each in threads]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
     with resources.db.read() as db:
         assert (db.scalar(select(func.count()).select_from(Member)), failed) == (1, [])
 

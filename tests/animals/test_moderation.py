@@ -82,7 +82,7 @@ class Net:
         return [hit.post_id for hit in self.see(search, "猫").posts]
 
     def told(self, who):
-        return [each.notification.kind for each in self.see(notifications.list_, who).items]
+        return [item.notification.kind for item in self.see(notifications.list_, who).items]
 
     def banned(self):
         return self.see(
@@ -162,7 +162,7 @@ def test_only_moderators_see_cases_and_none_about_themselves(net):
     both = members_and_posts.member(net.res, "both", roles=("member", "moderator"))
     own = members_and_posts.post(net.res, both)
     about = net.report(subject_id=own.id)
-    assert [each.id for each in net.see(cases.queue, both).items] == [case.id]
+    assert [item.id for item in net.see(cases.queue, both).items] == [case.id]
     with pytest.raises(NotFound):
         net.see(cases.case, both, about.id)
     with pytest.raises(NotFound):
@@ -181,7 +181,7 @@ def test_a_case_shows_what_was_said_before_an_edit(net):
     )
     subject = net.see(lambda db: cases.subject_of(db, db.get(Case, net.report().id)))
     assert subject.post.title == "かわいい"
-    assert [each.words["title"] for each in subject.edits] == ["子猫"]
+    assert [edit.words["title"] for edit in subject.edits] == ["子猫"]
     assert subject.photo.digest == net.post.photo
 
 
@@ -230,7 +230,7 @@ def test_restoring_restores_the_search_the_lists_the_counts_and_the_likes(net):
     assert net.see(lambda db: members.of(db, net.hana).posts) == 0
     net.do(decisions.act, net.saki, "post", net.post.id, "restore", "spam", now=LATER)
     assert net.found() == [net.post.id]
-    assert [each.id for each in net.see(posts.newest, None).items] == [net.post.id]
+    assert [item.id for item in net.see(posts.newest, None).items] == [net.post.id]
     assert (
         net.see(
             lambda db: (
@@ -328,7 +328,7 @@ def test_what_changes_nothing_or_does_not_fit_is_refused(net):
         "ban",
     ]
     assert net.see(lambda db: db.get(Case, case.id).state) == "open"
-    assert {each for actions in POSSIBLE.values() for each in actions} >= {"keep", "unban"}
+    assert {action for actions in POSSIBLE.values() for action in actions} >= {"keep", "unban"}
 
 
 def test_a_removed_post_that_its_owner_deleted_is_not_brought_back_by_the_undo(net):
@@ -346,7 +346,7 @@ def test_an_appeal_overturned_by_another_moderator_gives_everything_back(net):
     with pytest.raises(NotAllowed, match="another moderator"):
         net.answer(made, True, who=net.mona)
     assert net.see(appeals.queue, net.mona).items == []
-    assert [each.appeal.id for each in net.see(appeals.queue, net.saki).items] == [made.id]
+    assert [item.appeal.id for item in net.see(appeals.queue, net.saki).items] == [made.id]
     assert net.answer(made, True).state == "overturned"
     assert (net.state(), net.found()) == ("published", [net.post.id])
     assert net.told(net.hana) == ["appeal", "restored", "removed"]
@@ -389,21 +389,21 @@ def test_one_appeals_once_and_only_against_what_is_ones_own(net):
 def test_the_trail_has_every_decision_and_notices_an_edit(net):
     net.answer(net.appeal(net.decide("remove", "blood", "note")), True)
     entries = net.see(audit_log.entries, about=f"post:{net.post.id}")
-    assert [each.what for each in reversed(entries)] == [
+    assert [entry.what for entry in reversed(entries)] == [
         "remove",
         "appeal",
         "overturned",
         "restore",
     ]
-    assert [each.by for each in reversed(entries)] == [
+    assert [entry.by for entry in reversed(entries)] == [
         "mona",
         f"member:{net.post.member_id}",
         "saki",
         "saki",
     ]
-    assert "note" not in [each.values.get("note") for each in entries]
+    assert "note" not in [entry.values.get("note") for entry in entries]
     assert net.see(audit_log.check) is None
-    third = sorted(each.id for each in entries)[2]
+    third = sorted(entry.id for entry in entries)[2]
     net.do(
         lambda db: db.execute(
             update(audit_log.TrailEntry).where(audit_log.TrailEntry.id == third).values(by="mona")

@@ -105,7 +105,7 @@ def test_pages_go_through_all_of_them_once_while_new_ones_come(resources):
     seen, after = [], None
     while True:
         page = told(resources, rex, after=after, limit=3)
-        seen += [each.notification.about for each in page.items]
+        seen += [item.notification.about for item in page.items]
         tell(resources, rex, ann, about=f"new {len(seen)}")
         if (after := page.next) is None:
             break

@@ -185,7 +185,7 @@ def test_posts_published_one_after_the_other_stand_in_that_order(embedded):
     for n in (1, 0, 2):
         check(embedded, made[n], NOW + timedelta(microseconds=n == 2))
     with embedded.db.read() as db:
-        assert [each.id for each in posts.newest(db, None).items] == [
+        assert [item.id for item in posts.newest(db, None).items] == [
             made[2].id,
             made[1].id,
             made[0].id,
@@ -220,15 +220,15 @@ def test_a_banned_word_anywhere_in_a_post_holds_it(embedded, said):
     with embedded.db.write() as db:
         post_review.ban_word(db, mod, " BadWord ", now=NOW)
         post_review.ban_word(db, mod, "badword", now=NOW)
-        assert [(each.word, each.by) for each in post_review.banned_words(db, mod)] == [
-            ("badword", "mod")
-        ]
+        assert [
+            (banned_word.word, banned_word.by) for banned_word in post_review.banned_words(db, mod)
+        ] == [("badword", "mod")]
     made = send(embedded, rex, **said)
     assert (check(embedded, made), state(embedded, made)) == ("held", ("held", "banned_word"))
     with embedded.db.write() as db:
         post_review.allow_word(db, mod, "BADWORD", now=NOW)
         post_review.allow_word(db, mod, "BADWORD", now=NOW)
-        assert [(each.what, each.about) for each in audit_log.entries(db)] == [
+        assert [(entry.what, entry.about) for entry in audit_log.entries(db)] == [
             ("allow word", "word:badword"),
             ("ban word", "word:badword"),
         ]

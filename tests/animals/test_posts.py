@@ -61,7 +61,7 @@ def found(res, words, viewer=None):
 
 def newest(res, viewer=None, **options):
     with res.db.read() as db:
-        return [each.id for each in posts.newest(db, viewer, **options).items]
+        return [item.id for item in posts.newest(db, viewer, **options).items]
 
 
 def count(res, table):
@@ -75,8 +75,8 @@ def everything(res, viewer=None):
         counts = dict(db.execute(select(Member.name, Member.posts)).all())
         tags = sorted(db.execute(select(PostTag.tag, PostTag.post_id)).all())
         wares = [
-            (each.id, each.published_at, each.heat, each.likes, each.why)
-            for each in posts.newest(db, viewer).items
+            (item.id, item.published_at, item.heat, item.likes, item.why)
+            for item in posts.newest(db, viewer).items
         ]
     return found(res, "柴犬", viewer), wares, tags, counts
 
@@ -189,8 +189,8 @@ def test_the_same_key_many_times_at_once_is_one_post(resources):
         made.append(sent.id)
 
     threads = [threading.Thread(target=sending) for _ in range(8)]
-    [each.start() for each in threads]
-    [each.join() for each in threads]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
     assert len(made) == 8
     assert (
         len(set(made)),
@@ -252,7 +252,7 @@ def test_who_sees_a_post_in_each_state(resources):
             pictures[name] = {
                 state for state, each in made.items() if sees(posts.picture, db, viewer, each.photo)
             }
-            listed[name] = {each.id for each in posts.newest(db, viewer).items}
+            listed[name] = {item.id for item in posts.newest(db, viewer).items}
             many[name] = {
                 each.id for each in posts.many(db, viewer, [each.id for each in made.values()])
             }
@@ -268,11 +268,11 @@ def test_who_sees_a_post_in_each_state(resources):
                 for name in viewers
             }
         )
-        assert {each.id for each in posts.of_member(db, owner, "owner").items} == {
+        assert {item.id for item in posts.of_member(db, owner, "owner").items} == {
             each.id for each in made.values()
         } - {made["deleted"].id}
-        assert {each.id for each in posts.of_member(db, other, "owner").items} == public
-        assert {each.id for each in posts.of_member(db, mod, "owner").items} == public
+        assert {item.id for item in posts.of_member(db, other, "owner").items} == public
+        assert {item.id for item in posts.of_member(db, mod, "owner").items} == public
         with pytest.raises(NotFound):
             posts.of_member(db, blocked, "owner")
     assert found(resources, "柴犬", other) == found(resources, "柴犬") == list(public)
@@ -303,7 +303,7 @@ def test_a_muted_members_posts_are_left_out_of_lists_and_still_there(embedded):
     assert (newest(embedded, rex), newest(embedded, ann)) == ([], [made.id])
     with embedded.db.read() as db:
         assert posts.visible(db, made.id, rex).id == made.id
-        assert [each.id for each in posts.of_member(db, rex, "ann").items] == [made.id]
+        assert [item.id for item in posts.of_member(db, rex, "ann").items] == [made.id]
         assert posts.many(db, rex, [made.id]) == []
 
 
@@ -383,8 +383,8 @@ def test_of_two_edits_at_once_one_wins(resources):
             ended.append(None)
 
     threads = [threading.Thread(target=editing, args=(title,)) for title in ("one", "two")]
-    [each.start() for each in threads]
-    [each.join() for each in threads]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
     assert Counter(each is None for each in ended) == {True: 1, False: 1}
     assert count(resources, PostEdit) == 1
 
@@ -623,7 +623,7 @@ def test_an_owner_sees_what_they_sent_in_their_order_and_others_what_is_publishe
         own = posts.of_member(db, rex, "rex", limit=2)
         rest = posts.of_member(db, rex, "rex", after=own.next, limit=2)
         assert [each.id for each in (*own.items, *rest.items)] == [early.id, held.id, late.id]
-        assert [each.id for each in posts.of_member(db, None, "rex").items] == [late.id, early.id]
+        assert [item.id for item in posts.of_member(db, None, "rex").items] == [late.id, early.id]
 
 
 def test_many_come_in_the_order_asked_for_and_only_those_to_be_seen(resources):
@@ -698,7 +698,7 @@ def test_paging_shows_nothing_twice_and_misses_nothing_that_was_there_all_the_ti
     while True:
         with resources.db.read() as db:
             page = posts.newest(db, None, after=after, limit=limit)
-        seen += [each.id for each in page.items]
+        seen += [item.id for item in page.items]
         for act, which in waiting[:2]:
             always -= {move(resources, rex, act, which)}
         del waiting[:2]
@@ -749,8 +749,8 @@ def test_counts_are_right_when_many_change_at_once(resources):
             failed.append(error)
 
     threads = [threading.Thread(target=churn, args=(each,)) for each in made]
-    [each.start() for each in threads]
-    [each.join() for each in threads]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
     assert failed == []
     with resources.db.read() as db:
         assert db.scalar(select(Member.posts)) == 0

@@ -52,7 +52,8 @@ def test_whatever_a_breed_is_called_it_and_its_category_find_it():
             terms = query_terms(query)
             assert terms, query
             assert all(
-                any(tokens.issuperset(each) for each in term.alternatives) for term in terms
+                any(tokens.issuperset(alternative) for alternative in term.alternatives)
+                for term in terms
             ), (query, terms)
 
 

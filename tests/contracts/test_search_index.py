@@ -472,7 +472,10 @@ def expected(posts, query, sort, *, hidden=(), category=None, since=None, liked=
     terms = query_terms(query)
 
     def has(tokens):
-        return all(any(tokens.issuperset(each) for each in term.alternatives) for term in terms)
+        return all(
+            any(tokens.issuperset(alternative) for alternative in term.alternatives)
+            for term in terms
+        )
 
     placed = []
     for post in posts:

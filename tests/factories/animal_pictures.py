@@ -38,7 +38,7 @@ def scene(seed: int = 1, width: int = 320, height: int = 240) -> Picture:
     rng = np.random.default_rng(seed)
     made = np.full((height, width, 3), rng.integers(60, 200, 3), np.uint8)
     for n in range(60):
-        colour = tuple(int(each) for each in rng.integers(0, 256, 3))
+        colour = tuple(int(integer) for integer in rng.integers(0, 256, 3))
         at = (int(rng.integers(width)), int(rng.integers(height)))
         size = int(rng.integers(6, 40))
         if n % 2:

@@ -53,7 +53,7 @@ def made_up(
     """So many requests for each operation of the API, half of them as described and half not. Without a number always the same ones."""
     schema = schemathesis.openapi.from_dict(rest.description(app))
     found: list[Case] = []
-    for operation in (each.ok() for each in schema.get_all_operations()):
+    for operation in (operation_result.ok() for operation_result in schema.get_all_operations()):
         for mode in MODES:
             if only not in operation.label:
                 continue

@@ -29,11 +29,11 @@ class Route(NamedTuple):
 def routes(app: FastAPI) -> list[Route]:
     """The network's pages, forms and API."""
     found = []
-    for each in iter_route_contexts(app.routes):
-        path = str(each.path_format)
+    for iter_route_context in iter_route_contexts(app.routes):
+        path = str(iter_route_context.path_format)
         if not path.startswith(("/animals", "/api/animals")):
             continue
-        every = list(parts(each.dependant))
+        every = list(parts(iter_route_context.dependant))
         asked = [
             sorted({field.alias for part in every for field in getattr(part, kind)})
             for kind in ("query_params", "body_params")
@@ -46,7 +46,7 @@ def routes(app: FastAPI) -> list[Route]:
         ]
         found += [
             Route(method, path, re.findall(r"\{(\w+)\}", path), asked[0], in_json or asked[1])
-            for method in each.methods - {"HEAD"}
+            for method in iter_route_context.methods - {"HEAD"}
         ]
     return sorted(found)
 
@@ -54,5 +54,5 @@ def routes(app: FastAPI) -> list[Route]:
 def parts(dependant: Any) -> Iterator[Any]:
     """What a route asks for, and what that asks for."""
     yield dependant
-    for each in dependant.dependencies:
-        yield from parts(each)
+    for dependency in dependant.dependencies:
+        yield from parts(dependency)

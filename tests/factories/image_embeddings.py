@@ -42,7 +42,7 @@ def part(shown: Pictures, first: int, last: int) -> Pictures:
     """Some of them."""
     return Pictures(
         shown.eyes,
-        *(each[first:last] for each in vars(shown).values() if not isinstance(each, str | dict)),
+        *(var[first:last] for var in vars(shown).values() if not isinstance(var, str | dict)),
     )
 
 
@@ -50,9 +50,9 @@ def mixed(shown: Pictures, seed: int) -> Pictures:
     """The same pictures in another order, by which another tree is learnt."""
     order = np.random.default_rng(seed).permutation(len(shown))
     values = [
-        [each[n] for n in order] if isinstance(each, list) else each[order]
-        for each in vars(shown).values()
-        if not isinstance(each, str | dict)
+        [var[n] for n in order] if isinstance(var, list) else var[order]
+        for var in vars(shown).values()
+        if not isinstance(var, str | dict)
     ]
     return Pictures(shown.eyes, *values)
 

@@ -124,11 +124,11 @@ def test_a_first_view_is_light_and_nothing_jumps(chromium, network, server):
         urls: dict[str, str] = {}
         network_log.on(
             "Network.responseReceived",
-            lambda event: urls.update({event["requestId"]: event["response"]["url"]}),
+            lambda event: urls.update({event["requestId"]: event["response"]["url"]}),  # noqa: B023
         )
         network_log.on(
             "Network.loadingFinished",
-            lambda event: sizes.update({event["requestId"]: event["encodedDataLength"]}),
+            lambda event: sizes.update({event["requestId"]: event["encodedDataLength"]}),  # noqa: B023
         )
         visit.page.goto(server + path.format(**network), wait_until="networkidle")
         sent = sum(size for id_, size in sizes.items() if "/pictures/" not in urls.get(id_, ""))
@@ -151,9 +151,9 @@ def test_pictures_wait_until_they_are_near_and_come_in_the_size_that_fits(
     images = visit.page.locator(".photo .pic img")
     assert images.count() == 24 > len(asked) > 0
     assert all(
-        each.get_attribute("width") and each.get_attribute("height") for each in images.all()
+        image.get_attribute("width") and image.get_attribute("height") for image in images.all()
     )
-    assert [each.get_attribute("loading") for each in images.all()[:2]] == [None, "lazy"]
+    assert [image.get_attribute("loading") for image in images.all()[:2]] == [None, "lazy"]
     visit.context.close()
 
 
@@ -273,7 +273,9 @@ def test_what_was_in_sight_and_opened_is_told_once_one_goes_on(chromium, network
     for _ in range(50):
         with home.db.read() as db:
             told = [
-                each for each in db.scalars(select(Event)) if each.values.get("request") == request
+                event
+                for event in db.scalars(select(Event))
+                if event.values.get("request") == request
             ]
         found = {
             each.kind: each.values for each in told if each.values.get("post") == network["shown"]

@@ -49,8 +49,8 @@ def test_an_empty_trail_holds(database):
 
 def test_entries_come_newest_first_in_pages_and_about_one_thing(filled):
     with filled.read() as db:
-        assert [each.id for each in audit_log.entries(db, limit=2)] == [5, 4]
-        assert [each.id for each in audit_log.entries(db, before=4)] == [3, 2, 1]
+        assert [entry.id for entry in audit_log.entries(db, limit=2)] == [5, 4]
+        assert [entry.id for entry in audit_log.entries(db, before=4)] == [3, 2, 1]
         [only] = audit_log.entries(db, about="post:3")
         assert (only.by, only.what, only.values["note"], only.at) == (
             "hana",
@@ -141,7 +141,7 @@ def test_many_who_add_at_once_make_one_chain_whether_alone_or_together(database)
     assert check(database) is None
     with database.read() as db:
         assert sorted(
-            int(each.about.split(":")[1]) for each in audit_log.entries(db, limit=100)
+            int(entry.about.split(":")[1]) for entry in audit_log.entries(db, limit=100)
         ) == list(range(60))
 
 

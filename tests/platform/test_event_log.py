@@ -270,7 +270,7 @@ def test_two_exports_at_once_export_nothing_twice(resources, events):
             pool.submit(maintenance.move_some, resources, "open", "e", LATER) for _ in range(2)
         ]
         outcomes = sorted(
-            [each.exception().__class__ for each in exports], key=lambda each: each.__name__
+            [export.exception().__class__ for export in exports], key=lambda each: each.__name__
         )
     assert outcomes == [Conflict, type(None)]
     assert sql(resources, "select count(*), count(distinct id) from events_open_history") == [

@@ -291,7 +291,8 @@ def test_groups_of_two_processes_that_wait_for_each_other_end_all_the_same(postg
             assert [answer.result() for answer in answers] == [None] * 8
     with here.read() as db:
         assert {
-            each.name: each.pid - before[each.name] for each in db.scalars(select(WorkerBeat))
+            worker_beat.name: worker_beat.pid - before[worker_beat.name]
+            for worker_beat in db.scalars(select(WorkerBeat))
         } == {"a": 12, "b": 12}
     here.close()
     there.close()

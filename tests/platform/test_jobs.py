@@ -192,11 +192,19 @@ def test_schedules_are_replaced_when_given_and_left_alone_otherwise(database, wo
         "cron_timezone": "Asia/Tokyo",
     }
     with worker(database, "one", [daily, {**daily, "schedule_name": "other"}]):
-        assert {each["schedule_name"] for each in DBOS.list_schedules()} == {"daily", "other"}
+        assert {list_schedule["schedule_name"] for list_schedule in DBOS.list_schedules()} == {
+            "daily",
+            "other",
+        }
     with worker(database, "two"):
-        assert {each["schedule_name"] for each in DBOS.list_schedules()} == {"daily", "other"}
+        assert {list_schedule["schedule_name"] for list_schedule in DBOS.list_schedules()} == {
+            "daily",
+            "other",
+        }
     with worker(database, "three", [daily]):
-        assert {each["schedule_name"] for each in DBOS.list_schedules()} == {"daily"}
+        assert {list_schedule["schedule_name"] for list_schedule in DBOS.list_schedules()} == {
+            "daily"
+        }
 
 
 def test_a_schedule_fires(database, work):

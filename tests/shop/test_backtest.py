@@ -177,7 +177,7 @@ def test_a_published_forecast_is_compared_on_the_rows_that_both_have(tmp_path):
     errors = [(150 - sold["a"]), (250 - sold["b"])]
     assert published["wape"] == pytest.approx(sum(map(abs, errors)) / sum(sold.values()))
     assert published["cost_5"] == pytest.approx(
-        sum(each if each > 0 else -5 * each for each in errors) / 2
+        sum(error if error > 0 else -5 * error for error in errors) / 2
     )
 
 

@@ -240,8 +240,8 @@ def test_a_past_week_is_played_to_its_evaluation_with_peoples_changes(embedded, 
                 assert {change.by for change in changes if change.stage == "confirm"} < set(
                     example.PEOPLE
                 )
-                assert {each.by for each in orders.confirmations(db, week).values()} == {
-                    f"manager-{store.code}" for store in STORES
-                }
+                assert {
+                    confirmation.by for confirmation in orders.confirmations(db, week).values()
+                } == {f"manager-{store.code}" for store in STORES}
                 assert len(purchase_orders.purchase_orders(db, COMMAND_LINE, week)) == 40
                 assert len(evaluation.evaluations(db, COMMAND_LINE, week)) == 100

@@ -85,12 +85,12 @@ def proposals():
 
 def test_parts_add_up_exactly(proposals):
     for line, made, parts in proposals:
-        assert fsum(each.units for each in parts) == pytest.approx(
+        assert fsum(part.units for part in parts) == pytest.approx(
             made.cases * line.rules.case_units, abs=1e-9
         )
-        assert {each.code for each in parts} <= set(PARTS)
-        assert len({each.code for each in parts}) == len(parts)
-    seen = {each.code for _, _, parts in proposals for each in parts}
+        assert {part.code for part in parts} <= set(PARTS)
+        assert len({part.code for part in parts}) == len(parts)
+    seen = {part.code for _, _, parts in proposals for part in parts}
     assert seen == set(PARTS) - {
         "caution",
         "other",

@@ -216,15 +216,18 @@ def test_the_last_change_of_each_stage_counts_with_the_costs_that_ordering_uses(
 
 def test_managers_see_their_own_store_and_strangers_nothing(two_weeks):
     with two_weeks.read() as db:
-        assert {each.person for each in forecast_value_added.changes(db, CHIBA)} == {"ana", "mika"}
-        assert {each.person for each in forecast_value_added.changes(db, OSAKA)} == {"ken"}
+        assert {change.person for change in forecast_value_added.changes(db, CHIBA)} == {
+            "ana",
+            "mika",
+        }
+        assert {change.person for change in forecast_value_added.changes(db, OSAKA)} == {"ken"}
         with pytest.raises(NotAllowed):
             forecast_value_added.changes(db, NOBODY)
 
 
 def test_without_changes_there_is_nothing_to_say(two_weeks):
     with two_weeks.write() as db:
-        for each in db.scalars(select(Change)):
-            db.delete(each)
+        for change in db.scalars(select(Change)):
+            db.delete(change)
         db.flush()
         assert forecast_value_added.changes(db, ANALYST) == []

@@ -239,7 +239,7 @@ def test_half_of_what_will_be_sold_is_still_too_good_to_be_true():
         ).drop("actual")
 
     reasons = judged(lambda: Planted(leaks_half)).reasons
-    assert [(each["code"], each["how"]) for each in reasons] == [("leak", "scatter")]
+    assert [(reason["code"], reason["how"]) for reason in reasons] == [("leak", "scatter")]
     assert 0.2 < reasons[0]["scatter"] < 0.6
 
 
@@ -249,7 +249,7 @@ def test_sales_that_a_plain_rule_meets_too_make_nobody_suspect():
         [pl.DataFrame({"date": days, "store": "a", "item": item, "units": 10.0}) for item in LEVELS]
     )
     verdict = gate.judge(of_sales(orders), COSTS, ASKED, Honest, None)
-    assert "leak" not in [each["code"] for each in verdict.reasons]
+    assert "leak" not in [reason["code"] for reason in verdict.reasons]
 
 
 class Leaky(History):
@@ -330,7 +330,7 @@ def test_changes_that_came_elsewhere_or_the_other_way_round_are_told_and_right_o
 
 
 def test_a_slow_model_is_not_called_shifted_though_it_is_nearer_to_the_week_before():
-    codes = [each["code"] for each in judged(FORECASTERS["moving_average"], None).reasons]
+    codes = [reason["code"] for reason in judged(FORECASTERS["moving_average"], None).reasons]
     assert "floor" in codes
     assert "shifted" not in codes
 
@@ -399,7 +399,7 @@ def test_yen_and_units_short_by_hand():
     case = gate.as_case(
         rows, gate.Costs({"tea": (60.0, 15.0), "milk": (45.0, 30.0)}), ["new"], None, []
     )
-    assert [(each.name, each.losses["new"].tolist()) for each in case.measures] == [
+    assert [(measure.name, measure.losses["new"].tolist()) for measure in case.measures] == [
         ("yen", [120.0, 90.0]),
         ("service", [2.0, 0.0]),
     ]
@@ -429,9 +429,10 @@ def test_peoples_orders_are_shown_where_deliveries_are_known_and_refuse_nobody()
     perfect = chain().sales.filter(pl.col("date") >= ASKED[-6].monday)
     verdict = gate.judge(replace(chain(), deliveries=perfect), COSTS, ASKED, champion, champion)
     (line,) = [
-        each
-        for each in verdict.comparisons
-        if (each["other"], each["slice"], each["measure"]) == ("managers", "all", "yen")
+        comparison
+        for comparison in verdict.comparisons
+        if (comparison["other"], comparison["slice"], comparison["measure"])
+        == ("managers", "all", "yen")
     ]
     assert (verdict.go, line["rows"], line["theirs"]) == (True, 6 * 36, 0.0)
 
@@ -439,19 +440,19 @@ def test_peoples_orders_are_shown_where_deliveries_are_known_and_refuse_nobody()
 def test_every_region_store_item_and_size_is_compared_in_both_measures():
     verdict = judged(champion)
     found = {
-        (each["measure"], each["slice"], each["label"])
-        for each in verdict.comparisons
-        if each["other"] == "champion"
+        (comparison["measure"], comparison["slice"], comparison["label"])
+        for comparison in verdict.comparisons
+        if comparison["other"] == "champion"
     }
     labels = [
         ("all", ""),
-        *[("store", each) for each in REGIONS],
-        *[("item", each) for each in LEVELS],
+        *[("store", region) for region in REGIONS],
+        *[("item", level) for level in LEVELS],
     ]
     labels += [("region", each) for each in {*REGIONS.values()}] + [
-        ("size", each) for each in gate.SIZES
+        ("size", size) for size in gate.SIZES
     ]
-    assert found == {(measure, *each) for measure in ("yen", "service") for each in labels}
+    assert found == {(measure, *label) for measure in ("yen", "service") for label in labels}
     assert json.loads(json.dumps(verdict.as_json()))["go"] is True
 
 
@@ -469,21 +470,21 @@ def test_every_reason_is_a_sentence_in_both_languages():
         }
         reason |= {"tolerance": 0.15, "rows": 3, "of": 9, "other": "champion", **expected}
         for lang in LANGS:
-            said = gate.words(reason, lang, {"kobe": "神戸店"})
+            said = gate.render_reasons(reason, lang, {"kobe": "神戸店"})
             assert "{" not in said, kind
     for weeks in (-1, 0, 1):
         turned = {"code": "shifted", "how": "change", "weeks": weeks, "own": -0.5, "other": 0.5}
-        assert "-50%" in gate.words(turned, "en")
-        assert "-50%" in gate.words(turned, "ja")
-    assert gate.words({"code": "shifted", "weeks": 1, "nearer": 0.5}, "ja").startswith(
+        assert "-50%" in gate.render_reasons(turned, "en")
+        assert "-50%" in gate.render_reasons(turned, "ja")
+    assert gate.render_reasons({"code": "shifted", "weeks": 1, "nearer": 0.5}, "ja").startswith(
         "ある週の予測が、その次の週"
     )
-    assert gate.words(
+    assert gate.render_reasons(
         {"code": "missing_slice", "slice": "store", "label": "kobe", "rows": 3},
         "ja",
         {"kobe": "神戸店"},
     ).startswith("店舗「神戸店」")
-    assert gate.words(
+    assert gate.render_reasons(
         {"code": "missing_slice", "slice": "size", "label": "small", "rows": 3}, "en"
     ).startswith("Size small sellers")
 

@@ -276,13 +276,13 @@ def cheapest(lines, limits):
     plans = [ordering.plan(each) for each in lines]
     tables = [
         {
-            c: ordering.cost(each, c)
-            for c in range(each.cases + 1)
-            if c == 0 or c >= ordering.least(each)
+            c: ordering.cost(plan, c)
+            for c in range(plan.cases + 1)
+            if c == 0 or c >= ordering.least(plan)
         }
-        for each in plans
+        for plan in plans
     ]
-    there = sum(each.left for each in plans)
+    there = sum(plan.left for plan in plans)
     best = float("inf")
     for orders in product(*tables):
         units = there + sum(

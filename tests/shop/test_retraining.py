@@ -89,8 +89,8 @@ def test_a_planted_bias_starts_exactly_one_retraining_whose_no_go_changes_nothin
     assert [step.name for step in run.steps] == ["retrain_train", "retrain_judge", "retrain_tell"]
     assert [each.id for each in embedded.work.runs(name="retrain")] == [RUN]
     versions = embedded.registry.versions(forecasts.REGISTERED)
-    assert [each.version for each in versions] == [str(int(before) + 1), before]
-    assert {each.parameters["forecaster"] for each in versions} == {"moving_average"}
+    assert [version.version for version in versions] == [str(int(before) + 1), before]
+    assert {version.parameters["forecaster"] for version in versions} == {"moving_average"}
     assert live(embedded) == before
     with embedded.db.write() as db:
         (verdict,) = db.scalars(select(GateVerdict))

@@ -30,7 +30,7 @@ def table(numbers) -> sqlite3.Connection:
     )
     db.executemany(
         f"insert into t values (?, ?{', ?' * len(QUANTILES)})",
-        [[a, f, *q] for a, f, q in zip(*(each.tolist() for each in numbers), strict=True)],
+        [[a, f, *q] for a, f, q in zip(*(number.tolist() for number in numbers), strict=True)],
     )
     return db
 
@@ -104,6 +104,6 @@ def test_nothing_to_score_is_no_error():
 
 @pytest.mark.parametrize("level", [0.01, 0.05, 0.07, 0.5, 0.75, 5 / 6, 0.95, 0.99])
 def test_a_quantile_between_two_is_between_them_as_in_a_normal_distribution(numbers, level):
-    scores_of = [NormalDist().inv_cdf(each) for each in QUANTILES]
+    scores_of = [NormalDist().inv_cdf(quantile) for quantile in QUANTILES]
     expected = [np.interp(NormalDist().inv_cdf(level), scores_of, line) for line in numbers[2]]
     assert at(numbers[2], level) == pytest.approx(expected)

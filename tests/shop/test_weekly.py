@@ -181,7 +181,10 @@ def test_a_late_check_releases_by_rule_and_late_stores_are_ordered_by_rule(embed
             embedded.work.send(db, orders.run_id(TARGET), "look", orders.TOPIC)
         until(embedded, "ordered")
     with embedded.db.read() as db:
-        assert [each.by for each in orders.confirmations(db, TARGET).values()] == [None, None]
+        assert [confirmation.by for confirmation in orders.confirmations(db, TARGET).values()] == [
+            None,
+            None,
+        ]
 
 
 def test_a_late_check_holds_by_rule_and_late_stores_are_left_out_until_they_confirm(embedded):

@@ -244,8 +244,8 @@ STEPS = tuple(stepping("animals", WORKFLOW)(part) for part in (*PARTS, leave_nam
 
 def take_away(member_id: int) -> None:
     """Everything of a member who left, step by step. Doing any of it twice is doing it once."""
-    for each in STEPS:
-        each(member_id)
+    for step in STEPS:
+        step(member_id)
 
 
 take_away_run = DBOS.workflow(name=WORKFLOW)(take_away)

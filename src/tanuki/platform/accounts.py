@@ -273,8 +273,8 @@ def withdraw(db: Session, name: str, role: str, scope: str | None = None) -> Non
 def grants_of(db: Session, name: str) -> frozenset[tuple[str, str | None]]:
     """What an account was given, also while it is disabled."""
     return frozenset(
-        (each.role, each.scope or None)
-        for each in db.scalars(select(AccountGrant).where(AccountGrant.name == name))
+        (account_grant.role, account_grant.scope or None)
+        for account_grant in db.scalars(select(AccountGrant).where(AccountGrant.name == name))
     )
 
 

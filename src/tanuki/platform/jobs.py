@@ -450,7 +450,7 @@ def process_lives(pid: int) -> bool:
 def workers(db: Session, now: datetime) -> list[WorkerBeat]:
     """Workers that are alive."""
     return [
-        each
-        for each in db.scalars(select(WorkerBeat).order_by(WorkerBeat.name))
-        if not is_dead(each, now)
+        worker_beat
+        for worker_beat in db.scalars(select(WorkerBeat).order_by(WorkerBeat.name))
+        if not is_dead(worker_beat, now)
     ]

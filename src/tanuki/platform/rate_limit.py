@@ -70,11 +70,9 @@ def spent(db: Session) -> list[Left]:
 
 def reached(refusal: TooMany) -> Left | None:
     """Which limit a refusal is about, if it is one of these."""
-    return (
-        Left(**refusal.values)
-        if refusal.values.keys() == Left.__dataclass_fields__.keys()
-        else None
-    )  # type: ignore[arg-type]
+    if refusal.values.keys() != Left.__dataclass_fields__.keys():
+        return None
+    return Left(**refusal.values)  # type: ignore[arg-type]
 
 
 def forget(db: Session, now: datetime) -> None:

@@ -77,8 +77,8 @@ def evaluate(db: Session, warehouse: Warehouse, week: Week, now: datetime) -> li
     )
     items = {item.code: item for item in db.scalars(select(Item))}
     means = {
-        (each.store, each.item): each.mean
-        for each in db.scalars(
+        (forecast.store, forecast.item): forecast.mean
+        for forecast in db.scalars(
             select(Forecast).where(Forecast.cycle == str(week), Forecast.week == str(week))
         )
     }

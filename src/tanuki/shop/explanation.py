@@ -41,14 +41,14 @@ def explain(
         Part(code, units) for code, units in {**rest, **proposal.moves}.items() if abs(units) > TINY
     ]
     off = proposal.units - fsum(
-        [start, *(each.units for each in parts)]
+        [start, *(part.units for part in parts)]
     )  # no more than adding floats leaves
     return [Part(first, start + off), *parts]
 
 
 def whole(parts: Sequence[Part], total: int) -> list[Part]:
     """The same parts in whole units that still add up to `total`: rounded down, the units missing go to the largest remainders."""
-    low = [floor(each.units) for each in parts]
+    low = [floor(part.units) for part in parts]
     missing = total - sum(low)
     order = sorted(range(len(parts)), key=lambda n: (low[n] - parts[n].units, n))
     for n in order[:missing]:
@@ -60,7 +60,7 @@ def as_reason(parts: Sequence[Part], proposal: Proposal, case_units: int) -> Rea
     """A sum as it is kept with an order line's reasons."""
     return {
         "code": "sum",
-        "parts": [asdict(each) for each in parts],
+        "parts": [asdict(part) for part in parts],
         "cases": proposal.cases,
         "case_units": case_units,
         "units": proposal.units,

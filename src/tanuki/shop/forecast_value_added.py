@@ -130,8 +130,8 @@ def worth_of(line: Line) -> list[Changed]:
 def valued(changes: Sequence[Changed], by: str, *, seed: int = 1) -> list[Value]:
     """Changes added up by "person", "stage", "item" or "store", the most saved first."""
     groups: dict[str, list[Changed]] = {}
-    for each in changes:
-        groups.setdefault(KEYS[by](each), []).append(each)
+    for change in changes:
+        groups.setdefault(KEYS[by](change), []).append(change)
     return sorted(
         (added_up(by, key, group, seed) for key, group in groups.items()),
         key=lambda value: (-value.saved_yen, value.key),
@@ -140,8 +140,8 @@ def valued(changes: Sequence[Changed], by: str, *, seed: int = 1) -> list[Value]
 
 def added_up(by: str, key: str, changes: Sequence[Changed], seed: int) -> Value:
     """One group of changes as one."""
-    saved = sum(each.saved_yen for each in changes)
-    weeks = len({each.week for each in changes})
+    saved = sum(change.saved_yen for change in changes)
+    weeks = len({change.week for change in changes})
     low, high = interval(changes, seed)
     enough = (
         len(changes) >= LEAST_CHANGES
@@ -154,9 +154,9 @@ def added_up(by: str, key: str, changes: Sequence[Changed], seed: int) -> Value:
         key=key,
         changes=len(changes),
         weeks=weeks,
-        helped=sum(each.saved_yen > 0 for each in changes),
-        hurt=sum(each.saved_yen < 0 for each in changes),
-        sold_out=sum(each.sold_out for each in changes),
+        helped=sum(change.saved_yen > 0 for change in changes),
+        hurt=sum(change.saved_yen < 0 for change in changes),
+        sold_out=sum(change.sold_out for change in changes),
         saved_yen=saved,
         per_change_yen=saved / len(changes),
         low_yen=low,
@@ -171,12 +171,15 @@ def added_up(by: str, key: str, changes: Sequence[Changed], seed: int) -> Value:
 
 def interval(changes: Sequence[Changed], seed: int) -> tuple[float | None, float | None]:
     """The 90 % interval of yen a change, by drawing whole weeks again: lines of one week share its weather. None from a single week."""
-    weeks = sorted({each.week for each in changes})
+    weeks = sorted({change.week for change in changes})
     if len(weeks) < 2:
         return None, None
     place = {week: n for n, week in enumerate(weeks)}
-    of = [place[each.week] for each in changes]
-    sums, counts = np.bincount(of, weights=[each.saved_yen for each in changes]), np.bincount(of)
+    of = [place[change.week] for change in changes]
+    sums, counts = (
+        np.bincount(of, weights=[change.saved_yen for change in changes]),
+        np.bincount(of),
+    )
     drawn = np.random.default_rng(seed).multinomial(
         len(weeks), np.full(len(weeks), 1 / len(weeks)), size=DRAWS
     )
@@ -199,11 +202,11 @@ def changes(db: Session, who: Person) -> list[Changed]:
         db.scalars(select(Evaluation.week).distinct().order_by(Evaluation.week.desc()).limit(WEEKS))
     )
     touched: dict[tuple[str, str, str], dict[str, Touch]] = {}
-    for each in db.scalars(
+    for change in db.scalars(
         select(Change).where(Change.week.in_(weeks), Change.store.in_(stores)).order_by(Change.id)
     ):
-        touched.setdefault((each.week, each.store, each.item), {})[each.stage] = Touch(
-            each.by, each.after_cases
+        touched.setdefault((change.week, change.store, change.item), {})[change.stage] = Touch(
+            change.by, change.after_cases
         )
     if not touched:
         return []

@@ -579,7 +579,9 @@ WORDS = {
 }
 
 
-def words(reason: Mapping[str, Any], lang: str, names: Mapping[str, str] | None = None) -> str:
+def render_reasons(
+    reason: Mapping[str, Any], lang: str, names: Mapping[str, str] | None = None
+) -> str:
     """A reason as a sentence; `names` says what stores, items and regions are called."""
     said = dict(reason)
     if said["code"] == "leak":

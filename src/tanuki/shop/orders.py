@@ -218,8 +218,8 @@ def locked(db: Session, week: Week) -> Cycle:
 def confirmations(db: Session, week: Week) -> dict[str, Confirmation]:
     """Who has confirmed, by store."""
     return {
-        each.store: each
-        for each in db.scalars(select(Confirmation).where(Confirmation.week == str(week)))
+        confirmation.store: confirmation
+        for confirmation in db.scalars(select(Confirmation).where(Confirmation.week == str(week)))
     }
 
 

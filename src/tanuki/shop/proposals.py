@@ -29,8 +29,8 @@ Key = tuple[str, str]  # store, item
 def proposals(res: Resources, db: Session, week: Week, as_of: datetime) -> list[OrderLine]:
     """An order line for every store and item that has a forecast for the week. Each store's lines share its truck and its shelves."""
     thoughts = {
-        (each.week, each.store, each.item): each
-        for each in db.scalars(select(Forecast).where(Forecast.cycle == str(week)))
+        (forecast.week, forecast.store, forecast.item): forecast
+        for forecast in db.scalars(select(Forecast).where(Forecast.cycle == str(week)))
     }
     stores = {store.code: store for store in db.scalars(select(Store))}
     items = {item.code: item for item in db.scalars(select(Item))}

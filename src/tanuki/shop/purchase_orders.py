@@ -276,7 +276,7 @@ def reissue(
 def names(db: Session) -> tuple[dict[str, Maker], dict[str, Store], dict[str, Item]]:
     """Makers, stores and items by code, for pages and documents."""
     return (
-        {each.code: each for each in db.scalars(select(Maker))},
-        {each.code: each for each in db.scalars(select(Store))},
-        {each.code: each for each in db.scalars(select(Item))},
+        {maker.code: maker for maker in db.scalars(select(Maker))},
+        {store.code: store for store in db.scalars(select(Store))},
+        {item.code: item for item in db.scalars(select(Item))},
     )

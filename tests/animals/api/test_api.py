@@ -178,7 +178,7 @@ def test_a_report_a_decision_an_appeal_and_the_trail(net):
     )
     assert net.anybody.get(f"{API}/posts/{post_id}").json()["state"] == "published"
     entries = net.mona.get(f"{API}/moderation/trail", params={"about": f"post:{post_id}"}).json()
-    assert [each["what"] for each in entries] == ["restore", "overturned", "appeal", "remove"]
+    assert [entry["what"] for entry in entries] == ["restore", "overturned", "appeal", "remove"]
     assert net.mona.get(f"{API}/moderation/trail/check").json() == {"broken": None}
 
 

@@ -95,7 +95,7 @@ def test_every_form_and_button_has_the_secret(world, name):
             each for tag, each in Page(answer.text).elements if tag == "button" and "form" in each
         ]
         buttons += len(sends)
-        wrong += [(route.path, each) for each in sends if each["form"] not in owned]
+        wrong += [(route.path, send) for send in sends if send["form"] not in owned]
     assert wrong == []
     assert forms > (10 if name is None else 20)  # a stranger's switches are buttons of one form
     assert buttons > 50

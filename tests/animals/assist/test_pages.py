@@ -46,9 +46,9 @@ def posted(shared, answer):
 def told(shared, post):
     with shared.db.read() as db:
         return [
-            each.values
-            for each in db.scalars(select(Event).where(Event.kind == "suggest"))
-            if each.values["post"] == post.id
+            event.values
+            for event in db.scalars(select(Event).where(Event.kind == "suggest"))
+            if event.values["post"] == post.id
         ]
 
 

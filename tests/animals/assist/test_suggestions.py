@@ -72,7 +72,7 @@ def test_a_changed_picture_is_the_same(how):
         near_duplicates.points(changed),
         near_duplicates.points(near_duplicates.mirrored(changed)),
     ]
-    assert any(near_duplicates.same(each, near_duplicates.points(scene())) for each in ours)
+    assert any(near_duplicates.same(mine, near_duplicates.points(scene())) for mine in ours)
 
 
 def test_other_pictures_are_not():
@@ -178,8 +178,8 @@ def test_the_subject_is_named_in_both_languages_with_how_sure_it_is(resources, h
     assert found.subject is not None
     assert found.subject.category == "dog"
     assert found.subject.sure > 0.5
-    assert {each.lang for each in found.titles} == {"ja", "en"}
-    assert "犬" in [each.text for each in found.tags]
+    assert {title.lang for title in found.titles} == {"ja", "en"}
+    assert "犬" in [tag.text for tag in found.tags]
 
 
 def first_of(label):
@@ -208,12 +208,12 @@ def test_words_of_similar_posts_are_suggested_when_several_use_them_or_they_are_
         tags=("sunny", "pochi"),
         category="cat",
     )
-    words = [each.text for each in asked(resources, mei, CHANGED["saved again"](scene(1))).tags]
+    words = [tag.text for tag in asked(resources, mei, CHANGED["saved again"](scene(1))).tags]
     assert "sunny" in words
     assert "nap" in words
     assert "mugi" not in words
     assert "pochi" not in words
-    assert "mugi" in [each.text for each in asked(resources, hana, scene(1)).tags]
+    assert "mugi" in [tag.text for tag in asked(resources, hana, scene(1)).tags]
 
 
 def test_without_eyes_there_are_still_hints_and_what_is_exactly_the_same(

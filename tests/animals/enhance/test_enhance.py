@@ -38,7 +38,7 @@ def scene(width=96, height=72, light=1.0):
     rng = np.random.default_rng(3)
     made = np.full((height, width, 3), 90, np.uint8)
     for n in range(24):
-        colour = tuple(int(each) for each in rng.integers(0, 256, 3))
+        colour = tuple(int(integer) for integer in rng.integers(0, 256, 3))
         centre = (int(rng.integers(width)), int(rng.integers(height)))
         if n % 2:
             cv2.circle(made, centre, int(rng.integers(3, 14)), colour, -1)

@@ -16,7 +16,7 @@ def finds(query: str, text: str) -> bool:
     tokens = set(index_tokens(text))
     terms = query_terms(query)
     return bool(terms) and all(
-        any(tokens.issuperset(each) for each in term.alternatives) for term in terms
+        any(tokens.issuperset(alternative) for alternative in term.alternatives) for term in terms
     )
 
 

@@ -134,9 +134,9 @@ def test_what_was_shown_is_logged_as_in_other_lists(world, taro):
     res.events.close()
     with res.db.read() as db:
         logged = [
-            each.values
-            for each in db.scalars(select(Event))
-            if each.values.get("request") == found["request_id"]
+            event.values
+            for event in db.scalars(select(Event))
+            if event.values.get("request") == found["request_id"]
         ]
     assert {each["page"] for each in logged} == {"similar"}
     shown = next(each for each in logged if "posts" in each)

@@ -256,7 +256,9 @@ def test_the_same_question_is_put_to_the_index_once_until_it_changes(embedded):
     index_of(embedded)
     for _ in range(3):
         similar(embedded, None, made[0])
-    assert sum(each["success"] for each in embedded.models.statistics(MODEL).values()) == 1
+    assert (
+        sum(statistic["success"] for statistic in embedded.models.statistics(MODEL).values()) == 1
+    )
     index_of(embedded, "2")
     similar(embedded, None, made[0])
     assert embedded.models.statistics(MODEL)["2"]["success"] == 1
@@ -304,7 +306,7 @@ def test_when_other_eyes_go_live_an_index_of_theirs_is_asked_for_once(resources,
     open_eyes(resources, "2")
     for _ in range(2):
         nightly.look_after()
-    assert [each.id for each in resources.work.runs(name=training.TRAINING)] == [
+    assert [run.id for run in resources.work.runs(name=training.TRAINING)] == [
         training.run_id("eyes-2")
     ]
 
@@ -404,6 +406,8 @@ def test_the_command_names_what_a_folder_brought_by_its_file_and_the_rest_by_the
     assert set(told["similar"][1:]) <= {each.id for each in made}
     assert told["scores"] == sorted(told["scores"], reverse=True)
     by_file = {
-        each["file"]: each for each in answers(resources, None, None, 3, Asked()) if "file" in each
+        answer["file"]: answer
+        for answer in answers(resources, None, None, 3, Asked())
+        if "file" in answer
     }
     assert list(by_file) == ["cats/mike.jpg"]

@@ -123,7 +123,7 @@ def test_old_versions_are_deleted_with_their_files_unless_somebody_needs_them(
     assert live(embedded) == "4"
     with embedded.db.read() as db:
         files = rollout.plan(db, MODEL).files
-    assert [each.version for each in embedded.registry.versions(MODEL)] == [
+    assert [version.version for version in embedded.registry.versions(MODEL)] == [
         "4",
         "3",
     ]  # the live one and the way back
@@ -169,7 +169,7 @@ def test_while_the_index_is_in_older_eyes_both_look_at_what_is_new(embedded, tmp
     new = post(embedded, member(embedded, "ken"))
     post_review.look_at(embedded, datetime.now(UTC), new.id)
     with embedded.db.read() as db:
-        assert {each.eyes for each in db.scalars(select(Look).where(Look.digest == new.photo))} == {
+        assert {look.eyes for look in db.scalars(select(Look).where(Look.digest == new.photo))} == {
             "1",
             newer,
         }
@@ -304,7 +304,7 @@ def test_killed_in_every_step_the_run_completes_and_what_is_live_changes_only_by
         assert len(release.verdicts(db, MODEL)) == len(release.releases(db, MODEL)) == 1
         assert db.scalar(select(func.count(Look.id))) == 24
     assert live(embedded) == "1"
-    assert [each.version for each in embedded.registry.versions(MODEL)] == ["1"]
+    assert [version.version for version in embedded.registry.versions(MODEL)] == ["1"]
 
 
 def child(res, where):

@@ -75,9 +75,9 @@ def test_the_first_use_makes_checks_and_releases_a_version_once(resources):
     assert see.live() is None
     assert see.version == "1"
     with resources.db.read() as db:
-        assert [(each.go, each.champion) for each in release.verdicts(db, encoder.MODEL)] == [
-            (True, None)
-        ]
+        assert [
+            (verdict.go, verdict.champion) for verdict in release.verdicts(db, encoder.MODEL)
+        ] == [(True, None)]
         assert [(each.version, each.kind) for each in release.releases(db, encoder.MODEL)] == [
             ("1", release.GATE)
         ]
@@ -107,7 +107,7 @@ def test_eyes_that_see_nothing_usable_never_go_live(embedded, tmp_path, monkeypa
         with pytest.raises(UserError, match="nothing that can be used"):
             registration.opened(embedded, NOW)
     with embedded.db.read() as db:
-        assert [each.go for each in release.verdicts(db, encoder.MODEL)] == [False]
+        assert [verdict.go for verdict in release.verdicts(db, encoder.MODEL)] == [False]
         assert rollout.plan(db, encoder.MODEL) is None
 
 

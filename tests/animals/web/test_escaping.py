@@ -270,7 +270,7 @@ def seen(net):
     shown: set[str] = set()
     for name, path in product(PEOPLE, visits(app, ids)):
         answer = browsers[name].get(path)
-        wrong += [(name, path, each) for each in faults(answer)]
+        wrong += [(name, path, fault) for fault in faults(answer)]
         shown.update(field for field in FIELDS if Page(answer.text).says(nasty(field)))
     return wrong, shown
 
@@ -304,7 +304,7 @@ def test_forms_that_are_refused_show_what_was_sent_as_text(net):
                 }
                 answer = browsers[name].post(filled(route, ids), data={"csrf": token, **sent})
                 assert answer.status_code < 500, route.name
-                wrong += [(route.name, each) for each in faults(answer)]
+                wrong += [(route.name, fault) for fault in faults(answer)]
                 seen += "zyx-asked" in answer.text
     assert wrong == []
     assert seen > 10

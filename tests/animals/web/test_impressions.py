@@ -21,8 +21,8 @@ def told(embedded):
         embedded.events.close()
         with embedded.db.read() as db:
             found = {}
-            for each in db.scalars(select(Event).order_by(Event.id)):
-                found.setdefault(each.kind, []).append((each.person, each.values))
+            for event in db.scalars(select(Event).order_by(Event.id)):
+                found.setdefault(event.kind, []).append((event.person, event.values))
             return found
 
     return read
@@ -47,7 +47,7 @@ def test_a_list_is_told_with_its_order_and_the_page_knows_the_request(app, embed
         person, values = impressions[page]
         assert person == pseudonym
         assert values["request"] == re.search(r'data-request="([0-9a-f]{16})"', text)[1]
-        shown = {each["post"]: each["position"] for each in values["posts"]}
+        shown = {value["post"]: value["position"] for value in values["posts"]}
         assert shown == {
             int(id_): int(at)
             for id_, at in re.findall(r'data-post="(\d+)" data-position="(\d+)"', text)

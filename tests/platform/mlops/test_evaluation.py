@@ -55,7 +55,7 @@ def test_one_store_that_doubles_is_named_though_the_whole_is_hardly_worse():
     spoilt[np.arange(len(spoilt)) % 6 == 4] *= 2
     rest = losses(2) * np.where(np.arange(len(spoilt)) % 6 == 4, 1.0, 1.3)
     verdict = evaluation.judge(case(spoilt, rest, losses(3, factor=1.6)))
-    assert [(each["code"], each["slice"], each["label"]) for each in verdict.reasons] == [
+    assert [(reason["code"], reason["slice"], reason["label"]) for reason in verdict.reasons] == [
         ("worse_slice", "store", "s4")
     ]
 
@@ -71,8 +71,8 @@ def test_without_a_champion_only_a_slice_far_worse_than_the_plain_rule_is_refuse
     floor = losses(1, factor=1.5)
     assert evaluation.judge(case(losses(1) * np.where(rows, 2.0, 1.0), None, floor)).go
     assert [
-        each["label"]
-        for each in evaluation.judge(
+        reason["label"]
+        for reason in evaluation.judge(
             case(losses(1) * np.where(rows, 3.0, 1.0), None, floor)
         ).reasons
     ] == ["s2"]
@@ -98,7 +98,7 @@ def test_people_are_shown_and_refuse_nobody():
     verdict = evaluation.judge(
         Case(case(losses(1)).block, {}, [measure], "new", None, ["a"], ["people"])
     )
-    (line,) = [each for each in verdict.comparisons if each["other"] == "people"]
+    (line,) = [comparison for comparison in verdict.comparisons if comparison["other"] == "people"]
     assert (verdict.go, line["rows"], line["change"]) == (True, 50, pytest.approx(9.0))
 
 
@@ -152,7 +152,11 @@ def test_change_and_interval_are_those_of_resampling_rows_by_hand():
     for counts in evaluation.draws(WEEKS, 2000, 2, seed=1):
         picked = np.repeat(np.arange(WEEKS), counts.astype(int))
         again.append(ours[picked].sum() / theirs[picked].sum() - 1)
-    (line,) = [each for each in evaluation.judge(made).comparisons if each["slice"] == "all"]
+    (line,) = [
+        comparison
+        for comparison in evaluation.judge(made).comparisons
+        if comparison["slice"] == "all"
+    ]
     assert line["change"] == pytest.approx(ours.sum() / theirs.sum() - 1)
     assert (line["low"], line["high"]) == pytest.approx(tuple(np.quantile(again, [0.05, 0.95])))
 
@@ -266,7 +270,7 @@ ALONE = Limits(length=1, slice=0.05, overall=0.02)
 
 def test_ten_points_less_on_one_small_slice_of_queries_is_named():
     verdict = evaluation.judge(asked(queries(1, cats=0.25), queries(2)), ALONE)
-    assert [(each["code"], each["label"]) for each in verdict.reasons] == [
+    assert [(reason["code"], reason["label"]) for reason in verdict.reasons] == [
         ("worse_slice", "rabbit")
     ]
     said = evaluation.words(

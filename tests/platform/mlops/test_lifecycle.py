@@ -130,8 +130,8 @@ def test_the_whole_way_and_back(shared, tmp_path):
     assert shared.models.infer(model, rows(1)).version == one
     with shared.db.read() as db:
         steps = [
-            (each.what, each.by, each.values.get("version"))
-            for each in audit_log.entries(db, f"model:{model}")
+            (entry.what, entry.by, entry.values.get("version"))
+            for entry in audit_log.entries(db, f"model:{model}")
         ]
         assert audit_log.check(db) is None
     assert steps == [

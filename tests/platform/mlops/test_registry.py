@@ -82,7 +82,7 @@ def test_a_discarded_version_is_gone_with_its_files_and_its_number_is_not_given_
     for _ in range(2):
         registry.save("forecast", tmp_path / "model", parameters={}, metrics={}, **MADE)
     registry.discard("forecast", "2")
-    assert [each.version for each in registry.versions("forecast")] == ["1"]
+    assert [version.version for version in registry.versions("forecast")] == ["1"]
     assert len(registry.files.list("forecast/")) == 1
     with pytest.raises(NotFound):
         registry.discard("forecast", "2")

@@ -110,8 +110,8 @@ def test_tritonclient_lists_and_checks(triton):
         index, about, metadata, config = told
     else:
         index = [
-            {"name": each.name, "version": each.version, "state": each.state}
-            for each in told[0].models
+            {"name": model.name, "version": model.version, "state": model.state}
+            for model in told[0].models
         ]
         about = {"name": told[1].name, "extensions": list(told[1].extensions)}
         metadata = {
@@ -140,7 +140,7 @@ def test_tritonclient_lists_and_checks(triton):
 @pytest.mark.parametrize("outputs", [None, ["scores"]])
 def test_tritonclient_infers_with_binary_tensors(triton, outputs):
     module, made = triton
-    asked = None if outputs is None else [module.InferRequestedOutput(each) for each in outputs]
+    asked = None if outputs is None else [module.InferRequestedOutput(output) for output in outputs]
     for version, factor in (("1", 12), ("2", 24)):
         found = made.infer(
             M,
@@ -234,7 +234,9 @@ def test_tritonclient_is_told_what_is_wrong(triton):
         ),
     ]
     for model, version, array, outputs, says, codes in wrong:
-        asked = None if outputs is None else [module.InferRequestedOutput(each) for each in outputs]
+        asked = (
+            None if outputs is None else [module.InferRequestedOutput(output) for output in outputs]
+        )
         with pytest.raises(InferenceServerException) as refused:
             made.infer(model, [tensor(module, array)], model_version=version, outputs=asked)
         assert says in refused.value.message(), refused.value

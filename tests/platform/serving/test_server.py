@@ -156,8 +156,8 @@ def ask_many(lane: Lane, values) -> list:
         answers[n] = lane.ask(rows(values[n]))
 
     threads = [threading.Thread(target=one, args=(n,)) for n in range(len(values))]
-    for each in threads:
-        each.start()
+    for thread in threads:
+        thread.start()
         time.sleep(0.005)
     return [answers, threads]
 
@@ -168,10 +168,10 @@ def test_requests_that_wait_at_the_same_moment_share_a_run(place):
     answers, threads = ask_many(lane, range(11))
     wait(lambda: len(lane.waiting) == 10)
     runner.go.set()
-    for each in threads:
-        each.join()
+    for thread in threads:
+        thread.join()
     assert runner.runs == [1, 8, 2]
-    assert [each.outputs["y"][0, 0] for each in answers] == [2 * n for n in range(11)]
+    assert [answer.outputs["y"][0, 0] for answer in answers] == [2 * n for n in range(11)]
     lane.close()
 
 
@@ -185,13 +185,13 @@ def test_requests_whose_parameters_differ_do_not_share_a_run():
         threading.Thread(target=lane.ask, args=({**rows(n), "k": np.array([k], np.int32)},))
         for n, k in enumerate([1, 5, 5, 7, 5])
     ]
-    for each in threads:
-        each.start()
+    for thread in threads:
+        thread.start()
         time.sleep(0.005)
     wait(lambda: len(lane.waiting) == 4)
     runner.go.set()
-    for each in threads:
-        each.join()
+    for thread in threads:
+        thread.join()
     assert runner.runs == [1, 3, 1]
     lane.close()
 
@@ -208,13 +208,13 @@ def test_a_model_that_is_slow_or_has_too_much_to_do_is_not_waited_for():
             lane.ask(rows(1))
 
     threads = [threading.Thread(target=too_slow) for _ in range(2)]
-    for each in threads:
-        each.start()
+    for thread in threads:
+        thread.start()
     wait(lambda: len(lane.waiting) == 2)
     with pytest.raises(Busy, match="2 requests wait"):
         lane.ask(rows(1))
-    for each in threads:
-        each.join()
+    for thread in threads:
+        thread.join()
     runner.go.set()
     assert lane.ask(rows(1)).outputs["y"][0, 0] == 2  # what nobody waits for is not run
     assert runner.runs == [1, 1]
@@ -233,10 +233,10 @@ def test_a_bad_neighbour_in_a_run_is_nobody_elses_fault(tmp_path):
             outcomes[value] = error
 
     threads = [threading.Thread(target=one, args=(value,)) for value in (1, 2, 1000, 3, 4)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert [outcomes[n] for n in (1, 2, 3, 4)] == [24, 48, 72, 96]
     assert isinstance(outcomes[1000], ModelError)
     lane.close()
@@ -266,15 +266,15 @@ def test_fifty_swaps_drop_nothing_and_free_the_old_versions(place):
                 failed.append(error)
 
     threads = [threading.Thread(target=load) for _ in range(4)]
-    for each in threads:
-        each.start()
+    for thread in threads:
+        thread.start()
     for n in range(1, 51):
         place.plan(str(n % 6 + 1))
         models.refresh()
         time.sleep(0.02)
     stop.set()
-    for each in threads:
-        each.join()
+    for thread in threads:
+        thread.join()
     assert failed == []
     assert seen == {"1", "2", "3", "4", "5", "6"}
     assert list(models.memory.found) == [(M, "3")]
@@ -318,10 +318,10 @@ def test_in_a_canary_a_person_always_has_the_same_version(place):
     place.plan("1", "2", mode="canary", share=0.3)
     models, other = place.models(), place.models()
     people = [f"person-{n}" for n in range(200)]
-    first = [models.infer(M, rows(1), person=each).version for each in people]
-    assert [other.infer(M, rows(1), person=each).version for each in people] == first
+    first = [models.infer(M, rows(1), person=person).version for person in people]
+    assert [other.infer(M, rows(1), person=person).version for person in people] == first
     assert 35 < first.count("2") < 85
-    assert [version == "2" for version in first] == [place_of(each, M) < 0.3 for each in people]
+    assert [version == "2" for version in first] == [place_of(person, M) < 0.3 for person in people]
     assert place_of("a", "m") != place_of("a", "n")
 
 
@@ -331,7 +331,7 @@ def test_where_the_challenger_fails_the_champion_answers_and_it_goes_by_itself(p
     place.plan("1", "2", mode="canary", share=1.0)
     models = place.models()
     answers = [models.infer(M, rows(n), person="ann") for n in range(50)]
-    assert {(each.version, each.served_as) for each in answers} == {("1", "champion")}
+    assert {(answer.version, answer.served_as) for answer in answers} == {("1", "champion")}
     wait(lambda: place.now().challenger is None)
     assert place.now().mode == "alone"
     with place.database.read() as db:

@@ -220,8 +220,10 @@ def test_only_a_moderator_is_offered_a_token_that_moderates(app, hana):
 
 def routes_of(router):
     """Every route of a router and of those included in it, listed in the API's description or not."""
-    for each in router.routes:
-        yield from routes_of(each.original_router) if hasattr(each, "original_router") else [each]
+    for route in router.routes:
+        yield from (
+            routes_of(route.original_router) if hasattr(route, "original_router") else [route]
+        )
 
 
 def test_a_token_that_only_reads_is_refused_at_every_route_that_writes(embedded):

@@ -169,9 +169,9 @@ def test_the_description_says_who_may_call_and_holds_no_other_error_than_problem
     assert described["security"] == [{"token": []}]
     assert "ValidationError" not in json.dumps(described)
     key = next(
-        each
-        for each in paths["/api/test/likes"]["post"]["parameters"]
-        if each["name"] == "Idempotency-Key"
+        path
+        for path in paths["/api/test/likes"]["post"]["parameters"]
+        if path["name"] == "Idempotency-Key"
     )
     assert key["required"] is True and key["schema"]["maxLength"] == 80
     assert paths["/api/test/cats/{number}"]["get"]["responses"]["304"] == {

@@ -181,7 +181,7 @@ def test_a_row_after_a_bad_one_about_the_same_is_no_repetition(embedded):
 
 def run(tmp_path, *arguments):
     return CliRunner(env={"TANUKI_HOME": str(tmp_path / "home")}).invoke(
-        import_, [str(each) for each in arguments]
+        import_, [str(argument) for argument in arguments]
     )
 
 

@@ -182,7 +182,7 @@ def test_thousands_separators_are_numbers(embedded):
 def test_the_layout_of_the_demand_file_is_recognised_and_masters_are_made(embedded):
     frame = pl.DataFrame(
         {
-            "date": [datetime(2021, 1, 4), datetime(2021, 1, 5)],
+            "date": [datetime(2021, 1, 4), datetime(2021, 1, 5)],  # noqa: DTZ001
             "store": [1, 2],
             "item": [7, 7],
             "sales": [3, 4],

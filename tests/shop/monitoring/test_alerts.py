@@ -465,7 +465,7 @@ def open_alarms(res, now=NOW):
     with res.db.write() as db:
         alerts.watch(db, res.warehouse, res.work, now)
     with res.db.read() as db:
-        return sorted((each.code, each.subject) for each in alerts.alarms(db, ANALYST)[0])
+        return sorted((alarm.code, alarm.subject) for alarm in alerts.alarms(db, ANALYST)[0])
 
 
 def test_a_healthy_chain_raises_nothing_and_starts_nothing(resources):
@@ -475,7 +475,7 @@ def test_a_healthy_chain_raises_nothing_and_starts_nothing(resources):
     assert resources.work.runs() == []
     with resources.db.read() as db:
         weeks = alerts.weeks(db, ANALYST)
-    assert [each["week"] for each in weeks] == [str(LAST.plus(-n)) for n in range(29, -1, -1)]
+    assert [week["week"] for week in weeks] == [str(LAST.plus(-n)) for n in range(29, -1, -1)]
 
 
 def test_nothing_at_all_raises_nothing(embedded):
@@ -528,7 +528,9 @@ def test_a_store_that_went_silent_an_item_that_stopped_and_an_overdue_week_are_f
         ("no_evaluation", f"week={past}"),
         ("stale_store", "store=osaka"),
     ]
-    assert [each for each in open_alarms(embedded) if each[0] != "drift"] == expected
+    assert [
+        open_alarm for open_alarm in open_alarms(embedded) if open_alarm[0] != "drift"
+    ] == expected
     later = NOW + timedelta(minutes=5)
     bring(embedded, "sales", sales_csv(LAST.monday, LAST.sunday), now=later)
     with embedded.db.write() as db:
@@ -548,7 +550,7 @@ def test_prices_that_rise_and_promotions_that_come_are_found_in_what_was_importe
         + f",coffee,{LAST.plus(-3).monday},{LAST.sunday},leaflet,0.1\n"
     )
     bring(embedded, "promotions", plans)
-    limits = [each for each in open_alarms(embedded) if each[0] == "drift"]
+    limits = [open_alarm for open_alarm in open_alarms(embedded) if open_alarm[0] == "drift"]
     assert limits == [("drift", "input=promotions")]  # six series: too few prices to say anything
     with embedded.db.read() as db:
         sign = next(

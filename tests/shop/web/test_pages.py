@@ -315,7 +315,7 @@ def test_a_proposal_is_explained_as_a_sentence_and_as_a_sum(app, lang, sentence,
     steps = analyst.get(
         "/api/shop/check/2021-W03/chiba/beer", headers={"Accept-Language": lang}
     ).json()["steps"]
-    assert [(each["units"], each["so_far"]) for each in steps] == [
+    assert [(step["units"], step["so_far"]) for step in steps] == [
         (70, 70),
         (-14, 56),
         (6, 62),

@@ -121,8 +121,8 @@ def look_out(db: Db, who: Person, found: Suggestions) -> LookOut:
     return LookOut(
         request=found.request,
         subject=subject_out(found.subject),
-        titles=[WordOut(**vars(each)) for each in found.titles],
-        tags=[WordOut(**vars(each)) for each in found.tags],
+        titles=[WordOut(**vars(title)) for title in found.titles],
+        tags=[WordOut(**vars(tag)) for tag in found.tags],
         twins=[
             TwinOut(post=cards[twin.post.id], mine=twin.mine)
             for twin in found.twins

@@ -187,7 +187,7 @@ def seen(request: Request, response: Response, res: Res, who: Acting) -> None:
 def decided(db: Db, who: Who, after: After = None, limit: Limit = 24) -> Page[DecisionOut]:
     """What moderators decided about oneself and what is one's own, with the appeals against it."""
     page = decisions.mine(db, who, after=after, limit=limit)
-    against = appeals.of_decisions(db, [each.decision.id for each in page.items])
+    against = appeals.of_decisions(db, [item.decision.id for item in page.items])
     return schemas.items(
         page,
         lambda each: schemas.decision(

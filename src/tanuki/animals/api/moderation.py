@@ -249,8 +249,8 @@ def entries(
     """What was done, newest first; about one thing (`post:1`) or all."""
     require(who, "moderator")
     return [
-        EntryOut(**{name: getattr(each, name) for name in EntryOut.model_fields})
-        for each in audit_log.entries(db, about, before, limit)
+        EntryOut(**{name: getattr(entry, name) for name in EntryOut.model_fields})
+        for entry in audit_log.entries(db, about, before, limit)
     ]
 
 

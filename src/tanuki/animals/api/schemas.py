@@ -452,7 +452,7 @@ def asked(each: Asked) -> DecisionOut:
 
 def items(page: pagination.Page[R], shape: Callable[[R], T]) -> Page[T]:
     """A page of a list, each thing in its shape."""
-    return Page(items=[shape(each) for each in page.items], next=page.next)
+    return Page(items=[shape(item) for item in page.items], next=page.next)
 
 
 def category_names() -> dict[str, Named]:

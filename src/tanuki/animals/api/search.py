@@ -86,7 +86,7 @@ def home(
             db, viewer, posts.many(db, viewer, [placed.post_id for placed in found.items])
         )
     }
-    placed = [each for each in found.items if each.post_id in shown]
+    placed = [item for item in found.items if item.post_id in shown]
     impressions.shown(
         request,
         db,

@@ -48,7 +48,7 @@ def points(image: Image) -> Points:
         codes = np.empty((0, 32), np.uint8)
     return Points(
         np.asarray(grey, np.uint8),
-        np.array([each.pt for each in places], np.float32).reshape(-1, 2),
+        np.array([place.pt for place in places], np.float32).reshape(-1, 2),
         codes,
     )
 

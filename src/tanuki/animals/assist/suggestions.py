@@ -252,7 +252,7 @@ def own_by_hash(db: Session, me: int | None, seen: Sequence[Seen]) -> list[int]:
         dict.fromkeys(
             id_
             for id_, phash in rows
-            if min((int(phash, 16) ^ each).bit_count() for each in ours) <= HASH_NEAR
+            if min((int(phash, 16) ^ mine).bit_count() for mine in ours) <= HASH_NEAR
         )
     )
 
@@ -274,7 +274,7 @@ def is_same(res: Resources, ours: Sequence[near_duplicates.Points], post: Post) 
         )
     except NotFound:
         return False
-    return any(near_duplicates.same(each, theirs) for each in ours)
+    return any(near_duplicates.same(mine, theirs) for mine in ours)
 
 
 # ---- how good it is ------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def words(banned: tuple[str, ...], allowed: tuple[str, ...], as_json: bool) -> N
         for word in allowed:
             post_review.allow_word(db, COMMAND_LINE, word, now=now)
         rows = [
-            {"word": each.word, "by": each.by, "at": each.at}
-            for each in post_review.banned_words(db, COMMAND_LINE)
+            {"word": banned_word.word, "by": banned_word.by, "at": banned_word.at}
+            for banned_word in post_review.banned_words(db, COMMAND_LINE)
         ]
     emit(rows, as_json, ["word", "by", "at"])

@@ -163,8 +163,14 @@ def trail(about: str | None, limit: int, as_json: bool) -> None:
         broken = trail_file.check(db)
     emit(
         [
-            {"id": each.id, "at": each.at, "by": each.by, "what": each.what, "about": each.about}
-            for each in entries
+            {
+                "id": entry.id,
+                "at": entry.at,
+                "by": entry.by,
+                "what": entry.what,
+                "about": entry.about,
+            }
+            for entry in entries
         ],
         as_json,
     )

@@ -150,7 +150,12 @@ def trained(res: "Resources") -> dict[str, Any]:
             why=ended.error or "",
         )
     made = next(
-        (each for each in res.registry.versions(MODEL) if each.parameters.get("run") == run), None
+        (
+            version
+            for version in res.registry.versions(MODEL)
+            if version.parameters.get("run") == run
+        ),
+        None,
     )
     if made is None:
         return {

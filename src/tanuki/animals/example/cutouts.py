@@ -83,7 +83,7 @@ def newest(folder: Path) -> Path:
 def run(command: list[str], folder: Path) -> None:
     """Run a program in a folder, quietly."""
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 programs and arguments are ours
             command, cwd=folder, capture_output=True, text=True, timeout=SECONDS, check=False
         )
     except subprocess.TimeoutExpired:

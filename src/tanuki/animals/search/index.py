@@ -286,8 +286,8 @@ def store(db: Session, rows: Iterable[Row], gone: Iterable[int] = ()) -> None:
 def count(db: Session, changes: dict[tuple[str, ...], int]) -> None:
     """Add to the suggestions' counts; what no post has any more is gone."""
     wanted = (sqlite.insert if db.connection().dialect.name == "sqlite" else postgresql.insert)(
-        SearchWord.__table__
-    )  # type: ignore[arg-type]
+        SearchWord.__table__  # type: ignore[arg-type]
+    )
     ordered = sorted(changes)
     for part in (
         ordered[start : start + ROWS_AT_ONCE] for start in range(0, len(ordered), ROWS_AT_ONCE)

@@ -145,4 +145,11 @@ def signs_of(codes: tuple[str, ...]) -> list[Tokens]:
 
 def term(text: str, alternatives: list[Tokens]) -> Term:
     """A term with each alternative once, without empty ones."""
-    return Term(text, tuple(dict.fromkeys(each for each in alternatives if each and all(each))))
+    return Term(
+        text,
+        tuple(
+            dict.fromkeys(
+                alternative for alternative in alternatives if alternative and all(alternative)
+            )
+        ),
+    )

@@ -62,7 +62,7 @@ def as_case(ours: Candidate, theirs: Candidate | None, asked: Ids) -> Case:
     eyes = {name: theirs.pictures if name == CHAMPION and theirs else pictures for name in answers}
     last = {
         id(each): furthest(each, pictures, asked, k)
-        for each in {id(each): each for each in eyes.values()}.values()
+        for each in {id(eye): eye for eye in eyes.values()}.values()
     }
     missed = {
         name: missing(eyes[name], pictures, asked, each, last[id(eyes[name])])

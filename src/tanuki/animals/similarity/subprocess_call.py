@@ -23,7 +23,7 @@ def apart(do: Callable[..., T], *given: Any) -> T:
         with (Path(folder) / ASKED).open("wb") as file:
             pickle.dump((do, given), file, protocol=5)
         command = [sys.executable, "-m", __name__, folder]
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 our own module
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
         if done.returncode:

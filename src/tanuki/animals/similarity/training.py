@@ -188,9 +188,9 @@ def discard(res: Resources, now: datetime) -> int:
         plan = rollout.plan(db, MODEL)
     served = () if plan is None else plan.files
     old = [
-        each
-        for each in res.registry.versions(MODEL)[KEPT:]
-        if each.version not in served and not each.aliases
+        version
+        for version in res.registry.versions(MODEL)[KEPT:]
+        if version.version not in served and not version.aliases
     ]
     for each in old:
         res.registry.discard(MODEL, each.version)

@@ -194,7 +194,7 @@ def several(res: Resources, digests: list[str], do: Callable[[list[str]], int]) 
         raise
     except UserError as wrong:
         if len(digests) > 1:
-            return sum(several(res, [each], do) for each in digests)
+            return sum(several(res, [digest], do) for digest in digests)
         log.warning("picture not looked at", digest=digests[0], why=str(wrong))
         return 0
 

@@ -62,7 +62,9 @@ def judged(db: Session, version: str, champion: str, now: datetime, by: str) -> 
             fewest=FEWEST,
         )
     counts = Counter(categories)
-    strangers = np.array([1 - (counts[each] - 1) / (len(categories) - 1) for each in categories])
+    strangers = np.array(
+        [1 - (counts[category] - 1) / (len(categories) - 1) for category in categories]
+    )
     losses = {
         CHALLENGED: strangers_near(ours, categories),
         CHAMPION: strangers_near(theirs, categories),

@@ -26,7 +26,7 @@ def home(
     cards = posts.cards(
         db, viewer, posts.many(db, viewer, [placed.post_id for placed in found.items])
     )
-    placed = [each for each in found.items if each.post_id in {card.post.id for card in cards}]
+    placed = [item for item in found.items if item.post_id in {card.post.id for card in cards}]
     impressions.shown(
         request,
         db,

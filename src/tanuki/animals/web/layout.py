@@ -168,7 +168,7 @@ def sources(photo: Photo | PhotoShown) -> Markup:
         for name, width in widths.items()
         if name == "list" or width > widths["list"]
     )
-    return Markup(
+    return Markup(  # noqa: S704 hexadecimal digits and numbers
         f'src="{at}/page.jpg" srcset="{every}" width="{photo.width}" height="{photo.height}"'
     )
 

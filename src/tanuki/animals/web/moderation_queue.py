@@ -91,7 +91,7 @@ def case_at_desk(request: Request, db: Db, who: Who, case: Case | None) -> Respo
     if case is None:
         return at_desk(request, db, who, "desk.html", case=None, next_id=None)
     reports = cases.reports(db, case)
-    most = Counter(each.report.reason for each in reports).most_common(1)
+    most = Counter(report.report.reason for report in reports).most_common(1)
     words = reason_words(request)
     return at_desk(
         request,
@@ -103,12 +103,12 @@ def case_at_desk(request: Request, db: Db, who: Who, case: Case | None) -> Respo
         subject=shown(db, cases.subject_of(db, case), case.opened_at),
         reports=[
             {
-                "reason": each.report.reason,
-                "words": each.report.words,
-                "at": each.report.at,
-                "by": f"@{each.reporter.name}" if each.reporter is not None else "",
+                "reason": report.report.reason,
+                "words": report.report.words,
+                "at": report.report.at,
+                "by": f"@{report.reporter.name}" if report.reporter is not None else "",
             }
-            for each in reports
+            for report in reports
         ],
         before=cases.decided_before(db, case),
         reasons={code: words(code) for code in REASONS},
@@ -229,9 +229,9 @@ def appeal_at_desk(request: Request, db: Db, who: Who, asked: appeals.Asked | No
     if asked is None:
         return at_desk(request, db, who, "desk_appeal.html", appeal=None, next_id=None)
     following = [
-        each.appeal.id
-        for each in appeals.queue(db, who, limit=2).items
-        if each.appeal.id != asked.appeal.id
+        item.appeal.id
+        for item in appeals.queue(db, who, limit=2).items
+        if item.appeal.id != asked.appeal.id
     ]
     return at_desk(
         request,

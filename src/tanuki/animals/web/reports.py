@@ -163,7 +163,7 @@ def decisions_page(
         request,
         db,
         "decisions.html",
-        decisions=[shown(request, db, who, lang, each) for each in page.items],
+        decisions=[shown(request, db, who, lang, item) for item in page.items],
         next=page.next and url("/animals/decisions", after=page.next),
         reason_words=reason_words(request),
     )
@@ -179,12 +179,12 @@ def standing(
         or members.viewer_id(db, who) != post.member_id
     ):
         return None
-    for each in decisions.mine(db, who, limit=pagination.MOST).items:
-        if (each.case.subject, each.case.subject_id) == (
+    for item in decisions.mine(db, who, limit=pagination.MOST).items:
+        if (item.case.subject, item.case.subject_id) == (
             "post",
             post.id,
-        ) and each.decision.action in (HOLD, REMOVE):
-            return shown(request, db, who, lang, each)
+        ) and item.decision.action in (HOLD, REMOVE):
+            return shown(request, db, who, lang, item)
     return None
 
 

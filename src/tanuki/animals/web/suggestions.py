@@ -168,9 +168,9 @@ def shown(db: Session, who: Person, found: Suggestions, lang: str) -> dict[str, 
         )
         sure.append(found.subject.sure)
     for what, words in (("title", found.titles), ("tag", found.tags)):
-        for each in sorted(words, key=lambda each: each.lang != lang):
+        for word in sorted(words, key=lambda each: each.lang != lang):
             offered.append(
-                {"what": what, "value": each.text, "lang": each.lang, "source": each.source}
+                {"what": what, "value": word.text, "lang": word.lang, "source": word.source}
             )
             sure.append(None)
     chips = [

@@ -188,7 +188,9 @@ def gate(ctx: click.Context, model: str, version: str | None, as_json: bool) -> 
     from tanuki.platform.mlops import overview, release
 
     with resources() as res, res.db.read() as db:
-        found = [each for each in release.verdicts(db, model) if version in (None, each.version)]
+        found = [
+            verdict for verdict in release.verdicts(db, model) if version in (None, verdict.version)
+        ]
     if not found:
         raise NotFound(
             "No version of the model %(model)s was judged; its own training judges it.", model=model

@@ -237,7 +237,7 @@ def summed(
 ) -> Sums:
     """Some of the rows, added up by block."""
     ours, theirs, per = (
-        np.bincount(block[rows], each[rows], blocks).astype(np.float64) for each in values
+        np.bincount(block[rows], value[rows], blocks).astype(np.float64) for value in values
     )
     return Sums(ours, theirs, per, int(rows.sum()), len(np.unique(block[rows])))
 

@@ -145,7 +145,7 @@ def tables(found: Overview) -> list[tuple[str, list[dict[str, Any]]]]:
     return [
         ("Plan", [plan_line(found.plan)] if found.plan else []),
         ("Counted under this plan", [counts_line(each) for each in found.watched]),
-        ("Versions", [version_line(each) for each in found.versions]),
+        ("Versions", [version_line(version) for version in found.versions]),
         ("Verdicts", [verdict(each) for each in found.verdicts]),
         ("Releases", [release_line(each) for each in found.releases]),
     ]
@@ -158,7 +158,9 @@ def as_json(found: Overview) -> dict[str, Any]:
         "champion": found.champion,
         "plan": {**plan_line(found.plan), "bounds": found.plan.bounds} if found.plan else None,
         "watched": [counts_line(each) for each in found.watched],
-        "versions": [{**version_line(each), "metrics": each.metrics} for each in found.versions],
+        "versions": [
+            {**version_line(version), "metrics": version.metrics} for version in found.versions
+        ],
         "verdicts": [verdict(each) for each in found.verdicts],
         "releases": [release_line(each) for each in found.releases],
     }

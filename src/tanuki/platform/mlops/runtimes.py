@@ -143,9 +143,9 @@ class Onnx:
         from onnxruntime.capi import onnxruntime_pybind11_state as faults
 
         self.faults = tuple(
-            each
-            for each in vars(faults).values()
-            if isinstance(each, type) and issubclass(each, Exception)
+            var
+            for var in vars(faults).values()
+            if isinstance(var, type) and issubclass(var, Exception)
         )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = int(described.get("threads", 1))
@@ -163,12 +163,12 @@ class Onnx:
             tensors(described[side]) if side in described else self.told(side)
             for side in ("inputs", "outputs")
         )
-        self.names = [each.name for each in outputs]
+        self.names = [output.name for output in outputs]
         self.spec = Spec.read(
             {
                 **described,
                 "inputs": [vars(each) for each in inputs],
-                "outputs": [vars(each) for each in outputs],
+                "outputs": [vars(output) for output in outputs],
             }
         )
 
@@ -334,9 +334,9 @@ def checked_outputs(
 ) -> dict[str, Array]:
     """The outputs, if they are what the description says: as many rows as went in, and numbers. Raises ModelError."""
     rows = rows_of(spec, inputs)
-    for each in spec.outputs:
-        array = outputs.get(each.name)
-        if array is None or not each.takes(array) or (each.rows and len(array) != rows):
+    for output in spec.outputs:
+        array = outputs.get(output.name)
+        if array is None or not output.takes(array) or (output.rows and len(array) != rows):
             found = (
                 "absent"
                 if array is None
@@ -344,14 +344,14 @@ def checked_outputs(
             )
             raise ModelError(
                 "Its output %(name)s is %(found)s; expected %(wanted)s with %(rows)s rows.",
-                name=each.name,
+                name=output.name,
                 found=found,
-                wanted=str(each),
+                wanted=str(output),
                 rows=rows,
             )
         if numbers and array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ModelError("Its output %(name)s holds what is not a number.", name=each.name)
-    return {each.name: outputs[each.name] for each in spec.outputs}
+            raise ModelError("Its output %(name)s holds what is not a number.", name=output.name)
+    return {output.name: outputs[output.name] for output in spec.outputs}
 
 
 def same_shape(one: Spec, other: Spec) -> str | None:

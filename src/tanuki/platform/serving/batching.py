@@ -185,7 +185,7 @@ class Lane:
     def whole(self, inputs: Arrays, rows: int) -> dict[str, Array]:
         """A run, or several when there are more rows than the version takes in one."""
         most = self.spec.max_batch
-        if rows <= most or most <= 1 or not all(each.rows for each in self.spec.outputs):
+        if rows <= most or most <= 1 or not all(output.rows for output in self.spec.outputs):
             return checked_outputs(self.spec, inputs, self.runner.run(inputs))
         parts = []
         for start in range(0, rows, most):
@@ -205,7 +205,9 @@ class Lane:
 
 def kind_of(spec: Spec, inputs: Arrays) -> object:
     """What must be equal for two requests to share a run: the lengths beside rows, and inputs that hold for the whole request."""
-    if not all(each.rows for each in spec.outputs) or not any(each.rows for each in spec.inputs):
+    if not all(output.rows for output in spec.outputs) or not any(
+        each.rows for each in spec.inputs
+    ):
         return object()
     return tuple(
         inputs[t.name].shape[1:] if t.rows else (inputs[t.name].shape, inputs[t.name].tobytes())
@@ -216,7 +218,7 @@ def kind_of(spec: Spec, inputs: Arrays) -> object:
 def joined(spec: Spec, requests: list[Arrays]) -> dict[str, Array]:
     """The rows of several requests, one after the other."""
     return {
-        t.name: np.concatenate([each[t.name] for each in requests])
+        t.name: np.concatenate([request[t.name] for request in requests])
         if t.rows
         else requests[0][t.name]
         for t in spec.inputs

@@ -129,16 +129,16 @@ def infer(models: Models, request: Any) -> Any:
         person=None if person is None else str(person),
     )
     outputs = answer.outputs
-    for each in request.outputs:
-        if each.name not in outputs:
+    for output in request.outputs:
+        if output.name not in outputs:
             raise UserError(
                 "The model %(model)s has no output %(name)s; expected %(known)s.",
                 model=request.model_name,
-                name=each.name,
+                name=output.name,
                 known=", ".join(outputs),
             )
     if request.outputs:
-        outputs = {each.name: outputs[each.name] for each in request.outputs}
+        outputs = {output.name: outputs[output.name] for output in request.outputs}
     told = make(
         "ModelInferResponse",
         model_name=request.model_name,

@@ -282,8 +282,8 @@ def unpacked(content: bytes) -> dict[str, Array]:
     """Tensors from bytes that were kept."""
     length = int.from_bytes(content[:LENGTH_BYTES], "little")
     rest, at, found = memoryview(content)[LENGTH_BYTES + length :], 0, {}
-    for each in json.loads(content[LENGTH_BYTES : LENGTH_BYTES + length]):
-        name, array, at = read_tensor(each, rest, at)
+    for load in json.loads(content[LENGTH_BYTES : LENGTH_BYTES + length]):
+        name, array, at = read_tensor(load, rest, at)
         found[name] = array
     return found
 
@@ -299,5 +299,5 @@ def metadata(model: str, versions: Sequence[str], spec: Spec) -> dict[str, Any]:
         "versions": list(versions),
         "platform": "onnxruntime_onnx" if spec.kind == "onnx" else f"tanuki_{spec.kind}",
         "inputs": [told(each) for each in spec.inputs],
-        "outputs": [told(each) for each in spec.outputs],
+        "outputs": [told(output) for output in spec.outputs],
     }

@@ -39,11 +39,11 @@ def config(models: Models, model: str, version: str | None) -> dict[str, Any]:
     def sides(tensors: Any) -> list[dict[str, Any]]:
         return [
             {
-                "name": each.name,
-                "data_type": f"TYPE_{each.datatype.replace('BYTES', 'STRING')}",
-                "dims": list(each.shape[1:] if each.rows else each.shape),
+                "name": tensor.name,
+                "data_type": f"TYPE_{tensor.datatype.replace('BYTES', 'STRING')}",
+                "dims": list(tensor.shape[1:] if tensor.rows else tensor.shape),
             }
-            for each in tensors
+            for tensor in tensors
         ]
 
     platform = "onnxruntime_onnx" if spec.kind == "onnx" else f"tanuki_{spec.kind}"

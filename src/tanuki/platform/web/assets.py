@@ -71,9 +71,8 @@ def environment(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.install_gettext_callables(
-        partial(texts.text, lang), partial(texts.plural, lang), newstyle=True
-    )  # type: ignore[attr-defined]
+    text, plural = partial(texts.text, lang), partial(texts.plural, lang)
+    made.install_gettext_callables(text, plural, newstyle=True)  # type: ignore[attr-defined]
     made.filters.update(i18n.filters(lang))
     names: dict[str, Any] = {
         "lang": lang,

@@ -269,5 +269,6 @@ def operations_that_need_a_person(app: FastAPI) -> set[tuple[str, str]]:
 def needs_person(dependant: Any) -> bool:
     """Whether somewhere among what a route asks for is the person."""
     return dependant is not None and any(
-        each.call is person_of or needs_person(each) for each in dependant.dependencies
+        dependency.call is person_of or needs_person(dependency)
+        for dependency in dependant.dependencies
     )

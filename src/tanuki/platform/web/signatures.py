@@ -22,11 +22,13 @@ def answering(
 
     asked = inspect.Parameter(REQUEST, inspect.Parameter.KEYWORD_ONLY, annotation=Request)
     keywords = [
-        each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in signature.parameters.values()
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in signature.parameters.values()
     ]
-    endpoint.__signature__ = signature.replace(
-        parameters=[*keywords, asked], return_annotation=inspect.Signature.empty
-    )  # type: ignore[attr-defined]
+    asked_for = [*keywords, asked]
+    endpoint.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=asked_for, return_annotation=inspect.Signature.empty
+    )
     endpoint.__name__, endpoint.__doc__ = view.__name__, view.__doc__
     return endpoint
 
@@ -35,7 +37,7 @@ def from_json(do: Callable[..., Any]) -> Callable[..., Any]:
     """The same action with one JSON object instead of form fields. One that takes files stays a form."""
     signature = inspect.signature(do, eval_str=True)
     fields = {name: each for name, each in signature.parameters.items() if in_form(each.annotation)}
-    if not fields or any(takes_file(each.annotation) for each in fields.values()):
+    if not fields or any(takes_file(field.annotation) for field in fields.values()):
         return do
     shapes: dict[str, Any] = {
         name: (each.annotation, ... if each.default is inspect.Parameter.empty else each.default)
@@ -62,12 +64,10 @@ def from_json(do: Callable[..., Any]) -> Callable[..., Any]:
         for name, each in signature.parameters.items()
         if name not in fields
     ]
-    act.__signature__ = signature.replace(
-        parameters=[
-            *rest,
-            inspect.Parameter("body", inspect.Parameter.KEYWORD_ONLY, annotation=body),
-        ]
-    )  # type: ignore[attr-defined]
+    body_parameter = inspect.Parameter("body", inspect.Parameter.KEYWORD_ONLY, annotation=body)
+    act.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[*rest, body_parameter]
+    )
     act.__name__, act.__doc__ = do.__name__, do.__doc__
     return act
 
@@ -75,13 +75,13 @@ def from_json(do: Callable[..., Any]) -> Callable[..., Any]:
 def in_form(annotation: Any) -> bool:
     """Whether a parameter comes from a form."""
     return takes_file(annotation) or any(
-        isinstance(each, params.Form) for each in get_args(annotation)[1:]
+        isinstance(metadata, params.Form) for metadata in get_args(annotation)[1:]
     )
 
 
 def takes_file(annotation: Any) -> bool:
     """Whether a parameter is a file or several."""
-    if any(isinstance(each, params.File) for each in get_args(annotation)[1:]):
+    if any(isinstance(metadata, params.File) for metadata in get_args(annotation)[1:]):
         return True
     return annotation is UploadFile or (
         get_origin(annotation) is list and UploadFile in get_args(annotation)

@@ -15,7 +15,7 @@ def table(rows: Any) -> bytes:
     records = (
         rows.to_dicts()
         if hasattr(rows, "to_dicts")
-        else [each.model_dump() if isinstance(each, BaseModel) else dict(each) for each in rows]
+        else [row.model_dump() if isinstance(row, BaseModel) else dict(row) for row in rows]
     )
     columns = (
         list(rows.columns) if hasattr(rows, "columns") else list(records[0]) if records else []

@@ -28,16 +28,16 @@ def watch(lang: str, as_json: bool) -> None:
         known = {**called.items, **called.stores}
         rows = [
             {
-                "id": each.id,
-                "code": each.code,
-                "subject": each.subject,
-                "week": each.week,
-                "opened_at": each.opened_at,
-                "seen": messages.seen(each.code, each.subject, each.values, lang, known),
-                "do": messages.to_do(each.code, each.values, lang),
-                **({"values": each.values} if as_json else {}),
+                "id": alarm.id,
+                "code": alarm.code,
+                "subject": alarm.subject,
+                "week": alarm.week,
+                "opened_at": alarm.opened_at,
+                "seen": messages.seen(alarm.code, alarm.subject, alarm.values, lang, known),
+                "do": messages.to_do(alarm.code, alarm.values, lang),
+                **({"values": alarm.values} if as_json else {}),
             }
-            for each in alarm_file.alarms(db, COMMAND_LINE)[0]
+            for alarm in alarm_file.alarms(db, COMMAND_LINE)[0]
         ]
     emit(rows, as_json, None if as_json else ["id", "code", "subject", "week", "seen", "do"])
 

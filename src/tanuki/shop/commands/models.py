@@ -199,7 +199,7 @@ def rollback(why: str, by: str | None, as_json: bool) -> None:
 def releases(verdicts: bool, as_json: bool) -> None:
     from tanuki.platform.mlops import release as live
     from tanuki.shop import forecasts
-    from tanuki.shop.gate import words
+    from tanuki.shop.gate import render_reasons
 
     with resources() as res, res.db.read() as db:
         if not verdicts:
@@ -214,7 +214,7 @@ def releases(verdicts: bool, as_json: bool) -> None:
             "champion": each.champion,
             "at": each.at,
             "by": each.by,
-            "reasons": " ".join(words(reason, "en") for reason in each.report["reasons"]),
+            "reasons": " ".join(render_reasons(reason, "en") for reason in each.report["reasons"]),
         }
         for each in found
     ]
@@ -283,7 +283,7 @@ def pass_gate(
         "weeks": found.report["weeks"],
         "floor": found.report["floor"],
         "reasons": found.report["reasons"],
-        "sentences": [gates.words(reason, "en") for reason in found.report["reasons"]],
+        "sentences": [gates.render_reasons(reason, "en") for reason in found.report["reasons"]],
         "comparisons": found.report["comparisons"],
     }
 

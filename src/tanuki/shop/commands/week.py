@@ -350,11 +350,11 @@ def reissue(number: str, cases: tuple[str, ...]) -> None:
     from tanuki.shop import purchase_orders
 
     wanted: dict[str, int] = {}
-    for each in cases:
-        item, _, count = each.partition("=")
+    for case in cases:
+        item, _, count = case.partition("=")
         if not count.isdigit():
             raise UserError(
-                "%(each)s is not item=cases; expected one such as coffee=12.", each=each
+                "%(each)s is not item=cases; expected one such as coffee=12.", each=case
             )
         wanted[item] = int(count)
     with resources() as res, res.db.write() as db:

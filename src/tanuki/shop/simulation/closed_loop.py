@@ -48,7 +48,7 @@ def told(scene: Scene, policy: str, decide: Order, progress: Callable[[str], Non
 def ledger(scene: Scene, lived: Lived) -> pl.DataFrame:
     """[week, store, item, MEASURES]: stock is the mean of its days' ends, held what is left on Sunday evening and can still be sold."""
     short, left, holding = (
-        np.array([getattr(each, name) for each in scene.rules])
+        np.array([getattr(rule, name) for rule in scene.rules])
         for name in ("shortage_cost", "leftover_cost", "holding")
     )
     frames = []

@@ -171,8 +171,8 @@ def climate(days: list[date]) -> Floats:
     around = np.array(
         [[np.cos(2 * np.pi * (day.timetuple().tm_yday - 212) / 365.25)] for day in days]
     )  # warmest at July's end
-    mean = np.array([each[2] for each in REGIONS.values()])
-    swing = np.array([each[3] for each in REGIONS.values()])
+    mean = np.array([region[2] for region in REGIONS.values()])
+    swing = np.array([region[3] for region in REGIONS.values()])
     return np.asarray(mean + swing * around, dtype=np.float64)
 
 
@@ -347,8 +347,8 @@ def grid(days: list[date]) -> pl.DataFrame:
     """date, store, item: every combination, in the order of the simulation's arrays."""
     dates = pl.DataFrame({"date": days})
     stores, items = (
-        pl.DataFrame({"store": [each.code for each in STORES]}),
-        pl.DataFrame({"item": [each.code for each in ITEMS]}),
+        pl.DataFrame({"store": [store.code for store in STORES]}),
+        pl.DataFrame({"item": [item.code for item in ITEMS]}),
     )
     return dates.join(stores, how="cross", maintain_order="left_right").join(
         items, how="cross", maintain_order="left_right"

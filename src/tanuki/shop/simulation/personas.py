@@ -217,14 +217,14 @@ def item_rules() -> list[ItemRules]:
     """How each item is ordered, and what a unit too few or too many costs."""
     return [
         ItemRules(
-            each.case_units,
-            each.min_cases,
-            each.max_cases,
-            each.shelf_life_days,
-            each.shortage_cost_yen,
-            each.leftover_cost_yen,
+            item.case_units,
+            item.min_cases,
+            item.max_cases,
+            item.shelf_life_days,
+            item.shortage_cost_yen,
+            item.leftover_cost_yen,
         )
-        for each in ITEMS
+        for item in ITEMS
     ]
 
 
@@ -247,8 +247,8 @@ def region_master() -> pl.DataFrame:
 def store_master() -> pl.DataFrame:
     """id, name, region, name_ja, name_en."""
     rows = [
-        (identifier("store", each.code), each.code, each.region, each.ja, each.en)
-        for each in STORES
+        (identifier("store", store.code), store.code, store.region, store.ja, store.en)
+        for store in STORES
     ]
     return pl.DataFrame(rows, schema=["id", "name", "region", "name_ja", "name_en"], orient="row")
 
@@ -265,15 +265,15 @@ def item_master() -> pl.DataFrame:
     )
     rows = [
         {
-            "id": identifier("item", each.code),
-            "name": each.code,
-            "name_ja": each.ja,
-            "name_en": each.en,
-            "maker": each.maker,
-            "maker_name_ja": MAKERS[each.maker][0],
-            "maker_name_en": MAKERS[each.maker][1],
+            "id": identifier("item", item.code),
+            "name": item.code,
+            "name_ja": item.ja,
+            "name_en": item.en,
+            "maker": item.maker,
+            "maker_name_ja": MAKERS[item.maker][0],
+            "maker_name_en": MAKERS[item.maker][1],
         }
-        | {name: getattr(each, name) for name in numbers}
-        for each in ITEMS
+        | {name: getattr(item, name) for name in numbers}
+        for item in ITEMS
     ]
     return pl.DataFrame(rows)

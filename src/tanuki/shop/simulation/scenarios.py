@@ -138,7 +138,7 @@ def example(seed: int, last_day: date, weeks: int) -> Scene:
         monday=world.EPOCH,
         stores=[store.code for store in personas.STORES],
         items=[item.code for item in personas.ITEMS],
-        rules=[by_the_chain(each) for each in made.managers.rules],
+        rules=[by_the_chain(rule) for rule in made.managers.rules],
         demand=made.demand,
         expected=made.expected,
         keeps=world.keeps(),

@@ -63,8 +63,8 @@ def view(db: Db, who: Who, lang: Lang) -> WatchView:
     called = names(db, lang)
     known = {**called.items, **called.stores}
     weeks = [
-        WeekRow(**{name: each[name] for name in WeekRow.model_fields})
-        for each in alerts.weeks(db, who)
+        WeekRow(**{name: week[name] for name in WeekRow.model_fields})
+        for week in alerts.weeks(db, who)
     ]
     limits = {
         "bias": LIMITS.bias,
@@ -100,8 +100,8 @@ def row(each: Alarm, lang: str, known: dict[str, str]) -> AlarmRow:
 def band(weeks: list[WeekRow], name: str, low: float, high: float) -> dict[str, Any]:
     """A share by week, with the band that raises nothing. Needs a description."""
     values = [
-        {"week": each.week, "share": getattr(each, name), "low": low, "high": high}
-        for each in weeks
+        {"week": week.week, "share": getattr(week, name), "low": low, "high": high}
+        for week in weeks
     ]
     x: dict[str, Any] = {
         "field": "week",
@@ -136,8 +136,8 @@ def costs(weeks: list[WeekRow], lang: str) -> dict[str, Any]:
     """Yen by week: what orders cost, what was expected of them, what the simplest rule would have cost. Needs a description."""
     called = dict(zip(("cost", "expected", "floor"), COSTS[lang], strict=True))
     values = [
-        {"week": each.week, "yen": getattr(each, name), "what": word}
-        for each in weeks
+        {"week": week.week, "yen": getattr(week, name), "what": word}
+        for week in weeks
         for name, word in called.items()
     ]
     return {

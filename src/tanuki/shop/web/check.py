@@ -111,7 +111,7 @@ def view(
     lines = [
         each for each in orders.visible(db, who, target, store) if item is None or each.item == item
     ]
-    shown = [each for each in lines if not unusual or each.unusual >= 1]
+    shown = [line for line in lines if not unusual or line.unusual >= 1]
     thoughts = {(each.store, each.item): each for each in forecasts.of_week(db, target)}
     return CheckView(
         week=str(target),
@@ -125,7 +125,7 @@ def view(
             for each in shown[offset : offset + PAGE]
         ],
         total=len(shown),
-        unusual_total=sum(each.unusual >= 1 for each in lines),
+        unusual_total=sum(line.unusual >= 1 for line in lines),
         **common,
     )
 
@@ -265,7 +265,7 @@ def line_view(db: Db, who: Who, lang: Lang, res: Res, week: str, store: str, ite
 def steps_of(line: OrderLine, lang: str) -> list[Step]:
     """The sum from last week's sales to the proposal; empty where none was kept."""
     parts = explanation.parts_of(line.reason)
-    sums = accumulate(int(each.units) for each in parts)
+    sums = accumulate(int(part.units) for part in parts)
     return [
         Step(
             code=each.code, name=explanation.name(each, lang), units=int(each.units), so_far=so_far
@@ -289,7 +289,7 @@ def edit(each: Change) -> Edit:
 def chart_of(history: list[Weekly], line: OrderLine) -> dict[str, Any]:
     """Weekly sums as a line, the forecast as a band from q10 to q90 with its median, the order as a mark. Needs a description."""
     rows = [each.model_dump(mode="json") for each in history]
-    last = next((each for each in reversed(rows) if each["units"] is not None), None)
+    last = next((row for row in reversed(rows) if row["units"] is not None), None)
     if last is not None:  # the band begins where the line ends
         rows.append(
             {
@@ -389,7 +389,7 @@ page(
     "/shop/check",
     view,
     "shop/check.html",
-    csv=lambda view: [each.model_dump(exclude={"unusual_why", "because"}) for each in view.lines],
+    csv=lambda view: [line.model_dump(exclude={"unusual_why", "because"}) for line in view.lines],
 )
 page(
     router,

@@ -108,11 +108,15 @@ def bring(
     require(who, *CHAIN)
     if not file.filename:
         raise UserError("Please choose a file.")
-    pairs = [each.strip() for each in mapping.replace(",", "\n").splitlines() if each.strip()]
-    if any("=" not in each for each in pairs):
+    pairs = [
+        splitline.strip()
+        for splitline in mapping.replace(",", "\n").splitlines()
+        if splitline.strip()
+    ]
+    if any("=" not in pair for pair in pairs):
         raise UserError("Column names are given as ours=theirs, e.g. units=qty.")
     named = {
-        ours.strip(): theirs.strip() for ours, _, theirs in (each.partition("=") for each in pairs)
+        ours.strip(): theirs.strip() for ours, _, theirs in (pair.partition("=") for pair in pairs)
     }
     made = loading.import_file(
         db,

@@ -44,7 +44,9 @@ def names(db: Session, lang: str) -> Names:
         {code: str(getattr(each, f"name_{lang}")) for code, each in group.items()}
         for group in (found[1], found[2], found[0])
     )
-    regions = {each.code: str(getattr(each, f"name_{lang}")) for each in db.scalars(select(Region))}
+    regions = {
+        region.code: str(getattr(region, f"name_{lang}")) for region in db.scalars(select(Region))
+    }
     return Names(stores, items, made, regions)
 
 

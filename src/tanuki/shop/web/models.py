@@ -117,7 +117,7 @@ def verdict(
         by=each.by,
         weeks=each.report["weeks"],
         reasons=each.report["reasons"],
-        sentences=[gate.words(reason, lang, known) for reason in each.report["reasons"]],
+        sentences=[gate.render_reasons(reason, lang, known) for reason in each.report["reasons"]],
         compared=[
             Compared(**{**line, "measure": gate.MEASURES[line["measure"]][lang]})
             for line in each.report["comparisons"]
@@ -133,19 +133,19 @@ def view(db: Db, who: Who, res: Res, lang: Lang) -> ModelsView:
     require(who, *CHAIN)
     versions = [
         ModelVersion(
-            version=each.version,
-            forecaster=str(each.parameters["forecaster"]),
-            aliases=list(each.aliases),
-            data_first=each.data_window[0],
-            data_last=each.data_window[1],
-            metrics=each.metrics,
-            parameters=each.parameters,
-            code_version=each.code_version,
-            created_at=each.created_at,
+            version=version.version,
+            forecaster=str(version.parameters["forecaster"]),
+            aliases=list(version.aliases),
+            data_first=version.data_window[0],
+            data_last=version.data_window[1],
+            metrics=version.metrics,
+            parameters=version.parameters,
+            code_version=version.code_version,
+            created_at=version.created_at,
         )
-        for each in res.registry.versions(forecasts.REGISTERED)
+        for version in res.registry.versions(forecasts.REGISTERED)
     ]
-    meant = {alias: each.version for each in versions for alias in each.aliases}
+    meant = {alias: version.version for version in versions for alias in version.aliases}
     champion, previous = meant.get(CHAMPION), meant.get(release.PREVIOUS)
     return ModelsView(
         default=forecasters.DEFAULT,
@@ -161,12 +161,12 @@ def view(db: Db, who: Who, res: Res, lang: Lang) -> ModelsView:
         ],
         weeks=[
             UsedBy(
-                week=each.week,
-                model=each.model,
-                version=each.model_version,
-                forecast_at=each.forecast_at,
+                week=cycle.week,
+                model=cycle.model,
+                version=cycle.model_version,
+                forecast_at=cycle.forecast_at,
             )
-            for each in weekly.cycles(db, 20)
+            for cycle in weekly.cycles(db, 20)
         ],
     )
 
@@ -199,7 +199,8 @@ page(
     view,
     "shop/models.html",
     csv=lambda view: [
-        each.model_dump(exclude={"metrics", "parameters", "aliases"}) for each in view.versions
+        version.model_dump(exclude={"metrics", "parameters", "aliases"})
+        for version in view.versions
     ],
 )
 action(router, "/shop/models/rollback", roll_back)

@@ -151,13 +151,13 @@ def order_view(db: Db, who: Who, lang: Lang, number: str) -> OrderView:
         delivery=parse_week(found.week).monday,
         lines=[
             OrderedItem(
-                item=each.item,
-                name=called.items.get(each.item, each.item),
-                cases=each.cases,
-                case_units=each.case_units,
-                units=each.units,
+                item=line.item,
+                name=called.items.get(line.item, line.item),
+                cases=line.cases,
+                case_units=line.case_units,
+                units=line.units,
             )
-            for each in purchase_orders.lines(db, number)
+            for line in purchase_orders.lines(db, number)
         ],
         trail=[
             Issue(**{name: getattr(each, name) for name in Issue.model_fields}) for each in trail

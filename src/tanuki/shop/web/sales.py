@@ -102,17 +102,17 @@ def view(
     ]
     rows = [
         SalesRow(
-            **{**each, "amount_yen": each["amount_yen"] or 0},
-            name=name_of.get(each["group"], each["group"]),
+            **{**to_dict, "amount_yen": to_dict["amount_yen"] or 0},
+            name=name_of.get(to_dict["group"], to_dict["group"]),
         )
-        for each in frame.to_dicts()
+        for to_dict in frame.to_dicts()
     ]
     return SalesView(
         first=first,
         last=last,
         rows=rows,
-        units=sum(each.units for each in rows),
-        amount_yen=sum(each.amount_yen for each in rows),
+        units=sum(row.units for row in rows),
+        amount_yen=sum(row.amount_yen for row in rows),
         chart=chart_of(rows, group) if rows else None,
         **common,
     )
@@ -132,8 +132,8 @@ def usual(by: By, last: date) -> date:
 def chart_of(rows: list[SalesRow], group: str) -> dict[str, Any]:
     """Units over time, a line for each group; of many groups the best sellers. Needs a description."""
     totals: dict[str, int] = {}
-    for each in rows:
-        totals[each.name] = totals.get(each.name, 0) + each.units
+    for row in rows:
+        totals[row.name] = totals.get(row.name, 0) + row.units
     shown = sorted(totals, key=lambda name: -totals[name])[:MOST_SERIES]
     scale = {"domain": shown, "range": [SERIES[n % len(SERIES)] for n in range(len(shown))]}
     dashes = {
@@ -155,9 +155,9 @@ def chart_of(rows: list[SalesRow], group: str) -> dict[str, Any]:
         "height": 300,
         "data": {
             "values": [
-                {"period": str(each.period), "units": each.units, "name": each.name}
-                for each in rows
-                if each.name in shown
+                {"period": str(row.period), "units": row.units, "name": row.name}
+                for row in rows
+                if row.name in shown
             ]
         },
         "mark": {"type": "line", "strokeWidth": 2},

@@ -91,8 +91,8 @@ def view(db: Db, who: Who, lang: Lang, week: str | None = None) -> WeekView:
     target = wanted(db, week)
     common: dict[str, Any] = {
         "weeks": [
-            OtherWeek(week=each.week, state=each.state, ordered_at=each.ordered_at)
-            for each in weekly.cycles(db)
+            OtherWeek(week=cycle.week, state=cycle.state, ordered_at=cycle.ordered_at)
+            for cycle in weekly.cycles(db)
         ],
         "next_week": str(next_week()),
         "may_start": who.has(*CHAIN),

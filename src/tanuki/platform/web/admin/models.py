@@ -131,7 +131,7 @@ class ModelView(BaseModel):
 def view(db: Db, who: Who, res: Res) -> ModelsView:
     """Every model."""
     require(who, *LOOK)
-    serving = {each.model: each for each in rollout.plans(db)}
+    serving = {plan.model: plan for plan in rollout.plans(db)}
     names = sorted({*res.registry.names(), *serving})
     return ModelsView(
         models=[
@@ -172,8 +172,8 @@ def model_view(db: Db, who: Who, res: Res, lang: Lang, model: str) -> ModelView:
             for each in found.watched
         ],
         versions=[
-            VersionRow(**overview.version_line(each), metrics=each.metrics)
-            for each in found.versions
+            VersionRow(**overview.version_line(version), metrics=version.metrics)
+            for version in found.versions
         ],
         verdicts=verdicts(found, lang, who.has(*release.MAY_OVERRIDE)),
         releases=[
@@ -182,14 +182,14 @@ def model_view(db: Db, who: Who, res: Res, lang: Lang, model: str) -> ModelView:
         ],
         steps=[
             StepRow(
-                id=each.id,
-                what=WHAT[each.what],
-                version=each.values.get("version"),
-                at=each.at,
-                by=each.by,
-                why=each.values.get("why"),
+                id=entry.id,
+                what=WHAT[entry.what],
+                version=entry.values.get("version"),
+                at=entry.at,
+                by=entry.by,
+                why=entry.values.get("why"),
             )
-            for each in audit_log.entries(db, f"model:{model}", limit=STEPS)
+            for entry in audit_log.entries(db, f"model:{model}", limit=STEPS)
         ],
         previous=last.previous if last else None,
         may_release=who.has(*release.MAY_RELEASE),
@@ -199,13 +199,15 @@ def model_view(db: Db, who: Who, res: Res, lang: Lang, model: str) -> ModelView:
 def verdicts(found: Overview, lang: str, may_override: bool) -> list[VerdictRow]:
     """Verdicts in the reader's words; only the newest about a version that is not live can be decided against."""
     rows: list[VerdictRow] = []
-    for each in found.verdicts:
-        newest = each.version not in {made.version for made in rows}
+    for verdict in found.verdicts:
+        newest = verdict.version not in {made.version for made in rows}
         said = {
-            name: getattr(each, name) for name in ("id", "version", "champion", "go", "at", "by")
+            name: getattr(verdict, name) for name in ("id", "version", "champion", "go", "at", "by")
         }
-        may = may_override and newest and not each.go and each.version != found.champion
-        rows.append(VerdictRow(**said, sentences=overview.sentences(each, lang), may_override=may))
+        may = may_override and newest and not verdict.go and verdict.version != found.champion
+        rows.append(
+            VerdictRow(**said, sentences=overview.sentences(verdict, lang), may_override=may)
+        )
     return rows
 
 
@@ -276,7 +278,7 @@ page(
     "/models/{model}",
     model_view,
     "model.html",
-    csv=lambda view: [each.model_dump(exclude={"metrics"}) for each in view.versions],
+    csv=lambda view: [version.model_dump(exclude={"metrics"}) for version in view.versions],
 )
 action(router, "/models/{model}/promote", promote)
 action(router, "/models/{model}/dismiss", dismiss)

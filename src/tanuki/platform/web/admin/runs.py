@@ -94,8 +94,8 @@ def run_view(db: Db, who: Who, res: Res, run_id: str) -> RunView:
     require(who, *LOOK)
     run = res.work.run(run_id)
     steps = [
-        StepRow(**{name: getattr(each, name) for name in StepRow.model_fields})
-        for each in run.steps
+        StepRow(**{name: getattr(step, name) for name in StepRow.model_fields})
+        for step in run.steps
     ]
     return RunView(run=row(run), steps=steps, may_act=who.has("operator"))
 
@@ -116,7 +116,7 @@ def resume(who: Who, res: Res, run_id: str) -> Done:
 
 def steps(view: RunView) -> list[dict[str, Any]]:
     """A run's steps as rows."""
-    return [each.model_dump() for each in view.steps]
+    return [step.model_dump() for step in view.steps]
 
 
 page(router, "/runs", view, "runs.html", csv=lambda view: view.runs)

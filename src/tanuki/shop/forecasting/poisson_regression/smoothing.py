@@ -81,11 +81,14 @@ def ratios(
 def ahead(grid: Grid, sold: Numbers, due: Numbers, around: float, growth: float) -> Numbers:
     """By each follower, what to multiply the two weeks ahead with: followers × 2 × lines."""
     made = []
-    for each in FOLLOWERS:
-        level = ratios(grid, sold, due, each, around)
-        far = each.behind(sold.shape[1]) if each.grows else 0.0
+    for follower in FOLLOWERS:
+        level = ratios(grid, sold, due, follower, around)
+        far = follower.behind(sold.shape[1]) if follower.grows else 0.0
         made.append(
-            [level * np.exp(growth * (far + lead - 0.5) if each.grows else 0.0) for lead in (1, 2)]
+            [
+                level * np.exp(growth * (far + lead - 0.5) if follower.grows else 0.0)
+                for lead in (1, 2)
+            ]
         )
     return np.array(made)
 
