@@ -1,8 +1,8 @@
 """Two languages: texts from .po files read at start, and numbers, yen, days and moments as each language writes them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -25,6 +25,15 @@ JUST_NOW = {"en": "just now", "ja": "たった今"}
 YEN = {"en": "¥{}", "ja": "{}円"}
 NOTHING = "–"
 DAY_SECONDS = 86_400
+
+
+Translate = Callable[..., str]
+"""`say(text, **values)`: a msgid in the reader's language, with its values filled in."""
+
+
+def english(text: str, **values: object) -> str:
+    """The translator of the language that the msgids are written in."""
+    return text % values if values else text
 
 
 def msgid(text: str) -> str:
@@ -56,6 +65,10 @@ class Texts:
     def say(self, lang: str, text: str, **values: object) -> str:
         """The same for templates, for a text that is not written in them: `say(entry.title)`."""
         return self.fill(lang, text, values)
+
+    def translator(self, lang: str) -> Translate:
+        """`say(text, **values)` for one language: what domain functions that render text take."""
+        return partial(self.say, lang)
 
     def error(self, lang: str, error: UserError) -> str:
         """What a UserError says, in a language."""

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import wraps
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from dbos import DBOS
 
 from tanuki.errors import UserError
 from tanuki.platform import log, metrics
-from tanuki.platform.resources import current
+from tanuki.platform.resources import Resources, current
 
 
 def durable(name: str, *, attempts: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -37,6 +37,33 @@ def observed(workflow: str, step: str, run_id: str) -> Iterator[None]:
         outcome = "done"
     finally:
         metrics.observe_step(workflow, step, time.monotonic() - begun, outcome=outcome)
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def durable_step(
+    workflow: str, *, attempts: int = 3
+) -> Callable[[Callable[Concatenate[Resources, datetime, P], R]], Callable[P, R]]:
+    """Decorator: turns `f(res, now, *args)` into the durable step `<workflow>_f`, called as `f(*args)`.
+
+    `res` are the resources of this process, `now` is the moment at which the step runs, in UTC. A
+    step that fails is retried, `attempts` times in all, with growing pauses; a `UserError` is not
+    retried, because a person has to mend something first. The step's time and outcome are counted
+    under the workflow's name. Type checkers see the signature without `res` and `now`.
+    """
+
+    def decorate(function: Callable[Concatenate[Resources, datetime, P], R]) -> Callable[P, R]:
+        @durable(f"{workflow}_{function.__name__}", attempts=attempts)
+        @wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> R:
+            with observed(workflow, function.__name__, DBOS.workflow_id or workflow):
+                return function(current(), datetime.now(UTC), *args, **kwargs)
+
+        return cast(Callable[P, R], run)
+
+    return decorate
 
 
 def stepping(prefix: str, workflow: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
