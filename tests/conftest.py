@@ -16,7 +16,7 @@ from sqlalchemy import text
 import tanuki.app.metadata
 from tanuki.app import bootstrap
 from tanuki.platform import jobs, passwords
-from tanuki.platform.database.engine import Base, Database, engine
+from tanuki.platform.database.engine import Base, Database, create_database_engine
 from tanuki.platform.resources import Resources
 from tanuki.settings import Settings
 
@@ -83,7 +83,7 @@ def postgres_server() -> Iterator[str]:
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """The URL of an empty PostgreSQL database."""
     name = f"t{uuid.uuid4().hex[:12]}"
-    admin = engine(postgres_server).execution_options(isolation_level="AUTOCOMMIT")
+    admin = create_database_engine(postgres_server).execution_options(isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         connection.execute(text(f"create database {name}"))
     yield postgres_server.replace("/postgres?", f"/{name}?")
@@ -141,11 +141,11 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Resources]:
 
 
 def with_resources(settings: Settings) -> Iterator[Resources]:
-    made = bootstrap.resources(settings, upgrade=False)
+    made = bootstrap.create_resources(settings, upgrade=False)
     Base.metadata.create_all(made.db.engine)
     jobs.upgrade(made.db.url)
     yield made
-    bootstrap.close(made)
+    bootstrap.close_resources(made)
 
 
 @pytest.fixture(scope="session")

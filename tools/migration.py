@@ -7,17 +7,17 @@ from pathlib import Path
 
 from alembic import command
 
-from tanuki.platform.database.engine import MIGRATIONS, alembic_config
+from tanuki.app.metadata import MIGRATIONS
 
 
 def main(message: str) -> None:
-    numbers = [int(file.name[:4]) for file in (MIGRATIONS / "versions").glob("[0-9]*_*.py")]
+    numbers = [int(file.name[:4]) for file in (MIGRATIONS.folder / "versions").glob("[0-9]*_*.py")]
     number = f"{max(numbers, default=0) + 1:04d}"
     name = re.sub(r"[^a-z0-9]+", "_", message.lower()).strip("_")
     if not name:
         raise SystemExit('Say what changed: make migration m="what changed"')
     with tempfile.TemporaryDirectory() as folder:
-        config = alembic_config(f"sqlite:///{Path(folder) / 'empty.db'}")
+        config = MIGRATIONS.config(f"sqlite:///{Path(folder) / 'empty.db'}")
         config.set_main_option("file_template", f"{number}_{name}")
         if numbers:
             command.upgrade(config, "head")

@@ -134,7 +134,7 @@ def test_many_who_add_at_once_make_one_chain_whether_alone_or_together(database)
             add(db, number)
 
     def together(number):
-        database.together(lambda db: add(db, number))
+        database.write_batched(lambda db: add(db, number))
 
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(lambda number: (alone if number % 2 else together)(number), range(60)))

@@ -29,11 +29,11 @@ TEN_IN_TOKYO = datetime(2021, 1, 4, 1, tzinfo=UTC)
 def tanuki(tmp_path, monkeypatch):
     """Runs a command in a home folder of its own, with one fact in the warehouse, and gives what it printed."""
     monkeypatch.setenv("TANUKI_HOME", str(tmp_path / "home"))
-    made = bootstrap.resources(Settings(home=tmp_path / "home"))
+    made = bootstrap.create_resources(Settings(home=tmp_path / "home"))
     with made.db.write() as db:
         frame = pl.DataFrame({"day": [date(2021, 1, 3)], "units": [7]})
         made.warehouse.append(db, SOLD, frame, recorded_at=TEN_IN_TOKYO, source="tests")
-    bootstrap.close(made)
+    bootstrap.close_resources(made)
 
     def run(command, *arguments):
         result = CliRunner().invoke(command, arguments, catch_exceptions=False)
@@ -98,7 +98,7 @@ def test_tidy_deletes_old_files_that_no_import_names(tanuki):
 
 def test_db_upgrade_makes_the_schema_this_code_needs(tmp_path, monkeypatch):
     monkeypatch.setenv("TANUKI_DATABASE", f"sqlite:///{tmp_path / 'new.db'}")
-    newest = database.newest_revision()
+    newest = MIGRATIONS.newest_revision()
     said = [
         CliRunner().invoke(data.db, [name], catch_exceptions=False).output
         for name in ("revision", "upgrade", "revision")

@@ -7,9 +7,10 @@ from sqlalchemy import inspect, select
 from sqlalchemy.exc import StatementError
 
 from tanuki.app import bootstrap
+from tanuki.app.metadata import MIGRATIONS
 from tanuki.errors import UserError
-from tanuki.platform.database import engine as database_file
 from tanuki.platform.database.engine import Base, Database
+from tanuki.platform.database.migrations import load_revision
 from tanuki.platform.jobs import WorkerBeat
 from tanuki.settings import Settings
 
@@ -56,8 +57,8 @@ def test_migrations_make_exactly_the_tables_of_the_code(database_url):
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
-    database_file.upgrade(database_url)
-    database_file.upgrade(database_url)
+    MIGRATIONS.upgrade(database_url)
+    MIGRATIONS.upgrade(database_url)
     made = Database(database_url)
     with made.engine.connect() as connection:
         context = MigrationContext.configure(
@@ -80,12 +81,12 @@ def for_this_engine(engine):
 def test_downgrading_and_upgrading_again_works(database_url):
     from alembic import command
 
-    database_file.upgrade(database_url)
-    command.downgrade(database_file.alembic_config(database_url), "base")
-    database_file.upgrade(database_url)
+    MIGRATIONS.upgrade(database_url)
+    command.downgrade(MIGRATIONS.config(database_url), "base")
+    MIGRATIONS.upgrade(database_url)
     made = Database(database_url)
     with made.read() as db:
-        assert database_file.revision_of(db) == database_file.newest_revision()
+        assert load_revision(db) == MIGRATIONS.newest_revision()
     made.close()
 
 
@@ -93,9 +94,9 @@ def test_downgrading_and_upgrading_again_works(database_url):
 def test_another_database_is_refused_until_it_is_upgraded(postgres_url, tmp_path):
     settings = Settings.model_validate({"home": tmp_path, "database": postgres_url})
     with pytest.raises(UserError, match="tanuki db upgrade"):
-        bootstrap.resources(settings)
-    database_file.upgrade(postgres_url)
-    bootstrap.close(bootstrap.resources(settings))
+        bootstrap.create_resources(settings)
+    MIGRATIONS.upgrade(postgres_url)
+    bootstrap.close_resources(bootstrap.create_resources(settings))
 
 
 def test_a_database_that_does_not_answer_is_one_sentence(tmp_path):
@@ -103,4 +104,4 @@ def test_a_database_that_does_not_answer_is_one_sentence(tmp_path):
         {"home": tmp_path, "database": "postgresql://nobody@127.0.0.1:1/none"}
     )
     with pytest.raises(UserError, match="does not answer"):
-        bootstrap.resources(settings)
+        bootstrap.create_resources(settings)

@@ -203,7 +203,7 @@ def test_exported_events_are_facts_by_kind_and_no_longer_events(resources, event
             Event(id="u1", kind="undeclared", at=NOW, person="p1", values={"a": [1]}),
         ]
     )
-    assert maintenance.export_now(resources, LATER) == 3
+    assert maintenance.export_events_now(resources, LATER) == 3
     assert kept(resources) == 0
     assert sql(
         resources, "select id, happened_at, person, post, seconds, more from events_open"
@@ -223,10 +223,10 @@ def test_exported_events_are_facts_by_kind_and_no_longer_events(resources, event
 
 def test_exporting_again_exports_what_is_new_and_the_same_event_again_stays_one(resources, events):
     events.write([opened(1, id="e1")])
-    assert maintenance.export_now(resources, NOW) == 1
-    assert maintenance.export_now(resources, NOW) == 0
+    assert maintenance.export_events_now(resources, NOW) == 1
+    assert maintenance.export_events_now(resources, NOW) == 0
     events.write([opened(1, id="e1"), opened(2, id="e2")])
-    assert maintenance.export_now(resources, LATER) == 2
+    assert maintenance.export_events_now(resources, LATER) == 2
     assert sql(resources, "select id from events_open order by id") == [("e1",), ("e2",)]
 
 
@@ -238,7 +238,7 @@ def test_values_that_are_not_what_the_kind_says_are_kept_beside(resources, event
             Event(id="w2", kind="open", at=NOW, values={"post": 2**70}),
         ]
     )
-    maintenance.export_now(resources, LATER)
+    maintenance.export_events_now(resources, LATER)
     found = sql(resources, "select post, seconds, more from events_open order by id")
     assert found[0] == (None, None, '{"page": "home", "post": "seven", "seconds": true}')
     assert found[1][0] is None and str(2**70) in found[1][2]
@@ -251,7 +251,7 @@ def test_a_list_without_items_makes_no_facts_and_is_done(resources, events):
             Event(kind="shown", at=NOW, values={}),
         ]
     )
-    assert maintenance.export_now(resources, LATER) == 2
+    assert maintenance.export_events_now(resources, LATER) == 2
     assert kept(resources) == 0
 
 
@@ -267,7 +267,7 @@ def test_two_exports_at_once_export_nothing_twice(resources, events):
     resources.warehouse.prepare = slowly
     with ThreadPoolExecutor(2) as pool:
         exports = [
-            pool.submit(maintenance.move_some, resources, "open", "e", LATER) for _ in range(2)
+            pool.submit(maintenance.export_to_warehouse, resources, "open", "e", LATER) for _ in range(2)
         ]
         outcomes = sorted(
             [export.exception().__class__ for export in exports], key=lambda each: each.__name__
@@ -287,17 +287,17 @@ def test_events_that_come_while_a_file_is_written_stay_for_the_next(resources, e
         return prepare(*given, **more)
 
     resources.warehouse.prepare = meanwhile
-    assert maintenance.move_some(resources, "open", "e", LATER) == 1
+    assert maintenance.export_to_warehouse(resources, "open", "e", LATER) == 1
     resources.warehouse.prepare = prepare
-    assert maintenance.export_now(resources, LATER) == 1
+    assert maintenance.export_events_now(resources, LATER) == 1
     assert sql(resources, "select count(*) from events_open") == [(2,)]
 
 
 def test_more_than_fits_in_one_file_goes_in_several(resources, events, monkeypatch):
-    monkeypatch.setattr(maintenance, "AT_ONCE", 40)
-    monkeypatch.setattr(maintenance, "DELETED_AT_ONCE", 7)
+    monkeypatch.setattr(maintenance, "EVENTS_PER_FILE", 40)
+    monkeypatch.setattr(maintenance, "EVENTS_PER_DELETE", 7)
     events.write([opened(number) for number in range(100)])
-    assert maintenance.export_now(resources, LATER) == 100
+    assert maintenance.export_events_now(resources, LATER) == 100
     with resources.db.read() as db:
         assert [file.rows for file in resources.warehouse.files(db, "events_open")] == [40, 40, 20]
 
@@ -305,7 +305,7 @@ def test_more_than_fits_in_one_file_goes_in_several(resources, events, monkeypat
 def test_the_hourly_run_exports_tidies_and_is_one_run_an_hour(
     resources: Resources, events: EventLog
 ):
-    assert maintenance.run_id(NOW) == "events-2021-01-11T12"
+    assert maintenance.export_run_id(NOW) == "events-2021-01-11T12"
     events.write([opened(1), opened(2)])
     with resources.db.write() as db:
         db.add(RateLimit(key="k", used=1, until=NOW))
@@ -313,8 +313,8 @@ def test_the_hourly_run_exports_tidies_and_is_one_run_an_hour(
     resources_file.use(resources)
     with jobs.worker(resources.db, "one"):
         for _ in range(2):
-            maintenance.begin(maintenance.run_id(NOW))
-        run = resources.work.wait(maintenance.run_id(NOW), seconds=30)
+            maintenance.enqueue_export(maintenance.export_run_id(NOW))
+        run = resources.work.wait(maintenance.export_run_id(NOW), seconds=30)
     assert (run.status, run.error) == ("done", None)
     assert kept(resources) == 0
     assert sql(resources, "select count(*) from events_open") == [(2,)]
@@ -324,6 +324,6 @@ def test_the_hourly_run_exports_tidies_and_is_one_run_an_hour(
 
 def test_resources_that_end_write_what_waits(tmp_path, embedded):
     embedded.events.put(opened(1))
-    bootstrap.close(embedded)
+    bootstrap.close_resources(embedded)
     with embedded.db.read() as db:
         assert db.scalar(select(func.count()).select_from(Event)) == 1

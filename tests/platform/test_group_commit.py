@@ -36,7 +36,7 @@ class Gate:
 
     def __init__(self, database):
         self.begun, self.open = threading.Event(), threading.Event()
-        self.thread = threading.Thread(target=database.together, args=(self,))
+        self.thread = threading.Thread(target=database.write_batched, args=(self,))
         self.thread.start()
         self.begun.wait(10)
 
@@ -62,9 +62,9 @@ def queued(database, pool, writes):
     """The futures of writes that wait, in their order."""
     answers = []
     for write in writes:
-        waiting = database.writer.waiting.qsize()
-        answers.append(pool.submit(database.together, write))
-        while database.writer.waiting.qsize() == waiting:
+        waiting = database.writer.queue.qsize()
+        answers.append(pool.submit(database.write_batched, write))
+        while database.writer.queue.qsize() == waiting:
             pass
     return answers
 
@@ -75,7 +75,7 @@ def test_each_caller_gets_what_its_own_write_gives(database):
             db.add(beat(f"w{number:03}"))
             return number * 2
 
-        return database.together(write)
+        return database.write_batched(write)
 
     with ThreadPoolExecutor(40) as pool:
         assert list(pool.map(add, range(200))) == [number * 2 for number in range(200)]
@@ -87,7 +87,7 @@ def test_two_hundred_callers_need_far_fewer_commits(database, commits):
 
     def add(number):
         ready.wait()
-        database.together(lambda db: db.add(beat(f"w{number}")))
+        database.write_batched(lambda db: db.add(beat(f"w{number}")))
 
     threads = [threading.Thread(target=add, args=(number,)) for number in range(200)]
     for thread in threads:
@@ -165,7 +165,7 @@ def test_when_the_common_commit_fails_only_the_one_at_fault_is_told(database):
         with pytest.raises(IntegrityError):
             second.result()
     assert names(database) == ["good"]
-    assert database.together(lambda db: db.scalar(text("select count(*) from child"))) == 0
+    assert database.write_batched(lambda db: db.scalar(text("select count(*) from child"))) == 0
 
 
 @pytest.mark.postgres
@@ -193,43 +193,43 @@ def test_a_connection_that_is_lost_in_the_middle_costs_nobody_but_the_one_who_lo
 
 def test_what_a_request_has_bound_to_its_log_lines_is_known_to_its_write(database):
     with structlog.contextvars.bound_contextvars(request_id="r1"):
-        assert database.together(lambda db: structlog.contextvars.get_contextvars()) == {
+        assert database.write_batched(lambda db: structlog.contextvars.get_contextvars()) == {
             "request_id": "r1"
         }
-    assert database.together(lambda db: structlog.contextvars.get_contextvars()) == {}
+    assert database.write_batched(lambda db: structlog.contextvars.get_contextvars()) == {}
 
 
 def test_closing_writes_what_waits_and_ends_the_thread(database):
     with ThreadPoolExecutor(10) as pool:
         with Gate(database):
             answers = [
-                pool.submit(database.together, lambda db, n=n: db.add(beat(f"w{n}")))
+                pool.submit(database.write_batched, lambda db, n=n: db.add(beat(f"w{n}")))
                 for n in range(5)
             ]
-            while database.writer.waiting.qsize() < 5:
+            while database.writer.queue.qsize() < 5:
                 pass
             closing = pool.submit(database.close)
         closing.result()
         assert [answer.result() for answer in answers] == [None] * 5
     assert not database.writer.thread.is_alive()
     with pytest.raises(RuntimeError, match="closed"):
-        database.together(lambda db: None)
+        database.write_batched(lambda db: None)
     assert len(names(database)) == 5
 
 
 def test_a_write_inside_a_write_is_a_bug_and_not_a_standstill(database):
     with pytest.raises(RuntimeError, match="waits for itself"):
-        database.together(lambda db: database.together(lambda inner: None))
+        database.write_batched(lambda db: database.write_batched(lambda inner: None))
 
 
 def test_a_durable_commit_is_on_the_disk_and_other_writes_stay_as_cheap_as_they_were(sqlite):
     def level(db):
         return db.scalar(text("PRAGMA synchronous"))
 
-    assert sqlite.together(level) == 2  # full
+    assert sqlite.write_batched(level) == 2  # full
     with sqlite.write() as db:
         assert level(db) == 1  # normal
-    assert sqlite.together(level) == 2
+    assert sqlite.write_batched(level) == 2
 
 
 CHILD = """
@@ -239,7 +239,7 @@ from tanuki.platform.database.engine import Database
 from tests.platform.test_group_commit import beat
 database = Database(sys.argv[1])
 for number in range(10_000):
-    database.together(lambda db: db.add(beat(f"w{{number}}")))
+    database.write_batched(lambda db: db.add(beat(f"w{{number}}")))
     print(number, flush=True)
 """
 
@@ -266,7 +266,7 @@ def test_groups_of_two_processes_that_wait_for_each_other_end_all_the_same(postg
     """A group holds the rows of all its writes: first one and then the other here, the other way round there."""
     here, there = Database(postgres_url), Database(postgres_url)
     WorkerBeat.__table__.create(here.engine)
-    here.together(lambda db: db.add_all([beat("a"), beat("b")]))
+    here.write_batched(lambda db: db.add_all([beat("a"), beat("b")]))
 
     def grow(name):
         def write(db):
@@ -279,7 +279,7 @@ def test_groups_of_two_processes_that_wait_for_each_other_end_all_the_same(postg
 
     before = {
         each.name: each.pid
-        for each in here.together(lambda db: db.scalars(select(WorkerBeat)).all())
+        for each in here.write_batched(lambda db: db.scalars(select(WorkerBeat)).all())
     }
     with ThreadPoolExecutor(20) as pool:
         for _ in range(3):

@@ -75,7 +75,7 @@ def test_a_session_knows_what_it_has_used_and_those_who_write_together_only_thei
         return do
 
     with ThreadPoolExecutor(8) as pool:
-        for spent in pool.map(database.together, [write(f"w{n}") for n in range(8)]):
+        for spent in pool.map(database.write_batched, [write(f"w{n}") for n in range(8)]):
             assert [(each.what, each.left) for each in spent] == [("likes", 2), ("posts", 8)]
 
 

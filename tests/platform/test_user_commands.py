@@ -29,12 +29,12 @@ def tanuki(tmp_path, monkeypatch):
 
 
 def sign_in(home, name, password):
-    made = bootstrap.resources(Settings(home=home))
+    made = bootstrap.create_resources(Settings(home=home))
     try:
         with made.db.write() as db:
             return accounts.sign_in(db, name, password, address="192.0.2.1", now=datetime.now(UTC))
     finally:
-        bootstrap.close(made)
+        bootstrap.close_resources(made)
 
 
 def test_an_added_user_signs_in_with_the_printed_password(tanuki):
@@ -85,7 +85,7 @@ def test_a_token_is_printed_and_works(tanuki):
     tanuki("add", "hana", "--role", "admin")
     only_reads = tanuki("token", "hana", "report", "--days", "30").strip()
     does_more = tanuki("token", "hana", "bot", "--scope", "write", "--scope", "moderate").strip()
-    made = bootstrap.resources(Settings(home=tanuki.home))
+    made = bootstrap.create_resources(Settings(home=tanuki.home))
     with made.db.read() as db:
         hana = tokens.person_of_token(db, only_reads, datetime.now(UTC))
         assert (hana.name, hana.allowed) == ("hana", {"read"})
@@ -94,7 +94,7 @@ def test_a_token_is_printed_and_works(tanuki):
             "write",
             "moderate",
         }
-    bootstrap.close(made)
+    bootstrap.close_resources(made)
 
 
 def test_a_member_becomes_a_moderator_and_a_manager_gets_another_store(tanuki):

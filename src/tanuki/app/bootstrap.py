@@ -1,10 +1,14 @@
 """Settings to Resources: the only place that chooses engines."""
 
+from sqlalchemy.exc import OperationalError
+
 from tanuki.animals.events import KINDS
 from tanuki.animals.similarity.index import KIND, Index
+from tanuki.app.metadata import MIGRATIONS
 from tanuki.errors import UserError
 from tanuki.platform import jobs
-from tanuki.platform.database import engine as database
+from tanuki.platform.database.engine import Database
+from tanuki.platform.database.migrations import load_revision
 from tanuki.platform.event_log import EventLog
 from tanuki.platform.jobs import Work
 from tanuki.platform.mlops import overview, runtimes
@@ -23,24 +27,26 @@ WORDS = {  # of the models' own gates
 }
 
 
-def resources(settings: Settings, *, upgrade: bool | None = None) -> Resources:
-    """The engines that the settings name. The embedded database is created and upgraded by itself; another one must be current.
+def create_resources(settings: Settings, *, upgrade: bool | None = None) -> Resources:
+    """The engines that the settings name.
 
-    Raises UserError when the database does not answer or its schema is not current.
+    The embedded database is created and upgraded here. Another one must be upgraded already:
+    UserError when it does not answer or its schema is another revision. `upgrade` overrides
+    this; False leaves the schema alone and does not check it.
     """
     settings.home.mkdir(parents=True, exist_ok=True)
     url = settings.database_url
-    if settings.embedded if upgrade is None else upgrade:
-        ensure_current(url)
+    if (settings.embedded if upgrade is None else upgrade) and not is_schema_current(url):
+        upgrade_schema(url)
     objects = Objects(
         settings.objects_url,
         settings.s3_endpoint,
         settings.s3_key,
         settings.s3_secret.get_secret_value(),
     )
-    db = database.Database(url)
+    db = Database(url)
     if not settings.embedded and upgrade is None:
-        must_be_current(db)
+        require_current_schema(db)
     registry = Registry(
         settings.mlflow_url,
         f"{settings.objects_url}/mlflow",
@@ -51,6 +57,7 @@ def resources(settings: Settings, *, upgrade: bool | None = None) -> Resources:
     return Resources(
         settings=settings,
         db=db,
+        migrations=MIGRATIONS,
         objects=objects,
         warehouse=Warehouse(objects),
         registry=registry,
@@ -60,7 +67,7 @@ def resources(settings: Settings, *, upgrade: bool | None = None) -> Resources:
     )
 
 
-def models(settings: Settings, db: database.Database, registry: Registry) -> Inference:
+def models(settings: Settings, db: Database, registry: Registry) -> Inference:
     """The models of this process, or those of the server that the settings name."""
     runtimes.KINDS[KIND] = Index
     overview.OWN_WORDS.update(WORDS)
@@ -69,53 +76,47 @@ def models(settings: Settings, db: database.Database, registry: Registry) -> Inf
     return Models(db, registry, settings.home.absolute() / "models", kept=settings.models_kept)
 
 
-def close(made: Resources) -> None:
-    """Give back what resources() took."""
-    made.models.close()
-    made.events.close()
-    made.work.close()
-    made.db.close()
+def close_resources(res: Resources) -> None:
+    """Write what is still queued, end threads and close connections."""
+    res.models.close()
+    res.events.close()
+    res.work.close()
+    res.db.close()
 
 
-def ensure_current(url: str) -> None:
-    """Upgrade the schema unless it is current already, which is the usual case and takes a moment only."""
-    if not is_current(url):
-        upgrade_all(url)
-
-
-def upgrade_all(url: str) -> None:
-    """Bring our tables and those of durable work up to date."""
-    database.upgrade(url)
+def upgrade_schema(url: str) -> None:
+    """Bring our tables and those of durable work to this code's revision."""
+    MIGRATIONS.upgrade(url)
     jobs.upgrade(url)
 
 
-def is_current(url: str) -> bool:
-    """Whether the schema is the newest this code knows."""
-    made = database.Database(url)
+def is_schema_current(url: str) -> bool:
+    """Whether the schema is at this code's revision. It takes milliseconds; an upgrade does not."""
+    database = Database(url)
     try:
-        with made.read() as db:
-            return database.revision_of(db) == database.newest_revision()
+        with database.read() as db:
+            return load_revision(db) == MIGRATIONS.newest_revision()
     finally:
-        made.close()
+        database.close()
 
 
-def must_be_current(db: database.Database) -> None:
-    """Refuse a database that does not answer or is not upgraded."""
-    from sqlalchemy.exc import OperationalError
-
+def require_current_schema(database: Database) -> None:
+    """Raises UserError for a database that does not answer or has another revision's schema."""
     try:
-        with db.read() as session:
-            found = database.revision_of(session)
+        with database.read() as db:
+            revision = load_revision(db)
     except OperationalError as error:
         reason = str(error.orig).strip().splitlines()[0]
         raise UserError(
-            "The database does not answer (%(reason)s); expected the one that TANUKI_DATABASE names.",
+            "The database does not answer (%(reason)s)."
+            " Expected the database that TANUKI_DATABASE names.",
             reason=reason,
         ) from error
-    if found != database.newest_revision():
-        db.close()
+    if revision != MIGRATIONS.newest_revision():
+        database.close()
         raise UserError(
-            "The database's schema is %(found)s, this code needs %(wanted)s; run `tanuki db upgrade`.",
-            found=found or "empty",
-            wanted=database.newest_revision(),
+            "The database has the schema %(found)s, but this program needs %(wanted)s."
+            " Please run `tanuki db upgrade`.",
+            found=revision or "empty",
+            wanted=MIGRATIONS.newest_revision(),
         )

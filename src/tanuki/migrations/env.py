@@ -1,37 +1,41 @@
-"""How Alembic runs our migrations: on the given URL, under a lock, with every table of Tanuki known."""
+"""How Alembic runs the migrations: on its caller's database and metadata, under a lock."""
 
 from alembic import context
-from sqlalchemy import text
+from sqlalchemy import MetaData, text
 from sqlalchemy.schema import SchemaItem
 
-from tanuki.platform.database.engine import Base, engine
+from tanuki.platform.database.engine import create_database_engine
 
-__import__("tanuki.app.metadata")
+ADVISORY_LOCK = 740117  # any number; nobody else locks it
 
-config = context.config
-made = engine(config.attributes["url"])
-OURS = set(Base.metadata.tables)
-ADVISORY_LOCK = 740117
+engine = create_database_engine(context.config.attributes["url"])
+metadata: MetaData = context.config.attributes["metadata"]
+table_names = set(metadata.tables)
 
 
-def ours(thing: SchemaItem, name: str | None, kind: str, reflected: bool, _compare: object) -> bool:
-    """Tables of others (DBOS keeps its own in the same SQLite file) are not our business, nor is an index that says it is for another engine only."""
-    if kind == "index" and thing.info.get("only", made.dialect.name) != made.dialect.name:
+def include_object(
+    item: SchemaItem, name: str | None, kind: str, reflected: bool, _compare: object
+) -> bool:
+    """Leave out other programs' tables (DBOS has its own in the same SQLite file).
+
+    An index may be for one engine only; on the other one it is left out, too.
+    """
+    if kind == "index" and item.info.get("only", engine.dialect.name) != engine.dialect.name:
         return False
-    return not (kind == "table" and reflected and name not in OURS)
+    return not (kind == "table" and reflected and name not in table_names)
 
 
-with made.connect() as connection:
+with engine.connect() as connection:
     context.configure(
         connection=connection,
-        target_metadata=Base.metadata,
-        include_object=ours,
+        target_metadata=metadata,
+        include_object=include_object,
         render_as_batch=True,
         compare_type=True,
     )
     with context.begin_transaction():
-        if made.dialect.name == "postgresql":
+        if engine.dialect.name == "postgresql":
             connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK})
         context.run_migrations()
     connection.commit()
-made.dispose()
+engine.dispose()

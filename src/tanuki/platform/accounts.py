@@ -16,7 +16,8 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tanuki.errors import Conflict, NotAllowed, NotFound, UserError
 from tanuki.platform import login_throttle, passwords, rate_limit
-from tanuki.platform.database.engine import Base, Utc
+from tanuki.platform.database.engine import Base
+from tanuki.platform.database.types import Utc
 
 ROLES = ("member", "moderator", "analyst", "manager", "operator", "admin")
 SCOPED = ("manager",)  # these roles are held for something: a manager's store

@@ -13,7 +13,8 @@ from typing import Any
 from sqlalchemy import JSON, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from tanuki.platform.database.engine import Base, add_once
+from tanuki.platform.database.engine import Base
+from tanuki.platform.database.upsert import insert_or_ignore
 
 HEAD = 1  # there is one head
 CHECKED_AT_ONCE = 1_000
@@ -50,7 +51,7 @@ def add(
     db: Session, *, by: str, what: str, about: str, values: Mapping[str, Any], now: datetime
 ) -> TrailEntry:
     """Put something on record, in the transaction that does it. Others wait with theirs until it ends. `values` must be JSON."""
-    add_once(db, TrailHead, id=HEAD, entries=0, digest="")
+    insert_or_ignore(db, TrailHead, id=HEAD, entries=0, digest="")
     last = db.get_one(TrailHead, HEAD, with_for_update=True, populate_existing=True)
     plain: dict[str, Any] = json.loads(json.dumps(dict(values)))
     made = TrailEntry(

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from sqlalchemy import JSON, Index
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tanuki.platform import metrics
 from tanuki.platform.database.engine import Base, Database
+from tanuki.platform.database.upsert import insert_new_rows
 from tanuki.platform.warehouse import FactTable
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class EventLog:
     def save(self, rows: Sequence[dict[str, Any]]) -> None:
         """Rows in one commit, with others."""
         if rows:
-            self.db.together(lambda db: insert(db, rows))
+            self.db.write_batched(lambda db: insert(db, rows))
             metrics.count_events("written", len(rows))
 
     def run(self) -> None:
@@ -217,9 +217,7 @@ def add(db: Session, *events: Event) -> None:
 
 def insert(db: Session, rows: Sequence[dict[str, Any]]) -> None:
     """Rows, each once."""
-    if rows:
-        made = sqlite.insert if db.get_bind().dialect.name == "sqlite" else postgresql.insert
-        db.execute(made(Event).on_conflict_do_nothing(), list(rows))
+    insert_new_rows(db, Event, rows)
 
 
 def row(event: Event) -> dict[str, Any]:

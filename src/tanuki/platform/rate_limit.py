@@ -6,11 +6,11 @@ from hashlib import sha256
 from math import ceil
 
 from sqlalchemy import case, delete
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tanuki.errors import TooMany
 from tanuki.platform.database.engine import Base
+from tanuki.platform.database.upsert import insert_for
 
 SPENT = "tanuki_limits"  # in a session's info: what this transaction has used
 
@@ -41,8 +41,7 @@ def use(db: Session, who: str, what: str, *, now: datetime, most: int, seconds: 
 
     What is rolled back does not count. `who` is whatever is limited: a name, an address; only a digest of it is kept.
     """
-    insert = sqlite.insert if db.get_bind().dialect.name == "sqlite" else postgresql.insert
-    first = insert(RateLimit).values(
+    first = insert_for(db, RateLimit).values(
         key=key(who, what), used=1, until=now + timedelta(seconds=seconds)
     )
     over = RateLimit.until <= now

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tanuki.platform.database.engine import Database
+from tanuki.platform.database.migrations import Migrations
 from tanuki.platform.event_log import EventLog
 from tanuki.platform.jobs import Work
 from tanuki.platform.object_store import Objects
@@ -21,6 +22,7 @@ class Resources:
 
     settings: Settings
     db: Database
+    migrations: Migrations
     objects: Objects
     warehouse: Warehouse
     registry: "Registry"

@@ -20,7 +20,7 @@ from tanuki.platform.accounts import (
     digest,
     person,
 )
-from tanuki.platform.database.engine import Utc
+from tanuki.platform.database.types import Utc
 
 SCOPES = (
     "read",

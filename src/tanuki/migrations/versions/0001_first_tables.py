@@ -6,7 +6,7 @@ Revision 0001, after .
 import sqlalchemy as sa
 from alembic import op
 
-import tanuki.platform.database.engine
+import tanuki.platform.database.types
 
 revision = "0001"
 down_revision = None
@@ -23,14 +23,14 @@ def upgrade() -> None:
         sa.Column("password_hash", sa.String(), nullable=False),
         sa.Column(
             "password_changed_at",
-            tanuki.platform.database.engine.Utc(timezone=True),
+            tanuki.platform.database.types.Utc(timezone=True),
             nullable=False,
         ),
         sa.Column("lang", sa.String(), nullable=True),
         sa.Column("theme", sa.String(), nullable=True),
-        sa.Column("created_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("created_at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.Column("created_by", sa.String(), nullable=False),
-        sa.Column("disabled_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
+        sa.Column("disabled_at", tanuki.platform.database.types.Utc(timezone=True), nullable=True),
         sa.Column("disabled_by", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_account")),
     )
@@ -38,7 +38,7 @@ def upgrade() -> None:
         "account_try",
         sa.Column("key", sa.String(), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
-        sa.Column("last_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("last_at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_account_try")),
     )
     op.create_table(
@@ -46,29 +46,29 @@ def upgrade() -> None:
         sa.Column("week", sa.String(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("cutoff", sa.Date(), nullable=False),
-        sa.Column("as_of", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("as_of", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.Column("auto", sa.Boolean(), nullable=False),
         sa.Column("started_by", sa.String(), nullable=False),
-        sa.Column("started_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("started_at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.Column(
-            "forecast_due", tanuki.platform.database.engine.Utc(timezone=True), nullable=False
+            "forecast_due", tanuki.platform.database.types.Utc(timezone=True), nullable=False
         ),
-        sa.Column("check_due", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
-        sa.Column("release_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("check_due", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
+        sa.Column("release_at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.Column(
-            "confirm_due", tanuki.platform.database.engine.Utc(timezone=True), nullable=False
+            "confirm_due", tanuki.platform.database.types.Utc(timezone=True), nullable=False
         ),
         sa.Column(
-            "aggregated_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True
+            "aggregated_at", tanuki.platform.database.types.Utc(timezone=True), nullable=True
         ),
-        sa.Column("forecast_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
-        sa.Column("proposed_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
-        sa.Column("checked_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
+        sa.Column("forecast_at", tanuki.platform.database.types.Utc(timezone=True), nullable=True),
+        sa.Column("proposed_at", tanuki.platform.database.types.Utc(timezone=True), nullable=True),
+        sa.Column("checked_at", tanuki.platform.database.types.Utc(timezone=True), nullable=True),
         sa.Column("checked_by", sa.String(), nullable=True),
-        sa.Column("released_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
-        sa.Column("ordered_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
+        sa.Column("released_at", tanuki.platform.database.types.Utc(timezone=True), nullable=True),
+        sa.Column("ordered_at", tanuki.platform.database.types.Utc(timezone=True), nullable=True),
         sa.Column(
-            "evaluated_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True
+            "evaluated_at", tanuki.platform.database.types.Utc(timezone=True), nullable=True
         ),
         sa.Column("sales_rows", sa.Integer(), nullable=True),
         sa.Column("findings", sa.JSON(), nullable=False),
@@ -89,7 +89,7 @@ def upgrade() -> None:
         sa.Column("unchanged", sa.Integer(), nullable=False),
         sa.Column("quarantined", sa.Integer(), nullable=False),
         sa.Column(
-            "recorded_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False
+            "recorded_at", tanuki.platform.database.types.Utc(timezone=True), nullable=False
         ),
         sa.Column("by", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_shop_import")),
@@ -121,7 +121,7 @@ def upgrade() -> None:
         sa.Column("too_little", sa.Double(), nullable=False),
         sa.Column("unusual", sa.Double(), nullable=False),
         sa.Column("by", sa.String(), nullable=True),
-        sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
+        sa.Column("at", tanuki.platform.database.types.Utc(timezone=True), nullable=True),
         sa.Column("why", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_shop_rules")),
     )
@@ -136,8 +136,8 @@ def upgrade() -> None:
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("host", sa.String(), nullable=False),
         sa.Column("pid", sa.Integer(), nullable=False),
-        sa.Column("started_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
-        sa.Column("seen_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("started_at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
+        sa.Column("seen_at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_worker_beat")),
     )
     op.create_table(
@@ -145,7 +145,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("role", sa.String(), nullable=False),
         sa.Column("scope", sa.String(), nullable=False),
-        sa.Column("granted_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("granted_at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.Column("granted_by", sa.String(), nullable=False),
         sa.ForeignKeyConstraint(["name"], ["account.name"], name=op.f("fk_account_grant_name")),
         sa.PrimaryKeyConstraint("name", "role", "scope", name=op.f("pk_account_grant")),
@@ -154,8 +154,8 @@ def upgrade() -> None:
         "account_session",
         sa.Column("digest", sa.String(), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
-        sa.Column("created_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
-        sa.Column("expires_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("created_at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
+        sa.Column("expires_at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["name"], ["account.name"], name=op.f("fk_account_session_name")),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_account_session")),
     )
@@ -167,10 +167,10 @@ def upgrade() -> None:
         sa.Column("digest", sa.String(), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("label", sa.String(), nullable=False),
-        sa.Column("created_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
-        sa.Column("expires_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
+        sa.Column("created_at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
+        sa.Column("expires_at", tanuki.platform.database.types.Utc(timezone=True), nullable=True),
         sa.Column(
-            "last_used_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True
+            "last_used_at", tanuki.platform.database.types.Utc(timezone=True), nullable=True
         ),
         sa.ForeignKeyConstraint(["name"], ["account.name"], name=op.f("fk_account_token_name")),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_account_token")),
@@ -189,7 +189,7 @@ def upgrade() -> None:
         sa.Column("after_cases", sa.Integer(), nullable=False),
         sa.Column("reason", sa.String(), nullable=False),
         sa.Column("by", sa.String(), nullable=False),
-        sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["week"], ["shop_cycle.week"], name=op.f("fk_shop_change_week")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_shop_change")),
     )
@@ -201,7 +201,7 @@ def upgrade() -> None:
         sa.Column("week", sa.String(), nullable=False),
         sa.Column("store", sa.String(), nullable=False),
         sa.Column("by", sa.String(), nullable=True),
-        sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["week"], ["shop_cycle.week"], name=op.f("fk_shop_confirmation_week")
         ),
@@ -222,7 +222,7 @@ def upgrade() -> None:
         sa.Column("cost_yen", sa.Double(), nullable=False),
         sa.Column("proposed_cost_yen", sa.Double(), nullable=False),
         sa.Column("zone", sa.String(), nullable=False),
-        sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["week"], ["shop_cycle.week"], name=op.f("fk_shop_evaluation_week")
         ),
@@ -235,7 +235,7 @@ def upgrade() -> None:
         sa.Column("week", sa.String(), nullable=False),
         sa.Column("store", sa.String(), nullable=False),
         sa.Column("item", sa.String(), nullable=False),
-        sa.Column("as_of", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("as_of", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.Column("model", sa.String(), nullable=False),
         sa.Column("q05", sa.Double(), nullable=False),
         sa.Column("q10", sa.Double(), nullable=False),
@@ -301,11 +301,11 @@ def upgrade() -> None:
         sa.Column("store", sa.String(), nullable=False),
         sa.Column("issue", sa.Integer(), nullable=False),
         sa.Column("status", sa.String(), nullable=False),
-        sa.Column("issued_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("issued_at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.Column("issued_by", sa.String(), nullable=False),
         sa.Column("replaces", sa.String(), nullable=True),
         sa.Column(
-            "cancelled_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True
+            "cancelled_at", tanuki.platform.database.types.Utc(timezone=True), nullable=True
         ),
         sa.Column("cancelled_by", sa.String(), nullable=True),
         sa.Column("cancelled_why", sa.String(), nullable=True),
@@ -338,7 +338,7 @@ def upgrade() -> None:
         sa.Column("values", sa.JSON(), nullable=False),
         sa.Column("status", sa.String(), nullable=False),
         sa.Column("decided_by", sa.String(), nullable=True),
-        sa.Column("decided_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
+        sa.Column("decided_at", tanuki.platform.database.types.Utc(timezone=True), nullable=True),
         sa.Column("why", sa.String(), nullable=True),
         sa.ForeignKeyConstraint(
             ["import_id"], ["shop_import.id"], name=op.f("fk_shop_quarantined_row_import_id")
@@ -367,7 +367,7 @@ def upgrade() -> None:
         sa.Column("key", sa.String(), nullable=False),
         sa.Column("rows", sa.Integer(), nullable=False),
         sa.Column(
-            "recorded_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False
+            "recorded_at", tanuki.platform.database.types.Utc(timezone=True), nullable=False
         ),
         sa.Column("source", sa.String(), nullable=False),
         sa.ForeignKeyConstraint(

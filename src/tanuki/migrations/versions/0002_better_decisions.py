@@ -6,7 +6,7 @@ Revision 0002, after 0001.
 import sqlalchemy as sa
 from alembic import op
 
-import tanuki.platform.database.engine
+import tanuki.platform.database.types
 
 revision = "0002"
 down_revision = "0001"
@@ -24,7 +24,7 @@ def upgrade() -> None:
         sa.Column("champion", sa.String(), nullable=True),
         sa.Column("go", sa.Boolean(), nullable=False),
         sa.Column("report", sa.JSON(), nullable=False),
-        sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.Column("by", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_gate_verdict")),
     )
@@ -39,7 +39,7 @@ def upgrade() -> None:
         sa.Column("previous", sa.String(), nullable=True),
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("verdict_id", sa.Integer(), nullable=True),
-        sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.Column("by", sa.String(), nullable=False),
         sa.Column("why", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_model_release")),
@@ -54,9 +54,9 @@ def upgrade() -> None:
         sa.Column("subject", sa.String(), nullable=False),
         sa.Column("week", sa.String(), nullable=False),
         sa.Column("values", sa.JSON(), nullable=False),
-        sa.Column("opened_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
-        sa.Column("seen_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
-        sa.Column("closed_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
+        sa.Column("opened_at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
+        sa.Column("seen_at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
+        sa.Column("closed_at", tanuki.platform.database.types.Utc(timezone=True), nullable=True),
         sa.Column("closed_by", sa.String(), nullable=True),
         sa.Column("why", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_shop_alarm")),

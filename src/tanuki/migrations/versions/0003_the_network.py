@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-import tanuki.platform.database.engine
+import tanuki.platform.database.types
 
 revision = "0003"
 down_revision = "0002"
@@ -32,21 +32,21 @@ def upgrade() -> None:
     op.create_table(
         "account_gone",
         sa.Column("digest", sa.String(), nullable=False),
-        sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_account_gone")),
     )
     op.create_table(
         "banned_word",
         sa.Column("word", sa.String(), nullable=False),
         sa.Column("by", sa.String(), nullable=False),
-        sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("word", name=op.f("pk_banned_word")),
     )
     op.create_table(
         "event",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.Column("person", sa.String(), nullable=True),
         sa.Column("values", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_event")),
@@ -63,8 +63,8 @@ def upgrade() -> None:
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("weight", sa.Double(), nullable=False),
         sa.Column("reports", sa.Integer(), nullable=False),
-        sa.Column("opened_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
-        sa.Column("decided_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
+        sa.Column("opened_at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
+        sa.Column("decided_at", tanuki.platform.database.types.Utc(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_moderation_case")),
     )
     with op.batch_alter_table("moderation_case", schema=None) as batch_op:
@@ -86,21 +86,21 @@ def upgrade() -> None:
         sa.Column("bytes", sa.Integer(), nullable=False),
         sa.Column("colour", sa.String(), nullable=False),
         sa.Column("source", sa.String(), nullable=False),
-        sa.Column("added_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("added_at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_photo")),
     )
     op.create_table(
         "photo_barred",
         sa.Column("digest", sa.String(), nullable=False),
         sa.Column("why", sa.String(), nullable=False),
-        sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_photo_barred")),
     )
     op.create_table(
         "rate_limit",
         sa.Column("key", sa.String(), nullable=False),
         sa.Column("used", sa.Integer(), nullable=False),
-        sa.Column("until", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("until", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_rate_limit")),
     )
     with op.batch_alter_table("rate_limit", schema=None) as batch_op:
@@ -121,7 +121,7 @@ def upgrade() -> None:
     op.create_table(
         "trail_entry",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.Column("by", sa.String(), nullable=False),
         sa.Column("what", sa.String(), nullable=False),
         sa.Column("about", sa.String(), nullable=False),
@@ -149,10 +149,10 @@ def upgrade() -> None:
         sa.Column("photo", sa.String(), nullable=True),
         sa.Column("pseudonym", sa.String(), nullable=False),
         sa.Column("events", sa.Boolean(), nullable=False),
-        sa.Column("joined_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
-        sa.Column("banned_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
+        sa.Column("joined_at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
+        sa.Column("banned_at", tanuki.platform.database.types.Utc(timezone=True), nullable=True),
         sa.Column("banned_why", sa.String(), nullable=True),
-        sa.Column("left_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
+        sa.Column("left_at", tanuki.platform.database.types.Utc(timezone=True), nullable=True),
         sa.Column("posts", sa.Integer(), nullable=False),
         sa.Column("followers", sa.Integer(), nullable=False),
         sa.Column("following", sa.Integer(), nullable=False),
@@ -181,7 +181,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(), nullable=False),
         sa.Column("note", sa.String(), nullable=False),
         sa.Column("by", sa.String(), nullable=False),
-        sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["case_id"], ["moderation_case.id"], name=op.f("fk_moderation_decision_case_id")
         ),
@@ -199,7 +199,7 @@ def upgrade() -> None:
         sa.Column("reporter_id", sa.Integer(), nullable=True),
         sa.Column("reason", sa.String(), nullable=False),
         sa.Column("words", sa.String(), nullable=False),
-        sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["case_id"], ["moderation_case.id"], name=op.f("fk_moderation_report_case_id")
         ),
@@ -212,7 +212,7 @@ def upgrade() -> None:
         "follow",
         sa.Column("follower_id", sa.Integer(), nullable=False),
         sa.Column("followed_id", sa.Integer(), nullable=False),
-        sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["followed_id"], ["member.id"], name=op.f("fk_follow_followed_id")),
         sa.ForeignKeyConstraint(["follower_id"], ["member.id"], name=op.f("fk_follow_follower_id")),
         sa.PrimaryKeyConstraint("follower_id", "followed_id", name=op.f("pk_follow")),
@@ -227,7 +227,7 @@ def upgrade() -> None:
         sa.Column("member_id", sa.Integer(), nullable=False),
         sa.Column("other_id", sa.Integer(), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["member_id"], ["member.id"], name=op.f("fk_member_shut_member_id")
         ),
@@ -243,10 +243,10 @@ def upgrade() -> None:
         sa.Column("decision_id", sa.Integer(), nullable=False),
         sa.Column("member_id", sa.Integer(), nullable=True),
         sa.Column("words", sa.String(), nullable=False),
-        sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("decided_by", sa.String(), nullable=True),
-        sa.Column("decided_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
+        sa.Column("decided_at", tanuki.platform.database.types.Utc(timezone=True), nullable=True),
         sa.Column("answer", sa.String(), nullable=True),
         sa.ForeignKeyConstraint(
             ["decision_id"],
@@ -271,12 +271,12 @@ def upgrade() -> None:
         sa.Column("why", sa.String(), nullable=True),
         sa.Column("note", sa.String(), nullable=True),
         sa.Column("before", sa.String(), nullable=True),
-        sa.Column("posted_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("posted_at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.Column(
-            "published_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True
+            "published_at", tanuki.platform.database.types.Utc(timezone=True), nullable=True
         ),
-        sa.Column("edited_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
-        sa.Column("deleted_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
+        sa.Column("edited_at", tanuki.platform.database.types.Utc(timezone=True), nullable=True),
+        sa.Column("deleted_at", tanuki.platform.database.types.Utc(timezone=True), nullable=True),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("likes", sa.Integer(), nullable=False),
         sa.Column("comments", sa.Integer(), nullable=False),
@@ -311,8 +311,8 @@ def upgrade() -> None:
         sa.Column("actor_id", sa.Integer(), nullable=True),
         sa.Column("post_id", sa.Integer(), nullable=True),
         sa.Column("values", sa.JSON(), nullable=False),
-        sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
-        sa.Column("seen_at", tanuki.platform.database.engine.Utc(timezone=True), nullable=True),
+        sa.Column("at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
+        sa.Column("seen_at", tanuki.platform.database.types.Utc(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["actor_id"], ["member.id"], name=op.f("fk_notification_actor_id")),
         sa.ForeignKeyConstraint(
             ["member_id"], ["member.id"], name=op.f("fk_notification_member_id")
@@ -338,7 +338,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("why", sa.String(), nullable=True),
         sa.Column("note", sa.String(), nullable=True),
-        sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["member_id"], ["member.id"], name=op.f("fk_post_comment_member_id")
         ),
@@ -356,7 +356,7 @@ def upgrade() -> None:
         sa.Column("post_id", sa.Integer(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("words", sa.JSON(), nullable=False),
-        sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["post_id"], ["post.id"], name=op.f("fk_post_edit_post_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_post_edit")),
     )
@@ -367,7 +367,7 @@ def upgrade() -> None:
         "post_like",
         sa.Column("post_id", sa.Integer(), nullable=False),
         sa.Column("member_id", sa.Integer(), nullable=False),
-        sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["member_id"], ["member.id"], name=op.f("fk_post_like_member_id")),
         sa.ForeignKeyConstraint(["post_id"], ["post.id"], name=op.f("fk_post_like_post_id")),
         sa.PrimaryKeyConstraint("post_id", "member_id", name=op.f("pk_post_like")),

@@ -6,7 +6,7 @@ Revision 0004, after 0003.
 import sqlalchemy as sa
 from alembic import op
 
-import tanuki.platform.database.engine
+import tanuki.platform.database.types
 
 revision = "0004"
 down_revision = "0003"
@@ -25,7 +25,7 @@ def upgrade() -> None:
         sa.Column("inputs", sa.LargeBinary(), nullable=False),
         sa.Column("outputs", sa.LargeBinary(), nullable=False),
         sa.Column("milliseconds", sa.Double(), nullable=False),
-        sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_model_prediction")),
     )
     with op.batch_alter_table("model_prediction", schema=None) as batch_op:
@@ -42,7 +42,7 @@ def upgrade() -> None:
         sa.Column("share", sa.Double(), nullable=False),
         sa.Column("bounds", sa.JSON(), nullable=False),
         sa.Column("serial", sa.Integer(), nullable=False),
-        sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("model", name=op.f("pk_model_serving")),
     )
     op.create_table(
@@ -52,7 +52,7 @@ def upgrade() -> None:
         sa.Column("serial", sa.Integer(), nullable=False),
         sa.Column("process", sa.String(), nullable=False),
         sa.Column("counts", sa.JSON(), nullable=False),
-        sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint(
             "model", "version", "serial", "process", name=op.f("pk_model_watched")
         ),
@@ -68,7 +68,7 @@ def upgrade() -> None:
         sa.Column("light", sa.Double(), nullable=False),
         sa.Column("sharp", sa.Double(), nullable=False),
         sa.Column("phash", sa.String(), nullable=False),
-        sa.Column("at", tanuki.platform.database.engine.Utc(timezone=True), nullable=False),
+        sa.Column("at", tanuki.platform.database.types.Utc(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["digest"], ["photo.digest"], name=op.f("fk_photo_look_digest"), ondelete="CASCADE"
         ),

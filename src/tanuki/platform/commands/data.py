@@ -134,22 +134,24 @@ def db() -> None: ...
 def upgrade() -> None:
     from tanuki import settings
     from tanuki.app import bootstrap
-    from tanuki.platform.database import engine as database
+    from tanuki.app.metadata import MIGRATIONS
 
     url = settings.read().database_url
-    bootstrap.upgrade_all(url)
-    click.echo(f"The schema is at {database.newest_revision()}.")
+    bootstrap.upgrade_schema(url)
+    click.echo(f"The schema is at {MIGRATIONS.newest_revision()}.")
 
 
 @db.command(help="The schema's revision, and the one this code needs.")
 def revision() -> None:
     from tanuki import settings
+    from tanuki.app.metadata import MIGRATIONS
     from tanuki.platform.database import engine as database
+    from tanuki.platform.database.migrations import load_revision
 
     made = database.Database(settings.read().database_url)
     with made.read() as session:
-        found = database.revision_of(session)
+        found = load_revision(session)
     made.close()
     click.echo(
-        f"The schema is at {found or 'nothing'}; this code needs {database.newest_revision()}."
+        f"The schema is at {found or 'nothing'}; this code needs {MIGRATIONS.newest_revision()}."
     )

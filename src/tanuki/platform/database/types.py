@@ -1,8 +1,32 @@
-"""Column types: closed sets of states, kept by a CHECK in the table."""
+"""Column types: moments in UTC, and closed sets of states that a CHECK in the table keeps."""
 
+from datetime import UTC, datetime
 from enum import StrEnum
 
-from sqlalchemy import Enum
+from sqlalchemy import DateTime, Dialect, Enum, TypeDecorator
+
+
+class Utc(TypeDecorator[datetime]):
+    """A moment, stored in UTC and returned with its zone, which SQLite does not store.
+
+    Raises ValueError for a moment without a time zone.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value} has no time zone")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 def one_of(states: type[StrEnum]) -> Enum:

@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 
 from tanuki.platform import jobs, metrics
-from tanuki.platform.database import engine as database
+from tanuki.platform.database.migrations import is_reachable, load_revision
 from tanuki.platform.resources import Resources
 from tanuki.platform.web.pages import Res
 
@@ -41,15 +41,15 @@ def database_state(res: Resources) -> dict[str, object]:
     """Database and schema, and how many workers have lately said that they are alive (for information)."""
     try:
         with res.db.read() as db:
-            database.answers(db)
-            revision = database.revision_of(db)
-            current = revision == database.newest_revision()
+            is_reachable(db)
+            revision = load_revision(db)
+            current = revision == res.migrations.newest_revision()
             alive = len(jobs.workers(db, datetime.now(UTC)))
     except SQLAlchemyError as error:
         return {"database": error.__class__.__name__, "schema": "unknown", "workers": 0}
     return {
         "database": "ok",
-        "schema": "ok" if current else f"{revision}, needs {database.newest_revision()}",
+        "schema": "ok" if current else f"{revision}, needs {res.migrations.newest_revision()}",
         "workers": alive,
     }
 
