@@ -1,8 +1,10 @@
-"""Every hour: events go to the warehouse, limits that are over and old answers of models are forgotten, and the head of the trail is noted in the log."""
+"""Hourly maintenance: exports events to the warehouse and deletes expired rows.
 
-from collections.abc import Callable
+It also copies the servers' own rollbacks to the model registry, and writes the head of the audit
+log into the log file, where who changes the database does not change it.
+"""
+
 from datetime import UTC, datetime, timedelta
-from functools import wraps
 from typing import Any
 
 import structlog
@@ -12,144 +14,133 @@ from sqlalchemy import delete, select
 from tanuki.errors import Conflict
 from tanuki.platform import audit_log, rate_limit
 from tanuki.platform import log as log_file
+from tanuki.platform.durable_steps import durable_step
 from tanuki.platform.event_log import Event
 from tanuki.platform.mlops import guardrails, release, rollout
-from tanuki.platform.resources import Resources, current
+from tanuki.platform.resources import Resources
 from tanuki.platform.serving import shadow_replay
 
 log = structlog.get_logger()
 
-EXPORT = "events-export"
-AT_ONCE = 50_000  # events in one file
-LATELY = timedelta(hours=3)
-DELETED_AT_ONCE = 5_000  # a database takes only so many values in one statement
+EXPORT_WORKFLOW = "events-export"
+STEP_ATTEMPTS = 5
+EVENTS_PER_FILE = 50_000
+EVENTS_PER_DELETE = 5_000  # a database takes only so many values in one statement
+ALIGN_WINDOW = timedelta(hours=3)  # of rollout changes that are copied to the registry
 
 
-def run_id(moment: datetime) -> str:
-    """The export of an hour: `events-2021-01-11T03`, in UTC."""
+def export_run_id(moment: datetime) -> str:
+    """The run of an hour's export: `events-2021-01-11T03`, in UTC."""
     return f"events-{moment.astimezone(UTC):%Y-%m-%dT%H}"
 
 
-def step(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A durable step, retried with growing pauses."""
+@DBOS.workflow(name=EXPORT_WORKFLOW)
+def export_events(source: str) -> int:
+    """Export all events, kind by kind, then clean up. Returns the number of exported events.
 
-    @DBOS.step(
-        name=f"hourly_{function.__name__}",
-        retries_allowed=True,
-        max_attempts=5,
-        interval_seconds=1.0,
-        backoff_rate=3.0,
-    )
-    @wraps(function)
-    def run(*given: Any) -> Any:
-        return function(current(), *given, datetime.now(UTC))
-
-    return run
-
-
-@DBOS.workflow(name=EXPORT)
-def export(source: str) -> int:
-    """All events that are there, kind by kind; gives how many. What a crash leaves undone the same run does, or the next hour's."""
+    After a crash the same run goes on; the next hour's run also exports what is left.
+    """
     log_file.bind(run_id=source)
     total = 0
-    for kind in kinds_waiting():
-        while moved := move(kind, source):
-            total += moved
-    tidy()
+    for kind in list_event_kinds():
+        while exported := export_batch(kind, source):
+            total += exported
+    clean_up()
     return total
 
 
-def export_now(res: Resources, now: datetime, source: str = "export") -> int:
-    """The same at once, for commands and tests."""
+def export_events_now(res: Resources, now: datetime, source: str = "export") -> int:
+    """The same export without a durable run, for commands and tests."""
     total = 0
-    for kind in waiting(res):
-        while moved := move_some(res, kind, source, now):
-            total += moved
+    for kind in load_event_kinds(res):
+        while exported := export_to_warehouse(res, kind, source, now):
+            total += exported
     return total
 
 
-@step
-def kinds_waiting(res: Resources, _now: datetime) -> list[str]:
-    """Kinds of which there are events."""
-    return waiting(res)
+@durable_step(EXPORT_WORKFLOW, attempts=STEP_ATTEMPTS)
+def list_event_kinds(res: Resources, _now: datetime) -> list[str]:
+    return load_event_kinds(res)
 
 
-@step
-def move(res: Resources, kind: str, source: str, now: datetime) -> int:
-    """Some events of a kind go to the warehouse; gives how many."""
-    return move_some(res, kind, source, now)
+@durable_step(EXPORT_WORKFLOW, attempts=STEP_ATTEMPTS)
+def export_batch(res: Resources, now: datetime, kind: str, source: str) -> int:
+    """Export up to one file of events. 0 also when a concurrent export took some of them."""
+    try:
+        return export_to_warehouse(res, kind, source, now)
+    except Conflict:
+        return 0
 
 
-@step
-def tidy(res: Resources, now: datetime) -> None:
-    """Forget limits that are over and old answers of models, let the registry know what servers changed by themselves, and note the trail's head
-    where nobody who changes the database changes it."""
+@durable_step(EXPORT_WORKFLOW, attempts=STEP_ATTEMPTS)
+def clean_up(res: Resources, now: datetime) -> None:
+    """Delete expired rows, align the registry with the servers, log the head of the audit log."""
     with res.db.write() as db:
         rate_limit.forget(db, now)
         shadow_replay.forget(db, now)
         guardrails.forget(db, now)
         entries, digest = audit_log.head(db)
     with res.db.read() as db:
-        changed = [plan for plan in rollout.plans(db) if plan.at > now - LATELY]
+        changed = [plan for plan in rollout.plans(db) if plan.at > now - ALIGN_WINDOW]
     for plan in changed:
         release.align(res.registry, plan)
-    log.info("trail stands", entries=entries, digest=digest)
+    log.info("audit log checked", entries=entries, digest=digest)
 
 
-def waiting(res: Resources) -> list[str]:
-    """Kinds of which there are events."""
+def load_event_kinds(res: Resources) -> list[str]:
+    """The kinds of which there are events."""
     with res.db.read() as db:
         return list(db.scalars(select(Event.kind).distinct().order_by(Event.kind)))
 
 
-def move_some(res: Resources, kind: str, source: str, now: datetime) -> int:
-    """Some events of a kind become facts, and are deleted in the transaction that makes the facts count; gives how many.
+def export_to_warehouse(res: Resources, kind: str, source: str, now: datetime) -> int:
+    """Move up to one file of events of a kind to the warehouse. Returns their number.
 
-    The file is written before, so that nobody waits for it. Should another export have taken some of them meanwhile, nothing is done.
+    The file is written first, outside of any transaction. One transaction then deletes the events
+    and makes the file count. Raises Conflict, and changes nothing, when a concurrent export has
+    deleted some of the events meanwhile.
     """
     declared = res.events.kind(kind)
     with res.db.read() as db:
-        found = db.scalars(
-            select(Event).where(Event.kind == kind).order_by(Event.id).limit(AT_ONCE)
+        events = db.scalars(
+            select(Event).where(Event.kind == kind).order_by(Event.id).limit(EVENTS_PER_FILE)
         ).all()
-    ready = res.warehouse.prepare(declared.table, declared.facts(found), recorded_at=now)
+    ready = res.warehouse.prepare(declared.table, declared.facts(events), recorded_at=now)
     with res.db.write() as db:
-        gone = 0
-        for start in range(0, len(found), DELETED_AT_ONCE):
-            ids = [event.id for event in found[start : start + DELETED_AT_ONCE]]
-            gone += len(
-                db.scalars(delete(Event).where(Event.id.in_(ids)).returning(Event.id)).all()
-            )
-        if gone != len(found):
+        deleted = 0
+        for start in range(0, len(events), EVENTS_PER_DELETE):
+            ids = [event.id for event in events[start : start + EVENTS_PER_DELETE]]
+            statement = delete(Event).where(Event.id.in_(ids)).returning(Event.id)
+            deleted += len(db.scalars(statement).all())
+        if deleted != len(events):
             raise Conflict(
-                "Another export is moving the same events; the next one moves what is left."
+                "Another export is moving the same events. The next export moves what is left."
             )
         res.warehouse.count(db, declared.table, ready, source=source)
-    if found:
-        log.info("events exported", kind=kind, count=len(found))
-    return len(found)
+    if events:
+        log.info("events exported", kind=kind, count=len(events))
+    return len(events)
 
 
-# ---- by the clock --------------------------------------------------------------------------------------------------
+# ---- by the clock --------------------------------------------------------------------------------
 
 
 @DBOS.workflow(name="hourly")
-def hourly(due: datetime, _context: Any) -> None:
-    """Begin the hour's export; one that has begun is not begun again."""
-    begin(run_id(due))
+def start_hourly_run(due: datetime, _context: Any) -> None:  # noqa: ANN401 DBOS's own signature
+    """Start the hour's export, unless it was started already."""
+    enqueue_export(export_run_id(due))
 
 
-@DBOS.step(name="begin_export")
-def begin(run: str) -> None:
-    """Enqueue an export."""
-    with current().db.write() as db:
-        current().work.enqueue(db, EXPORT, run, run)
+@durable_step("hourly")
+def enqueue_export(res: Resources, _now: datetime, run_id: str) -> None:
+    with res.db.write() as db:
+        res.work.enqueue(db, EXPORT_WORKFLOW, run_id, run_id)
 
 
 SCHEDULES: list[dict[str, Any]] = [
     {
         "schedule_name": "hourly",
-        "workflow_fn": hourly,
+        "workflow_fn": start_hourly_run,
         "schedule": "5 * * * *",
         "context": None,
         "cron_timezone": "Asia/Tokyo",
