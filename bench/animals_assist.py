@@ -29,7 +29,7 @@ from tanuki.animals.enhance.advice import decoded
 from tanuki.animals.images import photo_files
 from tanuki.animals.posts import Draft
 from tanuki.animals.vision import embeddings, encoder
-from tanuki.animals.vision.encoder import Seen
+from tanuki.animals.vision.encoder import EncoderOutput
 from tanuki.platform import accounts
 from tanuki.platform.mlops import rollout
 from tanuki.platform.mlops.runtimes import Onnx
@@ -131,9 +131,9 @@ class Runner:
         return dict(self.runner.run(inputs))
 
 
-def seen_turned(runner: Runner, image: Image) -> list[Seen]:
+def seen_turned(runner: Runner, image: Image) -> list[EncoderOutput]:
     """What the eyes see in it and in its turned ones, as suggesting.look() asks them."""
-    return encoder.look(
+    return encoder.encode_jpegs(
         runner, [saved(suggestions.for_eyes(each), 95) for each in suggestions.turned(image)]
     )
 
@@ -143,7 +143,7 @@ def known_again(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Each change, over some of the photos; and the false alarms among all of them."""
     photos = [decoded(file.read_bytes()) for file in files]
-    seen = encoder.look(runner, [saved(photo, 90) for photo in photos])
+    seen = encoder.encode_jpegs(runner, [saved(photo, 90) for photo in photos])
     vectors = np.stack([each.embedding for each in seen])
     points = [near_duplicates.points(suggestions.small(photo)) for photo in photos]
     rows = []
@@ -188,7 +188,7 @@ def known_again(
     return rows, {"pairs": len(pairs), "said_to_be_one": alarms}
 
 
-def candidates(asked: list[Seen], vectors: NDArray[np.float32]) -> list[int]:
+def candidates(asked: list[EncoderOutput], vectors: NDArray[np.float32]) -> list[int]:
     """The pictures that suggesting.twins_of() would compare, when nothing is known of hashes."""
     scores: dict[int, float] = {}
     for n, each in enumerate(asked):
@@ -211,14 +211,14 @@ def posted(
         res.registry.files.put(f"eyes/1/{file.name}", file.read_bytes())
     for n, file in enumerate(files):
         accepted = photo_files.accept(file.read_bytes())
-        [seen] = encoder.look(runner, [accepted.files["page"]])
+        [seen] = encoder.encode_jpegs(runner, [accepted.files["page"]])
         with res.db.write() as db:
             if n == 0:
-                rollout.put(db, encoder.MODEL, now, files={"1": "eyes/1"}, champion="1")
+                rollout.put(db, encoder.ENCODER_MODEL, now, files={"1": "eyes/1"}, champion="1")
             who = accounts.person(db, names[n % len(names)])
             assert who is not None
             draft = Draft(f"Photo {n}", tags=("nap", "sunny"), category="cat")
-            made = posts.accept(
+            made = posts.create_post(
                 db,
                 res.objects,
                 res.work,
@@ -229,8 +229,8 @@ def posted(
                 now=now,
                 most=None,
             )
-            posts.publish(db, made, now=now)
-            embeddings.keep(db, accepted.digest, "1", seen, now)
+            posts.publish_post(db, made, now=now)
+            embeddings.save_features(db, accepted.digest, "1", seen, now)
 
 
 def how_long(files: list[Path], asked: int, runner: Runner, folder: Path) -> dict[str, float]:
@@ -281,9 +281,9 @@ def look(site: Site, token: str, file: Path) -> float:
     head = f'--{mark}\r\nContent-Disposition: form-data; name="photo"; filename="a.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'.encode()
     body = head + file.read_bytes() + f"\r\n--{mark}--\r\n".encode()
     answer = Program(site, token).ask(
-        "POST", f"{API}/look", body, Content_Type=f"multipart/form-data; boundary={mark}"
+        "POST", f"{API}/photo-suggestions", body, Content_Type=f"multipart/form-data; boundary={mark}"
     )
-    if answer.status != 200 or not answer.json["twins"]:
+    if answer.status != 200 or not answer.json["near_duplicates"]:
         raise SystemExit(f"{file.name}: {answer.status} {answer.body[:200]!r}")
     return answer.seconds
 

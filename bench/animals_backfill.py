@@ -20,7 +20,7 @@ from bench.lib.animals_site import RESULTS, Site, people, picture, verdict
 from tanuki.animals import posts
 from tanuki.animals.images import photo_files
 from tanuki.animals.posts import Draft
-from tanuki.animals.tables import Look
+from tanuki.animals.tables import ImageFeatures
 from tanuki.animals.vision import backfill, embeddings
 from tanuki.platform import accounts
 from tanuki.platform.resources import Resources
@@ -42,7 +42,7 @@ def post_all(res: Resources, count: int) -> None:
             now = datetime.now(UTC)
             photo_files.store(res.objects, accepted)
             with res.db.write() as db:
-                made = posts.accept(
+                made = posts.create_post(
                     db,
                     res.objects,
                     res.work,
@@ -53,13 +53,13 @@ def post_all(res: Resources, count: int) -> None:
                     now=now,
                     most=None,
                 )
-                posts.publish(db, made, now=now)
+                posts.publish_post(db, made, now=now)
 
 
 def embedded(res: Resources, run_id: str) -> float:
     """Seconds of one run over everything."""
     with res.db.write() as db:
-        db.execute(delete(Look))
+        db.execute(delete(ImageFeatures))
         res.work.enqueue(db, backfill.EMBED, run_id, None)
     while res.work.run(run_id).status == "queued":
         time.sleep(0.02)
@@ -88,7 +88,7 @@ def main() -> None:
         site = Site(Path(folder))
         with site.resources() as res:
             post_all(res, options.photos)
-            assert embeddings.eyes(res).version
+            assert embeddings.image_encoder(res).version
         try:
             for workers in (1, 2):
                 warm(site, workers)

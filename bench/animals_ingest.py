@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 from bench.animals_posting import CLIENTS, STAGED, report, stages, through_the_site, timed
 from bench.lib.animals_site import RESULTS, Program, Site, people, pictures
 from tanuki.animals.images import photo_files
-from tanuki.animals.tables import Look, Post
+from tanuki.animals.tables import ImageFeatures, Post
 from tanuki.animals.vision import backfill, embeddings, registration
 from tanuki.platform.resources import Resources
 
@@ -29,11 +29,11 @@ WAITS = 60.0
 def look(res: Resources, photos: list[bytes]) -> dict[str, float]:
     """Median seconds of looking at one stored picture and keeping what is seen, the registry's first use left out."""
     took = []
-    embeddings.eyes(res).see([photo_files.accept(photos[0]).files["page"]])
+    embeddings.image_encoder(res).encode([photo_files.accept(photos[0]).files["page"]])
     with res.db.read() as db:
-        digests = list(db.scalars(backfill.missing(embeddings.eyes(res).version)))
+        digests = list(db.scalars(backfill.missing(embeddings.image_encoder(res).version)))
     for digest in digests:
-        took.append(timed(lambda d=digest: embeddings.made(res, d, datetime.now(UTC)))[1])
+        took.append(timed(lambda d=digest: embeddings.ensure_embedding(res, d, datetime.now(UTC)))[1])
     return {"look": statistics.median(took)}
 
 
@@ -56,7 +56,7 @@ def all_looked_at(site: Site, posted: int) -> float:
                 wanted = (
                     select(func.count())
                     .select_from(Post)
-                    .join(Look, Look.digest == Post.photo)
+                    .join(ImageFeatures, ImageFeatures.digest == Post.photo)
                     .where(Post.key.startswith("site-"))
                 )
                 if (db.scalar(wanted) or 0) >= posted:

@@ -100,15 +100,15 @@ def posted(res: Resources, name: str, photos: list[bytes]) -> dict[str, float]:
         def keep(
             db: Any, a: Any = accepted, n: int = n, d: Draft = draft, now: datetime = now
         ) -> int:
-            return posts.accept(
+            return posts.create_post(
                 db, res.objects, res.work, who, d, a, key=f"stage-{n}", now=now, most=None
             ).id
 
-        made, seconds = timed(lambda do=keep: res.db.together(do))
+        made, seconds = timed(lambda do=keep: res.db.write_batched(do))
         took["records"].append(seconds)
         took["check"].append(
             timed(
-                lambda id_=made, now=now: res.db.together(
+                lambda id_=made, now=now: res.db.write_batched(
                     lambda db: post_review.check(db, id_, now=now)
                 )
             )[1]

@@ -27,10 +27,10 @@ from sqlalchemy import delete, insert, update
 
 import tanuki.app.metadata  # noqa: F401 every table
 from tanuki.animals.similarity import dataset, delta_index, search
-from tanuki.animals.similarity.index import MODEL, nearest
+from tanuki.animals.similarity.index import INDEX_MODEL, nearest
 from tanuki.animals.similarity.search import Asked
 from tanuki.animals.similarity.training import build_index
-from tanuki.animals.tables import Look, Member, Photo, Post
+from tanuki.animals.tables import ImageFeatures, Member, Photo, Post
 from tanuki.app import bootstrap
 from tanuki.app.processes import NICE
 from tanuki.platform.accounts import Account
@@ -42,7 +42,7 @@ RESULTS = Path(__file__).parent / "results" / "animals_similar.json"
 EYES, MEMBERS, K, RARE = "1", 1_000, 10, "fish"
 AT_ONCE = 10_000
 BESIDE = 1.5  # times the p99 of an idle machine that it may have beside a training
-KEPT = {"eyes": EYES, "classes": [], "animal": 1.0, "light": 0.5, "sharp": 1.0, "phash": "0" * 16}
+KEPT = {"encoder_version": EYES, "classes": [], "animal_score": 1.0, "lightness": 0.5, "sharpness": 1.0, "phash": "0" * 16}
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,13 @@ class World:
 def network(vectors: np.ndarray) -> Iterator[World]:
     """So many posts, every hundredth of them of a rare category, with an index that is live."""
     with tempfile.TemporaryDirectory() as folder:
-        res = bootstrap.resources(Settings(home=Path(folder)))
+        res = bootstrap.create_resources(Settings(home=Path(folder)))
         try:
             fill(res, vectors)
             put_live(res, "1")
             yield World(res, vectors)
         finally:
-            bootstrap.close(res)
+            bootstrap.close_resources(res)
 
 
 def fill(res: Resources, vectors: np.ndarray) -> None:
@@ -84,7 +84,7 @@ def fill(res: Resources, vectors: np.ndarray) -> None:
                 for n, name in enumerate(names, 1)
             ],
         )
-        rollout.put(db, "animals-eyes", now, files={EYES: "none"}, champion=EYES)
+        rollout.put(db, "animals-image-encoder", now, files={EYES: "none"}, champion=EYES)
     for first in range(0, len(vectors), AT_ONCE):
         with res.db.write() as db:
             add(db, range(first + 1, min(first + AT_ONCE, len(vectors)) + 1), vectors, now)
@@ -124,7 +124,7 @@ def add(db: Any, numbers: Any, vectors: np.ndarray, now: datetime) -> None:
         ],
     )
     db.execute(
-        insert(Look),
+        insert(ImageFeatures),
         [
             {
                 "id": n,
@@ -152,7 +152,7 @@ def put_live(res: Resources, version: str) -> float:
                 f"similar/{version}/{file.relative_to(folder).as_posix()}", file.read_bytes()
             )
     with res.db.write() as db:
-        rollout.put(db, MODEL, now, files={version: f"similar/{version}"}, champion=version)
+        rollout.put(db, INDEX_MODEL, now, files={version: f"similar/{version}"}, champion=version)
     res.models.refresh()
     return spent
 
@@ -260,11 +260,11 @@ def beside_training(world: World, seconds: float) -> dict[str, Any]:
 
 def as_worker(home: Path, version: str) -> float:
     """What a worker does in a training; gives the seconds of its build."""
-    res = bootstrap.resources(Settings(home=home))
+    res = bootstrap.create_resources(Settings(home=home))
     try:
         return put_live(res, version)
     finally:
-        bootstrap.close(res)
+        bootstrap.close_resources(res)
 
 
 def main() -> None:

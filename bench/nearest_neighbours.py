@@ -117,7 +117,7 @@ def exact(vectors: np.ndarray) -> Search:
 def ours(vectors: np.ndarray, folder: Path) -> list[tuple[str, Search]]:
     """Our index as its build left it: the effort is chosen there."""
     index.build(
-        vectors, np.arange(len(vectors)), folder, {"eyes": "bench", "as_of_look": len(vectors)}
+        vectors, np.arange(len(vectors)), folder, {"encoder_version": "bench", "max_features_id": len(vectors)}
     )
     made = Index(folder)
     return [("", lambda query: made.find(query[None, :], K)[0][0])]
@@ -275,8 +275,8 @@ def over_http(folder: Path, queries: np.ndarray, seconds: float) -> dict[str, fl
         server, url = served(Path(home), folder)
         try:
             there = client.connect(url)
-            there.infer(index.MODEL, inputs)
-            http = BATCH * speed(lambda _: there.infer(index.MODEL, inputs), queries, seconds)
+            there.infer(index.INDEX_MODEL, inputs)
+            http = BATCH * speed(lambda _: there.infer(index.INDEX_MODEL, inputs), queries, seconds)
         finally:
             server.terminate()
             server.wait(timeout=30)
@@ -291,16 +291,16 @@ def served(home: Path, folder: Path) -> tuple[Any, str]:
     from tanuki.platform.mlops import rollout
     from tanuki.settings import Settings
 
-    res = bootstrap.resources(Settings(home=home))
+    res = bootstrap.create_resources(Settings(home=home))
     try:
         for file in (each for each in folder.rglob("*") if each.is_file()):
             res.registry.files.put(
                 f"bench/{file.relative_to(folder).as_posix()}", file.read_bytes()
             )
         with res.db.write() as db:
-            rollout.put(db, index.MODEL, datetime.now(UTC), files={"1": "bench"}, champion="1")
+            rollout.put(db, index.INDEX_MODEL, datetime.now(UTC), files={"1": "bench"}, champion="1")
     finally:
-        bootstrap.close(res)
+        bootstrap.close_resources(res)
     set_to = {
         "TANUKI_HOME": str(home),
         "TANUKI_MODELS_PORT": "0",

@@ -61,9 +61,9 @@ class Settings(BaseModel):
         le=1,
         description="Share of the models' answers that is kept, so that it can be computed again.",
     )
-    eyes: str = Field(
+    image_model: str = Field(
         "",
-        description="ONNX file of another network for the eyes, with a model.json beside it that describes it; empty: the package's EfficientNet-Lite0.",
+        description="ONNX file of another image model, with a model.json beside it that describes it; empty: the package's EfficientNet-Lite0.",
     )
     host: str = Field("127.0.0.1", description="Address the web server listens on.")
     port: int = Field(

@@ -30,7 +30,7 @@ def open_eyes(res: Resources, folder: Path) -> None:
     for file in folder.iterdir():
         res.registry.files.put(f"eyes/1/{file.name}", file.read_bytes())
     with res.db.write() as db:
-        rollout.put(db, encoder.MODEL, NOW, files={"1": "eyes/1"}, champion="1")
+        rollout.put(db, encoder.ENCODER_MODEL, NOW, files={"1": "eyes/1"}, champion="1")
 
 
 def scene(seed: int = 1, width: int = 320, height: int = 240) -> Picture:
@@ -61,7 +61,7 @@ def pet(
     """A post with a picture, which the eyes have seen."""
     accepted = photo_files.accept(jpeg(image))
     with res.db.write() as db:
-        made = posts.accept(
+        made = posts.create_post(
             db,
             res.objects,
             res.work,
@@ -73,12 +73,12 @@ def pet(
             most=None,
         )
         if state in ("published", "removed", "deleted"):
-            posts.publish(db, made, now=NOW)
+            posts.publish_post(db, made, now=NOW)
         if state == "held":
-            posts.hold(db, made, "other", now=NOW)
+            posts.hold_post(db, made, "other", now=NOW)
         if state == "deleted":
-            posts.delete(db, who, made.id, now=NOW)
-    [seen] = embeddings.eyes(res).see([accepted.files["page"]])
+            posts.delete_post(db, who, made.id, now=NOW)
+    [seen] = embeddings.image_encoder(res).encode([accepted.files["page"]])
     with res.db.write() as db:
-        embeddings.keep(db, accepted.digest, seen.eyes, seen, NOW)
+        embeddings.save_features(db, accepted.digest, seen.encoder_version, seen, NOW)
     return made

@@ -84,7 +84,7 @@ def build(
         vectors,
         ids,
         folder,
-        {"eyes": shown.eyes, "as_of_look": int(shown.ids[-1]), **said},
+        {"encoder_version": shown.eyes, "max_features_id": int(shown.ids[-1]), **said},
         kinds,
         few=few,
     )

@@ -31,7 +31,7 @@ def member(
             account(db, name, roles, now)
             found = accounts.person(db, name)
         assert found is not None
-        members.join(db, found, now=now)
+        members.join_community(db, found, now=now)
         return found
 
 
@@ -116,7 +116,7 @@ def post(
     """A post of somebody's in a state. Its picture is its own unless a seed is given."""
     with resources.db.write() as db:
         number = count(resources)
-        made = posts.accept(
+        made = posts.create_post(
             db,
             resources.objects,
             resources.work,
@@ -136,13 +136,13 @@ def into(
 ) -> None:
     """Bring a new post into a state."""
     if state in ("published", "removed", "deleted"):
-        posts.publish(db, made, now=now)
+        posts.publish_post(db, made, now=now)
     if state == "held":
-        posts.hold(db, made, why, now=now)
+        posts.hold_post(db, made, why, now=now)
     if state == "removed":
-        posts.withdraw(db, made, "removed", why, now=now)
+        posts.withdraw_post(db, made, "removed", why, now=now)
     if state == "deleted":
-        posts.delete(db, who, made.id, now=now)
+        posts.delete_post(db, who, made.id, now=now)
     assert made.state == state
 
 
@@ -160,5 +160,5 @@ def caught_up(resources: Resources, now: datetime) -> int:
     from tanuki.animals.vision import backfill, embeddings
 
     return backfill.through(
-        partial(backfill.see_owed, resources, now), embeddings.eyes(resources).version, ""
+        partial(backfill.see_owed, resources, now), embeddings.image_encoder(resources).version, ""
     )

@@ -65,8 +65,8 @@ def gather(res: Resources) -> Crowd:
             if state == "checking":
                 continue
             assert post_review.check(db, made[state].id, now=now) == "published"
-            engagement.like(db, who["taro"], made[state].id, now=now)
-            engagement.comment(
+            engagement.like_post(db, who["taro"], made[state].id, now=now)
+            engagement.add_comment(
                 db,
                 who["taro"],
                 made[state].id,
@@ -74,9 +74,9 @@ def gather(res: Resources) -> Crowd:
                 key=f"c{number}",
                 now=now,
             )
-        engagement.follow(db, who["taro"], "hana", now=now)
-        engagement.follow(db, who["mika"], "taro", now=now)
-        members.change(
+        engagement.follow_member(db, who["taro"], "hana", now=now)
+        engagement.follow_member(db, who["mika"], "taro", now=now)
+        members.update_profile(
             db,
             who["hana"],
             about="zyxabout",
@@ -84,18 +84,18 @@ def gather(res: Resources) -> Crowd:
             now=now,
         )
         shown = made["published"].id
-        [first] = engagement.comments(db, None, shown).items
-        gone = engagement.comment(db, who["taro"], shown, GONE, key="gone", now=now)
+        [first] = engagement.list_comments(db, None, shown).items
+        gone = engagement.add_comment(db, who["taro"], shown, GONE, key="gone", now=now)
         decisions.act(db, mona, "comment", gone.id, "remove", "harassment", "zyxnote", now=now)
         held = decisions.act(db, mona, "post", made["held"].id, "hold", "blood", "zyxnote", now=now)
         decision = decisions.act(
             db, mona, "post", made["removed"].id, "remove", "stolen", "zyxnote", now=now
         )
-        posts.delete(db, who["hana"], made["deleted"].id, now=now)
+        posts.delete_post(db, who["hana"], made["deleted"].id, now=now)
         appeal = appeals.appeal(db, who["hana"], decision.id, "zyxappeal", now=now)
         case = cases.report(db, who["taro"], "post", shown, "other", "zyxreport", now=now)
-        members.shut(db, who["hana"], "mika", "block", now=now)
-        ids = {name: members.of(db, person).id for name, person in who.items()}
+        members.block_member(db, who["hana"], "mika", "block", now=now)
+        ids = {name: members.require_member(db, person).id for name, person in who.items()}
         decisions.act(db, mona, "member", ids["bo"], "ban", "spam", "zyxban", now=now)
         return Crowd(
             res,

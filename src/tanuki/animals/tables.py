@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from tanuki.platform.database.engine import Base
 
-NEVER_AGAIN = {
+NEVER_REUSE_IDS = {
     "sqlite_autoincrement": True
 }  # the id of a row that is gone is not given again: runs and events are named after it
 
@@ -27,7 +27,7 @@ class Member(Base):
             sqlite_where=text("left_at is not null"),
             postgresql_where=text("left_at is not null"),
         ),
-        NEVER_AGAIN,
+        NEVER_REUSE_IDS,
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -43,7 +43,7 @@ class Member(Base):
     )  # whether what they look at may be logged under the pseudonym
     joined_at: Mapped[datetime]
     banned_at: Mapped[datetime | None]
-    banned_why: Mapped[str | None]
+    ban_reason: Mapped[str | None]
     left_at: Mapped[
         datetime | None
     ]  # they are leaving: not there for anybody any more, while a run takes away what was theirs
@@ -63,14 +63,14 @@ class Follow(Base):
     at: Mapped[datetime]
 
 
-class Shut(Base):
+class Block(Base):
     """One member does not want to see another (mute), or wants neither to see the other (block)."""
 
     __tablename__ = "member_shut"
     __table_args__ = (Index("ix_member_shut_other", "other_id", "kind"),)
 
     member_id: Mapped[int] = mapped_column(ForeignKey("member.id"), primary_key=True)
-    other_id: Mapped[int] = mapped_column(ForeignKey("member.id"), primary_key=True)
+    target_id: Mapped[int] = mapped_column(ForeignKey("member.id"), primary_key=True)
     kind: Mapped[str]  # mute or block
     at: Mapped[datetime]
 
@@ -92,39 +92,39 @@ class Photo(Base):
     added_at: Mapped[datetime]
 
 
-class Look(Base):
+class ImageFeatures(Base):
     """What one version of the eyes saw in a picture. Its id grows: what an index does not have yet is newer than what it has."""
 
-    __tablename__ = "photo_look"
+    __tablename__ = "image_features"
     __table_args__ = (
-        UniqueConstraint("eyes", "digest"),
-        Index("ix_photo_look_digest", "digest"),
-        NEVER_AGAIN,
+        UniqueConstraint("encoder_version", "digest"),
+        Index("ix_image_features_digest", "digest"),
+        NEVER_REUSE_IDS,
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     digest: Mapped[str] = mapped_column(ForeignKey("photo.digest", ondelete="CASCADE"))
-    eyes: Mapped[str]  # the version of the model that looked
+    encoder_version: Mapped[str]  # the version of the model that looked
     embedding: Mapped[bytes] = mapped_column(
         LargeBinary
     )  # float16, little-endian, of length 1 as a vector
     classes: Mapped[list[list[float]]] = mapped_column(
         JSON
     )  # the likeliest ImageNet classes, [number, share of certainty], the surest first
-    animal: Mapped[float]  # how sure it is that an animal is in it, 0 to 1
-    light: Mapped[float]  # mean lightness, 0 to 1
-    sharp: Mapped[float]  # variance of the Laplacian of the picture at a fixed size
+    animal_score: Mapped[float]  # how sure it is that an animal is in it, 0 to 1
+    lightness: Mapped[float]  # mean lightness, 0 to 1
+    sharpness: Mapped[float]  # variance of the Laplacian of the picture at a fixed size
     phash: Mapped[str]  # perceptual hash, 16 hexadecimal digits
     at: Mapped[datetime]
 
 
-class BarredPhoto(Base):
+class BlockedImageHash(Base):
     """A picture that moderators removed: posted again, it is held for them to look at. Stays when the post that had it is gone."""
 
     __tablename__ = "photo_barred"
 
     digest: Mapped[str] = mapped_column(primary_key=True)
-    why: Mapped[str]  # a key of moderation.REASONS
+    reason: Mapped[str]  # a key of moderation.REASONS
     at: Mapped[datetime]
 
 
@@ -156,7 +156,7 @@ class Post(Base):
             sqlite_where=text("original is not null"),
             postgresql_where=text("original is not null"),
         ),
-        NEVER_AGAIN,
+        NEVER_REUSE_IDS,
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -169,9 +169,9 @@ class Post(Base):
     category: Mapped[str]  # a key of species.CATEGORIES
     breed: Mapped[str | None]  # a key of species.BREEDS
     state: Mapped[str] = mapped_column(default="checking")
-    why: Mapped[str | None]  # why it is held or removed, as a code of moderation's reasons
+    reason: Mapped[str | None]  # why it is held or removed, as a code of moderation's reasons
     note: Mapped[str | None]  # what a moderator wrote to the owner
-    before: Mapped[str | None]  # the state before it was deleted, for the undo
+    previous_state: Mapped[str | None]  # the state before it was deleted, for the undo
     posted_at: Mapped[datetime]
     published_at: Mapped[datetime | None]
     edited_at: Mapped[datetime | None]
@@ -179,7 +179,7 @@ class Post(Base):
     version: Mapped[int] = mapped_column(default=1)  # grows with each edit
     likes: Mapped[int] = mapped_column(default=0)
     comments: Mapped[int] = mapped_column(default=0)  # shown ones
-    heat: Mapped[float] = mapped_column(
+    hot_score: Mapped[float] = mapped_column(
         default=0.0
     )  # for "popular": grows with likes and with the moment of publication
     source: Mapped[str | None]  # the file that `import` took it from
@@ -206,7 +206,7 @@ class PostEdit(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     post_id: Mapped[int] = mapped_column(ForeignKey("post.id"), index=True)
     version: Mapped[int]
-    words: Mapped[dict[str, Any]] = mapped_column(JSON)
+    content: Mapped[dict[str, Any]] = mapped_column(JSON)
     at: Mapped[datetime]
 
 
@@ -234,16 +234,16 @@ class Comment(Base):
     __table_args__ = (
         UniqueConstraint("member_id", "key"),
         Index("ix_post_comment_post", "post_id", "id"),
-        NEVER_AGAIN,
+        NEVER_REUSE_IDS,
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     post_id: Mapped[int] = mapped_column(ForeignKey("post.id"))
     member_id: Mapped[int] = mapped_column(ForeignKey("member.id"))
     key: Mapped[str]
-    words: Mapped[str]
+    text: Mapped[str]
     state: Mapped[str] = mapped_column(default="shown")
-    why: Mapped[str | None]
+    reason: Mapped[str | None]
     note: Mapped[str | None]
     at: Mapped[datetime]
 
@@ -262,7 +262,7 @@ class Notification(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     member_id: Mapped[int] = mapped_column(ForeignKey("member.id"))
     kind: Mapped[str]  # like, follow, comment, published, held, removed, restored, warned, appeal
-    about: Mapped[str]  # what makes it the same thing, such as post:12:member:3
+    dedup_key: Mapped[str]  # what makes it the same thing, such as post:12:member:3
     actor_id: Mapped[int | None] = mapped_column(ForeignKey("member.id"))
     post_id: Mapped[int | None] = mapped_column(ForeignKey("post.id"))
     values: Mapped[dict[str, Any]] = mapped_column(JSON)
@@ -304,7 +304,7 @@ class Report(Base):
     case_id: Mapped[int] = mapped_column(ForeignKey("moderation_case.id"))
     reporter_id: Mapped[int | None]  # None once they left
     reason: Mapped[str]  # a key of moderation.REASONS
-    words: Mapped[str]
+    text: Mapped[str]
     at: Mapped[datetime]
 
 
@@ -318,7 +318,7 @@ class Decision(Base):
     action: Mapped[str]  # keep, hold, remove, restore, warn, ban or unban
     reason: Mapped[str]
     note: Mapped[str]  # to the owner
-    by: Mapped[str]
+    decided_by: Mapped[str]
     at: Mapped[datetime]
 
 
@@ -330,7 +330,7 @@ class Appeal(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     decision_id: Mapped[int] = mapped_column(ForeignKey("moderation_decision.id"), unique=True)
     member_id: Mapped[int | None]
-    words: Mapped[str]
+    text: Mapped[str]
     at: Mapped[datetime]
     state: Mapped[str] = mapped_column(
         default="open"

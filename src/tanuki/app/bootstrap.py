@@ -2,7 +2,7 @@
 
 from sqlalchemy.exc import OperationalError
 
-from tanuki.animals.events import KINDS
+from tanuki.animals.events import EVENT_KINDS
 from tanuki.animals.similarity.index import KIND, Index
 from tanuki.app.metadata import MIGRATIONS
 from tanuki.errors import UserError
@@ -62,7 +62,7 @@ def create_resources(settings: Settings, *, upgrade: bool | None = None) -> Reso
         warehouse=Warehouse(objects),
         registry=registry,
         work=Work(url),
-        events=EventLog(db, KINDS),
+        events=EventLog(db, EVENT_KINDS),
         models=models(settings, db, registry),
     )
 

@@ -63,7 +63,7 @@ def looked(shared, app):
     form = {
         "csrf": csrf(ken, "/animals/post"),
         "key": secrets.token_hex(8),
-        "step": "look",
+        "step": "suggest",
         "description": "Kept words",
     }
     page = ken.post("/animals/post", data=form, files=photo(21))
@@ -91,8 +91,8 @@ def sending(ken, page, **values):
 def test_what_is_taken_fills_what_is_empty_and_is_logged_without_its_words(shared, looked):
     ken, page, _ = looked
     offered = [
-        {"what": "kind", "value": "dog|shiba", "lang": None, "source": "eyes"},
-        {"what": "title", "value": "柴犬", "lang": "ja", "source": "eyes"},
+        {"what": "kind", "value": "dog|shiba", "lang": None, "source": "image_model"},
+        {"what": "title", "value": "柴犬", "lang": "ja", "source": "image_model"},
         {"what": "tag", "value": "昼寝", "lang": "ja", "source": "posts"},
         {"what": "tag", "value": "nap", "lang": "en", "source": "posts"},
     ]
@@ -132,7 +132,7 @@ def test_suggestions_are_not_carried_over_to_another_photo(shared, looked):
     said = json.dumps(
         {
             "request": "abcdef0123456789",
-            "offered": [{"what": "tag", "value": "nap", "lang": "en", "source": "eyes"}],
+            "offered": [{"what": "tag", "value": "nap", "lang": "en", "source": "image_model"}],
         }
     )
     form = {name: hidden(page, name) for name in ("kept", "seal")} | {
@@ -171,7 +171,7 @@ def test_what_was_taken_is_not_logged_for_who_said_no(shared, app):
     said = json.dumps(
         {
             "request": "abcdef0123456789",
-            "offered": [{"what": "tag", "value": "nap", "lang": "en", "source": "eyes"}],
+            "offered": [{"what": "tag", "value": "nap", "lang": "en", "source": "image_model"}],
         }
     )
     form = {
@@ -196,7 +196,7 @@ def test_the_script_gets_a_piece_of_the_form_and_nothing_is_kept(shared, app):
     with shared.db.read() as db:
         before = len(db.scalars(select(Photo.digest)).all())
     answer = ken.post(
-        "/animals/post/look", data={"csrf": csrf(ken, "/animals/post")}, files=photo(31)
+        "/animals/post/suggestions", data={"csrf": csrf(ken, "/animals/post")}, files=photo(31)
     )
     assert answer.status_code == 200
     assert answer.text.count("data-suggested") == 1
@@ -208,13 +208,13 @@ def test_the_script_gets_a_piece_of_the_form_and_nothing_is_kept(shared, app):
 def test_a_program_is_told_the_same_and_what_is_no_picture_is_a_problem(shared, app):
     known = pet(shared, member(shared, "hana"), scene(32), title="Known")
     ken = bearer(shared, app, "ken")
-    said = ken.post("/api/animals/look", files=photo(32)).json()
-    assert [(each["post"]["id"], each["mine"]) for each in said["twins"]] == [(known.id, False)]
+    said = ken.post("/api/animals/photo-suggestions", files=photo(32)).json()
+    assert [(each["post"]["id"], each["mine"]) for each in said["near_duplicates"]] == [(known.id, False)]
     assert said["hints"] == ["small"]
-    wrong = ken.post("/api/animals/look", files={"photo": ("x.txt", b"hello", "text/plain")})
+    wrong = ken.post("/api/animals/photo-suggestions", files={"photo": ("x.txt", b"hello", "text/plain")})
     assert wrong.status_code == 400
     assert wrong.headers["content-type"] == "application/problem+json"
-    assert "ratelimit" in ken.post("/api/animals/look", files=photo(32)).headers
+    assert "ratelimit" in ken.post("/api/animals/photo-suggestions", files=photo(32)).headers
 
 
 # ---- better pictures -----------------------------------------------------------------------------------------------
@@ -223,7 +223,7 @@ def test_a_program_is_told_the_same_and_what_is_no_picture_is_a_problem(shared, 
 def test_the_better_picture_is_made_compared_taken_and_given_back(shared, app, monkeypatch):
     monkeypatch.setattr(advice, "CRISP", 0.2)
     made = pet(shared, member(shared, "hana"), scene(41, 160, 120))
-    hana, path = signed_in(app, "hana"), f"/animals/posts/{made.id}/better"
+    hana, path = signed_in(app, "hana"), f"/animals/posts/{made.id}/enhancement"
     assert "twice as large" in hana.get(path).text
     assert hana.get(f"{path}.jpg").status_code == 303
     secret = csrf(hana, path)
@@ -245,12 +245,12 @@ def test_the_better_picture_is_made_compared_taken_and_given_back(shared, app, m
 def test_the_page_says_why_nothing_is_offered(shared, app):
     made = pet(shared, member(shared, "hana"), cv2.GaussianBlur(scene(42), (0, 0), 3))
     hana = signed_in(app, "hana")
-    page = hana.get(f"/animals/posts/{made.id}/better").text
+    page = hana.get(f"/animals/posts/{made.id}/enhancement").text
     assert "blurred" in page
     assert "Make it and compare" not in page
     assert (
         hana.post(
-            f"/animals/posts/{made.id}/better", data={"csrf": csrf(hana, "/animals/post")}
+            f"/animals/posts/{made.id}/enhancement", data={"csrf": csrf(hana, "/animals/post")}
         ).status_code
         == 400
     )

@@ -11,7 +11,7 @@ from tanuki.animals import events, members
 from tanuki.animals.assist import captions, near_duplicates, suggestions
 from tanuki.animals.images import photo_files
 from tanuki.animals.moderation import decisions
-from tanuki.animals.tables import Look, Photo
+from tanuki.animals.tables import ImageFeatures, Photo
 from tanuki.animals.vision import embeddings
 from tanuki.errors import TooMany, UserError
 from tests.factories.animal_pictures import built_eyes, jpeg, open_eyes, pet, scene
@@ -132,7 +132,7 @@ def asked(res, who, image):
 
 
 def told(res, who, image):
-    return [(twin.post.id, twin.mine) for twin in asked(res, who, image).twins]
+    return [(twin.post.id, twin.mine) for twin in asked(res, who, image).near_duplicates]
 
 
 def test_everybody_hears_of_published_posts_and_owners_of_their_own(resources, hana, ken):
@@ -160,7 +160,7 @@ def test_nobody_hears_of_what_they_may_not_see(resources, hana, ken):
     assert told(resources, ken, scene(3)) == [(shown.id, False)]
     for shut, by in (("hana", ken), ("ken", hana)):
         with resources.db.write() as db:
-            members.shut(db, by, shut, "block", now=NOW)
+            members.block_member(db, by, shut, "block", now=NOW)
         assert told(resources, ken, scene(3)) == []
         found = asked(resources, ken, scene(3))
         assert (
@@ -168,7 +168,7 @@ def test_nobody_hears_of_what_they_may_not_see(resources, hana, ken):
             or found.subject is not None
         )
         with resources.db.write() as db:
-            members.unshut(db, by, shut)
+            members.unblock_member(db, by, shut)
 
 
 @only_with_photos
@@ -177,7 +177,7 @@ def test_the_subject_is_named_in_both_languages_with_how_sure_it_is(resources, h
     found = suggestions_of(resources, hana, photo.read_bytes())
     assert found.subject is not None
     assert found.subject.category == "dog"
-    assert found.subject.sure > 0.5
+    assert found.subject.confidence > 0.5
     assert {title.lang for title in found.titles} == {"ja", "en"}
     assert "犬" in [tag.text for tag in found.tags]
 
@@ -224,10 +224,10 @@ def test_without_eyes_there_are_still_hints_and_what_is_exactly_the_same(
     def away(*_):
         raise UserError("The eyes are away.")
 
-    monkeypatch.setattr(embeddings.Eyes, "see", away)
+    monkeypatch.setattr(embeddings.ImageEncoder, "see", away)
     found = asked(resources, hana, scene(1))
     assert (found.subject, found.titles, found.tags) == (None, [], [])
-    assert [(twin.post.id, twin.mine) for twin in found.twins] == [(shown.id, True)]
+    assert [(twin.post.id, twin.mine) for twin in found.near_duplicates] == [(shown.id, True)]
 
 
 def test_dark_blurred_and_small_pictures_are_hinted_at(resources, hana):
@@ -241,10 +241,10 @@ def test_dark_blurred_and_small_pictures_are_hinted_at(resources, hana):
 
 def test_looking_is_limited_and_keeps_nothing(resources, hana):
     with resources.db.read() as db:
-        before = db.scalars(select(Photo.digest)).all(), db.scalars(select(Look.id)).all()
+        before = db.scalars(select(Photo.digest)).all(), db.scalars(select(ImageFeatures.id)).all()
     asked(resources, hana, scene(1))
     with resources.db.read() as db:
-        assert (db.scalars(select(Photo.digest)).all(), db.scalars(select(Look.id)).all()) == before
+        assert (db.scalars(select(Photo.digest)).all(), db.scalars(select(ImageFeatures.id)).all()) == before
     with resources.db.write() as db:
         for _ in range(suggestions.AN_HOUR):
             suggestions.allow(db, hana, now=NOW)
@@ -273,15 +273,15 @@ def test_titles_are_the_name_and_the_name_with_the_commonest_word():
 @pytest.mark.parametrize(
     "said",
     ["", "[]", "{", '{"request": "x", "offered": []}', '{"request": "abcdefgh12", "offered": [{"what": "x"}]}',
-     '{"request": "abcdefgh12", "offered": [{"what": "tag", "value": 3, "lang": "ja", "source": "eyes"}]}'],
+     '{"request": "abcdefgh12", "offered": [{"what": "tag", "value": 3, "lang": "ja", "source": "image_model"}]}'],
 )  # fmt: skip
 def test_what_a_form_says_is_checked(said):
     with pytest.raises(UserError):
-        events.offered(said)
+        events.parse_suggestions(said)
 
 
 def test_what_a_form_says_is_read():
     said = '{"request": "abcdefgh12", "offered": [{"what": "tag", "value": "nap", "lang": "en", "source": "posts", "more": 1}]}'
-    assert events.offered(said) == [
+    assert events.parse_suggestions(said) == [
         {"what": "tag", "value": "nap", "lang": "en", "source": "posts"}
     ]

@@ -20,7 +20,7 @@ from tanuki.animals.enhance import (
 )
 from tanuki.animals.images import photo_files
 from tanuki.animals.moderation import decisions
-from tanuki.animals.tables import BarredPhoto, Photo, Post
+from tanuki.animals.tables import BlockedImageHash, Photo, Post
 from tanuki.errors import Conflict, NotFound, UserError
 from tests.factories.members_and_posts import NOW, draft, member, post, staff
 
@@ -270,10 +270,10 @@ def test_only_its_owner_makes_takes_and_sees_it(resources, hana, sent):
     took(resources, hana, sent.id, 1)
     original = of(resources, sent.id).original
     with resources.db.read() as db:
-        assert posts.picture(db, hana, original).digest == original
+        assert posts.load_visible_photo(db, hana, original).digest == original
         for other in (None, member(resources, "ken")):
             with pytest.raises(NotFound):
-                posts.picture(db, other, original)
+                posts.load_visible_photo(db, other, original)
 
 
 def test_both_pictures_are_kept_while_the_post_is_there_and_go_with_it(resources, hana, sent):
@@ -282,7 +282,7 @@ def test_both_pictures_are_kept_while_the_post_is_there_and_go_with_it(resources
     with resources.db.write() as db:
         assert not photo_files.forget(db, resources.objects, shown.original)
         assert photo_files.unused(db, before=NOW.replace(year=2030)) == []
-        digests = posts.erase(db, [sent.id])
+        digests = posts.erase_posts(db, [sent.id])
     assert digests == sorted([shown.photo, shown.original])
     post_review.forget(resources, digests)
     assert [
@@ -298,11 +298,11 @@ def test_a_removed_post_bars_both_pictures_and_a_restored_one_neither(resources,
     with resources.db.write() as db:
         decisions.act(db, mod, "post", sent.id, "remove", "stolen", "", now=NOW)
     with resources.db.read() as db:
-        assert set(db.scalars(select(BarredPhoto.digest))) == {shown.photo, shown.original}
+        assert set(db.scalars(select(BlockedImageHash.digest))) == {shown.photo, shown.original}
     with resources.db.write() as db:
         decisions.act(db, mod, "post", sent.id, "restore", "stolen", "", now=NOW)
-        assert list(db.scalars(select(BarredPhoto.digest))) == []
-        db.add(BarredPhoto(digest=shown.original, why="stolen", at=NOW))
+        assert list(db.scalars(select(BlockedImageHash.digest))) == []
+        db.add(BlockedImageHash(digest=shown.original, why="stolen", at=NOW))
         assert post_review.reason_to_hold(db, db.get_one(Post, sent.id)) == "barred_photo"
 
 
@@ -311,7 +311,7 @@ def test_the_same_key_again_is_the_same_post_also_with_a_better_picture(resource
     found = of(resources, sent.id)
     first = photo_files.Accepted(found.original, "jpeg", 1, 1, "#000000", {})
     with resources.db.read() as db:
-        known = posts.sent(db, members.of(db, hana), found.key, draft(), first)
+        known = posts.find_sent_post(db, members.require_member(db, hana), found.key, draft(), first)
     assert known is not None
     assert known.id == sent.id
 
@@ -320,4 +320,4 @@ def test_the_archive_has_both_pictures(resources, hana, sent):
     took(resources, hana, sent.id, 1)
     shown = of(resources, sent.id)
     with resources.db.read() as db:
-        assert {shown.photo, shown.original} <= set(data_export.pictures(db, members.of(db, hana)))
+        assert {shown.photo, shown.original} <= set(data_export.pictures(db, members.require_member(db, hana)))

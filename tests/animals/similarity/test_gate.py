@@ -41,7 +41,7 @@ def test_the_first_index_is_judged_beside_plain_rules_and_passes(live):
 @pytest.mark.parametrize("seed", range(10))
 def test_an_honest_rebuild_passes(live, tmp_path, seed):
     """The same pictures in another order: another tree, other leaves."""
-    again = candidate(image_embeddings.mixed(SHOWN, seed), tmp_path, as_of_look=NEWEST).index
+    again = candidate(image_embeddings.mixed(SHOWN, seed), tmp_path, max_features_id=NEWEST).index
     assert verdict(Candidate(again, SHOWN), live) == []
 
 
@@ -59,7 +59,7 @@ def test_what_the_live_index_does_not_have_yet_it_finds_as_it_is_served(tmp_path
         tmp_path / "old",
         vectors=SHOWN.vectors[:half],
         ids=SHOWN.ids[:half],
-        as_of_look=int(SHOWN.ids[half - 1]),
+        max_features_id=int(SHOWN.ids[half - 1]),
     )
     assert verdict(candidate(SHOWN, tmp_path / "new"), old) == []
 
@@ -153,7 +153,7 @@ def test_a_slow_one(live, tmp_path):
 
 
 def test_one_that_says_it_knows_what_is_yet_to_come(live, tmp_path):
-    assert verdict(candidate(SHOWN, tmp_path, as_of_look=NEWEST + 1_000), live) == ["ahead"]
+    assert verdict(candidate(SHOWN, tmp_path, max_features_id=NEWEST + 1_000), live) == ["ahead"]
 
 
 def test_a_large_one(live, tmp_path):

@@ -75,9 +75,9 @@ def test_a_server_runs_it_as_any_model_and_refuses_another_dimension(found):
 
 def test_a_child_process_builds_the_same_index(tmp_path):
     said = apart(
-        index.build, SHOWN.vectors, SHOWN.ids, tmp_path, {"eyes": "1", "as_of_look": 9_000}
+        index.build, SHOWN.vectors, SHOWN.ids, tmp_path, {"encoder_version": "1", "max_features_id": 9_000}
     )
-    assert (said["method"], said["count"], said["eyes"], said["as_of_look"], said["kind"]) == (
+    assert (said["method"], said["count"], said["encoder_version"], said["max_features_id"], said["kind"]) == (
         "scann",
         3_000,
         "1",

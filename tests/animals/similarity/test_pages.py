@@ -30,7 +30,7 @@ def world(shared):
     for name in ("taro", "mika"):
         member(shared, name)
     with shared.db.write() as db:
-        members.shut(db, hana, "mika", "block", now=datetime.now(UTC))
+        members.block_member(db, hana, "mika", "block", now=datetime.now(UTC))
     caught_up(shared, datetime.now(UTC))
     return shared, web.create(shared, [animals_web.SYSTEM]), made
 
@@ -119,12 +119,12 @@ def test_a_deleted_post_is_gone_from_the_next_answer_and_comes_back(world, taro)
     with res.db.read() as db:
         hana = members_and_posts.accounts.person(db, "hana")
     with res.db.write() as db:
-        posts.delete(db, hana, made[3].id, now=datetime.now(UTC))
+        posts.delete_post(db, hana, made[3].id, now=datetime.now(UTC))
     assert made[3].id not in [
         each["post"]["id"] for each in search(taro, members_and_posts.picture(3)).json()["items"]
     ]
     with res.db.write() as db:
-        posts.undo(db, hana, made[3].id, now=datetime.now(UTC))
+        posts.undo_delete(db, hana, made[3].id, now=datetime.now(UTC))
     assert search(taro, members_and_posts.picture(3)).json()["items"][0]["post"]["id"] == made[3].id
 
 
@@ -162,18 +162,18 @@ def test_a_picture_is_searched_for_without_scripts(world):
     _, app, made = world
     browser = signed_in(app, "taro")
     begin = browser.get("/animals/search").text
-    assert 'action="/animals/search/picture"' in begin
+    assert 'action="/animals/search/image"' in begin
     assert 'capture="environment"' in begin
     files = {
         "camera": ("", b"", "application/octet-stream"),
         "photo": ("x.jpg", members_and_posts.picture(3), "image/jpeg"),
     }
     answer = browser.post(
-        "/animals/search/picture", data={"csrf": csrf(browser), "category": ""}, files=files
+        "/animals/search/image", data={"csrf": csrf(browser), "category": ""}, files=files
     )
     assert answer.status_code == 200
     assert answer.text.index(f'data-post="{made[3].id}"') == answer.text.index('data-post="')
-    wrong = browser.post("/animals/search/picture", data={"csrf": csrf(browser), "category": ""})
+    wrong = browser.post("/animals/search/image", data={"csrf": csrf(browser), "category": ""})
     assert (wrong.status_code, 'role="alert"' in wrong.text) == (400, True)
 
 
@@ -182,5 +182,5 @@ def test_visitors_are_asked_to_sign_in_before_they_search_by_a_picture(world):
     browser = visitor(app)
     assert "/sign-in?next=" in browser.get("/animals/search").text
     assert browser.post(
-        "/animals/search/picture", data={"csrf": csrf(browser, "/animals/credits")}
+        "/animals/search/image", data={"csrf": csrf(browser, "/animals/credits")}
     ).status_code in (303, 401)

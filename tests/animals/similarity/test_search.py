@@ -9,9 +9,9 @@ from sqlalchemy import insert
 
 from tanuki.animals import members, nightly, posts
 from tanuki.animals.similarity import dataset, delta_index, index_client, search, training
-from tanuki.animals.similarity.index import KIND, MODEL, Index
+from tanuki.animals.similarity.index import KIND, INDEX_MODEL, Index
 from tanuki.animals.similarity.search import Asked
-from tanuki.animals.tables import Look, Photo, Post
+from tanuki.animals.tables import ImageFeatures, Photo, Post
 from tanuki.animals.vision import embeddings
 from tanuki.errors import NotFound, UserError
 from tanuki.platform import resources as resources_file
@@ -30,24 +30,24 @@ def look(res, made, vector, at=NOW, eyes=EYES):
     with res.db.write() as db:
         values = {
             "classes": [],
-            "animal": 1.0,
-            "light": 0.5,
-            "sharp": 1.0,
+            "animal_score": 1.0,
+            "lightness": 0.5,
+            "sharpness": 1.0,
             "phash": "0" * 16,
             "at": at,
         }
         embedding = np.asarray(vector, np.float32).astype("<f2").tobytes()
         return db.execute(
-            insert(Look)
-            .values(digest=made.photo, eyes=eyes, embedding=embedding, **values)
-            .returning(Look.id)
+            insert(ImageFeatures)
+            .values(digest=made.photo, encoder_version=eyes, embedding=embedding, **values)
+            .returning(ImageFeatures.id)
         ).scalar_one()
 
 
 def open_eyes(res, version=EYES):
     """The eyes are live in that version."""
     with res.db.write() as db:
-        rollout.put(db, "animals-eyes", NOW, files={version: "nowhere"}, champion=version)
+        rollout.put(db, "animals-image-encoder", NOW, files={version: "nowhere"}, champion=version)
 
 
 def built(res, version, eyes=EYES, now=LATER):
@@ -55,7 +55,7 @@ def built(res, version, eyes=EYES, now=LATER):
     with res.db.read() as db:
         found, newest = dataset.every(db, eyes), delta_index.as_of(db, eyes, now)
     folder, place = Path(res.settings.home) / "made" / version, f"similar/{version}"
-    image_embeddings.build(found, folder, as_of_look=newest)
+    image_embeddings.build(found, folder, max_features_id=newest)
     for file in folder.rglob("*"):
         if file.is_file():
             res.registry.files.put(
@@ -68,7 +68,7 @@ def index_of(res, version="1", eyes=EYES, now=LATER):
     """An index of all looks there are, live in that version."""
     place = built(res, version, eyes, now)
     with res.db.write() as db:
-        rollout.put(db, MODEL, now, files={version: place}, champion=version)
+        rollout.put(db, INDEX_MODEL, now, files={version: place}, champion=version)
     res.models.refresh()
 
 
@@ -150,10 +150,10 @@ def test_a_new_post_is_found_by_the_next_question_and_a_removed_one_never(resour
     ]
     for each in (new, made[1], made[10]):
         with resources.db.write() as db:
-            posts.delete(db, hana, each.id, now=NOW)
+            posts.delete_post(db, hana, each.id, now=NOW)
     assert similar(resources, None, made[0], now=datetime.now(UTC)) == ids([*made[2:10], made[11]])
     with resources.db.write() as db:
-        posts.undo(db, hana, made[1].id, now=NOW)
+        posts.undo_delete(db, hana, made[1].id, now=NOW)
     assert similar(resources, None, made[0], k=2, now=datetime.now(UTC)) == ids(made[1:3])
 
 
@@ -170,9 +170,9 @@ def test_what_is_not_published_is_not_found_until_it_is(embedded, state, in_inde
     for viewer in (None, hana, staff(embedded, "mod")):
         assert similar(embedded, viewer, first) == []
     with embedded.db.write() as db:
-        posts.publish(db, db.get(Post, hidden.id), now=NOW)
+        posts.publish_post(db, db.get(Post, hidden.id), now=NOW)
         if state == "deleted":
-            posts.undo(db, hana, hidden.id, now=NOW)
+            posts.undo_delete(db, hana, hidden.id, now=NOW)
     assert similar(embedded, None, first) == [hidden.id]
 
 
@@ -182,8 +182,8 @@ def test_blocked_and_muted_members_are_not_found_by_whom_it_concerns(resources, 
     asked = post(resources, taro)
     look(resources, asked, at_angle(0))
     with resources.db.write() as db:
-        members.shut(db, rin, "hana", "mute", now=NOW)
-        members.shut(db, mika, "taro", "block", now=NOW)
+        members.block_member(db, rin, "hana", "mute", now=NOW)
+        members.block_member(db, mika, "taro", "block", now=NOW)
     assert similar(resources, taro, asked, k=3) == ids(made[:3])
     assert similar(resources, rin, asked) == []
     with pytest.raises(NotFound):
@@ -228,7 +228,7 @@ def test_the_same_picture_posted_twice_is_the_most_similar_there_is(resources, r
 def test_a_picture_that_is_gone_for_good_is_gone_from_the_search(resources, ring):
     _, made = ring
     with resources.db.write() as db:
-        posts.erase(db, [made[1].id])
+        posts.erase_posts(db, [made[1].id])
         db.delete(db.get(Photo, made[1].photo))
     assert similar(resources, None, made[0], k=2) == ids(made[2:4])
 
@@ -257,11 +257,11 @@ def test_the_same_question_is_put_to_the_index_once_until_it_changes(embedded):
     for _ in range(3):
         similar(embedded, None, made[0])
     assert (
-        sum(statistic["success"] for statistic in embedded.models.statistics(MODEL).values()) == 1
+        sum(statistic["success"] for statistic in embedded.models.statistics(INDEX_MODEL).values()) == 1
     )
     index_of(embedded, "2")
     similar(embedded, None, made[0])
-    assert embedded.models.statistics(MODEL)["2"]["success"] == 1
+    assert embedded.models.statistics(INDEX_MODEL)["2"]["success"] == 1
 
 
 def test_the_eyes_of_the_index_are_asked_and_not_newer_ones(resources, ring):
@@ -273,7 +273,7 @@ def test_the_eyes_of_the_index_are_asked_and_not_newer_ones(resources, ring):
     assert similar(resources, None, made[0], k=3) == ids(made[1:4])
     with resources.db.read() as db:
         assert search.current(resources, db).eyes == EYES
-        assert embeddings.of(db, made[0].photo, "2") is not None
+        assert embeddings.load_features(db, made[0].photo, "2") is not None
 
 
 def test_a_canary_in_other_eyes_answers_nobody_because_one_question_is_in_one_versions_numbers(
@@ -285,9 +285,9 @@ def test_a_canary_in_other_eyes_answers_nobody_because_one_question_is_in_one_ve
         look(resources, each, at_angle(12 - number), eyes="2")
     other = built(resources, "9", eyes="2")
     with resources.db.write() as db:
-        files = {**rollout.plan(db, MODEL).files, "9": other}
+        files = {**rollout.plan(db, INDEX_MODEL).files, "9": other}
         rollout.put(
-            db, MODEL, LATER, files=files, champion="1", challenger="9", mode="canary", share=1.0
+            db, INDEX_MODEL, LATER, files=files, champion="1", challenger="9", mode="canary", share=1.0
         )
     resources.models.refresh()
     assert similar(resources, hana, made[0]) == before
@@ -329,9 +329,9 @@ def crowded(shared):
         kept = {
             "eyes": EYES,
             "classes": [],
-            "animal": 1.0,
-            "light": 0.5,
-            "sharp": 1.0,
+            "animal_score": 1.0,
+            "lightness": 0.5,
+            "sharpness": 1.0,
             "phash": "0" * 16,
             "at": NOW,
         }
@@ -352,7 +352,7 @@ def crowded(shared):
             {**kept, "digest": f"{n:064x}", "embedding": shown.vectors[n].astype("<f2").tobytes()}
             for n in range(3_000)
         ]
-        db.execute(insert(Look), looked)
+        db.execute(insert(ImageFeatures), looked)
     index_of(shared)
     return shared, shown
 

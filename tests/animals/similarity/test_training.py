@@ -14,9 +14,9 @@ from sqlalchemy import func, select
 
 from tanuki.animals import nightly, post_review
 from tanuki.animals.similarity import dataset, delta_index, index, search, training
-from tanuki.animals.similarity.index import MODEL
+from tanuki.animals.similarity.index import INDEX_MODEL
 from tanuki.animals.similarity.training import TRAINING
-from tanuki.animals.tables import Look
+from tanuki.animals.tables import ImageFeatures
 from tanuki.animals.vision import embeddings, encoder, registration
 from tanuki.platform import resources as resources_file
 from tanuki.platform.accounts import SYSTEM
@@ -27,7 +27,7 @@ from tests.animals.vision.test_encoder import backbone
 from tests.factories.members_and_posts import member, post
 
 pytestmark = pytest.mark.mlflow
-assert post_review.AFTER_POST  # whose runs a worker must know
+assert post_review.POST_REVIEW  # whose runs a worker must know
 STEPS = ["similar_collect", "similar_build", "similar_judge", "similar_put_live", "similar_discard"]
 KINDS = ("cat", "dog", "bird")
 
@@ -54,7 +54,7 @@ def run(res, name):
 
 def live(res):
     with res.db.read() as db:
-        plan = rollout.plan(db, MODEL)
+        plan = rollout.plan(db, INDEX_MODEL)
         return plan.champion if plan else None
 
 
@@ -81,8 +81,8 @@ def test_from_published_pictures_to_what_answers(resources):
         assert [step.name for step in ended.steps if step.name.startswith("similar")] == STEPS
         assert live(resources) == "1"
         with resources.db.read() as db:
-            (verdict,) = db.scalars(select(GateVerdict).where(GateVerdict.model == MODEL))
-            (gone_live,) = db.scalars(select(Release).where(Release.model == MODEL))
+            (verdict,) = db.scalars(select(GateVerdict).where(GateVerdict.model == INDEX_MODEL))
+            (gone_live,) = db.scalars(select(Release).where(Release.model == INDEX_MODEL))
             assert (
                 verdict.go,
                 verdict.by,
@@ -97,7 +97,7 @@ def test_from_published_pictures_to_what_answers(resources):
                 1.0,
             )
             assert (gone_live.version, gone_live.kind, gone_live.by) == ("1", "gate", "tanuki")
-            assert db.scalar(select(func.count(Look.id))) == 24
+            assert db.scalar(select(func.count(ImageFeatures.id))) == 24
         assert sorted(found_for(resources, made[0])) == sorted(each.id for each in made[1:])
         hana = member(resources, "hana")
         new = post(resources, hana)
@@ -106,7 +106,7 @@ def test_from_published_pictures_to_what_answers(resources):
         assert live(resources) == "2"
         assert new.id in found_for(resources, made[0])
         with resources.db.read() as db:
-            assert rollout.plan(db, MODEL).files.keys() == {"1", "2"}
+            assert rollout.plan(db, INDEX_MODEL).files.keys() == {"1", "2"}
         run(resources, "2026-05-02")
         assert live(resources) == "2"
 
@@ -122,15 +122,15 @@ def test_old_versions_are_deleted_with_their_files_unless_somebody_needs_them(
             run(embedded, f"2026-05-0{day}")
     assert live(embedded) == "4"
     with embedded.db.read() as db:
-        files = rollout.plan(db, MODEL).files
-    assert [version.version for version in embedded.registry.versions(MODEL)] == [
+        files = rollout.plan(db, INDEX_MODEL).files
+    assert [version.version for version in embedded.registry.versions(INDEX_MODEL)] == [
         "4",
         "3",
     ]  # the live one and the way back
-    kept = {key.split("/")[1] for key in embedded.registry.files.list(f"{MODEL}/")}
+    kept = {key.split("/")[1] for key in embedded.registry.files.list(f"{INDEX_MODEL}/")}
     assert kept == {prefix.split("/")[1] for prefix in files.values()}
     with embedded.db.read() as db:
-        assert len(release.releases(db, MODEL)) == 4  # what was decided stays on record
+        assert len(release.releases(db, INDEX_MODEL)) == 4  # what was decided stays on record
 
 
 @pytest.mark.slow
@@ -140,14 +140,14 @@ def test_while_the_index_is_in_older_eyes_both_look_at_what_is_new(embedded, tmp
         run(embedded, "2026-05-01")
     other = replace(
         embedded,
-        settings=embedded.settings.model_copy(update={"eyes": str(backbone(tmp_path / "theirs"))}),
+        settings=embedded.settings.model_copy(update={"image_model": str(backbone(tmp_path / "theirs"))}),
     )
     newer = registration.registered(other, datetime.now(UTC))
     with embedded.db.write() as db:
         release.keep_verdict(
             db,
             GateVerdict(
-                model=encoder.MODEL,
+                model=encoder.ENCODER_MODEL,
                 version=newer,
                 champion="1",
                 go=True,
@@ -160,16 +160,16 @@ def test_while_the_index_is_in_older_eyes_both_look_at_what_is_new(embedded, tmp
             db,
             embedded.registry,
             SYSTEM,
-            release.latest(db, encoder.MODEL, newer),
+            release.latest(db, encoder.ENCODER_MODEL, newer),
             datetime.now(UTC),
             other_shape=True,
         )
     embedded.models.refresh()
-    until(lambda: embeddings.eyes(embedded).live() == newer)
+    until(lambda: embeddings.image_encoder(embedded).live_version() == newer)
     new = post(embedded, member(embedded, "ken"))
     post_review.look_at(embedded, datetime.now(UTC), new.id)
     with embedded.db.read() as db:
-        assert {look.eyes for look in db.scalars(select(Look).where(Look.digest == new.photo))} == {
+        assert {look.eyes for look in db.scalars(select(ImageFeatures).where(ImageFeatures.digest == new.photo))} == {
             "1",
             newer,
         }
@@ -200,7 +200,7 @@ def test_every_night_asks_for_one_run_a_day(embedded):
 def halved(found, into, newest):
     """A bad build: every second picture is left out."""
     return index.build(
-        found.vectors[::2], found.ids[::2], into, {"eyes": found.eyes, "as_of_look": newest}
+        found.vectors[::2], found.ids[::2], into, {"encoder_version": found.eyes, "max_features_id": newest}
     )
 
 
@@ -213,13 +213,13 @@ def test_a_bad_build_is_judged_kept_and_does_not_go_live(embedded, monkeypatch):
         run(embedded, "2026-05-02")
     assert live(embedded) == "1"
     with embedded.db.read() as db:
-        verdict = release.latest(db, MODEL, "2")
+        verdict = release.latest(db, INDEX_MODEL, "2")
         assert (verdict.go, verdict.champion, verdict.report["reasons"][0]["code"]) == (
             False,
             "1",
             "lost",
         )
-        assert len(release.releases(db, MODEL)) == 1
+        assert len(release.releases(db, INDEX_MODEL)) == 1
 
 
 @pytest.mark.slow
@@ -234,9 +234,9 @@ def test_a_truncated_version_gets_a_no_go(embedded):
     training.build_index(found, folder, newest)
     (folder / "vectors.npy").write_bytes((folder / "vectors.npy").read_bytes()[:-50])
     made = embedded.registry.save(
-        MODEL,
+        INDEX_MODEL,
         folder,
-        parameters={"eyes": eyes},
+        parameters={"encoder_version": eyes},
         metrics={},
         data_window=("2026-05-01", "2026-05-01"),
         code_version="0",
@@ -298,13 +298,13 @@ def test_killed_in_every_step_the_run_completes_and_what_is_live_changes_only_by
         assert child(embedded, where) == -9, where
         with embedded.db.read() as db:
             assert live(embedded) is None
-            assert release.releases(db, MODEL) == []
+            assert release.releases(db, INDEX_MODEL) == []
     assert child(embedded, "nowhere") == 0
     with embedded.db.read() as db:
-        assert len(release.verdicts(db, MODEL)) == len(release.releases(db, MODEL)) == 1
-        assert db.scalar(select(func.count(Look.id))) == 24
+        assert len(release.verdicts(db, INDEX_MODEL)) == len(release.releases(db, INDEX_MODEL)) == 1
+        assert db.scalar(select(func.count(ImageFeatures.id))) == 24
     assert live(embedded) == "1"
-    assert [version.version for version in embedded.registry.versions(MODEL)] == ["1"]
+    assert [version.version for version in embedded.registry.versions(INDEX_MODEL)] == ["1"]
 
 
 def child(res, where):

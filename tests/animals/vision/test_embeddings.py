@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 from tanuki.animals import posts
 from tanuki.animals.commands import image_model as commands
 from tanuki.animals.images import photo_files
-from tanuki.animals.tables import Look, Post
+from tanuki.animals.tables import ImageFeatures, Post
 from tanuki.animals.vision import backfill, embeddings, encoder, evaluation, registration
 from tanuki.app import bootstrap
 from tanuki.errors import NotFound, UserError
@@ -47,8 +47,8 @@ def working(res, chores=()):
 
 def kept(res, version=None):
     with res.db.read() as db:
-        wanted = select(Look).order_by(Look.id)
-        return list(db.scalars(wanted if version is None else wanted.where(Look.eyes == version)))
+        wanted = select(ImageFeatures).order_by(ImageFeatures.id)
+        return list(db.scalars(wanted if version is None else wanted.where(ImageFeatures.encoder_version == version)))
 
 
 def states(res):
@@ -60,7 +60,7 @@ def states(res):
 def broken(res):
     """The live version's graph cannot be read meanwhile."""
     with res.db.read() as db:
-        key = f"{rollout.plan(db, encoder.MODEL).files['1']}/model.onnx"
+        key = f"{rollout.plan(db, encoder.ENCODER_MODEL).files['1']}/model.onnx"
     content = res.registry.files.get(key)
     res.registry.files.put(key, b"no graph")
     yield
@@ -71,34 +71,34 @@ def broken(res):
 
 
 def test_the_first_use_makes_checks_and_releases_a_version_once(resources):
-    see = embeddings.eyes(resources)
-    assert see.live() is None
+    see = embeddings.image_encoder(resources)
+    assert see.live_version() is None
     assert see.version == "1"
     with resources.db.read() as db:
         assert [
-            (verdict.go, verdict.champion) for verdict in release.verdicts(db, encoder.MODEL)
+            (verdict.go, verdict.champion) for verdict in release.verdicts(db, encoder.ENCODER_MODEL)
         ] == [(True, None)]
-        assert [(each.version, each.kind) for each in release.releases(db, encoder.MODEL)] == [
+        assert [(each.version, each.kind) for each in release.releases(db, encoder.ENCODER_MODEL)] == [
             ("1", release.GATE)
         ]
-        assert rollout.plan(db, encoder.MODEL).champion == "1"
+        assert rollout.plan(db, encoder.ENCODER_MODEL).champion == "1"
     assert registration.opened(resources, NOW) == "1"
     assert registration.registered(resources, NOW) == "1"
-    [one, other] = see.see([accepted(1).files["page"], accepted(2).files["page"]])
-    assert (one.eyes, len(one.classes)) == ("1", encoder.MOST)
+    [one, other] = see.encode([accepted(1).files["page"], accepted(2).files["page"]])
+    assert (one.encoder_version, len(one.classes)) == ("1", encoder.MOST)
     assert float(one.embedding @ other.embedding) < 0.99
 
     who = member(resources, "rex")
     made = post(resources, who, seed=1)
     for expected in (1, 0):
-        assert embeddings.look_at(resources, [made.photo], None, NOW) == expected
+        assert embeddings.embed_images(resources, [made.photo], None, NOW) == expected
     [look] = kept(resources)
     assert float(embeddings.embedding_of(look) @ one.embedding) == pytest.approx(1, abs=1e-4)
     assert np.linalg.norm(embeddings.embedding_of(look)) == pytest.approx(1, abs=1e-6)
     assert [tuple(each) for each in look.classes] == one.classes
     with resources.db.read() as db:
-        assert embeddings.of(db, made.photo, "1").id == look.id
-        assert embeddings.of(db, made.photo, "2") is None
+        assert embeddings.load_features(db, made.photo, "1").id == look.id
+        assert embeddings.load_features(db, made.photo, "2") is None
 
 
 def test_eyes_that_see_nothing_usable_never_go_live(embedded, tmp_path, monkeypatch):
@@ -107,8 +107,8 @@ def test_eyes_that_see_nothing_usable_never_go_live(embedded, tmp_path, monkeypa
         with pytest.raises(UserError, match="nothing that can be used"):
             registration.opened(embedded, NOW)
     with embedded.db.read() as db:
-        assert [verdict.go for verdict in release.verdicts(db, encoder.MODEL)] == [False]
-        assert rollout.plan(db, encoder.MODEL) is None
+        assert [verdict.go for verdict in release.verdicts(db, encoder.ENCODER_MODEL)] == [False]
+        assert rollout.plan(db, encoder.ENCODER_MODEL) is None
 
 
 @pytest.mark.parametrize("given", ["nan", "long", "blind"])
@@ -132,7 +132,7 @@ def test_what_no_eyes_may_do_is_a_fault(given):
 @pytest.mark.parametrize("way", ["http", "grpc"])
 def test_eyes_on_a_model_server_see_what_eyes_in_process_see(embedded, way):
     pictures = [accepted(n).files["page"] for n in range(1, 12)]
-    here = embeddings.eyes(embedded).see(pictures)
+    here = embeddings.image_encoder(embedded).encode(pictures)
     server, port = (
         grpc_server.server(embedded.models, "127.0.0.1:0")
         if way == "grpc"
@@ -140,10 +140,10 @@ def test_eyes_on_a_model_server_see_what_eyes_in_process_see(embedded, way):
     )
     server.start()
     theirs = replace(embedded, models=client.connect(f"{way}://127.0.0.1:{port}"))
-    there = embeddings.eyes(theirs).see(pictures)
+    there = embeddings.image_encoder(theirs).encode(pictures)
     theirs.models.close()
     server.stop(1)
-    assert [each.eyes for each in there] == ["1"] * len(pictures)
+    assert [each.encoder_version for each in there] == ["1"] * len(pictures)
     for one, other in zip(here, there, strict=True):
         assert (one.classes, one.phash, one.embedding.tobytes()) == (
             other.classes,
@@ -179,7 +179,7 @@ def web(models):
 
 def test_a_posted_picture_is_looked_at_once_however_often_it_is_posted(resources):
     rex = member(resources, "rex")
-    assert embeddings.eyes(resources).version == "1"
+    assert embeddings.image_encoder(resources).version == "1"
     with working(resources):
         for key in ("a", "b"):
             made = send(resources, rex, key=key, seed=5)
@@ -200,7 +200,7 @@ def test_eyes_that_are_away_or_fail_keep_no_post_and_the_look_is_caught_up(embed
         assert (
             kept(embedded) == []
         )  # no version is live yet, and the post did not wait for one to be made
-        assert embeddings.eyes(embedded).version == "1"
+        assert embeddings.image_encoder(embedded).version == "1"
         with broken(embedded):
             send(embedded, rex, key="b", seed=7)
             until(lambda: states(embedded) == {"published"})
@@ -223,21 +223,21 @@ def test_the_chore_makes_the_eyes_and_looks_when_the_first_picture_is_published(
 def test_a_look_goes_with_its_picture(resources):
     rex = member(resources, "rex")
     made = post(resources, rex, seed=9)
-    seen = encoder.Seen(np.eye(1, 4, dtype=np.float32)[0], [(281, 0.9)], 0.9, 0.5, 10.0, "0" * 16)
+    seen = encoder.EncoderOutput(np.eye(1, 4, dtype=np.float32)[0], [(281, 0.9)], 0.9, 0.5, 10.0, "0" * 16)
     with resources.db.write() as db:
-        assert [embeddings.keep(db, made.photo, "1", seen, NOW) for _ in range(2)] == [True, False]
+        assert [embeddings.save_features(db, made.photo, "1", seen, NOW) for _ in range(2)] == [True, False]
     with resources.db.write() as db:
-        posts.erase(db, [made.id])
+        posts.erase_posts(db, [made.id])
     with resources.db.write() as db:
         assert photo_files.forget(db, resources.objects, made.photo)
-        assert db.scalar(select(func.count()).select_from(Look)) == 0
+        assert db.scalar(select(func.count()).select_from(ImageFeatures)) == 0
 
 
 # ---- over everything -----------------------------------------------------------------------------------------------
 
 
 def seen_as(category_class, share=0.9):
-    return encoder.Seen(
+    return encoder.EncoderOutput(
         np.eye(1, 4, dtype=np.float32)[0], [(category_class, share)], share, 0.5, 10.0, "0" * 16
     )
 
@@ -248,8 +248,8 @@ def test_what_is_owed_is_what_a_version_has_not_looked_at(resources):
     post(resources, rex, seed=20, state="held")
     with resources.db.write() as db:
         photo_files.keep(db, resources.objects, accepted(30), now=NOW)  # no post has it
-        embeddings.keep(db, made[0].photo, "1", seen_as(281), NOW)
-        embeddings.keep(db, made[1].photo, "2", seen_as(281), NOW)
+        embeddings.save_features(db, made[0].photo, "1", seen_as(281), NOW)
+        embeddings.save_features(db, made[1].photo, "2", seen_as(281), NOW)
     with resources.db.read() as db:
         assert {version: backfill.owed(db, version) for version in ("1", "2", "3")} == {
             "1": 2,
@@ -286,13 +286,13 @@ def test_a_version_in_the_background_looks_at_everything_while_the_live_one_serv
         post(embedded, rex, seed=50 + n)
     assert caught_up(embedded, NOW) == 3
     other = backbone(tmp_path / "theirs")
-    theirs = replace(embedded, settings=embedded.settings.model_copy(update={"eyes": str(other)}))
+    theirs = replace(embedded, settings=embedded.settings.model_copy(update={"image_model": str(other)}))
     assert commands.run(theirs, backfill.EMBED, "new", backfill.NEW) == 3
     assert (len(kept(embedded, "1")), len(kept(embedded, "2"))) == (3, 3)
     assert {len(look.embedding) for look in kept(embedded, "2")} == {6}
-    assert embeddings.eyes(theirs).version == "1"
+    assert embeddings.image_encoder(theirs).version == "1"
     with pytest.raises(NotFound):
-        theirs.registry.get(encoder.MODEL, "3")
+        theirs.registry.get(encoder.ENCODER_MODEL, "3")
 
 
 def test_classify_tells_what_owners_and_eyes_say_and_looks_again_when_told(embedded):
@@ -301,10 +301,10 @@ def test_classify_tells_what_owners_and_eyes_say_and_looks_again_when_told(embed
         post(embedded, rex, seed=60 + n, category=each)
         for n, each in enumerate(("cat", "dog", "cat"))
     )
-    assert embeddings.eyes(embedded).version == "1"
+    assert embeddings.image_encoder(embedded).version == "1"
     with embedded.db.write() as db:
         for each, number, share in ((cat, 281, 0.9), (dog, 151, 0.9), (odd, 151, 0.8)):
-            embeddings.keep(db, each.photo, "1", seen_as(number, share), NOW)
+            embeddings.save_features(db, each.photo, "1", seen_as(number, share), NOW)
     before = kept(embedded)
     found = commands.run(embedded, backfill.CLASSIFY, "a", False)
     assert sorted(map(tuple, found)) == [("cat", "cat", 1), ("cat", "dog", 1), ("dog", "dog", 1)]
@@ -320,9 +320,9 @@ def test_classify_tells_what_owners_and_eyes_say_and_looks_again_when_told(embed
 
 
 def test_the_commands_say_what_they_did_and_refuse_an_unknown_version(tmp_path):
-    res = bootstrap.resources(Settings(home=tmp_path))
+    res = bootstrap.create_resources(Settings(home=tmp_path))
     post(res, member(res, "rex"), seed=70, category="dog")
-    bootstrap.close(res)
+    bootstrap.close_resources(res)
     call = CliRunner(env={"TANUKI_HOME": str(tmp_path)}).invoke
     assert json.loads(call(commands.embed, ["--json"], catch_exceptions=False).stdout) == {
         "eyes": "1",
@@ -341,7 +341,7 @@ def test_the_commands_say_what_they_did_and_refuse_an_unknown_version(tmp_path):
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was_when_the_command_is_called_again(tmp_path):
-    res = bootstrap.resources(Settings(home=tmp_path))
+    res = bootstrap.create_resources(Settings(home=tmp_path))
     rex = member(res, "rex")
     made = [post(res, rex, seed=200 + n) for n in range(backfill.FEW + 6)]
     command = [sys.executable, "-m", "tanuki", "animals", "embed", "--json"]
@@ -361,7 +361,7 @@ def test_a_killed_run_goes_on_where_it_was_when_the_command_is_called_again(tmp_
     assert (said["looks"], said["missing"]) == (len(made), 0)
     assert len({each.digest for each in kept(res)}) == len(made)
     assert len(res.work.runs(name=backfill.EMBED)) == 1
-    bootstrap.close(res)
+    bootstrap.close_resources(res)
 
 
 # ---- other eyes beside the live ones -------------------------------------------------------------------------------
@@ -374,10 +374,10 @@ def two_versions(db, made, spoiled):
             wrong = version == "2" and spoiled(n)
             vector = np.full(8, 0.05, np.float32)
             vector[(n % 2) ^ wrong] = 1 + n / 1000
-            seen = encoder.Seen(
+            seen = encoder.EncoderOutput(
                 vector / np.linalg.norm(vector), [], 0.5, 0.2 if n % 4 < 2 else 0.6, 10.0, "0" * 16
             )
-            embeddings.keep(db, each.photo, version, seen, NOW)
+            embeddings.save_features(db, each.photo, version, seen, NOW)
 
 
 @pytest.mark.parametrize(

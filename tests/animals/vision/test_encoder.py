@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from tanuki.animals.taxonomy import BREEDS, CATEGORIES
 from tanuki.animals.vision import encoder, labels, onnx_export, torch_weights
-from tanuki.animals.vision.embeddings import subject
-from tanuki.animals.vision.encoder import Seen
+from tanuki.animals.vision.embeddings import identify_subject
+from tanuki.animals.vision.encoder import EncoderOutput
 from tanuki.errors import UserError
 from tanuki.platform.mlops.runtimes import Onnx
 from tests.factories.members_and_posts import picture
@@ -222,16 +222,16 @@ def test_another_network_takes_our_pictures_on_its_own_scale(tmp_path):
     assert (said["name"], said["size"], said["dimension"]) == ("mean colour", 32, 3)
     theirs = Eyes(tmp_path / "built")
     red = Image.new("RGB", (64, 64), (255, 0, 0))
-    [seen] = encoder.look(theirs, [jpeg(red, 100)], size=32)
+    [seen] = encoder.encode_jpegs(theirs, [jpeg(red, 100)], size=32)
     assert seen.embedding == pytest.approx(np.array([1, -1, -1]) / np.sqrt(3), abs=0.02)
     assert seen.classes[0][0] == 0
 
 
 def test_a_network_without_classes_sees_and_knows_no_subject(tmp_path):
     encoder.build(tmp_path / "built", backbone(tmp_path / "theirs", logits=False))
-    [seen] = encoder.look(Eyes(tmp_path / "built"), [picture(1)], size=32)
-    assert (seen.classes, seen.animal, subject(seen)) == ([], encoder.UNKNOWN, None)
-    assert 0 < seen.light < 1
+    [seen] = encoder.encode_jpegs(Eyes(tmp_path / "built"), [picture(1)], size=32)
+    assert (seen.classes, seen.animal_score, identify_subject(seen)) == ([], encoder.UNKNOWN, None)
+    assert 0 < seen.lightness < 1
 
 
 @pytest.mark.parametrize(
@@ -294,17 +294,17 @@ def test_what_is_no_jpeg_is_refused_with_a_sentence(content):
 def test_light_sharpness_and_hash_tell_what_they_are_for(ours):
     clear = scene()
     dark, blurred = clear.point(lambda v: v // 5), clear.filter(ImageFilter.GaussianBlur(8))
-    as_it_is, darker, softer = encoder.look(ours, [jpeg(each) for each in (clear, dark, blurred)])
-    assert darker.light < 0.3 * as_it_is.light
-    assert softer.sharp < 0.2 * as_it_is.sharp
+    as_it_is, darker, softer = encoder.encode_jpegs(ours, [jpeg(each) for each in (clear, dark, blurred)])
+    assert darker.lightness < 0.3 * as_it_is.lightness
+    assert softer.sharpness < 0.2 * as_it_is.sharpness
     assert all(len(seen.phash) == 16 for seen in (as_it_is, darker, softer))
 
 
 @pytest.mark.parametrize("size", [(1, 2048), (2048, 2), (1, 1)])
 def test_a_line_of_pixels_is_looked_at_like_any_picture(ours, size):
-    [seen] = encoder.look(ours, [jpeg(Image.new("RGB", size, (10, 20, 30)))])
+    [seen] = encoder.encode_jpegs(ours, [jpeg(Image.new("RGB", size, (10, 20, 30)))])
     assert np.isfinite(seen.embedding).all()
-    assert (seen.sharp, seen.light < 0.2) == (pytest.approx(0, abs=5), True)
+    assert (seen.sharpness, seen.lightness < 0.2) == (pytest.approx(0, abs=5), True)
 
 
 def apart(one, other):
@@ -313,7 +313,7 @@ def apart(one, other):
 
 def test_a_hash_survives_saving_and_scaling_and_tells_pictures_apart(ours):
     image = scene()
-    first, again, small, other = encoder.look(
+    first, again, small, other = encoder.encode_jpegs(
         ours, [jpeg(image), jpeg(image, 40), jpeg(image.resize((200, 150))), jpeg(scene(seed=4))]
     )
     assert apart(first, again) <= 6
@@ -346,7 +346,7 @@ def test_every_class_of_animals_has_a_category_and_names_and_breeds_stand_in_the
 
 def seen(*classes, animal=None):
     whole = sum(share for n, share in classes if n < labels.ANIMALS)
-    return Seen(
+    return EncoderOutput(
         np.zeros(2, np.float32),
         list(classes),
         whole if animal is None else animal,
@@ -377,12 +377,12 @@ def seen(*classes, animal=None):
 def test_shares_of_a_category_and_a_breed_are_summed_and_little_is_no_subject(
     classes, animal, expected
 ):
-    found = subject(seen(*classes, animal=animal))
+    found = identify_subject(seen(*classes, animal=animal))
     assert (found and (found.category, found.breed, found.en)) == expected
-    assert found is None or 0.3 <= found.sure <= 1
+    assert found is None or 0.3 <= found.confidence <= 1
 
 
 def test_the_likeliest_classes_stand_for_all_in_how_sure_it_is():
-    found = subject(seen((187, 0.2), (192, 0.2), (281, 0.1), animal=0.95))
+    found = identify_subject(seen((187, 0.2), (192, 0.2), (281, 0.1), animal=0.95))
     assert found.category == "dog"
-    assert found.sure == pytest.approx(0.95 * 0.8)
+    assert found.confidence == pytest.approx(0.95 * 0.8)

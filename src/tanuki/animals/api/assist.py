@@ -21,29 +21,29 @@ router = APIRouter(tags=["assist"])
 
 
 class SubjectOut(BaseModel):
-    """What is in the photo. `sure` is between 0 and 1."""
+    """What is in the photo. `confidence` is between 0 and 1."""
 
     model_config = example(
-        category="dog", breed="shiba", name={"ja": "柴犬", "en": "Shiba Inu"}, sure=0.93
+        category="dog", breed="shiba", name={"ja": "柴犬", "en": "Shiba Inu"}, confidence=0.93
     )
 
     category: str
     breed: str | None
     name: Named
-    sure: float
+    confidence: float
 
 
 class WordOut(BaseModel):
-    """A title or a tag; from what the eyes see, or from posts with similar photos."""
+    """A title or a tag; from the image model, or from posts with similar photos."""
 
-    model_config = example(text="柴犬", lang="ja", source="eyes")
+    model_config = example(text="柴犬", lang="ja", source="image_model")
 
     text: str
     lang: Lang
     source: Source
 
 
-class TwinOut(BaseModel):
+class NearDuplicateOut(BaseModel):
     """A post that has the same picture, perhaps cropped, framed, scaled or turned."""
 
     model_config = example(post=example_of(PostOut), mine=True)
@@ -52,7 +52,7 @@ class TwinOut(BaseModel):
     mine: bool
 
 
-class LookOut(BaseModel):
+class SuggestionsOut(BaseModel):
     """Suggestions for a photo."""
 
     model_config = example(
@@ -60,7 +60,7 @@ class LookOut(BaseModel):
         subject=example_of(SubjectOut),
         titles=[example_of(WordOut)],
         tags=[example_of(WordOut)],
-        twins=[],
+        near_duplicates=[],
         hints=["dark"],
     )
 
@@ -68,7 +68,7 @@ class LookOut(BaseModel):
     subject: SubjectOut | None
     titles: list[WordOut]
     tags: list[WordOut]
-    twins: list[TwinOut]
+    near_duplicates: list[NearDuplicateOut]
     hints: list[Hint]
 
 
@@ -96,8 +96,8 @@ class Choice(BaseModel):
     version: Annotated[int, Field(ge=1)]
 
 
-@writes(router, "POST", "/look", max_bytes=PICTURE_BYTES)
-def look(
+@writes(router, "POST", "/photo-suggestions", max_bytes=PICTURE_BYTES)
+def suggest_for_photo(
     request: Request,
     response: Response,
     res: Res,
@@ -105,28 +105,28 @@ def look(
     photo: Annotated[
         UploadFile, File(description="A JPEG, PNG, WebP or HEIC picture. It is not kept.")
     ],
-) -> LookOut:
+) -> SuggestionsOut:
     """What to say about a photo: suggestions, which are nobody's words until somebody takes them."""
     write(request, response, res, lambda db: suggestions.allow(db, who, now=now()))
     accepted = photo_files.accept(photo.file.read())
     with res.db.read() as db:
-        return look_out(db, who, suggestions.suggest(res, db, who, accepted, now=now()))
+        return suggestions_out(db, who, suggestions.suggest(res, db, who, accepted, now=now()))
 
 
-def look_out(db: Db, who: Person, found: Suggestions) -> LookOut:
+def suggestions_out(db: Db, who: Person, found: Suggestions) -> SuggestionsOut:
     """Suggestions as programs get them."""
     cards = {
-        each.id: each for each in schemas.posts_out(db, who, [twin.post for twin in found.twins])
+        each.id: each for each in schemas.posts_out(db, who, [duplicate.post for duplicate in found.near_duplicates])
     }
-    return LookOut(
+    return SuggestionsOut(
         request=found.request,
         subject=subject_out(found.subject),
         titles=[WordOut(**vars(title)) for title in found.titles],
         tags=[WordOut(**vars(tag)) for tag in found.tags],
-        twins=[
-            TwinOut(post=cards[twin.post.id], mine=twin.mine)
-            for twin in found.twins
-            if twin.post.id in cards
+        near_duplicates=[
+            NearDuplicateOut(post=cards[duplicate.post.id], mine=duplicate.mine)
+            for duplicate in found.near_duplicates
+            if duplicate.post.id in cards
         ],
         hints=found.hints,
     )
@@ -140,14 +140,14 @@ def subject_out(found: Subject | None) -> SubjectOut | None:
         category=found.category,
         breed=found.breed,
         name=Named(ja=found.ja, en=found.en),
-        sure=round(found.sure, 3),
+        confidence=round(found.confidence, 3),
     )
 
 
 # ---- better pictures -----------------------------------------------------------------------------------------------
 
 
-@reads(router, "/posts/{post_id}/better")
+@reads(router, "/posts/{post_id}/enhancement")
 def advised(res: Res, db: Db, who: Who, post_id: Id) -> Advised:
     """What would make the picture of a post of one's own better."""
     return advised_out(res, db, who, post_id)
@@ -167,7 +167,7 @@ def advised_out(res: Res, db: Db, who: Person, post_id: int) -> Advised:
     )
 
 
-@writes(router, "POST", "/posts/{post_id}/better")
+@writes(router, "POST", "/posts/{post_id}/enhancement")
 def make(request: Request, response: Response, res: Res, who: Acting, post_id: Id) -> Advised:
     """Make the better picture; the post shows it when it is chosen."""
     apply.make(res, who, post_id, now=now())
@@ -175,7 +175,7 @@ def make(request: Request, response: Response, res: Res, who: Acting, post_id: I
         return advised_out(res, db, who, post_id)
 
 
-@writes(router, "PUT", "/posts/{post_id}/better")
+@writes(router, "PUT", "/posts/{post_id}/enhancement")
 def choose(
     request: Request, response: Response, res: Res, who: Acting, post_id: Id, choice: Choice
 ) -> PostOut:

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tanuki.animals.posts import TAG_LONGEST
+from tanuki.animals.posts import MAX_TAG_LENGTH
 from tanuki.animals.search.normalize import fold
 from tanuki.animals.search.tokenize import named, spans
 from tanuki.animals.tables import Post
 from tanuki.animals.taxonomy import CATEGORIES
 
 Lang = Literal["ja", "en"]
-Source = Literal["eyes", "posts"]  # where a word comes from
+Source = Literal["image_model", "posts"]  # where a word comes from
 LANGS: tuple[Lang, ...] = ("ja", "en")
 TAGS_EACH, TITLES_EACH = 4, 2  # in each language
 MEMBERS_LEAST = 2  # a word of one other member's may be a name
@@ -50,7 +50,7 @@ def common(found: Sequence[tuple[Post, float]], me: int | None) -> list[str]:
         for key in sorted(may, key=lambda key: (-weights[key], key))
         if len(key) > 1 or not key.isascii()
     ]
-    return [text for text in kept if len(text) <= TAG_LONGEST and not named(text)]
+    return [text for text in kept if len(text) <= MAX_TAG_LENGTH and not named(text)]
 
 
 def tags(called: dict[Lang, str], category: str | None, words: Sequence[str]) -> list[Word]:
@@ -61,10 +61,10 @@ def tags(called: dict[Lang, str], category: str | None, words: Sequence[str]) ->
         if category is not None:
             of_eyes.append(getattr(CATEGORIES[category], lang))
         of_eyes = ["".join(text.split()).lower() for text in of_eyes]  # spaces part tags
-        both = [Word(text, lang, "eyes") for text in of_eyes] + [
+        both = [Word(text, lang, "image_model") for text in of_eyes] + [
             Word(text, lang, "posts") for text in words if of_language(text) == lang
         ]
-        once = {fold(each.text): each for each in reversed(both) if len(each.text) <= TAG_LONGEST}
+        once = {fold(each.text): each for each in reversed(both) if len(each.text) <= MAX_TAG_LENGTH}
         made += [each for each in both if once.get(fold(each.text)) is each][:TAGS_EACH]
     return made
 
@@ -80,7 +80,7 @@ def titles(called: dict[Lang, str], words: Sequence[str]) -> list[Word]:
             else [name, f"{name}・{first}" if lang == "ja" else f"{name}, {first}"]
         )
         made += [
-            Word(text, lang, "posts" if number else "eyes")
+            Word(text, lang, "posts" if number else "image_model")
             for number, text in enumerate(whole[:TITLES_EACH])
         ]
     return made

@@ -21,11 +21,11 @@ from tanuki.animals.enhance.advice import CRISP, SMALL, crispness, decoded
 from tanuki.animals.enhance.exposure import lightness
 from tanuki.animals.images import photo_files
 from tanuki.animals.similarity import search
-from tanuki.animals.tables import Look, Post
+from tanuki.animals.tables import ImageFeatures, Post
 from tanuki.animals.taxonomy import CATEGORIES
 from tanuki.animals.vision import embeddings
 from tanuki.animals.vision.embeddings import Subject
-from tanuki.animals.vision.encoder import Seen
+from tanuki.animals.vision.encoder import EncoderOutput
 from tanuki.errors import NotFound, UserError
 from tanuki.platform import rate_limit
 from tanuki.platform.accounts import Person
@@ -49,7 +49,7 @@ Hint = Literal["dark", "blurred", "small"]
 
 
 @dataclass(frozen=True)
-class Twin:
+class NearDuplicate:
     """A post that has this picture already."""
 
     post: Post
@@ -64,13 +64,13 @@ class Suggestions:
     subject: Subject | None
     titles: list[Word]
     tags: list[Word]
-    twins: list[Twin]
+    near_duplicates: list[NearDuplicate]
     hints: list[Hint]
 
 
 def allow(db: Session, who: Person, *, now: datetime) -> None:
     """Count a photo that somebody lets look at. Raises TooMany after AN_HOUR."""
-    members.active(db, who)
+    members.require_active_member(db, who)
     rate_limit.use(db, who.name, "look", now=now, most=AN_HOUR, seconds=3600)
 
 
@@ -79,8 +79,8 @@ def suggest(
 ) -> Suggestions:
     """What to say about a photo that images.accept() has taken in. Where the eyes do not answer, what can be said without them."""
     image = decoded(accepted.files["page"])
-    me = members.viewer_id(db, who)
-    seen, near = look(res, db, who, image, now)
+    me = members.find_viewer_id(db, who)
+    seen, near = encode_turned(res, db, who, image, now)
     found = alike(db, who, near)
     subject = subject_of(seen[0] if seen else None, found)
     called: dict[Lang, str] = (
@@ -92,7 +92,7 @@ def suggest(
         subject,
         captions.titles(called, words),
         captions.tags(called, subject.category if subject is not None else None, words),
-        twins_of(res, db, who, me, accepted, image, seen, near),
+        find_near_duplicates(res, db, who, me, accepted, image, seen, near),
         hints(image, accepted),
     )
 
@@ -109,12 +109,12 @@ def turned(image: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     ]
 
 
-def look(
+def encode_turned(
     res: Resources, db: Session, who: Person, image: NDArray[np.uint8], now: datetime
-) -> tuple[list[Seen], list[dict[int, float]]]:
+) -> tuple[list[EncoderOutput], list[dict[int, float]]]:
     """What the eyes see in the picture and in its turned ones, and the posts near each. Nothing where they are away."""
     if (
-        embeddings.eyes(res).live() is None
+        embeddings.image_encoder(res).live_version() is None
     ):  # the first batch opens them; nobody waits for that here
         return [], []
     sent = [
@@ -122,10 +122,10 @@ def look(
         for each in turned(image)
     ]
     try:
-        seen = embeddings.eyes(res).see(sent)
+        seen = embeddings.image_encoder(res).encode(sent)
         index = search.current(res, db)
         if (
-            index is None or index.eyes != seen[0].eyes
+            index is None or index.eyes != seen[0].encoder_version
         ):  # nothing was looked at yet, or a new version of the eyes is being taught to it
             return seen, []
         near = [
@@ -167,12 +167,12 @@ def smaller(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
 def alike(db: Session, who: Person, near: Sequence[dict[int, float]]) -> list[tuple[Post, float]]:
     """Posts with photos like the upright one."""
     scores = {id_: score for id_, score in near[0].items() if score >= SIMILAR} if near else {}
-    return [(post, scores[post.id]) for post in posts.many(db, who, list(scores))]
+    return [(post, scores[post.id]) for post in posts.load_listed_posts(db, who, list(scores))]
 
 
-def subject_of(seen: Seen | None, found: Sequence[tuple[Post, float]]) -> Subject | None:
+def subject_of(seen: EncoderOutput | None, found: Sequence[tuple[Post, float]]) -> Subject | None:
     """What the eyes know it to be; otherwise what most of the similar posts are. None where neither says so."""
-    known = embeddings.subject(seen) if seen is not None else None
+    known = embeddings.identify_subject(seen) if seen is not None else None
     if known is not None or len(found) < FEWEST:
         return known
     shares: dict[str, float] = defaultdict(float)
@@ -190,16 +190,16 @@ def subject_of(seen: Seen | None, found: Sequence[tuple[Post, float]]) -> Subjec
 # ---- posted already ------------------------------------------------------------------------------------------------
 
 
-def twins_of(
+def find_near_duplicates(
     res: Resources,
     db: Session,
     who: Person,
     me: int | None,
     accepted: photo_files.Accepted,
     image: NDArray[np.uint8],
-    seen: Sequence[Seen],
+    seen: Sequence[EncoderOutput],
     near: Sequence[dict[int, float]],
-) -> list[Twin]:
+) -> list[NearDuplicate]:
     """Posts that have this picture: one's own that are not gone, others' that lists show. Candidates by digest, nearness and hash; verified by their points."""
     exact = same_digest(db, who, me, accepted.digest)
     scores: dict[int, float] = {}
@@ -221,7 +221,7 @@ def twins_of(
         near_duplicates.points(near_duplicates.mirrored(small(image))),
     ]
     verified = [post for post in candidates if is_same(res, ours, post)]
-    return [Twin(post, post.member_id == me) for post in [*exact, *verified]]
+    return [NearDuplicate(post, post.member_id == me) for post in [*exact, *verified]]
 
 
 def same_digest(db: Session, who: Person, me: int | None, digest: str) -> list[Post]:
@@ -237,13 +237,13 @@ def same_digest(db: Session, who: Person, me: int | None, digest: str) -> list[P
     return may_be_told(db, who, me, ids)
 
 
-def own_by_hash(db: Session, me: int | None, seen: Sequence[Seen]) -> list[int]:
+def own_by_hash(db: Session, me: int | None, seen: Sequence[EncoderOutput]) -> list[int]:
     """One's own posts, published or not, whose pictures have nearly the hash of this one or of it turned."""
     if me is None or not seen:
         return []
     theirs = (
-        select(Post.id, Look.phash)
-        .join(Look, Look.digest == Post.photo)
+        select(Post.id, ImageFeatures.phash)
+        .join(ImageFeatures, ImageFeatures.digest == Post.photo)
         .where(Post.member_id == me)
     )
     rows = db.execute(theirs.order_by(Post.id.desc()).limit(MY_LOOKS)).all()
@@ -262,7 +262,7 @@ def may_be_told(db: Session, who: Person, me: int | None, ids: Sequence[int]) ->
     mine = select(Post).where(
         Post.id.in_(ids), Post.member_id == me, Post.state.in_(("checking", "published", "held"))
     )
-    found = {post.id: post for post in (*posts.many(db, who, ids), *db.scalars(mine))}
+    found = {post.id: post for post in (*posts.load_listed_posts(db, who, ids), *db.scalars(mine))}
     return [found[id_] for id_ in ids if id_ in found]
 
 

@@ -41,7 +41,7 @@ SETTLE_SECONDS = 0.3  # between looks whether what was posted is published
 def example(seed: int, folder: Path | None, count: int) -> None:
     from tanuki.animals.commands.similarity import trained
     from tanuki.animals.example.seed import make
-    from tanuki.animals.similarity.index import MODEL
+    from tanuki.animals.similarity.index import INDEX_MODEL
     from tanuki.platform.mlops import rollout
 
     with resources() as res:
@@ -56,7 +56,7 @@ def example(seed: int, folder: Path | None, count: int) -> None:
             )
         click.echo(f"{made.posts} photos are on the network, {made.new} of them new.")
         with res.db.read() as db:
-            trains = rollout.plan(db, MODEL) is None
+            trains = rollout.plan(db, INDEX_MODEL) is None
         if trains:
             click.echo(trained(res)["outcome"])
     tell_passwords(made.passwords)
@@ -114,7 +114,7 @@ def search(query: str, category: str | None, sort: str, limit: int, as_json: boo
 
     with resources() as res, res.db.read() as db:
         found = find(db, query, category=category, sort=sort, limit=limit)
-        cards = posts.cards(db, None, posts.many(db, None, [hit.post_id for hit in found.posts]))
+        cards = posts.build_cards(db, None, posts.load_listed_posts(db, None, [hit.post_id for hit in found.posts]))
         rows = [
             {
                 "id": card.post.id,

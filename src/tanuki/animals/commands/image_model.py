@@ -24,19 +24,19 @@ POLL_SECONDS = 0.3
 @click.option(
     "--eyes",
     "wanted",
-    help="A version's number, or `new`: the network that TANUKI_EYES names. The live one, unless given.",
+    help="A version's number, or `new`: the network that TANUKI_IMAGE_MODEL names. The live one, unless given.",
 )
 @json_option
 def embed(wanted: str | None, as_json: bool) -> None:
     from tanuki.animals.vision import backfill, registration
-    from tanuki.animals.vision.encoder import MODEL
+    from tanuki.animals.vision.encoder import ENCODER_MODEL
 
     with resources() as res:
         now = datetime.now(UTC)
         if wanted == backfill.NEW:
             wanted = registration.registered(res, now)
         elif wanted is not None:
-            wanted = res.registry.get(MODEL, wanted).version
+            wanted = res.registry.get(ENCODER_MODEL, wanted).version
         new = run(res, backfill.EMBED, f"{wanted or 'live'}-{now:%Y%m%dT%H%M%S}", wanted)
         live = registration.live(res)
         version = wanted or live or ""

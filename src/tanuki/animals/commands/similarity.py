@@ -132,7 +132,7 @@ def trained(res: "Resources") -> dict[str, Any]:
     """Start a training, wait for its end, and say what came of it."""
     from tanuki.animals.commands.community import worker_at_hand
     from tanuki.animals.similarity import messages, training
-    from tanuki.animals.similarity.index import MODEL
+    from tanuki.animals.similarity.index import INDEX_MODEL
     from tanuki.errors import UserError
     from tanuki.platform.mlops import release
 
@@ -152,7 +152,7 @@ def trained(res: "Resources") -> dict[str, Any]:
     made = next(
         (
             version
-            for version in res.registry.versions(MODEL)
+            for version in res.registry.versions(INDEX_MODEL)
             if version.parameters.get("run") == run
         ),
         None,
@@ -166,13 +166,13 @@ def trained(res: "Resources") -> dict[str, Any]:
             "reasons": [],
         }
     with res.db.read() as db:
-        verdict = release.latest(db, MODEL, made.version)
+        verdict = release.latest(db, INDEX_MODEL, made.version)
         assert verdict is not None
     return {
         "run": run,
         "version": made.version,
         "go": verdict.go,
-        "outcome": f"Version {made.version} of {MODEL}: {'GO, it is live.' if verdict.go else 'NO-GO, nothing changes.'}",
+        "outcome": f"Version {made.version} of {INDEX_MODEL}: {'GO, it is live.' if verdict.go else 'NO-GO, nothing changes.'}",
         "reasons": [messages.words(reason, "en") for reason in verdict.report["reasons"]],
         **{
             name: verdict.report[name]

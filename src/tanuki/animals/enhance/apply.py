@@ -37,8 +37,8 @@ class Offer:
 
 def offer(db: Session, objects: Objects, who: Person, post_id: int) -> Offer:
     """What is offered to the owner of a post."""
-    post = posts.visible(db, post_id, who)
-    if post.member_id != members.viewer_id(db, who):
+    post = posts.load_visible_post(db, post_id, who)
+    if post.member_id != members.find_viewer_id(db, who):
         raise NotFound("There is no such post.")
     original = db.get(Photo, post.original) if post.original is not None else None
     asked = Advice(larger=False, lighter=False, why_not=NOT_NOW)
@@ -76,7 +76,7 @@ def make(res: Resources, who: Person, post_id: int, *, now: datetime) -> None:
 
 def of_own(db: Session, who: Person, post_id: int) -> Post:
     """A post whose picture somebody may change."""
-    post = posts.own(db, who, post_id)
+    post = posts.lock_own_post(db, who, post_id)
     if post.state not in STATES:
         raise NotFound("There is no such post.")
     return post
@@ -84,9 +84,9 @@ def of_own(db: Session, who: Person, post_id: int) -> Post:
 
 def waiting(db: Session, objects: Objects, who: Person, post_id: int) -> bytes:
     """The better picture that was made for a post of one's own and is not shown yet."""
-    post = posts.visible(db, post_id, who)
+    post = posts.load_visible_post(db, post_id, who)
     if (
-        post.member_id != members.viewer_id(db, who)
+        post.member_id != members.find_viewer_id(db, who)
         or post.original is not None
         or not waits(objects, post.photo)
     ):
@@ -97,7 +97,7 @@ def waiting(db: Session, objects: Objects, who: Person, post_id: int) -> bytes:
 def accepted(res: Resources, who: Person, post_id: int) -> photo_files.Accepted:
     """The same, taken in as any picture that is sent, and stored."""
     with res.db.read() as db:
-        members.active(db, who)
+        members.require_active_member(db, who)
         content = waiting(db, res.objects, who, post_id)
     made = photo_files.accept(content)
     photo_files.store(res.objects, made)
@@ -149,11 +149,11 @@ def show(
         raise Conflict(
             "This post was changed meanwhile; look at it again and make your change anew."
         )
-    rate_limit.use(db, who.name, "edits", now=now, most=posts.AN_HOUR, seconds=3600)
-    db.add(PostEdit(post_id=post.id, version=post.version, words=posts.words(post), at=now))
+    rate_limit.use(db, who.name, "edits", now=now, most=posts.POSTS_PER_HOUR, seconds=3600)
+    db.add(PostEdit(post_id=post.id, version=post.version, words=posts.post_content(post), at=now))
     post.photo, post.original = digest, original
     post.version, post.edited_at = post.version + 1, now
     db.flush()
     if post.state == "published":
-        work.enqueue(db, posts.AFTER_POST, posts.run_id(post, post.version), post.id, queue=PROMPT)
+        work.enqueue(db, posts.POST_REVIEW, posts.review_run_id(post, post.version), post.id, queue=PROMPT)
     return post

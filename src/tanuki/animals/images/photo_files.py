@@ -11,7 +11,7 @@ from tanuki.animals.images import decoder, formats
 from tanuki.animals.images.decoder import CPU_S, MEMORY_MB, Job, Refusal
 from tanuki.animals.tables import Member, Photo, Post
 from tanuki.errors import UserError
-from tanuki.platform.database.engine import add_once
+from tanuki.platform.database.upsert import insert_or_ignore
 from tanuki.platform.object_store import Objects
 
 UPLOAD_MB = 25  # the largest JPEG that a phone of 50 megapixels makes has about 20
@@ -121,7 +121,7 @@ def keep(db: Session, objects: Objects, accepted: Accepted, *, now: datetime) ->
     while (
         photo := db.scalar(held(accepted.digest).with_for_update(read=True, key_share=True))
     ) is None:
-        add_once(
+        insert_or_ignore(
             db,
             Photo,
             digest=accepted.digest,

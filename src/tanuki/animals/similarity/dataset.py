@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from tanuki.animals.similarity.index import Ids, Vectors
-from tanuki.animals.tables import Look, Post
+from tanuki.animals.tables import ImageFeatures, Post
 
 AT_ONCE = 5_000  # looks read at once
 
@@ -55,9 +55,9 @@ def every(db: Session, eyes: str) -> Pictures:
 def read(db: Session, eyes: str, kinds: dict[str, str], *, others: bool) -> Pictures:
     """The looks of these pictures, and of all others, if they are wanted, too."""
     wanted = (
-        select(Look.id, Look.digest, Look.embedding, Look.light, Look.phash)
-        .where(Look.eyes == eyes)
-        .order_by(Look.id)
+        select(ImageFeatures.id, ImageFeatures.digest, ImageFeatures.embedding, ImageFeatures.lightness, ImageFeatures.phash)
+        .where(ImageFeatures.encoder_version == eyes)
+        .order_by(ImageFeatures.id)
     )
     ids, digests, parts, light, phash = [], [], [], [], []
     for look_id, digest, embedding, brightness, hashed in db.execute(

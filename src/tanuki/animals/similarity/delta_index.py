@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from tanuki.animals.similarity.dataset import unit_rows
 from tanuki.animals.similarity.index import Ids, Vectors
-from tanuki.animals.tables import Look
+from tanuki.animals.tables import ImageFeatures
 
 LATE = timedelta(
     minutes=1
@@ -36,14 +36,14 @@ class Fresh:
         """Read the looks that came since it was asked for the last time; one small query when there are none."""
         with self.turn:
             listed = db.execute(
-                select(Look.id, Look.at).where(Look.eyes == self.eyes, Look.id > self.certain)
+                select(ImageFeatures.id, ImageFeatures.at).where(ImageFeatures.encoder_version == self.eyes, ImageFeatures.id > self.certain)
             ).all()
             new = sorted(look_id for look_id, _ in listed if look_id not in self.known)
             for first in range(0, len(new), AT_ONCE):
-                part = select(Look.id, Look.embedding).where(
-                    Look.id.in_(new[first : first + AT_ONCE])
+                part = select(ImageFeatures.id, ImageFeatures.embedding).where(
+                    ImageFeatures.id.in_(new[first : first + AT_ONCE])
                 )
-                for look_id, kept in db.execute(part.order_by(Look.id)):
+                for look_id, kept in db.execute(part.order_by(ImageFeatures.id)):
                     self.put(look_id, unit_rows([kept])[0])
             late = (
                 timedelta(0) if db.get_bind().dialect.name == "sqlite" else LATE
@@ -100,9 +100,9 @@ def newer(database: str, eyes: str, after: int) -> Fresh:
 
 def as_of(db: Session, eyes: str, now: datetime) -> int:
     """The largest id of a look below which no other can appear any more: an index that has all of those need not be asked about them again."""
-    wanted = select(Look.id).where(Look.eyes == eyes).order_by(Look.id.desc()).limit(1)
+    wanted = select(ImageFeatures.id).where(ImageFeatures.encoder_version == eyes).order_by(ImageFeatures.id.desc()).limit(1)
     if (
         db.get_bind().dialect.name != "sqlite"
     ):  # SQLite has one writer: a smaller id never comes later
-        wanted = wanted.where(Look.at < now - LATE)
+        wanted = wanted.where(ImageFeatures.at < now - LATE)
     return db.scalar(wanted) or 0

@@ -26,7 +26,7 @@ from tanuki.animals.similarity.recall_evaluation import (
 )
 from tanuki.errors import UserError
 from tanuki.platform.mlops import evaluation
-from tanuki.platform.mlops.evaluation import Case, Judged, Limits, Reason, Verdict
+from tanuki.platform.mlops.evaluation import ComparisonData, Evaluation, Limits, Reason, Verdict
 from tanuki.platform.mlops.runtimes import ModelError
 
 FEWEST = 20  # pictures; with fewer an index is of no use
@@ -40,7 +40,7 @@ SLOWER_THAN_EXACT = 1.5
 LARGER, ROOM = 3.0, 5_000_000  # times the vectors themselves, and bytes beside them
 SMALL = 0.08  # in a category of which all pictures were asked for: share of neighbours missed more than by the live one
 FEW_MISSED = 4  # and how many at least
-LIMITS = Limits(overall=0.02, slice=0.05, floor_slice=0.5)
+LIMITS = Limits(overall=0.02, slice=0.05, baseline_slice=0.5)
 
 
 def judged(
@@ -49,35 +49,35 @@ def judged(
     folders: Mapping[str, Path],
     pictures: Mapping[str, Pictures],
     newest: int,
-) -> Judged:
+) -> Evaluation:
     """The gate over a version beside the live one, whose files are in folders. `pictures` by version of the eyes; `newest`: the largest id of a look."""
     theirs = None if champion is None else opened(folders[champion], pictures)
     try:
         ours = opened(folders[version], pictures)
     except ModelError as error:
         verdict = Verdict(False, [{"code": "unreadable", "why": str(error)}])
-        return Judged(version, champion, verdict, {"limits": asdict(LIMITS), **verdict.as_json()})
+        return Evaluation(version, champion, verdict, {"limits": asdict(LIMITS), **verdict.as_json()})
     verdict, found = judge(ours, theirs, newest)
     report = {
         "pictures": len(ours.pictures),
-        "eyes": ours.pictures.eyes,
+        "encoder_version": ours.pictures.eyes,
         "limits": asdict(LIMITS),
         **found,
         **verdict.as_json(),
     }
-    return Judged(version, champion, verdict, report)
+    return Evaluation(version, champion, verdict, report)
 
 
 def opened(folder: Path, pictures: Mapping[str, Pictures]) -> Candidate:
     """A version, read, with the pictures of its eyes. Raises ModelError when it cannot be."""
     index = Index(folder)
-    if index.said.get("eyes") not in pictures:
+    if index.said.get("encoder_version") not in pictures:
         raise ModelError(
             "It is of version %(eyes)s of the eyes; expected %(known)s.",
-            eyes=index.said.get("eyes"),
+            eyes=index.said.get("encoder_version"),
             known=", ".join(pictures),
         )
-    return Candidate(index, pictures[index.said["eyes"]])
+    return Candidate(index, pictures[index.said["encoder_version"]])
 
 
 def judge(ours: Candidate, theirs: Candidate | None, newest: int) -> tuple[Verdict, dict[str, Any]]:
@@ -102,7 +102,7 @@ def judge(ours: Candidate, theirs: Candidate | None, newest: int) -> tuple[Verdi
         "queries": len(asked),
         "index": {**ours.index.said, "files": None},
     }
-    return evaluation.judge(case, LIMITS, [*reasons, *worse_in_small(case)]), found
+    return evaluation.compare_models(case, LIMITS, [*reasons, *worse_in_small(case)]), found
 
 
 # ---- what is wrong before anything is compared ---------------------------------------------------------------------
@@ -183,7 +183,7 @@ def large(ours: Candidate) -> list[Reason]:
     return [{"code": "large", "found": size / 1e6, "most": most / 1e6}] if size > most else []
 
 
-def worse_in_small(case: Case) -> list[Reason]:
+def worse_in_small(case: ComparisonData) -> list[Reason]:
     """Categories of which every picture was asked for: what is missed there is no chance of drawing them, so it needs no test, and may be in few."""
     if case.champion is None:
         return []

@@ -20,7 +20,7 @@ from tanuki.platform.mlops.runtimes import Arrays, ModelError, Spec
 Vectors = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
-MODEL, KIND = "animals-similar", "similar"
+INDEX_MODEL, KIND = "animals-similarity-index", "similar"
 FEW = 2_000  # below, comparing with every vector is as fast and misses nothing
 DESCRIPTION, IDS, VECTORS, TREE = "model.json", "ids.npy", "vectors.npy", "index"
 K, MOST = 10, 1_000  # neighbours when nobody says how many; the most that one may ask for

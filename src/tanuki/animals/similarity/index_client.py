@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy.orm import Session
 
-from tanuki.animals.similarity.index import MODEL, Ids, K, Vectors
+from tanuki.animals.similarity.index import INDEX_MODEL, Ids, K, Vectors
 from tanuki.platform.accounts import Person
 from tanuki.platform.mlops import rollout, runtimes
 from tanuki.platform.mlops.runtimes import ModelError
@@ -26,14 +26,14 @@ class Live:
 
     version: str | None
     eyes: str
-    as_of_look: int = 0
+    max_features_id: int = 0
     count: int = 0
     steady: bool = True  # nobody gets the answers of another version with other eyes
 
 
 def live(res: Resources, db: Session, eyes: str) -> Live:
     """What answers now; before the first release nothing does, and everything is compared in the `eyes` given."""
-    plan = rollout.plan(db, MODEL)
+    plan = rollout.plan(db, INDEX_MODEL)
     if plan is None or plan.champion is None:
         return Live(None, eyes)
     said = description(res.registry.files, plan.files[plan.champion])
@@ -44,10 +44,10 @@ def live(res: Resources, db: Session, eyes: str) -> Live:
     )
     return Live(
         plan.champion,
-        said["eyes"],
-        said["as_of_look"],
+        said["encoder_version"],
+        said["max_features_id"],
         said["count"],
-        steady=other["eyes"] == said["eyes"],
+        steady=other["encoder_version"] == said["encoder_version"],
     )
 
 
@@ -86,7 +86,7 @@ def nearest(
     }
     person = viewer.name if viewer is not None else None
     answer = res.models.infer(
-        MODEL, inputs, version=None if now.steady else now.version, person=person
+        INDEX_MODEL, inputs, version=None if now.steady else now.version, person=person
     )
     ids, scores = answer.outputs["ids"][0], answer.outputs["scores"][0]
     made = (ids[ids >= 0], scores[ids >= 0], answer.version)

@@ -10,7 +10,7 @@ import numpy as np
 from tanuki.animals.similarity.dataset import Pictures
 from tanuki.animals.similarity.index import Ids, Index, Vectors, nearest
 from tanuki.animals.vision.evaluation import DARK
-from tanuki.platform.mlops.evaluation import Case, Measure, Numbers
+from tanuki.platform.mlops.evaluation import ComparisonData, Measure, Numbers
 
 CHALLENGED, CHAMPION, TWINS, CHANCE = "challenger", "champion", "twins", "chance"
 K = 10
@@ -31,7 +31,7 @@ class Candidate:
     @property
     def as_of(self) -> int:
         """Looks up to this one should be in it."""
-        return int(self.index.said["as_of_look"])
+        return int(self.index.said["max_features_id"])
 
 
 # ---- asked for what an exact search finds --------------------------------------------------------------------------
@@ -49,7 +49,7 @@ def chosen(pictures: Pictures) -> Ids:
     return np.array(kept, dtype=np.int64)
 
 
-def as_case(ours: Candidate, theirs: Candidate | None, asked: Ids) -> Case:
+def as_case(ours: Candidate, theirs: Candidate | None, asked: Ids) -> ComparisonData:
     """What the platform's gate is asked: of each picture's nearest, the share that was missed, and the share that is of another category."""
     pictures = ours.pictures
     k = min(K, len(pictures) // 2)
@@ -71,19 +71,19 @@ def as_case(ours: Candidate, theirs: Candidate | None, asked: Ids) -> Case:
     kinds = np.array(pictures.category)
     strange = {name: another_kind(eyes[name], kinds[asked], each) for name, each in answers.items()}
     every = np.ones(len(asked))
-    return Case(
+    return ComparisonData(
         block=blocks(kinds[asked].tolist()),
         slices={
             "category": kinds[asked].tolist(),
             "light": np.where(pictures.light[asked] < DARK, "night", "day").tolist(),
         },
         measures=[
-            Measure("missed", missed, per=every),
-            Measure("kind", strange, per=every, beats_floor=False),
+            Measure("missed", missed, denominator=every),
+            Measure("kind", strange, denominator=every, must_beat_baseline=False),
         ],
         challenger=CHALLENGED,
         champion=CHAMPION if theirs is not None else None,
-        floors=(TWINS, CHANCE),
+        baselines=(TWINS, CHANCE),
     )
 
 

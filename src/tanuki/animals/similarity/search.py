@@ -16,9 +16,9 @@ from sqlalchemy.orm import Session
 from tanuki.animals import members, pagination, posts
 from tanuki.animals.images import photo_files
 from tanuki.animals.similarity import dataset, delta_index, index_client
-from tanuki.animals.similarity.index import MODEL, MOST, Vectors
+from tanuki.animals.similarity.index import INDEX_MODEL, MOST, Vectors
 from tanuki.animals.similarity.index_client import Live
-from tanuki.animals.tables import Look, Post
+from tanuki.animals.tables import ImageFeatures, Post
 from tanuki.animals.taxonomy import CATEGORIES
 from tanuki.animals.vision import embeddings
 from tanuki.errors import NotFound, UserError
@@ -73,11 +73,11 @@ def to_post(
     now: datetime,
 ) -> list[Found]:
     """Posts similar to one that the viewer may see, without itself; none while nobody has looked at any picture."""
-    post, asked = posts.visible(db, post_id, viewer), asked or Asked()
+    post, asked = posts.load_visible_post(db, post_id, viewer), asked or Asked()
     index = current(res, db)
     if index is None:
         return []
-    look = embeddings.of(db, post.photo, index.eyes)
+    look = embeddings.load_features(db, post.photo, index.eyes)
     query = (
         embeddings.embedding_of(look)
         if look is not None
@@ -116,13 +116,13 @@ def to_picture(
 
 def current(res: Resources, db: Session) -> Live | None:
     """What answers now; None before the eyes have looked at anything."""
-    eyes = embeddings.eyes(res).live()
+    eyes = embeddings.image_encoder(res).live_version()
     return index_client.live(res, db, eyes) if eyes is not None else None
 
 
 def seen(res: Resources, version: str, jpeg: bytes) -> Vectors:
     """A picture's embedding in the eyes of the index, which may be older than those that look at new posts."""
-    return embeddings.eyes(res).see([jpeg], version)[0].embedding
+    return embeddings.image_encoder(res).encode([jpeg], version)[0].embedding
 
 
 # ---- the search ----------------------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ def similar(
     now: datetime,
 ) -> list[Found]:
     """The posts most similar to an embedding in the eyes of the index (see `current`), the most similar first."""
-    asked, k = asked or Asked(), pagination.size(k)
+    asked, k = asked or Asked(), pagination.clamp_page_size(k)
     may = allowed(db, viewer, asked)
     for many, enough in (
         (max(LEAST, FIRST * k), k),
@@ -164,7 +164,7 @@ def candidates(
 ) -> tuple[dict[int, float], bool]:
     """Likenesses by look: the nearest of the index together with the nearest of what is newer; and whether these are all that there are."""
     ids, scores, version = index_client.nearest(res, index, query, many, viewer)
-    after = index.as_of_look if version == index.version else as_of_other(res, db, version)
+    after = index.max_features_id if version == index.version else as_of_other(res, db, version)
     newer = delta_index.newer(res.db.url, index.eyes, after)
     newer.top_up(db, now)
     found = dict(zip(ids.tolist(), scores.tolist(), strict=True))
@@ -174,16 +174,16 @@ def candidates(
 
 def as_of_other(res: Resources, db: Session, version: str | None) -> int:
     """Up to which look a challenger knows, that answers some people."""
-    plan = rollout.plan(db, MODEL)
+    plan = rollout.plan(db, INDEX_MODEL)
     if plan is None or version is None or version not in plan.files:
         return 0
-    return int(index_client.description(res.registry.files, plan.files[version])["as_of_look"])
+    return int(index_client.description(res.registry.files, plan.files[version])["max_features_id"])
 
 
 def allowed(db: Session, viewer: Person | None, asked: Asked) -> ColumnElement[bool]:
     """Whether a post may be found."""
-    me = members.viewer_id(db, viewer)
-    shown = posts.published(db, viewer).whereclause
+    me = members.find_viewer_id(db, viewer)
+    shown = posts.select_listed_posts(db, viewer).whereclause
     assert shown is not None
     wanted = [shown]
     if asked.category is not None:
@@ -210,9 +210,9 @@ def posts_of(
     if not likeness:
         return []
     wanted = (
-        select(Post.id, Look.id, may)
-        .join(Look, Look.digest == Post.photo)
-        .where(Look.id.in_(numbers("looks", likeness)))
+        select(Post.id, ImageFeatures.id, may)
+        .join(ImageFeatures, ImageFeatures.digest == Post.photo)
+        .where(ImageFeatures.id.in_(numbers("looks", likeness)))
     )
     return best(
         (Found(post_id, likeness[look_id]) for post_id, look_id, yes in db.execute(wanted) if yes),
@@ -225,9 +225,9 @@ def compared(
 ) -> list[Found]:
     """The best of all posts that may be found, by comparing with each: for filters that leave too few of what the index says."""
     wanted = (
-        select(Post.id, Look.embedding)
-        .join(Look, Look.digest == Post.photo)
-        .where(may, Look.eyes == eyes)
+        select(Post.id, ImageFeatures.embedding)
+        .join(ImageFeatures, ImageFeatures.digest == Post.photo)
+        .where(may, ImageFeatures.encoder_version == eyes)
     )
     found: list[Found] = []
     for part in db.execute(wanted, execution_options={"yield_per": AT_ONCE}).partitions():

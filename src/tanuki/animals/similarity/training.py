@@ -17,14 +17,14 @@ from sqlalchemy import func, select
 from tanuki import __version__
 from tanuki.animals.similarity import dataset, delta_index, gate, index
 from tanuki.animals.similarity.dataset import Pictures
-from tanuki.animals.similarity.index import MODEL
+from tanuki.animals.similarity.index import INDEX_MODEL
 from tanuki.animals.similarity.subprocess_call import apart
 from tanuki.animals.tables import Post
 from tanuki.animals.vision import backfill, embeddings
 from tanuki.platform.accounts import SYSTEM
 from tanuki.platform.durable_steps import stepping
 from tanuki.platform.mlops import release, rollout
-from tanuki.platform.mlops.evaluation import Judged
+from tanuki.platform.mlops.evaluation import Evaluation
 from tanuki.platform.resources import Resources
 
 log = structlog.get_logger()
@@ -74,14 +74,14 @@ def collect(res: Resources, now: datetime) -> tuple[str, int]:
     if count < gate.FEWEST:
         log.info("no index made", pictures=count, fewest=gate.FEWEST)
         return "", count
-    return embeddings.eyes(res).version, count
+    return embeddings.image_encoder(res).version, count
 
 
 @step
 def build(res: Resources, now: datetime, eyes: str) -> str:
     """An index of all looks, registered; gives its version."""
     run = DBOS.workflow_id or TRAINING
-    for known in res.registry.versions(MODEL):
+    for known in res.registry.versions(INDEX_MODEL):
         if known.parameters.get("run") == run:
             return known.version
     with res.db.read() as db:
@@ -93,9 +93,9 @@ def build(res: Resources, now: datetime, eyes: str) -> str:
     with TemporaryDirectory() as folder:
         said = build_index(found, Path(folder), newest)
         size = sum(said["files"].values())
-        kept = {name: said[name] for name in ("method", "dimension", "eyes", "as_of_look", "count")}
+        kept = {name: said[name] for name in ("method", "dimension", "encoder_version", "max_features_id", "count")}
         made = res.registry.save(
-            MODEL,
+            INDEX_MODEL,
             Path(folder),
             parameters={
                 "run": run,
@@ -117,7 +117,7 @@ def build_index(found: Pictures, into: Path, newest: int) -> dict[str, Any]:
         found.vectors,
         found.ids,
         into,
-        {"eyes": found.eyes, "as_of_look": newest},
+        {"encoder_version": found.eyes, "max_features_id": newest},
         found.category,
     )
 
@@ -126,12 +126,12 @@ def build_index(found: Pictures, into: Path, newest: int) -> dict[str, Any]:
 def judge(res: Resources, now: datetime, version: str) -> bool:
     """The gate's verdict, on record. A version that this step has judged before is not judged again."""
     with res.db.read() as db:
-        known = release.latest(db, MODEL, version)
+        known = release.latest(db, INDEX_MODEL, version)
     if known is not None:
         return known.go
     found = judged(res, version)
     with res.db.write() as db:
-        release.keep(db, MODEL, found, by=SYSTEM.name, now=now)
+        release.keep(db, INDEX_MODEL, found, by=SYSTEM.name, now=now)
     log.info(
         "index judged",
         version=version,
@@ -141,20 +141,20 @@ def judge(res: Resources, now: datetime, version: str) -> bool:
     return found.verdict.go
 
 
-def judged(res: Resources, version: str) -> Judged:
+def judged(res: Resources, version: str) -> Evaluation:
     """What the gate says about a registered version beside the one that is live. Writes nothing."""
     with res.db.read() as db, ExitStack() as stack:
-        champion = rollout.champion(db, res.registry, MODEL)
+        champion = rollout.champion(db, res.registry, INDEX_MODEL)
         if champion == version:
-            before = rollout.live(res.registry, MODEL, rollout.PREVIOUS)
+            before = rollout.live(res.registry, INDEX_MODEL, rollout.PREVIOUS)
             champion = (
                 before.version if before else None
             )  # what is live is judged beside what it came after
         folders = {
             each: files(res, each, stack) for each in (version, champion) if each is not None
         }
-        ours = res.registry.get(MODEL, version).parameters["eyes"]
-        theirs = [] if champion is None else [index.described(folders[champion])["eyes"]]
+        ours = res.registry.get(INDEX_MODEL, version).parameters["encoder_version"]
+        theirs = [] if champion is None else [index.described(folders[champion])["encoder_version"]]
         known = {each: dataset.published(db, each) for each in sorted({ours, *theirs})}
         newest = delta_index.as_of(db, ours, datetime.now(UTC))
         return apart(gate.judged, version, champion, folders, known, newest)
@@ -162,18 +162,18 @@ def judged(res: Resources, version: str) -> Judged:
 
 def files(res: Resources, version: str, stack: ExitStack) -> Path:
     """A version's files, for as long as the stack is open."""
-    return res.registry.load(MODEL, version, into=Path(stack.enter_context(TemporaryDirectory())))
+    return res.registry.load(INDEX_MODEL, version, into=Path(stack.enter_context(TemporaryDirectory())))
 
 
 @step
 def put_live(res: Resources, now: datetime, version: str) -> None:
     """The servers change to it; the one before stays for the way back."""
     with res.db.write() as db:
-        plan = rollout.plan(db, MODEL)
+        plan = rollout.plan(db, INDEX_MODEL)
         if plan is not None and plan.champion == version:
             return
-        release.forget_unrecorded(db, res.registry, MODEL)
-        verdict = release.latest(db, MODEL, version)
+        release.forget_unrecorded(db, res.registry, INDEX_MODEL)
+        verdict = release.latest(db, INDEX_MODEL, version)
         assert verdict is not None
         release.release(
             db, res.registry, SYSTEM, verdict, now, other_shape=True
@@ -185,15 +185,15 @@ def put_live(res: Resources, now: datetime, version: str) -> None:
 def discard(res: Resources, now: datetime) -> int:
     """The oldest versions go, unless a server has one or an alias means it; gives how many."""
     with res.db.read() as db:
-        plan = rollout.plan(db, MODEL)
+        plan = rollout.plan(db, INDEX_MODEL)
     served = () if plan is None else plan.files
     old = [
         version
-        for version in res.registry.versions(MODEL)[KEPT:]
+        for version in res.registry.versions(INDEX_MODEL)[KEPT:]
         if version.version not in served and not version.aliases
     ]
     for each in old:
-        res.registry.discard(MODEL, each.version)
+        res.registry.discard(INDEX_MODEL, each.version)
     return len(old)
 
 

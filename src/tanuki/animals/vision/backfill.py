@@ -14,9 +14,9 @@ from dbos import DBOS, SetWorkflowID
 from sqlalchemy import Select, func, select, update
 from sqlalchemy.orm import Session
 
-from tanuki.animals.tables import Look, Photo, Post
+from tanuki.animals.tables import ImageFeatures, Photo, Post
 from tanuki.animals.vision import embeddings, registration
-from tanuki.animals.vision.encoder import MODEL
+from tanuki.animals.vision.encoder import ENCODER_MODEL
 from tanuki.errors import UserError
 from tanuki.platform.durable_steps import stepping
 from tanuki.platform.jobs import PART, PARTS
@@ -73,10 +73,10 @@ def spread(run: Callable[..., Any], version: str, begins: Sequence[str]) -> list
 def open_eyes(res: Resources, now: datetime, wanted: str | None) -> str:
     """The version that is to look. Raises NotFound when it is not registered."""
     if wanted is None:
-        return embeddings.eyes(res).version
+        return embeddings.image_encoder(res).version
     if wanted == NEW:
         return registration.registered(res, now)
-    return res.registry.get(MODEL, wanted).version
+    return res.registry.get(ENCODER_MODEL, wanted).version
 
 
 @step
@@ -131,7 +131,7 @@ def missing(version: str) -> Select[str]:
     """Digests of pictures of posts that a version has not looked at."""
     posted = select(Post.id).where(Post.photo == Photo.digest).exists()
     return select(Photo.digest).where(
-        posted, ~select(Look.id).where(Look.eyes == version, Look.digest == Photo.digest).exists()
+        posted, ~select(ImageFeatures.id).where(ImageFeatures.encoder_version == version, ImageFeatures.digest == Photo.digest).exists()
     )
 
 
@@ -142,12 +142,12 @@ def owed(db: Session, version: str) -> int:
 
 def looked_at(db: Session, version: str) -> int:
     """How many it has."""
-    return db.scalar(select(func.count()).select_from(Look).where(Look.eyes == version)) or 0
+    return db.scalar(select(func.count()).select_from(ImageFeatures).where(ImageFeatures.encoder_version == version)) or 0
 
 
 def progress(res: Resources, version: str | None) -> tuple[int, int]:
     """How many pictures a version, the live one unless said, has looked at, and of how many; of none before there is one."""
-    version = version or embeddings.eyes(res).live()
+    version = version or embeddings.image_encoder(res).live_version()
     if version is None:
         return 0, 0
     with res.db.read() as db:
@@ -165,7 +165,7 @@ def see_owed(res: Resources, now: datetime, version: str, begin: str, last: str)
     )
     with res.db.read() as db:
         digests = list(db.scalars(wanted))
-    return several(res, digests, lambda some: embeddings.look_at(res, some, version, now)), digests[
+    return several(res, digests, lambda some: embeddings.embed_images(res, some, version, now)), digests[
         -1
     ] if digests else ""
 
@@ -174,11 +174,11 @@ def look_again(
     res: Resources, now: datetime, version: str, begin: str, last: str
 ) -> tuple[int, str]:
     """The same for pictures that have a look, which is replaced: it keeps its id."""
-    wanted = select(Look.digest).where(
-        Look.eyes == version, Look.digest.startswith(begin), Look.digest > last
+    wanted = select(ImageFeatures.digest).where(
+        ImageFeatures.encoder_version == version, ImageFeatures.digest.startswith(begin), ImageFeatures.digest > last
     )
     with res.db.read() as db:
-        digests = list(db.scalars(wanted.order_by(Look.digest).limit(AT_ONCE)))
+        digests = list(db.scalars(wanted.order_by(ImageFeatures.digest).limit(AT_ONCE)))
     return several(res, digests, lambda some: replace_looks(res, some, version, now)), digests[
         -1
     ] if digests else ""
@@ -201,12 +201,12 @@ def several(res: Resources, digests: list[str], do: Callable[[list[str]], int]) 
 
 def replace_looks(res: Resources, digests: list[str], version: str, now: datetime) -> int:
     """Look at pictures again."""
-    seen = embeddings.seen(res, digests, version)
+    seen = embeddings.encode_stored_images(res, digests, version)
     with res.db.write() as db:
         for digest, each in zip(digests, seen, strict=True):
-            values = embeddings.values(digest, version, each, now)
+            values = embeddings.feature_columns(digest, version, each, now)
             db.execute(
-                update(Look).where(Look.eyes == version, Look.digest == digest).values(**values)
+                update(ImageFeatures).where(ImageFeatures.encoder_version == version, ImageFeatures.digest == digest).values(**values)
             )
     return len(digests)
 
@@ -219,13 +219,13 @@ def count_posts(res: Resources, now: datetime, version: str) -> Counts:
     """Published posts with a look, by category as owners say and as the eyes say."""
     counts: Counter[tuple[str, str]] = Counter()
     wanted = (
-        select(Post.category, Look)
-        .join(Look, Look.digest == Post.photo)
-        .where(Post.state == "published", Look.eyes == version)
+        select(Post.category, ImageFeatures)
+        .join(ImageFeatures, ImageFeatures.digest == Post.photo)
+        .where(Post.state == "published", ImageFeatures.encoder_version == version)
     )
     with res.db.read() as db:
         for category, look in db.execute(wanted.execution_options(yield_per=READ_AT_ONCE)):
-            subject = embeddings.subject(look)
+            subject = embeddings.identify_subject(look)
             counts[category, UNKNOWN if subject is None else subject.category] += 1
     return [(owner, eyes, count) for (owner, eyes), count in sorted(counts.items())]
 
@@ -236,7 +236,7 @@ def count_posts(res: Resources, now: datetime, version: str) -> Counts:
 def look_after() -> None:
     """Make the eyes when the first picture is published, so that later ones are looked at when they are posted; and let runs that failed go on."""
     res, now = current(), datetime.now(UTC)
-    if embeddings.eyes(res).live() is None:
+    if embeddings.image_encoder(res).live_version() is None:
         with res.db.read() as db:
             waits = db.scalar(
                 select(Post.id)

@@ -1,6 +1,6 @@
 """What the eyes see in a picture: an embedding, the likeliest classes, how light and how sharp it is, and a hash that survives being saved again.
 
-The network is the package's EfficientNet-Lite0, or the one that TANUKI_EYES names; either way a version of the model `animals-eyes`.
+The network is the package's EfficientNet-Lite0, or the one that TANUKI_IMAGE_MODEL names; either way a version of the model `animals-image-encoder`.
 """
 
 import json
@@ -30,7 +30,7 @@ from tanuki.errors import UserError
 Pixels = NDArray[np.uint8]
 Arrays = dict[str, NDArray[Any]]
 
-MODEL = "animals-eyes"
+ENCODER_MODEL = "animals-image-encoder"
 MOST = 5  # classes that are kept
 UNKNOWN = 0.5  # how sure of an animal eyes are that name no classes
 INSIDE = 7 / 8  # of the shorter side is looked at: what matters is seldom at the border
@@ -45,16 +45,16 @@ cv2.setNumThreads(1)  # pictures are looked at beside each other
 
 
 @dataclass(frozen=True)
-class Seen:
+class EncoderOutput:
     """What one version of the eyes saw; `classes` are ImageNet's with their shares of certainty, the surest first, none when this version names none."""
 
     embedding: NDArray[np.float32]  # of length 1
     classes: list[tuple[int, float]]
-    animal: float  # how sure that an animal is in it
-    light: float
-    sharp: float
+    animal_score: float  # how sure that an animal is in it
+    lightness: float
+    sharpness: float
     phash: str
-    eyes: str = ""  # the version
+    encoder_version: str = ""  # the version
 
 
 # ---- the model -----------------------------------------------------------------------------------------------------
@@ -204,23 +204,23 @@ class Model(Protocol):
     def infer(self, inputs: Arrays) -> Arrays: ...
 
 
-def look(model: Model, jpegs: Sequence[bytes], *, size: int = SIZE) -> list[Seen]:
+def encode_jpegs(model: Model, jpegs: Sequence[bytes], *, size: int = SIZE) -> list[EncoderOutput]:
     """What is seen in each of some JPEGs. Raises UserError for one that cannot be read, and what the model raises."""
     images = [decoded(jpeg, round(size / INSIDE)) for jpeg in jpegs]
-    seen: list[Seen] = []
+    seen: list[EncoderOutput] = []
     for start in range(0, len(images), BATCH):
         some = images[start : start + BATCH]
         answer = model.infer({INPUT: np.stack([squared(image, size) for image in some])})
         for row, image in enumerate(some):
             seen.append(
-                told(
+                to_encoder_output(
                     image, answer[EMBEDDING][row], answer[SCORES][row] if SCORES in answer else None
                 )
             )
     return seen
 
 
-def told(image: Pixels, embedding: NDArray[np.float32], scores: NDArray[np.float32] | None) -> Seen:
+def to_encoder_output(image: Pixels, embedding: NDArray[np.float32], scores: NDArray[np.float32] | None) -> EncoderOutput:
     """One picture and the model's answer about it as one record."""
     ratio = min(MEASURED_SIDE / min(image.shape[:2]), MEASURED_LONGEST / max(image.shape[:2]))
     width, height = (max(1, round(side * ratio)) for side in (image.shape[1], image.shape[0]))
@@ -232,4 +232,4 @@ def told(image: Pixels, embedding: NDArray[np.float32], scores: NDArray[np.float
             [(int(n), round(float(scores[n]), 4)) for n in best],
             float(min(scores[:ANIMALS].sum(), 1.0)),
         )
-    return Seen(embedding, classes, animal, light_of(grey), sharp_of(grey), hash_of(grey))
+    return EncoderOutput(embedding, classes, animal, light_of(grey), sharp_of(grey), hash_of(grey))

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
-from tanuki.animals.tables import Look, Post
+from tanuki.animals.tables import ImageFeatures, Post
 from tanuki.animals.taxonomy import CATEGORIES
-from tanuki.animals.vision.encoder import MODEL
+from tanuki.animals.vision.encoder import ENCODER_MODEL
 from tanuki.errors import UserError
 from tanuki.platform.mlops import evaluation
-from tanuki.platform.mlops.evaluation import Case, Limits, Measure, Numbers
+from tanuki.platform.mlops.evaluation import ComparisonData, Limits, Measure, Numbers
 from tanuki.platform.mlops.tables import GateVerdict
 
 CHALLENGED, CHAMPION, CHANCE = "challenger", "champion", "chance"
@@ -30,7 +30,7 @@ ROWS_AT_ONCE = 500
 K = 10
 BLOCKS = 20
 DARK = 0.3  # mean lightness of a night picture, or below
-LIMITS = Limits(overall=0.02, slice=0.15, floor_slice=0.5)
+LIMITS = Limits(overall=0.02, slice=0.15, baseline_slice=0.5)
 MEASURES = {
     "strangers": {
         "en": "share of another category among the ten nearest",
@@ -75,8 +75,8 @@ def judged(db: Session, version: str, champion: str, now: datetime, by: str) -> 
         "light": ["night" if each < DARK else "day" for each in light],
     }
     block = [f"{n % BLOCKS:02d}" for n in range(len(categories))]
-    verdict = evaluation.judge(
-        Case(block, slices, [Measure("strangers", losses)], CHALLENGED, CHAMPION, [CHANCE]), LIMITS
+    verdict = evaluation.compare_models(
+        ComparisonData(block, slices, [Measure("strangers", losses)], CHALLENGED, CHAMPION, [CHANCE]), LIMITS
     )
     means = {name: float(np.nanmean(each)) for name, each in losses.items()}
     report = {
@@ -86,7 +86,7 @@ def judged(db: Session, version: str, champion: str, now: datetime, by: str) -> 
         **verdict.as_json(),
     }
     return GateVerdict(
-        model=MODEL, version=version, champion=champion, go=verdict.go, report=report, at=now, by=by
+        model=ENCODER_MODEL, version=version, champion=champion, go=verdict.go, report=report, at=now, by=by
     )
 
 
@@ -94,7 +94,7 @@ def both(
     db: Session, version: str, champion: str
 ) -> tuple[list[str], list[float], NDArray[np.float32], NDArray[np.float32]]:
     """The newest published pictures that two versions have looked at: category of a post, lightness, and the embeddings of each."""
-    one, other = aliased(Look), aliased(Look)
+    one, other = aliased(ImageFeatures), aliased(ImageFeatures)
     kinds = (
         select(Post.photo, func.min(Post.category).label("category"))
         .where(Post.state == "published")
@@ -102,10 +102,10 @@ def both(
         .subquery()
     )
     wanted = (
-        select(kinds.c.category, one.light, one.embedding, other.embedding)
+        select(kinds.c.category, one.lightness, one.embedding, other.embedding)
         .join(one, one.digest == kinds.c.photo)
         .join(other, other.digest == kinds.c.photo)
-        .where(one.eyes == version, other.eyes == champion)
+        .where(one.encoder_version == version, other.encoder_version == champion)
     )
     found = db.execute(wanted.order_by(one.id.desc()).limit(MOST)).all()
     ours, theirs = (vectors([row[n] for row in found]) for n in (2, 3))

@@ -10,7 +10,7 @@ import numpy as np
 
 from tanuki import __version__
 from tanuki.animals.vision import encoder
-from tanuki.animals.vision.encoder import MODEL
+from tanuki.animals.vision.encoder import ENCODER_MODEL
 from tanuki.animals.vision.onnx_export import EMBEDDING, INPUT
 from tanuki.errors import UserError
 from tanuki.platform.accounts import SYSTEM
@@ -26,17 +26,17 @@ ALMOST = 1e-3  # how far the length of an embedding may be from 1
 
 def backbone(res: Resources) -> Path | None:
     """The ONNX file that the settings name; None for the package's network."""
-    return Path(res.settings.eyes) if res.settings.eyes else None
+    return Path(res.settings.image_model) if res.settings.image_model else None
 
 
 def live(res: Resources) -> str | None:
     """The version that answers now, here or on the model server that the settings name; None when none does."""
     with res.db.read() as db:
-        plan = rollout.plan(db, MODEL)
+        plan = rollout.plan(db, ENCODER_MODEL)
     if plan is not None and plan.champion is not None:
         return plan.champion
-    if res.settings.models and res.models.ready(MODEL):
-        return str(([*res.models.metadata(MODEL).get("versions", ())] or ["1"])[-1])
+    if res.settings.models and res.models.ready(ENCODER_MODEL):
+        return str(([*res.models.metadata(ENCODER_MODEL).get("versions", ())] or ["1"])[-1])
     return None
 
 
@@ -47,11 +47,11 @@ def opened(res: Resources, now: datetime) -> str:
         return found
     version = registered(res, now)
     with res.db.read() as db:
-        known = release.latest(db, MODEL, version)
+        known = release.latest(db, ENCODER_MODEL, version)
     verdict = known or first_verdict(res, version, now)
     with res.db.write() as db:
-        release.forget_unrecorded(db, res.registry, MODEL)
-        answers = rollout.champion(db, res.registry, MODEL)
+        release.forget_unrecorded(db, res.registry, ENCODER_MODEL)
+        answers = rollout.champion(db, res.registry, ENCODER_MODEL)
         if known is None and answers is None:
             release.keep_verdict(db, verdict)
         if verdict.go and answers is None:
@@ -67,7 +67,7 @@ def registered(res: Resources, now: datetime) -> str:
     """The version made from the network of the settings, registered unless it is already."""
     file = backbone(res)
     made_from = encoder.fingerprint(file)
-    for known in res.registry.versions(MODEL):
+    for known in res.registry.versions(ENCODER_MODEL):
         if known.parameters.get("made_from") == made_from:
             return known.version
     with TemporaryDirectory() as folder:
@@ -78,7 +78,7 @@ def registered(res: Resources, now: datetime) -> str:
         }
         day = now.date().isoformat()
         made = res.registry.save(
-            MODEL,
+            ENCODER_MODEL,
             Path(folder),
             parameters=parameters,
             metrics={},
@@ -91,12 +91,12 @@ def registered(res: Resources, now: datetime) -> str:
 def first_verdict(res: Resources, version: str, now: datetime) -> GateVerdict:
     """May a version be the first? There is nothing to compare it with, so only what no eyes may do is refused."""
     runner = runtimes.opened(
-        res.registry.files, res.registry.prefix(MODEL, version), res.settings.home / "models"
+        res.registry.files, res.registry.prefix(ENCODER_MODEL, version), res.settings.home / "models"
     )
     reasons = faults(runner)
     report: dict[str, Any] = {"drawn": DRAWN, **asdict(Verdict(not reasons, reasons))}
     return GateVerdict(
-        model=MODEL,
+        model=ENCODER_MODEL,
         version=version,
         champion=None,
         go=not reasons,

@@ -35,7 +35,7 @@ class Chip:
     value: str
     text: str
     lang: str | None
-    sure: float | None = None
+    confidence: float | None = None
     taken: bool = False
 
 
@@ -48,13 +48,13 @@ class Kept:
     shown: str  # as a data: URI
 
 
-@form(router, "/animals/post/look", max_bytes=PICTURE_BYTES)
-def look(
+@form(router, "/animals/post/suggestions", max_bytes=PICTURE_BYTES)
+def suggest_for_photo(
     request: Request, res: Res, who: Acting, lang: Lang, photo: UploadFile | None = None
 ) -> Response:
     """What to say about a photo, as a piece of the form, for the script that shows it there. The photo is not kept."""
     content = chosen(photo)
-    res.db.together(lambda db: suggestions.allow(db, who, now=now()))
+    res.db.write_batched(lambda db: suggestions.allow(db, who, now=now()))
     accepted = photo_files.accept(content)
     with res.db.read() as db:
         return show(
@@ -79,7 +79,7 @@ def looked_at(
     res: Resources, who: Person, lang: str, key: str, content: bytes
 ) -> Mapping[str, Any]:
     """What the form needs to show suggestions. The photo is kept for an hour, so that they are about no other."""
-    res.db.together(lambda db: suggestions.allow(db, who, now=now()))
+    res.db.write_batched(lambda db: suggestions.allow(db, who, now=now()))
     accepted = photo_files.accept(content)
     photo_files.store(res.objects, accepted)
     with res.db.write() as db:
@@ -104,7 +104,7 @@ def kept_as(accepted: photo_files.Accepted, seal: str) -> Kept:
 def sealed(db: Session, who: Person, key: str, digest: str) -> str:
     """What only we can say of a photo that this member sent with this form."""
     return hmac.new(
-        members.of(db, who).pseudonym.encode(), f"{key}\0{digest}".encode(), "sha256"
+        members.require_member(db, who).pseudonym.encode(), f"{key}\0{digest}".encode(), "sha256"
     ).hexdigest()
 
 
@@ -145,7 +145,7 @@ def as_before(
         "kept": kept_as(accepted, seal),
         "chips": chips,
         "suggested": suggested,
-        "twins": [],
+        "near_duplicates": [],
         "hints": [],
     }
 
@@ -163,10 +163,10 @@ def shown(db: Session, who: Person, found: Suggestions, lang: str) -> dict[str, 
                 "what": "kind",
                 "value": f"{found.subject.category}|{found.subject.breed or ''}",
                 "lang": None,
-                "source": "eyes",
+                "source": "image_model",
             }
         )
-        sure.append(found.subject.sure)
+        sure.append(found.subject.confidence)
     for what, words in (("title", found.titles), ("tag", found.tags)):
         for word in sorted(words, key=lambda each: each.lang != lang):
             offered.append(
@@ -183,13 +183,13 @@ def shown(db: Session, who: Person, found: Suggestions, lang: str) -> dict[str, 
         )
         for each, certain in zip(offered, sure, strict=True)
     ]
-    cards = posts.cards(db, who, [twin.post for twin in found.twins])
-    mine = {twin.post.id for twin in found.twins if twin.mine}
+    cards = posts.build_cards(db, who, [duplicate.post for duplicate in found.near_duplicates])
+    mine = {duplicate.post.id for duplicate in found.near_duplicates if duplicate.mine}
     said = json.dumps({"request": found.request, "offered": offered}, ensure_ascii=False)
     return {
         "chips": chips,
         "suggested": said,
-        "twins": [(card, card.post.id in mine) for card in cards],
+        "near_duplicates": [(card, card.post.id in mine) for card in cards],
         "hints": found.hints,
     }
 
@@ -209,7 +209,7 @@ def told(suggested: str, take: Sequence[str]) -> tuple[list[Offer], set[int]]:
     """What the form says was suggested, and the places of what was taken."""
     if not suggested:
         return [], set()
-    offered = events.offered(suggested)
+    offered = events.parse_suggestions(suggested)
     return offered, {
         int(each)
         for each in take
