@@ -96,6 +96,10 @@ class Settings(BaseModel):
         True,
         description="Workers start the weekly cycle by the clock. Off: only commands and pages start it.",
     )
+    lang: Literal["auto", "en", "ja"] = Field(
+        "auto",
+        description="Language of the command line; auto: the terminal's (LC_ALL, LC_MESSAGES, LANG).",
+    )
     log: Literal["auto", "console", "json"] = Field(
         "auto",
         description="Log lines for people or for machines; auto: by whether a person watches.",
@@ -234,6 +238,17 @@ def shown(value: object) -> str:
     if isinstance(value, SecretStr):
         return "********" if value.get_secret_value() else ""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def terminal_language(environment: Mapping[str, str] | None = None) -> str:
+    """`ja` or `en`: TANUKI_LANG, or else what the locale variables say.
+
+    It is read before all other settings, because their errors are printed in this language.
+    """
+    variables = os.environ if environment is None else environment
+    names = (variable("lang"), "LC_ALL", "LC_MESSAGES", "LANG")
+    chosen = next((variables[name] for name in names if variables.get(name, "auto") != "auto"), "")
+    return "ja" if chosen.startswith("ja") else "en"
 
 
 def child_environment(**extra: str) -> dict[str, str]:

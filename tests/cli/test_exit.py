@@ -8,7 +8,7 @@ import pytest
 PROGRAM = """
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from tanuki.cli.output import run
+from tanuki.cli.main import run_command_line
 
 def command():
     pool, begun = ThreadPoolExecutor(), threading.Event()
@@ -18,7 +18,7 @@ def command():
     print("done")
     raise SystemExit(3)
 
-run(command)
+run_command_line(command)
 """
 
 

@@ -12,14 +12,14 @@ from datetime import UTC, date, datetime
 
 import polars as pl
 import pytest
-from click.testing import CliRunner
 
-from tanuki.app import bootstrap
+from tanuki.app import bootstrap, schema
+from tanuki.app.metadata import MIGRATIONS
 from tanuki.errors import UserError
 from tanuki.platform.commands import data
-from tanuki.platform.database import engine as database
 from tanuki.platform.warehouse import FactTable
 from tanuki.settings import Settings
+from tests.factories.command_line import CommandRunner
 
 SOLD = FactTable("sold", ("day",), {"day": pl.Date, "units": pl.Int64})
 TEN_IN_TOKYO = datetime(2021, 1, 4, 1, tzinfo=UTC)
@@ -36,7 +36,7 @@ def tanuki(tmp_path, monkeypatch):
     bootstrap.close_resources(made)
 
     def run(command, *arguments):
-        result = CliRunner().invoke(command, arguments, catch_exceptions=False)
+        result = CommandRunner().invoke(command, arguments, catch_exceptions=False)
         assert result.exit_code == 0, result.output
         return result.output
 
@@ -82,31 +82,31 @@ def test_path_is_the_folder_of_the_files(tanuki):
 
 def test_tidy_deletes_old_files_that_no_import_names(tanuki):
     objects = tanuki.objects
-    (kept,) = objects.list("warehouse")
+    (kept,) = objects.list_keys("warehouse")
     old, young = "warehouse/sold/2021-01-04/old.parquet", "warehouse/sold/2021-01-04/young.parquet"
     for key in (old, young):
         objects.put(key, b"x")
     two_hours_ago = time.time() - 7200
     for key in (old, kept):
-        os.utime(objects.path(key), (two_hours_ago, two_hours_ago))
+        os.utime(objects.path_of(key), (two_hours_ago, two_hours_ago))
     assert tanuki(data.warehouse, "tidy").splitlines() == [
         f"deleted {old}",
         "1 files that no import names.",
     ]
-    assert objects.list("warehouse") == sorted([kept, young])
+    assert objects.list_keys("warehouse") == sorted([kept, young])
 
 
 def test_db_upgrade_makes_the_schema_this_code_needs(tmp_path, monkeypatch):
     monkeypatch.setenv("TANUKI_DATABASE", f"sqlite:///{tmp_path / 'new.db'}")
     newest = MIGRATIONS.newest_revision()
     said = [
-        CliRunner().invoke(data.db, [name], catch_exceptions=False).output
+        CommandRunner().invoke(schema.db, [name], catch_exceptions=False).output
         for name in ("revision", "upgrade", "revision")
     ]
     assert said == [
-        f"The schema is at nothing; this code needs {newest}.\n",
+        f"The schema is at -. This program needs {newest}.\n",
         f"The schema is at {newest}.\n",
-        f"The schema is at {newest}; this code needs {newest}.\n",
+        f"The schema is at {newest}. This program needs {newest}.\n",
     ]
 
 

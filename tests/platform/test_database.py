@@ -11,14 +11,14 @@ from tanuki.app.metadata import MIGRATIONS
 from tanuki.errors import UserError
 from tanuki.platform.database.engine import Base, Database
 from tanuki.platform.database.migrations import load_revision
-from tanuki.platform.jobs import WorkerBeat
+from tanuki.platform.jobs import WorkerHeartbeat
 from tanuki.settings import Settings
 
 NOON = datetime(2021, 1, 11, 12, tzinfo=timezone(timedelta(hours=9)))
 
 
 def beat(name="w", at=NOON):
-    return WorkerBeat(name=name, host="h", pid=1, started_at=at, seen_at=at)
+    return WorkerHeartbeat(name=name, host="h", pid=1, started_at=at, seen_at=at)
 
 
 def test_a_write_is_there_after_its_block_and_not_after_an_error(database):
@@ -29,15 +29,15 @@ def test_a_write_is_there_after_its_block_and_not_after_an_error(database):
         db.flush()
         raise ZeroDivisionError
     with database.read() as db:
-        assert list(db.scalars(select(WorkerBeat.name))) == ["kept"]
+        assert list(db.scalars(select(WorkerHeartbeat.name))) == ["kept"]
 
 
 def test_moments_come_back_in_utc_with_their_zone(database):
     with database.write() as db:
         db.add(beat())
     with database.read() as db:
-        assert db.scalars(select(WorkerBeat.seen_at)).one() == NOON
-        assert db.scalars(select(WorkerBeat.seen_at)).one().tzinfo is UTC
+        assert db.scalars(select(WorkerHeartbeat.seen_at)).one() == NOON
+        assert db.scalars(select(WorkerHeartbeat.seen_at)).one().tzinfo is UTC
 
 
 def test_a_moment_without_a_zone_is_refused(database):
@@ -47,10 +47,10 @@ def test_a_moment_without_a_zone_is_refused(database):
 
 def test_a_read_sees_one_snapshot_while_others_write(database):
     with database.read() as db:
-        assert db.scalars(select(WorkerBeat)).all() == []
+        assert db.scalars(select(WorkerHeartbeat)).all() == []
         with database.write() as other:
             other.add(beat())
-        assert db.scalars(select(WorkerBeat)).all() == []
+        assert db.scalars(select(WorkerHeartbeat)).all() == []
 
 
 def test_migrations_make_exactly_the_tables_of_the_code(database_url):

@@ -16,18 +16,18 @@ from tanuki.app import bootstrap
 from tanuki.errors import Conflict
 from tanuki.platform import audit_log, jobs, maintenance
 from tanuki.platform import resources as resources_file
-from tanuki.platform.event_log import Event, EventLog, Kind, add, new_id
+from tanuki.platform.event_log import Event, EventLog, EventKind, add_events, new_event_id
 from tanuki.platform.rate_limit import RateLimit
 from tanuki.platform.resources import Resources
 
 NOW = datetime(2021, 1, 11, 12, 34, 56, 789000, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
-SHOWN = Kind(
+SHOWN = EventKind(
     "shown",
     {"request": str, "post": int, "propensity": float, "followed": bool, "tags": list[str]},
-    each="positions",
+    list_field="positions",
 )
-OPEN = Kind("open", {"post": int, "seconds": float})
+OPEN = EventKind("open", {"post": int, "seconds": float})
 
 
 @pytest.fixture
@@ -56,8 +56,8 @@ def sql(resources, query):
 
 def test_written_events_are_there_at_once_each_once(resources, events):
     same = opened(1, id="e1")
-    events.write([same, opened(2)])
-    events.write([opened(1, id="e1"), opened(3)])
+    events.write_now([same, opened(2)])
+    events.write_now([opened(1, id="e1"), opened(3)])
     with resources.db.read() as db:
         found = db.scalars(select(Event).order_by(Event.id)).all()
     assert sorted(each.values["post"] for each in found) == [1, 2, 3]
@@ -66,9 +66,9 @@ def test_written_events_are_there_at_once_each_once(resources, events):
 
 def test_events_of_a_transaction_are_there_if_it_is(resources):
     with resources.db.write() as db:
-        add(db, opened(1))
+        add_events(db, opened(1))
     with pytest.raises(ZeroDivisionError), resources.db.write() as db:
-        add(db, opened(2))
+        add_events(db, opened(2))
         raise ZeroDivisionError
     assert kept(resources) == 1
 
@@ -79,7 +79,7 @@ def test_put_returns_at_once_and_many_share_a_few_commits(resources, events):
     with resources.db.write():  # on SQLite nobody else can write now
         began = time.perf_counter()
         for number in range(500):
-            events.put(opened(number), opened(number))
+            events.write_later(opened(number), opened(number))
         assert time.perf_counter() - began < 0.2
     events.close()
     assert kept(resources) == 1000
@@ -87,7 +87,7 @@ def test_put_returns_at_once_and_many_share_a_few_commits(resources, events):
 
 
 def test_put_events_are_written_soon_without_closing(resources, events):
-    events.put(opened(1))
+    events.write_later(opened(1))
     end = time.monotonic() + 10
     while not kept(resources) and time.monotonic() < end:
         time.sleep(0.02)
@@ -95,11 +95,11 @@ def test_put_events_are_written_soon_without_closing(resources, events):
 
 
 def test_closing_writes_what_waits_and_ends_the_thread(resources, events):
-    events.put(opened(1))
+    events.write_later(opened(1))
     events.close()
     assert kept(resources) == 1
     assert "event-log" not in [thread.name for thread in threading.enumerate()]
-    events.put(opened(2))  # too late: lost, and no page breaks
+    events.write_later(opened(2))  # too late: lost, and no page breaks
     assert kept(resources) == 1
 
 
@@ -112,7 +112,7 @@ def test_a_database_that_does_not_answer_for_a_while_costs_nothing(resources, ev
             connection.exec_driver_sql("select * from nowhere")
 
     hooks.listen(resources.db.engine, "before_cursor_execute", break_down)
-    events.put(opened(1))
+    events.write_later(opened(1))
     end = time.monotonic() + 10
     while not kept(resources) and time.monotonic() < end:
         time.sleep(0.02)
@@ -124,7 +124,9 @@ def test_many_threads_put_and_write_and_nothing_is_lost_or_doubled(resources, ev
         list(
             pool.map(
                 lambda number: (
-                    events.write([opened(number)]) if number % 3 else events.put(opened(number))
+                    events.write_now([opened(number)])
+                    if number % 3
+                    else events.write_later(opened(number))
                 ),
                 range(300),
             )
@@ -143,14 +145,16 @@ def test_many_threads_put_and_write_and_nothing_is_lost_or_doubled(resources, ev
     ],
 )
 def test_an_event_that_could_not_be_kept_is_a_bug_where_it_is_made(embedded, kind, values, error):
-    for do in (embedded.events.put, lambda event: embedded.events.write([event])):
+    for do in (embedded.events.write_later, lambda event: embedded.events.write_now([event])):
         with pytest.raises(error):
             do(Event(kind=kind, at=NOW, values=values))
 
 
 def test_ids_sort_in_time_order():
     assert (
-        new_id(NOW) < new_id(NOW + timedelta(milliseconds=1)) < new_id(NOW + timedelta(days=9_999))
+        new_event_id(NOW)
+        < new_event_id(NOW + timedelta(milliseconds=1))
+        < new_event_id(NOW + timedelta(days=9_999))
     )
 
 
@@ -162,7 +166,7 @@ from tanuki.platform.event_log import EventLog
 from tests.platform.test_event_log import opened
 events = EventLog(Database(sys.argv[1]))
 for number in range(10_000):
-    events.write([opened(number)])
+    events.write_now([opened(number)])
     print(number, flush=True)
 """
 
@@ -196,7 +200,7 @@ def test_exported_events_are_facts_by_kind_and_no_longer_events(resources, event
     shown = Event(
         id="s1", kind="shown", at=NOW, person=None, values={"request": "r1", "positions": positions}
     )
-    events.write(
+    events.write_now(
         [
             opened(1, id="e1"),
             shown,
@@ -222,17 +226,17 @@ def test_exported_events_are_facts_by_kind_and_no_longer_events(resources, event
 
 
 def test_exporting_again_exports_what_is_new_and_the_same_event_again_stays_one(resources, events):
-    events.write([opened(1, id="e1")])
+    events.write_now([opened(1, id="e1")])
     assert maintenance.export_events_now(resources, NOW) == 1
     assert maintenance.export_events_now(resources, NOW) == 0
-    events.write([opened(1, id="e1"), opened(2, id="e2")])
+    events.write_now([opened(1, id="e1"), opened(2, id="e2")])
     assert maintenance.export_events_now(resources, LATER) == 2
     assert sql(resources, "select id from events_open order by id") == [("e1",), ("e2",)]
 
 
 def test_values_that_are_not_what_the_kind_says_are_kept_beside(resources, events):
     wrong = {"post": "seven", "seconds": True, "page": "home"}
-    events.write(
+    events.write_now(
         [
             Event(id="w1", kind="open", at=NOW, values=wrong),
             Event(id="w2", kind="open", at=NOW, values={"post": 2**70}),
@@ -245,7 +249,7 @@ def test_values_that_are_not_what_the_kind_says_are_kept_beside(resources, event
 
 
 def test_a_list_without_items_makes_no_facts_and_is_done(resources, events):
-    events.write(
+    events.write_now(
         [
             Event(kind="shown", at=NOW, values={"request": "r", "positions": []}),
             Event(kind="shown", at=NOW, values={}),
@@ -256,7 +260,7 @@ def test_a_list_without_items_makes_no_facts_and_is_done(resources, events):
 
 
 def test_two_exports_at_once_export_nothing_twice(resources, events):
-    events.write([opened(number) for number in range(200)])
+    events.write_now([opened(number) for number in range(200)])
     found = threading.Barrier(2)
     prepare = resources.warehouse.prepare
 
@@ -267,7 +271,8 @@ def test_two_exports_at_once_export_nothing_twice(resources, events):
     resources.warehouse.prepare = slowly
     with ThreadPoolExecutor(2) as pool:
         exports = [
-            pool.submit(maintenance.export_to_warehouse, resources, "open", "e", LATER) for _ in range(2)
+            pool.submit(maintenance.export_to_warehouse, resources, "open", "e", LATER)
+            for _ in range(2)
         ]
         outcomes = sorted(
             [export.exception().__class__ for export in exports], key=lambda each: each.__name__
@@ -279,11 +284,11 @@ def test_two_exports_at_once_export_nothing_twice(resources, events):
 
 
 def test_events_that_come_while_a_file_is_written_stay_for_the_next(resources, events):
-    events.write([opened(1)])
+    events.write_now([opened(1)])
     prepare = resources.warehouse.prepare
 
     def meanwhile(*given, **more):
-        events.write([opened(2, id="0")])
+        events.write_now([opened(2, id="0")])
         return prepare(*given, **more)
 
     resources.warehouse.prepare = meanwhile
@@ -296,7 +301,7 @@ def test_events_that_come_while_a_file_is_written_stay_for_the_next(resources, e
 def test_more_than_fits_in_one_file_goes_in_several(resources, events, monkeypatch):
     monkeypatch.setattr(maintenance, "EVENTS_PER_FILE", 40)
     monkeypatch.setattr(maintenance, "EVENTS_PER_DELETE", 7)
-    events.write([opened(number) for number in range(100)])
+    events.write_now([opened(number) for number in range(100)])
     assert maintenance.export_events_now(resources, LATER) == 100
     with resources.db.read() as db:
         assert [file.rows for file in resources.warehouse.files(db, "events_open")] == [40, 40, 20]
@@ -306,15 +311,17 @@ def test_the_hourly_run_exports_tidies_and_is_one_run_an_hour(
     resources: Resources, events: EventLog
 ):
     assert maintenance.export_run_id(NOW) == "events-2021-01-11T12"
-    events.write([opened(1), opened(2)])
+    events.write_now([opened(1), opened(2)])
     with resources.db.write() as db:
         db.add(RateLimit(key="k", used=1, until=NOW))
-        audit_log.add(db, by="hana", what="x", about="y", values={}, now=NOW)
-    resources_file.use(resources)
-    with jobs.worker(resources.db, "one"):
+        audit_log.append_entry(
+            db, audit_log.AuditedAction(actor="hana", action="x", target="y", details={}), NOW
+        )
+    resources_file.set_process_resources(resources)
+    with jobs.run_worker(resources.db, "one"):
         for _ in range(2):
             maintenance.enqueue_export(maintenance.export_run_id(NOW))
-        run = resources.work.wait(maintenance.export_run_id(NOW), seconds=30)
+        run = resources.jobs.wait_for_run(maintenance.export_run_id(NOW), seconds=30)
     assert (run.status, run.error) == ("done", None)
     assert kept(resources) == 0
     assert sql(resources, "select count(*) from events_open") == [(2,)]
@@ -323,7 +330,7 @@ def test_the_hourly_run_exports_tidies_and_is_one_run_an_hour(
 
 
 def test_resources_that_end_write_what_waits(tmp_path, embedded):
-    embedded.events.put(opened(1))
+    embedded.events.write_later(opened(1))
     bootstrap.close_resources(embedded)
     with embedded.db.read() as db:
         assert db.scalar(select(func.count()).select_from(Event)) == 1

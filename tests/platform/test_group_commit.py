@@ -14,13 +14,13 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from tanuki.errors import Conflict
 from tanuki.platform.database.engine import Database
-from tanuki.platform.jobs import WorkerBeat
+from tanuki.platform.jobs import WorkerHeartbeat
 from tests.platform.test_database import beat
 
 
 def names(database):
     with database.read() as db:
-        return list(db.scalars(select(WorkerBeat.name).order_by(WorkerBeat.name)))
+        return list(db.scalars(select(WorkerHeartbeat.name).order_by(WorkerHeartbeat.name)))
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_writes_run_in_the_order_of_the_calls_and_see_those_before(database):
 
     def write(number):
         def do(db):
-            seen.append((number, db.scalar(select(func.count()).select_from(WorkerBeat))))
+            seen.append((number, db.scalar(select(func.count()).select_from(WorkerHeartbeat))))
             db.add(beat(f"w{number}"))
 
         return do
@@ -171,7 +171,7 @@ def test_when_the_common_commit_fails_only_the_one_at_fault_is_told(database):
 @pytest.mark.postgres
 def test_a_connection_that_is_lost_in_the_middle_costs_nobody_but_the_one_who_lost_it(postgres_url):
     database, other = Database(postgres_url), Database(postgres_url)
-    WorkerBeat.__table__.create(database.engine)
+    WorkerHeartbeat.__table__.create(database.engine)
 
     def lose(db):
         mine = db.scalar(text("select pg_backend_pid()"))
@@ -265,13 +265,15 @@ def test_what_was_answered_is_there_after_a_kill(database):
 def test_groups_of_two_processes_that_wait_for_each_other_end_all_the_same(postgres_url):
     """A group holds the rows of all its writes: first one and then the other here, the other way round there."""
     here, there = Database(postgres_url), Database(postgres_url)
-    WorkerBeat.__table__.create(here.engine)
+    WorkerHeartbeat.__table__.create(here.engine)
     here.write_batched(lambda db: db.add_all([beat("a"), beat("b")]))
 
     def grow(name):
         def write(db):
             db.execute(
-                update(WorkerBeat).where(WorkerBeat.name == name).values(pid=WorkerBeat.pid + 1)
+                update(WorkerHeartbeat)
+                .where(WorkerHeartbeat.name == name)
+                .values(pid=WorkerHeartbeat.pid + 1)
             )
             time.sleep(0.05)  # so that the other one has begun, too
 
@@ -279,7 +281,7 @@ def test_groups_of_two_processes_that_wait_for_each_other_end_all_the_same(postg
 
     before = {
         each.name: each.pid
-        for each in here.write_batched(lambda db: db.scalars(select(WorkerBeat)).all())
+        for each in here.write_batched(lambda db: db.scalars(select(WorkerHeartbeat)).all())
     }
     with ThreadPoolExecutor(20) as pool:
         for _ in range(3):
@@ -292,7 +294,7 @@ def test_groups_of_two_processes_that_wait_for_each_other_end_all_the_same(postg
     with here.read() as db:
         assert {
             worker_beat.name: worker_beat.pid - before[worker_beat.name]
-            for worker_beat in db.scalars(select(WorkerBeat))
+            for worker_beat in db.scalars(select(WorkerHeartbeat))
         } == {"a": 12, "b": 12}
     here.close()
     there.close()

@@ -11,7 +11,14 @@ from sqlalchemy import select
 
 from tanuki.errors import NotFound, UserError
 from tanuki.platform.database.engine import Database
-from tanuki.platform.jobs import DEAD_AFTER, Work, WorkerBeat, is_dead, worker, workers
+from tanuki.platform.jobs import (
+    HEARTBEAT_TIMEOUT,
+    Jobs,
+    WorkerHeartbeat,
+    is_worker_dead,
+    run_worker,
+    load_live_workers,
+)
 
 SWITCH: dict[str, bool] = {}
 
@@ -42,8 +49,8 @@ def switched() -> str:
 
 @pytest.fixture
 def work(database):
-    made = Work(database.url)
-    assert made.runs() == []
+    made = Jobs(database.url)
+    assert made.list_runs() == []
     yield made
     made.close()
 
@@ -58,56 +65,56 @@ def test_work_of_a_transaction_that_failed_was_never_started(database, work):
         work.enqueue(db, "test-waits", "lost", 1)
         raise ZeroDivisionError
     with pytest.raises(NotFound, match="no run lost"):
-        work.run("lost")
+        work.load_run("lost")
 
 
 def test_the_same_id_is_the_same_run_and_a_message_goes_with_its_transaction(database, work):
-    with worker(database, "one"):
+    with run_worker(database, "one"):
         start(database, work, "test-waits", "run-1", 20)
         start(database, work, "test-waits", "run-1", 20)
         with pytest.raises(ZeroDivisionError), database.write() as db:
-            work.send(db, "run-1", 1000, "people")
+            work.send_message(db, "run-1", 1000, "people")
             raise ZeroDivisionError
         with database.write() as db:
-            work.send(db, "run-1", 2, "people")
-        run = work.wait("run-1", seconds=30)
+            work.send_message(db, "run-1", 2, "people")
+        run = work.wait_for_run("run-1", seconds=30)
         assert run.status == "done"
         assert DBOS.retrieve_workflow("run-1").get_result() == 42
-        assert [each.id for each in work.runs()] == ["run-1"]
+        assert [each.id for each in work.list_runs()] == ["run-1"]
         assert "double" in [step.name for step in run.steps]
 
 
 def test_a_failed_run_says_why_and_goes_on_at_the_step_that_failed(database, work):
     SWITCH.clear()
-    with worker(database, "one"):
+    with run_worker(database, "one"):
         start(database, work, "test-switch", "s-1")
-        run = work.wait("s-1", seconds=30)
+        run = work.wait_for_run("s-1", seconds=30)
         assert (run.status, run.error) == ("failed", "The switch is off.")
         first = run.steps[0].completed_at
         SWITCH["on"] = True
-        work.resume("s-1")
-        run = work.wait("s-1", seconds=30)
+        work.resume_run("s-1")
+        run = work.wait_for_run("s-1", seconds=30)
         assert run.status == "done"
         assert run.steps[0].completed_at == first
 
 
 def test_a_cancelled_run_stops_and_can_be_resumed(database, work):
-    with worker(database, "one"):
+    with run_worker(database, "one"):
         start(database, work, "test-waits", "c-1", 1)
-        work.wait("c-1", seconds=30, until=lambda: bool(work.run("c-1").steps))
-        assert work.cancel("c-1").status == "cancelled"
-        work.resume("c-1")
+        work.wait_for_run("c-1", seconds=30, until=lambda: bool(work.load_run("c-1").steps))
+        assert work.cancel_run("c-1").status == "cancelled"
+        work.resume_run("c-1")
         with database.write() as db:
-            work.send(db, "c-1", 3, "people")
-        assert work.wait("c-1", seconds=30).status == "done"
+            work.send_message(db, "c-1", 3, "people")
+        assert work.wait_for_run("c-1", seconds=30).status == "done"
 
 
 def test_runs_are_listed_by_status_and_an_unknown_status_is_named(database, work):
     start(database, work, "test-waits", "q-1", 1)
-    assert [run.id for run in work.runs(status="queued")] == ["q-1"]
-    assert work.queue_lengths() == {"work": 1}
+    assert [run.id for run in work.list_runs(status="queued")] == ["q-1"]
+    assert work.count_queued_runs() == {"work": 1}
     with pytest.raises(UserError, match="lost is not a status"):
-        work.runs(status="lost")
+        work.list_runs(status="lost")
 
 
 CHILD = """
@@ -131,29 +138,29 @@ def test_a_run_of_a_killed_worker_is_finished_by_another_one(database, work):
     try:
         assert child.stdout is not None
         assert child.stdout.readline() == b"ready\n"
-        work.wait("k-1", seconds=30, until=lambda: bool(work.run("k-1").steps))
+        work.wait_for_run("k-1", seconds=30, until=lambda: bool(work.load_run("k-1").steps))
     finally:
         child.kill()
         child.wait()
         child.stdout.close()
-    with worker(database, "other"):
+    with run_worker(database, "other"):
         with database.write() as db:
-            work.send(db, "k-1", 1, "people")
-        run = work.wait("k-1", seconds=30)
+            work.send_message(db, "k-1", 1, "people")
+        run = work.wait_for_run("k-1", seconds=30)
         assert run.status == "done"
         assert [step.name for step in run.steps].count("double") == 1
         with database.read() as db:
-            assert list(db.scalars(select(WorkerBeat.name))) == ["other"]
+            assert list(db.scalars(select(WorkerHeartbeat.name))) == ["other"]
 
 
 def test_a_run_that_waits_when_its_worker_ends_in_order_is_taken_over_by_the_next(database, work):
-    with worker(database, "first"):
+    with run_worker(database, "first"):
         start(database, work, "test-waits", "e-1", 5)
-        work.wait("e-1", seconds=30, until=lambda: bool(work.run("e-1").steps))
-    with worker(database, "second"):
+        work.wait_for_run("e-1", seconds=30, until=lambda: bool(work.load_run("e-1").steps))
+    with run_worker(database, "second"):
         with database.write() as db:
-            work.send(db, "e-1", 1, "people")
-        assert work.wait("e-1", seconds=30).status == "done"
+            work.send_message(db, "e-1", 1, "people")
+        assert work.wait_for_run("e-1", seconds=30).status == "done"
 
 
 def test_a_worker_that_is_gone_is_dead_at_once_here_and_after_a_while_elsewhere(sqlite: Database):
@@ -163,19 +170,21 @@ def test_a_worker_that_is_gone_is_dead_at_once_here_and_after_a_while_elsewhere(
     import os
     import socket
 
-    def beat(host: str, pid: int, seen: datetime) -> WorkerBeat:
-        return WorkerBeat(
+    def beat(host: str, pid: int, seen: datetime) -> WorkerHeartbeat:
+        return WorkerHeartbeat(
             name=f"{host}-{pid}-{seen}", host=host, pid=pid, started_at=now, seen_at=seen
         )
 
-    assert is_dead(beat(socket.gethostname(), gone.pid, now), now)
-    assert not is_dead(beat(socket.gethostname(), os.getpid(), now), now)
-    assert not is_dead(beat("elsewhere", gone.pid, now), now)
-    assert is_dead(beat("elsewhere", gone.pid, now - DEAD_AFTER - timedelta(seconds=1)), now)
+    assert is_worker_dead(beat(socket.gethostname(), gone.pid, now), now)
+    assert not is_worker_dead(beat(socket.gethostname(), os.getpid(), now), now)
+    assert not is_worker_dead(beat("elsewhere", gone.pid, now), now)
+    assert is_worker_dead(
+        beat("elsewhere", gone.pid, now - HEARTBEAT_TIMEOUT - timedelta(seconds=1)), now
+    )
     with sqlite.write() as db:
         db.add_all([beat("elsewhere", 1, now), beat("far", 2, now - timedelta(hours=1))])
     with sqlite.read() as db:
-        assert [each.host for each in workers(db, now)] == ["elsewhere"]
+        assert [each.host for each in load_live_workers(db, now)] == ["elsewhere"]
 
 
 @DBOS.workflow(name="test-tick")
@@ -191,17 +200,17 @@ def test_schedules_are_replaced_when_given_and_left_alone_otherwise(database, wo
         "context": None,
         "cron_timezone": "Asia/Tokyo",
     }
-    with worker(database, "one", [daily, {**daily, "schedule_name": "other"}]):
+    with run_worker(database, "one", [daily, {**daily, "schedule_name": "other"}]):
         assert {list_schedule["schedule_name"] for list_schedule in DBOS.list_schedules()} == {
             "daily",
             "other",
         }
-    with worker(database, "two"):
+    with run_worker(database, "two"):
         assert {list_schedule["schedule_name"] for list_schedule in DBOS.list_schedules()} == {
             "daily",
             "other",
         }
-    with worker(database, "three", [daily]):
+    with run_worker(database, "three", [daily]):
         assert {list_schedule["schedule_name"] for list_schedule in DBOS.list_schedules()} == {
             "daily"
         }
@@ -214,8 +223,8 @@ def test_a_schedule_fires(database, work):
         "schedule": "* * * * * *",
         "context": None,
     }
-    with worker(database, "one", [each_second]):
+    with run_worker(database, "one", [each_second]):
         end = datetime.now(UTC) + timedelta(seconds=30)
-        while not work.runs(status="done", name="test-tick") and datetime.now(UTC) < end:
-            work.queue_lengths()
-        assert work.runs(status="done", name="test-tick")
+        while not work.list_runs(status="done", name="test-tick") and datetime.now(UTC) < end:
+            work.count_queued_runs()
+        assert work.list_runs(status="done", name="test-tick")

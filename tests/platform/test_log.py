@@ -9,7 +9,8 @@ from fastapi import APIRouter
 
 from tanuki.platform import log
 from tanuki.platform.web import app as web
-from tanuki.platform.web.pages import System, Who
+from tanuki.platform.web.auth import CurrentPerson
+from tanuki.platform.web.site import System
 from tanuki.settings import Settings
 from tests.factories.http_clients import make_person, signed_in
 
@@ -115,12 +116,12 @@ def test_a_bug_in_a_request_is_logged_with_the_request_and_no_person(capsys, emb
     router = APIRouter()
 
     @router.get("/test/broken")
-    def broken(who: Who) -> None:
+    def broken(who: CurrentPerson) -> None:
         raise RuntimeError("detail")
 
     make_person(embedded, "hana", ("analyst", None))
     hana = signed_in(
-        web.create(embedded, [System("test", "Test", router, [], tmp_path, tmp_path)]), "hana"
+        web.create_app(embedded, [System("test", "Test", router, [], tmp_path, tmp_path)]), "hana"
     )
     log.set_up(Settings(log="json"))
     hana.get("/test/broken?least=3", headers={"X-Request-ID": "request-12345"})

@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tanuki.errors import NotFound
-from tanuki.platform.object_store import Objects
+from tanuki.platform.object_store import ObjectStore
 
 
 @pytest.fixture(params=["folder", "s3"])
-def objects(request, tmp_path) -> Objects:
+def objects(request, tmp_path) -> ObjectStore:
     if request.param == "s3":
-        return Objects(**request.getfixturevalue("s3"))
-    return Objects(str(tmp_path / "objects"))
+        return ObjectStore(**request.getfixturevalue("s3"))
+    return ObjectStore(str(tmp_path / "objects"))
 
 
 def test_what_was_put_is_got(objects):
@@ -43,28 +43,28 @@ def test_a_deleted_object_is_gone(objects):
 def test_keys_are_listed_by_folder_in_order(objects):
     for key in ("f/2", "f/1", "f/deep/3", "g/4"):
         objects.put(key, b"x")
-    assert objects.list("f") == ["f/1", "f/2", "f/deep/3"]
-    assert objects.list("nowhere") == []
+    assert objects.list_keys("f") == ["f/1", "f/2", "f/deep/3"]
+    assert objects.list_keys("nowhere") == []
 
 
 def test_what_another_process_put_is_seen(objects):
-    other = Objects(objects.url, objects.endpoint, objects.key, objects.secret)
+    other = ObjectStore(objects.url, objects.endpoint, objects.key, objects.secret)
     objects.put("f/1", b"x")
-    assert objects.list("f") == ["f/1"]
+    assert objects.list_keys("f") == ["f/1"]
     assert not objects.exists("f/2")
     other.put("f/2", b"x")
-    assert objects.list("f") == ["f/1", "f/2"]
+    assert objects.list_keys("f") == ["f/1", "f/2"]
     assert objects.exists("f/2")
 
 
 def test_the_moment_of_a_put_is_known(objects):
     objects.put("a", b"x")
-    assert abs(datetime.now(UTC) - objects.modified("a")) < timedelta(minutes=2)
+    assert abs(datetime.now(UTC) - objects.load_modified_at("a")) < timedelta(minutes=2)
 
 
 def test_a_put_that_dies_leaves_what_was_there(tmp_path):
-    objects = Objects(str(tmp_path))
+    objects = ObjectStore(str(tmp_path))
     objects.put("a", b"whole")
     (tmp_path / ".a.half").write_bytes(b"ha")
     assert objects.get("a") == b"whole"
-    assert objects.list() == ["a"]
+    assert objects.list_keys() == ["a"]

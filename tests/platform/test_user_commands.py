@@ -5,13 +5,13 @@ import re
 from datetime import UTC, datetime
 
 import pytest
-from click.testing import CliRunner
 
 from tanuki.app import bootstrap
 from tanuki.errors import Conflict, NotFound, UserError
 from tanuki.platform import accounts, tokens
 from tanuki.platform.commands.users import users
 from tanuki.settings import Settings
+from tests.factories.command_line import CommandRunner
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def tanuki(tmp_path, monkeypatch):
     monkeypatch.setenv("TANUKI_HOME", str(tmp_path / "home"))
 
     def run(*arguments):
-        result = CliRunner().invoke(users, arguments, catch_exceptions=False)
+        result = CommandRunner().invoke(users, arguments, catch_exceptions=False)
         assert result.exit_code == 0, result.output
         return result.output
 

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from tanuki.errors import UserError
-from tanuki.platform.object_store import Objects
+from tanuki.platform.object_store import ObjectStore
 from tanuki.platform.warehouse import FactTable, Warehouse
 
 SOLD = FactTable("sold", ("day", "shop"), {"day": pl.Date, "shop": pl.String, "units": pl.Int64})
@@ -18,8 +18,8 @@ DAY = date(2021, 1, 3)
 @pytest.fixture(params=["folder", "s3"])
 def warehouse(request, tmp_path) -> Warehouse:
     if request.param == "s3":
-        return Warehouse(Objects(**request.getfixturevalue("s3")))
-    return Warehouse(Objects(str(tmp_path / "objects")))
+        return Warehouse(ObjectStore(**request.getfixturevalue("s3")))
+    return Warehouse(ObjectStore(str(tmp_path / "objects")))
 
 
 def add(database, warehouse, moment, *, table=SOLD, removed=None, **units):
@@ -80,7 +80,7 @@ def test_a_part_can_be_read(database, warehouse):
 
 
 def test_nothing_reads_as_an_empty_frame_with_all_columns(sqlite, tmp_path):
-    warehouse = Warehouse(Objects(str(tmp_path)))
+    warehouse = Warehouse(ObjectStore(str(tmp_path)))
     with sqlite.read() as db:
         empty = warehouse.read(db, SOLD, as_of=MONDAY)
     add(sqlite, warehouse, MONDAY, chiba=1)
@@ -107,14 +107,14 @@ ONE = {"day": [DAY], "shop": ["a"], "units": [1]}
 def test_facts_that_do_not_fit_their_table_are_a_bug_and_leave_nothing(
     sqlite, tmp_path, columns, says
 ):
-    warehouse = Warehouse(Objects(str(tmp_path / "objects")))
+    warehouse = Warehouse(ObjectStore(str(tmp_path / "objects")))
     with pytest.raises(ValueError, match=says), sqlite.write() as db:
         warehouse.append(db, SOLD, pl.DataFrame(columns), recorded_at=MONDAY, source="tests")
-    assert warehouse.objects.list() == []
+    assert warehouse.objects.list_keys() == []
 
 
 def test_facts_whose_types_hold_the_same_values_fit(sqlite, tmp_path):
-    warehouse = Warehouse(Objects(str(tmp_path / "objects")))
+    warehouse = Warehouse(ObjectStore(str(tmp_path / "objects")))
     frame = pl.DataFrame({"units": [2.0, None], "shop": ["a", "b"], "day": [DAY, DAY]}).cast(
         {"shop": pl.Categorical}
     )
@@ -124,7 +124,7 @@ def test_facts_whose_types_hold_the_same_values_fit(sqlite, tmp_path):
 
 
 def test_a_folder_may_have_any_name(sqlite, tmp_path):
-    warehouse = Warehouse(Objects(str(tmp_path / "it's [mine] *")))
+    warehouse = Warehouse(ObjectStore(str(tmp_path / "it's [mine] *")))
     add(sqlite, warehouse, MONDAY, chiba=1)
     add(sqlite, warehouse, TUESDAY, chiba=5)
     assert known(sqlite, warehouse, TUESDAY) == {"chiba": 5}
@@ -171,7 +171,7 @@ def test_sql_sees_the_newest_the_history_and_what_was_known_before(database, war
     ],
 )
 def test_sql_takes_a_question_however_it_begins(sqlite, tmp_path, query):
-    warehouse = Warehouse(Objects(str(tmp_path / "objects")))
+    warehouse = Warehouse(ObjectStore(str(tmp_path / "objects")))
     add(sqlite, warehouse, MONDAY, chiba=1)
     with sqlite.read() as db:
         assert warehouse.sql(db, query).height == 1
@@ -191,14 +191,14 @@ def test_sql_takes_a_question_however_it_begins(sqlite, tmp_path, query):
     ],
 )
 def test_sql_writes_nothing_even_where_it_may_read(sqlite, tmp_path, query):
-    warehouse = Warehouse(Objects(str(tmp_path / "objects")))
+    warehouse = Warehouse(ObjectStore(str(tmp_path / "objects")))
     add(sqlite, warehouse, MONDAY, chiba=1)
-    (key,) = warehouse.objects.list()
+    (key,) = warehouse.objects.list_keys()
     content = warehouse.objects.get(key)
-    for there in (warehouse.objects.path(key), f"{warehouse.folder('sold')}/new"):
+    for there in (warehouse.objects.path_of(key), f"{warehouse.folder('sold')}/new"):
         with pytest.raises(UserError), sqlite.read() as db:
             warehouse.sql(db, query.format(there=there))
-    assert warehouse.objects.list() == [key]
+    assert warehouse.objects.list_keys() == [key]
     assert warehouse.objects.get(key) == content
 
 
@@ -218,7 +218,7 @@ def test_sql_writes_nothing_even_where_it_may_read(sqlite, tmp_path, query):
     ],
 )
 def test_sql_only_reads_the_warehouse_and_says_what_is_wrong(sqlite, tmp_path, query, says):
-    warehouse = Warehouse(Objects(str(tmp_path / "objects")))
+    warehouse = Warehouse(ObjectStore(str(tmp_path / "objects")))
     add(sqlite, warehouse, MONDAY, chiba=1)
     (tmp_path / "secret").write_text("hush")
     with pytest.raises(UserError, match=says) as error, sqlite.read() as db:
@@ -227,6 +227,6 @@ def test_sql_only_reads_the_warehouse_and_says_what_is_wrong(sqlite, tmp_path, q
 
 
 def test_any_tool_can_read_the_folder(sqlite, tmp_path):
-    warehouse = Warehouse(Objects(str(tmp_path / "objects")))
+    warehouse = Warehouse(ObjectStore(str(tmp_path / "objects")))
     add(sqlite, warehouse, MONDAY, chiba=1)
     assert pl.read_parquet(f"{warehouse.folder('sold')}/**/*.parquet")["units"].to_list() == [1]

@@ -3,17 +3,17 @@
 from sqlalchemy.exc import OperationalError
 
 from tanuki.animals.events import EVENT_KINDS
-from tanuki.animals.similarity.index import KIND, Index
+from tanuki.animals.similarity.index import INDEX_KIND, SimilarityIndex
 from tanuki.app.metadata import MIGRATIONS
 from tanuki.errors import UserError
 from tanuki.platform import jobs
 from tanuki.platform.database.engine import Database
 from tanuki.platform.database.migrations import load_revision
 from tanuki.platform.event_log import EventLog
-from tanuki.platform.jobs import Work
+from tanuki.platform.jobs import Jobs
 from tanuki.platform.mlops import overview, runtimes
 from tanuki.platform.mlops.registry import Registry
-from tanuki.platform.object_store import Objects
+from tanuki.platform.object_store import ObjectStore
 from tanuki.platform.resources import Resources
 from tanuki.platform.serving import client
 from tanuki.platform.serving.server import Inference, Models
@@ -38,7 +38,7 @@ def create_resources(settings: Settings, *, upgrade: bool | None = None) -> Reso
     url = settings.database_url
     if (settings.embedded if upgrade is None else upgrade) and not is_schema_current(url):
         upgrade_schema(url)
-    objects = Objects(
+    objects = ObjectStore(
         settings.objects_url,
         settings.s3_endpoint,
         settings.s3_key,
@@ -61,7 +61,7 @@ def create_resources(settings: Settings, *, upgrade: bool | None = None) -> Reso
         objects=objects,
         warehouse=Warehouse(objects),
         registry=registry,
-        work=Work(url),
+        jobs=Jobs(url),
         events=EventLog(db, EVENT_KINDS),
         models=models(settings, db, registry),
     )
@@ -69,7 +69,7 @@ def create_resources(settings: Settings, *, upgrade: bool | None = None) -> Reso
 
 def models(settings: Settings, db: Database, registry: Registry) -> Inference:
     """The models of this process, or those of the server that the settings name."""
-    runtimes.KINDS[KIND] = Index
+    runtimes.RUNTIMES[INDEX_KIND] = SimilarityIndex
     overview.OWN_WORDS.update(WORDS)
     if settings.models:
         return client.connect(settings.models)
@@ -80,14 +80,14 @@ def close_resources(res: Resources) -> None:
     """Write what is still queued, end threads and close connections."""
     res.models.close()
     res.events.close()
-    res.work.close()
+    res.jobs.close()
     res.db.close()
 
 
 def upgrade_schema(url: str) -> None:
     """Bring our tables and those of durable work to this code's revision."""
     MIGRATIONS.upgrade(url)
-    jobs.upgrade(url)
+    jobs.create_job_tables(url)
 
 
 def is_schema_current(url: str) -> bool:

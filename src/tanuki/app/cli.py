@@ -1,7 +1,23 @@
 """Every command of Tanuki, one line each; a command's code is imported only when it is called."""
 
-from tanuki.cli.output import Commands, run
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from tanuki import settings
+from tanuki.cli.lazy_group import LazyGroup, translate_command
+from tanuki.cli.main import run_command_line
+from tanuki.i18n import DEFAULT, Texts, english
+from tanuki.platform.commands.context import TanukiCommandLine
+
+if TYPE_CHECKING:
+    from tanuki.platform.resources import Resources
+
+PACKAGE = Path(__file__).parents[1]
+LOCALES = [PACKAGE / system / "web" / "locale" for system in ("platform", "shop", "animals")]
+SHOP_HELP = "AI Shop: sales in, order quantities out, people in the loop."
+ANIMALS_HELP = "AI Animals: a photo community for animals."
 SHOP = {
     "import": (
         "tanuki.shop.commands.data:import_",
@@ -121,9 +137,9 @@ TANUKI = {
     "up": ("tanuki.app.processes:up", "Web server and worker in one process."),
     "serve": ("tanuki.app.processes:serve", "The web server alone."),
     "worker": ("tanuki.app.processes:worker", "A worker alone: schedules, queues, durable work."),
-    "shop": ("tanuki.app.cli:shop", "AI Shop: sales in, order quantities out, people in the loop."),
-    "animals": ("tanuki.app.cli:animals", "AI Animals: a photo network for animals."),
-    "work": ("tanuki.platform.commands.jobs:work", "Durable work: list, show, cancel, resume."),
+    "shop": ("tanuki.app.cli:shop", SHOP_HELP),
+    "animals": ("tanuki.app.cli:animals", ANIMALS_HELP),
+    "jobs": ("tanuki.platform.commands.jobs:jobs", "Durable runs: list, show, cancel, resume."),
     "users": (
         "tanuki.platform.commands.users:users",
         "People who may sign in: add, list, disable.",
@@ -138,22 +154,45 @@ TANUKI = {
         "Models: serve those that are live, list, release, watch, go back.",
     ),
     "mlflow": ("tanuki.platform.commands.data:mlflow", "The model registry's own pages."),
-    "db": ("tanuki.platform.commands.data:db", "The database's schema: upgrade, revision."),
+    "db": ("tanuki.app.schema:db", "The database's schema: upgrade, revision."),
     "settings": ("tanuki.app.processes:settings", "Every setting: name, value, default, help."),
 }
 
-shop = Commands(
-    "shop", lazy=SHOP, help="AI Shop: sales in, order quantities out, people in the loop."
-)
-animals = Commands("animals", lazy=ANIMALS, help="AI Animals: a photo network for animals.")
-tanuki = Commands(
-    "tanuki", lazy=TANUKI, help="Tanuki: two machine-learning systems on one small platform."
+shop = LazyGroup("shop", table=SHOP, help=SHOP_HELP)
+animals = LazyGroup("animals", table=ANIMALS, help=ANIMALS_HELP)
+tanuki = LazyGroup(
+    "tanuki", table=TANUKI, help="Tanuki: two machine-learning systems on one small platform."
 )
 
 
 def main() -> None:
-    """The command line."""
-    run(tanuki)
+    """The command line, in the terminal's language."""
+    command_line = create_command_line(settings.terminal_language())
+    command = translate_command(tanuki, command_line.say)
+    run_command_line(lambda: command(obj=command_line), command_line.say)
+
+
+def create_command_line(lang: str = DEFAULT) -> TanukiCommandLine:
+    """The context object of every command: its language, and the engines when it asks for them."""
+    say = english if lang == DEFAULT else Texts(LOCALES).translator(lang)
+    return TanukiCommandLine(say=say, create_resources=open_engines, run_worker=run_worker)
+
+
+@contextmanager
+def open_engines() -> "Iterator[Resources]":
+    from tanuki.app import bootstrap  # heavy: `tanuki --help` must not wait for it
+
+    res = bootstrap.create_resources(settings.read())
+    try:
+        yield res
+    finally:
+        bootstrap.close_resources(res)
+
+
+def run_worker(res: "Resources") -> "AbstractContextManager[None]":
+    from tanuki.app import processes  # heavy, as above
+
+    return processes.run_worker(res, schedules=False)
 
 
 if __name__ == "__main__":

@@ -1,136 +1,134 @@
-"""Commands that put the parts together: web server, worker, both, and the settings."""
+"""`tanuki up`, `serve`, `worker` and `settings`: the processes, put together from both systems."""
 
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from socket import socket
 
 import click
+import uvicorn
+from prometheus_client import start_http_server
 
 from tanuki import settings as settings_file
-from tanuki.cli.output import emit, json_option, resources
+from tanuki.animals import account_deletion, nightly, post_review
+from tanuki.animals import web as animals_web
+from tanuki.cli.context import echo, say
+from tanuki.cli.output import emit, json_option
+from tanuki.platform import gc_tuning, jobs, log, maintenance, metrics
+from tanuki.platform.commands.context import open_resources
+from tanuki.platform.resources import Resources, set_process_resources
+from tanuki.platform.web import app
+from tanuki.shop import retraining, weekly
+from tanuki.shop import web as shop_web
 
-if TYPE_CHECKING:
-    from tanuki.platform.resources import Resources
-
-NICE = 5  # of a worker alone: when the processor is busy, who reads a page goes first
+WORKER_NICENESS = 5  # of a worker alone: requests for pages get the processor first
+SHUTDOWN_SECONDS = 10  # that open requests get when the server stops
 
 
-@click.command(help="Every setting: name, value, default, help. Secrets are stars.")
+@click.command(help="Show every setting: name, value, default, help. Secrets are hidden.")
 @json_option
 def settings(as_json: bool) -> None:
-    rows = settings_file.table(settings_file.read())
+    rows = [{**row, "help": say(row["help"])} for row in settings_file.table(settings_file.read())]
     emit(rows, as_json, ["name", "value", "default", "help"])
 
 
-@click.command(help="Web server and worker in one process.")
+@click.command(help="Run the web server and a worker in one process.")
 def up() -> None:
-    with resources() as res, working(res):
+    with open_resources() as res, run_worker(res):
         serve_pages(res)
 
 
-@click.command(help="The web server alone; a worker elsewhere does the durable work.")
+@click.command(help="Run the web server alone. A worker elsewhere does the durable work.")
 def serve() -> None:
-    with resources() as res:
+    with open_resources() as res:
         serve_pages(res)
 
 
 @click.command(
-    help="A worker alone: schedules, queues, durable work. Ends on SIGTERM or Ctrl-C; what it was doing goes on elsewhere or later."
+    help="Run a worker alone: schedules, queues, durable work. It ends on SIGTERM or Ctrl-C; what it"
+    " was doing goes on elsewhere or later."
 )
 def worker() -> None:
-    from tanuki.platform import gc_tuning
-
-    os.nice(NICE)
-    with resources() as res, working(res):
+    os.nice(WORKER_NICENESS)
+    with open_resources() as res, run_worker(res):
         if res.settings.metrics_port:
-            from prometheus_client import start_http_server
-
-            from tanuki.platform import metrics
-
             start_http_server(
                 res.settings.metrics_port,
                 addr=res.settings.host,
                 registry=metrics.process().registry,
             )
         stop = threading.Event()
-        for name in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(name, lambda *_: stop.set())
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signal_number, lambda *_: stop.set())
         gc_tuning.keep_short()
-        click.echo(f"Worker {res.settings.worker_name} runs.")
+        echo("Worker %(name)s runs.", name=res.settings.worker_name)
         stop.wait()
 
 
 @contextmanager
-def working(res: "Resources", *, schedules: bool = True) -> Iterator[None]:
-    """This process runs durable work, with the systems' workflows. The schedules become what the settings say, or stay what they are."""
-    from tanuki.animals import account_deletion, nightly, post_review
-    from tanuki.platform import jobs, log, maintenance, resources
-    from tanuki.shop import retraining, weekly
+def run_worker(res: Resources, *, schedules: bool = True) -> Iterator[None]:
+    """Run durable work in this process, with the workflows of both systems.
 
+    With `schedules` the installation's schedules become what the settings say; without, they stay
+    as they are.
+    """
     log.set_up(res.settings)
-    resources.use(res)
-    wanted = (
-        [
-            *maintenance.SCHEDULES,
-            *weekly.SCHEDULES,
-            *retraining.SCHEDULES,
-            *post_review.SCHEDULES,
-            *nightly.SCHEDULES,
-        ]
-        if res.settings.schedule
-        else []
-    )
-    chores = (
-        [*post_review.CHORES, *nightly.CHORES, *account_deletion.CHORES]
-        if schedules and res.settings.schedule
-        else []
-    )
-    with jobs.worker(res.db, res.settings.worker_name, wanted if schedules else None, chores):
+    set_process_resources(res)
+    scheduled = schedules and res.settings.schedule
+    wanted = [
+        *maintenance.SCHEDULES,
+        *weekly.SCHEDULES,
+        *retraining.SCHEDULES,
+        *post_review.SCHEDULES,
+        *nightly.SCHEDULES,
+    ]
+    periodic_tasks = [*post_review.CHORES, *nightly.CHORES, *account_deletion.CHORES]
+    with jobs.run_worker(
+        res.db,
+        res.settings.worker_name,
+        (wanted if scheduled else []) if schedules else None,
+        periodic_tasks if scheduled else [],
+    ):
         yield
 
 
-def serve_pages(res: "Resources") -> None:
-    """Serve both systems' pages until stopped."""
-    import uvicorn
-
-    from tanuki.animals import web as animals_web
-    from tanuki.platform import gc_tuning, log
-    from tanuki.platform.web import app
-    from tanuki.shop import web as shop_web
-
+def serve_pages(res: Resources) -> None:
+    """Serve both systems' pages until the process is stopped."""
     log.set_up(res.settings)
-    made = app.create(res, [shop_web.SYSTEM, animals_web.SYSTEM])
     config = uvicorn.Config(
-        made,
+        app.create_app(res, [shop_web.SYSTEM, animals_web.SYSTEM]),
         host=res.settings.host,
         port=res.settings.port,
         log_config=None,
         access_log=False,
         proxy_headers=True,
         forwarded_allow_ips=res.settings.proxies,
-        timeout_graceful_shutdown=10,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-    server = announcing(config)
+    server = AnnouncingServer(config)
     gc_tuning.keep_short()
     server.run()
     if not server.started:
         sys.exit(1)
 
 
-def announcing(config: Any) -> Any:
-    """uvicorn's server, made to say where it listens (port 0 means any free one)."""
-    import uvicorn
+class AnnouncingServer(uvicorn.Server):
+    """uvicorn's server; it prints its address once it listens (port 0 means any free one)."""
 
-    class Announcing(uvicorn.Server):
-        async def startup(self, sockets: Any = None) -> None:
-            await super().startup(sockets)
-            for server in self.servers if self.started else []:
-                for socket in server.sockets:
-                    host, port = socket.getsockname()[:2]
-                    click.echo(f"Tanuki is at http://{host}:{port}/")
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            announce([listening for server in self.servers for listening in server.sockets])
 
-    return Announcing(config)
+
+def announce(sockets: Sequence[socket]) -> None:
+    """Print what to open. A program that starts the server reads the address from the first line.
+
+    The lines below it are for people, and are printed on a terminal only.
+    """
+    for listening in sockets:
+        host, port = listening.getsockname()[:2]
+        echo("Tanuki is at %(url)s", url=f"http://{host}:{port}/")

@@ -8,7 +8,7 @@ import click
 
 from tanuki import settings
 from tanuki.app.cli import tanuki
-from tanuki.cli.output import run
+from tanuki.cli.main import run_command_line
 
 FOLDER = Path(__file__).parents[3] / "docs" / "reference"
 MADE = "<!-- Made by `python -m tanuki.app.reference`; change the code, not this page. -->"
@@ -121,4 +121,4 @@ def cell(text: str) -> str:
 
 
 if __name__ == "__main__":
-    run(reference)
+    run_command_line(reference)

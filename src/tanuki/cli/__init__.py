@@ -1,1 +1,1 @@
-"""What every command line of Tanuki shares: output, lazy loading of commands, progress."""
+"""The command line's own parts: language, lazy groups, tables, progress, exit codes."""

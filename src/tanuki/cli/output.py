@@ -1,100 +1,84 @@
-"""How commands talk: found by name without importing their code, tables for people, JSON lines for machines, one sentence for an error."""
+"""What commands print: tables for people, JSON lines for programs, new passwords."""
 
 import json
-import os
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 import click
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
 
-if TYPE_CHECKING:
-    from tanuki.platform.resources import Resources
+from tanuki.cli.context import echo, say
+
+WIDTH_OF_A_PIPE = 10_000  # columns: what reads a pipe wraps no lines
 
 json_option = click.option(
-    "--json", "as_json", is_flag=True, help="One JSON object a line, for machines."
+    "--json", "as_json", is_flag=True, help="One JSON object a line, for programs."
 )
 
 
-class Commands(click.Group):
-    """A group whose commands are `{name: ("module:command", "one line of help")}`, imported only when called."""
-
-    def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.lazy = lazy
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.lazy)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.lazy:
-            return None
-        module, _, attribute = self.lazy[cmd_name][0].partition(":")
-        command = getattr(import_module(module), attribute)
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, help_line) for name, (_, help_line) in self.lazy.items()])
-
-
-@contextmanager
-def resources() -> Iterator["Resources"]:
-    """The engines for one command; the embedded database is brought up to date first."""
-    from tanuki import settings
-    from tanuki.app import bootstrap
-
-    made = bootstrap.resources(settings.read())
-    try:
-        yield made
-    finally:
-        bootstrap.close(made)
-
-
 def emit(
-    rows: Sequence[Mapping[str, Any]], as_json: bool, columns: Sequence[str] | None = None
+    rows: Sequence[Mapping[str, object]], as_json: bool, columns: Sequence[str] | None = None
 ) -> None:
-    """Print rows: one JSON object a line, or a table with aligned columns (numbers to the right)."""
+    """Print rows: as one JSON object a line, or as a table of the columns (all, unless given)."""
     if as_json:
         for row in rows:
-            click.echo(json.dumps(row, ensure_ascii=False, default=plain))
+            click.echo(json.dumps(row, ensure_ascii=False, default=format_json_value))
         return
     if not rows:
-        click.echo("(nothing)")
+        echo("(nothing)")
         return
-    names = list(columns or rows[0])
-    cells = [[text(row.get(name)) for name in names] for row in rows]
-    wide = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(names)]
-    right = [
-        all(isinstance(row.get(name), int | float) or row.get(name) is None for row in rows)
-        for name in names
-    ]
-    for line in [names, *cells]:
-        click.echo(
-            "  ".join(
-                c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, wide, right, strict=True)
-            ).rstrip()
-        )
+    print_table(rows, list(columns or rows[0]))
 
 
-def tell_passwords(passwords: Mapping[str, str]) -> None:
-    """New people's passwords, or that there are none to show any more."""
+def print_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
+    """Print a table; columns of numbers are aligned right."""
+    console = open_console()
+    table = Table(box=SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
+    for column in columns:
+        values = [row.get(column) for row in rows]
+        numeric = all(value is None or isinstance(value, int | float) for value in values)
+        table.add_column(Text(column), justify="right" if numeric else "left")
+    for row in rows:
+        table.add_row(*(Text(format_cell(row.get(column))) for column in columns))
+    with console.capture() as capture:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+
+
+def print_panel(title: str, lines: Sequence[str]) -> None:
+    """Print lines that must not be overlooked: in a frame on a terminal, plainly elsewhere."""
+    console = open_console()
+    if console.is_terminal:
+        console.print(Panel(Text("\n".join(lines)), title=title, expand=False, padding=(1, 2)))
+    else:
+        click.echo("\n".join([title, *(f"  {line}" for line in lines)]))
+
+
+def print_passwords(passwords: Mapping[str, str]) -> None:
+    """Print the passwords of new users, or that there are none to show."""
     if not passwords:
-        click.echo("The users are there already; their passwords were shown when they were made.")
+        echo("The users exist already. Their passwords were shown when they were created.")
         return
-    click.echo("Passwords, shown only now:")
-    wide = max(map(len, passwords))
-    for name, password in passwords.items():
-        click.echo(f"  {name.ljust(wide)}  {password}")
+    width = max(map(len, passwords))
+    print_panel(
+        say("Passwords, shown only now"),
+        [f"{name.ljust(width)}  {password}" for name, password in passwords.items()],
+    )
 
 
-def text(value: Any) -> str:
-    """A value in a table for people: floats with two digits, moments to the second, nothing as a dash."""
+def open_console() -> Console:
+    """Standard output; a table is as wide as the terminal, or as it likes in a file or pipe."""
+    width = None if sys.stdout.isatty() else WIDTH_OF_A_PIPE
+    return Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
+
+
+def format_cell(value: object) -> str:
+    """A value in a table: floats with two digits, moments to the second, None as a dash."""
     if value is None:
         return "-"
     if isinstance(value, float):
@@ -104,31 +88,6 @@ def text(value: Any) -> str:
     return value.isoformat() if isinstance(value, date) else str(value)
 
 
-def plain(value: Any) -> Any:
-    """A value as JSON can hold it."""
+def format_json_value(value: object) -> str:
+    """A value that JSON has no type for: moments and days in ISO 8601."""
     return value.isoformat() if isinstance(value, date | datetime) else str(value)
-
-
-def run(command: Callable[[], Any]) -> None:
-    """Run a command line and end the process; what a person can fix is one sentence on stderr and exit code 2.
-
-    Runs that wait for people sit in threads of this process until their deadline. What they wait for is in the database, so the process
-    ends without them, and the next worker goes on.
-    """
-    from tanuki.errors import UserError
-
-    code: object = 0
-    try:
-        command()
-    except UserError as error:
-        click.echo(str(error), err=True)
-        code = 2
-    except SystemExit as end:
-        code = end.code
-    if (
-        threading.active_count() > 1
-    ):  # those that a daemon thread began are daemons, too, and still waited for by their pool
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code if isinstance(code, int) else int(code is not None))
-    sys.exit(code if isinstance(code, int) or code is None else str(code))

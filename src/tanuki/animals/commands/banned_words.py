@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import click
 
-from tanuki.cli.output import emit, json_option, resources
+from tanuki.cli.output import emit, json_option
+from tanuki.platform.commands.context import open_resources
 
 
 @click.command(
@@ -29,7 +30,7 @@ def words(banned: tuple[str, ...], allowed: tuple[str, ...], as_json: bool) -> N
     from tanuki.animals import post_review
     from tanuki.platform.accounts import COMMAND_LINE
 
-    with resources() as res, res.db.write() as db:
+    with open_resources() as res, res.db.write() as db:
         now = datetime.now(UTC)
         for word in banned:
             post_review.ban_word(db, COMMAND_LINE, word, now=now)
@@ -37,6 +38,6 @@ def words(banned: tuple[str, ...], allowed: tuple[str, ...], as_json: bool) -> N
             post_review.allow_word(db, COMMAND_LINE, word, now=now)
         rows = [
             {"word": banned_word.word, "by": banned_word.by, "at": banned_word.at}
-            for banned_word in post_review.banned_words(db, COMMAND_LINE)
+            for banned_word in post_review.list_banned_words(db, COMMAND_LINE)
         ]
     emit(rows, as_json, ["word", "by", "at"])

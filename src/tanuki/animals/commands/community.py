@@ -1,16 +1,17 @@
 """Commands that fill and search the network: the example, a folder of photos, words, the index, the trail."""
 
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from tanuki.cli.output import emit, json_option, resources, tell_passwords
+from tanuki.cli.output import emit, json_option, print_passwords
+from tanuki.cli.progress import progress_bars
+from tanuki.platform.commands.context import open_resources
+from tanuki.platform.commands.inline_worker import inline_worker
 
 if TYPE_CHECKING:
     from tanuki.platform.resources import Resources
@@ -44,7 +45,7 @@ def example(seed: int, folder: Path | None, count: int) -> None:
     from tanuki.animals.similarity.index import INDEX_MODEL
     from tanuki.platform.mlops import rollout
 
-    with resources() as res:
+    with open_resources() as res:
         with progress_bars() as progress:
             made = make(
                 res,
@@ -56,10 +57,10 @@ def example(seed: int, folder: Path | None, count: int) -> None:
             )
         click.echo(f"{made.posts} photos are on the network, {made.new} of them new.")
         with res.db.read() as db:
-            trains = rollout.plan(db, INDEX_MODEL) is None
+            trains = rollout.load_rollout(db, INDEX_MODEL) is None
         if trains:
             click.echo(trained(res)["outcome"])
-    tell_passwords(made.passwords)
+    print_passwords(made.passwords)
 
 
 @click.command(
@@ -74,17 +75,17 @@ def example(seed: int, folder: Path | None, count: int) -> None:
     help="CSV with the column file, and any of title, description, tags (comma-separated), category, breed, label.",
 )
 def import_(folder: Path, name: str, manifest: Path | None) -> None:
-    from tanuki.animals.import_folder import bring
+    from tanuki.animals.import_folder import import_photos
     from tanuki.platform import accounts
 
-    with resources() as res, ExitStack() as stack:
-        worker_at_hand(res, stack)
+    with open_resources() as res, ExitStack() as stack:
+        stack.enter_context(inline_worker(res))
         with res.db.read() as db:
             who = accounts.person(db, accounts.account(db, name).name)
         if who is None:
             raise click.UsageError(f"The account {name} is shut.")
         progress = stack.enter_context(progress_bars())
-        done = bring(
+        done = import_photos(
             res,
             who,
             folder,
@@ -92,7 +93,7 @@ def import_(folder: Path, name: str, manifest: Path | None) -> None:
             progress=lambda number, whole: progress("photos", number, whole),
         )
         settle(res)
-    click.echo(f"{done.new} posted, {done.known} there already, {len(done.refused)} refused.")
+    click.echo(f"{done.posted} posted, {done.already_posted} there already, {len(done.refused)} refused.")
     for file, wrong in done.refused:
         click.echo(f"  {file}: {wrong}")
 
@@ -109,12 +110,12 @@ def import_(folder: Path, name: str, manifest: Path | None) -> None:
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True)
 @json_option
 def search(query: str, category: str | None, sort: str, limit: int, as_json: bool) -> None:
-    from tanuki.animals import posts
+    from tanuki.animals import post_queries
     from tanuki.animals.search.search import search as find
 
-    with resources() as res, res.db.read() as db:
+    with open_resources() as res, res.db.read() as db:
         found = find(db, query, category=category, sort=sort, limit=limit)
-        cards = posts.build_cards(db, None, posts.load_listed_posts(db, None, [hit.post_id for hit in found.posts]))
+        cards = post_queries.build_cards(db, None, post_queries.load_listed_posts(db, None, [hit.post_id for hit in found.posts]))
         rows = [
             {
                 "id": card.post.id,
@@ -136,7 +137,7 @@ def search(query: str, category: str | None, sort: str, limit: int, as_json: boo
 def reindex(pictures: bool) -> None:
     from tanuki.animals.search.reindex import rebuild
 
-    with resources() as res:
+    with open_resources() as res:
         with progress_bars() as progress:
             count = rebuild(res.db, lambda number, whole: progress("posts", number, whole))
         click.echo(f"{count} posts are in the index.")
@@ -158,17 +159,17 @@ def reindex(pictures: bool) -> None:
 def trail(about: str | None, limit: int, as_json: bool) -> None:
     from tanuki.platform import audit_log as trail_file
 
-    with resources() as res, res.db.read() as db:
-        entries = trail_file.entries(db, about, limit=limit)
-        broken = trail_file.check(db)
+    with open_resources() as res, res.db.read() as db:
+        entries = trail_file.load_entries(db, about, limit=limit)
+        broken = trail_file.find_broken_entry(db)
     emit(
         [
             {
                 "id": entry.id,
                 "at": entry.at,
-                "by": entry.by,
-                "what": entry.what,
-                "about": entry.about,
+                "by": entry.actor,
+                "what": entry.action,
+                "about": entry.target,
             }
             for entry in entries
         ],
@@ -184,42 +185,14 @@ def trail(about: str | None, limit: int, as_json: bool) -> None:
 # ---- together ------------------------------------------------------------------------------------------------------
 
 
-def worker_at_hand(res: "Resources", stack: ExitStack) -> None:
-    """This process does the durable work, unless a worker is there already."""
-    from tanuki.app.processes import working
-    from tanuki.platform.jobs import workers
-
-    with res.db.read() as db:
-        alone = not workers(db, datetime.now(UTC))
-    if alone:
-        stack.enter_context(working(res, schedules=False))
-
-
 def settle(res: "Resources") -> None:
     """Wait until every post has been checked."""
     from sqlalchemy import select
 
-    from tanuki.animals.tables import Post
+    from tanuki.animals.tables import Post, PostState
 
     while True:
         with res.db.read() as db:
-            if db.scalar(select(Post.id).where(Post.state == "checking").limit(1)) is None:
+            if db.scalar(select(Post.id).where(Post.state == PostState.CHECKING).limit(1)) is None:
                 return
         time.sleep(SETTLE_SECONDS)
-
-
-@contextmanager
-def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for each thing that is counted, on stderr: what, how many are done, of how many."""
-    with ExitStack() as stack:
-        bars: dict[str, Any] = {}
-
-        def progress(what: str, done: int, whole: int) -> None:
-            if what not in bars:
-                stack.close()
-                bars[what] = stack.enter_context(
-                    click.progressbar(length=whole, label=what, file=sys.stderr)
-                )
-            bars[what].update(done - bars[what].pos)
-
-        yield progress

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tanuki.animals.commands.community import progress_bars, worker_at_hand
-from tanuki.cli.output import emit, json_option, resources
+from tanuki.cli.output import emit, json_option
+from tanuki.cli.progress import progress_bars
 from tanuki.errors import UserError
+from tanuki.platform.commands.context import open_resources
+from tanuki.platform.commands.inline_worker import inline_worker
 
 if TYPE_CHECKING:
     from tanuki.platform.resources import Resources
@@ -31,21 +33,21 @@ def embed(wanted: str | None, as_json: bool) -> None:
     from tanuki.animals.vision import backfill, registration
     from tanuki.animals.vision.encoder import ENCODER_MODEL
 
-    with resources() as res:
+    with open_resources() as res:
         now = datetime.now(UTC)
-        if wanted == backfill.NEW:
-            wanted = registration.registered(res, now)
+        if wanted == backfill.NEW_VERSION:
+            wanted = registration.register_version(res, now)
         elif wanted is not None:
             wanted = res.registry.get(ENCODER_MODEL, wanted).version
         new = run(res, backfill.EMBED, f"{wanted or 'live'}-{now:%Y%m%dT%H%M%S}", wanted)
-        live = registration.live(res)
+        live = registration.find_live_version(res)
         version = wanted or live or ""
         with res.db.read() as db:
             row: dict[str, Any] = {
                 "eyes": version,
                 "new": new,
-                "looks": backfill.looked_at(db, version),
-                "missing": backfill.owed(db, version),
+                "looks": backfill.count_embedded(db, version),
+                "missing": backfill.count_missing(db, version),
             }
         if live is not None and version != live:
             row |= verdict(res, version, live, now)
@@ -69,7 +71,7 @@ def verdict(res: "Resources", version: str, live: str, now: datetime) -> dict[st
 
     try:
         with res.db.read() as db:
-            found = evaluation.judged(db, version, live, now, SYSTEM.name)
+            found = evaluation.evaluate_encoder(db, version, live, now, SYSTEM.name)
     except UserError as few:
         click.echo(str(few), err=True)
         return {}
@@ -77,7 +79,7 @@ def verdict(res: "Resources", version: str, live: str, now: datetime) -> dict[st
         release.keep_verdict(db, found)
     return {
         "go": found.go,
-        "reasons": [evaluation.words(reason, "en") for reason in found.report["reasons"]],
+        "reasons": [evaluation.render_reason(reason, "en") for reason in found.report["reasons"]],
     }
 
 
@@ -89,7 +91,7 @@ def verdict(res: "Resources", version: str, live: str, now: datetime) -> dict[st
 def classify(again: bool, as_json: bool) -> None:
     from tanuki.animals.vision import backfill
 
-    with resources() as res:
+    with open_resources() as res:
         found = run(res, backfill.CLASSIFY, f"{datetime.now(UTC):%Y%m%dT%H%M%S}", again)
     emit(rows(found), as_json)
 
@@ -97,14 +99,14 @@ def classify(again: bool, as_json: bool) -> None:
 def rows(counts: list[tuple[str, str, int]]) -> list[dict[str, Any]]:
     """A row a category: how many posts are of it as owners say, as the eyes say, and as both say; how many the eyes do not know."""
     from tanuki.animals.taxonomy import CATEGORIES
-    from tanuki.animals.vision.backfill import UNKNOWN
+    from tanuki.animals.vision.backfill import UNKNOWN_CATEGORY
 
     made = []
     for category in CATEGORIES:
         owners = {eyes: count for owner, eyes, count in counts if owner == category}
         eyes = sum(count for _, said, count in counts if said == category)
         if owners or eyes:
-            both, unknown = owners.get(category, 0), owners.get(UNKNOWN, 0)
+            both, unknown = owners.get(category, 0), owners.get(UNKNOWN_CATEGORY, 0)
             made.append(
                 {
                     "category": category,
@@ -122,20 +124,20 @@ def run(res: "Resources", name: str, suffix: str, *args: Any) -> Any:
     from tanuki.animals.vision import backfill
 
     with ExitStack() as stack:
-        worker_at_hand(res, stack)
+        stack.enter_context(inline_worker(res))
         progress = stack.enter_context(progress_bars())
         active = [
             each.id
             for status in ("running", "queued")
-            for each in res.work.runs(status=status, name=name)
+            for each in res.jobs.list_runs(status=status, name=name)
         ]
         run_id = active[0] if active else f"{name}-{suffix}"
         if not active:
             with res.db.write() as db:
-                res.work.enqueue(db, name, run_id, *args)
-        while (found := res.work.run(run_id)).status in ("queued", "running"):
+                res.jobs.enqueue(db, name, run_id, *args)
+        while (found := res.jobs.load_run(run_id)).status in ("queued", "running"):
             time.sleep(POLL_SECONDS)
-            done, whole = backfill.progress(res, args[0] if name == backfill.EMBED else None)
+            done, whole = backfill.measure_progress(res, args[0] if name == backfill.EMBED else None)
             if whole:
                 progress("pictures", done, whole)
         if found.status != "done":
@@ -145,4 +147,4 @@ def run(res: "Resources", name: str, suffix: str, *args: Any) -> Any:
                 status=found.status,
                 why=found.error or "",
             )
-        return res.work.client.retrieve_workflow(run_id).get_result()
+        return res.jobs.client.retrieve_workflow(run_id).get_result()

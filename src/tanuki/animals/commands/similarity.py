@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tanuki.cli.output import emit, json_option, resources
+from tanuki.cli.output import emit, json_option
+from tanuki.platform.commands.context import open_resources
+from tanuki.platform.commands.inline_worker import inline_worker
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from tanuki.animals.similarity.search import Asked, Found
+    from tanuki.animals.similarity.search import SimilarFilter, SimilarPost
     from tanuki.platform.resources import Resources
 
 AT_ONCE = 200  # posts whose neighbours are asked for in one read
@@ -36,14 +38,14 @@ HOURS = 6.0  # that a training may take, before the command no longer waits for 
 def similar(
     post: int | None, image: Path | None, every: bool, k: int, category: str | None, as_json: bool
 ) -> None:
-    from tanuki.animals.similarity.search import Asked
+    from tanuki.animals.similarity.search import SimilarFilter
     from tanuki.platform import log
 
     if [post is not None, image is not None, every].count(True) != 1:
         raise click.UsageError("Please name a post, a file with --image, or --all.")
-    with resources() as res:
+    with open_resources() as res:
         log.set_up(res.settings)  # to stderr: what is printed is the answers
-        for row in answers(res, post, image, k, Asked(category)):
+        for row in answers(res, post, image, k, SimilarFilter(category)):
             if as_json:
                 emit([row], as_json)
             else:
@@ -51,13 +53,13 @@ def similar(
 
 
 def answers(
-    res: "Resources", post: int | None, image: Path | None, k: int, asked: "Asked"
+    res: "Resources", post: int | None, image: Path | None, k: int, asked: "SimilarFilter"
 ) -> Iterator[dict[str, Any]]:
     """What is similar to each that is asked about."""
     from sqlalchemy import select
 
     from tanuki.animals.similarity import search
-    from tanuki.animals.tables import Post
+    from tanuki.animals.tables import Post, PostState
 
     now = datetime.now(UTC)
     if image is not None:
@@ -70,20 +72,20 @@ def answers(
         with res.db.read() as db:
             wanted = (
                 select(Post.id)
-                .where(Post.state == "published", Post.id > last)
+                .where(Post.state == PostState.PUBLISHED, Post.id > last)
                 .order_by(Post.id)
                 .limit(AT_ONCE)
             )
             ids = list(db.scalars(wanted)) if post is None else [post]
             for each in ids:
-                found = search.to_post(res, db, None, each, k=k, asked=asked, now=now)
+                found = search.find_similar_to_post(res, db, None, each, k=k, asked=asked, now=now)
                 yield row(named(db, [each])[0], db, found)
         if not ids or post is not None:
             return
         last = ids[-1]
 
 
-def row(of: dict[str, Any], db: "Session", found: "list[Found]") -> dict[str, Any]:
+def row(of: dict[str, Any], db: "Session", found: "list[SimilarPost]") -> dict[str, Any]:
     """One answer as it is printed."""
     names = [next(iter(each.values())) for each in named(db, [each.post_id for each in found])]
     return {**of, "similar": names, "scores": [round(each.score, 4) for each in found]}
@@ -93,10 +95,10 @@ def named(db: "Session", ids: list[int]) -> list[dict[str, Any]]:
     """Posts by the files they were imported from, or by their ids."""
     from sqlalchemy import select
 
-    from tanuki.animals.import_folder import KEYS
+    from tanuki.animals.import_folder import KEY_PREFIX
     from tanuki.animals.tables import Post
 
-    brought = select(Post.id, Post.source).where(Post.id.in_(ids), Post.key.startswith(KEYS))
+    brought = select(Post.id, Post.source).where(Post.id.in_(ids), Post.key.startswith(KEY_PREFIX))
     sources = {each.id: each.source for each in db.execute(brought)}
     return [{"file": sources[each]} if sources.get(each) else {"post": each} for each in ids]
 
@@ -117,7 +119,7 @@ def told(row: dict[str, Any]) -> list[dict[str, Any]]:
 @json_option
 @click.pass_context
 def train(ctx: click.Context, as_json: bool) -> None:
-    with resources() as res:
+    with open_resources() as res:
         said = trained(res)
     if as_json:
         emit([said], as_json)
@@ -130,7 +132,6 @@ def train(ctx: click.Context, as_json: bool) -> None:
 
 def trained(res: "Resources") -> dict[str, Any]:
     """Start a training, wait for its end, and say what came of it."""
-    from tanuki.animals.commands.community import worker_at_hand
     from tanuki.animals.similarity import messages, training
     from tanuki.animals.similarity.index import INDEX_MODEL
     from tanuki.errors import UserError
@@ -138,10 +139,10 @@ def trained(res: "Resources") -> dict[str, Any]:
 
     run = training.run_id(datetime.now(UTC))
     with ExitStack() as stack:
-        worker_at_hand(res, stack)
+        stack.enter_context(inline_worker(res))
         with res.db.write() as db:
-            res.work.enqueue(db, training.TRAINING, run)
-        ended = res.work.wait(run, seconds=3600 * HOURS)
+            res.jobs.enqueue(db, training.TRAINING, run)
+        ended = res.jobs.wait_for_run(run, seconds=3600 * HOURS)
     if ended.status != "done":
         raise UserError(
             "The run %(run)s is %(status)s: %(why)s",
@@ -166,14 +167,14 @@ def trained(res: "Resources") -> dict[str, Any]:
             "reasons": [],
         }
     with res.db.read() as db:
-        verdict = release.latest(db, INDEX_MODEL, made.version)
+        verdict = release.latest_verdict(db, INDEX_MODEL, made.version)
         assert verdict is not None
     return {
         "run": run,
         "version": made.version,
         "go": verdict.go,
         "outcome": f"Version {made.version} of {INDEX_MODEL}: {'GO, it is live.' if verdict.go else 'NO-GO, nothing changes.'}",
-        "reasons": [messages.words(reason, "en") for reason in verdict.report["reasons"]],
+        "reasons": [messages.render_reason(reason, "en") for reason in verdict.report["reasons"]],
         **{
             name: verdict.report[name]
             for name in ("pictures", "recall", "queries", "ms", "exact_ms")

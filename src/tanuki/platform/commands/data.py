@@ -3,13 +3,14 @@
 import os
 import sys
 import time
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from tanuki.cli.output import emit, json_option, resources
+from tanuki.cli.output import emit, json_option
+from tanuki.cli.values import parse_moment
 from tanuki.errors import UserError
+from tanuki.platform.commands.context import open_resources
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,27 +26,12 @@ OLD_ENOUGH = 3600.0  # seconds; a younger file may belong to an import that is s
 @click.option("--csv", "as_csv", is_flag=True, help="CSV instead of a table.")
 @json_option
 def sql(query: str, as_of: str | None, as_csv: bool, as_json: bool) -> None:
-    with resources() as res, res.db.read() as db:
-        found = res.warehouse.sql(db, query, as_of=moment(as_of))
+    with open_resources() as res, res.db.read() as db:
+        found = res.warehouse.sql(db, query, as_of=parse_moment(as_of))
     if as_csv:
         click.echo(csv(found), nl=False)
     else:
         emit(found.to_dicts(), as_json, found.columns)
-
-
-def moment(text: str | None) -> datetime | None:
-    """An ISO moment given on the command line; without a zone it is Tokyo's."""
-    from tanuki.i18n import TOKYO
-
-    if text is None:
-        return None
-    try:
-        parsed = datetime.fromisoformat(text)
-    except ValueError as wrong:
-        raise UserError(
-            "%(text)s is not a moment; expected one such as 2021-01-11T10:00+09:00.", text=text
-        ) from wrong
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=TOKYO)
 
 
 def csv(found: "pl.DataFrame") -> str:
@@ -69,17 +55,17 @@ def warehouse() -> None: ...
 )
 @click.argument("table", required=False, default="")
 def path(table: str) -> None:
-    with resources() as res:
+    with open_resources() as res:
         click.echo(res.warehouse.folder(table))
 
 
 @warehouse.command(help="Delete Parquet files that no import names: what crashed imports left.")
 def tidy() -> None:
-    with resources() as res, res.db.read() as db:
+    with open_resources() as res, res.db.read() as db:
         old = [
             key
             for key in res.warehouse.orphans(db)
-            if time.time() - res.objects.modified(key).timestamp() > OLD_ENOUGH
+            if time.time() - res.objects.load_modified_at(key).timestamp() > OLD_ENOUGH
         ]
         for key in old:
             res.objects.delete(key)
@@ -96,7 +82,7 @@ def mlflow() -> None: ...
 def ui(port: int) -> None:
     from tanuki import settings
 
-    with resources() as res:
+    with open_resources() as res:
         uri = res.registry.tracking_uri
         if uri.startswith(("http://", "https://")):
             click.echo(f"The model registry has its own server, at {uri}")
@@ -122,36 +108,3 @@ def ui(port: int) -> None:
     click.echo(f"The model registry is at http://127.0.0.1:{port}/")
     sys.stdout.flush()
     os.execve(sys.executable, command, settings.child_environment(**extra))  # noqa: S606 in our place: a signal to us ends the server
-
-
-@click.group(help="The database's schema.")
-def db() -> None: ...
-
-
-@db.command(
-    help="Bring the schema to this code's revision. The embedded database does it by itself."
-)
-def upgrade() -> None:
-    from tanuki import settings
-    from tanuki.app import bootstrap
-    from tanuki.app.metadata import MIGRATIONS
-
-    url = settings.read().database_url
-    bootstrap.upgrade_schema(url)
-    click.echo(f"The schema is at {MIGRATIONS.newest_revision()}.")
-
-
-@db.command(help="The schema's revision, and the one this code needs.")
-def revision() -> None:
-    from tanuki import settings
-    from tanuki.app.metadata import MIGRATIONS
-    from tanuki.platform.database import engine as database
-    from tanuki.platform.database.migrations import load_revision
-
-    made = database.Database(settings.read().database_url)
-    with made.read() as session:
-        found = load_revision(session)
-    made.close()
-    click.echo(
-        f"The schema is at {found or 'nothing'}; this code needs {MIGRATIONS.newest_revision()}."
-    )

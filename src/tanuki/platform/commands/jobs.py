@@ -2,7 +2,8 @@
 
 import click
 
-from tanuki.cli.output import emit, json_option, resources
+from tanuki.cli.output import emit, json_option
+from tanuki.platform.commands.context import open_resources
 
 
 @click.group(help="Durable work: runs, their steps, and what to do with them.")
@@ -14,8 +15,8 @@ def work() -> None: ...
 @click.option("--limit", default=50, show_default=True)
 @json_option
 def list_(status: str | None, limit: int, as_json: bool) -> None:
-    with resources() as res:
-        runs = res.work.runs(status=status, limit=limit)
+    with open_resources() as res:
+        runs = res.jobs.list_runs(status=status, limit=limit)
         rows = [
             {
                 "id": r.id,
@@ -35,8 +36,8 @@ def list_(status: str | None, limit: int, as_json: bool) -> None:
 @click.argument("run_id")
 @json_option
 def show(run_id: str, as_json: bool) -> None:
-    with resources() as res:
-        run = res.work.run(run_id)
+    with open_resources() as res:
+        run = res.jobs.load_run(run_id)
         if not as_json:
             click.echo(
                 f"{run.id} ({run.name}) is {run.status}{': ' + run.error if run.error else ''}"
@@ -53,12 +54,12 @@ def show(run_id: str, as_json: bool) -> None:
 @work.command(help="Stop a run before its next step.")
 @click.argument("run_id")
 def cancel(run_id: str) -> None:
-    with resources() as res:
-        click.echo(f"{run_id} is {res.work.cancel(run_id).status}.")
+    with open_resources() as res:
+        click.echo(f"{run_id} is {res.jobs.cancel_run(run_id).status}.")
 
 
 @work.command(help="Let a cancelled or failed run go on at the step it was in.")
 @click.argument("run_id")
 def resume(run_id: str) -> None:
-    with resources() as res:
-        click.echo(f"{run_id} is {res.work.resume(run_id).status}.")
+    with open_resources() as res:
+        click.echo(f"{run_id} is {res.jobs.resume_run(run_id).status}.")

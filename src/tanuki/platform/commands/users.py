@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tanuki.cli.output import emit, json_option, resources
+from tanuki.cli.output import emit, json_option
 from tanuki.errors import UserError
 from tanuki.platform import accounts, tokens
+from tanuki.platform.commands.context import open_resources
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -49,7 +50,7 @@ def add(
 ) -> None:
     """Make an account and print its password, this once."""
     grants = grants_of(roles, stores)
-    with resources() as res, res.db.write() as db:
+    with open_resources() as res, res.db.write() as db:
         password = accounts.add_user(
             db,
             name,
@@ -65,7 +66,7 @@ def add(
 @json_option
 def list_(as_json: bool) -> None:
     """Everybody, with their roles."""
-    with resources() as res, res.db.read() as db:
+    with open_resources() as res, res.db.read() as db:
         rows = [
             {
                 "name": account.name,
@@ -93,7 +94,7 @@ def list_(as_json: bool) -> None:
 @click.option("--store", "stores", multiple=True, help="A manager's store; may be given again.")
 def grant(name: str, roles: tuple[str, ...], stores: tuple[str, ...]) -> None:
     """Give an account more roles, such as moderator to a member."""
-    with resources() as res, res.db.write() as db:
+    with open_resources() as res, res.db.write() as db:
         for role, store in grants_of(roles, stores):
             accounts.grant(db, name, role, store, now=datetime.now(UTC))
         say_roles(db, name)
@@ -117,7 +118,7 @@ def grant(name: str, roles: tuple[str, ...], stores: tuple[str, ...]) -> None:
 )
 def withdraw(name: str, roles: tuple[str, ...], stores: tuple[str, ...]) -> None:
     """Take roles from an account; it keeps at least one."""
-    with resources() as res, res.db.write() as db:
+    with open_resources() as res, res.db.write() as db:
         for role, store in grants_of(roles, stores):
             accounts.withdraw(db, name, role, store)
         say_roles(db, name)
@@ -127,7 +128,7 @@ def withdraw(name: str, roles: tuple[str, ...], stores: tuple[str, ...]) -> None
 @click.argument("name")
 def disable(name: str) -> None:
     """Shut an account: its sessions and tokens end at once."""
-    with resources() as res, res.db.write() as db:
+    with open_resources() as res, res.db.write() as db:
         accounts.disable(db, name, now=datetime.now(UTC))
     click.echo(f"{accounts.as_name(name)} can no longer sign in.")
 
@@ -136,7 +137,7 @@ def disable(name: str) -> None:
 @click.argument("name")
 def enable(name: str) -> None:
     """Open a disabled account again."""
-    with resources() as res, res.db.write() as db:
+    with open_resources() as res, res.db.write() as db:
         accounts.enable(db, name)
     click.echo(f"{accounts.as_name(name)} can sign in again.")
 
@@ -146,7 +147,7 @@ def enable(name: str) -> None:
 @password_option
 def password_(name: str, password_file: Path | None) -> None:
     """Give a new password and end the account's sessions."""
-    with resources() as res, res.db.write() as db:
+    with open_resources() as res, res.db.write() as db:
         password = accounts.set_password(
             db, name, password=read_password(password_file), now=datetime.now(UTC)
         )
@@ -166,7 +167,7 @@ def password_(name: str, password_file: Path | None) -> None:
 )
 def token(name: str, label: str, days: int, scopes: tuple[str, ...]) -> None:
     """Make an API token for what LABEL says and print it, this once."""
-    with resources() as res, res.db.write() as db:
+    with open_resources() as res, res.db.write() as db:
         made = tokens.add_token(db, name, label, scopes=scopes, now=datetime.now(UTC), days=days)
     click.echo(made)
 

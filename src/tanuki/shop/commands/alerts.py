@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import click
 
-from tanuki.cli.output import emit, json_option, resources
+from tanuki.cli.output import emit, json_option
+from tanuki.platform.commands.context import open_resources
 
 
 @click.command(help="Look now, raise and end alarms, and list those that are open with what to do.")
@@ -22,8 +23,8 @@ def watch(lang: str, as_json: bool) -> None:
     from tanuki.shop.monitoring import messages
     from tanuki.shop.web.formatting import names
 
-    with resources() as res, res.db.write() as db:
-        alarm_file.watch(db, res.warehouse, res.work, datetime.now(UTC))
+    with open_resources() as res, res.db.write() as db:
+        alarm_file.update_alerts(db, res.warehouse, res.jobs, datetime.now(UTC))
         called = names(db, lang)
         known = {**called.items, **called.stores}
         rows = [
@@ -33,11 +34,11 @@ def watch(lang: str, as_json: bool) -> None:
                 "subject": alarm.subject,
                 "week": alarm.week,
                 "opened_at": alarm.opened_at,
-                "seen": messages.seen(alarm.code, alarm.subject, alarm.values, lang, known),
-                "do": messages.to_do(alarm.code, alarm.values, lang),
+                "seen": messages.render_observation(alarm.code, alarm.subject, alarm.values, lang, known),
+                "do": messages.render_action(alarm.code, alarm.values, lang),
                 **({"values": alarm.values} if as_json else {}),
             }
-            for alarm in alarm_file.alarms(db, COMMAND_LINE)[0]
+            for alarm in alarm_file.list_alerts(db, COMMAND_LINE)[0]
         ]
     emit(rows, as_json, None if as_json else ["id", "code", "subject", "week", "seen", "do"])
 
@@ -55,8 +56,8 @@ def close(alarm_id: int, why: str) -> None:
     from tanuki.platform.accounts import COMMAND_LINE
     from tanuki.shop.monitoring import alerts as alarm_file
 
-    with resources() as res, res.db.write() as db:
-        alarm_file.close(db, COMMAND_LINE, alarm_id, why=why, now=datetime.now(UTC))
+    with open_resources() as res, res.db.write() as db:
+        alarm_file.close_alert(db, COMMAND_LINE, alarm_id, why=why, now=datetime.now(UTC))
         click.echo(f"Alarm {alarm_id} is closed.")
 
 
@@ -76,8 +77,8 @@ def added_value(by: str, as_json: bool) -> None:
     from tanuki.platform.accounts import COMMAND_LINE
     from tanuki.shop import forecast_value_added as worth
 
-    with resources() as res, res.db.read() as db:
-        rows = [asdict(each) for each in worth.valued(worth.changes(db, COMMAND_LINE), by)]
+    with open_resources() as res, res.db.read() as db:
+        rows = [asdict(each) for each in worth.summarise_overrides(worth.list_override_effects(db, COMMAND_LINE), by)]
     emit(
         rows,
         as_json,

@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from tanuki.cli.output import emit, json_option, resources
+from tanuki.cli.output import emit, json_option
 from tanuki.errors import UserError
+from tanuki.platform.commands.context import open_resources
 
 SHOWN = 10  # quarantined rows that are shown after an import
 
@@ -45,7 +46,7 @@ def import_(mapping: tuple[str, ...], as_json: bool, **given: tuple[Path, ...]) 
     if not any(given.values()):
         raise UserError("Name at least one file, e.g. --sales sales.csv.")
     unknown = set(names) - {
-        name for kind in loading.KINDS if given.get(kind) for name in loading.columns(kind)
+        name for kind in loading.FILE_KINDS if given.get(kind) for name in loading.list_column_names(kind)
     }
     if unknown:
         raise UserError(
@@ -54,15 +55,15 @@ def import_(mapping: tuple[str, ...], as_json: bool, **given: tuple[Path, ...]) 
         )
     rows: list[dict[str, Any]] = []
     waiting: list[str] = []
-    with resources() as res:
-        for kind in loading.KINDS:
+    with open_resources() as res:
+        for kind in loading.FILE_KINDS:
             for file in given.get(kind, ()):
                 content = content_of(file)
                 with res.db.write() as db:
                     ours = {
                         name: theirs
                         for name, theirs in names.items()
-                        if name in loading.columns(kind)
+                        if name in loading.list_column_names(kind)
                     }
                     made = loading.import_file(
                         db,
@@ -76,7 +77,7 @@ def import_(mapping: tuple[str, ...], as_json: bool, **given: tuple[Path, ...]) 
                     )
                     rows.append(report(made))
                     if made.quarantined:
-                        held = quarantine.waiting(db, COMMAND_LINE, import_id=made.id, limit=SHOWN)
+                        held = quarantine.list_waiting_rows(db, COMMAND_LINE, import_id=made.id, limit=SHOWN)
                         waiting += [sentence(row) for row in held]
     emit(rows, as_json)
     total = sum(row["quarantined"] for row in rows)
@@ -122,11 +123,11 @@ def list_(limit: int, as_json: bool) -> None:
     from tanuki.platform.accounts import COMMAND_LINE
     from tanuki.shop.ingest import quarantine as rows
 
-    with resources() as res, res.db.read() as db:
+    with open_resources() as res, res.db.read() as db:
         names = ("id", "kind", "file_name", "row", "column", "found", "expected")
         shown = [
             {name: getattr(row, name) for name in names}
-            for row in rows.waiting(db, COMMAND_LINE, limit=limit)
+            for row in rows.list_waiting_rows(db, COMMAND_LINE, limit=limit)
         ]
     emit(shown, as_json)
 
@@ -140,8 +141,8 @@ def fix(row: int, values: tuple[str, ...]) -> None:
 
     if any("=" not in value for value in values):
         raise UserError("Expected column=value, e.g. units=8.")
-    with resources() as res, res.db.write() as db:
-        rows.fix(
+    with open_resources() as res, res.db.write() as db:
+        rows.fix_row(
             db,
             res.warehouse,
             COMMAND_LINE,
@@ -162,13 +163,13 @@ def drop(row: int | None, import_id: int | None, why: str) -> None:
 
     if (row is None) == (import_id is None):
         raise UserError("Name a row, or an import with --import.")
-    with resources() as res, res.db.write() as db:
+    with open_resources() as res, res.db.write() as db:
         if row is not None:
-            rows.drop(db, COMMAND_LINE, row, why=why, now=datetime.now(UTC))
+            rows.drop_row(db, COMMAND_LINE, row, why=why, now=datetime.now(UTC))
             click.echo(f"Row {row} is dropped.")
         elif import_id is not None:
             click.echo(
-                f"{rows.drop_import(db, COMMAND_LINE, import_id, why=why, now=datetime.now(UTC))} rows are dropped."
+                f"{rows.drop_import_rows(db, COMMAND_LINE, import_id, why=why, now=datetime.now(UTC))} rows are dropped."
             )
 
 
@@ -202,7 +203,7 @@ def sales(
     from tanuki.shop import sales as sold
 
     now = datetime.now(UTC)
-    with resources() as res, res.db.read() as db:
+    with open_resources() as res, res.db.read() as db:
         known = sold.span(db, res.warehouse, COMMAND_LINE, now)
         if known.first is None or known.last is None:
             emit([], as_json)

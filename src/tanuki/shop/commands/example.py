@@ -1,12 +1,13 @@
 """The example chain from the command line."""
 
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from tanuki.cli.output import resources, tell_passwords
+from tanuki.cli.output import print_passwords
+from tanuki.platform.commands.context import open_resources
+from tanuki.platform.commands.inline_worker import inline_worker
 
 
 @click.command(
@@ -31,8 +32,6 @@ from tanuki.cli.output import resources, tell_passwords
     help="Only write the files into this folder; import nothing.",
 )
 def example(seed: int, last_day: datetime | None, only_files: Path | None) -> None:
-    from tanuki.app.processes import working
-    from tanuki.platform.jobs import workers
     from tanuki.shop import example as chain
     from tanuki.shop.calendar import TOKYO, week_to_order
     from tanuki.shop.simulation.demand import world
@@ -43,14 +42,10 @@ def example(seed: int, last_day: datetime | None, only_files: Path | None) -> No
         sent = chain.write(world(seed, day), only_files)
         click.echo(f"{len(sent)} files and truth.csv are in {only_files}.")
         return
-    with resources() as res, ExitStack() as stack:
-        with res.db.read() as db:
-            alone = not workers(db, now)
-        if alone:
-            stack.enter_context(working(res, schedules=False))
+    with open_resources() as res, inline_worker(res):
         made = chain.make_example(res, seed=seed, now=now, last_day=day)
     click.echo(f"{made.files} files, {made.rows} rows; {made.quarantined} rows wait in quarantine.")
     click.echo(
         f"Played to their orders: {', '.join(map(str, made.weeks[:-1]))}. Waiting for the analyst's check: {made.weeks[-1]}."
     )
-    tell_passwords(made.passwords)
+    print_passwords(made.passwords)

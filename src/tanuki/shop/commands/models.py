@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tanuki.cli.output import emit, json_option, resources
+from tanuki.cli.output import emit, json_option
 from tanuki.errors import UserError
+from tanuki.platform.commands.context import open_resources
 from tanuki.platform.commands.models import by_option, person
 
 if TYPE_CHECKING:
@@ -52,18 +53,18 @@ def backtest(
 
     names = [name.strip() for name in models.split(",")] if models else list(forecaster.FORECASTERS)
     for name in names:
-        forecaster.known(name)
+        forecaster.check_forecaster_name(name)
     chosen = {name: forecaster.FORECASTERS[name] for name in names}
     start, end = parse_week(first), parse_week(last)
-    with resources() as res:
+    with open_resources() as res:
         history = known_now(res)
-    past.covered(history, start, end)
+    past.check_week_range(history, start, end)
     rows = []
     for number, week in enumerate(asked := weeks_between(start, end), start=1):
         if not as_json:
             click.echo(f"{week} ({number} of {len(asked)})", err=True)
-        rows.append(past.run(history, [week], chosen, shortage=shortage, leftover=leftover))
-    show(past.summary(pl.concat(rows), shortage=shortage, leftover=leftover), as_json)
+        rows.append(past.run_backtest(history, [week], chosen, shortage=shortage, leftover=leftover))
+    show(past.summarize_backtest(pl.concat(rows), shortage=shortage, leftover=leftover), as_json)
 
 
 weeks_option = click.option(
@@ -96,8 +97,8 @@ def train(
     from tanuki.shop.calendar import parse_week
     from tanuki.shop.forecasting import forecaster
 
-    forecaster.known(name)
-    with resources() as res:
+    forecaster.check_forecaster_name(name)
+    with open_resources() as res:
         history = known_now(res)
         week = parse_week(text) if text else forecasts.next_week(history)
         version = forecasts.train(history, res.registry, name, week)
@@ -137,7 +138,7 @@ def train(
 @json_option
 @click.pass_context
 def gate(ctx: click.Context, wanted: str, weeks: int, no_release: bool, as_json: bool) -> None:
-    with resources() as res:
+    with open_resources() as res:
         said = pass_gate(res, known_now(res), wanted, weeks=weeks, release_it=not no_release)
     if as_json:
         emit([said], as_json)
@@ -159,20 +160,20 @@ def release(version: str, override: bool, why: str, by: str | None, as_json: boo
     from tanuki.platform.mlops import release as live
     from tanuki.shop import forecasts
 
-    with resources() as res, res.db.write() as db:
+    with open_resources() as res, res.db.write() as db:
         who, now = person(db, by), datetime.now(UTC)
         if override:
-            made = live.override(
+            made = live.override_verdict(
                 db, res.registry, who, forecasts.REGISTERED, version, why=why, now=now
             )
         else:
-            verdict = live.latest(db, forecasts.REGISTERED, version)
+            verdict = live.latest_verdict(db, forecasts.REGISTERED, version)
             if verdict is None:
                 raise UserError(
                     "Version %(version)s was never judged; let the gate judge it first.",
                     version=version,
                 )
-            made = live.release(db, res.registry, who, verdict, now)
+            made = live.release_version(db, res.registry, who, verdict, now)
         emit([released(made)], as_json)
 
 
@@ -186,8 +187,8 @@ def rollback(why: str, by: str | None, as_json: bool) -> None:
     from tanuki.platform.mlops import release as live
     from tanuki.shop import forecasts
 
-    with resources() as res, res.db.write() as db:
-        made = live.rollback(
+    with open_resources() as res, res.db.write() as db:
+        made = live.roll_back_version(
             db, res.registry, person(db, by), forecasts.REGISTERED, why=why, now=datetime.now(UTC)
         )
         emit([released(made)], as_json)
@@ -201,11 +202,11 @@ def releases(verdicts: bool, as_json: bool) -> None:
     from tanuki.shop import forecasts
     from tanuki.shop.gate import render_reasons
 
-    with resources() as res, res.db.read() as db:
+    with open_resources() as res, res.db.read() as db:
         if not verdicts:
-            emit([released(each) for each in live.releases(db, forecasts.REGISTERED)], as_json)
+            emit([released(each) for each in live.list_releases(db, forecasts.REGISTERED)], as_json)
             return
-        found = live.verdicts(db, forecasts.REGISTERED)
+        found = live.list_verdicts(db, forecasts.REGISTERED)
     rows = [
         {
             "id": each.id,
@@ -236,13 +237,13 @@ def published(files: tuple[Path, ...], name: str | None, as_json: bool) -> None:
     from tanuki.shop import forecasts
     from tanuki.shop.forecasting import forecaster
 
-    theirs = [past.read_published(file) for file in files]
-    with resources() as res:
+    theirs = [past.read_published_forecast(file) for file in files]
+    with open_resources() as res:
         history = known_now(res)
-        model = forecaster.make(name) if name else forecasts.champion(res.registry)[0]
+        model = forecaster.make_forecaster(name) if name else forecasts.champion(res.registry)[0]
     rows, found = [], []
     for week, frame in theirs:
-        joined = past.beside_published(history, week, frame, model)
+        joined = past.join_published_forecast(history, week, frame, model)
         found.append(joined)
         rows += [{"week": str(week), **line} for line in past.compared(joined, model.name)]
     if len(theirs) > 1:
@@ -264,13 +265,13 @@ def pass_gate(
     found = gates.judged(history, prices, res.registry, wanted, weeks=weeks)
     now = datetime.now(UTC)
     with res.db.write() as db:
-        verdict = live.keep(db, forecasts.REGISTERED, found, by=COMMAND_LINE.name, now=now)
+        verdict = live.record_verdict(db, forecasts.REGISTERED, found, by=COMMAND_LINE.name, now=now)
         if (
             moves := verdict.go
             and release_it
             and not is_live(res, forecasts.REGISTERED, found.version)
         ):
-            live.release(db, res.registry, COMMAND_LINE, verdict, now)
+            live.release_version(db, res.registry, COMMAND_LINE, verdict, now)
         said = {
             "version": found.version,
             "verdict": "GO" if verdict.go else "NO-GO",
@@ -292,7 +293,7 @@ def is_live(res: "Resources", model: str, version: str) -> bool:
     """Whether the version is the champion already."""
     from tanuki.platform.mlops import release as live
 
-    champion = live.live(res.registry, model)
+    champion = live.version_with_alias(res.registry, model)
     return champion is not None and champion.version == version
 
 
@@ -340,7 +341,7 @@ def known_now(res: "Resources") -> "History":
     from tanuki.shop import panel
 
     with res.db.read() as db:
-        return panel.load(db, res.warehouse, as_of=datetime.now(UTC))
+        return panel.load_history(db, res.warehouse, as_of=datetime.now(UTC))
 
 
 def show(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tanuki.cli.output import emit, json_option, resources
+from tanuki.cli.output import emit, json_option
 from tanuki.errors import UserError
+from tanuki.platform.commands.context import open_resources
 
 if TYPE_CHECKING:
     from tanuki.shop.simulation.scenarios import Scene
@@ -74,7 +75,7 @@ def simulate(
 ) -> None:  # fmt: skip
     import polars as pl
 
-    from tanuki.shop.forecasting.forecaster import known
+    from tanuki.shop.forecasting.forecaster import check_forecaster_name
     from tanuki.shop.simulation import closed_loop as simulation
     from tanuki.shop.simulation import scenarios
     from tanuki.shop.simulation.policies import POLICIES
@@ -91,7 +92,7 @@ def simulate(
             known=", ".join(POLICIES),
         )
     if model is not None:
-        known(model)
+        check_forecaster_name(model)
     if from_history != (first is not None):
         raise UserError(
             "--from-history and --first WEEK go together: which of the recorded weeks counts first?"
@@ -135,14 +136,14 @@ def recorded(first: str, weeks: int) -> "Scene":
 
     from tanuki.shop import panel, rules
     from tanuki.shop.calendar import parse_week
-    from tanuki.shop.proposals import rules_of
+    from tanuki.shop.proposals import make_item_rules
     from tanuki.shop.simulation import scenarios
     from tanuki.shop.tables import Item
 
-    with resources() as res, res.db.read() as db:
-        history = panel.load(db, res.warehouse, as_of=datetime.now(UTC))
-        chain = rules.get(db)
-        items = {item.code: rules_of(item, chain) for item in db.scalars(select(Item))}
+    with open_resources() as res, res.db.read() as db:
+        history = panel.load_history(db, res.warehouse, as_of=datetime.now(UTC))
+        chain = rules.load_rules(db)
+        items = {item.code: make_item_rules(item, chain) for item in db.scalars(select(Item))}
     return scenarios.of_history(history, items, parse_week(first), weeks)
 
 

@@ -1,6 +1,5 @@
 """The week from the command line: run it, look at it, change, release, confirm, order, evaluate."""
 
-from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tanuki.cli.output import emit, json_option, resources
+from tanuki.cli.output import emit, json_option
+from tanuki.cli.values import parse_moment
 from tanuki.errors import UserError
+from tanuki.platform.commands.context import open_resources
+from tanuki.platform.commands.inline_worker import inline_worker
 
 if TYPE_CHECKING:
     from tanuki.platform.resources import Resources
@@ -36,21 +38,6 @@ class ListUnlessNamed(click.Group):
         return super().resolve_command(ctx, args if args[0] in self.commands else ["list", *args])
 
 
-def moment(text: str | None) -> datetime | None:
-    """An ISO moment given on the command line; without a zone it is Tokyo's."""
-    from tanuki.shop.calendar import TOKYO
-
-    if text is None:
-        return None
-    try:
-        parsed = datetime.fromisoformat(text)
-    except ValueError as wrong:
-        raise UserError(
-            "%(text)s is not a moment; expected one such as 2021-01-11T10:00.", text=text
-        ) from wrong
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=TOKYO)
-
-
 @click.command(
     help="Run the weekly cycle for WEEK (2021-W03) as far as people let it; without WEEK, show the weeks that were started."
 )
@@ -69,12 +56,12 @@ def week(
     from tanuki.shop import weekly
     from tanuki.shop.calendar import parse_week
 
-    with resources() as res:
+    with open_resources() as res:
         if week is None:
             with res.db.read() as db:
-                emit([row(cycle) for cycle in weekly.cycles(db)], as_json)
+                emit([row(cycle) for cycle in weekly.list_cycles(db)], as_json)
             return
-        cycle = run_week(res, parse_week(week), as_of=moment(as_of), auto=auto, hours=hours)
+        cycle = run_week(res, parse_week(week), as_of=parse_moment(as_of), auto=auto, hours=hours)
         if as_json:
             emit([row(cycle)], as_json)
         else:
@@ -88,20 +75,14 @@ def run_week(
     res: "Resources", target: "Week", *, as_of: datetime | None, auto: bool, hours: float | None
 ) -> "Cycle":
     """Start a week and run it until it is ordered or waits for people. When no worker is alive, this process is one meanwhile."""
-    from tanuki.app.processes import working
-    from tanuki.platform.jobs import workers
     from tanuki.shop import orders, weekly
 
     now = datetime.now(UTC)
-    with res.db.read() as db:
-        alone = not workers(db, now)
-    with ExitStack() as stack:
-        if alone:
-            stack.enter_context(working(res, schedules=False))
+    with inline_worker(res):
         with res.db.write() as db:
-            weekly.start(
+            weekly.start_cycle(
                 db,
-                res.work,
+                res.jobs,
                 target,
                 by="command line",
                 now=now,
@@ -112,17 +93,17 @@ def run_week(
 
         def peoples_turn() -> bool:
             with res.db.read() as db:
-                return not auto and orders.cycle(db, target).state in PEOPLES_TURN
+                return not auto and orders.get_cycle(db, target).state in PEOPLES_TURN
 
-        run = res.work.wait(orders.run_id(target), seconds=LONGEST, until=peoples_turn)
+        run = res.jobs.wait_for_run(orders.weekly_run_id(target), seconds=LONGEST, until=peoples_turn)
     with res.db.read() as db:
-        cycle = orders.cycle(db, target)
+        cycle = orders.get_cycle(db, target)
     if run.status in ("failed", "cancelled", "given up"):
         raise UserError(
             "%(week)s stopped (%(status)s): %(why)s Then `tanuki work resume %(run)s`.",
             week=target,
             status=run.status,
-            why=orders.alert_words(cycle, "en") or run.error or "",
+            why=orders.render_cycle_alert(cycle, "en") or run.error or "",
             run=run.id,
         )
     return cycle
@@ -146,7 +127,7 @@ def row(cycle: "Cycle") -> dict[str, Any]:
 
     return {
         **{name: getattr(cycle, name) for name in (*names, *times)},
-        "alert": orders.alert_words(cycle, "en"),
+        "alert": orders.render_cycle_alert(cycle, "en"),
     }
 
 
@@ -168,10 +149,10 @@ def forecasts(week: str, store: str | None, lang: str, as_json: bool) -> None:
     from tanuki.shop.calendar import parse_week
 
     target = parse_week(week)
-    with resources() as res, res.db.read() as db:
+    with open_resources() as res, res.db.read() as db:
         lines = {
             (line.store, line.item): line
-            for line in orders.visible(db, COMMAND_LINE, target, store)
+            for line in orders.list_order_lines(db, COMMAND_LINE, target, store)
         }
         rows = [
             {
@@ -186,7 +167,7 @@ def forecasts(week: str, store: str | None, lang: str, as_json: bool) -> None:
                 },
                 "order_units": line.cases * line.case_units,
                 "order_cases": line.cases,
-                "reason": explanation.words(line.reason, lang),
+                "reason": explanation.render_reasons(line.reasons, lang),
             }
             for each in kept.of_week(db, target)
             if (line := lines.get((each.store, each.item))) is not None
@@ -217,7 +198,7 @@ def list_(week: str, store: str | None, as_json: bool) -> None:
     from tanuki.shop import orders as lines
     from tanuki.shop.calendar import parse_week
 
-    with resources() as res, res.db.read() as db:
+    with open_resources() as res, res.db.read() as db:
         rows = [
             {
                 "store": line.store,
@@ -226,10 +207,10 @@ def list_(week: str, store: str | None, as_json: bool) -> None:
                 "cases": line.cases,
                 "units": line.cases * line.case_units,
                 "recent_units": round(line.recent_units, 1),
-                "unusual": explanation.words(line.unusual_why, "en"),
-                "because": explanation.because(line.reason, "en"),
+                "unusual": explanation.render_reasons(line.unusual_reasons, "en"),
+                "because": explanation.render_summary(line.reasons, "en"),
             }
-            for line in lines.visible(db, COMMAND_LINE, parse_week(week), store)
+            for line in lines.list_order_lines(db, COMMAND_LINE, parse_week(week), store)
         ]
     emit(rows, as_json)
 
@@ -246,9 +227,9 @@ def change(week: str, store: str, item: str, cases: int, why: str) -> None:
     from tanuki.shop.calendar import parse_week
 
     target = parse_week(week)
-    with resources() as res, res.db.write() as db:
-        seen = {line.item: line.version for line in lines.visible(db, COMMAND_LINE, target, store)}
-        line = lines.change(
+    with open_resources() as res, res.db.write() as db:
+        seen = {line.item: line.version for line in lines.list_order_lines(db, COMMAND_LINE, target, store)}
+        line = lines.change_order_line(
             db,
             COMMAND_LINE,
             target,
@@ -271,8 +252,8 @@ def release(week: str) -> None:
     from tanuki.shop import orders as lines
     from tanuki.shop.calendar import parse_week
 
-    with resources() as res, res.db.write() as db:
-        lines.release(db, COMMAND_LINE, res.work, parse_week(week), datetime.now(UTC))
+    with open_resources() as res, res.db.write() as db:
+        lines.release_week(db, COMMAND_LINE, res.jobs, parse_week(week), datetime.now(UTC))
         click.echo(f"{week} is checked.")
 
 
@@ -284,8 +265,8 @@ def hold(week: str, why: str) -> None:
     from tanuki.shop import orders as lines
     from tanuki.shop.calendar import parse_week
 
-    with resources() as res, res.db.write() as db:
-        lines.hold(db, COMMAND_LINE, res.work, parse_week(week), why=why, now=datetime.now(UTC))
+    with open_resources() as res, res.db.write() as db:
+        lines.hold_week(db, COMMAND_LINE, res.jobs, parse_week(week), why=why, now=datetime.now(UTC))
         click.echo(f"{week} is held.")
 
 
@@ -302,15 +283,15 @@ def purchase(week: str, out: Path | None, as_json: bool) -> None:
     from tanuki.shop import purchase_orders
     from tanuki.shop.calendar import parse_week
 
-    with resources() as res, res.db.read() as db:
-        found = purchase_orders.purchase_orders(db, COMMAND_LINE, parse_week(week))
+    with open_resources() as res, res.db.read() as db:
+        found = purchase_orders.list_purchase_orders(db, COMMAND_LINE, parse_week(week))
         rows = []
         for order in found:
-            held = purchase_orders.lines(db, order.number)
+            held = purchase_orders.list_purchase_order_lines(db, order.number)
             rows.append(
                 {
                     "number": order.number,
-                    "maker": order.maker,
+                    "maker": order.supplier,
                     "store": order.store,
                     "status": order.status,
                     "lines": len(held),
@@ -321,7 +302,7 @@ def purchase(week: str, out: Path | None, as_json: bool) -> None:
             if out is not None:
                 out.mkdir(parents=True, exist_ok=True)
                 (out / f"{order.number}.csv").write_bytes(
-                    purchase_orders.document(res.objects, order)
+                    purchase_orders.load_document(res.objects, order)
                 )
     emit(rows, as_json)
 
@@ -333,8 +314,8 @@ def cancel(number: str, why: str) -> None:
     from tanuki.platform.accounts import COMMAND_LINE
     from tanuki.shop import purchase_orders
 
-    with resources() as res, res.db.write() as db:
-        purchase_orders.cancel(db, COMMAND_LINE, number, why=why, now=datetime.now(UTC))
+    with open_resources() as res, res.db.write() as db:
+        purchase_orders.cancel_purchase_order(db, COMMAND_LINE, number, why=why, now=datetime.now(UTC))
         click.echo(f"{number} is cancelled.")
 
 
@@ -357,8 +338,8 @@ def reissue(number: str, cases: tuple[str, ...]) -> None:
                 "%(each)s is not item=cases; expected one such as coffee=12.", each=case
             )
         wanted[item] = int(count)
-    with resources() as res, res.db.write() as db:
-        order = purchase_orders.reissue(
+    with open_resources() as res, res.db.write() as db:
+        order = purchase_orders.reissue_purchase_order(
             db, COMMAND_LINE, res.objects, number, cases=wanted, now=datetime.now(UTC)
         )
         click.echo(f"{order.number} replaces {number}.")
@@ -376,9 +357,9 @@ def confirm(week: str, stores: tuple[str, ...], every: bool) -> None:
     if bool(stores) == every:
         raise UserError("Name the stores with --store, or say --all.")
     target = parse_week(week)
-    with resources() as res, res.db.write() as db:
-        for store in stores or lines.unconfirmed(db, target):
-            lines.confirm(db, COMMAND_LINE, res.work, target, store, datetime.now(UTC))
+    with open_resources() as res, res.db.write() as db:
+        for store in stores or lines.list_unconfirmed_stores(db, target):
+            lines.confirm_store(db, COMMAND_LINE, res.jobs, target, store, datetime.now(UTC))
             click.echo(f"{store} has confirmed {target}.")
 
 
@@ -390,6 +371,6 @@ def evaluate(week: str, by: str, as_json: bool) -> None:
     from tanuki.shop import evaluation
     from tanuki.shop.calendar import parse_week
 
-    with resources() as res, res.db.write() as db:
-        made = evaluation.evaluate(db, res.warehouse, parse_week(week), datetime.now(UTC))
-        emit([asdict(each) for each in evaluation.worth(made, by)], as_json)
+    with open_resources() as res, res.db.write() as db:
+        made = evaluation.evaluate_week(db, res.warehouse, parse_week(week), datetime.now(UTC))
+        emit([asdict(each) for each in evaluation.summarise_evaluations(made, by)], as_json)
