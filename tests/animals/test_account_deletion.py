@@ -22,12 +22,22 @@ from sqlalchemy import (
     text,
 )
 
-from tanuki.animals import account_deletion, engagement, feed, members, notifications, posts
+from tanuki.animals import (
+    account_deletion,
+    engagement,
+    feed,
+    members,
+    notifications,
+    post_queries,
+    post_states,
+    posts,
+)
 from tanuki.animals.images import photo_files
 from tanuki.animals.moderation import appeals, cases, decisions
-from tanuki.animals.search.search import search
+from tanuki.animals.search.search import search_posts
 from tanuki.animals.tables import (
     Appeal,
+    Block,
     Case,
     Comment,
     Decision,
@@ -38,13 +48,12 @@ from tanuki.animals.tables import (
     Photo,
     Post,
     Report,
-    Shut,
 )
 from tanuki.errors import Conflict, NotFound, UserError
 from tanuki.platform import accounts, audit_log, maintenance, tokens
 from tanuki.platform import resources as resources_file
 from tanuki.platform.accounts import Account
-from tanuki.platform.jobs import worker
+from tanuki.platform.jobs import run_worker
 from tests.factories.http_clients import PASSWORD
 from tests.factories.members_and_posts import NOW, accepted, member, post, staff
 
@@ -62,8 +71,8 @@ TRACES = [NAME, DISPLAY, *TITLES, *WORDS, "kumquat", "quagga", "marmalade", "金
 
 @contextmanager
 def working(res):
-    resources_file.use(res)
-    with worker(res.db, "tests"):
+    resources_file.set_process_resources(res)
+    with run_worker(res.db, "tests"):
         yield
 
 
@@ -78,13 +87,15 @@ def read(res, what, *given, **more):
 
 
 def goes(res, who):
-    do(res, account_deletion.leave, res.work, who, PASSWORD)
+    do(res, account_deletion.delete_account, res.jobs, who, PASSWORD)
 
 
 def finish(res, member_id):
     """Let a worker take everything away."""
     with working(res):
-        assert res.work.wait(account_deletion.run_id(member_id), seconds=60).status == "done"
+        assert (
+            res.jobs.wait_for_run(account_deletion.deletion_run_id(member_id), seconds=60).status == "done"
+        )
 
 
 @pytest.fixture
@@ -93,7 +104,7 @@ def world(resources):
     zeb, ann, ben = member(resources, NAME), member(resources, "ann"), member(resources, "ben")
     mod, other = staff(resources, "mod"), staff(resources, "other")
     with resources.db.write() as db:
-        members.change(
+        members.update_profile(
             db,
             zeb,
             display=DISPLAY,
@@ -113,26 +124,26 @@ def world(resources):
     ]
     theirs = post(resources, ann, title="Stays", seed=1)  # with the same picture as one of his
     for who in (zeb, ben):
-        do(resources, engagement.like, who, theirs.id)
+        do(resources, engagement.like_post, who, theirs.id)
         do(
             resources,
-            engagement.comment,
+            engagement.add_comment,
             who,
             theirs.id,
             WORDS[2] if who == zeb else "Hello",
             key="k",
         )
-    do(resources, engagement.like, ann, mine[0].id)
-    do(resources, engagement.comment, ann, mine[0].id, "Hi", key="k")
+    do(resources, engagement.like_post, ann, mine[0].id)
+    do(resources, engagement.add_comment, ann, mine[0].id, "Hi", key="k")
     for one, another in ((zeb, "ann"), (ann, NAME), (ben, NAME), (ben, "ann")):
-        do(resources, engagement.follow, one, another)
-    do(resources, members.shut, ben, NAME, "mute")
-    do(resources, cases.report, zeb, "post", theirs.id, "spam", WORDS[3])
-    do(resources, cases.report, ann, "post", mine[1].id, "spam", f"by {DISPLAY}")
+        do(resources, engagement.follow_member, one, another)
+    do(resources, members.block_member, ben, NAME, "mute")
+    do(resources, cases.report_subject, zeb, "post", theirs.id, "spam", WORDS[3])
+    do(resources, cases.report_subject, ann, "post", mine[1].id, "spam", f"by {DISPLAY}")
     with resources.db.write() as db:
-        posts.edit(
+        posts.edit_post(
             db,
-            resources.work,
+            resources.jobs,
             zeb,
             mine[0].id,
             posts.Draft(TITLES[1], category="cat"),
@@ -141,18 +152,27 @@ def world(resources):
         )
     made = do(
         resources,
-        decisions.act,
+        decisions.decide_subject,
         mod,
         "member",
-        read(resources, lambda db: members.of(db, zeb).id),
+        read(resources, lambda db: members.require_member(db, zeb).id),
         "warn",
         "spam",
         f"Dear {DISPLAY}",
     )
-    held = do(resources, decisions.act, mod, "post", mine[1].id, "hold", "spam", f"Dear {DISPLAY}")
-    do(resources, appeals.appeal, zeb, made.id, WORDS[4])
-    asked = do(resources, appeals.appeal, zeb, held.id, WORDS[4])
-    do(resources, appeals.answer, other, asked.id, overturn=False, words=f"No, {DISPLAY}")
+    held = do(
+        resources,
+        decisions.decide_subject,
+        mod,
+        "post",
+        mine[1].id,
+        "hold",
+        "spam",
+        f"Dear {DISPLAY}",
+    )
+    do(resources, appeals.submit_appeal, zeb, made.id, WORDS[4])
+    asked = do(resources, appeals.submit_appeal, zeb, held.id, WORDS[4])
+    do(resources, appeals.answer_appeal, other, asked.id, overturn=False, words=f"No, {DISPLAY}")
     return resources, zeb, ann, ben, mine, theirs
 
 
@@ -180,7 +200,7 @@ def traces(res):
     rows = [(name, column) for name, column, value in grown(res) if pattern.search(value)]
     files = [
         key
-        for key in res.objects.list()
+        for key in res.objects.list_keys()
         if pattern.search(res.objects.get(key).decode("utf-8", "replace")) or pattern.search(key)
     ]
     return rows, files
@@ -188,17 +208,20 @@ def traces(res):
 
 def test_nothing_of_who_left_is_found_anywhere(world):
     res, zeb, _, _, mine, theirs = world
-    maintenance.export_now(res, NOW)
-    member_id, pseudonym = mine[0].member_id, read(res, lambda db: members.of(db, zeb).pseudonym)
+    maintenance.export_events_now(res, NOW)
+    member_id, pseudonym = (
+        mine[0].member_id,
+        read(res, lambda db: members.require_member(db, zeb).pseudonym),
+    )
     assert len({name for name, _ in traces(res)[0]}) > 10  # that it would be noticed
     goes(res, zeb)
     finish(res, member_id)
     assert traces(res) == ([], [])
     assert [value for _, _, value in grown(res) if value == pseudonym] == []
     for words in TRACES:
-        assert read(res, search, words).posts == []
+        assert read(res, search_posts, words).posts == []
     digests = {accepted(9).digest, *(each.photo for each in mine)} - {theirs.photo}
-    assert [key for key in res.objects.list() if any(digest in key for digest in digests)] == []
+    assert [key for key in res.objects.list_keys() if any(digest in key for digest in digests)] == []
     assert theirs.photo == mine[1].photo
     assert res.objects.exists(photo_files.key(theirs.photo, "full"))
     assert read(res, lambda db: set(db.scalars(select(Photo.digest)))) == {theirs.photo}
@@ -210,24 +233,24 @@ def test_what_others_have_is_as_if_he_had_never_been(world):
     finish(res, mine[0].member_id)
     with res.db.read() as db:
         kept = db.get(Post, theirs.id)
-        assert (kept.likes, kept.comments, kept.heat) == (
+        assert (kept.likes, kept.comments, kept.hot_score) == (
             1,
             1,
-            pytest.approx(posts.heat(kept.published_at, 1)),
+            pytest.approx(post_states.hot_score(kept.published_at, 1)),
         )
-        one, other = members.of(db, ann), members.of(db, ben)
+        one, other = members.require_member(db, ann), members.require_member(db, ben)
         assert (one.followers, one.following, other.followers, other.following) == (1, 0, 0, 1)
         counts = {
             kind: db.scalar(select(func.count()).select_from(kind))
-            for kind in (Post, Like, Comment, Follow, Shut, Member)
+            for kind in (Post, Like, Comment, Follow, Block, Member)
         }
-        assert counts == {Post: 1, Like: 1, Comment: 1, Follow: 1, Shut: 0, Member: 2}
+        assert counts == {Post: 1, Like: 1, Comment: 1, Follow: 1, Block: 0, Member: 2}
         assert {row.kind for row in db.scalars(select(Notification))} == {
             "like",
             "comment",
             "follow",
         }
-        assert members.shut_list(db, ben) == []
+        assert members.list_blocks(db, ben) == []
 
 
 def test_reports_and_decisions_stay_without_him(world):
@@ -251,14 +274,14 @@ def test_reports_and_decisions_stay_without_him(world):
         assert db.scalars(select(Report.reporter_id).order_by(Report.id)).first() is None
         gone = db.scalars(select(Case).where(Case.member_id.is_(None))).all()
         assert {(row.state, row.subject_id < 0) for row in gone} == {("decided", True)}
-        assert audit_log.check(db) is None
+        assert audit_log.find_broken_entry(db) is None
     moderator = accounts.Person("mod", "Mod", frozenset({("moderator", None)}))
-    assert len(read(res, cases.queue, moderator).items) == 1  # what he reported
+    assert len(read(res, cases.list_open_cases, moderator).items) == 1  # what he reported
     for case in gone:
-        assert read(res, cases.case, moderator, case.id).id == case.id
-    assert [read(res, decisions.possible, case) for case in gone] == [["keep"]] * len(gone)
-    assert len(read(res, decisions.latest, moderator).items) == before[2]
-    assert read(res, appeals.queue, moderator).items == []
+        assert read(res, cases.load_case, moderator, case.id).id == case.id
+    assert [read(res, decisions.possible_actions, case) for case in gone] == [["keep"]] * len(gone)
+    assert len(read(res, decisions.list_decisions, moderator).items) == before[2]
+    assert read(res, appeals.list_open_appeals, moderator).items == []
 
 
 def test_from_the_same_second_he_is_not_there(world):
@@ -269,36 +292,44 @@ def test_from_the_same_second_he_is_not_there(world):
     with res.db.read() as db:
         assert accounts.person_of_session(db, session, NOW) is None
         for viewer in (ann, None):
-            for look in (members.profile, engagement.followers, posts.of_member):
+            for look in (members.load_profile, engagement.list_followers, post_queries.list_member_posts):
                 with pytest.raises(NotFound):
                     look(db, viewer, NAME)
             for each in shown:
                 with pytest.raises(NotFound):
-                    posts.visible(db, each.id, viewer)
+                    post_queries.load_visible_post(db, each.id, viewer)
                 with pytest.raises(NotFound):
-                    posts.picture(db, viewer, mine[0].photo)
-            assert posts.many(db, viewer, [each.id for each in shown]) == []
-            assert [item.id for item in posts.newest(db, viewer).items] == [theirs.id]
+                    post_queries.load_visible_photo(db, viewer, mine[0].photo)
+            assert post_queries.load_listed_posts(db, viewer, [each.id for each in shown]) == []
+            assert [item.id for item in post_queries.list_newest_posts(db, viewer).items] == [theirs.id]
             assert [
                 item.post_id
-                for item in feed.home(
+                for item in feed.load_home_feed(
                     db, viewer, now=NOW + timedelta(hours=1), request_id="r"
                 ).items
             ] == [theirs.id]
-            assert [item.name for item in engagement.likers(db, viewer, theirs.id).items] == ["ben"]
+            assert [item.name for item in engagement.list_likers(db, viewer, theirs.id).items] == [
+                "ben"
+            ]
             assert [
-                item.member.name for item in engagement.comments(db, viewer, theirs.id).items
+                item.member.name for item in engagement.list_comments(db, viewer, theirs.id).items
             ] == ["ben"]
-            assert [item.name for item in engagement.followers(db, viewer, "ann").items] == ["ben"]
-            assert [item.name for item in engagement.following(db, viewer, "ben").items] == ["ann"]
-            hidden = members.hidden_ids(db, members.viewer_id(db, viewer))
-            assert search(db, TITLES[1], hidden=hidden).posts == []
-        assert {item.actor.name for item in notifications.list_(db, ann).items if item.actor} == {
-            "ben"
-        }
+            assert [item.name for item in engagement.list_followers(db, viewer, "ann").items] == [
+                "ben"
+            ]
+            assert [item.name for item in engagement.list_following(db, viewer, "ben").items] == [
+                "ann"
+            ]
+            hidden = members.load_hidden_member_ids(db, members.find_viewer_id(db, viewer))
+            assert search_posts(db, TITLES[1], hidden=hidden).posts == []
+        assert {
+            item.actor.name
+            for item in notifications.list_notifications(db, ann).items
+            if item.actor
+        } == {"ben"}
     with res.db.write() as db, pytest.raises(NotFound):
-        posts.accept(
-            db, res.objects, res.work, zeb, posts.Draft("Again"), accepted(5), key="late", now=NOW
+        posts.create_post(
+            db, res.objects, res.jobs, zeb, posts.Draft("Again"), accepted(5), key="late", now=NOW
         )
     with res.db.write() as db:
         assert accounts.sign_in(db, NAME, PASSWORD, address="1.2.3.4", now=NOW) is None
@@ -312,16 +343,18 @@ def test_the_name_is_not_given_again_and_the_member_neither(world):
             do(res, accounts.sign_up, NAME, "four words of mine", display="Z", address="1.2.3.4")
         finish(res, mine[0].member_id)
     assert read(res, lambda db: db.get(Account, NAME)) is None
-    assert read(res, lambda db: members.of(db, member(res, "zoe")).id) > mine[0].member_id
+    assert (
+        read(res, lambda db: members.require_member(db, member(res, "zoe")).id) > mine[0].member_id
+    )
 
 
 def test_it_needs_the_password(resources):
     res, zeb = resources, member(resources, NAME)
     for password in ("", "wrong", PASSWORD + "x"):
         with pytest.raises(UserError, match="password"):
-            do(res, account_deletion.leave, res.work, zeb, password)
-    assert read(res, members.of, zeb).left_at is None
-    assert res.work.runs(name=account_deletion.WORKFLOW) == []
+            do(res, account_deletion.delete_account, res.jobs, zeb, password)
+    assert read(res, members.require_member, zeb).left_at is None
+    assert res.jobs.list_runs(name=account_deletion.ACCOUNT_DELETION) == []
 
 
 def test_who_left_cannot_leave_again_and_staff_has_nothing_here_to_leave(resources):
@@ -346,11 +379,11 @@ def test_what_he_was_just_doing_when_he_left_is_gone_too(world):
     res, zeb, _, _, mine, theirs = world
     goes(res, zeb)
     member_id = mine[0].member_id
-    account_deletion.leave_likes(res, NOW, member_id)
+    account_deletion.erase_likes(res, NOW, member_id)
     with res.db.write() as db:
         db.add(Like(post_id=theirs.id, member_id=member_id, at=NOW))
         db.get(Post, theirs.id).likes += 1
-    account_deletion.leave_name(res, NOW, member_id)
+    account_deletion.erase_name(res, NOW, member_id)
     assert traces(res) == ([], [])
     assert read(res, lambda db: db.get(Post, theirs.id).likes) == 1
     finish(res, member_id)
@@ -379,7 +412,7 @@ with worker(res.db, "child"):
 def test_a_kill_in_the_middle_changes_nothing_of_what_is_left_at_the_end(world):
     res, zeb, _, ben, mine, theirs = world
     for number in range(10):
-        do(res, engagement.like, zeb, post(res, ben, title=f"Ben {number}").id)
+        do(res, engagement.like_post, zeb, post(res, ben, title=f"Ben {number}").id)
     goes(res, zeb)
     before = read(res, remaining)
     for _ in range(2):
@@ -410,7 +443,7 @@ def remaining(db):
     """How many rows are his or about him."""
     return sum(
         db.scalar(select(func.count()).select_from(kind)) or 0
-        for kind in (Like, Comment, Follow, Shut, Notification, Post, Member)
+        for kind in (Like, Comment, Follow, Block, Notification, Post, Member)
     )
 
 
@@ -418,16 +451,16 @@ def test_a_run_that_gave_up_goes_on(world, monkeypatch):
     monkeypatch.setattr(account_deletion, "TRY_AGAIN_AFTER", timedelta(0))
     res, zeb, _, _, mine, _ = world
     goes(res, zeb)
-    run = account_deletion.run_id(mine[0].member_id)
+    run = account_deletion.deletion_run_id(mine[0].member_id)
     with res.db.write() as db:
         db.execute(text("alter table follow rename to elsewhere"))
     with working(res):
-        assert res.work.wait(run, seconds=60).status == "failed"
+        assert res.jobs.wait_for_run(run, seconds=60).status == "failed"
         with res.db.write() as db:
             db.execute(text("alter table elsewhere rename to follow"))
-        account_deletion.look()
-        assert res.work.wait(run, seconds=60).status == "done"
-        account_deletion.look()
+        account_deletion.resume_failed_deletions()
+        assert res.jobs.wait_for_run(run, seconds=60).status == "done"
+        account_deletion.resume_failed_deletions()
     assert traces(res) == ([], [])
 
 
@@ -474,7 +507,11 @@ def test_thousands_of_posts_hold_nobody_up_because_each_transaction_does_a_littl
         lambda _, cursor, *more: changed.append(changed.pop() + max(0, cursor.rowcount)),
     )
     finish(embedded, photo.member_id)
-    assert account_deletion.ROWS <= max(changed) <= 3 * account_deletion.ROWS, max(changed)
+    assert (
+        account_deletion.ROWS_PER_TRANSACTION
+        <= max(changed)
+        <= 3 * account_deletion.ROWS_PER_TRANSACTION
+    ), max(changed)
     with embedded.db.read() as db:
         assert db.scalar(select(func.max(Post.likes))) == 0
         assert db.scalar(select(func.count()).select_from(Post)) == 601

@@ -22,7 +22,7 @@ from tests.factories.members_and_posts import NOW, accepted, member, picture, po
 def taken(res, who, now=NOW):
     """The archive's files by name; JSON read."""
     whole = zipfile.ZipFile(
-        io.BytesIO(b"".join(data_export.streamed(res.db, res.objects, who, now=now)))
+        io.BytesIO(b"".join(data_export.stream_own_archive(res.db, res.objects, who, now=now)))
     )
     assert whole.testzip() is None
     return {
@@ -52,20 +52,22 @@ def life(resources):
     )
     held = post(resources, ann, title="Held", state="held", seed=2)
     theirs = post(resources, ben, title="Secret title of Ben", seed=3)
-    do(resources, engagement.like, ann, theirs.id)
-    do(resources, engagement.like, ben, mine.id)
-    do(resources, engagement.comment, ann, theirs.id, "Nice <cat>", key="a")
-    do(resources, engagement.comment, ben, mine.id, "Words of Ben", key="b")
-    do(resources, engagement.follow, ann, "ben")
-    do(resources, engagement.follow, ben, "ann")
-    do(resources, members.shut, ann, "ben", "mute")
-    do(resources, cases.report, ann, "post", theirs.id, "spam", "It is an advertisement.")
-    made = do(resources, decisions.act, mod, "post", mine.id, "hold", "blood", "Too red.")
-    do(resources, appeals.appeal, ann, made.id, "It is a tomato.")
+    do(resources, engagement.like_post, ann, theirs.id)
+    do(resources, engagement.like_post, ben, mine.id)
+    do(resources, engagement.add_comment, ann, theirs.id, "Nice <cat>", key="a")
+    do(resources, engagement.add_comment, ben, mine.id, "Words of Ben", key="b")
+    do(resources, engagement.follow_member, ann, "ben")
+    do(resources, engagement.follow_member, ben, "ann")
+    do(resources, members.block_member, ann, "ben", "mute")
+    do(resources, cases.report_subject, ann, "post", theirs.id, "spam", "It is an advertisement.")
+    made = do(
+        resources, decisions.decide_subject, mod, "post", mine.id, "hold", "blood", "Too red."
+    )
+    do(resources, appeals.submit_appeal, ann, made.id, "It is a tomato.")
     with resources.db.write() as db:
         accounts.sign_in(db, "ann", PASSWORD, address="1.2.3.4", now=NOW)
         tokens.add_token(db, "ann", "script", now=NOW)
-        members.change(
+        members.update_profile(
             db,
             ann,
             about="I like dogs.",
@@ -85,7 +87,7 @@ def test_everything_of_ones_own_is_in_it(life):
         "joined_at": None,
         "events": True,
         "banned_at": None,
-        "banned_why": None,
+        "ban_reason": None,
         "posts": 0,
         "followers": 1,
         "following": 1,
@@ -151,15 +153,15 @@ def test_of_others_there_is_nothing_but_their_names(life):
     for secret in ("Secret title of Ben", "Words of Ben", "mod", '"Ben"', "argon2"):
         assert secret not in whole, secret
     with res.db.read() as db:
-        assert members.of(db, ben).pseudonym not in whole
+        assert members.require_member(db, ben).pseudonym not in whole
 
 
 def test_what_was_recorded_is_in_it_wherever_it_is_kept(life):
     res, ann, *_ = life
     before = taken(res, ann)["recorded.json"]
     assert [each["kind"] for each in before].count("like") == 1
-    maintenance.export_now(res, NOW)
-    do(res, engagement.unlike, ann, life[3][2].id)
+    maintenance.export_events_now(res, NOW)
+    do(res, engagement.unlike_post, ann, life[3][2].id)
     after = taken(res, ann)["recorded.json"]
     assert sorted(each["kind"] for each in after) == sorted(
         [*(each["kind"] for each in before), "like"]
@@ -172,10 +174,10 @@ def test_what_was_recorded_is_in_it_wherever_it_is_kept(life):
 def test_a_banned_member_takes_it_along_and_a_stranger_nothing(life):
     res, ann, *_ = life
     with res.db.write() as db:
-        members.of(db, ann).banned_at = NOW
+        members.require_member(db, ann).banned_at = NOW
     assert taken(res, ann)["profile.json"]["banned_at"] == NOW.isoformat()
     with pytest.raises(NotFound):
-        data_export.streamed(res.db, res.objects, staff(res, "boss"), now=NOW)
+        data_export.stream_own_archive(res.db, res.objects, staff(res, "boss"), now=NOW)
 
 
 def test_a_picture_that_was_just_taken_away_does_not_break_it(life):
@@ -206,7 +208,7 @@ def test_a_long_life_takes_little_memory(embedded):
         )
     tracemalloc.start()
     sizes = [
-        len(piece) for piece in data_export.streamed(embedded.db, embedded.objects, ann, now=NOW)
+        len(piece) for piece in data_export.stream_own_archive(embedded.db, embedded.objects, ann, now=NOW)
     ]
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()

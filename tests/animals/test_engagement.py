@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import DBAPIError
 
-from tanuki.animals import engagement, members, notifications, posts
-from tanuki.animals.posts import heat
+from tanuki.animals import engagement, members, notifications, post_states, posts
+from tanuki.animals.post_states import hot_score
 from tanuki.animals.tables import Comment, Follow, Like, Member, Post
 from tanuki.errors import Conflict, NotAllowed, NotFound, TooMany, UserError
 from tanuki.platform.database.engine import Database
@@ -39,7 +39,7 @@ def read(res, do, *given, **more):
 
 
 def shut(res, who, other, kind):
-    write(res, members.shut, who, other.name, kind)
+    write(res, members.block_member, who, other.name, kind)
 
 
 def ban(res, who):
@@ -63,7 +63,7 @@ def counts(res, post_id):
 def told(res, who):
     return [
         (item.notification.kind, item.actor.name)
-        for item in read(res, notifications.list_, who).items
+        for item in read(res, notifications.list_notifications, who).items
     ]
 
 
@@ -76,37 +76,37 @@ def names(page):
 
 def test_liking_twice_is_one_like(resources, ann, ben):
     photo = post(resources, ben)
-    assert [write(resources, engagement.like, ann, photo.id) for _ in range(2)] == [1, 1]
-    assert write(resources, engagement.like, ben, photo.id) == 2
-    assert [write(resources, engagement.unlike, ann, photo.id) for _ in range(2)] == [1, 1]
+    assert [write(resources, engagement.like_post, ann, photo.id) for _ in range(2)] == [1, 1]
+    assert write(resources, engagement.like_post, ben, photo.id) == 2
+    assert [write(resources, engagement.unlike_post, ann, photo.id) for _ in range(2)] == [1, 1]
     assert counts(resources, photo.id) == ((1, 0), (1, 0))
     assert told(resources, ben) == [("like", "ann")]
 
 
 def test_a_like_taken_back_and_given_anew_is_told_once(resources, ann, ben):
     photo = post(resources, ben)
-    for do in (engagement.like, engagement.unlike, engagement.like):
+    for do in (engagement.like_post, engagement.unlike_post, engagement.like_post):
         write(resources, do, ann, photo.id)
     assert told(resources, ben) == [("like", "ann")]
 
 
 def test_a_liked_post_is_hotter(resources, ann, ben):
     photo = post(resources, ben)
-    write(resources, engagement.like, ann, photo.id)
+    write(resources, engagement.like_post, ann, photo.id)
     with resources.db.read() as db:
         kept = db.get(Post, photo.id)
-        assert kept.heat == pytest.approx(heat(kept.published_at, 1))
-    write(resources, engagement.unlike, ann, photo.id)
+        assert kept.hot_score == pytest.approx(hot_score(kept.published_at, 1))
+    write(resources, engagement.unlike_post, ann, photo.id)
     with resources.db.read() as db:
-        assert db.get(Post, photo.id).heat == pytest.approx(heat(kept.published_at, 0))
+        assert db.get(Post, photo.id).hot_score == pytest.approx(hot_score(kept.published_at, 0))
 
 
 @pytest.mark.parametrize(
     "do",
     [
-        engagement.like,
-        engagement.unlike,
-        lambda *given, **more: engagement.comment(*given, "Hello", key="k", **more),
+        engagement.like_post,
+        engagement.unlike_post,
+        lambda *given, **more: engagement.add_comment(*given, "Hello", key="k", **more),
     ],
 )
 def test_nothing_is_left_at_a_post_that_one_does_not_see(resources, ann, ben, do):
@@ -126,17 +126,17 @@ def test_who_blocks_or_is_blocked_can_do_nothing_with_the_other(resources, ann, 
     photo = post(resources, ben)
     shut(resources, *((ann, ben) if by_ann else (ben, ann)), "block")
     for do, given in (
-        (engagement.like, [photo.id]),
-        (engagement.comment, [photo.id, "Hello"]),
-        (engagement.follow, ["ben"]),
+        (engagement.like_post, [photo.id]),
+        (engagement.add_comment, [photo.id, "Hello"]),
+        (engagement.follow_member, ["ben"]),
     ):
-        more = {"key": "k"} if do is engagement.comment else {}
+        more = {"key": "k"} if do is engagement.add_comment else {}
         with pytest.raises(NotFound):
             write(resources, do, ann, *given, **more)
     for look, given in (
-        (engagement.likers, photo.id),
-        (engagement.comments, photo.id),
-        (engagement.followers, "ben"),
+        (engagement.list_likers, photo.id),
+        (engagement.list_comments, photo.id),
+        (engagement.list_followers, "ben"),
     ):
         with pytest.raises(NotFound):
             read(resources, look, ann, given)
@@ -146,47 +146,49 @@ def test_a_banned_member_writes_nothing(resources, ann, ben):
     photo = post(resources, ben)
     ban(resources, ann)
     for do, *given in (
-        (engagement.like, photo.id),
-        (engagement.unlike, photo.id),
-        (engagement.follow, "ben"),
-        (engagement.unfollow, "ben"),
+        (engagement.like_post, photo.id),
+        (engagement.unlike_post, photo.id),
+        (engagement.follow_member, "ben"),
+        (engagement.unfollow_member, "ben"),
     ):
         with pytest.raises(NotAllowed, match="banned"):
             write(resources, do, ann, *given)
     with pytest.raises(NotAllowed, match="banned"):
-        write(resources, engagement.comment, ann, photo.id, "Hello", key="k")
+        write(resources, engagement.add_comment, ann, photo.id, "Hello", key="k")
 
 
 def test_who_is_no_member_likes_nothing(resources, ben):
     photo = post(resources, ben)
     with pytest.raises(NotFound, match="not a member"):
-        write(resources, engagement.like, staff(resources, "mod"), photo.id)
+        write(resources, engagement.like_post, staff(resources, "mod"), photo.id)
 
 
 def test_too_many_likes_wait_for_the_next_hour(resources, ann, ben, monkeypatch):
-    monkeypatch.setitem(engagement.HOURLY, "like", 3)
+    monkeypatch.setitem(engagement.ACTIONS_PER_HOUR, "like", 3)
     photos = [post(resources, ben).id for _ in range(4)]
     for photo in photos[:3]:
-        write(resources, engagement.like, ann, photo)
+        write(resources, engagement.like_post, ann, photo)
     with pytest.raises(TooMany):
-        write(resources, engagement.like, ann, photos[3])
-    assert write(resources, engagement.like, ben, photos[3]) == 1
-    assert write(resources, engagement.like, ann, photos[3], now=NOW + timedelta(hours=1)) == 2
+        write(resources, engagement.like_post, ann, photos[3])
+    assert write(resources, engagement.like_post, ben, photos[3]) == 1
+    assert write(resources, engagement.like_post, ann, photos[3], now=NOW + timedelta(hours=1)) == 2
 
 
 def test_who_likes_a_post_is_listed_in_pages_that_stay_put(resources, ben):
     photo = post(resources, ben)
     fans = [member(resources, f"fan{number}") for number in range(7)]
     for number, fan in enumerate(fans):
-        write(resources, engagement.like, fan, photo.id, now=NOW + timedelta(seconds=number // 2))
-    first = read(resources, engagement.likers, STRANGER, photo.id, limit=3)
-    write(resources, engagement.like, ben, photo.id, now=NOW + timedelta(minutes=1))
-    rest = read(resources, engagement.likers, STRANGER, photo.id, after=first.next, limit=10)
+        write(
+            resources, engagement.like_post, fan, photo.id, now=NOW + timedelta(seconds=number // 2)
+        )
+    first = read(resources, engagement.list_likers, STRANGER, photo.id, limit=3)
+    write(resources, engagement.like_post, ben, photo.id, now=NOW + timedelta(minutes=1))
+    rest = read(resources, engagement.list_likers, STRANGER, photo.id, after=first.next, limit=10)
     assert names(first) + names(rest) == [f"fan{number}" for number in (6, 5, 4, 3, 2, 1, 0)]
     assert rest.next is None
     shut(resources, ben, fans[6], "block")
     shut(resources, ben, fans[5], "mute")
-    assert names(read(resources, engagement.likers, ben, photo.id))[:2] == ["ben", "fan5"]
+    assert names(read(resources, engagement.list_likers, ben, photo.id))[:2] == ["ben", "fan5"]
 
 
 # ---- follows -------------------------------------------------------------------------------------------------------
@@ -194,23 +196,28 @@ def test_who_likes_a_post_is_listed_in_pages_that_stay_put(resources, ben):
 
 def following(res, who):
     with res.db.read() as db:
-        me = members.of(db, who)
+        me = members.require_member(db, who)
         return me.following, me.followers
 
 
 def test_following_twice_is_following_once(resources, ann, ben):
-    assert [write(resources, engagement.follow, ann, "Ben").followers for _ in range(2)] == [1, 1]
+    assert [write(resources, engagement.follow_member, ann, "Ben").followers for _ in range(2)] == [
+        1,
+        1,
+    ]
     assert (following(resources, ann), following(resources, ben)) == ((1, 0), (0, 1))
     assert told(resources, ben) == [("follow", "ann")]
-    assert names(read(resources, engagement.followers, STRANGER, "ben")) == ["ann"]
-    assert names(read(resources, engagement.following, STRANGER, "ann")) == ["ben"]
-    assert [write(resources, engagement.unfollow, ann, "ben").followers for _ in range(2)] == [0, 0]
+    assert names(read(resources, engagement.list_followers, STRANGER, "ben")) == ["ann"]
+    assert names(read(resources, engagement.list_following, STRANGER, "ann")) == ["ben"]
+    assert [
+        write(resources, engagement.unfollow_member, ann, "ben").followers for _ in range(2)
+    ] == [0, 0]
     assert (following(resources, ann), following(resources, ben)) == ((0, 0), (0, 0))
 
 
 def test_a_block_ends_following_both_ways(resources, ann, ben):
-    write(resources, engagement.follow, ann, "ben")
-    write(resources, engagement.follow, ben, "ann")
+    write(resources, engagement.follow_member, ann, "ben")
+    write(resources, engagement.follow_member, ben, "ann")
     shut(resources, ben, ann, "block")
     assert (following(resources, ann), following(resources, ben)) == ((0, 0), (0, 0))
     assert read(resources, lambda db: db.scalar(select(func.count()).select_from(Follow))) == 0
@@ -218,25 +225,31 @@ def test_a_block_ends_following_both_ways(resources, ann, ben):
 
 def test_nobody_follows_themselves_or_nobody_or_everybody(resources, ann, ben, monkeypatch):
     with pytest.raises(UserError, match="yourself"):
-        write(resources, engagement.follow, ann, "ann")
+        write(resources, engagement.follow_member, ann, "ann")
     with pytest.raises(NotFound):
-        write(resources, engagement.follow, ann, "nobody")
+        write(resources, engagement.follow_member, ann, "nobody")
     monkeypatch.setattr(engagement, "FOLLOWS_MOST", 1)
-    write(resources, engagement.follow, ann, "ben")
+    write(resources, engagement.follow_member, ann, "ben")
     member(resources, "cat")
     with pytest.raises(UserError, match="at most 1"):
-        write(resources, engagement.follow, ann, "cat")
+        write(resources, engagement.follow_member, ann, "cat")
 
 
 def test_followers_come_in_pages_without_who_is_blocked_or_leaving(resources, ben):
     fans = [member(resources, f"fan{number}") for number in range(6)]
     for number, fan in enumerate(fans):
-        write(resources, engagement.follow, fan, "ben", now=NOW + timedelta(seconds=number // 2))
+        write(
+            resources,
+            engagement.follow_member,
+            fan,
+            "ben",
+            now=NOW + timedelta(seconds=number // 2),
+        )
     shut(resources, fans[0], fans[1], "block")
     with resources.db.write() as db:
-        members.of(db, fans[2]).left_at = NOW
-    first = read(resources, engagement.followers, fans[0], "ben", limit=2)
-    rest = read(resources, engagement.followers, fans[0], "ben", after=first.next, limit=2)
+        members.require_member(db, fans[2]).left_at = NOW
+    first = read(resources, engagement.list_followers, fans[0], "ben", limit=2)
+    rest = read(resources, engagement.list_followers, fans[0], "ben", after=first.next, limit=2)
     assert (names(first), names(rest), rest.next) == (["fan5", "fan4"], ["fan3", "fan0"], None)
 
 
@@ -244,13 +257,13 @@ def test_followers_come_in_pages_without_who_is_blocked_or_leaving(resources, be
 
 
 def say(res, who, photo, words="Hello", key=None, **more):
-    return write(res, engagement.comment, who, photo.id, words, key=key or words, **more)
+    return write(res, engagement.add_comment, who, photo.id, words, key=key or words, **more)
 
 
 def said(res, viewer, photo, **more):
     return [
-        remark.comment.words
-        for remark in read(res, engagement.comments, viewer, photo.id, **more).items
+        remark.comment.text
+        for remark in read(res, engagement.list_comments, viewer, photo.id, **more).items
     ]
 
 
@@ -281,17 +294,17 @@ def test_a_comment_is_kept_as_text(resources, ann, ben):
     assert len(say(resources, ann, photo, "猫" * 1000, key="b").words) == 1000
     for key in ("", "k" * 101):
         with pytest.raises(UserError, match="key"):
-            write(resources, engagement.comment, ann, photo.id, "Hello", key=key)
+            write(resources, engagement.add_comment, ann, photo.id, "Hello", key=key)
 
 
 def test_comments_come_in_order_in_pages_that_stay_put(resources, ann, ben):
     photo = post(resources, ben)
     written = [say(resources, ann, photo, str(number)) for number in range(5)]
-    first = read(resources, engagement.comments, STRANGER, photo.id, limit=2)
+    first = read(resources, engagement.list_comments, STRANGER, photo.id, limit=2)
     write(resources, engagement.delete_comment, ann, written[0].id)
     say(resources, ben, photo, "5")
-    rest = read(resources, engagement.comments, STRANGER, photo.id, after=first.next, limit=10)
-    assert [remark.comment.words for remark in (*first.items, *rest.items)] == [
+    rest = read(resources, engagement.list_comments, STRANGER, photo.id, after=first.next, limit=10)
+    assert [remark.comment.text for remark in (*first.items, *rest.items)] == [
         "0",
         "1",
         "2",
@@ -319,7 +332,7 @@ def test_a_removed_comment_is_seen_by_its_writer_and_can_come_back(resources, an
 
     def turn(state, **more):
         with resources.db.write() as db:
-            engagement.turn(db, comment.id, state, **more)
+            engagement.set_comment_state(db, comment.id, state, **more)
         return said(resources, ann, photo), said(resources, ben, photo), counts(resources, photo.id)
 
     assert turn("removed", why="spam", note="No.") == (["Hello"], [], ((0, 0), (0, 0)))
@@ -328,7 +341,7 @@ def test_a_removed_comment_is_seen_by_its_writer_and_can_come_back(resources, an
     write(resources, engagement.delete_comment, ann, comment.id)
     assert turn("shown") == ([], [], ((0, 0), (0, 0)))
     with pytest.raises(NotFound), resources.db.write() as db:
-        engagement.turn(db, 4711, "removed")
+        engagement.set_comment_state(db, 4711, "removed")
 
 
 def test_comments_of_the_muted_and_blocked_are_not_shown(resources, ann, ben):
@@ -378,18 +391,18 @@ def test_counts_are_right_when_fifty_do_everything_at_once(resources, ben, toget
 
         def do(what, *given, **more):
             if together:
-                db.together(lambda session: what(session, who, *given, now=NOW, **more))
+                db.write_batched(lambda session: what(session, who, *given, now=NOW, **more))
             else:
                 with db.write() as session:
                     what(session, who, *given, now=NOW, **more)
 
         for turn in range(3):
             order = chance.sample(photos, 3)
-            do(engagement.like, order[0])
-            do(engagement.comment, order[1], "Hello", key=f"{order[1]}-{turn}")
-            do(engagement.unlike, order[2])
+            do(engagement.like_post, order[0])
+            do(engagement.add_comment, order[1], "Hello", key=f"{order[1]}-{turn}")
+            do(engagement.unlike_post, order[2])
             do(
-                chance.choice([engagement.follow, engagement.unfollow]),
+                chance.choice([engagement.follow_member, engagement.unfollow_member]),
                 f"m{(number + 1 + turn) % 10}",
             )
 
@@ -413,8 +426,8 @@ def test_a_block_beside_a_follow_leaves_no_follow(resources, ann, ben):
     for _ in range(5):
         wrong = at_once(
             [
-                lambda: write(resources, engagement.follow, ann, "ben"),
-                lambda: write(resources, engagement.follow, ben, "ann"),
+                lambda: write(resources, engagement.follow_member, ann, "ben"),
+                lambda: write(resources, engagement.follow_member, ben, "ann"),
                 lambda: shut(resources, ben, ann, "block"),
                 lambda: shut(resources, ann, ben, "block"),
             ]
@@ -422,8 +435,8 @@ def test_a_block_beside_a_follow_leaves_no_follow(resources, ann, ben):
         assert {type(error) for error in wrong} <= {NotFound}
         assert (following(resources, ann), following(resources, ben)) == ((0, 0), (0, 0))
         with resources.db.write() as db:
-            members.unshut(db, ann, "ben")
-            members.unshut(db, ben, "ann")
+            members.unblock_member(db, ann, "ben")
+            members.unblock_member(db, ben, "ann")
 
 
 def test_what_is_deleted_meanwhile_is_not_liked(resources, ben):
@@ -431,14 +444,17 @@ def test_what_is_deleted_meanwhile_is_not_liked(resources, ben):
     people = [member(resources, f"m{number}") for number in range(6)]
 
     def gone():
-        write(resources, posts.delete, ben, photo.id)
+        write(resources, posts.delete_post, ben, photo.id)
         with resources.db.write() as db:
-            posts.erase(db, [photo.id])
+            post_states.erase_posts(db, [photo.id])
 
     wrong = at_once(
         [
             gone,
-            *(lambda who=who: write(resources, engagement.like, who, photo.id) for who in people),
+            *(
+                lambda who=who: write(resources, engagement.like_post, who, photo.id)
+                for who in people
+            ),
         ]
     )
     assert {type(error) for error in wrong} <= {NotFound}

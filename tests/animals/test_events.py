@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from sqlalchemy import select, update
 
 from tanuki.animals import engagement, events, feed, members, posts
-from tanuki.animals.events import KINDS, Looker, in_order, listed, looker, searched
+from tanuki.animals.events import (
+    EVENT_KINDS,
+    Viewer,
+    identify_viewer,
+    listing_events,
+    rank_in_order,
+    search_events,
+)
 from tanuki.animals.moderation import cases
 from tanuki.animals.tables import Member
 from tanuki.errors import TooMany, UserError
@@ -42,7 +49,7 @@ def kept(res, *kinds):
 
 def pseudonym(res, who):
     with res.db.read() as db:
-        return members.of(db, who).pseudonym
+        return members.require_member(db, who).pseudonym
 
 
 def refuse(res, who):
@@ -52,7 +59,7 @@ def refuse(res, who):
 
 def beacon(res, viewer, body, headers=NO_HEADERS, now=NOW, address="1.2.3.4"):
     with res.db.write() as db:
-        return events.accept_beacon(db, viewer, body, headers, address=address, now=now)
+        return events.record_beacon(db, viewer, body, headers, address=address, now=now)
 
 
 # ---- who may be watched --------------------------------------------------------------------------------------------
@@ -71,28 +78,31 @@ def beacon(res, viewer, body, headers=NO_HEADERS, now=NOW, address="1.2.3.4"):
 def test_a_browser_that_asks_not_to_be_followed_is_not(embedded, headers, may):
     ann = member(embedded, "ann")
     with embedded.db.read() as db:
-        assert [looker(db, viewer, headers) is not None for viewer in (ann, STRANGER)] == [may, may]
+        assert [identify_viewer(db, viewer, headers) is not None for viewer in (ann, STRANGER)] == [
+            may,
+            may,
+        ]
 
 
 def test_a_member_is_a_pseudonym_and_a_stranger_nobody(embedded):
     ann, mod = member(embedded, "ann"), staff(embedded, "mod")
     with embedded.db.read() as db:
-        assert looker(db, ann, {}) == Looker(pseudonym(embedded, ann))
-        assert looker(db, STRANGER, {}) == looker(db, mod, {}) == Looker(None)
+        assert identify_viewer(db, ann, {}) == Viewer(pseudonym(embedded, ann))
+        assert identify_viewer(db, STRANGER, {}) == identify_viewer(db, mod, {}) == Viewer(None)
         assert "ann" not in pseudonym(embedded, ann)
     refuse(embedded, ann)
     with embedded.db.read() as db:
-        assert looker(db, ann, {}) is None
+        assert identify_viewer(db, ann, {}) is None
 
 
 def test_nothing_is_made_of_who_is_not_watched():
-    placed = in_order([1], "new", order="newest")
+    placed = rank_in_order([1], "new", order="newest")
     assert (
-        listed(None, "home", placed, request_id="r", now=NOW)
-        == searched(None, ["cat"], 3, request_id="r", now=NOW)
+        listing_events(None, "home", placed, request_id="r", now=NOW)
+        == search_events(None, ["cat"], 3, request_id="r", now=NOW)
         == []
     )
-    assert listed(Looker("p"), "home", (), request_id="r", now=NOW) == []
+    assert listing_events(Viewer("p"), "home", (), request_id="r", now=NOW) == []
 
 
 # ---- what was shown ------------------------------------------------------------------------------------------------
@@ -103,13 +113,13 @@ def test_a_page_of_the_feed_is_told_in_the_warehouse_with_all_that_could_have_be
 ):
     ids = [post(resources, ben).id for _ in range(12)]
     with resources.db.read() as db:
-        found = feed.home(db, ann, limit=10, now=NOW, request_id="request-1")
-        who = looker(db, ann, {})
-    told = listed(
+        found = feed.load_home_feed(db, ann, limit=10, now=NOW, request_id="request-1")
+        who = identify_viewer(db, ann, {})
+    told = listing_events(
         who, "home", found.items, considered=found.considered, request_id=found.request_id, now=NOW
     )
-    resources.events.write(told)
-    maintenance.export_now(resources, NOW)
+    resources.events.write_now(told)
+    maintenance.export_events_now(resources, NOW)
     with resources.db.read() as db:
         [request] = resources.warehouse.sql(db, "select * from events_request").to_dicts()
         rows = resources.warehouse.sql(
@@ -134,17 +144,17 @@ def test_a_page_of_the_feed_is_told_in_the_warehouse_with_all_that_could_have_be
 
 
 def test_lists_without_chance_show_what_they_show():
-    placed = in_order([7, 5], "search", first=24, order="relevance")
+    placed = rank_in_order([7, 5], "search", first=24, order="relevance")
     assert [(each.post_id, each.position, each.propensity) for each in placed] == [
         (7, 24, 1.0),
         (5, 25, 1.0),
     ]
-    request, _ = listed(Looker(None), "search", placed, request_id="r", now=NOW)
+    request, _ = listing_events(Viewer(None), "search", placed, request_id="r", now=NOW)
     assert request.values["considered"] == [7, 5]
 
 
 def test_of_a_search_the_terms_are_kept_and_not_too_many():
-    [told] = searched(Looker(None), ["柴犬" * 40] * 30, 3, request_id="r", now=NOW)
+    [told] = search_events(Viewer(None), ["柴犬" * 40] * 30, 3, request_id="r", now=NOW)
     assert (len(told.values["terms"]), len(told.values["terms"][0]), told.values["results"]) == (
         12,
         40,
@@ -155,37 +165,39 @@ def test_of_a_search_the_terms_are_kept_and_not_too_many():
 def test_every_value_that_is_logged_has_its_column(resources, ann, ben):
     photo = post(resources, ben, category="dog", breed="shiba")
     with resources.db.write() as db:
-        engagement.like(db, ann, photo.id, now=NOW)
-        engagement.unlike(db, ann, photo.id, now=NOW)
-        engagement.follow(db, ann, "ben", now=NOW)
-        engagement.unfollow(db, ann, "ben", now=NOW)
-        engagement.comment(db, ann, photo.id, "Hello", key="k", now=NOW)
-        cases.report(db, ann, "post", photo.id, "spam", now=NOW)
-        who = looker(db, ann, {})
+        engagement.like_post(db, ann, photo.id, now=NOW)
+        engagement.unlike_post(db, ann, photo.id, now=NOW)
+        engagement.follow_member(db, ann, "ben", now=NOW)
+        engagement.unfollow_member(db, ann, "ben", now=NOW)
+        engagement.add_comment(db, ann, photo.id, "Hello", key="k", now=NOW)
+        cases.report_subject(db, ann, "post", photo.id, "spam", now=NOW)
+        who = identify_viewer(db, ann, {})
         suggested = {
             "request": "request-1",
-            "offered": [{"what": "tag", "value": "nap", "lang": "en", "source": "eyes"}],
+            "offered": [{"what": "tag", "value": "nap", "lang": "en", "source": "image_model"}],
         }
-        events.suggested(db, members.of(db, ann), photo.id, json.dumps(suggested), {0}, now=NOW)
-    resources.events.write(
-        listed(
+        events.record_suggestions(
+            db, members.require_member(db, ann), photo.id, json.dumps(suggested), {0}, now=NOW
+        )
+    resources.events.write_now(
+        listing_events(
             who,
             "home",
-            in_order([photo.id], "new", order="newest"),
+            rank_in_order([photo.id], "new", order="newest"),
             request_id="request-1",
             now=NOW,
         )
     )
-    resources.events.write(searched(who, ["cat"], 3, request_id="request-1", now=NOW))
+    resources.events.write_now(search_events(who, ["cat"], 3, request_id="request-1", now=NOW))
     told = {"post": photo.id, "request": "request-1", "position": 0}
     beacon(
         resources,
         ann,
         [{"kind": "seen", **told}, {"kind": "open", **told}, {"kind": "dwell", "ms": 9, **told}],
     )
-    maintenance.export_now(resources, NOW)
+    maintenance.export_events_now(resources, NOW)
     with resources.db.read() as db:
-        for kind in KINDS:
+        for kind in EVENT_KINDS:
             frame = resources.warehouse.sql(db, f"select * from {kind.table.name}")
             assert frame["more"].null_count() == frame.height > 0, kind.name
             assert [name for name in kind.schema if frame[name].null_count()] == [], kind.name
@@ -197,11 +209,11 @@ def test_every_value_that_is_logged_has_its_column(resources, ann, ben):
 def test_acts_are_kept_in_the_transaction_of_the_act(resources, ann, ben):
     photo = post(resources, ben)
     with resources.db.write() as db:
-        engagement.like(db, ann, photo.id, now=NOW)
-        engagement.like(db, ann, photo.id, now=NOW)
-        engagement.follow(db, ann, "ben", now=NOW)
+        engagement.like_post(db, ann, photo.id, now=NOW)
+        engagement.like_post(db, ann, photo.id, now=NOW)
+        engagement.follow_member(db, ann, "ben", now=NOW)
     with pytest.raises(ZeroDivisionError), resources.db.write() as db:
-        engagement.unlike(db, ann, photo.id, now=NOW)
+        engagement.unlike_post(db, ann, photo.id, now=NOW)
         raise ZeroDivisionError
     assert kept(resources, "like", "follow") == [
         ("follow", pseudonym(resources, ann), {"whom": pseudonym(resources, ben), "undone": False}),
@@ -216,10 +228,10 @@ def test_who_said_no_leaves_no_trace_in_what_they_do_and_in_what_others_do(resou
     refuse(resources, ben)
     photo = post(resources, ben)
     with resources.db.write() as db:
-        engagement.like(db, ben, photo.id, now=NOW)
-        engagement.comment(db, ben, photo.id, "Hello", key="k", now=NOW)
-        engagement.follow(db, ben, "ann", now=NOW)
-        engagement.follow(db, ann, "ben", now=NOW)
+        engagement.like_post(db, ben, photo.id, now=NOW)
+        engagement.add_comment(db, ben, photo.id, "Hello", key="k", now=NOW)
+        engagement.follow_member(db, ben, "ann", now=NOW)
+        engagement.follow_member(db, ann, "ben", now=NOW)
     assert kept(resources) == [
         ("follow", pseudonym(resources, ann), {"whom": None, "undone": False})
     ]
@@ -229,8 +241,8 @@ def test_who_said_no_leaves_no_trace_in_what_they_do_and_in_what_others_do(resou
 def test_what_is_deleted_and_brought_back_was_posted_once(resources, ben):
     photo = post(resources, ben)
     with resources.db.write() as db:
-        posts.delete(db, ben, photo.id, now=NOW)
-        posts.undo(db, ben, photo.id, now=NOW)
+        posts.delete_post(db, ben, photo.id, now=NOW)
+        posts.undo_delete(db, ben, photo.id, now=NOW)
     assert len(kept(resources, "post")) == 1
 
 
@@ -254,7 +266,7 @@ def test_a_browser_tells_what_was_seen_opened_and_looked_at(resources, ann):
                 ("open", {"post": 3, "request": None, "position": None}),
                 (
                     "dwell",
-                    {"post": 3, "request": None, "position": None, "ms": events.LONGEST_DWELL_MS},
+                    {"post": 3, "request": None, "position": None, "ms": events.MAX_DWELL_MS},
                 ),
             ]
         ],
@@ -327,15 +339,15 @@ json_values = st.recursive(
 )
 def test_no_body_breaks_it(body):
     try:
-        told = [events.checked(each) for each in events.as_list(body)]
+        told = [events.parse_event(each) for each in events.parse_event_list(body)]
     except UserError:
         return
-    assert all(kind in events.FROM_BROWSERS and values["post"] > 0 for kind, values in told)
+    assert all(kind in events.BROWSER_EVENT_KINDS and values["post"] > 0 for kind, values in told)
 
 
 def test_too_many_messages_wait(resources, ann, monkeypatch):
-    monkeypatch.setitem(events.MESSAGES, "member", 2)
-    monkeypatch.setitem(events.MESSAGES, "visitor", 3)
+    monkeypatch.setitem(events.BEACONS_PER_HOUR, "member", 2)
+    monkeypatch.setitem(events.BEACONS_PER_HOUR, "visitor", 3)
     told = [{"kind": "open", "post": 3}]
     for viewer, most in ((ann, 2), (STRANGER, 3)):
         for _ in range(most):

@@ -10,9 +10,17 @@ from hypothesis import strategies as st
 from sqlalchemy import event, func, insert, select, text, update
 
 from tanuki.animals import feed, members
-from tanuki.animals.feed import CHANCES, LONGEST, PATTERNS, Walk, arrange, as_cursor, walked
-from tanuki.animals.posts import heat
-from tanuki.animals.tables import Follow, Member, Photo, Post, Shut
+from tanuki.animals.feed import (
+    CHANCE_CANDIDATES,
+    MAX_POSTS_PER_SESSION,
+    SOURCE_PATTERNS,
+    FeedSession,
+    arrange_posts,
+    decode_session,
+    encode_session,
+)
+from tanuki.animals.post_states import hot_score
+from tanuki.animals.tables import Block, Follow, Member, Photo, Post
 from tanuki.errors import UserError
 from tests.factories.members_and_posts import NOW, member
 
@@ -27,7 +35,7 @@ def write(res, statement, *values):
 def add(res, who, count=1, *, state="published", minutes_ago=0, likes=0):
     """Posts of somebody's, a second apart, without the work of sending them; gives their ids, newest first."""
     with res.db.write() as db:
-        me = members.of(db, who)
+        me = members.require_member(db, who)
         if db.get(Photo, "0" * 64) is None:
             db.execute(
                 insert(Photo).values(
@@ -43,7 +51,9 @@ def add(res, who, count=1, *, state="published", minutes_ago=0, likes=0):
         begun = db.scalar(select(func.count()).select_from(Post))
         for number in range(count):
             at = NOW - timedelta(minutes=minutes_ago, seconds=count - number)
-            shown = {"published_at": at, "heat": heat(at, likes)} if state != "checking" else {}
+            shown = (
+                {"published_at": at, "hot_score": hot_score(at, likes)} if state != "checking" else {}
+            )
             words = {"title": "A cat", "description": "", "tags": [], "category": "cat"}
             db.add(
                 Post(
@@ -64,19 +74,23 @@ def add(res, who, count=1, *, state="published", minutes_ago=0, likes=0):
 def follow(res, who, other):
     with res.db.write() as db:
         db.add(
-            Follow(follower_id=members.of(db, who).id, followed_id=members.of(db, other).id, at=NOW)
+            Follow(
+                follower_id=members.require_member(db, who).id,
+                followed_id=members.require_member(db, other).id,
+                at=NOW,
+            )
         )
 
 
 def like(res, post_id, likes):
     with res.db.write() as db:
         post = db.get(Post, post_id)
-        post.likes, post.heat = likes, heat(post.published_at, likes)
+        post.likes, post.hot_score = likes, hot_score(post.published_at, likes)
 
 
 def page(res, viewer, after=None, limit=10, now=NOW, request_id="r"):
     with res.db.read() as db:
-        return feed.home(db, viewer, after=after, limit=limit, now=now, request_id=request_id)
+        return feed.load_home_feed(db, viewer, after=after, limit=limit, now=now, request_id=request_id)
 
 
 def walk(res, viewer, limit=10, between=lambda shown: None):
@@ -97,7 +111,7 @@ def ids(items):
 
 # ---- the order, pure -----------------------------------------------------------------------------------------------
 
-PATTERN = PATTERNS["member"]
+PATTERN = SOURCE_PATTERNS["member"]
 SOURCES = {
     "following": list(range(100, 130)),
     "popular": list(range(200, 230)),
@@ -107,14 +121,14 @@ some_ids = st.lists(st.integers(1, 60), unique=True, max_size=40)
 
 
 def test_sources_take_turns_in_the_pattern():
-    placed = arrange(SOURCES, PATTERN, first=0, places=20, seed="a")
+    placed = arrange_posts(SOURCES, PATTERN, first=0, places=20, seed="a")
     assert [item.source for item in placed] == [*PATTERN, *PATTERN]
     assert [item.post_id for item in placed if item.source == "following"] == list(range(100, 108))
     assert [(item.order, item.version) for item in placed] == [("first", 1)] * 20
 
 
 def test_a_later_page_goes_on_in_the_pattern():
-    placed = arrange(SOURCES, PATTERN, first=7, places=5, seed="a")
+    placed = arrange_posts(SOURCES, PATTERN, first=7, places=5, seed="a")
     assert [(item.position, item.source) for item in placed] == [
         (7 + n, PATTERN[(7 + n) % 10]) for n in range(5)
     ]
@@ -132,7 +146,7 @@ def test_no_post_twice_and_no_place_empty_before_the_end(
     following, popular, new, first, places, seed
 ):
     new = list(dict.fromkeys(new + following + popular))  # whatever there is, is also among the new
-    placed = arrange(
+    placed = arrange_posts(
         {"following": following, "popular": popular, "new": new},
         PATTERN,
         first=first,
@@ -147,7 +161,7 @@ def test_no_post_twice_and_no_place_empty_before_the_end(
 @given(following=some_ids, popular=some_ids, new=some_ids, seeds=st.tuples(st.text(), st.text()))
 def test_what_is_not_left_to_chance_does_not_depend_on_it(following, popular, new, seeds):
     sources = {"following": following, "popular": popular, "new": new}
-    one, other = (arrange(sources, PATTERN, first=0, places=24, seed=seed) for seed in seeds)
+    one, other = (arrange_posts(sources, PATTERN, first=0, places=24, seed=seed) for seed in seeds)
     settled = [[item for item in placed if item.source != "chance"] for placed in (one, other)]
     assert settled[0] == settled[1]
     assert {item.propensity for item in settled[0]} <= {1.0}
@@ -156,13 +170,13 @@ def test_what_is_not_left_to_chance_does_not_depend_on_it(following, popular, ne
 def test_each_post_comes_by_chance_as_often_as_its_propensity_says():
     drawn, rounds = Counter(), 4_000
     for seed in range(rounds):
-        for item in arrange(SOURCES, PATTERN, first=0, places=20, seed=str(seed)):
+        for item in arrange_posts(SOURCES, PATTERN, first=0, places=20, seed=str(seed)):
             if item.source == "chance":
                 drawn[item.position, item.post_id] += 1
-                assert item.propensity == 1 / CHANCES
+                assert item.propensity == 1 / CHANCE_CANDIDATES
     assert {position for position, _ in drawn} == {7, 17}
-    assert len(drawn) == 2 * CHANCES
-    expected = rounds / CHANCES
+    assert len(drawn) == 2 * CHANCE_CANDIDATES
+    expected = rounds / CHANCE_CANDIDATES
     spread = sum((count - expected) ** 2 / expected for count in drawn.values())
     assert spread < 160  # chi-squared with 98 degrees of freedom: more than that once in 10,000
 
@@ -206,7 +220,7 @@ def test_nothing_comes_twice_and_nothing_is_missed_while_everything_changes(reso
             gone.add(deleted)
             write(resources, update(Post).where(Post.id == deleted).values(state="deleted"))
         write(
-            resources, update(Post).where(Post.id == chance.choice(shown)).values(likes=0, heat=0.0)
+            resources, update(Post).where(Post.id == chance.choice(shown)).values(likes=0, hot_score=0.0)
         )
         if len(items) == 14:
             follow(resources, ann, cat)
@@ -236,7 +250,7 @@ def test_popular_ones_are_the_hottest_and_new_ones_the_newest(resources, four):
 def test_what_could_have_been_shown_is_told(resources, four):
     posted = add(resources, four[1], 90)
     found = page(resources, None, limit=10)
-    assert set(ids(found.items)) < set(found.considered) == set(posted[: CHANCES + 10])
+    assert set(ids(found.items)) < set(found.considered) == set(posted[: CHANCE_CANDIDATES + 10])
     assert found.request_id == "r"
 
 
@@ -256,8 +270,10 @@ def test_nobody_hidden(resources, four, kind, by_ann, seen):
     posted = add(resources, ben, 5)
     follow(resources, ann, ben)
     with resources.db.write() as db:
-        one, other = (members.of(db, ann).id, members.of(db, ben).id)[:: 1 if by_ann else -1]
-        db.add(Shut(member_id=one, other_id=other, kind=kind, at=NOW))
+        one, other = (members.require_member(db, ann).id, members.require_member(db, ben).id)[
+            :: 1 if by_ann else -1
+        ]
+        db.add(Block(member_id=one, target_id=other, kind=kind, at=NOW))
     assert sorted(ids(page(resources, ann).items)) == (sorted(posted) if seen else [])
     assert len(page(resources, STRANGER).items) == 5
 
@@ -299,10 +315,10 @@ def test_as_many_queries_however_much_there_is(resources, four):
 
 
 @pytest.mark.parametrize(
-    ("source", "index"), [(feed.hottest, "ix_post_heat"), (feed.newest, "ix_post_newest")]
+    ("source", "index"), [(feed.select_hottest, "ix_post_hot_score"), (feed.select_newest, "ix_post_newest")]
 )
 def test_the_lists_are_read_from_their_indexes(embedded, source, index):
-    query = source(Walk(NOW, frozenset({1, 2})), None).limit(10)
+    query = source(FeedSession(NOW, frozenset({1, 2})), None).limit(10)
     with embedded.db.read() as db:
         plan = query.compile(db.get_bind(), compile_kwargs={"literal_binds": True})
         steps = [row[3] for row in db.execute(text(f"explain query plan {plan}"))]
@@ -315,36 +331,36 @@ def test_the_lists_are_read_from_their_indexes(embedded, source, index):
 
 @given(shown=st.sets(st.integers(1, 2**31 - 1), max_size=300), microseconds=st.integers(0, 10**15))
 def test_a_walk_is_the_same_after_its_cursor(shown, microseconds):
-    begun = Walk(NOW - timedelta(microseconds=microseconds), frozenset(shown))
-    assert walked(as_cursor(begun), NOW) == begun
+    begun = FeedSession(NOW - timedelta(microseconds=microseconds), frozenset(shown))
+    assert decode_session(encode_session(begun), NOW) == begun
 
 
 def test_a_long_walk_still_fits_into_an_address():
     chance = random.Random(1)
-    assert len(as_cursor(Walk(NOW, frozenset(chance.sample(range(1, 5_000_000), LONGEST))))) < 3_000
+    assert len(encode_session(FeedSession(NOW, frozenset(chance.sample(range(1, 5_000_000), MAX_POSTS_PER_SESSION))))) < 3_000
 
 
 def test_a_walk_never_sees_what_is_still_to_come():
-    assert walked(as_cursor(Walk(NOW + timedelta(days=1), frozenset())), NOW).since == NOW
+    assert decode_session(encode_session(FeedSession(NOW + timedelta(days=1), frozenset())), NOW).since == NOW
 
 
 @given(st.text(max_size=40) | st.from_regex(r"[A-Za-z0-9_-]{0,40}", fullmatch=True))
 def test_any_other_cursor_is_refused_or_harmless(cursor):
     try:
-        assert walked(cursor, NOW).since <= NOW
+        assert decode_session(cursor, NOW).since <= NOW
     except UserError as refused:
         assert "begin again" in str(refused)
 
 
 @pytest.mark.parametrize(
-    "cursor", ["", "a" * 20_000, "猫", "_" * 3_000, "ééé", as_cursor(Walk(NOW, frozenset({2**31})))]
+    "cursor", ["", "a" * 20_000, "猫", "_" * 3_000, "ééé", encode_session(FeedSession(NOW, frozenset({2**31})))]
 )
 def test_these_cursors_are_refused(cursor):
     with pytest.raises(UserError, match="begin again"):
-        walked(cursor, NOW)
+        decode_session(cursor, NOW)
 
 
 def test_a_walk_ends(resources, four):
-    add(resources, four[1], LONGEST + 60)
+    add(resources, four[1], MAX_POSTS_PER_SESSION + 60)
     seen = walk(resources, None, limit=100)
-    assert LONGEST <= len(seen) < LONGEST + 100
+    assert MAX_POSTS_PER_SESSION <= len(seen) < MAX_POSTS_PER_SESSION + 100

@@ -5,7 +5,7 @@ import csv
 import pytest
 from sqlalchemy import select
 
-from tanuki.animals.import_folder import bring
+from tanuki.animals.import_folder import import_photos
 from tanuki.animals.tables import Post
 from tanuki.errors import UserError
 from tests.factories import members_and_posts
@@ -28,7 +28,10 @@ def posts_of(res):
 
 def test_each_file_is_a_post_once_and_its_name_says_what_it_is(resources, folder):
     hana = members_and_posts.member(resources, "hana")
-    assert (bring(resources, hana, folder).new, bring(resources, hana, folder).known) == (3, 3)
+    assert (
+        import_photos(resources, hana, folder).posted,
+        import_photos(resources, hana, folder).already_posted,
+    ) == (3, 3)
     assert [
         (post.source, post.title, post.category, post.breed) for post in posts_of(resources)
     ] == [
@@ -47,24 +50,24 @@ def test_what_was_interrupted_goes_on(embedded, folder):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        bring(embedded, hana, folder, progress=stop)
-    done = bring(embedded, hana, folder)
-    assert (done.known, done.new) == (2, 1)
+        import_photos(embedded, hana, folder, progress=stop)
+    done = import_photos(embedded, hana, folder)
+    assert (done.already_posted, done.posted) == (2, 1)
     assert len(posts_of(embedded)) == 3
 
 
 def test_what_is_no_picture_is_refused_by_itself(embedded, folder):
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
-    done = bring(embedded, members_and_posts.member(embedded, "hana"), folder)
-    assert done.new == 3
+    done = import_photos(embedded, members_and_posts.member(embedded, "hana"), folder)
+    assert done.posted == 3
     assert [name for name, _ in done.refused] == ["broken.jpg"]
     assert isinstance(done.refused[0][1], UserError)
 
 
 def test_the_same_picture_under_two_names_is_one_post(embedded, folder):
     (folder / "zz.jpg").write_bytes(members_and_posts.picture(0))
-    done = bring(embedded, members_and_posts.member(embedded, "hana"), folder)
-    assert (done.new, done.known) == (3, 1)
+    done = import_photos(embedded, members_and_posts.member(embedded, "hana"), folder)
+    assert (done.posted, done.already_posted) == (3, 1)
 
 
 def manifest(tmp_path, rows):
@@ -80,7 +83,9 @@ def test_a_manifest_gives_the_words(embedded, folder, tmp_path):
         ["shiba_1.jpg", "昼寝", "犬、nap", "dog", "shiba", "animal"],
         ["boat.jpeg", "", "", "", "", ""],
     ]
-    bring(embedded, members_and_posts.member(embedded, "hana"), folder, manifest(tmp_path, rows))
+    import_photos(
+        embedded, members_and_posts.member(embedded, "hana"), folder, manifest(tmp_path, rows)
+    )
     boat, dog = posts_of(embedded)
     assert (dog.title, dog.tags, dog.breed) == ("昼寝", ["犬", "nap"], "shiba")
     assert boat.title == "boat"
@@ -98,7 +103,7 @@ def test_a_wrong_manifest_gets_a_sentence_and_nothing_is_posted(
     embedded, folder, tmp_path, rows, sentence
 ):
     with pytest.raises(UserError, match=sentence):
-        bring(
+        import_photos(
             embedded, members_and_posts.member(embedded, "hana"), folder, manifest(tmp_path, rows)
         )
     assert posts_of(embedded) == []
@@ -106,4 +111,4 @@ def test_a_wrong_manifest_gets_a_sentence_and_nothing_is_posted(
 
 def test_an_empty_folder_gets_a_sentence(embedded, tmp_path):
     with pytest.raises(UserError, match="There are no photos"):
-        bring(embedded, members_and_posts.member(embedded, "hana"), tmp_path)
+        import_photos(embedded, members_and_posts.member(embedded, "hana"), tmp_path)

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from tanuki.animals import members
-from tanuki.animals.tables import BarredPhoto, Follow, Member, Photo
+from tanuki.animals.tables import BlockedImageHash, Follow, Member, Photo
 from tanuki.errors import NotAllowed, NotFound, UserError
 from tanuki.platform.accounts import Person
 from tests.factories.members_and_posts import NOW, member, staff
@@ -16,7 +16,7 @@ STRANGER = None
 
 def follow(res, follower, followed):
     with res.db.write() as db:
-        one, other = members.of(db, follower), members.of(db, followed)
+        one, other = members.require_member(db, follower), members.require_member(db, followed)
         db.add(Follow(follower_id=one.id, followed_id=other.id, at=NOW))
         one.following += 1
         other.followers += 1
@@ -25,8 +25,8 @@ def follow(res, follower, followed):
 def test_joining_twice_is_joining_once(resources):
     rex = member(resources, "rex")
     with resources.db.write() as db:
-        first = members.of(db, rex)
-        assert members.join(db, rex, now=NOW).id == first.id
+        first = members.require_member(db, rex)
+        assert members.join_community(db, rex, now=NOW).id == first.id
         assert (first.display, first.posts, first.events) == ("Rex", 0, True)
         assert db.scalar(select(func.count()).select_from(Member)) == 1
 
@@ -39,7 +39,7 @@ def test_joining_twice_at_the_same_time_is_joining_once(resources):
         together.wait()
         try:
             with resources.db.write() as db:
-                members.join(db, rex, now=NOW)
+                members.join_community(db, rex, now=NOW)
         except UserError as error:
             failed.append(error)
 
@@ -54,21 +54,21 @@ def test_nobody_becomes_a_member_without_the_role(embedded):
     manager = Person("mia", "Mia", frozenset({("manager", "chiba")}))
     with embedded.db.write() as db:
         with pytest.raises(NotAllowed):
-            members.join(db, manager, now=NOW)
+            members.join_community(db, manager, now=NOW)
         with pytest.raises(NotFound):
-            members.of(db, manager)
-        assert members.viewer_id(db, manager) is members.viewer_id(db, STRANGER) is None
+            members.require_member(db, manager)
+        assert members.find_viewer_id(db, manager) is members.find_viewer_id(db, STRANGER) is None
 
 
 def test_a_banned_member_reads_and_cannot_write(resources):
     rex = member(resources, "rex")
     with resources.db.write() as db:
-        members.of(db, rex).banned_at = NOW
+        members.require_member(db, rex).banned_at = NOW
     with resources.db.write() as db:
-        assert members.of(db, rex).name == "rex"
+        assert members.require_member(db, rex).name == "rex"
         for write in (
-            members.active,
-            lambda db, who: members.change(db, who, about="hello", now=NOW),
+            members.require_active_member,
+            lambda db, who: members.update_profile(db, who, about="hello", now=NOW),
         ):
             with pytest.raises(NotAllowed, match="banned"):
                 write(db, rex)
@@ -77,18 +77,18 @@ def test_a_banned_member_reads_and_cannot_write(resources):
 def test_who_left_is_not_there(resources):
     rex, ann = member(resources, "rex"), member(resources, "ann")
     with resources.db.write() as db:
-        gone = members.of(db, rex).id
+        gone = members.require_member(db, rex).id
         db.execute(update(Member).where(Member.id == gone).values(left_at=NOW))
     with resources.db.read() as db:
-        assert members.viewer_id(db, rex) is None
+        assert members.find_viewer_id(db, rex) is None
         assert (
-            members.hidden_ids(db, None)
-            == members.hidden_ids(db, members.viewer_id(db, ann))
+            members.load_hidden_member_ids(db, None)
+            == members.load_hidden_member_ids(db, members.find_viewer_id(db, ann))
             == {gone}
         )
         for viewer in (rex, ann, STRANGER):
             with pytest.raises(NotFound):
-                members.profile(db, viewer, "rex")
+                members.load_profile(db, viewer, "rex")
 
 
 # ---- the profile ---------------------------------------------------------------------------------------------------
@@ -108,27 +108,27 @@ def test_who_left_is_not_there(resources):
 def test_a_name_is_kept_as_it_can_be_seen(resources, given, kept):
     rex = member(resources, "rex")
     with resources.db.write() as db:
-        members.change(db, rex, display=given, now=NOW)
+        members.update_profile(db, rex, display=given, now=NOW)
     with resources.db.read() as db:
-        assert members.profile(db, None, "REX").display == kept
+        assert members.load_profile(db, None, "REX").display == kept
 
 
 @pytest.mark.parametrize("given", ["", "   ", "\u200d\ufe0f", "x" * 41, "\u3000"])
 def test_a_name_that_cannot_be_seen_or_is_too_long_is_refused(embedded, given):
     rex = member(embedded, "rex")
     with embedded.db.write() as db, pytest.raises(UserError, match="1 to 40 characters"):
-        members.change(db, rex, display=given, now=NOW)
+        members.update_profile(db, rex, display=given, now=NOW)
 
 
 def test_about_keeps_its_lines_and_what_is_not_given_stays(embedded):
     rex = member(embedded, "rex")
     with embedded.db.write() as db:
-        members.change(db, rex, about="one\r\n\r\ntwo\n", events=False, now=NOW)
-        members.change(db, rex, display="R", now=NOW)
-        found = members.of(db, rex)
+        members.update_profile(db, rex, about="one\r\n\r\ntwo\n", events=False, now=NOW)
+        members.update_profile(db, rex, display="R", now=NOW)
+        found = members.require_member(db, rex)
         assert (found.display, found.about, found.events) == ("R", "one\n\ntwo", False)
         with pytest.raises(UserError, match="at most 500"):
-            members.change(db, rex, about="x" * 501, now=NOW)
+            members.update_profile(db, rex, about="x" * 501, now=NOW)
 
 
 def test_a_profile_has_a_picture_until_it_is_taken_away_but_not_one_that_was_removed(resources):
@@ -147,12 +147,12 @@ def test_a_profile_has_a_picture_until_it_is_taken_away_but_not_one_that_was_rem
                 )
             )
         db.flush()
-        db.add(BarredPhoto(digest="bad", why="blood", at=NOW))
-        members.change(db, rex, photo=db.get(Photo, "good"), now=NOW)
+        db.add(BlockedImageHash(digest="bad", reason="blood", at=NOW))
+        members.update_profile(db, rex, photo=db.get(Photo, "good"), now=NOW)
         with pytest.raises(UserError, match="removed this picture"):
-            members.change(db, rex, photo=db.get(Photo, "bad"), now=NOW)
-        assert members.change(db, rex, about="kept", now=NOW).photo == "good"
-        assert members.change(db, rex, photo=None, now=NOW).photo is None
+            members.update_profile(db, rex, photo=db.get(Photo, "bad"), now=NOW)
+        assert members.update_profile(db, rex, about="kept", now=NOW).photo == "good"
+        assert members.update_profile(db, rex, photo=None, now=NOW).photo is None
 
 
 # ---- blocking and muting -------------------------------------------------------------------------------------------
@@ -166,30 +166,30 @@ def test_who_blocks_and_is_blocked_do_not_see_each_other_but_moderators_see_both
     )
     with resources.db.write() as db:
         for name in ("ann", "mod"):
-            members.shut(db, rex, name, "block", now=NOW)
+            members.block_member(db, rex, name, "block", now=NOW)
     with resources.db.read() as db:
         for viewer, name in ((rex, "ann"), (ann, "rex"), (rex, "mod")):
             with pytest.raises(NotFound):
-                members.profile(db, viewer, name)
-        assert members.profile(db, mod, "rex").name == "rex"
-        assert members.profile(db, None, "rex").name == "rex"
-        ids = {name: members.profile(db, mod, name).id for name in ("rex", "ann", "mod")}
-        assert members.hidden_ids(db, ids["ann"]) == {ids["rex"]}
-        assert members.hidden_ids(db, ids["rex"]) == {ids["ann"], ids["mod"]}
-        assert members.blocked_between(db, ids["ann"], ids["rex"])
-        assert not members.blocked_between(db, ids["ann"], ids["mod"])
+                members.load_profile(db, viewer, name)
+        assert members.load_profile(db, mod, "rex").name == "rex"
+        assert members.load_profile(db, None, "rex").name == "rex"
+        ids = {name: members.load_profile(db, mod, name).id for name in ("rex", "ann", "mod")}
+        assert members.load_hidden_member_ids(db, ids["ann"]) == {ids["rex"]}
+        assert members.load_hidden_member_ids(db, ids["rex"]) == {ids["ann"], ids["mod"]}
+        assert members.is_blocked_between(db, ids["ann"], ids["rex"])
+        assert not members.is_blocked_between(db, ids["ann"], ids["mod"])
 
 
 def test_who_is_muted_stays_there_and_does_not_notice(resources):
     rex, ann = member(resources, "rex"), member(resources, "ann")
     with resources.db.write() as db:
-        members.shut(db, rex, "ann", "mute", now=NOW)
+        members.block_member(db, rex, "ann", "mute", now=NOW)
     with resources.db.read() as db:
-        me, other = members.of(db, rex).id, members.profile(db, rex, "ann").id
-        assert members.hidden_ids(db, me) == {other}
-        assert set(db.scalars(members.unseen_by(me, muted=False))) == set()
-        assert members.hidden_ids(db, other) == set()
-        assert members.profile(db, ann, "rex").name == "rex"
+        me, other = members.require_member(db, rex).id, members.load_profile(db, rex, "ann").id
+        assert members.load_hidden_member_ids(db, me) == {other}
+        assert set(db.scalars(members.hidden_member_ids(me, muted=False))) == set()
+        assert members.load_hidden_member_ids(db, other) == set()
+        assert members.load_profile(db, ann, "rex").name == "rex"
 
 
 def test_blocking_ends_following_both_ways_and_the_counts_follow(resources):
@@ -197,9 +197,9 @@ def test_blocking_ends_following_both_ways_and_the_counts_follow(resources):
     for pair in ((rex, ann), (ann, rex), (bob, rex)):
         follow(resources, *pair)
     with resources.db.write() as db:
-        members.shut(db, rex, "ann", "mute", now=NOW)
-        members.shut(db, rex, "ann", "block", now=NOW)
-        members.shut(db, rex, "ann", "block", now=NOW)
+        members.block_member(db, rex, "ann", "mute", now=NOW)
+        members.block_member(db, rex, "ann", "block", now=NOW)
+        members.block_member(db, rex, "ann", "block", now=NOW)
     with resources.db.read() as db:
         assert [
             (each.following, each.followers)
@@ -211,14 +211,14 @@ def test_blocking_ends_following_both_ways_and_the_counts_follow(resources):
 def test_a_block_is_not_weakened_by_muting_and_ends_when_it_is_taken_back(resources):
     rex, ann = member(resources, "rex"), member(resources, "ann")
     with resources.db.write() as db:
-        members.shut(db, rex, "ann", "block", now=NOW)
-        assert [(shut.kind, other.name) for shut, other in members.shut_list(db, rex)] == [
+        members.block_member(db, rex, "ann", "block", now=NOW)
+        assert [(shut.kind, other.name) for shut, other in members.list_blocks(db, rex)] == [
             ("block", "ann")
         ]
-        members.unshut(db, rex, "ann")
-        members.unshut(db, rex, "ann")
-        assert members.shut_list(db, rex) == []
-        assert members.profile(db, ann, "rex").name == "rex"
+        members.unblock_member(db, rex, "ann")
+        members.unblock_member(db, rex, "ann")
+        assert members.list_blocks(db, rex) == []
+        assert members.load_profile(db, ann, "rex").name == "rex"
 
 
 @pytest.mark.parametrize(
@@ -233,4 +233,4 @@ def test_what_cannot_be_blocked_is_refused(embedded, name, kind, sentence):
     rex = member(embedded, "rex")
     member(embedded, "ann")
     with embedded.db.write() as db, pytest.raises(UserError, match=sentence):
-        members.shut(db, rex, name, kind, now=NOW)
+        members.block_member(db, rex, name, kind, now=NOW)

@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from tanuki.animals import engagement, members, notifications, post_review, posts
+from tanuki.animals import engagement, members, notifications, post_queries, post_review, posts
 from tanuki.animals.moderation import appeals, cases, decisions
-from tanuki.animals.moderation.reasons import POSSIBLE
-from tanuki.animals.search.search import search
+from tanuki.animals.moderation.reasons import ACTIONS_BY_SUBJECT
+from tanuki.animals.search.search import search_posts
 from tanuki.animals.tables import Case, Comment, Decision, Member, Post, Report
 from tanuki.errors import Conflict, NotAllowed, NotFound, UserError
 from tanuki.platform import audit_log
@@ -42,7 +42,7 @@ class Net:
 
     def report(self, who=None, reason="spam", subject="post", subject_id=None):
         return self.do(
-            cases.report,
+            cases.report_subject,
             who or self.taro,
             subject,
             subject_id or self.post.id,
@@ -53,7 +53,7 @@ class Net:
 
     def decide(self, action, reason="spam", note="", who=None, case=None):
         return self.do(
-            decisions.decide,
+            decisions.decide_case,
             who or self.mona,
             (case or self.report()).id,
             action,
@@ -63,11 +63,11 @@ class Net:
         )
 
     def appeal(self, decision, who=None, words="wrong"):
-        return self.do(appeals.appeal, who or self.hana, decision.id, words, now=LATER)
+        return self.do(appeals.submit_appeal, who or self.hana, decision.id, words, now=LATER)
 
     def answer(self, appeal, overturn, who=None):
         return self.do(
-            appeals.answer,
+            appeals.answer_appeal,
             who or self.saki,
             appeal.id,
             overturn=overturn,
@@ -79,14 +79,16 @@ class Net:
         return self.see(lambda db: db.get(Post, self.post.id).state)
 
     def found(self):
-        return [hit.post_id for hit in self.see(search, "猫").posts]
+        return [hit.post_id for hit in self.see(search_posts, "猫").posts]
 
     def told(self, who):
-        return [item.notification.kind for item in self.see(notifications.list_, who).items]
+        return [
+            item.notification.kind for item in self.see(notifications.list_notifications, who).items
+        ]
 
     def banned(self):
         return self.see(
-            lambda db: db.scalar(select(Member.banned_why).where(Member.name == "hana"))
+            lambda db: db.scalar(select(Member.ban_reason).where(Member.name == "hana"))
         )
 
 
@@ -103,7 +105,7 @@ def test_reports_about_one_thing_make_one_case_and_the_same_member_counts_once(n
     assert first.id == again.id == second.id
     case = net.see(lambda db: db.get(Case, first.id))
     assert (case.reports, case.weight) == (2, 6.0)
-    assert [each.reporter.name for each in net.see(cases.reports, case)] == ["taro", "ken"]
+    assert [each.reporter.name for each in net.see(cases.list_reports, case)] == ["taro", "ken"]
 
 
 def test_reports_at_the_same_moment_are_one_case(net):
@@ -127,12 +129,12 @@ def test_the_queue_has_the_most_urgent_first_page_by_page(net):
     wanted = [others[n].id for n in (1, 3, 0, 2)]
     seen, after = [], None
     while True:
-        page = net.see(cases.queue, net.mona, after=after, limit=1)
+        page = net.see(cases.list_open_cases, net.mona, after=after, limit=1)
         seen += [case.subject_id for case in page.items]
         if (after := page.next) is None:
             break
     assert seen == wanted
-    assert net.see(cases.length, net.mona) == 4
+    assert net.see(cases.count_open_cases, net.mona) == 4
 
 
 def test_what_one_cannot_see_or_owns_cannot_be_reported(net):
@@ -147,7 +149,7 @@ def test_what_one_cannot_see_or_owns_cannot_be_reported(net):
         net.report(reason="ugly")
     with pytest.raises(UserError, match="cannot be reported"):
         net.report(subject="store")
-    net.do(members.shut, net.hana, "taro", "block", now=NOW)
+    net.do(members.block_member, net.hana, "taro", "block", now=NOW)
     with pytest.raises(NotFound):
         net.report()
 
@@ -156,30 +158,30 @@ def test_only_moderators_see_cases_and_none_about_themselves(net):
     case = net.report()
     for who in (net.hana, net.taro):
         with pytest.raises(NotAllowed):
-            net.see(cases.queue, who)
+            net.see(cases.list_open_cases, who)
         with pytest.raises(NotAllowed):
-            net.see(cases.case, who, case.id)
+            net.see(cases.load_case, who, case.id)
     both = members_and_posts.member(net.res, "both", roles=("member", "moderator"))
     own = members_and_posts.post(net.res, both)
     about = net.report(subject_id=own.id)
-    assert [item.id for item in net.see(cases.queue, both).items] == [case.id]
+    assert [item.id for item in net.see(cases.list_open_cases, both).items] == [case.id]
     with pytest.raises(NotFound):
-        net.see(cases.case, both, about.id)
+        net.see(cases.load_case, both, about.id)
     with pytest.raises(NotFound):
         net.decide("keep", who=both, case=about)
 
 
 def test_a_case_shows_what_was_said_before_an_edit(net):
     net.do(
-        posts.edit,
-        net.res.work,
+        posts.edit_post,
+        net.res.jobs,
         net.hana,
         net.post.id,
         members_and_posts.draft("かわいい"),
         version=1,
         now=NOW,
     )
-    subject = net.see(lambda db: cases.subject_of(db, db.get(Case, net.report().id)))
+    subject = net.see(lambda db: cases.load_subject(db, db.get(Case, net.report().id)))
     assert subject.post.title == "かわいい"
     assert [edit.words["title"] for edit in subject.edits] == ["子猫"]
     assert subject.photo.digest == net.post.photo
@@ -211,32 +213,32 @@ def test_a_decision_does_what_it_says_and_the_owner_hears_why(net, action, state
     }[action]
     assert net.told(net.hana) == kinds
     assert net.banned() == ("blood" if action == "ban" else None)
-    mine = net.see(decisions.mine, net.hana).items
+    mine = net.see(decisions.list_own_decisions, net.hana).items
     assert [(each.decision.id, each.decision.note) for each in mine] == (
         [] if action == "keep" else [(made.id, "見た人が驚きます")]
     )
 
 
 def test_restoring_restores_the_search_the_lists_the_counts_and_the_likes(net):
-    net.do(engagement.like, net.taro, net.post.id, now=NOW)
+    net.do(engagement.like_post, net.taro, net.post.id, now=NOW)
     before = net.see(
         lambda db: (
             db.get(Post, net.post.id).likes,
-            db.get(Post, net.post.id).heat,
-            members.of(db, net.hana).posts,
+            db.get(Post, net.post.id).hot_score,
+            members.require_member(db, net.hana).posts,
         )
     )
     net.decide("remove")
-    assert net.see(lambda db: members.of(db, net.hana).posts) == 0
-    net.do(decisions.act, net.saki, "post", net.post.id, "restore", "spam", now=LATER)
+    assert net.see(lambda db: members.require_member(db, net.hana).posts) == 0
+    net.do(decisions.decide_subject, net.saki, "post", net.post.id, "restore", "spam", now=LATER)
     assert net.found() == [net.post.id]
-    assert [item.id for item in net.see(posts.newest, None).items] == [net.post.id]
+    assert [item.id for item in net.see(post_queries.list_newest_posts, None).items] == [net.post.id]
     assert (
         net.see(
             lambda db: (
                 db.get(Post, net.post.id).likes,
-                db.get(Post, net.post.id).heat,
-                members.of(db, net.hana).posts,
+                db.get(Post, net.post.id).hot_score,
+                members.require_member(db, net.hana).posts,
             )
         )
         == before
@@ -247,41 +249,43 @@ def test_restoring_restores_the_search_the_lists_the_counts_and_the_likes(net):
 def test_what_a_rule_holds_is_in_the_queue_and_nothing_wrong_publishes_it(net):
     net.do(post_review.ban_word, net.mona, "casino", now=NOW)
     held = members_and_posts.post(net.res, net.hana, title="casino", state="checking")
-    assert net.do(post_review.check, held.id, now=NOW) == "held"
-    (case,) = net.see(cases.queue, net.mona).items
+    assert net.do(post_review.run_checks, held.id, now=NOW) == "held"
+    (case,) = net.see(cases.list_open_cases, net.mona).items
     assert (case.subject_id, case.reports) == (held.id, 0)
     net.decide("keep", case=case)
     assert net.see(lambda db: db.get(Post, held.id).state) == "published"
 
 
 def test_a_comment_is_removed_and_restored_with_its_count(net):
-    comment = net.do(engagement.comment, net.taro, net.post.id, "buy!", key="k", now=NOW)
+    comment = net.do(engagement.add_comment, net.taro, net.post.id, "buy!", key="k", now=NOW)
     case = net.report(net.hana, subject="comment", subject_id=comment.id)
     net.decide("remove", case=case)
     assert net.see(
         lambda db: (db.get(Post, net.post.id).comments, db.get(Comment, comment.id).state)
     ) == (0, "removed")
-    net.do(decisions.act, net.saki, "comment", comment.id, "restore", "spam", now=LATER)
+    net.do(decisions.decide_subject, net.saki, "comment", comment.id, "restore", "spam", now=LATER)
     assert net.see(
         lambda db: (db.get(Post, net.post.id).comments, db.get(Comment, comment.id).state)
     ) == (1, "shown")
 
 
 def test_who_is_banned_reads_and_appeals_but_does_not_write(net):
-    case = net.report(subject="member", subject_id=net.see(members.of, net.hana).id)
+    case = net.report(subject="member", subject_id=net.see(members.require_member, net.hana).id)
     net.decide("ban", "harassment", case=case)
     for write in (
-        lambda db: engagement.like(db, net.hana, net.post.id, now=LATER),
-        lambda db: engagement.comment(db, net.hana, net.post.id, "x", key="k", now=LATER),
-        lambda db: cases.report(db, net.hana, "post", net.post.id, "spam", now=LATER),
-        lambda db: members.change(db, net.hana, display="x", now=LATER),
-        lambda db: posts.delete(db, net.hana, net.post.id, now=LATER),
+        lambda db: engagement.like_post(db, net.hana, net.post.id, now=LATER),
+        lambda db: engagement.add_comment(db, net.hana, net.post.id, "x", key="k", now=LATER),
+        lambda db: cases.report_subject(db, net.hana, "post", net.post.id, "spam", now=LATER),
+        lambda db: members.update_profile(db, net.hana, display="x", now=LATER),
+        lambda db: posts.delete_post(db, net.hana, net.post.id, now=LATER),
     ):
         with pytest.raises(NotAllowed, match="banned"):
             net.do(write)
-    assert net.see(posts.visible, net.post.id, net.hana).id == net.post.id
-    net.do(decisions.act, net.mona, "member", case.subject_id, "unban", "other", now=LATER)
-    net.do(engagement.comment, net.hana, net.post.id, "thank you", key="k", now=LATER)
+    assert net.see(post_queries.load_visible_post, net.post.id, net.hana).id == net.post.id
+    net.do(
+        decisions.decide_subject, net.mona, "member", case.subject_id, "unban", "other", now=LATER
+    )
+    net.do(engagement.add_comment, net.hana, net.post.id, "thank you", key="k", now=LATER)
 
 
 def test_a_case_is_decided_once(net):
@@ -320,7 +324,7 @@ def test_what_changes_nothing_or_does_not_fit_is_refused(net):
         net.decide("unban", case=case)
     with pytest.raises(Conflict, match="changes nothing"):
         net.decide("restore", case=case)
-    assert net.see(lambda db: decisions.possible(db, db.get(Case, case.id))) == [
+    assert net.see(lambda db: decisions.possible_actions(db, db.get(Case, case.id))) == [
         "keep",
         "hold",
         "remove",
@@ -328,13 +332,16 @@ def test_what_changes_nothing_or_does_not_fit_is_refused(net):
         "ban",
     ]
     assert net.see(lambda db: db.get(Case, case.id).state) == "open"
-    assert {action for actions in POSSIBLE.values() for action in actions} >= {"keep", "unban"}
+    assert {action for actions in ACTIONS_BY_SUBJECT.values() for action in actions} >= {
+        "keep",
+        "unban",
+    }
 
 
 def test_a_removed_post_that_its_owner_deleted_is_not_brought_back_by_the_undo(net):
-    net.do(posts.delete, net.hana, net.post.id, now=NOW)
-    net.do(decisions.act, net.mona, "post", net.post.id, "remove", "blood", now=NOW)
-    net.do(posts.undo, net.hana, net.post.id, now=NOW)
+    net.do(posts.delete_post, net.hana, net.post.id, now=NOW)
+    net.do(decisions.decide_subject, net.mona, "post", net.post.id, "remove", "blood", now=NOW)
+    net.do(posts.undo_delete, net.hana, net.post.id, now=NOW)
     assert net.state() == "removed"
 
 
@@ -345,8 +352,10 @@ def test_an_appeal_overturned_by_another_moderator_gives_everything_back(net):
     made = net.appeal(net.decide("remove", "stolen"))
     with pytest.raises(NotAllowed, match="another moderator"):
         net.answer(made, True, who=net.mona)
-    assert net.see(appeals.queue, net.mona).items == []
-    assert [item.appeal.id for item in net.see(appeals.queue, net.saki).items] == [made.id]
+    assert net.see(appeals.list_open_appeals, net.mona).items == []
+    assert [item.appeal.id for item in net.see(appeals.list_open_appeals, net.saki).items] == [
+        made.id
+    ]
     assert net.answer(made, True).state == "overturned"
     assert (net.state(), net.found()) == ("published", [net.post.id])
     assert net.told(net.hana) == ["appeal", "restored", "removed"]
@@ -380,7 +389,7 @@ def test_one_appeals_once_and_only_against_what_is_ones_own(net):
         net.appeal(kept)
     for who in (net.hana, net.taro):
         with pytest.raises(NotAllowed):
-            net.see(appeals.queue, who)
+            net.see(appeals.list_open_appeals, who)
 
 
 # ---- the trail -----------------------------------------------------------------------------------------------------
@@ -388,25 +397,25 @@ def test_one_appeals_once_and_only_against_what_is_ones_own(net):
 
 def test_the_trail_has_every_decision_and_notices_an_edit(net):
     net.answer(net.appeal(net.decide("remove", "blood", "note")), True)
-    entries = net.see(audit_log.entries, about=f"post:{net.post.id}")
-    assert [entry.what for entry in reversed(entries)] == [
+    entries = net.see(audit_log.load_entries, about=f"post:{net.post.id}")
+    assert [entry.action for entry in reversed(entries)] == [
         "remove",
         "appeal",
         "overturned",
         "restore",
     ]
-    assert [entry.by for entry in reversed(entries)] == [
+    assert [entry.actor for entry in reversed(entries)] == [
         "mona",
         f"member:{net.post.member_id}",
         "saki",
         "saki",
     ]
-    assert "note" not in [entry.values.get("note") for entry in entries]
-    assert net.see(audit_log.check) is None
+    assert "note" not in [entry.details.get("note") for entry in entries]
+    assert net.see(audit_log.find_broken_entry) is None
     third = sorted(entry.id for entry in entries)[2]
     net.do(
         lambda db: db.execute(
-            update(audit_log.TrailEntry).where(audit_log.TrailEntry.id == third).values(by="mona")
+            update(audit_log.AuditLogEntry).where(audit_log.AuditLogEntry.id == third).values(by="mona")
         )
     )
-    assert net.see(audit_log.check) == third
+    assert net.see(audit_log.find_broken_entry) == third

@@ -15,12 +15,12 @@ from tests.factories.members_and_posts import NOW, member
 
 def tell(res, who, actor, kind="like", about="post:1", **more):
     with res.db.write() as db:
-        return notifications.tell(
+        return notifications.notify(
             db,
-            members.of(db, who).id,
+            members.require_member(db, who).id,
             kind,
             about=about,
-            actor_id=actor and members.of(db, actor).id,
+            actor_id=actor and members.require_member(db, actor).id,
             now=NOW,
             **more,
         )
@@ -28,12 +28,12 @@ def tell(res, who, actor, kind="like", about="post:1", **more):
 
 def told(res, who, **options):
     with res.db.read() as db:
-        return notifications.list_(db, who, **options)
+        return notifications.list_notifications(db, who, **options)
 
 
 def unseen(res, who):
     with res.db.read() as db:
-        return notifications.unseen(db, who)
+        return notifications.count_unseen(db, who)
 
 
 def test_the_same_thing_is_told_once(resources):
@@ -44,7 +44,7 @@ def test_the_same_thing_is_told_once(resources):
         tell(resources, rex, ann, about="post:2"),
     ] == [True, False, True]
     (second, first) = told(resources, rex).items
-    assert (first.notification.about, first.actor.name, second.notification.about) == (
+    assert (first.notification.dedup_key, first.actor.name, second.notification.dedup_key) == (
         "post:1",
         "ann",
         "post:2",
@@ -71,7 +71,7 @@ def test_who_is_blocked_or_muted_is_not_heard_from_then_on_and_no_longer_shown(
     people = {name: member(resources, name) for name in ("rex", "ann")}
     tell(resources, people["rex"], people["ann"], about="before")
     with resources.db.write() as db:
-        members.shut(db, people[shutter], other, kind, now=NOW)
+        members.block_member(db, people[shutter], other, kind, now=NOW)
     assert tell(resources, people["rex"], people["ann"], about="after") is heard
     assert (
         len(told(resources, people["rex"]).items)
@@ -93,7 +93,7 @@ def test_seen_ones_stay_and_are_no_longer_counted(resources):
     tell(resources, rex, ann)
     tell(resources, ann, rex)
     with resources.db.write() as db:
-        notifications.seen(db, rex, now=NOW + timedelta(seconds=1))
+        notifications.mark_all_seen(db, rex, now=NOW + timedelta(seconds=1))
     assert (unseen(resources, rex), unseen(resources, ann)) == (0, 1)
     assert told(resources, rex).items[0].notification.seen_at == NOW + timedelta(seconds=1)
 
@@ -105,7 +105,7 @@ def test_pages_go_through_all_of_them_once_while_new_ones_come(resources):
     seen, after = [], None
     while True:
         page = told(resources, rex, after=after, limit=3)
-        seen += [item.notification.about for item in page.items]
+        seen += [item.notification.dedup_key for item in page.items]
         tell(resources, rex, ann, about=f"new {len(seen)}")
         if (after := page.next) is None:
             break
@@ -125,16 +125,16 @@ def test_somebody_who_is_no_member_has_none(embedded):
 
 @given(
     st.datetimes(timezones=st.just(NOW.tzinfo), min_value=pagination.EPOCH.replace(tzinfo=None)),
-    st.integers(0, pagination.LARGEST),
+    st.integers(0, pagination.MAX_ID),
 )
 def test_a_place_leads_back_to_its_moment_and_id(moment, id_):
-    assert pagination.moment_of(pagination.at_moment(moment, id_)) == (moment, id_)
+    assert pagination.parse_moment_cursor(pagination.moment_cursor(moment, id_)) == (moment, id_)
 
 
 @settings(max_examples=200)
 @given(st.text() | st.from_regex(r"[0-9]{1,30}-?[0-9]{0,30}", fullmatch=True))
 def test_a_place_that_we_did_not_give_gets_a_sentence_or_is_one(place):
-    for read in (pagination.moment_of, pagination.id_of):
+    for read in (pagination.parse_moment_cursor, pagination.parse_id_cursor):
         try:
             read(place)
         except UserError as error:

@@ -42,9 +42,9 @@ LOOK = {
     "/animals/newest": ALL,
     "/animals/categories/{category}": ALL,
     "/animals/search": ALL,
-    "/animals/suggest": ALL,
+    "/animals/autocomplete": ALL,
     "/animals/credits": ALL,
-    "/animals/left": ALL,
+    "/animals/account-deleted": ALL,
     "/animals/offline": ALL,
     "/animals/manifest.webmanifest": ALL,
     "/animals/sw.js": ALL,
@@ -52,8 +52,8 @@ LOOK = {
     "/animals/posts/{post_id}": NOT_BLOCKED,
     "/animals/posts/{post_id}/likes": NOT_BLOCKED,
     "/animals/posts/{post_id}/edit": OWN,
-    "/animals/posts/{post_id}/better": OWN,
-    "/animals/posts/{post_id}/better.jpg": OWN,
+    "/animals/posts/{post_id}/enhancement": OWN,
+    "/animals/posts/{post_id}/enhancement.jpg": OWN,
     "/animals/members/{name}": NOT_BLOCKED,
     "/animals/members/{name}/followers": NOT_BLOCKED,
     "/animals/members/{name}/following": NOT_BLOCKED,
@@ -63,47 +63,47 @@ LOOK = {
     "/animals/report": SIGNED - {"blocked"},
     "/animals/notifications": MEMBERS,
     "/animals/settings": MEMBERS,
-    "/animals/shut": MEMBERS,
+    "/animals/blocks": MEMBERS,
     "/animals/data": MEMBERS,
     "/animals/decisions": MEMBERS,
     "/animals/appeals/{decision_id}": OWN,
-    "/animals/desk": STAFF,
-    "/animals/desk/cases/{case_id}": STAFF,
-    "/animals/desk/appeals": STAFF,
-    "/animals/desk/appeals/{appeal_id}": STAFF,
-    "/animals/desk/decided": STAFF,
-    "/animals/desk/trail": STAFF,
+    "/animals/moderation": STAFF,
+    "/animals/moderation/cases/{case_id}": STAFF,
+    "/animals/moderation/appeals": STAFF,
+    "/animals/moderation/appeals/{appeal_id}": STAFF,
+    "/animals/moderation/decisions": STAFF,
+    "/animals/moderation/audit-log": STAFF,
     "/api/animals/feed": ALL,
     "/api/animals/search": ALL,
-    "/api/animals/suggestions": ALL,
+    "/api/animals/autocomplete": ALL,
     "/api/animals/categories": ALL,
     "/api/animals/posts": ALL,
     "/api/animals/posts/{post_id}": NOT_BLOCKED,
     "/api/animals/posts/{post_id}/likes": NOT_BLOCKED,
     "/api/animals/posts/{post_id}/similar": NOT_BLOCKED,
-    "/api/animals/posts/{post_id}/better": OWN,
+    "/api/animals/posts/{post_id}/enhancement": OWN,
     "/api/animals/posts/{post_id}/comments": NOT_BLOCKED,
     "/api/animals/members/{name}": NOT_BLOCKED,
     "/api/animals/members/{name}/posts": NOT_BLOCKED,
     "/api/animals/members/{name}/{which}": NOT_BLOCKED,
     "/api/animals/me": MEMBERS,
-    "/api/animals/me/shut": MEMBERS,
+    "/api/animals/me/blocks": MEMBERS,
     "/api/animals/me/notifications": MEMBERS,
     "/api/animals/me/decisions": MEMBERS,
-    "/api/animals/me/archive": MEMBERS,
+    "/api/animals/me/export": MEMBERS,
     "/api/animals/moderation/cases": STAFF,
     "/api/animals/moderation/cases/{case_id}": STAFF,
     "/api/animals/moderation/decisions": STAFF,
     "/api/animals/moderation/appeals": STAFF,
-    "/api/animals/moderation/trail": STAFF,
-    "/api/animals/moderation/trail/check": STAFF,
+    "/api/animals/moderation/audit-log": STAFF,
+    "/api/animals/moderation/audit-log/integrity": STAFF,
 }
 QUERY = {
     "/animals/report": "?subject=post&id={post_id}",
     "/animals/search": "?q=zyx",
     "/api/animals/search": "?q=zyx",
 }
-QUERY |= {"/animals/suggest": "?q=zy", "/api/animals/suggestions": "?q=zy"}
+QUERY |= {"/animals/autocomplete": "?q=zy", "/api/animals/autocomplete": "?q=zy"}
 
 DOING = SIGNED - {"reader"}  # somebody who is here, or a token that may write
 ACTIVE = DOING - STAFF - {"banned"}
@@ -123,9 +123,9 @@ class Do(NamedTuple):
 
 # in this order: what is taken back comes after what it takes back
 DO = {
-    "POST /animals/seen": Do(DOING | {"stranger"}, {"told": "[]"}),
+    "POST /animals/events": Do(DOING | {"stranger"}, {"events": "[]"}),
     "POST /animals/post": Do(ACTIVE, {"key": "k", "title": "x", "category": "cat", "photo": b""}),
-    "POST /animals/post/look": Do(ACTIVE, {"photo": b""}),
+    "POST /animals/post/suggestions": Do(ACTIVE, {"photo": b""}),
     "POST /animals/posts/{post_id}/like": Do(THEM),
     "POST /animals/posts/{post_id}/unlike": Do(THEM),
     "POST /animals/posts/{post_id}/comments": Do(THEM, {"words": "x", "key": "k"}),
@@ -134,40 +134,40 @@ DO = {
     "POST /animals/members/{name}/unfollow": Do(THEM),
     "POST /animals/members/{name}/mute": Do(THEM),
     "POST /animals/members/{name}/block": Do(THEM),
-    "POST /animals/members/{name}/unshut": Do(ACTIVE),
+    "POST /animals/members/{name}/unblock": Do(ACTIVE),
     "POST /animals/report": Do(THEM, REPORT),
     "POST /animals/appeals/{decision_id}": Do({"owner"}, {"words": "x"}, 404),
-    "POST /animals/notifications/seen": Do(MEMBERS - {"reader"}),
+    "POST /animals/notifications/read": Do(MEMBERS - {"reader"}),
     "POST /animals/settings": Do(ACTIVE, {"display": "x"}),
-    "POST /animals/data/archive.zip": Do(MEMBERS - {"reader"}),
-    "POST /animals/leave": Do(DOING, {"password": "wrong", "sure": "1"}),
+    "POST /animals/data/export.zip": Do(MEMBERS - {"reader"}),
+    "POST /animals/delete-account": Do(DOING, {"password": "wrong", "sure": "1"}),
     "POST /animals/posts/{post_id}/edit": Do({"owner"}, WORDS),
-    "POST /animals/posts/{post_id}/better": Do({"owner"}),
-    "POST /animals/posts/{post_id}/better/choose": Do(
+    "POST /animals/posts/{post_id}/enhancement": Do({"owner"}),
+    "POST /animals/posts/{post_id}/enhancement/apply": Do(
         {"owner"}, {"version": "1", "picture": "original"}
     ),
     "POST /animals/posts/{post_id}/delete": Do({"owner"}),
     "POST /animals/posts/{post_id}/undo": Do({"owner"}),
-    "POST /animals/desk/cases/{case_id}": Do(STAFF, KEEP),
-    "POST /animals/desk/appeals/{appeal_id}": Do(STAFF, {"verdict": "uphold", "answer": "x"}),
-    "POST /animals/search/picture": Do(DOING, {"photo": b""}),
+    "POST /animals/moderation/cases/{case_id}": Do(STAFF, KEEP),
+    "POST /animals/moderation/appeals/{appeal_id}": Do(STAFF, {"verdict": "uphold", "answer": "x"}),
+    "POST /animals/search/image": Do(DOING, {"photo": b""}),
     "POST /api/animals/search/image": Do(DOING, {"photo": b""}),
     "POST /api/animals/events": Do(DOING | {"stranger"}, {"": []}),
     "POST /api/animals/posts": Do(ACTIVE, {"title": "x", "category": "cat", "photo": b""}),
-    "POST /api/animals/look": Do(ACTIVE, {"photo": b""}),
-    "POST /api/animals/posts/{post_id}/better": Do({"owner"}),
-    "PUT /api/animals/posts/{post_id}/better": Do({"owner"}, {"better": False, "version": 1}),
+    "POST /api/animals/photo-suggestions": Do(ACTIVE, {"photo": b""}),
+    "POST /api/animals/posts/{post_id}/enhancement": Do({"owner"}),
+    "PUT /api/animals/posts/{post_id}/enhancement": Do({"owner"}, {"better": False, "version": 1}),
     "PUT /api/animals/posts/{post_id}/like": Do(THEM),
     "DELETE /api/animals/posts/{post_id}/like": Do(THEM),
     "POST /api/animals/posts/{post_id}/comments": Do(THEM, {"words": "x"}),
     "DELETE /api/animals/comments/{comment_id}": Do({"writer"}),
     "PUT /api/animals/members/{name}/follow": Do(THEM),
     "DELETE /api/animals/members/{name}/follow": Do(THEM),
-    "PUT /api/animals/me/shut/{name}": Do(THEM, {"kind": "mute"}),
-    "DELETE /api/animals/me/shut/{name}": Do(ACTIVE),
+    "PUT /api/animals/me/blocks/{name}": Do(THEM, {"kind": "mute"}),
+    "DELETE /api/animals/me/blocks/{name}": Do(ACTIVE),
     "POST /api/animals/reports": Do(THEM, REPORT),
     "POST /api/animals/decisions/{decision_id}/appeal": Do({"owner"}, {"words": "x"}, 404),
-    "POST /api/animals/me/notifications/seen": Do(MEMBERS - {"reader"}),
+    "POST /api/animals/me/notifications/read": Do(MEMBERS - {"reader"}),
     "PATCH /api/animals/me": Do(ACTIVE, {"display": "x"}),
     "PUT /api/animals/me/picture": Do(ACTIVE, {"photo": b""}),
     "DELETE /api/animals/me/picture": Do(ACTIVE),
@@ -347,7 +347,7 @@ def test_nothing_of_what_is_out_of_sight_is_told_anywhere(world, people, role):
     wrong = []
     for path, state in product(LOOK, populated_site.STATES):
         if role == "blocked" and path.startswith(
-            ("/animals/pictures", "/animals/suggest", "/api/animals/suggest")
+            ("/animals/pictures", "/animals/autocomplete", "/api/animals/autocomplete")
         ):
             continue  # words that many have, and pictures whose address is known, are nobody's
         asked = filled(world, path + QUERY.get(path, ""), state)
@@ -366,9 +366,9 @@ def test_a_search_for_what_is_out_of_sight_answers_as_one_for_what_never_was(wor
     for path, state in product(
         (
             "/animals/search?q=",
-            "/animals/suggest?q=",
+            "/animals/autocomplete?q=",
             "/api/animals/search?q=",
-            "/api/animals/suggestions?q=",
+            "/api/animals/autocomplete?q=",
         ),
         HIDDEN,
     ):
@@ -390,7 +390,7 @@ def test_counts_are_of_what_is_in_sight(world, people):
         assert [each["id"] for each in program.get("/api/animals/posts").json()["items"]] == [
             world.posts["published"]
         ]
-        found = program.get("/api/animals/suggestions?q=shiba").json()
+        found = program.get("/api/animals/autocomplete?q=shiba").json()
         assert [each["posts"] for each in found] == [1]
         post = program.get(f"/api/animals/posts/{world.posts['published']}").json()
         assert (post["comments"], post["likes"]) == (1, 1)

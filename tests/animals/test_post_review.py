@@ -10,21 +10,21 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from sqlalchemy import func, select, text, update
 
-from tanuki.animals import members, notifications, post_review, posts
+from tanuki.animals import members, notifications, post_queries, post_review, post_states, posts
 from tanuki.animals.commands.banned_words import words
 from tanuki.animals.images import photo_files
 from tanuki.animals.search.index import PostText
 from tanuki.animals.search.normalize import fold
-from tanuki.animals.search.search import search
+from tanuki.animals.search.search import search_posts
 from tanuki.animals.tables import BannedWord, Member, Notification, Photo, Post
 from tanuki.errors import NotAllowed, NotFound, UserError
 from tanuki.platform import audit_log
 from tanuki.platform import resources as resources_file
-from tanuki.platform.jobs import worker
+from tanuki.platform.jobs import run_worker
 from tanuki.platform.resources import Resources
+from tests.factories.command_line import CommandRunner
 from tests.factories.members_and_posts import accepted, draft, member, post, staff
 
 NOW = datetime(2026, 5, 1, 9, 0, tzinfo=UTC)
@@ -32,17 +32,17 @@ NOW = datetime(2026, 5, 1, 9, 0, tzinfo=UTC)
 
 @contextmanager
 def working(res: Resources, chores=()):
-    resources_file.use(res)
-    with worker(res.db, "tests", chores=chores):
+    resources_file.set_process_resources(res)
+    with run_worker(res.db, "tests", chores=chores):
         yield
 
 
 def send(res, who, key="k", seed=1, **words):
     with res.db.write() as db:
-        return posts.accept(
+        return posts.create_post(
             db,
             res.objects,
-            res.work,
+            res.jobs,
             who,
             draft(**words),
             accepted(seed),
@@ -54,7 +54,7 @@ def send(res, who, key="k", seed=1, **words):
 
 def check(res, made, now=NOW):
     with res.db.write() as db:
-        return post_review.check(db, made.id, now=now)
+        return post_review.run_checks(db, made.id, now=now)
 
 
 def state(res, made):
@@ -72,7 +72,7 @@ def until(done, seconds=30):
 
 def found(res, words):
     with res.db.read() as db:
-        return [hit.post_id for hit in search(db, words).posts]
+        return [hit.post_id for hit in search_posts(db, words).posts]
 
 
 # ---- the run of a post ---------------------------------------------------------------------------------------------
@@ -84,15 +84,15 @@ def test_a_sent_post_is_published_and_found_and_an_edit_is_checked_by_a_run_of_i
         post_review.ban_word(db, mod, "badword", now=NOW)
     with working(resources):
         made = send(resources, rex, title="柴犬")
-        until(lambda: resources.work.run(f"post-{made.id}").status == "done")
+        until(lambda: resources.jobs.load_run(f"post-{made.id}").status == "done")
         assert (state(resources, made), found(resources, "柴犬")) == (
             ("published", None),
             [made.id],
         )
         with resources.db.write() as db:
-            posts.edit(
+            posts.edit_post(
                 db,
-                resources.work,
+                resources.jobs,
                 rex,
                 made.id,
                 draft("柴犬 badword"),
@@ -102,9 +102,9 @@ def test_a_sent_post_is_published_and_found_and_an_edit_is_checked_by_a_run_of_i
         until(lambda: state(resources, made) == ("held", "banned_word"))
         assert found(resources, "柴犬") == []
         with resources.db.write() as db:
-            posts.edit(
+            posts.edit_post(
                 db,
-                resources.work,
+                resources.jobs,
                 rex,
                 made.id,
                 draft("柴犬 again"),
@@ -114,7 +114,7 @@ def test_a_sent_post_is_published_and_found_and_an_edit_is_checked_by_a_run_of_i
         until(lambda: state(resources, made) == ("published", None))
         assert found(resources, "柴犬") == [made.id]
         done = {f"post-{made.id}{edit}": "done" for edit in ("", "-v2", "-v3")}
-        until(lambda: {run.id: run.status for run in resources.work.runs()} == done)
+        until(lambda: {run.id: run.status for run in resources.jobs.list_runs()} == done)
 
 
 def test_checking_twice_is_checking_once(resources):
@@ -127,8 +127,8 @@ def test_checking_twice_is_checking_once(resources):
     with resources.db.read() as db:
         assert (db.get(Post, made.id).published_at, db.scalar(select(Member.posts))) == (NOW, 1)
     with resources.db.write() as db:
-        posts.erase(db, [made.id])
-        assert post_review.check(db, made.id, now=NOW) == "gone"
+        post_states.erase_posts(db, [made.id])
+        assert post_review.run_checks(db, made.id, now=NOW) == "gone"
 
 
 def test_a_post_with_a_picture_that_was_removed_is_held_and_its_owner_told(resources):
@@ -139,15 +139,15 @@ def test_a_post_with_a_picture_that_was_removed_is_held_and_its_owner_told(resou
     assert check(resources, made) == "held"
     assert state(resources, made) == ("held", "barred_photo")
     with resources.db.read() as db:
-        (told,) = notifications.list_(db, ann).items
+        (told,) = notifications.list_notifications(db, ann).items
         assert (told.notification.kind, told.notification.values, told.post.id) == (
             "held",
             {"why": "barred_photo"},
             made.id,
         )
-        assert notifications.list_(db, rex).items == []
+        assert notifications.list_notifications(db, rex).items == []
     with resources.db.write() as db:
-        posts.publish(db, removed, now=NOW)
+        post_states.publish_post(db, removed, now=NOW)
     assert check(resources, send(resources, ann, key="again", seed=1)) == "published"
 
 
@@ -172,10 +172,10 @@ def test_a_post_deleted_before_its_check_is_decided_about_and_comes_back_as_deci
     rex = member(embedded, "rex")
     made = send(embedded, rex)
     with embedded.db.write() as db:
-        posts.delete(db, rex, made.id, now=NOW)
+        posts.delete_post(db, rex, made.id, now=NOW)
     assert (check(embedded, made), found(embedded, "cat")) == ("deleted", [])
     with embedded.db.write() as db:
-        posts.undo(db, rex, made.id, now=NOW)
+        posts.undo_delete(db, rex, made.id, now=NOW)
     assert (state(embedded, made), found(embedded, "cat")) == (("published", None), [made.id])
 
 
@@ -185,7 +185,7 @@ def test_posts_published_one_after_the_other_stand_in_that_order(embedded):
     for n in (1, 0, 2):
         check(embedded, made[n], NOW + timedelta(microseconds=n == 2))
     with embedded.db.read() as db:
-        assert [item.id for item in posts.newest(db, None).items] == [
+        assert [item.id for item in post_queries.list_newest_posts(db, None).items] == [
             made[2].id,
             made[1].id,
             made[0].id,
@@ -209,7 +209,7 @@ def test_posts_published_one_after_the_other_stand_in_that_order(embedded):
     ],
 )
 def test_a_word_is_found_however_it_is_written_and_not_within_another_latin_one(word, said, held):
-    assert (post_review.said([fold(word)], said) is not None) == held
+    assert (post_review.find_banned_word([fold(word)], said) is not None) == held
 
 
 @pytest.mark.parametrize(
@@ -221,14 +221,15 @@ def test_a_banned_word_anywhere_in_a_post_holds_it(embedded, said):
         post_review.ban_word(db, mod, " BadWord ", now=NOW)
         post_review.ban_word(db, mod, "badword", now=NOW)
         assert [
-            (banned_word.word, banned_word.by) for banned_word in post_review.banned_words(db, mod)
+            (banned_word.word, banned_word.by)
+            for banned_word in post_review.list_banned_words(db, mod)
         ] == [("badword", "mod")]
     made = send(embedded, rex, **said)
     assert (check(embedded, made), state(embedded, made)) == ("held", ("held", "banned_word"))
     with embedded.db.write() as db:
         post_review.allow_word(db, mod, "BADWORD", now=NOW)
         post_review.allow_word(db, mod, "BADWORD", now=NOW)
-        assert [(entry.what, entry.about) for entry in audit_log.entries(db)] == [
+        assert [(entry.action, entry.target) for entry in audit_log.load_entries(db)] == [
             ("allow word", "word:badword"),
             ("ban word", "word:badword"),
         ]
@@ -241,7 +242,7 @@ def test_only_moderators_see_and_change_the_words(embedded):
         for act in (
             lambda: post_review.ban_word(db, rex, "x", now=NOW),
             lambda: post_review.allow_word(db, rex, "x", now=NOW),
-            lambda: post_review.banned_words(db, rex),
+            lambda: post_review.list_banned_words(db, rex),
         ):
             with pytest.raises(NotAllowed):
                 act()
@@ -252,7 +253,7 @@ def test_only_moderators_see_and_change_the_words(embedded):
 
 
 def test_the_command_bans_and_allows_words_and_shows_them(tmp_path):
-    call = partial(CliRunner(env={"TANUKI_HOME": str(tmp_path)}).invoke, words)
+    call = partial(CommandRunner(env={"TANUKI_HOME": str(tmp_path)}).invoke, words)
     assert call(["--ban", "Badword", "--ban", "バカ"]).exit_code == 0
     shown = call(["--allow", "badword", "--json"])
     assert [json.loads(line)["word"] for line in shown.stdout.splitlines()] == ["バカ"]
@@ -264,12 +265,12 @@ def test_the_command_bans_and_allows_words_and_shows_them(tmp_path):
 
 
 def begin_owed(res, seconds=31):
-    return post_review.begin_owed(res, datetime.now(UTC) + timedelta(seconds=seconds))
+    return post_review.start_lost_reviews(res, datetime.now(UTC) + timedelta(seconds=seconds))
 
 
 def lose(res, run):
     """As if a run had never been."""
-    res.work.client.delete_workflows([run])
+    res.jobs.client.delete_workflows([run])
 
 
 def test_a_check_that_was_lost_is_begun_again_and_others_are_left_alone(resources):
@@ -277,7 +278,7 @@ def test_a_check_that_was_lost_is_begun_again_and_others_are_left_alone(resource
     lost, waiting = send(resources, rex), send(resources, rex, key="other")
     lose(resources, f"post-{lost.id}")
     assert (begin_owed(resources, 0), begin_owed(resources), begin_owed(resources)) == (0, 1, 0)
-    assert set(resources.work.known([f"post-{lost.id}", f"post-{waiting.id}"]).values()) == {
+    assert set(resources.jobs.load_run_statuses([f"post-{lost.id}", f"post-{waiting.id}"]).values()) == {
         "queued"
     }
     with working(resources):
@@ -289,15 +290,15 @@ def test_a_lost_check_of_an_edit_is_begun_again(embedded):
     rex = member(embedded, "rex")
     with working(embedded):
         made = send(embedded, rex)
-        until(lambda: embedded.work.run(f"post-{made.id}").status == "done")
+        until(lambda: embedded.jobs.load_run(f"post-{made.id}").status == "done")
     with embedded.db.write() as db:
-        posts.hold(db, made, "banned_word", now=NOW)
-        posts.edit(
-            db, embedded.work, rex, made.id, draft("better"), version=1, now=datetime.now(UTC)
+        post_states.hold_post(db, made, "banned_word", now=NOW)
+        posts.edit_post(
+            db, embedded.jobs, rex, made.id, draft("better"), version=1, now=datetime.now(UTC)
         )
     lose(embedded, f"post-{made.id}-v2")
     assert (begin_owed(embedded), begin_owed(embedded)) == (1, 0)
-    assert embedded.work.run(f"post-{made.id}-v2").status == "queued"
+    assert embedded.jobs.load_run(f"post-{made.id}-v2").status == "queued"
 
 
 def test_a_failed_check_is_tried_again_until_it_succeeds(embedded):
@@ -305,7 +306,7 @@ def test_a_failed_check_is_tried_again_until_it_succeeds(embedded):
     made = send(embedded, rex)
     rename(embedded, "banned_word", "elsewhere")
     with working(embedded):
-        until(lambda: embedded.work.run(f"post-{made.id}").status == "failed")
+        until(lambda: embedded.jobs.load_run(f"post-{made.id}").status == "failed")
         assert (state(embedded, made)[0], begin_owed(embedded)) == ("checking", 0)
         rename(embedded, "elsewhere", "banned_word")
         assert begin_owed(embedded, 90) == 1
@@ -347,8 +348,8 @@ def test_posts_deleted_long_enough_ago_are_gone_with_their_pictures_unless_somet
     other = post(resources, ann, seed=2)
     for made, minutes in ((alone, 11), (shared, 11), (recent, 9)):
         with resources.db.write() as db:
-            posts.delete(db, rex, made.id, now=NOW - timedelta(minutes=minutes))
-    purge = post_review.erase_over
+            posts.delete_post(db, rex, made.id, now=NOW - timedelta(minutes=minutes))
+    purge = post_review.erase_deleted_posts
     assert (purge(resources, NOW), purge(resources, NOW)) == (2, 0)
     assert [exists(resources, made) for made in (alone, shared, recent, other)] == [
         False,
@@ -363,8 +364,8 @@ def test_posts_deleted_long_enough_ago_are_gone_with_their_pictures_unless_somet
     with resources.db.write() as db:
         assert db.get(Photo, alone.photo) is None
         with pytest.raises(NotFound):
-            posts.undo(db, rex, alone.id, now=NOW)
-        posts.undo(db, rex, recent.id, now=NOW)
+            posts.undo_delete(db, rex, alone.id, now=NOW)
+        posts.undo_delete(db, rex, recent.id, now=NOW)
     assert purge(resources, NOW + timedelta(days=1)) == 0
 
 
@@ -372,12 +373,12 @@ def test_pictures_that_nothing_uses_any_more_are_tidied_away(embedded):
     rex = member(embedded, "rex")
     used, unused = post(embedded, rex), post(embedded, rex)
     with embedded.db.write() as db:
-        members.change(db, rex, photo=db.get(Photo, unused.photo), now=NOW)
-        posts.erase(db, [unused.id])
-    tidy = post_review.forget_unused
+        members.update_profile(db, rex, photo=db.get(Photo, unused.photo), now=NOW)
+        post_states.erase_posts(db, [unused.id])
+    tidy = post_review.delete_unused_photos
     assert tidy(embedded, NOW + timedelta(days=1)) == 0
     with embedded.db.write() as db:
-        members.change(db, rex, photo=None, now=NOW)
+        members.update_profile(db, rex, photo=None, now=NOW)
     assert (tidy(embedded, NOW), tidy(embedded, NOW + timedelta(days=1))) == (0, 1)
     assert [
         embedded.objects.exists(photo_files.key(made.photo, "full")) for made in (used, unused)
@@ -422,7 +423,7 @@ resources.use(res)
 with worker(res.db, "child"):
     end = time.monotonic() + 60
     while time.monotonic() < end:
-        if not res.work.runs(status="queued") and not res.work.runs(status="running"):
+        if not res.jobs.list_runs(status="queued") and not res.jobs.list_runs(status="running"):
             os._exit(0)
         time.sleep(0.05)
 os._exit(3)
@@ -455,7 +456,7 @@ def test_killed_at_any_moment_every_post_is_published_or_held_once(resources):
         assert sorted(db.scalars(select(PostText.post_id))) == good
         assert db.scalar(select(Member.posts)) == len(good)
         assert sorted(db.scalars(select(Notification.post_id))) == bad
-    assert {run.status for run in resources.work.runs(limit=1000)} == {"done"}
+    assert {run.status for run in resources.jobs.list_runs(limit=1000)} == {"done"}
 
 
 def run_child(res, when, number):

@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, func, select
 
-from tanuki.animals import members, notifications, posts
+from tanuki.animals import members, notifications, post_queries, post_states, posts
 from tanuki.animals.images import photo_files
-from tanuki.animals.search.search import search
+from tanuki.animals.search.search import search_posts
 from tanuki.animals.tables import (
-    BarredPhoto,
+    BlockedImageHash,
     Comment,
     Follow,
     Like,
@@ -35,10 +35,10 @@ LATER = NOW + timedelta(minutes=1)
 
 def send(res, who, *, key="k", seed=1, now=NOW, most=None, **words):
     with res.db.write() as db:
-        return posts.accept(
+        return posts.create_post(
             db,
             res.objects,
-            res.work,
+            res.jobs,
             who,
             draft(**words),
             accepted(seed),
@@ -53,15 +53,17 @@ def found(res, words, viewer=None):
     with res.db.read() as db:
         return [
             hit.post_id
-            for hit in search(
-                db, words, hidden=members.hidden_ids(db, members.viewer_id(db, viewer))
+            for hit in search_posts(
+                db,
+                words,
+                hidden=members.load_hidden_member_ids(db, members.find_viewer_id(db, viewer)),
             ).posts
         ]
 
 
 def newest(res, viewer=None, **options):
     with res.db.read() as db:
-        return [item.id for item in posts.newest(db, viewer, **options).items]
+        return [item.id for item in post_queries.list_newest_posts(db, viewer, **options).items]
 
 
 def count(res, table):
@@ -75,8 +77,8 @@ def everything(res, viewer=None):
         counts = dict(db.execute(select(Member.name, Member.posts)).all())
         tags = sorted(db.execute(select(PostTag.tag, PostTag.post_id)).all())
         wares = [
-            (item.id, item.published_at, item.heat, item.likes, item.why)
-            for item in posts.newest(db, viewer).items
+            (item.id, item.published_at, item.hot_score, item.likes, item.reason)
+            for item in post_queries.list_newest_posts(db, viewer).items
         ]
     return found(res, "柴犬", viewer), wares, tags, counts
 
@@ -132,11 +134,11 @@ def test_a_post_is_there_for_its_owner_at_once_and_its_check_is_begun_with_it(re
     rex, ann = member(resources, "rex"), member(resources, "ann")
     made = send(resources, rex, title="柴犬のポチ")
     assert (made.state, made.version, made.posted_at) == ("checking", 1, NOW)
-    assert [run.id for run in resources.work.runs()] == [f"post-{made.id}"]
+    assert [run.id for run in resources.jobs.list_runs()] == [f"post-{made.id}"]
     with resources.db.read() as db:
-        assert posts.visible(db, made.id, rex).title == "柴犬のポチ"
+        assert post_queries.load_visible_post(db, made.id, rex).title == "柴犬のポチ"
         with pytest.raises(NotFound):
-            posts.visible(db, made.id, ann)
+            post_queries.load_visible_post(db, made.id, ann)
         assert db.get(Photo, made.photo).width == 96
     assert resources.objects.exists(photo_files.key(made.photo, "full"))
     assert found(resources, "柴犬", rex) == newest(resources, rex) == []
@@ -145,11 +147,11 @@ def test_a_post_is_there_for_its_owner_at_once_and_its_check_is_begun_with_it(re
 def test_nothing_is_begun_when_the_transaction_fails(embedded):
     rex = member(embedded, "rex")
     with pytest.raises(UserError), embedded.db.write() as db:
-        posts.accept(
-            db, embedded.objects, embedded.work, rex, draft(), accepted(), key="k", now=NOW
+        posts.create_post(
+            db, embedded.objects, embedded.jobs, rex, draft(), accepted(), key="k", now=NOW
         )
         raise UserError("no")
-    assert (count(embedded, Post), embedded.work.runs()) == (0, [])
+    assert (count(embedded, Post), embedded.jobs.list_runs()) == (0, [])
 
 
 def test_the_same_key_is_the_same_post_and_each_member_has_their_own_keys(resources):
@@ -171,20 +173,20 @@ def test_an_edited_post_is_still_the_one_that_was_sent(embedded):
     rex = member(embedded, "rex")
     sent = send(embedded, rex)
     with embedded.db.write() as db:
-        posts.edit(db, embedded.work, rex, sent.id, draft("Another title"), version=1, now=NOW)
+        posts.edit_post(db, embedded.jobs, rex, sent.id, draft("Another title"), version=1, now=NOW)
     assert send(embedded, rex).id == sent.id
 
 
 def test_the_same_key_many_times_at_once_is_one_post(resources):
     rex = member(resources, "rex")
     begin, made, accepted_once = threading.Barrier(8), [], accepted(1)
-    assert resources.work.client
+    assert resources.jobs.client
 
     def sending():
         begin.wait()
         with resources.db.write() as db:
-            sent = posts.accept(
-                db, resources.objects, resources.work, rex, draft(), accepted_once, key="k", now=NOW
+            sent = posts.create_post(
+                db, resources.objects, resources.jobs, rex, draft(), accepted_once, key="k", now=NOW
             )
         made.append(sent.id)
 
@@ -196,7 +198,7 @@ def test_the_same_key_many_times_at_once_is_one_post(resources):
         len(set(made)),
         count(resources, Post),
         count(resources, Photo),
-        len(resources.work.runs()),
+        len(resources.jobs.list_runs()),
     ) == (1, 1, 1, 1)
 
 
@@ -214,7 +216,7 @@ def test_sixty_posts_an_hour_and_a_repeated_one_costs_nothing(resources):
     with pytest.raises(TooMany):
         send(resources, rex, key="more", most=3)
     send(resources, rex, key="later", most=3, now=NOW + timedelta(hours=1))
-    assert (count(resources, Post), posts.AN_HOUR) == (4, 60)
+    assert (count(resources, Post), posts.POSTS_PER_HOUR) == (4, 60)
 
 
 # ---- who sees what -------------------------------------------------------------------------------------------------
@@ -229,9 +231,9 @@ def test_who_sees_a_post_in_each_state(resources):
         member(resources, "shut-mod", roles=("member", "moderator")),
     )
     with resources.db.write() as db:
-        members.shut(db, owner, "blocked", "block", now=NOW)
-        members.shut(db, blocker, "owner", "block", now=NOW)
-        members.shut(db, owner, "shut-mod", "block", now=NOW)
+        members.block_member(db, owner, "blocked", "block", now=NOW)
+        members.block_member(db, blocker, "owner", "block", now=NOW)
+        members.block_member(db, owner, "shut-mod", "block", now=NOW)
     made = {state: post(resources, owner, title="柴犬", state=state) for state in STATES}
     viewers = {
         "owner": owner,
@@ -247,14 +249,19 @@ def test_who_sees_a_post_in_each_state(resources):
         seen, pictures, listed, many = {}, {}, {}, {}
         for name, viewer in viewers.items():
             seen[name] = {
-                state for state, each in made.items() if sees(posts.visible, db, each.id, viewer)
+                state
+                for state, each in made.items()
+                if sees(post_queries.load_visible_post, db, each.id, viewer)
             }
             pictures[name] = {
-                state for state, each in made.items() if sees(posts.picture, db, viewer, each.photo)
+                state
+                for state, each in made.items()
+                if sees(post_queries.load_visible_photo, db, viewer, each.photo)
             }
-            listed[name] = {item.id for item in posts.newest(db, viewer).items}
+            listed[name] = {item.id for item in post_queries.list_newest_posts(db, viewer).items}
             many[name] = {
-                each.id for each in posts.many(db, viewer, [each.id for each in made.values()])
+                each.id
+                for each in post_queries.load_listed_posts(db, viewer, [each.id for each in made.values()])
             }
         all_states, shown, nothing = set(STATES), {"published"}, set()
         assert seen == pictures == {
@@ -268,13 +275,13 @@ def test_who_sees_a_post_in_each_state(resources):
                 for name in viewers
             }
         )
-        assert {item.id for item in posts.of_member(db, owner, "owner").items} == {
+        assert {item.id for item in post_queries.list_member_posts(db, owner, "owner").items} == {
             each.id for each in made.values()
         } - {made["deleted"].id}
-        assert {item.id for item in posts.of_member(db, other, "owner").items} == public
-        assert {item.id for item in posts.of_member(db, mod, "owner").items} == public
+        assert {item.id for item in post_queries.list_member_posts(db, other, "owner").items} == public
+        assert {item.id for item in post_queries.list_member_posts(db, mod, "owner").items} == public
         with pytest.raises(NotFound):
-            posts.of_member(db, blocked, "owner")
+            post_queries.list_member_posts(db, blocked, "owner")
     assert found(resources, "柴犬", other) == found(resources, "柴犬") == list(public)
 
 
@@ -290,50 +297,50 @@ def test_a_post_that_is_not_there_is_not_found_whatever_its_number(resources):
     rex = member(resources, "rex")
     with resources.db.write() as db:
         for id_ in (0, -1, 999, 2**31, 2**63, 10**30):
-            assert not sees(posts.visible, db, id_, rex)
+            assert not sees(post_queries.load_visible_post, db, id_, rex)
             with pytest.raises(NotFound):
-                posts.delete(db, rex, id_, now=NOW)
+                posts.delete_post(db, rex, id_, now=NOW)
 
 
 def test_a_muted_members_posts_are_left_out_of_lists_and_still_there(embedded):
     rex, ann = member(embedded, "rex"), member(embedded, "ann")
     made = post(embedded, ann)
     with embedded.db.write() as db:
-        members.shut(db, rex, "ann", "mute", now=NOW)
+        members.block_member(db, rex, "ann", "mute", now=NOW)
     assert (newest(embedded, rex), newest(embedded, ann)) == ([], [made.id])
     with embedded.db.read() as db:
-        assert posts.visible(db, made.id, rex).id == made.id
-        assert [item.id for item in posts.of_member(db, rex, "ann").items] == [made.id]
-        assert posts.many(db, rex, [made.id]) == []
+        assert post_queries.load_visible_post(db, made.id, rex).id == made.id
+        assert [item.id for item in post_queries.list_member_posts(db, rex, "ann").items] == [made.id]
+        assert post_queries.load_listed_posts(db, rex, [made.id]) == []
 
 
 def test_who_left_takes_their_posts_out_of_sight(resources):
     rex, ann = member(resources, "rex"), member(resources, "ann")
     made = post(resources, ann)
     with resources.db.write() as db:
-        members.of(db, ann).left_at = NOW
+        members.require_member(db, ann).left_at = NOW
     assert newest(resources, rex) == newest(resources) == []
     with resources.db.read() as db:
         for viewer in (rex, None, ann):
-            assert not sees(posts.visible, db, made.id, viewer)
-            assert not sees(posts.picture, db, viewer, made.photo)
+            assert not sees(post_queries.load_visible_post, db, made.id, viewer)
+            assert not sees(post_queries.load_visible_photo, db, viewer, made.photo)
 
 
 def test_a_picture_is_seen_while_a_post_or_a_profile_has_it(resources):
     rex, ann = member(resources, "rex"), member(resources, "ann")
     held = post(resources, rex, state="held", seed=5)
     with resources.db.read() as db:
-        assert not sees(posts.picture, db, ann, held.photo)
-        assert not sees(posts.picture, db, ann, "nothing")
+        assert not sees(post_queries.load_visible_photo, db, ann, held.photo)
+        assert not sees(post_queries.load_visible_photo, db, ann, "nothing")
     with resources.db.write() as db:
-        members.change(db, ann, photo=db.get(Photo, held.photo), now=NOW)
+        members.update_profile(db, ann, photo=db.get(Photo, held.photo), now=NOW)
     with resources.db.read() as db:
-        assert posts.picture(db, None, held.photo).digest == held.photo
+        assert post_queries.load_visible_photo(db, None, held.photo).digest == held.photo
     other = post(resources, ann, seed=6)
     with resources.db.write() as db:
-        assert posts.picture(db, None, other.photo).digest == other.photo
-        posts.delete(db, ann, other.id, now=NOW)
-        assert not sees(posts.picture, db, None, other.photo)
+        assert post_queries.load_visible_photo(db, None, other.photo).digest == other.photo
+        posts.delete_post(db, ann, other.id, now=NOW)
+        assert not sees(post_queries.load_visible_photo, db, None, other.photo)
 
 
 # ---- editing -------------------------------------------------------------------------------------------------------
@@ -341,7 +348,7 @@ def test_a_picture_is_seen_while_a_post_or_a_profile_has_it(resources):
 
 def edit(res, who, made, *, version=1, now=LATER, **words):
     with res.db.write() as db:
-        return posts.edit(db, res.work, who, made.id, draft(**words), version=version, now=now)
+        return posts.edit_post(db, res.jobs, who, made.id, draft(**words), version=version, now=now)
 
 
 def test_an_edited_post_stays_in_its_place_is_found_by_its_new_words_and_checked_again(resources):
@@ -358,7 +365,7 @@ def test_an_edited_post_stays_in_its_place_is_found_by_its_new_words_and_checked
         assert sorted(db.scalars(select(PostTag.tag))) == ["akita", "犬"]
         (was,) = db.scalars(select(PostEdit))
         assert (was.version, was.words["title"], was.words["tags"]) == (1, "柴犬", ["inu"])
-    assert f"post-{first.id}-v2" in [run.id for run in resources.work.runs()]
+    assert f"post-{first.id}-v2" in [run.id for run in resources.jobs.list_runs()]
 
 
 def test_an_edit_of_what_was_changed_meanwhile_is_refused(embedded):
@@ -403,7 +410,7 @@ def test_what_an_edit_does_in_each_state(embedded, state, why, then, begun):
     rex = member(embedded, "rex")
     made = post(embedded, rex, state=state, why=why)
     assert edit(embedded, rex, made, title="new").state == then
-    assert (f"post-{made.id}-v2" in [run.id for run in embedded.work.runs()]) == begun
+    assert (f"post-{made.id}-v2" in [run.id for run in embedded.jobs.list_runs()]) == begun
 
 
 @pytest.mark.parametrize(("state", "error"), [("removed", Conflict), ("deleted", NotFound)])
@@ -422,11 +429,11 @@ def test_nobody_but_its_owner_changes_a_post(embedded):
     )
     made = post(embedded, rex)
     changes = [
-        lambda db, who: posts.edit(
-            db, embedded.work, who, made.id, draft("mine"), version=1, now=NOW
+        lambda db, who: posts.edit_post(
+            db, embedded.jobs, who, made.id, draft("mine"), version=1, now=NOW
         ),
-        lambda db, who: posts.delete(db, who, made.id, now=NOW),
-        lambda db, who: posts.undo(db, who, made.id, now=NOW),
+        lambda db, who: posts.delete_post(db, who, made.id, now=NOW),
+        lambda db, who: posts.undo_delete(db, who, made.id, now=NOW),
     ]
     for who in (ann, mod):
         for change in changes:
@@ -438,19 +445,21 @@ def test_a_banned_member_cannot_post_edit_delete_or_bring_back(embedded):
     rex = member(embedded, "rex")
     made = post(embedded, rex)
     with embedded.db.write() as db:
-        members.of(db, rex).banned_at = NOW
+        members.require_member(db, rex).banned_at = NOW
     with embedded.db.write() as db:
         for write in (
-            lambda: posts.accept(
-                db, embedded.objects, embedded.work, rex, draft(), accepted(), key="new", now=NOW
+            lambda: posts.create_post(
+                db, embedded.objects, embedded.jobs, rex, draft(), accepted(), key="new", now=NOW
             ),
-            lambda: posts.edit(db, embedded.work, rex, made.id, draft("new"), version=1, now=NOW),
-            lambda: posts.delete(db, rex, made.id, now=NOW),
-            lambda: posts.undo(db, rex, made.id, now=NOW),
+            lambda: posts.edit_post(
+                db, embedded.jobs, rex, made.id, draft("new"), version=1, now=NOW
+            ),
+            lambda: posts.delete_post(db, rex, made.id, now=NOW),
+            lambda: posts.undo_delete(db, rex, made.id, now=NOW),
         ):
             with pytest.raises(NotAllowed):
                 write()
-        assert posts.visible(db, made.id, rex).id == made.id
+        assert post_queries.load_visible_post(db, made.id, rex).id == made.id
 
 
 # ---- deleting and its undo -----------------------------------------------------------------------------------------
@@ -464,28 +473,28 @@ def test_a_deleted_post_is_nowhere_and_an_undo_brings_all_of_it_back(resources):
     with resources.db.write() as db:
         liked = db.get(Post, made.id)
         liked.likes, liked.comments = 12, 3
-        liked.heat = posts.heat(liked.published_at, 12)
-        notifications.tell(
+        liked.hot_score = post_states.hot_score(liked.published_at, 12)
+        notifications.notify(
             db,
             liked.member_id,
             "like",
             about="x",
-            actor_id=members.of(db, ann).id,
+            actor_id=members.require_member(db, ann).id,
             post_id=made.id,
             now=NOW,
         )
     before = everything(resources)
     with resources.db.write() as db:
-        posts.delete(db, rex, made.id, now=LATER)
-        posts.delete(db, rex, made.id, now=LATER + timedelta(minutes=5))
-        assert notifications.unseen(db, rex) == 0
+        posts.delete_post(db, rex, made.id, now=LATER)
+        posts.delete_post(db, rex, made.id, now=LATER + timedelta(minutes=5))
+        assert notifications.count_unseen(db, rex) == 0
     (words, wares, tags, counts) = everything(resources)
     assert made.id not in [*words, *(ware[0] for ware in wares), *(tag[1] for tag in tags)]
     assert counts == {"rex": 1, "ann": 1}
     with resources.db.write() as db:
-        posts.undo(db, rex, made.id, now=LATER + timedelta(minutes=10))
-        posts.undo(db, rex, made.id, now=LATER + timedelta(days=10))
-        assert notifications.unseen(db, rex) == 1
+        posts.undo_delete(db, rex, made.id, now=LATER + timedelta(minutes=10))
+        posts.undo_delete(db, rex, made.id, now=LATER + timedelta(days=10))
+        assert notifications.count_unseen(db, rex) == 1
     assert everything(resources) == before
 
 
@@ -494,8 +503,8 @@ def test_an_undo_gives_back_the_state_that_was(embedded, state):
     rex = member(embedded, "rex")
     made = post(embedded, rex, state=state, why="cruelty")
     with embedded.db.write() as db:
-        posts.delete(db, rex, made.id, now=NOW)
-        assert posts.undo(db, rex, made.id, now=NOW).state == state
+        posts.delete_post(db, rex, made.id, now=NOW)
+        assert posts.undo_delete(db, rex, made.id, now=NOW).state == state
     assert newest(embedded) == found(embedded, "cat") == []
     with embedded.db.read() as db:
         assert db.scalar(select(Member.posts)) == 0
@@ -508,16 +517,16 @@ def test_what_is_decided_about_a_deleted_post_holds_when_it_comes_back(embedded,
     rex = member(embedded, "rex")
     made = post(embedded, rex, state="checking")
     with embedded.db.write() as db:
-        posts.delete(db, rex, made.id, now=NOW)
+        posts.delete_post(db, rex, made.id, now=NOW)
     with embedded.db.write() as db:
         {
-            "publish": lambda: posts.publish(db, made, now=NOW),
-            "hold": lambda: posts.hold(db, made, "banned_word", now=NOW),
-            "remove": lambda: posts.withdraw(db, made, "removed", "cruelty", now=NOW),
+            "publish": lambda: post_states.publish_post(db, made, now=NOW),
+            "hold": lambda: post_states.hold_post(db, made, "banned_word", now=NOW),
+            "remove": lambda: post_states.withdraw_post(db, made, "removed", "cruelty", now=NOW),
         }[decide]()
     assert newest(embedded) == found(embedded, "cat") == []
     with embedded.db.write() as db:
-        assert posts.undo(db, rex, made.id, now=LATER).state == then
+        assert posts.undo_delete(db, rex, made.id, now=LATER).state == then
     assert newest(embedded) == found(embedded, "cat") == ([made.id] if then == "published" else [])
 
 
@@ -525,7 +534,7 @@ def test_after_ten_minutes_a_deleted_post_does_not_come_back(embedded):
     rex = member(embedded, "rex")
     made = post(embedded, rex, state="deleted")
     with embedded.db.write() as db, pytest.raises(Conflict, match="10 minutes"):
-        posts.undo(db, rex, made.id, now=NOW + posts.UNDO + timedelta(microseconds=1))
+        posts.undo_delete(db, rex, made.id, now=NOW + posts.UNDO_PERIOD + timedelta(microseconds=1))
 
 
 # ---- states --------------------------------------------------------------------------------------------------------
@@ -538,8 +547,11 @@ def test_a_post_that_is_held_and_given_back_is_where_it_was(resources):
     before = everything(resources)
     for state in ("held", "removed"):
         with resources.db.write() as db:
-            posts.withdraw(db, made, state, "cruelty", note="look at the tail", now=LATER)
-            assert (posts.visible(db, made.id, rex).why, posts.visible(db, made.id, rex).note) == (
+            post_states.withdraw_post(db, made, state, "cruelty", note="look at the tail", now=LATER)
+            assert (
+                post_queries.load_visible_post(db, made.id, rex).reason,
+                post_queries.load_visible_post(db, made.id, rex).note,
+            ) == (
                 "cruelty",
                 "look at the tail",
             )
@@ -549,8 +561,8 @@ def test_a_post_that_is_held_and_given_back_is_where_it_was(resources):
             1,
         )
         with resources.db.write() as db:
-            posts.publish(db, made, now=LATER + timedelta(hours=1))
-            posts.publish(db, made, now=LATER + timedelta(hours=2))
+            post_states.publish_post(db, made, now=LATER + timedelta(hours=1))
+            post_states.publish_post(db, made, now=LATER + timedelta(hours=2))
         assert everything(resources) == before
 
 
@@ -561,11 +573,11 @@ def test_the_picture_of_a_removed_post_is_barred_until_none_that_has_it_is_remov
         post(resources, ann, state="removed", seed=3),
     )
     with resources.db.write() as db:
-        posts.publish(db, one, now=NOW)
-        assert db.get(BarredPhoto, one.photo) is not None
-        posts.delete(db, ann, two.id, now=NOW)
-        posts.publish(db, two, now=NOW)
-        assert db.get(BarredPhoto, one.photo, populate_existing=True) is None
+        post_states.publish_post(db, one, now=NOW)
+        assert db.get(BlockedImageHash, one.photo) is not None
+        posts.delete_post(db, ann, two.id, now=NOW)
+        post_states.publish_post(db, two, now=NOW)
+        assert db.get(BlockedImageHash, one.photo, populate_existing=True) is None
 
 
 def test_nothing_of_an_erased_post_is_left(resources):
@@ -575,15 +587,15 @@ def test_nothing_of_an_erased_post_is_left(resources):
         post(resources, rex, title="柴犬"),
     )
     with resources.db.write() as db:
-        other = members.of(db, ann).id
+        other = members.require_member(db, ann).id
         db.add(Like(post_id=made.id, member_id=other, at=NOW))
-        db.add(Comment(post_id=made.id, member_id=other, key="k", words="nice", at=NOW))
-        notifications.tell(
+        db.add(Comment(post_id=made.id, member_id=other, key="k", text="nice", at=NOW))
+        notifications.notify(
             db, made.member_id, "like", about="x", actor_id=other, post_id=made.id, now=NOW
         )
-        posts.edit(db, resources.work, rex, made.id, draft("柴犬 again"), version=1, now=NOW)
+        posts.edit_post(db, resources.jobs, rex, made.id, draft("柴犬 again"), version=1, now=NOW)
     with resources.db.write() as db:
-        assert posts.erase(db, [made.id, 12345]) == [made.photo]
+        assert post_states.erase_posts(db, [made.id, 12345]) == [made.photo]
     assert found(resources, "柴犬") == newest(resources) == [kept.id]
     assert [
         count(resources, table) for table in (Like, Comment, Notification, PostEdit, PostTag, Post)
@@ -620,10 +632,13 @@ def test_an_owner_sees_what_they_sent_in_their_order_and_others_what_is_publishe
         for state, now in (("published", LATER), ("held", NOW), ("published", NOW))
     )
     with resources.db.read() as db:
-        own = posts.of_member(db, rex, "rex", limit=2)
-        rest = posts.of_member(db, rex, "rex", after=own.next, limit=2)
+        own = post_queries.list_member_posts(db, rex, "rex", limit=2)
+        rest = post_queries.list_member_posts(db, rex, "rex", after=own.next, limit=2)
         assert [each.id for each in (*own.items, *rest.items)] == [early.id, held.id, late.id]
-        assert [item.id for item in posts.of_member(db, None, "rex").items] == [late.id, early.id]
+        assert [item.id for item in post_queries.list_member_posts(db, None, "rex").items] == [
+            late.id,
+            early.id,
+        ]
 
 
 def test_many_come_in_the_order_asked_for_and_only_those_to_be_seen(resources):
@@ -633,8 +648,11 @@ def test_many_come_in_the_order_asked_for_and_only_those_to_be_seen(resources):
     ]
     with resources.db.read() as db:
         asked = [made[2].id, 999, made[1].id, made[0].id, made[3].id]
-        assert [each.id for each in posts.many(db, rex, asked)] == [made[2].id, made[0].id]
-        assert posts.many(db, rex, []) == []
+        assert [each.id for each in post_queries.load_listed_posts(db, rex, asked)] == [
+            made[2].id,
+            made[0].id,
+        ]
+        assert post_queries.load_listed_posts(db, rex, []) == []
 
 
 @contextmanager
@@ -654,13 +672,15 @@ def test_cards_say_what_is_around_a_post_in_as_many_queries_for_one_as_for_many(
     rex, ann, bob = (member(resources, name) for name in ("rex", "ann", "bob"))
     made = [post(resources, who) for who in (rex, ann, bob) for _ in range(3)]
     with resources.db.write() as db:
-        me, followed = members.of(db, rex).id, members.of(db, ann).id
+        me, followed = members.require_member(db, rex).id, members.require_member(db, ann).id
         db.add(Follow(follower_id=me, followed_id=followed, at=NOW))
         db.add_all(Like(post_id=each.id, member_id=me, at=NOW) for each in made[2:5])
     asked = {}
     for number in (1, 9):
         with resources.db.read() as db, queries(resources) as sent:
-            shown = posts.cards(db, rex, posts.many(db, rex, [each.id for each in made[:number]]))
+            shown = post_queries.build_cards(
+                db, rex, post_queries.load_listed_posts(db, rex, [each.id for each in made[:number]])
+            )
         asked[number] = len(sent)
     assert asked[1] == asked[9] <= 6
     assert [card.post.id for card in shown] == [each.id for each in made]
@@ -671,7 +691,9 @@ def test_cards_say_what_is_around_a_post_in_as_many_queries_for_one_as_for_many(
     with resources.db.read() as db:
         assert not any(
             card.liked_by_me or card.followed
-            for card in posts.cards(db, None, posts.many(db, None, [each.id for each in made]))
+            for card in post_queries.build_cards(
+                db, None, post_queries.load_listed_posts(db, None, [each.id for each in made])
+            )
         )
 
 
@@ -697,7 +719,7 @@ def test_paging_shows_nothing_twice_and_misses_nothing_that_was_there_all_the_ti
     seen, after, waiting, walked = [], None, list(moves), Counter()
     while True:
         with resources.db.read() as db:
-            page = posts.newest(db, None, after=after, limit=limit)
+            page = post_queries.list_newest_posts(db, None, after=after, limit=limit)
         seen += [item.id for item in page.items]
         for act, which in waiting[:2]:
             always -= {move(resources, rex, act, which)}
@@ -722,10 +744,10 @@ def move(res, who, act, which):
         made = list(db.scalars(select(Post).order_by(Post.id)))
         chosen = made[which % len(made)]
         {
-            "delete": lambda: posts.delete(db, who, chosen.id, now=NOW),
-            "undo": lambda: posts.undo(db, who, chosen.id, now=NOW),
-            "hold": lambda: posts.hold(db, chosen, "other", now=NOW),
-            "publish": lambda: posts.publish(db, chosen, now=NOW),
+            "delete": lambda: posts.delete_post(db, who, chosen.id, now=NOW),
+            "undo": lambda: posts.undo_delete(db, who, chosen.id, now=NOW),
+            "hold": lambda: post_states.hold_post(db, chosen, "other", now=NOW),
+            "publish": lambda: post_states.publish_post(db, chosen, now=NOW),
         }[act]()
         return chosen.id
 
@@ -740,11 +762,11 @@ def test_counts_are_right_when_many_change_at_once(resources):
         try:
             for _ in range(3):
                 with resources.db.write() as db:
-                    posts.delete(db, rex, mine.id, now=NOW)
+                    posts.delete_post(db, rex, mine.id, now=NOW)
                 with resources.db.write() as db:
-                    posts.undo(db, rex, mine.id, now=NOW)
+                    posts.undo_delete(db, rex, mine.id, now=NOW)
             with resources.db.write() as db:
-                posts.hold(db, mine, "other", now=NOW)
+                post_states.hold_post(db, mine, "other", now=NOW)
         except UserError as error:
             failed.append(error)
 
@@ -758,8 +780,8 @@ def test_counts_are_right_when_many_change_at_once(resources):
 
 def test_heat_is_worth_ten_times_the_likes_in_twelve_hours():
     day = datetime(2026, 1, 1, tzinfo=UTC)
-    assert posts.heat(day, 9) == pytest.approx(posts.heat(day + timedelta(hours=12), 0))
-    assert posts.heat(day, 99) > posts.heat(day, 9) > posts.heat(day, 0)
+    assert post_states.hot_score(day, 9) == pytest.approx(post_states.hot_score(day + timedelta(hours=12), 0))
+    assert post_states.hot_score(day, 99) > post_states.hot_score(day, 9) > post_states.hot_score(day, 0)
 
 
 def test_the_zoo_gives_each_post_its_own_picture_and_key(embedded):

@@ -1,9 +1,9 @@
 """The tables of animals: every name leads somewhere, and no name to two places but where it says both."""
 
 from tanuki.animals.search.normalize import fold
-from tanuki.animals.search.query_parser import query_terms
-from tanuki.animals.search.synonyms import names, signs
-from tanuki.animals.search.tokenize import named
+from tanuki.animals.search.query_parser import parse_query
+from tanuki.animals.search.synonyms import synonym_tables, concept_tokens
+from tanuki.animals.search.tokenize import find_codes
 from tanuki.animals.taxonomy import BREEDS, CATEGORIES, breeds_of
 
 
@@ -33,7 +33,7 @@ def test_every_breed_has_a_category_and_both_names_once():
 def test_a_name_means_one_thing():
     assert [
         name
-        for known in (names().latin, names().japanese)
+        for known in (synonym_tables().latin, synonym_tables().japanese)
         for name, codes in known.items()
         if len(codes) > 1
     ] == []
@@ -41,7 +41,7 @@ def test_a_name_means_one_thing():
 
 def test_whatever_a_breed_is_called_it_and_its_category_find_it():
     for code, breed in BREEDS.items():
-        tokens = set(signs(code))
+        tokens = set(concept_tokens(code))
         for query in (
             breed.ja,
             breed.en,
@@ -49,7 +49,7 @@ def test_whatever_a_breed_is_called_it_and_its_category_find_it():
             CATEGORIES[breed.category].ja,
             CATEGORIES[breed.category].en,
         ):
-            terms = query_terms(query)
+            terms = parse_query(query)
             assert terms, query
             assert all(
                 any(tokens.issuperset(alternative) for alternative in term.alternatives)
@@ -58,11 +58,11 @@ def test_whatever_a_breed_is_called_it_and_its_category_find_it():
 
 
 def test_a_breed_is_met_in_a_text_by_either_of_its_names():
-    assert named("a guinea pig beside a 柴犬") == ["shiba", "guinea_pig", "dog", "small"]
+    assert find_codes("a guinea pig beside a 柴犬") == ["shiba", "guinea_pig", "dog", "small"]
     missed = [
         name
         for code, breed in BREEDS.items()
         for name in (breed.ja, breed.en)
-        if code not in named(fold(name))
+        if code not in find_codes(fold(name))
     ]
     assert missed == []

@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import func, select, text, update
 
 from tanuki.animals.search import index, retrieval
-from tanuki.animals.search.autocomplete import suggest
-from tanuki.animals.search.index import PostText, SearchWord, index_tokens
-from tanuki.animals.search.query_parser import query_terms
-from tanuki.animals.search.search import search
+from tanuki.animals.search.autocomplete import suggest_searches
+from tanuki.animals.search.index import PostText, SearchWord, tokens_of_text
+from tanuki.animals.search.query_parser import parse_query
+from tanuki.animals.search.search import search_posts
 from tanuki.animals.tables import Post
 from tanuki.errors import UserError
 from tests.factories.published_posts import NOW, posted, titles, unindexed
@@ -27,15 +27,15 @@ SENTENCES = [
 
 
 def ids(db, query, **values):
-    return [hit.post_id for hit in search(db, query, **values).posts]
+    return [hit.post_id for hit in search_posts(db, query, **values).posts]
 
 
 def pages(db, query, limit, **values):
     """All pages of a search."""
-    found = search(db, query, limit=limit, **values)
+    found = search_posts(db, query, limit=limit, **values)
     made = [[hit.post_id for hit in found.posts]]
     while found.next:
-        found = search(db, query, limit=limit, after=found.next, **values)
+        found = search_posts(db, query, limit=limit, after=found.next, **values)
         made.append([hit.post_id for hit in found.posts])
     return made
 
@@ -153,7 +153,7 @@ def test_no_query_fails(database):
         posted(db, "猫")
         for query in ODD_QUERIES:
             assert titles(db, query) in ([], ["猫"]), query
-            assert suggest(db, query, "ja") is not None
+            assert suggest_searches(db, query, "ja") is not None
             assert titles(db, "", tag=query) == []
 
 
@@ -167,7 +167,7 @@ def test_no_query_fails(database):
 )
 def test_a_query_that_is_too_long_gets_a_sentence(sqlite, query):
     with sqlite.read() as db, pytest.raises(UserError, match="at most"):
-        search(db, query)
+        search_posts(db, query)
 
 
 def test_words_with_every_sign_in_them_can_be_indexed(database):
@@ -201,22 +201,22 @@ def test_taken_out_it_is_not_found_from_then_on_and_put_again_it_is(database):
     with database.write() as db:
         post = posted(db, "柴犬", tags=["散歩"])
     with database.write() as db:
-        index.take(db, post.id)
+        index.unindex_post(db, post.id)
         assert titles(db, "柴犬") == titles(db, "散歩") == []
         assert db.scalar(select(func.count()).select_from(SearchWord)) == 0
     with database.write() as db:
-        index.put(db, post)
-        index.put(db, post)
+        index.index_post(db, post)
+        index.index_post(db, post)
         assert titles(db, "柴犬") == titles(db, "散歩") == ["柴犬"]
     with database.write() as db:
-        index.take(db, 12345)
+        index.unindex_post(db, 12345)
 
 
 def test_an_edited_post_is_found_by_its_new_words_only(database):
     with database.write() as db:
         post = posted(db, "柴犬", tags=["散歩"], category="dog")
         post.title, post.tags, post.category = "Kitten", ["nap"], "cat"
-        index.put(db, post)
+        index.index_post(db, post)
         assert (
             titles(db, "柴犬")
             == titles(db, "散歩")
@@ -233,7 +233,7 @@ def test_what_a_transaction_put_is_not_there_when_it_failed(database):
         raise ZeroDivisionError
     with database.read() as db:
         assert titles(db, "柴犬") == []
-        assert suggest(db, "柴", "ja") == []
+        assert suggest_searches(db, "柴", "ja") == []
 
 
 def test_members_who_are_hidden_from_the_viewer_are_not_found(database):
@@ -320,12 +320,12 @@ def test_pages_stay_put_while_posts_come_and_go(database, sort):
         for n in range(9):
             posted(db, f"cat {n}" if n % 2 else f"post {n}", "" if n % 2 else "cat", likes=n % 3)
         before = ids(db, "cat", sort=sort)
-        first = search(db, "cat", sort=sort, limit=3)
+        first = search_posts(db, "cat", sort=sort, limit=3)
         posted(db, "cat new", likes=9)
-        index.take(db, before[2])  # the last one shown
-        index.take(db, before[5])
+        index.unindex_post(db, before[2])  # the last one shown
+        index.unindex_post(db, before[5])
         rest = [
-            hit.post_id for hit in search(db, "cat", sort=sort, limit=50, after=first.next).posts
+            hit.post_id for hit in search_posts(db, "cat", sort=sort, limit=50, after=first.next).posts
         ]
         assert [hit.post_id for hit in first.posts] == before[:3]
         assert rest == [id for id in before[3:] if id != before[5]]
@@ -348,7 +348,7 @@ def test_the_last_page_says_that_it_is_the_last(database):
         for _ in range(4):
             posted(db, "cat")
         assert [len(page) for page in pages(db, "cat", 2)] == [2, 2]
-        assert search(db, "cat", limit=4).next is None
+        assert search_posts(db, "cat", limit=4).next is None
 
 
 def forged(*said):
@@ -385,14 +385,14 @@ def test_a_place_that_search_did_not_write_is_refused(database):
         posted(db, "cat")
         for place in FORGED:
             with pytest.raises(UserError, match="search again"):
-                search(db, "cat", after=place)
+                search_posts(db, "cat", after=place)
 
 
 def test_a_place_is_opaque_json_and_may_be_asked_again(database):
     with database.write() as db:
         posted(db, "cat a")
         posted(db, "cat b")
-        place = search(db, "cat", limit=1).next
+        place = search_posts(db, "cat", limit=1).next
         assert json.loads(urlsafe_b64decode(place + "=" * (-len(place) % 4)))[0] == "relevance"
         assert (
             titles(db, "cat", limit=1, after=place)
@@ -407,7 +407,7 @@ def test_a_place_is_opaque_json_and_may_be_asked_again(database):
 )
 def test_what_cannot_be_asked_for_gets_a_sentence(sqlite, values):
     with sqlite.read() as db, pytest.raises(UserError):
-        search(db, "cat", **values)
+        search_posts(db, "cat", **values)
 
 
 # ---- both engines and a dumb one -----------------------------------------------------------------------------------
@@ -464,12 +464,12 @@ def made_up(db, how_many, seed):
             "published_at": moment,
         }
         made.append(unindexed(db, some[0] or "-", some[2], tags=some[1].split(), **values))
-    index.store(db, [index.row(post) for post in made])
+    index.write_rows(db, [index.build_row(post) for post in made])
 
 
 def expected(posts, query, sort, *, hidden=(), category=None, since=None, liked=False):
     """The same search by reading everything: a second, dumb implementation."""
-    terms = query_terms(query)
+    terms = parse_query(query)
 
     def has(tokens):
         return all(
@@ -508,11 +508,11 @@ def tokens_of(post):
 
 @cache
 def read(title, tags, category, breed, description):
-    first = frozenset(index_tokens(title))
+    first = frozenset(tokens_of_text(title))
     named = first.union(
-        *map(index_tokens, tags), index.signs(category), index.signs(breed) if breed else []
+        *map(tokens_of_text, tags), index.concept_tokens(category), index.concept_tokens(breed) if breed else []
     )
-    return first, named, named | frozenset(index_tokens(description))
+    return first, named, named | frozenset(tokens_of_text(description))
 
 
 @pytest.mark.parametrize(
@@ -549,11 +549,11 @@ def test_the_index_is_whole_after_many_changes(database):
         with database.write() as db:
             post = db.get(Post, chance.choice(posts).id)
             if chance.random() < 0.5:
-                index.take(db, post.id)
+                index.unindex_post(db, post.id)
                 db.execute(update(Post).where(Post.id == post.id).values(state="removed"))
             else:
                 post.title, post.state = " ".join(chance.choices(WORDS, k=2)), "published"
-                index.put(db, post)
+                index.index_post(db, post)
     with database.write() as db:
         for query in QUERIES:
             assert ids(db, query, limit=100) == expected(
@@ -561,6 +561,6 @@ def test_the_index_is_whole_after_many_changes(database):
             )
         if database.embedded:
             db.execute(text("insert into post_fts(post_fts, rank) values ('integrity-check', 1)"))
-        for (counted,) in db.execute(select(PostText.counted)):
-            index.count(db, {tuple(key): -1 for key in counted})
+        for (counted,) in db.execute(select(PostText.suggestion_keys)):
+            index.add_suggestion_counts(db, {tuple(key): -1 for key in counted})
         assert db.scalar(select(func.count()).select_from(SearchWord)) == 0

@@ -10,7 +10,7 @@ from argon2 import PasswordHasher
 from PIL import Image, ImageDraw
 from sqlalchemy import insert
 
-from tanuki.animals import members, posts
+from tanuki.animals import members, post_states, posts
 from tanuki.animals.images import photo_files
 from tanuki.animals.tables import Post
 from tanuki.platform import accounts
@@ -26,10 +26,10 @@ def member(
 ) -> Person:
     """A member whose password is the one for tests; asked again, the same one."""
     with resources.db.write() as db:
-        found = accounts.person(db, name)
+        found = accounts.find_person(db, name)
         if found is None:
             account(db, name, roles, now)
-            found = accounts.person(db, name)
+            found = accounts.find_person(db, name)
         assert found is not None
         members.join_community(db, found, now=now)
         return found
@@ -39,7 +39,7 @@ def staff(resources: Resources, name: str, *roles: str, now: datetime = NOW) -> 
     """Somebody with an account and no place on the network, such as a moderator."""
     with resources.db.write() as db:
         account(db, name, roles or ("moderator",), now)
-        found = accounts.person(db, name)
+        found = accounts.find_person(db, name)
         assert found is not None
         return found
 
@@ -119,7 +119,7 @@ def post(
         made = posts.create_post(
             db,
             resources.objects,
-            resources.work,
+            resources.jobs,
             who,
             draft(title, **words),
             accepted(number if seed is None else seed),
@@ -136,11 +136,11 @@ def into(
 ) -> None:
     """Bring a new post into a state."""
     if state in ("published", "removed", "deleted"):
-        posts.publish_post(db, made, now=now)
+        post_states.publish_post(db, made, now=now)
     if state == "held":
-        posts.hold_post(db, made, why, now=now)
+        post_states.hold_post(db, made, why, now=now)
     if state == "removed":
-        posts.withdraw_post(db, made, "removed", why, now=now)
+        post_states.withdraw_post(db, made, "removed", why, now=now)
     if state == "deleted":
         posts.delete_post(db, who, made.id, now=now)
     assert made.state == state
@@ -159,6 +159,6 @@ def caught_up(resources: Resources, now: datetime) -> int:
     """The live eyes look at every picture that they have not looked at, here and now; how many those were."""
     from tanuki.animals.vision import backfill, embeddings
 
-    return backfill.through(
-        partial(backfill.see_owed, resources, now), embeddings.image_encoder(resources).version, ""
+    return backfill.run_batches(
+        partial(backfill.embed_images, resources, now), embeddings.image_encoder(resources).version, ""
     )

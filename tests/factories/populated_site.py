@@ -45,7 +45,7 @@ class Crowd:
 
 def gather(res: Resources) -> Crowd:
     """That world, in empty resources."""
-    resources_file.use(res)
+    resources_file.set_process_resources(res)
     now = datetime.now(UTC)
     who = {name: members_and_posts.member(res, name) for name in PEOPLE}
     mona, _, _ = (
@@ -64,7 +64,7 @@ def gather(res: Resources) -> Crowd:
         for number, state in enumerate(STATES):
             if state == "checking":
                 continue
-            assert post_review.check(db, made[state].id, now=now) == "published"
+            assert post_review.run_checks(db, made[state].id, now=now) == "published"
             engagement.like_post(db, who["taro"], made[state].id, now=now)
             engagement.add_comment(
                 db,
@@ -86,20 +86,24 @@ def gather(res: Resources) -> Crowd:
         shown = made["published"].id
         [first] = engagement.list_comments(db, None, shown).items
         gone = engagement.add_comment(db, who["taro"], shown, GONE, key="gone", now=now)
-        decisions.act(db, mona, "comment", gone.id, "remove", "harassment", "zyxnote", now=now)
-        held = decisions.act(db, mona, "post", made["held"].id, "hold", "blood", "zyxnote", now=now)
-        decision = decisions.act(
+        decisions.decide_subject(
+            db, mona, "comment", gone.id, "remove", "harassment", "zyxnote", now=now
+        )
+        held = decisions.decide_subject(
+            db, mona, "post", made["held"].id, "hold", "blood", "zyxnote", now=now
+        )
+        decision = decisions.decide_subject(
             db, mona, "post", made["removed"].id, "remove", "stolen", "zyxnote", now=now
         )
         posts.delete_post(db, who["hana"], made["deleted"].id, now=now)
-        appeal = appeals.appeal(db, who["hana"], decision.id, "zyxappeal", now=now)
-        case = cases.report(db, who["taro"], "post", shown, "other", "zyxreport", now=now)
+        appeal = appeals.submit_appeal(db, who["hana"], decision.id, "zyxappeal", now=now)
+        case = cases.report_subject(db, who["taro"], "post", shown, "other", "zyxreport", now=now)
         members.block_member(db, who["hana"], "mika", "block", now=now)
         ids = {name: members.require_member(db, person).id for name, person in who.items()}
-        decisions.act(db, mona, "member", ids["bo"], "ban", "spam", "zyxban", now=now)
+        decisions.decide_subject(db, mona, "member", ids["bo"], "ban", "spam", "zyxban", now=now)
         return Crowd(
             res,
-            web.create(res, [animals_web.SYSTEM]),
+            web.create_app(res, [animals_web.SYSTEM]),
             {state: post.id for state, post in made.items()},
             {state: post.photo for state, post in made.items()},
             first.comment.id,

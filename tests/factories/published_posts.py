@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from tanuki.animals.search import index
-from tanuki.animals.search.search import search
+from tanuki.animals.search.search import search_posts
 from tanuki.animals.tables import Member, Photo, Post
 from tanuki.platform.accounts import Account
 
@@ -70,10 +70,10 @@ def unindexed(db: Session, title: str, description: str = "", **values: Any) -> 
 def posted(db: Session, title: str, description: str = "", **values: Any) -> Post:
     """A published post that can be found."""
     post = unindexed(db, title, description, **values)
-    index.put(db, post)
+    index.index_post(db, post)
     return post
 
 
 def titles(db: Session, query: str, **values: Any) -> list[str]:
     """The titles that a search finds, in order."""
-    return ["".join(part for part, _ in hit.title) for hit in search(db, query, **values).posts]
+    return ["".join(part for part, _ in hit.title) for hit in search_posts(db, query, **values).posts]

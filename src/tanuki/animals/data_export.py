@@ -10,10 +10,11 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, aliased
 
 from tanuki.animals import members
-from tanuki.animals.events import KINDS
+from tanuki.animals.events import EVENT_KINDS
 from tanuki.animals.images import photo_files
 from tanuki.animals.tables import (
     Appeal,
+    Block,
     Case,
     Comment,
     Decision,
@@ -24,37 +25,36 @@ from tanuki.animals.tables import (
     Post,
     PostEdit,
     Report,
-    Shut,
 )
 from tanuki.errors import NotFound
 from tanuki.platform import accounts
 from tanuki.platform.accounts import AccountSession, AccountToken, Person
 from tanuki.platform.database.engine import Database
 from tanuki.platform.event_log import Event
-from tanuki.platform.object_store import Objects
+from tanuki.platform.object_store import ObjectStore
 from tanuki.platform.warehouse import Warehouse
 
-PIECE = 256 * 1024  # bytes that are handed on at a time
-ROWS = 100  # read at a time
-OTHERS = "whom"  # in events: another member's pseudonym, which is for nobody
+CHUNK_BYTES = 256 * 1024  # bytes that are handed on at a time
+ROWS_PER_FETCH = 100  # read at a time
+OTHER_MEMBER_COLUMN = "whom"  # in events: another member's pseudonym, which is for nobody
 
 
-def archive(db: Session, objects: Objects, who: Person, *, now: datetime) -> Iterator[bytes]:
+def stream_archive(db: Session, objects: ObjectStore, who: Person, *, now: datetime) -> Iterator[bytes]:
     """A zip in pieces, in as little memory as one picture needs. The session must stay open until the last piece."""
-    me = members.of(db, who)
+    me = members.require_member(db, who)
     made = Pieces()
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as whole:
-        whole.writestr(entry("profile.json", now), as_json(profile(db, who, me)))
-        lists = {name: rows(db, query) for name, query in contents(me, now).items()}
-        for name, found in {**lists, "recorded": recorded(db, objects, me)}.items():
+        whole.writestr(entry("profile.json", now), encode_record(profile_record(db, who, me)))
+        lists = {name: stream_rows(db, query) for name, query in list_queries(me, now).items()}
+        for name, found in {**lists, "recorded": stream_events(db, objects, me)}.items():
             with whole.open(entry(f"{name}.json", now), "w", force_zip64=True) as part:
                 part.write(b"[")
                 for number, row in enumerate(found):
-                    part.write((b",\n" if number else b"\n") + as_json(row))
-                    if made.size > PIECE:
+                    part.write((b",\n" if number else b"\n") + encode_record(row))
+                    if made.size > CHUNK_BYTES:
                         yield made.taken()
                 part.write(b"\n]\n")
-        for digest in pictures(db, me):
+        for digest in list_image_digests(db, me):
             try:
                 content = objects.get(photo_files.key(digest, "full"))
             except NotFound:  # taken away, for good, since this archive was begun
@@ -64,16 +64,16 @@ def archive(db: Session, objects: Objects, who: Person, *, now: datetime) -> Ite
     yield made.taken()
 
 
-def streamed(
-    database: Database, objects: Objects, who: Person, *, now: datetime
+def stream_own_archive(
+    database: Database, objects: ObjectStore, who: Person, *, now: datetime
 ) -> Iterator[bytes]:
     """The same with a session of its own, for an answer that is sent while it is made. Refuses who is not a member before the first piece."""
     with database.read() as db:
-        members.of(db, who)
+        members.require_member(db, who)
 
     def pieces() -> Iterator[bytes]:
         with database.read() as db:
-            yield from archive(db, objects, who, now=now)
+            yield from stream_archive(db, objects, who, now=now)
 
     return pieces()
 
@@ -112,23 +112,23 @@ def entry(name: str, now: datetime) -> zipfile.ZipInfo:
     return made
 
 
-def as_json(value: dict[str, Any]) -> bytes:
+def encode_record(value: dict[str, Any]) -> bytes:
     """A record for people and programs: letters as they are, moments in ISO 8601."""
     return json.dumps(value, ensure_ascii=False, default=datetime.isoformat).encode()
 
 
-def rows(db: Session, query: Select[Any]) -> Iterator[dict[str, Any]]:
+def stream_rows(db: Session, query: Select[Any]) -> Iterator[dict[str, Any]]:
     """What a query finds, a little at a time."""
-    for row in db.execute(query.execution_options(yield_per=ROWS)).mappings():
+    for row in db.execute(query.execution_options(yield_per=ROWS_PER_FETCH)).mappings():
         yield dict(row)
 
 
 # ---- what is in it -------------------------------------------------------------------------------------------------
 
 
-def profile(db: Session, who: Person, me: Member) -> dict[str, Any]:
+def profile_record(db: Session, who: Person, me: Member) -> dict[str, Any]:
     """Who they are here."""
-    lang, theme = accounts.preferences(db, who)
+    lang, theme = accounts.load_preferences(db, who)
     shown = (
         "name",
         "display",
@@ -136,7 +136,7 @@ def profile(db: Session, who: Person, me: Member) -> dict[str, Any]:
         "joined_at",
         "events",
         "banned_at",
-        "banned_why",
+        "ban_reason",
         "posts",
         "followers",
         "following",
@@ -152,7 +152,7 @@ def profile(db: Session, who: Person, me: Member) -> dict[str, Any]:
     }
 
 
-def contents(me: Member, now: datetime) -> dict[str, Select[Any]]:
+def list_queries(me: Member, now: datetime) -> dict[str, Select[Any]]:
     """The archive's lists: a query each, whose columns are what stands in it."""
     there = Member.left_at.is_(None)
     owner = aliased(Member)
@@ -166,22 +166,22 @@ def contents(me: Member, now: datetime) -> dict[str, Select[Any]]:
         picture,
         original,
         Post.state,
-        Post.why,
+        Post.reason,
         Post.note,
         *moments,
         Post.likes,
         Post.comments,
     )
-    edit = select(PostEdit.post_id, PostEdit.version, PostEdit.words, PostEdit.at).join(
+    edit = select(PostEdit.post_id, PostEdit.version, PostEdit.content, PostEdit.at).join(
         Post, Post.id == PostEdit.post_id
     )
     comment = select(
         Comment.id,
         Comment.post_id,
         owner.name.label("post_of"),
-        Comment.words,
+        Comment.text,
         Comment.state,
-        Comment.why,
+        Comment.reason,
         Comment.note,
         Comment.at,
     )
@@ -198,7 +198,7 @@ def contents(me: Member, now: datetime) -> dict[str, Select[Any]]:
     about = (Case.subject, Case.subject_id)
     decision = select(*about, Decision.action, Decision.reason, Decision.note, Decision.at)
     appeal = select(
-        *about, Appeal.words, Appeal.at, Appeal.state, Appeal.answer, Appeal.decided_at
+        *about, Appeal.text, Appeal.at, Appeal.state, Appeal.answer, Appeal.decided_at
     ).select_from(Appeal)
     token = select(
         AccountToken.label,
@@ -225,14 +225,14 @@ def contents(me: Member, now: datetime) -> dict[str, Select[Any]]:
         .join(Follow, Follow.follower_id == Member.id)
         .where(Follow.followed_id == me.id, there)
         .order_by(Follow.at, Member.id),
-        "blocked_and_muted": select(Member.name, Shut.kind, Shut.at)
-        .join(Shut, Shut.other_id == Member.id)
-        .where(Shut.member_id == me.id, there)
-        .order_by(Shut.at, Member.id),
+        "blocked_and_muted": select(Member.name, Block.kind, Block.at)
+        .join(Block, Block.target_id == Member.id)
+        .where(Block.member_id == me.id, there)
+        .order_by(Block.at, Member.id),
         "notifications": told.outerjoin(Member, Member.id == Notification.actor_id)
         .where(Notification.member_id == me.id)
         .order_by(Notification.id),
-        "reports": select(*about, Report.reason, Report.words, Report.at, Case.state)
+        "reports": select(*about, Report.reason, Report.text, Report.at, Case.state)
         .join(Report, Report.case_id == Case.id)
         .where(Report.reporter_id == me.id)
         .order_by(Report.id),
@@ -252,21 +252,21 @@ def contents(me: Member, now: datetime) -> dict[str, Select[Any]]:
     }
 
 
-def recorded(db: Session, objects: Objects, me: Member) -> Iterator[dict[str, Any]]:
+def stream_events(db: Session, objects: ObjectStore, me: Member) -> Iterator[dict[str, Any]]:
     """What was recorded of what they did and looked at: in the warehouse, then what is still to go there."""
     warehouse = Warehouse(objects)
-    for kind in KINDS:
+    for kind in EVENT_KINDS:
         files = warehouse.files(db, kind.table.name)
         if not files:
             continue
-        said = ", ".join(f'"{name}"' for name in kind.schema if name != OTHERS)
+        said = ", ".join(f'"{name}"' for name in kind.schema if name != OTHER_MEMBER_COLUMN)
         with warehouse.duck() as duck:
             duck.execute(
                 f"select happened_at as at, {said} from {warehouse.parquet(files)} where person = ? and not removed",
                 [me.pseudonym],
             )
             names = [column[0] for column in duck.description or ()]
-            while found := duck.fetchmany(ROWS):
+            while found := duck.fetchmany(ROWS_PER_FETCH):
                 yield from (
                     {"kind": kind.name, **dict(zip(names, row, strict=True))} for row in found
                 )
@@ -275,12 +275,14 @@ def recorded(db: Session, objects: Objects, me: Member) -> Iterator[dict[str, An
         .where(Event.person == me.pseudonym)
         .order_by(Event.id)
     )
-    for row in rows(db, waiting):
-        values = {name: value for name, value in row["values"].items() if name != OTHERS}
+    for row in stream_rows(db, waiting):
+        values = {
+            name: value for name, value in row["values"].items() if name != OTHER_MEMBER_COLUMN
+        }
         yield {"kind": row["kind"], "at": row["at"], **values}
 
 
-def pictures(db: Session, me: Member) -> list[str]:
+def list_image_digests(db: Session, me: Member) -> list[str]:
     """The digests of their posts' pictures and of their profile's."""
     mine = Post.member_id == me.id
     theirs = set(

@@ -18,11 +18,11 @@ from tanuki.animals.tables import Member
 from tanuki.errors import NotFound, UserError
 from tanuki.platform import event_log, rate_limit
 from tanuki.platform.accounts import Person
-from tanuki.platform.event_log import Event, Kind
+from tanuki.platform.event_log import Event, EventKind
 
-KINDS = (
+EVENT_KINDS = (
     # a page of posts was sent to somebody: what could have been on it, and each post that was
-    Kind(
+    EventKind(
         "request",
         {
             "request": str,
@@ -33,7 +33,7 @@ KINDS = (
             "considered": list[int],
         },
     ),
-    Kind(
+    EventKind(
         "impression",
         {
             "request": str,
@@ -46,21 +46,21 @@ KINDS = (
             "source": str,
             "propensity": float,
         },
-        each="posts",
+        list_field="posts",
     ),
     # told by the browser: a post was in sight, its page was opened, for so long
-    Kind("seen", {"request": str, "post": int, "position": int}),
-    Kind("open", {"request": str, "post": int, "position": int}),
-    Kind("dwell", {"request": str, "post": int, "position": int, "ms": int}),
-    Kind("search", {"request": str, "terms": list[str], "results": int}),
+    EventKind("seen", {"request": str, "post": int, "position": int}),
+    EventKind("open", {"request": str, "post": int, "position": int}),
+    EventKind("dwell", {"request": str, "post": int, "position": int, "ms": int}),
+    EventKind("search", {"request": str, "terms": list[str], "results": int}),
     # what members did; `undone`: they took it back
-    Kind("like", {"post": int, "undone": bool}),
-    Kind("follow", {"whom": str, "undone": bool}),
-    Kind("comment", {"post": int}),
-    Kind("post", {"post": int, "category": str, "breed": str}),
-    Kind("report", {"subject": str, "subject_id": int, "reason": str}),
+    EventKind("like", {"post": int, "undone": bool}),
+    EventKind("follow", {"whom": str, "undone": bool}),
+    EventKind("comment", {"post": int}),
+    EventKind("post", {"post": int, "category": str, "breed": str}),
+    EventKind("report", {"subject": str, "subject_id": int, "reason": str}),
     # what was suggested for a photo that they posted, and whether they took it; the words themselves are the post's
-    Kind(
+    EventKind(
         "suggest",
         {
             "request": str,
@@ -71,30 +71,30 @@ KINDS = (
             "place": int,
             "taken": bool,
         },
-        each="offered",
+        list_field="offered",
     ),
 )
-FROM_BROWSERS = ("seen", "open", "dwell")
-MOST_AT_ONCE = 100  # in one message of a browser
-MESSAGES = {
+BROWSER_EVENT_KINDS = ("seen", "open", "dwell")
+MAX_EVENTS_PER_BEACON = 100  # in one message of a browser
+BEACONS_PER_HOUR = {
     "member": 1_200,
     "visitor": 6_000,
 }  # an hour, of a member or from an address, which an office shares
-LONGEST_DWELL_MS = 600_000  # who looks longer has gone away from the screen
-LARGEST_POSITION = 10_000
-TERMS_MOST, TERM_LONGEST = 12, 40
-REQUEST = re.compile(r"[A-Za-z0-9._-]{8,64}")
+MAX_DWELL_MS = 600_000  # who looks longer has gone away from the screen
+MAX_POSITION = 10_000
+MAX_SEARCH_TERMS, MAX_SEARCH_TERM_LENGTH = 12, 40
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 HOUR = 3600
-SUGGESTED: dict[str, tuple[str | None, ...]] = {
+SUGGESTION_VALUES: dict[str, tuple[str | None, ...]] = {
     "what": ("kind", "title", "tag"),
-    "source": ("eyes", "posts"),
+    "source": ("image_model", "posts"),
     "lang": ("ja", "en", None),
 }
-MOST_SUGGESTED = 20_000  # letters
+MAX_SUGGESTIONS_LENGTH = 20_000  # letters
 
 
 @dataclass(frozen=True)
-class Placed:
+class RankedPost:
     """A post in its place of a list. `propensity` is how likely the order was to show this post here, given who asked and what they had been shown."""
 
     post_id: int
@@ -106,46 +106,48 @@ class Placed:
 
 
 @dataclass(frozen=True)
-class Looker:
+class Viewer:
     """Somebody whose looking may be logged: a member's pseudonym, or nobody we know."""
 
-    person: str | None
+    pseudonym: str | None
 
 
-def allowed(member: Member | None, headers: Mapping[str, str]) -> bool:
+def may_log(member: Member | None, headers: Mapping[str, str]) -> bool:
     """Whether what somebody looks at may be logged: they did not say no here, and their browser does not ask for it (DNT, Sec-GPC)."""
     asks_not_to = headers.get("dnt") == "1" or headers.get("sec-gpc") == "1"
     return not asks_not_to and (member is None or member.events)
 
 
-def looker(db: Session, viewer: Person | None, headers: Mapping[str, str]) -> Looker | None:
+def identify_viewer(
+    db: Session, viewer: Person | None, headers: Mapping[str, str]
+) -> Viewer | None:
     """Who looks; None when that must not be logged. `headers` are the request's, their names in small letters."""
     try:
-        member = members.of(db, viewer) if viewer is not None else None
+        member = members.require_member(db, viewer) if viewer is not None else None
     except NotFound:
         member = None
-    if not allowed(member, headers):
+    if not may_log(member, headers):
         return None
-    return Looker(member.pseudonym if member is not None else None)
+    return Viewer(member.pseudonym if member is not None else None)
 
 
 # ---- what was shown ------------------------------------------------------------------------------------------------
 
 
-def in_order(
+def rank_in_order(
     post_ids: Iterable[int], source: str, *, first: int = 0, order: str, version: int = 1
-) -> tuple[Placed, ...]:
+) -> tuple[RankedPost, ...]:
     """The places of posts in a list without chance, such as the newest or what a search found."""
     return tuple(
-        Placed(post_id, source, position, 1.0, order, version)
+        RankedPost(post_id, source, position, 1.0, order, version)
         for position, post_id in enumerate(post_ids, first)
     )
 
 
-def listed(
-    who: Looker | None,
+def listing_events(
+    who: Viewer | None,
     page: str,
-    placed: Sequence[Placed],
+    placed: Sequence[RankedPost],
     *,
     considered: Sequence[int] = (),
     request_id: str,
@@ -171,22 +173,24 @@ def listed(
         for each in placed
     ]
     return [
-        made("request", who.person, now, **same, shown=len(placed), considered=ids),
-        made("impression", who.person, now, **same, considered=len(ids), posts=each_post),
+        build_event("request", who.pseudonym, now, **same, shown=len(placed), considered=ids),
+        build_event("impression", who.pseudonym, now, **same, considered=len(ids), posts=each_post),
     ]
 
 
-def searched(
-    who: Looker | None, terms: Sequence[str], results: int, *, request_id: str, now: datetime
+def search_events(
+    who: Viewer | None, terms: Sequence[str], results: int, *, request_id: str, now: datetime
 ) -> list[Event]:
     """Somebody searched. `terms` are the folded words that were searched for, never what was typed."""
     if who is None:
         return []
-    kept = [term[:TERM_LONGEST] for term in terms[:TERMS_MOST]]
-    return [made("search", who.person, now, request=request_id, terms=kept, results=results)]
+    kept = [term[:MAX_SEARCH_TERM_LENGTH] for term in terms[:MAX_SEARCH_TERMS]]
+    return [
+        build_event("search", who.pseudonym, now, request=request_id, terms=kept, results=results)
+    ]
 
 
-def made(kind: str, person: str | None, now: datetime, **values: Any) -> Event:
+def build_event(kind: str, person: str | None, now: datetime, **values: Any) -> Event:
     """An event as the platform keeps it."""
     return Event(kind=kind, at=now, person=person, values=values)
 
@@ -194,32 +198,34 @@ def made(kind: str, person: str | None, now: datetime, **values: Any) -> Event:
 # ---- what members did ----------------------------------------------------------------------------------------------
 
 
-def did(db: Session, me: Member, kind: str, *, now: datetime, **values: Any) -> None:
+def record_action(db: Session, me: Member, kind: str, *, now: datetime, **values: Any) -> None:
     """A member did something, in the transaction in which they did it; not kept when they said no."""
     if me.events:
-        event_log.add(db, made(kind, me.pseudonym, now, **values))
+        event_log.add_events(db, build_event(kind, me.pseudonym, now, **values))
 
 
-def stand_in(member: Member) -> str | None:
+def pseudonym_of(member: Member) -> str | None:
     """How a member is called in what others did."""
     return member.pseudonym if member.events else None
 
 
-def offered(suggested: str) -> list[dict[str, Any]]:
+def parse_suggestions(suggested: str) -> list[dict[str, Any]]:
     """What a form says was suggested on it: {"request": "…", "offered": [{"what", "value", "lang", "source"}, …]}. Raises UserError for anything else."""
     try:
-        told = json.loads(suggested[:MOST_SUGGESTED])
+        told = json.loads(suggested[:MAX_SUGGESTIONS_LENGTH])
         kept = [
             {name: each[name] for name in ("what", "value", "lang", "source")}
             for each in told["offered"]
         ]
-        good = REQUEST.fullmatch(told["request"]) is not None and len(kept) <= MOST_AT_ONCE
+        good = (
+            REQUEST_ID.fullmatch(told["request"]) is not None and len(kept) <= MAX_EVENTS_PER_BEACON
+        )
     except (ValueError, TypeError, KeyError):
         good = False
     if not good or not all(
-        each["what"] in SUGGESTED["what"]
-        and each["source"] in SUGGESTED["source"]
-        and each["lang"] in SUGGESTED["lang"]
+        each["what"] in SUGGESTION_VALUES["what"]
+        and each["source"] in SUGGESTION_VALUES["source"]
+        and each["lang"] in SUGGESTION_VALUES["lang"]
         and isinstance(each["value"], str)
         for each in kept
     ):
@@ -229,7 +235,7 @@ def offered(suggested: str) -> list[dict[str, Any]]:
     return kept
 
 
-def suggested(
+def record_suggestions(
     db: Session, me: Member, post_id: int, said: str, taken: set[int], *, now: datetime
 ) -> None:
     """What was suggested for a post's photo, and the places of what was taken; without the words. `said` is what the form says, as offered() reads it."""
@@ -241,10 +247,10 @@ def suggested(
             "place": place,
             "taken": place in taken,
         }
-        for place, one in enumerate(offered(said))
+        for place, one in enumerate(parse_suggestions(said))
     ]
     if each:
-        did(
+        record_action(
             db,
             me,
             "suggest",
@@ -258,7 +264,7 @@ def suggested(
 # ---- what browsers tell --------------------------------------------------------------------------------------------
 
 
-def accept_beacon(
+def record_beacon(
     db: Session,
     viewer: Person | None,
     body: object,
@@ -272,59 +278,61 @@ def accept_beacon(
     {"kind": "seen" | "open" | "dwell", "post": 12, "request": "…", "position": 3, "ms": 4000}; request and position where they are known.
     Raises UserError for anything else, TooMany for too many messages. `address` is counted on for visitors, and not kept.
     """
-    told = [checked(each) for each in as_list(body)]
+    told = [parse_event(each) for each in parse_event_list(body)]
     kind = "visitor" if viewer is None else "member"
     rate_limit.use(
         db,
         address if viewer is None else viewer.name,
         "beacon",
         now=now,
-        most=MESSAGES[kind],
+        most=BEACONS_PER_HOUR[kind],
         seconds=HOUR,
     )
-    who = looker(db, viewer, headers)
+    who = identify_viewer(db, viewer, headers)
     if who is None:
         return 0
-    event_log.add(db, *(made(kind, who.person, now, **values) for kind, values in told))
+    event_log.add_events(db, *(build_event(kind, who.pseudonym, now, **values) for kind, values in told))
     return len(told)
 
 
-def as_list(body: object) -> list[object]:
+def parse_event_list(body: object) -> list[object]:
     """The list that a browser sent."""
     if not isinstance(body, list):
         raise UserError("Expected a list of events.")
-    if len(body) > MOST_AT_ONCE:
+    if len(body) > MAX_EVENTS_PER_BEACON:
         raise UserError(
             "Expected at most %(most)s events at once; found %(found)s.",
-            most=MOST_AT_ONCE,
+            most=MAX_EVENTS_PER_BEACON,
             found=len(body),
         )
     return body
 
 
-def checked(told: object) -> tuple[str, dict[str, Any]]:
+def parse_event(told: object) -> tuple[str, dict[str, Any]]:
     """The kind and the values of one event as a browser sent it."""
     if not isinstance(told, dict):
         raise UserError("Expected each event to be an object.")
     kind, request = told.get("kind"), told.get("request")
-    if kind not in FROM_BROWSERS:
+    if kind not in BROWSER_EVENT_KINDS:
         raise UserError(
             "%(kind)s is not a kind of event; expected one of %(known)s.",
             kind=str(kind)[:40],
-            known=", ".join(FROM_BROWSERS),
+            known=", ".join(BROWSER_EVENT_KINDS),
         )
-    if request is not None and not (isinstance(request, str) and REQUEST.fullmatch(request)):
+    if request is not None and not (isinstance(request, str) and REQUEST_ID.fullmatch(request)):
         raise UserError("An event's request is not one of ours.")
-    values = {"request": request, "post": number(told, "post", 1, pagination.LARGEST)}
+    values = {"request": request, "post": parse_whole_number(told, "post", 1, pagination.MAX_ID)}
     values["position"] = (
-        None if told.get("position") is None else number(told, "position", 0, LARGEST_POSITION)
+        None
+        if told.get("position") is None
+        else parse_whole_number(told, "position", 0, MAX_POSITION)
     )
     if kind == "dwell":
-        values["ms"] = min(number(told, "ms", 0, pagination.LARGEST), LONGEST_DWELL_MS)
+        values["ms"] = min(parse_whole_number(told, "ms", 0, pagination.MAX_ID), MAX_DWELL_MS)
     return str(kind), values
 
 
-def number(told: Mapping[str, object], name: str, least: int, most: int) -> int:
+def parse_whole_number(told: Mapping[str, object], name: str, least: int, most: int) -> int:
     """A whole number of an event."""
     found = told.get(name)
     if not isinstance(found, int) or isinstance(found, bool) or not least <= found <= most:

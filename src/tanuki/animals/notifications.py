@@ -8,15 +8,15 @@ from sqlalchemy.orm import Session
 
 from tanuki.animals import members, pagination
 from tanuki.animals.pagination import Page
-from tanuki.animals.tables import Member, Notification, Post, Shut
+from tanuki.animals.tables import Block, BlockKind, Member, Notification, Post, PostState
 from tanuki.platform.accounts import Person
-from tanuki.platform.database.engine import add_once
+from tanuki.platform.database.upsert import insert_or_ignore
 
 Columns = TypeVarTuple("Columns")
-COUNTED = 100  # unseen ones are counted up to here: nobody reads a larger number
+MAX_UNSEEN_COUNT = 100  # unseen ones are counted up to here: nobody reads a larger number
 
 
-class Told(NamedTuple):
+class NotificationEntry(NamedTuple):
     """A notification with whom and what it is about, where that is still there."""
 
     notification: Notification
@@ -24,7 +24,7 @@ class Told(NamedTuple):
     post: Post | None
 
 
-def tell(
+def notify(
     db: Session,
     member_id: int,
     kind: str,
@@ -36,36 +36,43 @@ def tell(
     values: dict[str, Any] | None = None,
 ) -> bool:
     """Tell a member something, unless they did it themselves, do not want to hear of who did it, or were told before. Whether they were told."""
-    if actor_id is not None and (actor_id == member_id or not_heard(db, member_id, actor_id)):
+    if actor_id is not None and (actor_id == member_id or is_silenced(db, member_id, actor_id)):
         return False
     given = {"actor_id": actor_id, "post_id": post_id, "values": values or {}}
-    return add_once(db, Notification, member_id=member_id, kind=kind, about=about, at=now, **given)
+    return insert_or_ignore(
+        db, Notification, member_id=member_id, kind=kind, dedup_key=about, at=now, **given
+    )
 
 
-def not_heard(db: Session, member_id: int, actor_id: int) -> bool:
+def is_silenced(db: Session, member_id: int, actor_id: int) -> bool:
     """Whether a member mutes somebody, or one of them blocks the other."""
-    shut_by_me = (Shut.member_id == member_id) & (Shut.other_id == actor_id)
+    shut_by_me = (Block.member_id == member_id) & (Block.target_id == actor_id)
     shut_by_them = (
-        (Shut.member_id == actor_id) & (Shut.other_id == member_id) & (Shut.kind == "block")
+        (Block.member_id == actor_id)
+        & (Block.target_id == member_id)
+        & (Block.kind == BlockKind.BLOCK)
     )
     return bool(db.scalar(select(exists().where(or_(shut_by_me, shut_by_them)))))
 
 
-def list_(db: Session, who: Person, *, after: str | None = None, limit: int = 24) -> Page[Told]:
+def list_notifications(
+    db: Session, who: Person, *, after: str | None = None, limit: int = 24
+) -> Page[NotificationEntry]:
     """What somebody was told, newest first."""
     wanted, limit = (
-        shown(select(Notification, Member, Post), members.of(db, who).id),
-        pagination.size(limit),
+        filter_visible(select(Notification, Member, Post), members.require_member(db, who).id),
+        pagination.clamp_page_size(limit),
     )
     if after is not None:
-        wanted = wanted.where(Notification.id < pagination.id_of(after))
+        wanted = wanted.where(Notification.id < pagination.parse_id_cursor(after))
     found = [
-        Told(*row) for row in db.execute(wanted.order_by(Notification.id.desc()).limit(limit + 1))
+        NotificationEntry(*row)
+        for row in db.execute(wanted.order_by(Notification.id.desc()).limit(limit + 1))
     ]
-    return pagination.page(found, limit, lambda told: str(told.notification.id))
+    return pagination.make_page(found, limit, lambda told: str(told.notification.id))
 
 
-def shown(wanted: Select[*Columns], member_id: int) -> Select[*Columns]:
+def filter_visible(wanted: Select[*Columns], member_id: int) -> Select[*Columns]:
     """Of a member's notifications those about what is still there: not a deleted post, nobody who is blocked, muted or gone."""
     return (
         wanted.select_from(Notification)
@@ -75,26 +82,26 @@ def shown(wanted: Select[*Columns], member_id: int) -> Select[*Columns]:
             Notification.member_id == member_id,
             or_(
                 Notification.actor_id.is_(None),
-                Notification.actor_id.not_in(members.unseen_by(member_id)),
+                Notification.actor_id.not_in(members.hidden_member_ids(member_id)),
             ),
-            or_(Notification.post_id.is_(None), Post.state != "deleted"),
+            or_(Notification.post_id.is_(None), Post.state != PostState.DELETED),
         )
     )
 
 
-def unseen(db: Session, who: Person) -> int:
+def count_unseen(db: Session, who: Person) -> int:
     """How many of them somebody has not seen; 100 also stands for more."""
     new = (
-        shown(select(Notification.id), members.of(db, who).id)
+        filter_visible(select(Notification.id), members.require_member(db, who).id)
         .where(Notification.seen_at.is_(None))
-        .limit(COUNTED)
+        .limit(MAX_UNSEEN_COUNT)
     )
     return db.scalar(select(func.count()).select_from(new.subquery())) or 0
 
 
-def seen(db: Session, who: Person, *, now: datetime) -> None:
+def mark_all_seen(db: Session, who: Person, *, now: datetime) -> None:
     """Somebody has seen all of them."""
     mine = update(Notification).where(
-        Notification.member_id == members.of(db, who).id, Notification.seen_at.is_(None)
+        Notification.member_id == members.require_member(db, who).id, Notification.seen_at.is_(None)
     )
     db.execute(mine.values(seen_at=now).execution_options(synchronize_session=False))

@@ -9,8 +9,8 @@ from tanuki.errors import UserError
 
 T = TypeVar("T")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MOST = 100  # on one page
-LARGEST = 2**31 - 1  # an id can be no larger, and PostgreSQL takes no larger one even to look for
+MAX_PAGE_SIZE = 100  # on one page
+MAX_ID = 2**31 - 1  # an id can be no larger, and PostgreSQL takes no larger one even to look for
 
 
 @dataclass(frozen=True)
@@ -21,43 +21,43 @@ class Page(Generic[T]):
     next: str | None = None
 
 
-def page(found: Sequence[T], limit: int, place: Callable[[T], str]) -> Page[T]:
+def make_page(found: Sequence[T], limit: int, place: Callable[[T], str]) -> Page[T]:
     """A page of what was found when one more than the limit was asked for; `place` says where in the list a thing stands."""
     items = list(found[:limit])
     return Page(items, place(items[-1]) if len(found) > limit else None)
 
 
-def size(limit: int) -> int:
+def clamp_page_size(limit: int) -> int:
     """How many a page may hold."""
-    return max(1, min(limit, MOST))
+    return max(1, min(limit, MAX_PAGE_SIZE))
 
 
-def at_moment(moment: datetime, id_: int) -> str:
+def moment_cursor(moment: datetime, id_: int) -> str:
     """A place in a list ordered by moment and id."""
     return f"{(moment - EPOCH) // timedelta(microseconds=1)}-{id_}"
 
 
-def moment_of(place: str) -> tuple[datetime, int]:
+def parse_moment_cursor(place: str) -> tuple[datetime, int]:
     """The moment and id of a place. Raises UserError for one that we did not give."""
     microseconds, _, id_ = place.partition("-")
     try:
         return EPOCH + timedelta(microseconds=number(microseconds, most=2**63)), number(id_)
     except OverflowError:
-        raise wrong() from None
+        raise invalid_cursor() from None
 
 
-def id_of(place: str) -> int:
+def parse_id_cursor(place: str) -> int:
     """The id of a place in a list ordered by id. Raises UserError for one that we did not give."""
     return number(place)
 
 
-def number(text: str, most: int = LARGEST) -> int:
+def number(text: str, most: int = MAX_ID) -> int:
     """A number of a place."""
     if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= most):
-        raise wrong()
+        raise invalid_cursor()
     return int(text)
 
 
-def wrong() -> UserError:
+def invalid_cursor() -> UserError:
     """What somebody hears whose place is none."""
     return UserError("There is no such place in the list; begin again at its first page.")

@@ -15,27 +15,27 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from tanuki.animals import members, notifications, pagination, posts
+from tanuki.animals import members, notifications, pagination, post_states
 from tanuki.animals.images import photo_files
 from tanuki.animals.moderation import cases
-from tanuki.animals.posts import AFTER_POST, UNDO, run_id
+from tanuki.animals.posts import POST_REVIEW, UNDO_PERIOD, review_run_id
 from tanuki.animals.search.normalize import fold
 from tanuki.animals.similarity import search
-from tanuki.animals.tables import BannedWord, BarredPhoto, Member, Post
+from tanuki.animals.tables import BannedWord, BlockedImageHash, Member, Post, PostState
 from tanuki.animals.vision import backfill, embeddings
 from tanuki.errors import UserError
 from tanuki.i18n import msgid
 from tanuki.platform import accounts, audit_log
 from tanuki.platform.accounts import Person
-from tanuki.platform.database.engine import add_once
+from tanuki.platform.database.upsert import insert_or_ignore
 from tanuki.platform.durable_steps import stepping
-from tanuki.platform.jobs import PROMPT
-from tanuki.platform.resources import Resources, current
+from tanuki.platform.jobs import PROMPT_QUEUE
+from tanuki.platform.resources import Resources, process_resources
 
 log = structlog.get_logger()
 
 PURGE, TIDY = "animals-purge", "animals-tidy"
-FAULTS = (
+EMBEDDING_ERRORS = (
     UserError,
     OSError,
     ValueError,
@@ -43,32 +43,32 @@ FAULTS = (
     cv2.error,
     SQLAlchemyError,
 )  # of the eyes, the objects, the records
-LOOK_SECONDS = 15.0
-OWED_AFTER = timedelta(seconds=30)  # a post still unchecked by then is looked after
-TRY_AGAIN_AFTER = timedelta(minutes=1)  # what failed is tried again, for as long as it is owed
-UNUSED_AFTER = timedelta(hours=1)  # pictures are taken in a little before what uses them
-AT_ONCE = 50  # posts purged in one transaction
-WORD_LONGEST = 40
+SWEEP_SECONDS = 15.0
+REVIEW_LOST_AFTER = timedelta(seconds=30)  # a post still unchecked by then is looked after
+RESUME_FAILED_AFTER = timedelta(minutes=1)  # what failed is tried again, for as long as it is owed
+PHOTO_UNUSED_AFTER = timedelta(hours=1)  # pictures are taken in a little before what uses them
+POSTS_PER_PURGE = 50  # posts purged in one transaction
+MAX_BANNED_WORD_LENGTH = 40
 LATIN = re.compile(r"[a-z0-9]")
 
 
 # ---- the run of a post ---------------------------------------------------------------------------------------------
 
 
-def after_post(post_id: int) -> str:
+def run_post_review(post_id: int) -> str:
     """A post from accepted to published or held; gives the state it then has. Running it twice leaves what running it once does."""
-    return str(settle(post_id))
+    return str(review_post(post_id))
 
 
-@stepping("animals", AFTER_POST)
-def settle(res: Resources, now: datetime, post_id: int) -> str:
+@stepping("animals", POST_REVIEW)
+def review_post(res: Resources, now: datetime, post_id: int) -> str:
     """Look, then check and publish or hold in one transaction. It need not be on the disk before the run goes on: what a power cut takes, the run does again."""
-    look_at(res, now, post_id)  # what it finds that holds a post belongs into reason_to_hold()
+    embed_photo(res, now, post_id)  # what it finds that holds a post belongs into reason_to_hold()
     with res.db.write() as db:
-        return check(db, post_id, now=now)
+        return run_checks(db, post_id, now=now)
 
 
-def look_at(res: Resources, now: datetime, post_id: int) -> None:
+def embed_photo(res: Resources, now: datetime, post_id: int) -> None:
     """Let the eyes look at the picture, once for all posts that have it. Eyes that are away keep no post: the look is owed, see batch.
 
     As long as the index of similar pictures is in the eyes that were live before, these look too, or nobody would find the post by its likeness.
@@ -77,58 +77,62 @@ def look_at(res: Resources, now: datetime, post_id: int) -> None:
         with res.db.read() as db:
             digest, index = (
                 db.scalar(select(Post.photo).where(Post.id == post_id)),
-                search.current(res, db),
+                search.find_current_index(res, db),
             )
         if digest is None or index is None:
             return
-        embeddings.made(res, digest, now)
-        if index.eyes != embeddings.eyes(res).live():
-            embeddings.made(res, digest, now, index.eyes)
-    except FAULTS as error:
+        embeddings.ensure_embedding(res, digest, now)
+        if index.encoder_version != embeddings.image_encoder(res).live_version():
+            embeddings.ensure_embedding(res, digest, now, index.encoder_version)
+    except EMBEDDING_ERRORS as error:
         log.warning(
             "picture not looked at", post=post_id, error=type(error).__name__, why=str(error)[:200]
         )
 
 
-def check(db: Session, post_id: int, *, now: datetime) -> str:
+def run_checks(db: Session, post_id: int, *, now: datetime) -> str:
     """Decide about a post that is still to be checked, or was published and then edited; what moderators have decided stays."""
-    post = posts.locked(db, post_id)
+    post = post_states.lock_post(db, post_id)
     if post is None:
         return "gone"
     state = (
-        post.before if post.state == "deleted" else post.state
+        post.previous_state if post.state == PostState.DELETED else post.state
     )  # a deleted one is decided about too: an undo may bring it back
-    if state not in ("checking", "published"):
+    if state not in (PostState.CHECKING, PostState.PUBLISHED):
         return str(state)
-    why = reason_to_hold(db, post)
+    why = find_hold_reason(db, post)
     if why is not None:
-        posts.hold(db, post, why, now=now)
-        cases.held_by_rule(db, post, now=now)
-        notifications.tell(
+        post_states.hold_post(db, post, why, now=now)
+        cases.open_case_for_held_post(db, post, now=now)
+        notifications.notify(
             db,
             post.member_id,
             "held",
-            about=run_id(post, post.version),
+            about=review_run_id(post, post.version),
             post_id=post.id,
             values={"why": why},
             now=now,
         )
         log.info("post held", post=post_id, why=why)
-    elif state == "checking":
-        posts.publish(db, post, now=now)
+    elif state == PostState.CHECKING:
+        post_states.publish_post(db, post, now=now)
     return post.state
 
 
-def reason_to_hold(db: Session, post: Post) -> str | None:
+def find_hold_reason(db: Session, post: Post) -> str | None:
     """The first of posts.HELD_BY_RULE that a post falls under."""
-    barred = select(BarredPhoto.digest).where(BarredPhoto.digest.in_(posts.pictures(post))).exists()
+    barred = (
+        select(BlockedImageHash.digest)
+        .where(BlockedImageHash.digest.in_(post_states.image_digests(post)))
+        .exists()
+    )
     barred_photo, banned_at = db.execute(
         select(barred, Member.banned_at).where(Member.id == post.member_id)
     ).one()
     if barred_photo:
         return "barred_photo"
     if (
-        said(
+        find_banned_word(
             db.scalars(select(BannedWord.word)),
             " ".join((post.title, post.description, *post.tags)),
         )
@@ -138,7 +142,7 @@ def reason_to_hold(db: Session, post: Post) -> str | None:
     return None if banned_at is None else "banned_member"
 
 
-def said(words: Iterable[str], text: str) -> str | None:
+def find_banned_word(words: Iterable[str], text: str) -> str | None:
     """The first of some folded words that a text has: as a word of its own where it is written in Latin letters, anywhere otherwise."""
     text = fold(text)
     for word in words:
@@ -149,64 +153,65 @@ def said(words: Iterable[str], text: str) -> str | None:
     return None
 
 
-after_post_run = DBOS.workflow(name=AFTER_POST)(after_post)
+post_review_workflow = DBOS.workflow(name=POST_REVIEW)(run_post_review)
 
 
 # ---- words that hold a post ----------------------------------------------------------------------------------------
 
 
-def banned_words(db: Session, who: Person) -> list[BannedWord]:
+def list_banned_words(db: Session, who: Person) -> list[BannedWord]:
     """The words that hold a post, in order. For moderators."""
-    accounts.require(who, "moderator")
+    accounts.require_role(who, "moderator")
     return list(db.scalars(select(BannedWord).order_by(BannedWord.word).limit(10_000)))
 
 
 def ban_word(db: Session, who: Person, word: str, *, now: datetime) -> None:
     """From now on a post with this word is held for a moderator."""
-    accounts.require(who, "moderator")
+    accounts.require_role(who, "moderator")
     folded = fold(
-        members.words(
-            word, 1, WORD_LONGEST, msgid("A word has 1 to %(most)s characters; found %(found)s.")
+        members.validate_text(
+            word,
+            1,
+            MAX_BANNED_WORD_LENGTH,
+            msgid("A word has 1 to %(most)s characters; found %(found)s."),
         )
     )
-    if add_once(db, BannedWord, word=folded, by=who.name, at=now):
-        audit_log.add(db, by=who.name, what="ban word", about=f"word:{folded}", values={}, now=now)
+    if insert_or_ignore(db, BannedWord, word=folded, by=who.name, at=now):
+        audit_log.append_entry(db, audit_log.AuditedAction(actor=who.name, action="ban word", target=f"word:{folded}", details={}), now)
 
 
 def allow_word(db: Session, who: Person, word: str, *, now: datetime) -> None:
     """A word holds posts no longer."""
-    accounts.require(who, "moderator")
+    accounts.require_role(who, "moderator")
     banned = db.get(BannedWord, fold(word))
     if banned is not None:
         db.delete(banned)
-        audit_log.add(
-            db, by=who.name, what="allow word", about=f"word:{banned.word}", values={}, now=now
-        )
+        audit_log.append_entry(db, audit_log.AuditedAction(actor=who.name, action="allow word", target=f"word:{banned.word}", details={}), now)
 
 
 # ---- what is owed --------------------------------------------------------------------------------------------------
 
 
-def look() -> None:
+def start_due_runs() -> None:
     """Start checks that are owed and were lost, and the purge when there is something to purge. Any number of workers may look at once."""
-    res, now = current(), datetime.now(UTC)
-    begin_owed(res, now)
+    res, now = process_resources(), datetime.now(UTC)
+    start_lost_reviews(res, now)
     with res.db.read() as db:
-        due = db.scalar(select(Post.id).where(*over(now)).limit(1))
+        due = db.scalar(select(Post.id).where(*undo_expired(now)).limit(1))
     if due is not None:
         with res.db.write() as db:
-            res.work.enqueue(db, PURGE, f"{PURGE}-{now:%Y%m%dT%H%M}")
+            res.jobs.enqueue(db, PURGE, f"{PURGE}-{now:%Y%m%dT%H%M}")
 
 
-def begin_owed(res: Resources, now: datetime) -> int:
+def start_lost_reviews(res: Resources, now: datetime) -> int:
     """Start the run of each post that has waited long for its check and has none, and let failed ones go on; gives how many."""
     begun, last = 0, 0
     since = func.coalesce(Post.edited_at, Post.posted_at)
     owed = (
         select(Post)
-        .where(Post.state == "checking", since < now - OWED_AFTER)
+        .where(Post.state == PostState.CHECKING, since < now - REVIEW_LOST_AFTER)
         .order_by(Post.id)
-        .limit(pagination.MOST)
+        .limit(pagination.MAX_PAGE_SIZE)
     )
     while True:
         with res.db.read() as db:
@@ -214,33 +219,33 @@ def begin_owed(res: Resources, now: datetime) -> int:
         if not found:
             break
         last = found[-1].id
-        runs = {post.id: (run_id(post), run_id(post, post.version)) for post in found}
-        known = res.work.known({run for pair in runs.values() for run in pair})
+        runs = {post.id: (review_run_id(post), review_run_id(post, post.version)) for post in found}
+        known = res.jobs.load_run_statuses({run for pair in runs.values() for run in pair})
         for post in found:
             first, after_edit = runs[post.id]
             if first in known and (after_edit in known or known[first] in ("queued", "running")):
                 continue
             with res.db.write() as db:
-                res.work.enqueue(
+                res.jobs.enqueue(
                     db,
-                    AFTER_POST,
+                    POST_REVIEW,
                     first if first not in known else after_edit,
                     post.id,
-                    queue=PROMPT,
+                    queue=PROMPT_QUEUE,
                 )
             begun += 1
-    begun += res.work.resume_failed(AFTER_POST, before=now - TRY_AGAIN_AFTER)
+    begun += res.jobs.resume_failed_runs(POST_REVIEW, before=now - RESUME_FAILED_AFTER)
     if begun:
         log.warning("owed checks begun", posts=begun)
     return begun
 
 
-def over(now: datetime) -> tuple[Any, ...]:
+def undo_expired(now: datetime) -> tuple[Any, ...]:
     """What holds for a deleted post that can no longer be brought back."""
-    return (Post.state == "deleted", Post.deleted_at < now - UNDO)
+    return (Post.state == PostState.DELETED, Post.deleted_at < now - UNDO_PERIOD)
 
 
-def erase_over(res: Resources, now: datetime) -> int:
+def erase_deleted_posts(res: Resources, now: datetime) -> int:
     """Everything of the posts that were deleted long enough ago gone for good: rows first, then pictures; a kill in between leaves those to forget_unused()."""
     gone = 0
     while True:
@@ -248,27 +253,27 @@ def erase_over(res: Resources, now: datetime) -> int:
             ids = list(
                 db.scalars(
                     select(Post.id)
-                    .where(*over(now))
+                    .where(*undo_expired(now))
                     .order_by(Post.id)
-                    .limit(AT_ONCE)
+                    .limit(POSTS_PER_PURGE)
                     .with_for_update(skip_locked=True)
                 )
             )
-            digests = posts.erase(db, ids)
-        forget(res, digests)
+            digests = post_states.erase_posts(db, ids)
+        delete_photos(res, digests)
         gone += len(ids)
         if not ids:
             return gone
 
 
-def forget_unused(res: Resources, now: datetime) -> int:
+def delete_unused_photos(res: Resources, now: datetime) -> int:
     """Pictures that nothing uses: of profiles that have another one now, of posts that were given up, of purges that were killed."""
     with res.db.read() as db:
-        digests = photo_files.unused(db, before=now - UNUSED_AFTER)
-    return forget(res, digests)
+        digests = photo_files.unused(db, before=now - PHOTO_UNUSED_AFTER)
+    return delete_photos(res, digests)
 
 
-def forget(res: Resources, digests: Iterable[str]) -> int:
+def delete_photos(res: Resources, digests: Iterable[str]) -> int:
     """Take away the pictures among these that nothing uses; each in a transaction of its own, because files cannot be brought back."""
     gone = 0
     for digest in digests:
@@ -277,17 +282,20 @@ def forget(res: Resources, digests: Iterable[str]) -> int:
     return gone
 
 
-erase, tidy = stepping("animals", PURGE)(erase_over), stepping("animals", TIDY)(forget_unused)
+erase, tidy = (
+    stepping("animals", PURGE)(erase_deleted_posts),
+    stepping("animals", TIDY)(delete_unused_photos),
+)
 
 
 @DBOS.workflow(name=PURGE)
-def purge() -> int:
+def purge_deleted_posts() -> int:
     """When there is something to purge: posts that can no longer be brought back."""
     return int(erase())
 
 
 @DBOS.workflow(name=TIDY)
-def tidy_hourly(due: datetime, _context: Any) -> int:
+def delete_unused_photos_hourly(due: datetime, _context: Any) -> int:
     """Every hour: pictures that nothing uses."""
     return int(tidy())
 
@@ -295,11 +303,11 @@ def tidy_hourly(due: datetime, _context: Any) -> int:
 SCHEDULES: list[dict[str, Any]] = [
     {
         "schedule_name": TIDY,
-        "workflow_fn": tidy_hourly,
+        "workflow_fn": delete_unused_photos_hourly,
         "schedule": "40 * * * *",
         "context": None,
         "cron_timezone": "Asia/Tokyo",
     },
     *backfill.SCHEDULES,
 ]
-CHORES: list[tuple[Callable[[], None], float]] = [(look, LOOK_SECONDS), *backfill.CHORES]
+CHORES: list[tuple[Callable[[], None], float]] = [(start_due_runs, SWEEP_SECONDS), *backfill.CHORES]

@@ -1,16 +1,95 @@
-"""The network's records. What visitors did is not here: events go through the platform's event log to the warehouse."""
+"""Tables of the community. Events (impressions, clicks) are in the warehouse, not here."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from tanuki.platform.database.engine import Base
+from tanuki.platform.database.types import one_of
 
-NEVER_REUSE_IDS = {
-    "sqlite_autoincrement": True
-}  # the id of a row that is gone is not given again: runs and events are named after it
+# The id of a deleted row is never given again: durable runs and events are named after it.
+NEVER_REUSE_IDS = {"sqlite_autoincrement": True}
+
+
+class BlockKind(StrEnum):
+    """How one member shuts out another. A block includes the mute and works both ways."""
+
+    MUTE = "mute"
+    BLOCK = "block"
+
+
+class PostState(StrEnum):
+    """`checking`: only its owner sees it. `held`: a rule or a moderator withheld it for a
+    decision. `removed`: by a moderator. `deleted`: by its owner, who can undo it for a while."""
+
+    CHECKING = "checking"
+    PUBLISHED = "published"
+    HELD = "held"
+    REMOVED = "removed"
+    DELETED = "deleted"
+
+
+class CommentState(StrEnum):
+    """`removed`: by a moderator. `deleted`: by its author."""
+
+    SHOWN = "shown"
+    REMOVED = "removed"
+    DELETED = "deleted"
+
+
+class NotificationKind(StrEnum):
+    """What a member is told about."""
+
+    LIKE = "like"
+    FOLLOW = "follow"
+    COMMENT = "comment"
+    PUBLISHED = "published"
+    HELD = "held"
+    REMOVED = "removed"
+    RESTORED = "restored"
+    WARNED = "warned"
+    BANNED = "banned"
+    UNBANNED = "unbanned"
+    APPEAL = "appeal"
+
+
+class SubjectKind(StrEnum):
+    """What a report, a case or a decision can be about."""
+
+    POST = "post"
+    COMMENT = "comment"
+    MEMBER = "member"
+
+
+class CaseState(StrEnum):
+    """State of a moderation case."""
+
+    OPEN = "open"
+    DECIDED = "decided"
+
+
+class Action(StrEnum):
+    """What a moderator can decide. `keep`: nothing is wrong."""
+
+    KEEP = "keep"
+    HOLD = "hold"
+    REMOVE = "remove"
+    RESTORE = "restore"
+    WARN = "warn"
+    BAN = "ban"
+    UNBAN = "unban"
+
+
+class AppealState(StrEnum):
+    """`upheld`: the decision stays. `overturned`: it is reverted."""
+
+    OPEN = "open"
+    UPHELD = "upheld"
+    OVERTURNED = "overturned"
+
 
 # ---- members -------------------------------------------------------------------------------------------------------
 
@@ -66,12 +145,12 @@ class Follow(Base):
 class Block(Base):
     """One member does not want to see another (mute), or wants neither to see the other (block)."""
 
-    __tablename__ = "member_shut"
-    __table_args__ = (Index("ix_member_shut_other", "other_id", "kind"),)
+    __tablename__ = "member_block"
+    __table_args__ = (Index("ix_member_block_target", "target_id", "kind"),)
 
     member_id: Mapped[int] = mapped_column(ForeignKey("member.id"), primary_key=True)
     target_id: Mapped[int] = mapped_column(ForeignKey("member.id"), primary_key=True)
-    kind: Mapped[str]  # mute or block
+    kind: Mapped[BlockKind] = mapped_column(one_of(BlockKind))
     at: Mapped[datetime]
 
 
@@ -121,7 +200,7 @@ class ImageFeatures(Base):
 class BlockedImageHash(Base):
     """A picture that moderators removed: posted again, it is held for them to look at. Stays when the post that had it is gone."""
 
-    __tablename__ = "photo_barred"
+    __tablename__ = "blocked_image_hash"
 
     digest: Mapped[str] = mapped_column(primary_key=True)
     reason: Mapped[str]  # a key of moderation.REASONS
@@ -147,7 +226,7 @@ class Post(Base):
         Index("ix_post_newest", "state", "published_at", "id"),
         Index("ix_post_category", "category", "state", "published_at", "id"),
         Index("ix_post_member", "member_id", "state", "published_at", "id"),
-        Index("ix_post_heat", "state", "heat", "id"),
+        Index("ix_post_hot_score", "state", "hot_score", "id"),
         Index("ix_post_likes", "state", "likes", "published_at", "id"),
         Index("ix_post_photo", "photo"),
         Index(
@@ -168,10 +247,12 @@ class Post(Base):
     tags: Mapped[list[str]] = mapped_column(JSON)
     category: Mapped[str]  # a key of species.CATEGORIES
     breed: Mapped[str | None]  # a key of species.BREEDS
-    state: Mapped[str] = mapped_column(default="checking")
+    state: Mapped[PostState] = mapped_column(one_of(PostState), default=PostState.CHECKING)
     reason: Mapped[str | None]  # why it is held or removed, as a code of moderation's reasons
     note: Mapped[str | None]  # what a moderator wrote to the owner
-    previous_state: Mapped[str | None]  # the state before it was deleted, for the undo
+    previous_state: Mapped[PostState | None] = mapped_column(  # for the undo of a deletion
+        one_of(PostState, name="previouspoststate")
+    )
     posted_at: Mapped[datetime]
     published_at: Mapped[datetime | None]
     edited_at: Mapped[datetime | None]
@@ -242,7 +323,7 @@ class Comment(Base):
     member_id: Mapped[int] = mapped_column(ForeignKey("member.id"))
     key: Mapped[str]
     text: Mapped[str]
-    state: Mapped[str] = mapped_column(default="shown")
+    state: Mapped[CommentState] = mapped_column(one_of(CommentState), default=CommentState.SHOWN)
     reason: Mapped[str | None]
     note: Mapped[str | None]
     at: Mapped[datetime]
@@ -253,7 +334,7 @@ class Notification(Base):
 
     __tablename__ = "notification"
     __table_args__ = (
-        UniqueConstraint("member_id", "kind", "about"),
+        UniqueConstraint("member_id", "kind", "dedup_key"),
         Index("ix_notification_member", "member_id", "id"),
         Index("ix_notification_actor", "actor_id"),
         Index("ix_notification_post", "post_id"),
@@ -261,7 +342,7 @@ class Notification(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     member_id: Mapped[int] = mapped_column(ForeignKey("member.id"))
-    kind: Mapped[str]  # like, follow, comment, published, held, removed, restored, warned, appeal
+    kind: Mapped[NotificationKind] = mapped_column(one_of(NotificationKind))
     dedup_key: Mapped[str]  # what makes it the same thing, such as post:12:member:3
     actor_id: Mapped[int | None] = mapped_column(ForeignKey("member.id"))
     post_id: Mapped[int | None] = mapped_column(ForeignKey("post.id"))
@@ -284,10 +365,10 @@ class Case(Base):
     )  # fmt: skip
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    subject: Mapped[str]  # post, comment or member
+    subject: Mapped[SubjectKind] = mapped_column(one_of(SubjectKind))
     subject_id: Mapped[int]
     member_id: Mapped[int | None]  # whose it is; None once they left
-    state: Mapped[str] = mapped_column(default="open")  # open or decided
+    state: Mapped[CaseState] = mapped_column(one_of(CaseState), default=CaseState.OPEN)
     weight: Mapped[float] = mapped_column(default=0.0)  # what comes first in the queue
     reports: Mapped[int] = mapped_column(default=0)
     opened_at: Mapped[datetime]
@@ -315,7 +396,7 @@ class Decision(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     case_id: Mapped[int] = mapped_column(ForeignKey("moderation_case.id"), index=True)
-    action: Mapped[str]  # keep, hold, remove, restore, warn, ban or unban
+    action: Mapped[Action] = mapped_column(one_of(Action))
     reason: Mapped[str]
     note: Mapped[str]  # to the owner
     decided_by: Mapped[str]
@@ -332,9 +413,7 @@ class Appeal(Base):
     member_id: Mapped[int | None]
     text: Mapped[str]
     at: Mapped[datetime]
-    state: Mapped[str] = mapped_column(
-        default="open"
-    )  # open, upheld (the decision stays) or overturned
+    state: Mapped[AppealState] = mapped_column(one_of(AppealState), default=AppealState.OPEN)
     decided_by: Mapped[str | None]
     decided_at: Mapped[datetime | None]
     answer: Mapped[str | None]

@@ -3,14 +3,14 @@
 import pytest
 
 from tanuki.animals.search import index
-from tanuki.animals.search.autocomplete import suggest
-from tanuki.animals.search.search import search
+from tanuki.animals.search.autocomplete import suggest_searches
+from tanuki.animals.search.search import search_posts
 from tanuki.errors import UserError
 from tests.factories.published_posts import posted
 
 
 def said(db, prefix, lang="ja", **values):
-    return [each.text for each in suggest(db, prefix, lang, **values)]
+    return [each.text for each in suggest_searches(db, prefix, lang, **values)]
 
 
 def test_a_shiba_is_suggested_by_letters_reading_and_latin_letters_in_the_readers_language(
@@ -21,9 +21,9 @@ def test_a_shiba_is_suggested_by_letters_reading_and_latin_letters_in_the_reader
         for prefix in ("shi", "si", "しば", "シ", "ｼﾊﾞ", "柴", "shib", "しb", "SHIBA I", "しばいぬ"):
             assert said(db, prefix)[:1] == ["柴犬"], prefix
             assert said(db, prefix, "en")[:1] == ["Shiba Inu"], prefix
-        [first] = suggest(db, "shiba", "en")
+        [first] = suggest_searches(db, "shiba", "en")
         assert (first.kind, first.code, first.posts) == ("breed", "shiba", 1)
-        assert search(db, "", breed=first.code).posts
+        assert search_posts(db, "", breed=first.code).posts
 
 
 def test_words_of_titles_and_tags_are_suggested_the_most_used_first(database):
@@ -38,7 +38,7 @@ def test_words_of_titles_and_tags_are_suggested_the_most_used_first(database):
         assert said(db, "こ") == ["子猫", "公園", "公園デビュー"]
         assert said(db, "kou") == said(db, "公") == ["公園", "公園デビュー"]
         assert said(db, "hir") == ["昼寝"]
-        assert [each.posts for each in suggest(db, "こ", "ja")] == [3, 2, 1]
+        assert [each.posts for each in suggest_searches(db, "こ", "ja")] == [3, 2, 1]
         assert said(db, "こ", limit=1) == ["子猫"]
 
 
@@ -47,10 +47,10 @@ def test_what_is_taken_out_is_suggested_no_more(database):
         secret = posted(db, "ひみつの場所", tags=["内緒"])
         kept = posted(db, "場所")
         assert said(db, "内緒") == ["内緒"]
-        index.take(db, secret.id)
+        index.unindex_post(db, secret.id)
         assert said(db, "内緒") == said(db, "ひみつ") == []
-        assert [each.posts for each in suggest(db, "場所", "ja")] == [1]
-        index.take(db, kept.id)
+        assert [each.posts for each in suggest_searches(db, "場所", "ja")] == [1]
+        index.unindex_post(db, kept.id)
         assert said(db, "場所") == []
 
 
@@ -87,4 +87,4 @@ def test_what_cannot_begin_a_word_suggests_nothing(sqlite):
             assert said(db, prefix) == [], prefix
         assert said(db, "100") == ["100%"]
         with pytest.raises(UserError):
-            suggest(db, "c", "ja", limit=0)
+            suggest_searches(db, "c", "ja", limit=0)

@@ -2,12 +2,12 @@
 
 import pytest
 
-from tanuki.animals.search.highlight import GAP, LONGEST, marked, snippet
-from tanuki.animals.search.query_parser import query_terms
+from tanuki.animals.search.highlight import ELLIPSIS, SNIPPET_LENGTH, highlight_text, make_snippet
+from tanuki.animals.search.query_parser import parse_query
 
 
 def hits(text, query):
-    return [part for part, hit in marked(text, query_terms(query)) if hit]
+    return [part for part, hit in highlight_text(text, parse_query(query)) if hit]
 
 
 @pytest.mark.parametrize(
@@ -27,29 +27,29 @@ def test_the_hits_are_the_words_that_were_searched_for_as_they_stand_there(text,
     ["<b>猫</b> & \"cat\" <script>alert('cat')</script>", "ｶﾞﾌﾞﾘﾁｭｳ猫ﬁsh", "猫", "", "が\u3099猫"],
 )
 def test_the_parts_together_are_the_text_and_none_is_empty(text):
-    for terms in (query_terms("猫 cat"), []):
-        parts = marked(text, terms)
+    for terms in (parse_query("猫 cat"), []):
+        parts = highlight_text(text, terms)
         assert "".join(part for part, _ in parts) == text
         assert all(part for part, _ in parts)
 
 
 def test_a_snippet_of_a_long_text_shows_the_first_hit_and_says_where_it_was_cut():
     text = "前" * 300 + "ここに柴犬がいる" + "後" * 300
-    parts = snippet(text, query_terms("shiba"))
+    parts = make_snippet(text, parse_query("shiba"))
     shown = "".join(part for part, _ in parts)
     assert ("柴犬", True) in parts
-    assert shown.startswith(GAP)
-    assert shown.endswith(GAP)
-    assert len(shown) == LONGEST + 2
+    assert shown.startswith(ELLIPSIS)
+    assert shown.endswith(ELLIPSIS)
+    assert len(shown) == SNIPPET_LENGTH + 2
 
 
 def test_a_snippet_without_a_hit_is_the_beginning_and_a_short_text_is_whole():
-    assert snippet("前" * 300, query_terms("猫")) == [("前" * LONGEST, False), (GAP, False)]
-    assert snippet("猫がいる", query_terms("猫")) == [("猫", True), ("がいる", False)]
-    assert snippet("", query_terms("猫")) == []
+    assert make_snippet("前" * 300, parse_query("猫")) == [("前" * SNIPPET_LENGTH, False), (ELLIPSIS, False)]
+    assert make_snippet("猫がいる", parse_query("猫")) == [("猫", True), ("がいる", False)]
+    assert make_snippet("", parse_query("猫")) == []
 
 
 def test_a_hit_at_the_end_of_a_long_text_is_shown():
-    parts = snippet("前" * 300 + "猫", query_terms("猫"))
-    assert parts[0] == (GAP, False)
+    parts = make_snippet("前" * 300 + "猫", parse_query("猫"))
+    assert parts[0] == (ELLIPSIS, False)
     assert parts[-1] == ("猫", True)

@@ -14,7 +14,7 @@ from tanuki.animals.search import kana
     ],
 )  # fmt: skip
 def test_latin_letters_become_kana_where_they_can(latin, expected):
-    assert kana.of_latin(latin) == expected
+    assert kana.romaji_to_hiragana(latin) == expected
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_latin_letters_become_kana_where_they_can(latin, expected):
     ],
 )
 def test_long_vowels_can_be_left_out(words, expected):
-    assert {kana.short(kana.hiragana(word)) for word in words} == {expected}
+    assert {kana.drop_long_vowels(kana.to_hiragana(word)) for word in words} == {expected}
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_long_vowels_can_be_left_out(words, expected):
     ],
 )
 def test_ways_to_write_one_word_in_latin_letters_are_one(same):
-    assert len({kana.folded(word) for word in same}) == 1
+    assert len({kana.fold_romaji(word) for word in same}) == 1
 
 
 @pytest.mark.parametrize(
@@ -60,11 +60,11 @@ def test_romaji_of_kana_begins_with_what_somebody_has_typed_of_it(word):
     }[word]
     for size in range(1, len(hepburn) + 1):
         if not hepburn[:size].endswith(("m", "tc")):  # before the next letter, m is not yet n
-            assert kana.romaji(word).startswith(kana.begun(hepburn[:size])), hepburn[:size]
+            assert kana.hiragana_to_romaji(word).startswith(kana.fold_romaji_prefix(hepburn[:size])), hepburn[:size]
 
 
 def test_widths_of_kana_do_not_change_its_length():
-    assert kana.hiragana("シバ犬ヴー・ヷ") == "しば犬ゔー・ヷ"
+    assert kana.to_hiragana("シバ犬ヴー・ヷ") == "しば犬ゔー・ヷ"
     assert kana.is_kana("しばシバー")
     assert not kana.is_kana("柴")
     assert not kana.is_kana("")

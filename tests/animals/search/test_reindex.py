@@ -4,9 +4,9 @@ import pytest
 from sqlalchemy import delete, select, text, update
 
 from tanuki.animals.search import index, reindex
-from tanuki.animals.search.autocomplete import suggest
+from tanuki.animals.search.autocomplete import suggest_searches
 from tanuki.animals.search.index import PostText, SearchWord
-from tanuki.animals.search.reindex import rebuild
+from tanuki.animals.search.reindex import rebuild_index
 from tanuki.animals.tables import Post
 from tests.factories.published_posts import NOW, posted, titles, unindexed
 
@@ -41,12 +41,12 @@ def test_what_was_lost_comes_back_and_what_should_not_be_there_goes(database):
         db.execute(delete(PostText).where(PostText.post_id.in_([2, 3, 4])))
         db.execute(update(SearchWord).values(posts=77))
     heard = []
-    assert rebuild(database, lambda done, total: heard.append((done, total))) == 8
+    assert rebuild_index(database, lambda done, total: heard.append((done, total))) == 8
     assert heard == [(3, 8), (6, 8), (8, 8)]
     with database.write() as db:
         assert everything(db)[0] == [row for row in whole[0] if row[0] != removed.id]
-        assert {each.posts for each in suggest(db, "子猫", "ja")} == {8}
-        assert suggest(db, "犬", "ja") == []
+        assert {each.posts for each in suggest_searches(db, "子猫", "ja")} == {8}
+        assert suggest_searches(db, "犬", "ja") == []
         assert len(titles(db, "昼寝")) == 8
         if database.embedded:
             db.execute(text("insert into post_fts(post_fts, rank) values ('integrity-check', 1)"))
@@ -65,12 +65,12 @@ def test_posts_that_change_meanwhile_are_as_their_writers_left_them(database):
             with database.write() as db:
                 first = db.get(Post, 1)
                 first.title, first.version = "柴犬", 2
-                index.put(db, first)
+                index.index_post(db, first)
                 db.execute(update(Post).where(Post.id == 5).values(state="held"))
-                index.take(db, 5)
+                index.unindex_post(db, 5)
                 posted(db, "文鳥", published_at=NOW)
 
-    assert rebuild(database, edit) == 6
+    assert rebuild_index(database, edit) == 6
     with database.read() as db:
         assert titles(db, "柴犬") == ["柴犬"]
         assert titles(db, "文鳥") == ["文鳥"]
@@ -83,8 +83,8 @@ def test_a_row_read_before_a_change_is_not_written_after_it(database):
         edited.version = 2
         held.state = "held"
         db.flush()
-        assert reindex.unchanged(db, {kept.id: 1, edited.id: 1, held.id: 1}) == {kept.id}
+        assert reindex.load_unchanged_ids(db, {kept.id: 1, edited.id: 1, held.id: 1}) == {kept.id}
 
 
 def test_an_empty_network_has_an_empty_index(database):
-    assert rebuild(database) == 0
+    assert rebuild_index(database) == 0

@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tanuki.animals.search import normalize
-from tanuki.animals.search.query_parser import query_terms
-from tanuki.animals.search.tokenize import index_tokens, spans
+from tanuki.animals.search.query_parser import parse_query
+from tanuki.animals.search.tokenize import tokens_of_text, tokenize
 
 
 def finds(query: str, text: str) -> bool:
     """Whether a text has all that a query asks for."""
-    tokens = set(index_tokens(text))
-    terms = query_terms(query)
+    tokens = set(tokens_of_text(text))
+    terms = parse_query(query)
     return bool(terms) and all(
         any(tokens.issuperset(alternative) for alternative in term.alternatives) for term in terms
     )
@@ -106,23 +106,23 @@ def test_is_not_found(query, text):
     ],
 )
 def test_what_says_nothing_asks_for_nothing(query):
-    assert query_terms(query) == []
+    assert parse_query(query) == []
 
 
 def test_private_letters_in_a_text_are_no_signs():
-    assert index_tokens("\ue011tanuki \ue001犬 \ue011") == index_tokens("tanuki 犬")
-    assert query_terms("\ue011shiba") == query_terms("shiba")
+    assert tokens_of_text("\ue011tanuki \ue001犬 \ue011") == tokens_of_text("tanuki 犬")
+    assert parse_query("\ue011shiba") == parse_query("shiba")
 
 
 def test_a_mark_of_voicing_belongs_to_its_letter_and_places_are_those_of_the_original():
     text = "ｶﾜｲｲ ｼﾊﾞ犬 ﬁsh"
-    found = {text[span.start : span.end] for span in spans(text)}
+    found = {text[span.start : span.end] for span in tokenize(text)}
     assert {"ｶﾜｲｲ", "ｼﾊﾞ犬", "ﬁsh"} <= found
 
 
 def test_parts_of_compounds_are_tokens_too():
-    assert {"国立公園", "国立", "公園"} <= set(index_tokens("国立公園"))
-    assert {"柴犬", "柴", "犬", "しば", "しばけん"} <= set(index_tokens("柴犬"))
+    assert {"国立公園", "国立", "公園"} <= set(tokens_of_text("国立公園"))
+    assert {"柴犬", "柴", "犬", "しば", "しばけん"} <= set(tokens_of_text("柴犬"))
 
 
 WRITTEN = st.one_of(
@@ -154,22 +154,22 @@ WRITTEN = st.one_of(
 @settings(max_examples=200, deadline=None)
 @given(st.lists(WRITTEN, max_size=8).map("".join))
 def test_whatever_is_written_its_tokens_are_letters_and_it_finds_itself(text):
-    for token in index_tokens(text):
+    for token in tokens_of_text(text):
         assert all(letter.isalnum() for letter in token if letter.isascii())
-        assert 1 <= len(token) <= normalize.TOKEN_LETTERS + 1
-    for span in spans(text):
+        assert 1 <= len(token) <= normalize.MAX_TOKEN_LENGTH + 1
+    for span in tokenize(text):
         assert 0 <= span.start < span.end <= len(text)
-    if query_terms(text):
+    if parse_query(text):
         assert finds(text, text)
 
 
 def test_threads_cut_words_beside_each_other():
-    expected = index_tokens("柴犬の子猫が公園で遊んでいる cats and dogs")
+    expected = tokens_of_text("柴犬の子猫が公園で遊んでいる cats and dogs")
     wrong: list[object] = []
 
     def cut(number: int) -> None:
         for n in range(50):
-            if index_tokens(f"柴犬の子猫が公園で遊んでいる cats and dogs {number}{n}") != sorted(
+            if tokens_of_text(f"柴犬の子猫が公園で遊んでいる cats and dogs {number}{n}") != sorted(
                 {*expected, f"{number}{n}"}
             ):
                 wrong.append((number, n))
@@ -196,4 +196,4 @@ def test_importing_search_loads_no_dictionary():
 
 
 def test_a_text_longer_than_the_dictionary_takes_is_cut():
-    assert "子猫" in index_tokens("犬" * 30_000 + "。子猫")
+    assert "子猫" in tokens_of_text("犬" * 30_000 + "。子猫")

@@ -81,7 +81,7 @@ def import_(folder: Path, name: str, manifest: Path | None) -> None:
     with open_resources() as res, ExitStack() as stack:
         stack.enter_context(inline_worker(res))
         with res.db.read() as db:
-            who = accounts.person(db, accounts.account(db, name).name)
+            who = accounts.find_person(db, accounts.load_account(db, name).name)
         if who is None:
             raise click.UsageError(f"The account {name} is shut.")
         progress = stack.enter_context(progress_bars())
@@ -111,7 +111,7 @@ def import_(folder: Path, name: str, manifest: Path | None) -> None:
 @json_option
 def search(query: str, category: str | None, sort: str, limit: int, as_json: bool) -> None:
     from tanuki.animals import post_queries
-    from tanuki.animals.search.search import search as find
+    from tanuki.animals.search.search import search_posts as find
 
     with open_resources() as res, res.db.read() as db:
         found = find(db, query, category=category, sort=sort, limit=limit)
@@ -135,11 +135,11 @@ def search(query: str, category: str | None, sort: str, limit: int, as_json: boo
 )
 @click.option("--pictures", is_flag=True, help="Then make the index of similar pictures anew.")
 def reindex(pictures: bool) -> None:
-    from tanuki.animals.search.reindex import rebuild
+    from tanuki.animals.search.reindex import rebuild_index
 
     with open_resources() as res:
         with progress_bars() as progress:
-            count = rebuild(res.db, lambda number, whole: progress("posts", number, whole))
+            count = rebuild_index(res.db, lambda number, whole: progress("posts", number, whole))
         click.echo(f"{count} posts are in the index.")
         if pictures:
             from tanuki.animals.commands.similarity import trained

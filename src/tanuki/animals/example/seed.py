@@ -14,15 +14,15 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from tanuki.animals import engagement, events, members, posts
-from tanuki.animals.events import Looker, Placed
+from tanuki.animals import engagement, events, members, post_states, posts
+from tanuki.animals.events import RankedPost, Viewer
 from tanuki.animals.example import compose, cutouts, personas, scenario
 from tanuki.animals.example.cutouts import Credit, Stamp
 from tanuki.animals.images import photo_files
 from tanuki.animals.images.photo_files import Accepted
 from tanuki.animals.moderation import appeals, cases, decisions
 from tanuki.animals.posts import Draft
-from tanuki.animals.tables import Post
+from tanuki.animals.tables import CaseState, Post
 from tanuki.errors import Conflict, NotFound, UserError
 from tanuki.platform import accounts
 from tanuki.platform.accounts import Person
@@ -78,7 +78,7 @@ def make(
 
 def credits(res: Resources) -> tuple[Credit, ...]:
     """Whose pictures the example shows; nobody's where it was never made."""
-    return cutouts.CREDITS if res.objects.list(KEPT) else ()
+    return cutouts.CREDITS if res.objects.list_keys(KEPT) else ()
 
 
 def began(res: Resources, seed: int, now: datetime) -> datetime:
@@ -113,18 +113,18 @@ def come(
     ]
     for number, (name, grant) in enumerate(wanted):
         with res.db.write() as db:
-            person = accounts.person(db, name)
+            person = accounts.find_person(db, name)
             if person is None:
                 password = accounts.add_user(db, name, grants=[grant], now=since)
                 passwords |= {name: password} if name in SHOWN else {}
-                person = accounts.person(db, name)
+                person = accounts.find_person(db, name)
                 if number < len(story.langs):
-                    accounts.prefer(
+                    accounts.save_preferences(
                         db, Person(name, name, frozenset({grant})), lang=story.langs[number]
                     )
             assert person is not None
             if grant[0] == "member":
-                members.join(db, person, now=since)
+                members.join_community(db, person, now=since)
                 people.append(person)
     return people, passwords
 
@@ -198,10 +198,10 @@ def posted(
 ) -> int:
     """One photo, published at its time."""
     draft = Draft(post.title, post.description, post.tags, post.category)
-    made = posts.accept(
+    made = posts.create_post(
         db,
         res.objects,
-        res.work,
+        res.jobs,
         who,
         draft,
         accepted,
@@ -210,7 +210,7 @@ def posted(
         source=post.stamp.species,
         most=None,
     )
-    posts.publish(db, made, now=post.at)
+    post_states.publish_post(db, made, now=post.at)
     return made.id
 
 
@@ -240,18 +240,18 @@ def lived(
     deeds: list[tuple[datetime, Callable[[Session], Any]]] = []
     for member, other, at in story.follows:
         deeds.append(
-            (at, partial(engagement.follow, who=people[member], name=people[other].name, now=at))
+            (at, partial(engagement.follow_member, who=people[member], name=people[other].name, now=at))
         )
     for member, number, at in story.likes:
         deeds.append(
-            (at, partial(engagement.like, who=people[member], post_id=ids[number], now=at))
+            (at, partial(engagement.like_post, who=people[member], post_id=ids[number], now=at))
         )
     for count, (member, number, at, said) in enumerate(story.comments):
         deeds.append(
             (
                 at,
                 partial(
-                    engagement.comment,
+                    engagement.add_comment,
                     who=people[member],
                     post_id=ids[number],
                     words=said,
@@ -287,11 +287,11 @@ def undisturbed(db: Session, do: Callable[[Session], Any]) -> None:
 
 def report(db: Session, who: Person, post_id: int, at: datetime, decided: bool) -> None:
     """Somebody reports a photo without an animal; a moderator may have removed it since."""
-    case = cases.report(db, who, "post", post_id, "not_an_animal", "", now=at)
-    moderator = accounts.person(db, MODERATORS[0])
-    if decided and case.state == "open" and moderator is not None:
+    case = cases.report_subject(db, who, "post", post_id, "not_an_animal", "", now=at)
+    moderator = accounts.find_person(db, MODERATORS[0])
+    if decided and case.state == CaseState.OPEN and moderator is not None:
         note = "動物が写っていません。There is no animal in it."
-        decisions.decide(
+        decisions.decide_case(
             db, moderator, case.id, "remove", "not_an_animal", note, now=at + timedelta(minutes=30)
         )
 
@@ -299,9 +299,9 @@ def report(db: Session, who: Person, post_id: int, at: datetime, decided: bool) 
 def one_appeal(db: Session, people: Sequence[Person], story: scenario.Story) -> None:
     """The first whose photo was removed thinks that wrong, and waits for the other moderator."""
     for person in people:
-        for decided in decisions.mine(db, person).items:
-            if appeals.may_appeal(db, person, decided, now=decided.decision.at):
-                appeals.appeal(
+        for decided in decisions.list_own_decisions(db, person).items:
+            if appeals.can_appeal(db, person, decided, now=decided.decision.at):
+                appeals.submit_appeal(
                     db,
                     person,
                     decided.decision.id,
@@ -315,7 +315,7 @@ def looked(
     res: Resources, story: scenario.Story, ids: dict[int, int], seed: int, now: datetime
 ) -> None:
     """What visitors were shown, opened and looked at goes to the warehouse as the hourly export would bring it."""
-    told: dict[str, list[Event]] = {kind.name: [] for kind in events.KINDS}
+    told: dict[str, list[Event]] = {kind.name: [] for kind in events.EVENT_KINDS}
     for number, visit in enumerate(story.visits):
         person, request = (
             sha256(f"visitor-{seed}-{visit.visitor}".encode()).hexdigest()[:16],
@@ -323,30 +323,30 @@ def looked(
         )
         chance = 1 / visit.considered  # each place shows each photo equally likely
         placed = [
-            Placed(ids[photo], "chance", position, chance, "random", 1)
+            RankedPost(ids[photo], "chance", position, chance, "random", 1)
             for position, photo in enumerate(visit.shown)
         ]
         considered = [ids[photo] for photo in range(visit.considered)]
-        made = events.listed(
-            Looker(person), "home", placed, considered=considered, request_id=request, now=visit.at
+        made = events.listing_events(
+            Viewer(person), "home", placed, considered=considered, request_id=request, now=visit.at
         )
         for position, photo in enumerate(visit.shown):
             if photo in visit.opened:
                 about = {"request": request, "post": ids[photo], "position": position}
                 made += [
-                    events.made("open", person, visit.at, **about),
-                    events.made("dwell", person, visit.at, **about, ms=visit.opened[photo]),
+                    events.build_event("open", person, visit.at, **about),
+                    events.build_event("dwell", person, visit.at, **about, ms=visit.opened[photo]),
                 ]
         for part, event in enumerate(made):
             event.id = f"{request}-{part}"
             told[event.kind].append(event)
     with res.db.write() as db:
-        for kind in events.KINDS:
+        for kind in events.EVENT_KINDS:
             if told[kind.name]:
                 res.warehouse.append(
                     db,
                     kind.table,
-                    kind.facts(told[kind.name]),
+                    kind.build_facts(told[kind.name]),
                     recorded_at=now,
                     source=f"example of seed {seed}",
                 )

@@ -8,19 +8,30 @@ from typing import NamedTuple
 from sqlalchemy import Select, exists, func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
-from tanuki.animals import events, members, pagination, posts
-from tanuki.animals.moderation.reasons import HELD_WEIGHT, POSSIBLE, REASONS
+from tanuki.animals import events, members, pagination, post_queries
+from tanuki.animals.moderation.reasons import ACTIONS_BY_SUBJECT, HELD_WEIGHT, REASONS
 from tanuki.animals.pagination import Page
-from tanuki.animals.tables import Case, Comment, Decision, Member, Photo, Post, PostEdit, Report
+from tanuki.animals.tables import (
+    Case,
+    CaseState,
+    Comment,
+    CommentState,
+    Decision,
+    Member,
+    Photo,
+    Post,
+    PostEdit,
+    Report,
+)
 from tanuki.errors import NotFound, UserError
 from tanuki.i18n import msgid
 from tanuki.platform import rate_limit
-from tanuki.platform.accounts import Person, require
-from tanuki.platform.database.engine import add_once
+from tanuki.platform.accounts import Person, require_role
+from tanuki.platform.database.upsert import insert_or_ignore
 
-AN_HOUR = 60  # reports of one member
-WORDS_LONGEST = 1_000
-EDITS_SHOWN = 10
+REPORTS_PER_HOUR = 60  # reports of one member
+MAX_REPORT_LENGTH = 1_000
+MAX_EDITS_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -46,7 +57,7 @@ class Subject:
         return found.state if found is not None else None
 
 
-class Reported(NamedTuple):
+class ReportWithReporter(NamedTuple):
     """A report with who made it; None once they left."""
 
     report: Report
@@ -56,7 +67,7 @@ class Reported(NamedTuple):
 # ---- reports -------------------------------------------------------------------------------------------------------
 
 
-def report(
+def report_subject(
     db: Session,
     who: Person,
     subject: str,
@@ -67,53 +78,59 @@ def report(
     now: datetime,
 ) -> Case:
     """Somebody says that something they can see is not right. Saying so again while the case is open changes nothing."""
-    me = members.active(db, who)
+    me = members.require_active_member(db, who)
     if reason not in REASONS:
         raise UserError(
             "%(reason)s is not a reason; expected one of %(known)s.",
             reason=reason,
             known=", ".join(REASONS),
         )
-    words = members.words(
+    words = members.validate_text(
         words,
         0,
-        WORDS_LONGEST,
+        MAX_REPORT_LENGTH,
         msgid("A report has at most %(most)s characters; found %(found)s."),
         lines=True,
     )
-    owner_id = owner_of(db, who, subject, subject_id)
+    owner_id = load_owner_id(db, who, subject, subject_id)
     if owner_id == me.id:
         raise UserError("This is your own; you can change or delete it yourself.")
-    rate_limit.use(db, who.name, "report", now=now, most=AN_HOUR, seconds=3600)
+    rate_limit.use(db, who.name, "report", now=now, most=REPORTS_PER_HOUR, seconds=3600)
     case = open_case(db, subject, subject_id, owner_id, now=now)
-    if add_once(db, Report, case_id=case.id, reporter_id=me.id, reason=reason, words=words, at=now):
+    if insert_or_ignore(
+        db, Report, case_id=case.id, reporter_id=me.id, reason=reason, text=words, at=now
+    ):
         case.reports += 1
         case.weight += REASONS[reason].weight
         db.flush()
-        events.did(db, me, "report", subject=subject, subject_id=subject_id, reason=reason, now=now)
+        events.record_action(
+            db, me, "report", subject=subject, subject_id=subject_id, reason=reason, now=now
+        )
     return case
 
 
-def owner_of(db: Session, viewer: Person, subject: str, subject_id: int) -> int:
+def load_owner_id(db: Session, viewer: Person, subject: str, subject_id: int) -> int:
     """Whose a thing is, if this viewer may see it."""
     if subject == "post":
-        return posts.visible(db, subject_id, viewer).member_id
+        return post_queries.load_visible_post(db, subject_id, viewer).member_id
     if subject == "comment":
-        comment = db.get(Comment, subject_id) if 0 < subject_id <= pagination.LARGEST else None
-        mine = comment is not None and comment.member_id == members.viewer_id(db, viewer)
-        if comment is None or not (comment.state == "shown" or mine or members.moderates(viewer)):
+        comment = db.get(Comment, subject_id) if 0 < subject_id <= pagination.MAX_ID else None
+        mine = comment is not None and comment.member_id == members.find_viewer_id(db, viewer)
+        if comment is None or not (
+            comment.state == CommentState.SHOWN or mine or members.is_moderator(viewer)
+        ):
             raise NotFound("There is no such comment.")
-        posts.visible(db, comment.post_id, viewer)
+        post_queries.load_visible_post(db, comment.post_id, viewer)
         return comment.member_id
     if subject == "member":
-        member = db.get(Member, subject_id) if 0 < subject_id <= pagination.LARGEST else None
+        member = db.get(Member, subject_id) if 0 < subject_id <= pagination.MAX_ID else None
         if member is None:
             raise NotFound("There is no such member.")
-        return members.profile(db, viewer, member.name).id
+        return members.load_profile(db, viewer, member.name).id
     raise UserError(
         "%(subject)s cannot be reported; expected one of %(known)s.",
         subject=subject,
-        known=", ".join(POSSIBLE),
+        known=", ".join(ACTIONS_BY_SUBJECT),
     )
 
 
@@ -129,10 +146,10 @@ def open_case(
     """The open case about a thing, made when there is none; locked until the transaction ends."""
     wanted = (
         select(Case)
-        .where(Case.subject == subject, Case.subject_id == subject_id, Case.state == "open")
+        .where(Case.subject == subject, Case.subject_id == subject_id, Case.state == CaseState.OPEN)
         .with_for_update()
     )
-    add_once(
+    insert_or_ignore(
         db,
         Case,
         subject=subject,
@@ -144,7 +161,7 @@ def open_case(
     while (
         found := db.scalar(wanted.execution_options(populate_existing=True))
     ) is None:  # decided between the two: a new one
-        add_once(
+        insert_or_ignore(
             db,
             Case,
             subject=subject,
@@ -156,7 +173,7 @@ def open_case(
     return found
 
 
-def held_by_rule(db: Session, post: Post, *, now: datetime) -> Case:
+def open_case_for_held_post(db: Session, post: Post, *, now: datetime) -> Case:
     """A rule holds a post: a moderator must look."""
     return open_case(db, "post", post.id, post.member_id, now=now, weight=HELD_WEIGHT)
 
@@ -164,57 +181,59 @@ def held_by_rule(db: Session, post: Post, *, now: datetime) -> Case:
 # ---- the queue -----------------------------------------------------------------------------------------------------
 
 
-def queue(db: Session, who: Person, *, after: str | None = None, limit: int = 24) -> Page[Case]:
+def list_open_cases(
+    db: Session, who: Person, *, after: str | None = None, limit: int = 24
+) -> Page[Case]:
     """Open cases that this moderator may decide, the most urgent first, then the oldest."""
-    wanted, limit = waiting(db, who), pagination.size(limit)
+    wanted, limit = select_open_cases(db, who), pagination.clamp_page_size(limit)
     if after is not None:
         weight, _, id_ = after.partition("-")
         try:
-            last = -float(weight), pagination.id_of(id_)
+            last = -float(weight), pagination.parse_id_cursor(id_)
         except ValueError:
-            raise pagination.wrong() from None
+            raise pagination.invalid_cursor() from None
         wanted = wanted.where(tuple_(-Case.weight, Case.id) > tuple_(*last))
     found = db.scalars(wanted.order_by(Case.weight.desc(), Case.id).limit(limit + 1)).all()
-    return pagination.page(found, limit, place)
+    return pagination.make_page(found, limit, queue_cursor)
 
 
-def place(case: Case) -> str:
+def queue_cursor(case: Case) -> str:
     """Where a case stands in the queue."""
     return f"{case.weight}-{case.id}"
 
 
-def waiting(db: Session, who: Person) -> Select[Case]:
+def select_open_cases(db: Session, who: Person) -> Select[Case]:
     """Open cases that are not about this moderator."""
-    require(who, "moderator")
-    me = members.viewer_id(db, who)
+    require_role(who, "moderator")
+    me = members.find_viewer_id(db, who)
     return select(Case).where(
-        Case.state == "open", or_(Case.member_id.is_(None), Case.member_id != (me or 0))
+        Case.state == CaseState.OPEN, or_(Case.member_id.is_(None), Case.member_id != (me or 0))
     )
 
 
-def owners(db: Session, found: Sequence[Case]) -> dict[int, Member]:
+def load_case_members(db: Session, found: Sequence[Case]) -> dict[int, Member]:
     """Whose the subjects of cases are, by id, as far as they are still there."""
     ids = {case.member_id for case in found if case.member_id is not None}
     return {member.id: member for member in db.scalars(select(Member).where(Member.id.in_(ids)))}
 
 
-def length(db: Session, who: Person) -> int:
+def count_open_cases(db: Session, who: Person) -> int:
     """How many cases wait for this moderator."""
-    return db.scalar(select(func.count()).select_from(waiting(db, who).subquery())) or 0
+    return db.scalar(select(func.count()).select_from(select_open_cases(db, who).subquery())) or 0
 
 
-def case(db: Session, who: Person, case_id: int) -> Case:
+def load_case(db: Session, who: Person, case_id: int) -> Case:
     """A case. Nobody looks at one about themselves: who reported them is in it."""
-    require(who, "moderator")
-    found = db.get(Case, case_id) if 0 < case_id <= pagination.LARGEST else None
+    require_role(who, "moderator")
+    found = db.get(Case, case_id) if 0 < case_id <= pagination.MAX_ID else None
     if found is None or (
-        found.member_id is not None and found.member_id == members.viewer_id(db, who)
+        found.member_id is not None and found.member_id == members.find_viewer_id(db, who)
     ):
         raise NotFound("There is no such case.")
     return found
 
 
-def subject_of(db: Session, case: Case) -> Subject:
+def load_subject(db: Session, case: Case) -> Subject:
     """What a case is about, as it is now, and what it said before."""
     member = db.get(Member, case.member_id) if case.member_id is not None else None
     if case.subject == "member":
@@ -232,34 +251,39 @@ def subject_of(db: Session, case: Case) -> Subject:
         select(PostEdit)
         .where(PostEdit.post_id == case.subject_id)
         .order_by(PostEdit.id.desc())
-        .limit(EDITS_SHOWN)
+        .limit(MAX_EDITS_SHOWN)
     ).all()
     photo = db.get(Photo, post.photo) if post is not None else None
     return Subject("post", case.subject_id, member, post=post, photo=photo, edits=edits)
 
 
-def reports(db: Session, case: Case) -> list[Reported]:
+def list_reports(db: Session, case: Case) -> list[ReportWithReporter]:
     """What was reported, the first one first."""
     wanted = (
         select(Report, Member)
         .outerjoin(Member, Member.id == Report.reporter_id)
         .where(Report.case_id == case.id)
     )
-    return [Reported(*row) for row in db.execute(wanted.order_by(Report.id).limit(pagination.MOST))]
+    return [
+        ReportWithReporter(*row)
+        for row in db.execute(wanted.order_by(Report.id).limit(pagination.MAX_PAGE_SIZE))
+    ]
 
 
-def decided_before(db: Session, case: Case) -> list[Decision]:
+def list_related_decisions(db: Session, case: Case) -> list[Decision]:
     """Decisions about the same thing and about the same member, newest first."""
     same = (Case.subject == case.subject) & (Case.subject_id == case.subject_id)
     related = same if case.member_id is None else same | (Case.member_id == case.member_id)
     wanted = select(Decision).join(Case, Case.id == Decision.case_id).where(related)
-    return list(db.scalars(wanted.order_by(Decision.id.desc()).limit(pagination.MOST)))
+    return list(db.scalars(wanted.order_by(Decision.id.desc()).limit(pagination.MAX_PAGE_SIZE)))
 
 
-def reported_by(db: Session, who: Person, subject: str, subject_id: int) -> bool:
+def has_reported(db: Session, who: Person, subject: str, subject_id: int) -> bool:
     """Whether somebody has reported a thing whose case is still open."""
-    me = members.viewer_id(db, who)
-    about = (Case.subject == subject) & (Case.subject_id == subject_id) & (Case.state == "open")
+    me = members.find_viewer_id(db, who)
+    about = (
+        (Case.subject == subject) & (Case.subject_id == subject_id) & (Case.state == CaseState.OPEN)
+    )
     return bool(
         db.scalar(
             select(exists().where(about, Report.case_id == Case.id, Report.reporter_id == me))

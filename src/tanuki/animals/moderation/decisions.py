@@ -12,15 +12,15 @@ from typing import NamedTuple
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from tanuki.animals import engagement, members, notifications, pagination, posts
+from tanuki.animals import engagement, members, notifications, pagination, post_states
 from tanuki.animals.moderation import cases
 from tanuki.animals.moderation.reasons import (
     ACTIONS,
-    AGAINST,
+    ACTIONS_BY_SUBJECT,
+    APPEALABLE_ACTIONS,
     BAN,
     HOLD,
     KEEP,
-    POSSIBLE,
     REASONS,
     REMOVE,
     RESTORE,
@@ -28,14 +28,14 @@ from tanuki.animals.moderation.reasons import (
     WARN,
 )
 from tanuki.animals.pagination import Page
-from tanuki.animals.tables import Case, Decision, Member
+from tanuki.animals.tables import Case, CaseState, CommentState, Decision, Member, PostState
 from tanuki.errors import Conflict, NotFound, UserError
 from tanuki.i18n import msgid
 from tanuki.platform import audit_log
-from tanuki.platform.accounts import Person, require
+from tanuki.platform.accounts import Person, require_role
 
-NOTE_LONGEST = 1_000
-TOLD = {
+MAX_NOTE_LENGTH = 1_000
+NOTIFICATION_BY_ACTION = {
     HOLD: "held",
     REMOVE: "removed",
     RESTORE: "restored",
@@ -43,23 +43,29 @@ TOLD = {
     BAN: "banned",
     UNBAN: "unbanned",
 }  # kinds of notifications
-FITS = {  # what may be done with a thing in a state: nothing is removed twice, and only what is out of sight comes back
-    HOLD: ("checking", "published"),
-    REMOVE: ("checking", "published", "held", "shown", "deleted"),
-    RESTORE: ("held", "removed"),
+STATES_BY_ACTION = {  # what may be done with a thing in a state: nothing is removed twice, and only what is out of sight comes back
+    HOLD: (PostState.CHECKING, PostState.PUBLISHED),
+    REMOVE: (
+        PostState.CHECKING,
+        PostState.PUBLISHED,
+        PostState.HELD,
+        CommentState.SHOWN,
+        PostState.DELETED,
+    ),
+    RESTORE: (PostState.HELD, PostState.REMOVED),
     BAN: (None,),
     UNBAN: ("banned",),
 }
 
 
-class Decided(NamedTuple):
+class CaseDecision(NamedTuple):
     """A decision with its case."""
 
     decision: Decision
     case: Case
 
 
-def decide(
+def decide_case(
     db: Session,
     who: Person,
     case_id: int,
@@ -73,14 +79,14 @@ def decide(
 
     Raises Conflict when somebody else decided meanwhile, UserError for an action that does not fit what the case is about.
     """
-    found = cases.case(db, who, case_id)
+    found = cases.load_case(db, who, case_id)
     db.refresh(found, with_for_update=True)
-    if found.state != "open":
+    if found.state != CaseState.OPEN:
         raise Conflict("Somebody has decided about this case meanwhile.")
-    return settle(db, who, found, action, reason, note, now=now)
+    return record_decision(db, who, found, action, reason, note, now=now)
 
 
-def act(
+def decide_subject(
     db: Session,
     who: Person,
     subject: str,
@@ -92,11 +98,11 @@ def act(
     now: datetime,
 ) -> Decision:
     """Decide about something that nobody reported, or decide anew."""
-    require(who, "moderator")
-    owner_id = cases.owner_of(db, who, subject, subject_id)
-    if owner_id == members.viewer_id(db, who):
+    require_role(who, "moderator")
+    owner_id = cases.load_owner_id(db, who, subject, subject_id)
+    if owner_id == members.find_viewer_id(db, who):
         raise NotFound("There is no such case.")
-    return settle(
+    return record_decision(
         db,
         who,
         cases.open_case(db, subject, subject_id, owner_id, now=now),
@@ -107,35 +113,39 @@ def act(
     )
 
 
-def possible(db: Session, case: Case) -> list[str]:
+def possible_actions(db: Session, case: Case) -> list[str]:
     """What can be done about a case as things stand."""
-    subject = cases.subject_of(db, case)
+    subject = cases.load_subject(db, case)
     gone = subject.state is None and case.subject != "member"
     return (
         [KEEP]
         if gone or subject.member is None
-        else [action for action in POSSIBLE[case.subject] if fits(subject, action)]
+        else [
+            action
+            for action in ACTIONS_BY_SUBJECT[case.subject]
+            if is_action_possible(subject, action)
+        ]
     )
 
 
-def fits(subject: cases.Subject, action: str) -> bool:
+def is_action_possible(subject: cases.Subject, action: str) -> bool:
     """Whether an action changes anything about a thing, and can."""
     if action in (KEEP, WARN):
         return True
     if action == BAN:
         return subject.member is not None and subject.member.banned_at is None
-    return subject.state in FITS[action]
+    return subject.state in STATES_BY_ACTION[action]
 
 
-def settle(
+def record_decision(
     db: Session, who: Person, case: Case, action: str, reason: str, note: str, *, now: datetime
 ) -> Decision:
     """Put a decision about a locked case on record and do what it says."""
-    if action not in POSSIBLE[case.subject]:
+    if action not in ACTIONS_BY_SUBJECT[case.subject]:
         raise UserError(
             "%(action)s is not possible here; expected one of %(known)s.",
             action=action,
-            known=", ".join(POSSIBLE[case.subject]),
+            known=", ".join(ACTIONS_BY_SUBJECT[case.subject]),
         )
     if reason not in REASONS:
         raise UserError(
@@ -143,85 +153,100 @@ def settle(
             reason=reason,
             known=", ".join(REASONS),
         )
-    if action not in possible(db, case):
+    if action not in possible_actions(db, case):
         raise Conflict("That changes nothing any more: look at the case again.")
-    note = members.words(
+    note = members.validate_text(
         note,
         0,
-        NOTE_LONGEST,
+        MAX_NOTE_LENGTH,
         msgid("A note has at most %(most)s characters; found %(found)s."),
         lines=True,
     )
-    made = Decision(case_id=case.id, action=action, reason=reason, note=note, by=who.name, at=now)
+    made = Decision(
+        case_id=case.id, action=action, reason=reason, note=note, decided_by=who.name, at=now
+    )
     db.add(made)
-    case.state, case.decided_at = "decided", now
+    case.state, case.decided_at = CaseState.DECIDED, now
     db.flush()
-    carry_out(db, case, action, reason, note or None, now=now)
-    if action in TOLD and case.member_id is not None:
+    apply_decision(db, case, action, reason, note or None, now=now)
+    if action in NOTIFICATION_BY_ACTION and case.member_id is not None:
         values = {"decision": made.id, "reason": reason, "subject": case.subject, "note": note}
         post_id = case.subject_id if case.subject == "post" else None
-        notifications.tell(
+        notifications.notify(
             db,
             case.member_id,
-            TOLD[action],
+            NOTIFICATION_BY_ACTION[action],
             about=f"decision:{made.id}",
             post_id=post_id,
             values=values,
             now=now,
         )
-    entered(
+    audit_case(
         db,
         who.name,
         case,
         action,
-        {"decision": made.id, "reason": reason, "note": digest(note)},
+        {"decision": made.id, "reason": reason, "note": note_digest(note)},
         now=now,
     )
     return made
 
 
-def carry_out(
+def apply_decision(
     db: Session, case: Case, action: str, reason: str, note: str | None, *, now: datetime
 ) -> None:
     """What a decision does to what it is about. Looking at a held post and finding nothing wrong publishes it."""
     if action in (BAN, UNBAN):
-        ban(db, case.member_id, reason if action == BAN else None, now=now)
+        set_ban(db, case.member_id, reason if action == BAN else None, now=now)
     elif case.subject == "post":
-        post = posts.locked(db, case.subject_id)
+        post = post_states.lock_post(db, case.subject_id)
         if post is None:
             return
-        if action == RESTORE or (action == KEEP and (post.before or post.state) == "held"):
-            posts.publish(db, post, now=now)
+        if action == RESTORE or (
+            action == KEEP and (post.previous_state or post.state) == PostState.HELD
+        ):
+            post_states.publish_post(db, post, now=now)
         elif action in (HOLD, REMOVE):
-            posts.withdraw(
-                db, post, {HOLD: "held", REMOVE: "removed"}[action], reason, note=note, now=now
+            post_states.withdraw_post(
+                db,
+                post,
+                {HOLD: PostState.HELD, REMOVE: PostState.REMOVED}[action],
+                reason,
+                note=note,
+                now=now,
             )
     elif case.subject == "comment" and action in (REMOVE, RESTORE):
-        engagement.turn(
+        engagement.set_comment_state(
             db,
             case.subject_id,
-            "removed" if action == REMOVE else "shown",
+            CommentState.REMOVED if action == REMOVE else CommentState.SHOWN,
             why=reason if action == REMOVE else None,
             note=note,
         )
 
 
-def ban(db: Session, member_id: int | None, why: str | None, *, now: datetime) -> None:
+def set_ban(db: Session, member_id: int | None, why: str | None, *, now: datetime) -> None:
     """From now on a member may only read, take their data along, appeal and leave; with no reason, they may write again."""
-    banned = {"banned_at": now if why else None, "banned_why": why}
+    banned = {"banned_at": now if why else None, "ban_reason": why}
     db.execute(update(Member).where(Member.id == member_id).values(**banned))
     db.expire_all()
 
 
-def entered(
+def audit_case(
     db: Session, by: str, case: Case, what: str, values: Mapping[str, object], *, now: datetime
 ) -> None:
     """Into the trail: a moderator by name, a member by a number, which leads nowhere once they left."""
     about = f"{case.subject}:{case.subject_id}"
-    audit_log.add(db, by=by, what=what, about=about, values={"case": case.id, **values}, now=now)
+    audit_log.append_entry(
+        db,
+        audit_log.AuditedAction(
+            actor=by, action=what, target=about, details={"case": case.id, **values}
+        ),
+        now,
+    )
 
 
-def digest(note: str) -> str | None:
+def note_digest(note: str) -> str | None:
     """By which a note is known again."""
     return sha256(note.encode()).hexdigest()[:16] if note else None
 
@@ -229,53 +254,59 @@ def digest(note: str) -> str | None:
 # ---- what was decided ----------------------------------------------------------------------------------------------
 
 
-def decision(db: Session, who: Person, decision_id: int) -> Decided:
+def load_decision(db: Session, who: Person, decision_id: int) -> CaseDecision:
     """A decision, for moderators and for whom it is about."""
     wanted = (
         select(Decision, Case)
         .join(Case, Case.id == Decision.case_id)
         .where(Decision.id == decision_id)
     )
-    row = db.execute(wanted).first() if 0 < decision_id <= pagination.LARGEST else None
-    found = Decided(*row) if row is not None else None
-    me = members.viewer_id(db, who)
+    row = db.execute(wanted).first() if 0 < decision_id <= pagination.MAX_ID else None
+    found = CaseDecision(*row) if row is not None else None
+    me = members.find_viewer_id(db, who)
     mine = found is not None and me is not None and found.case.member_id == me
-    if found is None or not (mine or members.moderates(who)):
+    if found is None or not (mine or members.is_moderator(who)):
         raise NotFound("There is no such decision.")
     return found
 
 
-def latest(db: Session, who: Person, *, after: str | None = None, limit: int = 24) -> Page[Decided]:
+def list_decisions(
+    db: Session, who: Person, *, after: str | None = None, limit: int = 24
+) -> Page[CaseDecision]:
     """What moderators decided, newest first; not what was decided about the one who asks."""
-    require(who, "moderator")
-    me, limit = members.viewer_id(db, who), pagination.size(limit)
+    require_role(who, "moderator")
+    me, limit = members.find_viewer_id(db, who), pagination.clamp_page_size(limit)
     wanted = (
         select(Decision, Case)
         .join(Case, Case.id == Decision.case_id)
         .where((Case.member_id != (me or 0)) | Case.member_id.is_(None))
     )
     if after is not None:
-        wanted = wanted.where(Decision.id < pagination.id_of(after))
+        wanted = wanted.where(Decision.id < pagination.parse_id_cursor(after))
     found = [
-        Decided(*row) for row in db.execute(wanted.order_by(Decision.id.desc()).limit(limit + 1))
+        CaseDecision(*row)
+        for row in db.execute(wanted.order_by(Decision.id.desc()).limit(limit + 1))
     ]
-    return pagination.page(found, limit, lambda each: str(each.decision.id))
+    return pagination.make_page(found, limit, lambda each: str(each.decision.id))
 
 
-def mine(db: Session, who: Person, *, after: str | None = None, limit: int = 24) -> Page[Decided]:
+def list_own_decisions(
+    db: Session, who: Person, *, after: str | None = None, limit: int = 24
+) -> Page[CaseDecision]:
     """Decisions about somebody and what is theirs that changed something, newest first."""
-    me, limit = members.of(db, who), pagination.size(limit)
+    me, limit = members.require_member(db, who), pagination.clamp_page_size(limit)
     wanted = (
         select(Decision, Case)
         .join(Case, Case.id == Decision.case_id)
-        .where(Case.member_id == me.id, Decision.action.in_([*TOLD]))
+        .where(Case.member_id == me.id, Decision.action.in_([*NOTIFICATION_BY_ACTION]))
     )
     if after is not None:
-        wanted = wanted.where(Decision.id < pagination.id_of(after))
+        wanted = wanted.where(Decision.id < pagination.parse_id_cursor(after))
     found = [
-        Decided(*row) for row in db.execute(wanted.order_by(Decision.id.desc()).limit(limit + 1))
+        CaseDecision(*row)
+        for row in db.execute(wanted.order_by(Decision.id.desc()).limit(limit + 1))
     ]
-    return pagination.page(found, limit, lambda each: str(each.decision.id))
+    return pagination.make_page(found, limit, lambda each: str(each.decision.id))
 
 
-assert set(AGAINST) <= set(TOLD) <= set(ACTIONS)
+assert set(APPEALABLE_ACTIONS) <= set(NOTIFICATION_BY_ACTION) <= set(ACTIONS)

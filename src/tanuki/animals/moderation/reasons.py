@@ -8,7 +8,7 @@ from tanuki.i18n import msgid
 class Reason(NamedTuple):
     """What is wrong with something, in words, and how much a report of it moves its case forward in the queue."""
 
-    words: str
+    label: str
     weight: float
 
 
@@ -43,9 +43,9 @@ ACTIONS = {
     BAN: msgid("Ban the member"),
     UNBAN: msgid("Lift the ban"),
 }
-POSSIBLE = {
+ACTIONS_BY_SUBJECT = {
     "post": (KEEP, HOLD, REMOVE, RESTORE, WARN, BAN),
     "comment": (KEEP, REMOVE, RESTORE, WARN, BAN),
     "member": (KEEP, WARN, BAN, UNBAN),
 }
-AGAINST = (HOLD, REMOVE, WARN, BAN)  # decisions that somebody can appeal against
+APPEALABLE_ACTIONS = (HOLD, REMOVE, WARN, BAN)  # decisions that somebody can appeal against

@@ -2,32 +2,32 @@
 
 from collections.abc import Iterable, Sequence
 
-from tanuki.animals.search.index import Place, places
+from tanuki.animals.search.index import TokenOffset, token_offsets
 from tanuki.animals.search.query_parser import Term
 
-Marked = list[tuple[str, bool]]  # parts of a text in order, and whether each is a hit
+HighlightedText = list[tuple[str, bool]]  # parts of a text in order, and whether each is a hit
 
-LONGEST = 140  # letters of a snippet
-BEFORE = 30  # letters before its first hit
-GAP = "…"
+SNIPPET_LENGTH = 140  # letters of a snippet
+SNIPPET_LEAD = 30  # letters before its first hit
+ELLIPSIS = "…"
 
 
-def marked(text: str, terms: Iterable[Term], at: Sequence[Place] | None = None) -> Marked:
+def highlight_text(text: str, terms: Iterable[Term], at: Sequence[TokenOffset] | None = None) -> HighlightedText:
     """The whole text with its hits; `at` is where its tokens stand, if that is known."""
-    return parts(text, hits(places(text) if at is None else at, terms), 0, len(text))
+    return split_at_hits(text, find_hits(token_offsets(text) if at is None else at, terms), 0, len(text))
 
 
-def snippet(text: str, terms: Iterable[Term], at: Sequence[Place] | None = None) -> Marked:
+def make_snippet(text: str, terms: Iterable[Term], at: Sequence[TokenOffset] | None = None) -> HighlightedText:
     """So much of a long text as is worth a look: from shortly before the first hit, or its beginning."""
-    found = hits(places(text) if at is None else at, terms)
-    start = max(0, found[0][0] - BEFORE) if found else 0
-    start = max(0, min(start, len(text) - LONGEST))
-    end = min(len(text), start + LONGEST)
-    made = parts(text, found, start, end)
-    return [*([(GAP, False)] if start else []), *made, *([(GAP, False)] if end < len(text) else [])]
+    found = find_hits(token_offsets(text) if at is None else at, terms)
+    start = max(0, found[0][0] - SNIPPET_LEAD) if found else 0
+    start = max(0, min(start, len(text) - SNIPPET_LENGTH))
+    end = min(len(text), start + SNIPPET_LENGTH)
+    made = split_at_hits(text, found, start, end)
+    return [*([(ELLIPSIS, False)] if start else []), *made, *([(ELLIPSIS, False)] if end < len(text) else [])]
 
 
-def hits(at: Iterable[Place], terms: Iterable[Term]) -> list[tuple[int, int]]:
+def find_hits(at: Iterable[TokenOffset], terms: Iterable[Term]) -> list[tuple[int, int]]:
     """Where a text has what was searched for; hits that touch within one word are one."""
     wanted = {token for term in terms for tokens in term.alternatives for token in tokens}
     merged: list[tuple[int, int]] = []
@@ -41,9 +41,9 @@ def hits(at: Iterable[Place], terms: Iterable[Term]) -> list[tuple[int, int]]:
     return merged
 
 
-def parts(text: str, found: list[tuple[int, int]], start: int, end: int) -> Marked:
+def split_at_hits(text: str, found: list[tuple[int, int]], start: int, end: int) -> HighlightedText:
     """A piece of a text cut at its hits."""
-    made: Marked = []
+    made: HighlightedText = []
     place = start
     for first, last in found:
         first, last = max(first, start), min(last, end)

@@ -23,20 +23,21 @@ from sqlalchemy import (
     insert,
     select,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from tanuki.animals.search.japanese import pieces
-from tanuki.animals.search.kana import hiragana, is_kana, romaji
+from tanuki.animals.search.japanese import split_words
+from tanuki.animals.search.kana import to_hiragana, is_kana, hiragana_to_romaji
 from tanuki.animals.search.normalize import fold
-from tanuki.animals.search.synonyms import sign, signs, unparted
-from tanuki.animals.search.tokenize import index_tokens, spans
+from tanuki.animals.search.synonyms import concept_token, concept_tokens, join_as_token
+from tanuki.animals.search.tokenize import tokens_of_text, tokenize
 from tanuki.animals.tables import Post
 from tanuki.animals.taxonomy import BREEDS
 from tanuki.platform.database.engine import Base
+from tanuki.platform.database.upsert import insert_for
 
 # Private letters that begin marked tokens; no text holds them, since only letters, digits and their signs become tokens.
-TITLE, NAMED, ANYWHERE = (
+IN_TITLE, IN_NAMES, ANYWHERE = (
     "\ue001",
     "\ue002",
     "",
@@ -46,9 +47,9 @@ OF_CATEGORY, OF_BREED, TAGGED = (
     "\ue004",
     "\ue005",
 )  # for filters: chosen, not only mentioned
-IN_LATIN = "ー"  # begins a suggestion's key in Latin letters
-MOST_KEY = 60  # letters
-ROWS_AT_ONCE = 1_000
+LATIN_KEY_PREFIX = "ー"  # begins a suggestion's key in Latin letters
+MAX_KEY_LENGTH = 60  # letters
+ROWS_PER_STATEMENT = 1_000
 
 
 class Tokens(TypeDecorator[list[str]]):
@@ -81,8 +82,8 @@ class PostText(Base):
     __tablename__ = "post_text"
     __table_args__ = (
         Index(
-            "ix_post_text_words",
-            "words",
+            "ix_post_text_tokens",
+            "tokens",
             postgresql_using="gin",
             postgresql_with={"fastupdate": "off"},
             info={"only": "postgresql"},
@@ -90,16 +91,16 @@ class PostText(Base):
     )
 
     post_id: Mapped[int] = mapped_column(ForeignKey("post.id"), primary_key=True)
-    words: Mapped[list[str]] = mapped_column(Tokens)
-    counted: Mapped[list[list[str]]] = mapped_column(
+    tokens: Mapped[list[str]] = mapped_column(Tokens)
+    suggestion_keys: Mapped[list[list[str]]] = mapped_column(
         JSON
     )  # [key, kind, word] of each row in search_word that counts this post
 
 
-class PostPlaces(Base):
+class PostTokenOffsets(Base):
     """Where in a published post its tokens stand, for highlights: cutting two dozen posts into words again would cost more than finding them. [[start, end, "token token"], …]"""
 
-    __tablename__ = "post_places"
+    __tablename__ = "post_token_offsets"
 
     post_id: Mapped[int] = mapped_column(ForeignKey("post.id"), primary_key=True)
     title: Mapped[list[Any]] = mapped_column(JSON)
@@ -121,45 +122,45 @@ class SearchWord(Base):
     posts: Mapped[int]
 
 
-Place = tuple[int, int, str]
+TokenOffset = tuple[int, int, str]
 
 
-class Row(NamedTuple):
+class IndexRow(NamedTuple):
     """A post as the index keeps it."""
 
     post_id: int
-    words: list[str]
-    counted: list[list[str]]
-    title: list[Place]
-    description: list[Place]
+    tokens: list[str]
+    suggestion_keys: list[list[str]]
+    title: list[TokenOffset]
+    description: list[TokenOffset]
 
 
 # ---- the engines' own ----------------------------------------------------------------------------------------------
 
 FTS5 = (
     # Our tokens part at spaces only and are folded already; the tokeniser `ascii` leaves every other letter as it is. No places, no sizes: nothing asks for phrases or scores.
-    "create virtual table if not exists post_fts using fts5(words, content='post_text', content_rowid='post_id', tokenize='ascii', detail='none', columnsize=0)",
-    "create trigger if not exists post_text_put after insert on post_text begin insert into post_fts(rowid, words) values (new.post_id, new.words); end",
-    "create trigger if not exists post_text_take after delete on post_text begin insert into post_fts(post_fts, rowid, words) values ('delete', old.post_id, old.words); end",
-    "create trigger if not exists post_text_change after update of words on post_text begin"
-    " insert into post_fts(post_fts, rowid, words) values ('delete', old.post_id, old.words); insert into post_fts(rowid, words) values (new.post_id, new.words); end",
+    "create virtual table if not exists post_fts using fts5(tokens, content='post_text', content_rowid='post_id', tokenize='ascii', detail='none', columnsize=0)",
+    "create trigger if not exists post_text_put after insert on post_text begin insert into post_fts(rowid, tokens) values (new.post_id, new.tokens); end",
+    "create trigger if not exists post_text_take after delete on post_text begin insert into post_fts(post_fts, rowid, tokens) values ('delete', old.post_id, old.tokens); end",
+    "create trigger if not exists post_text_change after update of tokens on post_text begin"
+    " insert into post_fts(post_fts, rowid, tokens) values ('delete', old.post_id, old.tokens); insert into post_fts(rowid, tokens) values (new.post_id, new.tokens); end",
 )
 TSVECTOR = (
     # A row's tokens stay in the row up to 8 KB and are never packed: reading a popular post's tokens is then one page and no work.
     "alter table post_text set (toast_tuple_target = 8160)",
-    "alter table post_text alter column words set storage external",
+    "alter table post_text alter column tokens set storage external",
     # Without the pending list: a search would read all of it.
-    "create index if not exists ix_post_text_words on post_text using gin (words) with (fastupdate = off)",
+    "create index if not exists ix_post_text_tokens on post_text using gin (tokens) with (fastupdate = off)",
 )
 
 
-def create(connection: Connection) -> None:
+def create_index_objects(connection: Connection) -> None:
     """What `post_text` needs beside the table itself, on this engine; for the migration, and after create_all."""
     for statement in FTS5 if connection.dialect.name == "sqlite" else TSVECTOR:
         connection.exec_driver_sql(statement)
 
 
-def drop(connection: Connection) -> None:
+def drop_index_objects(connection: Connection) -> None:
     """Take away what `create` made, before the table goes."""
     if connection.dialect.name == "sqlite":
         for statement in (
@@ -170,97 +171,97 @@ def drop(connection: Connection) -> None:
 
 
 @event.listens_for(PostText.__table__, "after_create")
-def created(_table: Any, connection: Connection, **_: Any) -> None:
-    create(connection)
+def create_after_table(_table: Any, connection: Connection, **_: Any) -> None:
+    create_index_objects(connection)
 
 
 # ---- in and out ----------------------------------------------------------------------------------------------------
 
 
-def put(db: Session, post: Post) -> None:
+def index_post(db: Session, post: Post) -> None:
     """A published post can be found from the moment the transaction is committed; one that is there already is found by its new words."""
-    store(db, [row(post)])
+    write_rows(db, [build_row(post)])
 
 
-def take(db: Session, post_id: int) -> None:
+def unindex_post(db: Session, post_id: int) -> None:
     """A post is found no more."""
-    store(db, [], gone=[post_id])
+    write_rows(db, [], gone=[post_id])
 
 
-def row(post: Post) -> Row:
+def build_row(post: Post) -> IndexRow:
     """A post's tokens and what it gives to suggestions; takes about a millisecond and needs no database."""
-    title = set(index_tokens(post.title))
+    title = set(tokens_of_text(post.title))
     named = title.union(
-        *(index_tokens(tag) for tag in post.tags),
-        signs(post.category),
-        signs(post.breed) if post.breed else (),
+        *(tokens_of_text(tag) for tag in post.tags),
+        concept_tokens(post.category),
+        concept_tokens(post.breed) if post.breed else (),
     )
     filters = filter_tokens(post.category, post.breed, *post.tags)
     words = {
         *named,
-        *index_tokens(post.description),
+        *tokens_of_text(post.description),
         *filters,
-        *(NAMED + token for token in named),
-        *(TITLE + token for token in title),
+        *(IN_NAMES + token for token in named),
+        *(IN_TITLE + token for token in title),
     }
-    return Row(
+    return IndexRow(
         post.id,
         sorted(words),
-        [list(key) for key in sorted(suggested(post))],
-        places(post.title),
-        places(post.description),
+        [list(key) for key in sorted(suggestion_entries(post))],
+        token_offsets(post.title),
+        token_offsets(post.description),
     )
 
 
-def places(text: str) -> list[Place]:
+def token_offsets(text: str) -> list[TokenOffset]:
     """Where a text's tokens stand in it."""
-    return [(span.start, span.end, " ".join(span.tokens)) for span in spans(text)]
+    return [(span.start, span.end, " ".join(span.tokens)) for span in tokenize(text)]
 
 
 def filter_tokens(category: str | None, breed: str | None, *tags: str) -> list[str]:
     """The tokens of a post for what was chosen when it was written; a tag as tags are compared."""
-    folded = (fold("".join(filter(str.isprintable, tag)))[:MOST_KEY] for tag in tags)
+    folded = (fold("".join(filter(str.isprintable, tag)))[:MAX_KEY_LENGTH] for tag in tags)
     chosen = [(OF_CATEGORY, category), (OF_BREED, breed), *((TAGGED, tag) for tag in folded)]
-    return [mark + unparted(text) for mark, text in chosen if text is not None]
+    return [mark + join_as_token(text) for mark, text in chosen if text is not None]
 
 
-def suggested(post: Post) -> set[tuple[str, str, str]]:
+def suggestion_entries(post: Post) -> set[tuple[str, str, str]]:
     """Keys, kinds and words by which a post counts in suggestions: its category and breed, its tags, and the title's nouns and English words."""
-    found = {(sign(post.category), "category", post.category)}
+    found = {(concept_token(post.category), "category", post.category)}
     if post.breed in BREEDS:
-        found.add((sign(post.breed), "breed", post.breed))
+        found.add((concept_token(post.breed), "breed", post.breed))
     for tag in post.tags:
         shown = fold(tag)
-        read = "".join(piece.word.reading for piece in pieces(shown)) if not shown.isascii() else ""
-        found |= {(key, "tag", shown) for key in keys(shown, read)}
-    for span in spans(post.title):
-        if span.shown:
-            found |= {(key, "word", span.shown) for key in keys(span.shown, span.reading)}
+        read = "".join(piece.word.reading for piece in split_words(shown)) if not shown.isascii() else ""
+        found |= {(key, "tag", shown) for key in prefix_keys(shown, read)}
+    for span in tokenize(post.title):
+        if span.suggestion:
+            found |= {(key, "word", span.suggestion) for key in prefix_keys(span.suggestion, span.reading)}
     return found
 
 
-def keys(shown: str, reading: str) -> set[str]:
+def prefix_keys(shown: str, reading: str) -> set[str]:
     """By what somebody may begin to type a word: itself, its reading, and that in Latin letters."""
-    kana = hiragana(shown)
+    kana = to_hiragana(shown)
     spoken = {each for each in (kana, reading) if is_kana(each)}
     return {
-        key[:MOST_KEY]
-        for key in (kana, *spoken, *(IN_LATIN + romaji(each) for each in spoken))
+        key[:MAX_KEY_LENGTH]
+        for key in (kana, *spoken, *(LATIN_KEY_PREFIX + hiragana_to_romaji(each) for each in spoken))
         if key
     }
 
 
-def store(db: Session, rows: Iterable[Row], gone: Iterable[int] = ()) -> None:
+def write_rows(db: Session, rows: Iterable[IndexRow], gone: Iterable[int] = ()) -> None:
     """Replace rows, take others away, and count what they give to suggestions: in one order of keys, so that two writers never wait for each other."""
     new = {each.post_id: each for each in rows}
     ids = sorted({*new, *gone})
     counts: Counter[tuple[str, ...]] = Counter()
     known = db.execute(
-        select(PostText.post_id, PostText.counted).where(PostText.post_id.in_(ids))
+        select(PostText.post_id, PostText.suggestion_keys).where(PostText.post_id.in_(ids))
     ).all()
     for _, counted in known:
         counts.subtract(tuple(key) for key in counted)
-    for table in (PostText, PostPlaces) if known else ():
+    for table in (PostText, PostTokenOffsets) if known else ():
         db.execute(
             delete(table).where(table.post_id.in_(ids)).execution_options(synchronize_session=False)
         )
@@ -268,34 +269,32 @@ def store(db: Session, rows: Iterable[Row], gone: Iterable[int] = ()) -> None:
         db.execute(
             insert(PostText),
             [
-                {"post_id": each.post_id, "words": each.words, "counted": each.counted}
+                {"post_id": each.post_id, "tokens": each.tokens, "suggestion_keys": each.suggestion_keys}
                 for each in new.values()
             ],
         )
         db.execute(
-            insert(PostPlaces),
+            insert(PostTokenOffsets),
             [
                 {"post_id": each.post_id, "title": each.title, "description": each.description}
                 for each in new.values()
             ],
         )
-        counts.update(tuple(key) for each in new.values() for key in each.counted)
-    count(db, {key: change for key, change in counts.items() if change})
+        counts.update(tuple(key) for each in new.values() for key in each.suggestion_keys)
+    add_suggestion_counts(db, {key: change for key, change in counts.items() if change})
 
 
-def count(db: Session, changes: dict[tuple[str, ...], int]) -> None:
+def add_suggestion_counts(db: Session, changes: dict[tuple[str, ...], int]) -> None:
     """Add to the suggestions' counts; what no post has any more is gone."""
-    wanted = (sqlite.insert if db.connection().dialect.name == "sqlite" else postgresql.insert)(
-        SearchWord.__table__  # type: ignore[arg-type]
-    )
+    statement = insert_for(db, SearchWord)
     ordered = sorted(changes)
     for part in (
-        ordered[start : start + ROWS_AT_ONCE] for start in range(0, len(ordered), ROWS_AT_ONCE)
+        ordered[start : start + ROWS_PER_STATEMENT] for start in range(0, len(ordered), ROWS_PER_STATEMENT)
     ):
         db.execute(
-            wanted.on_conflict_do_update(
+            statement.on_conflict_do_update(
                 index_elements=["key", "kind", "word"],
-                set_={"posts": SearchWord.posts + wanted.excluded.posts},
+                set_={"posts": SearchWord.posts + statement.excluded.posts},
             ),
             [
                 dict(zip(("key", "kind", "word", "posts"), (*key, changes[key]), strict=True))
@@ -311,6 +310,6 @@ def count(db: Session, changes: dict[tuple[str, ...], int]) -> None:
             )
 
 
-def size(db: Session) -> int:
+def count_indexed_posts(db: Session) -> int:
     """How many posts are in the index."""
     return int(db.scalar(select(func.count()).select_from(PostText)) or 0)

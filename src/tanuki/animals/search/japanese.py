@@ -8,23 +8,23 @@ from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
-from tanuki.animals.search.kana import hiragana, is_kana, short
-from tanuki.animals.search.normalize import ALL_KATAKANA, HAS_KANJI, TOKEN_LETTERS, folded
-from tanuki.animals.search.synonyms import SHORT, longest, names, signs
+from tanuki.animals.search.kana import to_hiragana, is_kana, drop_long_vowels
+from tanuki.animals.search.normalize import ALL_KATAKANA, HAS_KANJI, MAX_TOKEN_LENGTH, fold_with_offsets
+from tanuki.animals.search.synonyms import MAX_SHORT_NAME, find_names, synonym_tables, concept_tokens
 
-SHORTENED = "ー"  # begins the token of a reading without its long vowels; no word begins with it
-REMEMBERED = 50_000  # words
-AT_ONCE = 10_000  # letters; the dictionary refuses 48 KB
-SAID = frozenset(
+SHORTENED_PREFIX = "ー"  # begins the token of a reading without its long vowels; no word begins with it
+WORDS_CACHED = 50_000  # words
+LETTERS_PER_CALL = 10_000  # letters; the dictionary refuses 48 KB
+CONTENT_PARTS_OF_SPEECH = frozenset(
     ("名詞", "代名詞", "形状詞", "動詞", "形容詞", "副詞", "感動詞", "接尾辞", "接頭辞", "連体詞")
 )
 INFLECTED = frozenset(("動詞", "形容詞"))
 AFFIXES = frozenset(("接尾辞", "接頭辞"))
-EMPTY = frozenset(("助動詞語幹", "フィラー"))
-NOTHING = frozenset(  # usual forms that say nothing of a picture
+EMPTY_DETAILS = frozenset(("助動詞語幹", "フィラー"))
+STOP_FORMS = frozenset(  # usual forms that say nothing of a picture
     """為る 居る 有る 成る 遣る 無い 良い 事 物 為 様 よう 所 訳 筈 の 御 さん ちゃん 君 達 等 此の 其の 此れ 其れ まー 以下 以上 以外 場合""".split()  # noqa: SIM905 a table of words
 )
-READ_AT_END = {
+FINAL_READINGS = {
     "犬": "けん",
     "猫": "びょう",
     "馬": "ば",
@@ -41,39 +41,39 @@ NOT_ANIMALS = frozenset(  # words that hold an animal's kanji with its reading a
 )
 
 
-class Word(NamedTuple):
+class DictionaryWord(NamedTuple):
     """A word of the dictionary."""
 
     surface: str  # as it stands in the text
-    usual: str  # as it is usually written: 子猫 for 仔猫 and こねこ, 遊ぶ for 遊ん
+    normalized: str  # as it is usually written: 子猫 for 仔猫 and こねこ, 遊ぶ for 遊ん
     reading: str  # hiragana
-    kind: str
+    part_of_speech: str
     detail: str
 
     @property
     def is_noun(self) -> bool:
-        return self.kind in ("名詞", "形状詞")
+        return self.part_of_speech in ("名詞", "形状詞")
 
 
-class Piece(NamedTuple):
+class WordInText(NamedTuple):
     """A word in a text, and what it is made of: its parts in mode B where they differ, and the smallest (mode A)."""
 
-    word: Word
+    word: DictionaryWord
     start: int
     end: int
-    levels: tuple[tuple["Piece", ...], ...] = ()
+    levels: tuple[tuple["WordInText", ...], ...] = ()
 
     @property
-    def smallest(self) -> tuple["Piece", ...]:
+    def smallest(self) -> tuple["WordInText", ...]:
         return self.levels[-1] if self.levels else (self,)
 
-    def moved(self, by: int) -> "Piece":
+    def shift(self, by: int) -> "WordInText":
         """The same, in a text that has `by` letters before."""
-        return Piece(
+        return WordInText(
             self.word,
             self.start + by,
             self.end + by,
-            tuple(tuple(part.moved(by) for part in level) for level in self.levels),
+            tuple(tuple(part.shift(by) for part in level) for level in self.levels),
         )
 
 
@@ -82,52 +82,52 @@ _once = threading.Lock()
 
 
 @cache
-def dictionary() -> Any:
+def load_dictionary() -> Any:
     """SudachiPy's dictionary: 0.2 s and 70 MB, once a process."""
     from sudachipy import Dictionary
 
     return Dictionary()
 
 
-def pieces(text: str) -> list[Piece]:
+def split_words(text: str) -> list[WordInText]:
     """The words of a Japanese text, the longest ones (mode C), with their parts."""
     if not hasattr(_mine, "tokenizer"):
         with _once:
-            _mine.tokenizer = dictionary().tokenizer()
+            _mine.tokenizer = load_dictionary().tokenizer()
     found = []
-    for place in range(0, len(text), AT_ONCE):
-        for morpheme in _mine.tokenizer.tokenize(text[place : place + AT_ONCE]):
-            word, start = word_of(morpheme), place + morpheme.begin()
+    for place in range(0, len(text), LETTERS_PER_CALL):
+        for morpheme in _mine.tokenizer.tokenize(text[place : place + LETTERS_PER_CALL]):
+            word, start = dictionary_word(morpheme), place + morpheme.begin()
             found.append(
-                Piece(
+                WordInText(
                     word,
                     start,
                     place + morpheme.end(),
                     tuple(
-                        tuple(part.moved(start) for part in level)
-                        for level in levels(word, morpheme)
+                        tuple(part.shift(start) for part in level)
+                        for level in split_levels(word, morpheme)
                     ),
                 )
             )
     return found
 
 
-def word_of(morpheme: Any) -> Word:
+def dictionary_word(morpheme: Any) -> DictionaryWord:
     """What the dictionary says of a word."""
     kind, detail = morpheme.part_of_speech()[:2]
-    return Word(
+    return DictionaryWord(
         morpheme.surface(),
         morpheme.normalized_form(),
-        hiragana(morpheme.reading_form()),
+        to_hiragana(morpheme.reading_form()),
         kind,
         detail,
     )
 
 
-_levels: dict[Word, tuple[tuple[Piece, ...], ...]] = {}
+_levels: dict[DictionaryWord, tuple[tuple[WordInText, ...], ...]] = {}
 
 
-def levels(word: Word, morpheme: Any) -> tuple[tuple[Piece, ...], ...]:
+def split_levels(word: DictionaryWord, morpheme: Any) -> tuple[tuple[WordInText, ...], ...]:
     """A word's parts, with their places in it."""
     known = _levels.get(word)
     if known is None:
@@ -136,7 +136,7 @@ def levels(word: Word, morpheme: Any) -> tuple[tuple[Piece, ...], ...]:
         begin = morpheme.begin()
         smallest, middle = (
             tuple(
-                Piece(word_of(part), part.begin() - begin, part.end() - begin)
+                WordInText(dictionary_word(part), part.begin() - begin, part.end() - begin)
                 for part in morpheme.split(mode)
             )
             for mode in (SplitMode.A, SplitMode.B)
@@ -148,82 +148,82 @@ def levels(word: Word, morpheme: Any) -> tuple[tuple[Piece, ...], ...]:
             if len(middle) in (1, len(smallest))
             else (middle, smallest)
         )
-        if len(_levels) >= REMEMBERED:
+        if len(_levels) >= WORDS_CACHED:
             _levels.clear()
         _levels[word] = known
     return known
 
 
-@lru_cache(maxsize=REMEMBERED)
-def forms(word: Word) -> tuple[str, ...]:
+@lru_cache(maxsize=WORDS_CACHED)
+def word_tokens(word: DictionaryWord) -> tuple[str, ...]:
     """The tokens of a word: as it is written, its usual form, its reading; of what is inflected only the usual form; nothing of what says nothing."""
-    if word.kind not in SAID or word.detail in EMPTY or word.usual in NOTHING:
+    if word.part_of_speech not in CONTENT_PARTS_OF_SPEECH or word.detail in EMPTY_DETAILS or word.normalized in STOP_FORMS:
         return ()
-    usual = token_of(word.usual)
-    if word.kind in INFLECTED:
+    usual = normalize_form(word.normalized)
+    if word.part_of_speech in INFLECTED:
         return (usual,)
-    read = readings(word.reading) if word.kind not in AFFIXES and word.detail != "数詞" else ()
+    read = reading_tokens(word.reading) if word.part_of_speech not in AFFIXES and word.detail != "数詞" else ()
     return tuple(
         dict.fromkeys(
             token
-            for token in (token_of(word.surface), usual, *read)
+            for token in (normalize_form(word.surface), usual, *read)
             if len(token) > 1 or (token and not is_kana(token))
         )
     )
 
 
-def token_of(form: str) -> str:
+def normalize_form(form: str) -> str:
     """A form of the dictionary as a token: hiragana for katakana, small, no signs, not too long."""
-    small = hiragana(folded(form).text)
-    return (small if small.isalnum() else "".join(filter(str.isalnum, small)))[:TOKEN_LETTERS]
+    small = to_hiragana(fold_with_offsets(form).text)
+    return (small if small.isalnum() else "".join(filter(str.isalnum, small)))[:MAX_TOKEN_LENGTH]
 
 
-def readings(kana: str) -> tuple[str, ...]:
+def reading_tokens(kana: str) -> tuple[str, ...]:
     """A reading in hiragana, and the same without its long vowels where it has some."""
     if len(kana) < 2 or not is_kana(kana):
         return ()
-    shortened = short(kana)
+    shortened = drop_long_vowels(kana)
     return (
-        (kana[:TOKEN_LETTERS],)
+        (kana[:MAX_TOKEN_LENGTH],)
         if shortened == kana
-        else (kana[:TOKEN_LETTERS], f"{SHORTENED}{shortened}"[:TOKEN_LETTERS])
+        else (kana[:MAX_TOKEN_LENGTH], f"{SHORTENED_PREFIX}{shortened}"[:MAX_TOKEN_LENGTH])
     )
 
 
-def can_be_named(word: Word) -> bool:
+def can_name_animal(word: DictionaryWord) -> bool:
     """Whether it can be the name of an animal by itself: ワシ is an eagle, わし is me."""
-    return word.is_noun or word.kind in AFFIXES or ALL_KATAKANA.fullmatch(word.surface) is not None
+    return word.is_noun or word.part_of_speech in AFFIXES or ALL_KATAKANA.fullmatch(word.surface) is not None
 
 
-@lru_cache(maxsize=REMEMBERED)
-def as_name(word: Word) -> str:
+@lru_cache(maxsize=WORDS_CACHED)
+def name_form(word: DictionaryWord) -> str:
     """A word as names are compared when it is one by itself: as it is written, or in its usual form when only that is a name (さる: 猿). What is no noun is none."""
-    if not can_be_named(word):
+    if not can_name_animal(word):
         return "\n"
-    known, kana, usual = names().written, hiragana(word.surface), token_of(word.usual)
-    if len(word.surface) <= SHORT and word.surface in known:
+    known, kana, usual = synonym_tables().written, to_hiragana(word.surface), normalize_form(word.normalized)
+    if len(word.surface) <= MAX_SHORT_NAME and word.surface in known:
         return word.surface
     return usual if usual in known and kana not in known else kana
 
 
-def codes_of(word: Word) -> tuple[str, ...]:
+def codes_of_word(word: DictionaryWord) -> tuple[str, ...]:
     """The categories and breeds that a word alone names."""
-    return names().written.get(as_name(word), ())
+    return synonym_tables().written.get(name_form(word), ())
 
 
-@lru_cache(maxsize=REMEMBERED)
-def kanji(word: Word) -> tuple[tuple[int, int, tuple[str, ...]], ...]:
+@lru_cache(maxsize=WORDS_CACHED)
+def kanji_spans(word: DictionaryWord) -> tuple[tuple[int, int, tuple[str, ...]], ...]:
     """The kanji of a word and their tokens: 柴 and 犬 of 柴犬. Those of animals only when the reading agrees: 馬鹿 has no horse, 印象 no elephant."""
-    written = word.surface if HAS_KANJI.search(word.surface) else word.usual
+    written = word.surface if HAS_KANJI.search(word.surface) else word.normalized
     if (
-        word.kind != "名詞"
+        word.part_of_speech != "名詞"
         or word.detail == "固有名詞"
         or len(written) < 2
         or written in NOT_ANIMALS
-        or word.usual in NOT_ANIMALS
+        or word.normalized in NOT_ANIMALS
     ):
         return ()
-    own = {sign for code in codes_of(word) for sign in signs(code)}
+    own = {sign for code in codes_of_word(word) for sign in concept_tokens(code)}
     return tuple(
         (place, place + 1, tokens) if written == word.surface else (0, len(word.surface), tokens)
         for place, letter in enumerate(written)
@@ -233,29 +233,29 @@ def kanji(word: Word) -> tuple[tuple[int, int, tuple[str, ...]], ...]:
 
 def kanji_tokens(letter: str, whole: str, own: set[str]) -> tuple[str, ...]:
     """A kanji within a word that is read so, and that names these kinds of animal itself (海豚 is a dolphin and no pig)."""
-    read = reading_of(letter)
+    read = read_kanji(letter)
     spoken = bool(read) and (
         whole.startswith(read) or whole.endswith((read, read[0].translate(VOICED) + read[1:]))
     )
-    animal = [sign for code in names().written.get(letter, ()) for sign in signs(code)]
+    animal = [sign for code in synonym_tables().written.get(letter, ()) for sign in concept_tokens(code)]
     if animal and not (
-        own.issuperset(animal) if own else spoken or whole.endswith(READ_AT_END.get(letter, "\n"))
+        own.issuperset(animal) if own else spoken or whole.endswith(FINAL_READINGS.get(letter, "\n"))
     ):
         return ()
-    return (letter, *(readings(read) if spoken else ()), *animal)
+    return (letter, *(reading_tokens(read) if spoken else ()), *animal)
 
 
-@lru_cache(maxsize=REMEMBERED)
-def reading_of(letter: str) -> str:
+@lru_cache(maxsize=WORDS_CACHED)
+def read_kanji(letter: str) -> str:
     """How a kanji is read when it stands alone."""
-    found = pieces(letter)
+    found = split_words(letter)
     return found[0].word.reading if len(found) == 1 and is_kana(found[0].word.reading) else ""
 
 
-def written_names(found: list[Piece]) -> Iterator[tuple[int, int, tuple[str, ...]]]:
+def find_written_names(found: list[WordInText]) -> Iterator[tuple[int, int, tuple[str, ...]]]:
     """The names of animals among neighbouring words: start, end and codes."""
-    beside = [hiragana(piece.word.surface) for piece in found]
-    for first, last, codes in longest(
-        beside, names().written, "", [as_name(piece.word) for piece in found]
+    beside = [to_hiragana(piece.word.surface) for piece in found]
+    for first, last, codes in find_names(
+        beside, synonym_tables().written, "", [name_form(piece.word) for piece in found]
     ):
         yield found[first].start, found[last].end, codes

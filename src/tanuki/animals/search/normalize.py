@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 KANJI = "\u3005\u3006\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 KANA = "\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff"
-SIGNS = r"\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u0963\u0966-\u109f"  # what stands on or between letters of other scripts
+COMBINING_MARKS = r"\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u0963\u0966-\u109f"  # what stands on or between letters of other scripts
 RUN = re.compile(
-    rf"(?P<latin>[0-9a-z\u00df-\u024f]+(?:'[a-z]+)*)|(?P<japanese>[{KANJI}{KANA}](?:[{KANJI}{KANA}]|・(?=[{KANJI}{KANA}]))*)|(?P<other>[^\W_0-9a-z{KANJI}{KANA}](?:[^\W_0-9a-z{KANJI}{KANA}]|[{SIGNS}])*)"
+    rf"(?P<latin>[0-9a-z\u00df-\u024f]+(?:'[a-z]+)*)|(?P<japanese>[{KANJI}{KANA}](?:[{KANJI}{KANA}]|・(?=[{KANJI}{KANA}]))*)|(?P<other>[^\W_0-9a-z{KANJI}{KANA}](?:[^\W_0-9a-z{KANJI}{KANA}]|[{COMBINING_MARKS}])*)"
 )
 HAS_KANJI = re.compile(rf"[{KANJI}]")
 ALL_KATAKANA = re.compile(r"[\u30a1-\u30fa\u30fc-\u30ff]+")
 ALL_HIRAGANA = re.compile(r"[\u3041-\u3096\u309d-\u309f\u30fc]+")
-TOKEN_LETTERS = (
+MAX_TOKEN_LENGTH = (
     40  # longer words are cut: nobody searches for them, and a lexeme of PostgreSQL holds 2 KB
 )
 MIXED_RUN = re.compile(r"[0-9]+|[^0-9]+")
@@ -29,14 +29,14 @@ STOPWORDS = frozenset(
 )
 
 
-class Folded(NamedTuple):
+class FoldedText(NamedTuple):
     """A text as it is compared, and where each of its letters stood."""
 
     text: str
     starts: list[int] | None  # of each letter, in the original; None where they are the same
     ends: list[int] | None
 
-    def place(self, start: int, end: int) -> tuple[int, int]:
+    def original_span(self, start: int, end: int) -> tuple[int, int]:
         """Where a piece of the folded text stands in the original."""
         if self.starts is None or self.ends is None:
             return start, end
@@ -54,21 +54,21 @@ class Run(NamedTuple):
 
 def fold(text: str) -> str:
     """The text as tags and queries are compared: full and half width, case, and spaces do not count."""
-    return " ".join(folded(text).text.split())
+    return " ".join(fold_with_offsets(text).text.split())
 
 
-def folded(text: str) -> Folded:
+def fold_with_offsets(text: str) -> FoldedText:
     """The text folded to NFKC and small letters, with the places of its letters."""
     small = text.casefold()
     if len(small) == len(text) and unicodedata.is_normalized("NFKC", small):
-        return Folded(small, None, None)
+        return FoldedText(small, None, None)
     made: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
     place = 0
     while place < len(text):
         end = place + 1
-        while end < len(text) and joins(text[end]):
+        while end < len(text) and is_combining(text[end]):
             end += 1
         letters = unicodedata.normalize(
             "NFKC", unicodedata.normalize("NFKC", text[place:end]).casefold()
@@ -77,15 +77,15 @@ def folded(text: str) -> Folded:
         starts += [place] * len(letters)
         ends += [end] * len(letters)
         place = end
-    return Folded("".join(made), starts, ends)
+    return FoldedText("".join(made), starts, ends)
 
 
-def joins(letter: str) -> bool:
+def is_combining(letter: str) -> bool:
     """Whether it changes the letter before it: an accent, a voiced sound mark, the half-width ones too."""
     return letter in "\uff9e\uff9f" or unicodedata.category(letter) in ("Mn", "Me", "Mc")
 
 
-def runs(text: str) -> list[Run]:
+def split_runs(text: str) -> list[Run]:
     """The words and Japanese runs of a folded text; everything else only parts them."""
     found = []
     for match in RUN.finditer(text):
@@ -104,12 +104,12 @@ _mine = threading.local()  # a stemmer keeps the word it works on: one for each 
 
 
 @lru_cache(maxsize=50_000)
-def stem(word: str) -> str:
+def stem_word(word: str) -> str:
     """The token of a word of Latin letters: accents gone, English endings cut off (cats → cat, category → categori); empty for a stopword."""
     plain = "".join(
         letter for letter in unicodedata.normalize("NFD", word) if not unicodedata.combining(letter)
     )
-    plain = plain.removesuffix("'s").replace("'", "")[:TOKEN_LETTERS]
+    plain = plain.removesuffix("'s").replace("'", "")[:MAX_TOKEN_LENGTH]
     if plain in STOPWORDS:
         return ""
     if not hasattr(_mine, "stemmer"):

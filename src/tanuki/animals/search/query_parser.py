@@ -4,18 +4,18 @@ from typing import NamedTuple
 
 from tanuki.animals.search.japanese import (
     INFLECTED,
-    SHORTENED,
-    Piece,
-    can_be_named,
-    codes_of,
-    forms,
-    pieces,
-    token_of,
+    SHORTENED_PREFIX,
+    WordInText,
+    can_name_animal,
+    codes_of_word,
+    word_tokens,
+    split_words,
+    normalize_form,
 )
-from tanuki.animals.search.kana import hiragana, of_latin, short
-from tanuki.animals.search.normalize import TOKEN_LETTERS, Run, folded, stem
-from tanuki.animals.search.synonyms import longest, names, sign
-from tanuki.animals.search.tokenize import chunks, cut, groups, in_doubt
+from tanuki.animals.search.kana import to_hiragana, romaji_to_hiragana, drop_long_vowels
+from tanuki.animals.search.normalize import MAX_TOKEN_LENGTH, Run, fold_with_offsets, stem_word
+from tanuki.animals.search.synonyms import find_names, synonym_tables, concept_token
+from tanuki.animals.search.tokenize import split_at_particles, split_at_names, group_runs, uncertain_hiragana
 
 # English words that could be Japanese in Latin letters; who means the Japanese can type kana.
 NOT_ROMAJI = frozenset(
@@ -34,24 +34,24 @@ class Term(NamedTuple):
     alternatives: tuple[Tokens, ...]
 
 
-def query_terms(text: str) -> list[Term]:
+def parse_query(text: str) -> list[Term]:
     """What a query asks for; all of it must be found. Words that say nothing are left out; signs and emoji are no words."""
     found: list[Term] = []
-    for group in groups(folded(text).text):
+    for group in group_runs(fold_with_offsets(text).text):
         if group[0].kind == "latin":
-            found += latin_terms(group)
+            found += parse_latin(group)
         elif group[0].kind == "japanese":
-            for _, piece, is_name in cut(group[0]):
-                found += [name_term(piece)] if is_name else japanese_terms(piece)
+            for _, piece, is_name in split_at_names(group[0]):
+                found += [name_term(piece)] if is_name else parse_japanese(piece)
         else:
-            found.append(term(group[0].text, [(group[0].text[:TOKEN_LETTERS],)]))
+            found.append(make_term(group[0].text, [(group[0].text[:MAX_TOKEN_LENGTH],)]))
     return list({each.alternatives: each for each in found if each.alternatives}.values())
 
 
-def latin_terms(words: list[Run]) -> list[Term]:
+def parse_latin(words: list[Run]) -> list[Term]:
     """Terms of words of Latin letters: a name of several words is one; a single one may be Japanese."""
-    stems = [stem(word.text) for word in words]
-    named = {first: (last, codes) for first, last, codes in longest(stems, names().latin, " ")}
+    stems = [stem_word(word.text) for word in words]
+    named = {first: (last, codes) for first, last, codes in find_names(stems, synonym_tables().latin, " ")}
     found, place = [], 0
     while place < len(words):
         last, codes = named.get(place, (place, ()))
@@ -59,91 +59,91 @@ def latin_terms(words: list[Run]) -> list[Term]:
         together = tuple(filter(None, stems[place : last + 1]))
         if together:
             found.append(
-                term(said, [together, *signs_of(codes), *(in_kana(said) if place == last else ())])
+                make_term(said, [together, *concept_alternatives(codes), *(kana_alternatives(said) if place == last else ())])
             )
         place = last + 1
     return found
 
 
-def in_kana(word: str) -> list[Tokens]:
+def kana_alternatives(word: str) -> list[Tokens]:
     """What a word of Latin letters asks for if it is Japanese: inu is いぬ and 犬."""
-    kana = of_latin(word) if word.isascii() and word not in NOT_ROMAJI else None
+    kana = romaji_to_hiragana(word) if word.isascii() and word not in NOT_ROMAJI else None
     if kana is None or len(kana) < 2:
         return []
-    found = pieces(kana)
+    found = split_words(kana)
     usual = (
-        [(form,) for form in forms(found[0].word) if not form.startswith(SHORTENED)]
+        [(form,) for form in word_tokens(found[0].word) if not form.startswith(SHORTENED_PREFIX)]
         if len(found) == 1
         else []
     )
     return [
         (kana,),
-        (f"{SHORTENED}{short(kana)}",),
-        *signs_of(names().japanese.get(kana, ())),
+        (f"{SHORTENED_PREFIX}{drop_long_vowels(kana)}",),
+        *concept_alternatives(synonym_tables().japanese.get(kana, ())),
         *usual,
     ]
 
 
 def name_term(name: str) -> Term:
     """A Japanese name that stands alone."""
-    kana = hiragana(name).replace("・", "")
-    return term(name, [(kana,), *signs_of(names().japanese.get(kana, ()))])
+    kana = to_hiragana(name).replace("・", "")
+    return make_term(name, [(kana,), *concept_alternatives(synonym_tables().japanese.get(kana, ()))])
 
 
-def japanese_terms(text: str) -> list[Term]:
+def parse_japanese(text: str) -> list[Term]:
     """Terms of a run of Japanese: a known name is one; else each word that says something, but hiragana that the dictionary cannot be trusted with is one as it stands."""
-    found = pieces(text)
-    if codes := names().japanese.get(hiragana(text)):
+    found = split_words(text)
+    if codes := synonym_tables().japanese.get(to_hiragana(text)):
         main = (
             word_alternatives(found[0])
             if len(found) == 1
-            else [tuple(token_of(piece.word.usual) for piece in found if forms(piece.word))]
+            else [tuple(normalize_form(piece.word.normalized) for piece in found if word_tokens(piece.word))]
         )
-        return [term(text, [(hiragana(text)[:TOKEN_LETTERS],), *signs_of(codes), *main])]
+        return [make_term(text, [(to_hiragana(text)[:MAX_TOKEN_LENGTH],), *concept_alternatives(codes), *main])]
     terms = []
-    for chunk in chunks(found):
-        if (whole := in_doubt(chunk)) and not trusted(chunk):
-            terms.append(term(whole, [(whole,)]))
+    for chunk in split_at_particles(found):
+        if (whole := uncertain_hiragana(chunk)) and not is_reliable_split(chunk):
+            terms.append(make_term(whole, [(whole,)]))
         else:
             terms += [
-                term(piece.word.surface, word_alternatives(piece))
+                make_term(piece.word.surface, word_alternatives(piece))
                 for piece in chunk
-                if forms(piece.word)
+                if word_tokens(piece.word)
             ]
     return terms
 
 
-def trusted(chunk: list[Piece]) -> bool:
+def is_reliable_split(chunk: list[WordInText]) -> bool:
     """Whether hiragana is cut into words that can stand so: かわいい ねこ and たべ てる are, いぬ ま and ねこ じゃ らし are not."""
-    before = [None, *(piece.word.kind for piece in chunk)]
+    before = [None, *(piece.word.part_of_speech for piece in chunk)]
     return all(
-        (piece.word.kind == "助動詞" and kind in (*INFLECTED, "助動詞"))
-        or (len(piece.word.surface) > 1 and forms(piece.word))
+        (piece.word.part_of_speech == "助動詞" and kind in (*INFLECTED, "助動詞"))
+        or (len(piece.word.surface) > 1 and word_tokens(piece.word))
         for piece, kind in zip(chunk, before, strict=False)
     )
 
 
-def word_alternatives(piece: Piece) -> list[Tokens]:
+def word_alternatives(piece: WordInText) -> list[Tokens]:
     """What a word of the dictionary asks for: as it is written, its usual form, the kind of animal that it names, or all of its parts."""
     word = piece.word
-    itself = [] if word.kind in INFLECTED else [(token_of(word.surface),)]
+    itself = [] if word.part_of_speech in INFLECTED else [(normalize_form(word.surface),)]
     by_sound = (
-        names().japanese.get(hiragana(word.surface), ()) if can_be_named(word) else ()
+        synonym_tables().japanese.get(to_hiragana(word.surface), ()) if can_name_animal(word) else ()
     )  # who types いか looks for イカ, though a text's いか is more often 以下
-    named = dict.fromkeys((*by_sound, *codes_of(word)))
+    named = dict.fromkeys((*by_sound, *codes_of_word(word)))
     split = [
-        tuple(token_of(part.word.usual) for part in level if forms(part.word))
+        tuple(normalize_form(part.word.normalized) for part in level if word_tokens(part.word))
         for level in piece.levels
     ]
-    return [*itself, (token_of(word.usual),), *signs_of(tuple(named)), *split]
+    return [*itself, (normalize_form(word.normalized),), *concept_alternatives(tuple(named)), *split]
 
 
-def signs_of(codes: tuple[str, ...]) -> list[Tokens]:
+def concept_alternatives(codes: tuple[str, ...]) -> list[Tokens]:
     """The signs of the categories and breeds that a name means, each an alternative."""
-    return [(sign(code),) for code in codes]
+    return [(concept_token(code),) for code in codes]
 
 
-def term(text: str, alternatives: list[Tokens]) -> Term:
+def make_term(text: str, alternatives: list[Tokens]) -> Term:
     """A term with each alternative once, without empty ones."""
     return Term(
         text,

@@ -14,17 +14,17 @@ from typing import Any, NamedTuple
 from sqlalchemy import BindParameter, ColumnElement, bindparam, column, text
 from sqlalchemy.orm import Session
 
-from tanuki.platform.database.engine import Utc
+from tanuki.platform.database.types import Utc
 
-FIRST_WALK, LONG_WALK = 400, 4_000  # posts
-FEW = 2_000  # posts: putting so many in order takes some milliseconds
+FIRST_SCAN_POSTS, LONG_SCAN_POSTS = 400, 4_000  # posts
+MAX_FEW_POSTS = 2_000  # posts: putting so many in order takes some milliseconds
 
 Wanted = tuple[
     tuple[tuple[str, ...], ...], ...
 ]  # all of these, each by any of its alternatives, which want all of their tokens
 
 
-class Match(NamedTuple):
+class TokenQuery(NamedTuple):
     """Posts that have these tokens, and have not those."""
 
     wanted: Wanted
@@ -51,7 +51,7 @@ class Filters(NamedTuple):
     hidden: frozenset[int] = frozenset()
 
 
-class Placed(NamedTuple):
+class MatchedPost(NamedTuple):
     """A post and what puts it in order."""
 
     id: int
@@ -60,41 +60,41 @@ class Placed(NamedTuple):
     tier: int = 0  # of relevance
 
 
-def page(db: Session, match: Match, order: Order, filters: Filters, limit: int) -> list[Placed]:
+def find_first_posts(db: Session, match: TokenQuery, order: Order, filters: Filters, limit: int) -> list[MatchedPost]:
     """The first posts that match, in order."""
-    found = walk(db, match, order, filters, limit, FIRST_WALK)
+    found = scan_posts(db, match, order, filters, limit, FIRST_SCAN_POSTS)
     if len(found) == limit:
         return found
-    ids = few(db, match)
+    ids = find_few_ids(db, match)
     if ids is not None:
-        return in_order(db, ids, order, filters, limit)
-    found = walk(db, match, order, filters, limit, LONG_WALK)
-    return found if len(found) == limit else all_of(db, match, order, filters, limit)
+        return sort_posts(db, ids, order, filters, limit)
+    found = scan_posts(db, match, order, filters, limit, LONG_SCAN_POSTS)
+    return found if len(found) == limit else sort_all_matches(db, match, order, filters, limit)
 
 
-def few(db: Session, match: Match) -> list[int] | None:
+def find_few_ids(db: Session, match: TokenQuery) -> list[int] | None:
     """The ids of all posts that match, in no order; None where they are many."""
-    if embedded(db):
+    if is_sqlite(db):
         asked = text("select rowid from post_fts where post_fts match :match limit :most")
     else:
         asked = text(
-            "select post_id from post_text where words @@ cast(:match as tsquery) limit :most"
+            "select post_id from post_text where tokens @@ cast(:match as tsquery) limit :most"
         )
-    ids = [int(id) for id in db.scalars(asked, {"match": expression(db, match), "most": FEW + 1})]
-    return ids if len(ids) <= FEW else None
+    ids = [int(id) for id in db.scalars(asked, {"match": match_expression(db, match), "most": MAX_FEW_POSTS + 1})]
+    return ids if len(ids) <= MAX_FEW_POSTS else None
 
 
-def walk(
-    db: Session, match: Match, order: Order, filters: Filters, limit: int, most: int
-) -> list[Placed]:
+def scan_posts(
+    db: Session, match: TokenQuery, order: Order, filters: Filters, limit: int, most: int
+) -> list[MatchedPost]:
     """The first posts that match among so many that stand at the beginning of the order."""
-    if embedded(db):
+    if is_sqlite(db):
         words = "cross join post_text t on t.post_id = p.id"
     else:
-        words = "cross join lateral (select words from post_text where post_id = p.id offset 0) t"
-    holds, values = condition(db, match)
-    inner = f"select {taken(filters)} from post p where {' and '.join(placed(order, filters))} order by {descending(order)} limit :most"
-    return ask(
+        words = "cross join lateral (select tokens from post_text where post_id = p.id offset 0) t"
+    holds, values = token_condition(db, match)
+    inner = f"select {selected_columns(filters)} from post p where {' and '.join(where_conditions(order, filters))} order by {order_by(order)} limit :most"
+    return fetch_posts(
         db,
         f"from ({inner}) p {words} where {holds}",
         order,
@@ -104,20 +104,20 @@ def walk(
     )
 
 
-def in_order(
+def sort_posts(
     db: Session, ids: list[int], order: Order, filters: Filters, limit: int
-) -> list[Placed]:
+) -> list[MatchedPost]:
     """These posts, put in order."""
-    if embedded(db):
+    if is_sqlite(db):
         posts, given = "json_each(:ids) i cross join post p on p.id = i.value", json.dumps(ids)
     else:
         posts, given = (
             "unnest(cast(:ids as integer[])) i(id) cross join lateral (select * from post where id = i.id offset 0) p",
             f"{{{','.join(map(str, ids))}}}",
         )
-    return ask(
+    return fetch_posts(
         db,
-        f"from {posts} where {' and '.join(placed(order, filters))}",
+        f"from {posts} where {' and '.join(where_conditions(order, filters))}",
         order,
         filters,
         limit,
@@ -125,27 +125,27 @@ def in_order(
     )
 
 
-def all_of(db: Session, match: Match, order: Order, filters: Filters, limit: int) -> list[Placed]:
+def sort_all_matches(db: Session, match: TokenQuery, order: Order, filters: Filters, limit: int) -> list[MatchedPost]:
     """All posts that match, put in order: for what is common, but nowhere near the beginning of the order."""
-    if embedded(db):
+    if is_sqlite(db):
         posts = "post_fts cross join post p on p.id = post_fts.rowid where post_fts match :match"
     else:
         posts = (
-            "post_text t join post p on p.id = t.post_id where t.words @@ cast(:match as tsquery)"
+            "post_text t join post p on p.id = t.post_id where t.tokens @@ cast(:match as tsquery)"
         )
-    return ask(
+    return fetch_posts(
         db,
-        f"from {posts} and {' and '.join(placed(order, filters))}",
+        f"from {posts} and {' and '.join(where_conditions(order, filters))}",
         order,
         filters,
         limit,
-        {"match": expression(db, match)},
+        {"match": match_expression(db, match)},
     )
 
 
-def ask(
+def fetch_posts(
     db: Session, what: str, order: Order, filters: Filters, limit: int, values: dict[str, Any]
-) -> list[Placed]:
+) -> list[MatchedPost]:
     """The rows of a query over posts `p`, in order, without the hidden members' ones."""
     values |= {"limit": limit, "since": filters.since, "until": filters.until}
     values |= {
@@ -160,7 +160,7 @@ def ask(
         values["hidden"] = sorted(filters.hidden)
         typed.append(bindparam("hidden", expanding=True))
     asked = text(
-        f"select p.id, p.likes, p.published_at {what} order by {descending(order)} limit :limit"
+        f"select p.id, p.likes, p.published_at {what} order by {order_by(order)} limit :limit"
     )
     used = set(re.findall(r":(\w+)", asked.text))
     asked = asked.bindparams(*(parameter for parameter in typed if parameter.key in used))
@@ -170,7 +170,7 @@ def ask(
         column("published_at", Utc()),
     )
     return [
-        Placed(*row)
+        MatchedPost(*row)
         for row in db.execute(asked.columns(*columns), {name: values[name] for name in used})
     ]
 
@@ -178,7 +178,7 @@ def ask(
 # ---- pieces of queries ---------------------------------------------------------------------------------------------
 
 
-def placed(order: Order, filters: Filters) -> Iterator[str]:
+def where_conditions(order: Order, filters: Filters) -> Iterator[str]:
     """What is asked of posts `p` that an index on them answers."""
     yield "p.state = 'published'"
     if filters.since is not None:
@@ -188,61 +188,61 @@ def placed(order: Order, filters: Filters) -> Iterator[str]:
     if filters.liked:
         yield "p.likes > 0"
     if order.after is not None:
-        yield after(order)
+        yield after_condition(order)
 
 
-def after(order: Order) -> str:
+def after_condition(order: Order) -> str:
     """Posts `p` that come later in the order."""
     return f"({', '.join(f'p.{name}' for name in order.columns)}) < ({', '.join(f':after_{name}' for name in order.columns)})"
 
 
-def taken(filters: Filters) -> str:
+def selected_columns(filters: Filters) -> str:
     """The columns of posts `p` that a query goes on with; whose it is stands in no index on posts, so it is read only when it matters."""
     return "p.id, p.likes, p.published_at" + (", p.member_id" if filters.hidden else "")
 
 
-def descending(order: Order) -> str:
+def order_by(order: Order) -> str:
     return ", ".join(f"p.{name} desc" for name in order.columns)
 
 
-def embedded(db: Session) -> bool:
+def is_sqlite(db: Session) -> bool:
     """Whether it is SQLite."""
     return db.connection().dialect.name == "sqlite"
 
 
-def expression(db: Session, match: Match) -> str:
+def match_expression(db: Session, match: TokenQuery) -> str:
     """The match as the engine's index is asked. Tokens hold letters and digits only, so quoting them is all that is needed."""
     quote, both, either, no = (
-        ('"', " AND ", " OR ", " NOT ") if embedded(db) else ("'", " & ", " | ", " & !")
+        ('"', " AND ", " OR ", " NOT ") if is_sqlite(db) else ("'", " & ", " | ", " & !")
     )
-    said = joined(match.wanted, lambda token: f"{quote}{token}{quote}", both, either)
+    said = join_terms(match.wanted, lambda token: f"{quote}{token}{quote}", both, either)
     return (
-        f"({said}){no}({joined(match.without, lambda token: f'{quote}{token}{quote}', both, either)})"
+        f"({said}){no}({join_terms(match.without, lambda token: f'{quote}{token}{quote}', both, either)})"
         if match.without
         else said
     )
 
 
-def condition(db: Session, match: Match) -> tuple[str, dict[str, str]]:
+def token_condition(db: Session, match: TokenQuery) -> tuple[str, dict[str, str]]:
     """The match asked of one row `t` of post_text: SQL and its values."""
-    if not embedded(db):
-        return "t.words @@ cast(:match as tsquery)", {"match": expression(db, match)}
+    if not is_sqlite(db):
+        return "t.tokens @@ cast(:match as tsquery)", {"match": match_expression(db, match)}
     values: dict[str, str] = {}
 
     def holds(token: str) -> str:
         name = f"token{len(values)}"
         values[name] = f" {token} "
-        return f"instr(t.words, :{name}) > 0"
+        return f"instr(t.tokens, :{name}) > 0"
 
-    said = joined(match.wanted, holds, " and ", " or ")
+    said = join_terms(match.wanted, holds, " and ", " or ")
     return (
-        f"({said}) and not ({joined(match.without, holds, ' and ', ' or ')})"
+        f"({said}) and not ({join_terms(match.without, holds, ' and ', ' or ')})"
         if match.without
         else said
     ), values
 
 
-def joined(wanted: Wanted, say: Callable[[str], str], both: str, either: str) -> str:
+def join_terms(wanted: Wanted, say: Callable[[str], str], both: str, either: str) -> str:
     """All of the terms, any of a term's alternatives, all of an alternative's tokens, in an engine's words."""
     terms = [[both.join(map(say, tokens)) for tokens in term] for term in wanted]
     return both.join(f"({either.join(f'({tokens})' for tokens in term)})" for term in terms)

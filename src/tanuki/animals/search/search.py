@@ -13,39 +13,39 @@ from typing import Any, NamedTuple
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from tanuki.animals.search.highlight import Marked, marked, snippet
-from tanuki.animals.search.index import ANYWHERE, NAMED, TITLE, PostPlaces, filter_tokens
-from tanuki.animals.search.query_parser import Term, query_terms
+from tanuki.animals.search.highlight import HighlightedText, highlight_text, make_snippet
+from tanuki.animals.search.index import ANYWHERE, IN_NAMES, IN_TITLE, PostTokenOffsets, filter_tokens
+from tanuki.animals.search.query_parser import Term, parse_query
 from tanuki.animals.search.retrieval import (
     Filters,
-    Match,
+    TokenQuery,
     Order,
-    Placed,
+    MatchedPost,
     Wanted,
-    few,
-    in_order,
-    page,
+    find_few_ids,
+    sort_posts,
+    find_first_posts,
 )
 from tanuki.animals.tables import Post
 from tanuki.animals.taxonomy import BREEDS, CATEGORIES
 from tanuki.errors import UserError
 
 SORTS = ("relevance", "newest", "likes")
-LONGEST_QUERY = 200  # letters
-MOST_TERMS = 12
-LARGEST_PAGE = 100
-TIERS = (TITLE, NAMED, ANYWHERE)
+MAX_QUERY_LENGTH = 200  # letters
+MAX_TERMS_PER_QUERY = 12
+MAX_HITS_PER_PAGE = 100
+TIERS = (IN_TITLE, IN_NAMES, ANYWHERE)
 
 
 class Hit(NamedTuple):
     """A post that was found, and what to show of it."""
 
     post_id: int
-    title: Marked
-    snippet: Marked
+    title: HighlightedText
+    snippet: HighlightedText
 
 
-class Found(NamedTuple):
+class SearchPage(NamedTuple):
     """One page of what was found; `next` is the place where the next one begins, None at the end."""
 
     posts: list[Hit]
@@ -53,7 +53,7 @@ class Found(NamedTuple):
     terms: list[Term]
 
 
-def search(
+def search_posts(
     db: Session,
     query: str,
     *,
@@ -67,39 +67,39 @@ def search(
     sort: str = "relevance",
     after: str | None = None,
     limit: int = 24,
-) -> Found:
+) -> SearchPage:
     """The posts that have all of the query's words, but those of `hidden` members; `since` is in, `until` is not.
 
     A blank query with a category, breed or tag finds all of theirs. One of which nothing remains (signs, emoji, stopwords) finds nothing.
     """
-    terms = checked(query, category, breed, sort, limit)
+    terms = validate_search(query, category, breed, sort, limit)
     chosen = filter_tokens(category, breed, *([tag] if tag is not None else []))
     if not terms and not (chosen and not query.strip()):
-        return Found([], None, [])
+        return SearchPage([], None, [])
     filters = Filters(since, until, liked, frozenset(hidden))
     by_tier = sort == "relevance" and bool(terms)
-    place = read_place(after, "relevance" if by_tier else "likes" if sort == "likes" else "newest")
+    place = decode_place(after, "relevance" if by_tier else "likes" if sort == "likes" else "newest")
     if by_tier:
-        found = by_relevance(
-            db, [wanted(terms, mark, chosen) for mark in TIERS], place, filters, limit + 1
+        found = find_by_relevance(
+            db, [required_tokens(terms, mark, chosen) for mark in TIERS], place, filters, limit + 1
         )
     else:
-        found = page(
+        found = find_first_posts(
             db,
-            Match(wanted(terms, ANYWHERE, chosen)),
+            TokenQuery(required_tokens(terms, ANYWHERE, chosen)),
             Order(sort == "likes", place),
             filters,
             limit + 1,
         )
     following = (
-        write_place(found[limit - 1], sort if by_tier or sort == "likes" else "newest")
+        encode_place(found[limit - 1], sort if by_tier or sort == "likes" else "newest")
         if len(found) > limit
         else None
     )
-    return Found(shown(db, [each.id for each in found[:limit]], terms), following, terms)
+    return SearchPage(load_hits(db, [each.id for each in found[:limit]], terms), following, terms)
 
 
-def checked(
+def validate_search(
     query: str, category: str | None, breed: str | None, sort: str, limit: int
 ) -> list[Term]:
     """What the query asks for, once everything is something that can be asked for."""
@@ -113,17 +113,17 @@ def checked(
         raise UserError("There is no category %(category)s.", category=category[:30])
     if breed is not None and breed not in BREEDS:
         raise UserError("There is no breed %(breed)s.", breed=breed[:30])
-    if not 1 <= limit <= LARGEST_PAGE:
-        raise UserError("A page has 1 to %(most)s posts.", most=LARGEST_PAGE)
-    if len(query) > LONGEST_QUERY:
-        raise UserError("Please search with at most %(most)s characters.", most=LONGEST_QUERY)
-    terms = query_terms(query)
-    if len(terms) > MOST_TERMS:
-        raise UserError("Please search with at most %(most)s words.", most=MOST_TERMS)
+    if not 1 <= limit <= MAX_HITS_PER_PAGE:
+        raise UserError("A page has 1 to %(most)s posts.", most=MAX_HITS_PER_PAGE)
+    if len(query) > MAX_QUERY_LENGTH:
+        raise UserError("Please search with at most %(most)s characters.", most=MAX_QUERY_LENGTH)
+    terms = parse_query(query)
+    if len(terms) > MAX_TERMS_PER_QUERY:
+        raise UserError("Please search with at most %(most)s words.", most=MAX_TERMS_PER_QUERY)
     return terms
 
 
-def wanted(terms: list[Term], mark: str, chosen: list[str]) -> Wanted:
+def required_tokens(terms: list[Term], mark: str, chosen: list[str]) -> Wanted:
     """What is asked of the index: the terms, in the title or wherever the mark says, and what was chosen."""
     asked = tuple(
         tuple(tuple(mark + token for token in tokens) for tokens in term.alternatives)
@@ -132,20 +132,20 @@ def wanted(terms: list[Term], mark: str, chosen: list[str]) -> Wanted:
     return (*asked, *(((token,),) for token in chosen))
 
 
-def by_relevance(
+def find_by_relevance(
     db: Session, tiers: list[Wanted], place: tuple[Any, ...] | None, filters: Filters, limit: int
-) -> list[Placed]:
+) -> list[MatchedPost]:
     """The first posts by tier, the newest first within each."""
     tier, order = (place[0], Order(False, place[1:])) if place else (1, Order(False))
-    common = few(db, Match(tiers[-1])) is None
-    found: list[Placed] = []
+    common = find_few_ids(db, TokenQuery(tiers[-1])) is None
+    found: list[MatchedPost] = []
     for number in range(tier, len(tiers) + 1):
-        match = Match(tiers[number - 1], tiers[number - 2] if number > 1 else ())
-        some = None if common else few(db, match)
+        match = TokenQuery(tiers[number - 1], tiers[number - 2] if number > 1 else ())
+        some = None if common else find_few_ids(db, match)
         more = (
-            page(db, match, order, filters, limit - len(found))
+            find_first_posts(db, match, order, filters, limit - len(found))
             if some is None
-            else in_order(db, some, order, filters, limit - len(found))
+            else sort_posts(db, some, order, filters, limit - len(found))
         )
         found += [each._replace(tier=number) for each in more]
         if len(found) == limit:
@@ -154,20 +154,20 @@ def by_relevance(
     return found
 
 
-def shown(db: Session, ids: list[int], terms: list[Term]) -> list[Hit]:
+def load_hits(db: Session, ids: list[int], terms: list[Term]) -> list[Hit]:
     """The posts with their hits marked."""
-    texts = select(Post.id, Post.title, Post.description, PostPlaces.title, PostPlaces.description)
+    texts = select(Post.id, Post.title, Post.description, PostTokenOffsets.title, PostTokenOffsets.description)
     words = {
         id: rest
         for id, *rest in db.execute(
-            texts.join(PostPlaces, PostPlaces.post_id == Post.id).where(Post.id.in_(ids))
+            texts.join(PostTokenOffsets, PostTokenOffsets.post_id == Post.id).where(Post.id.in_(ids))
         )
     }
     made = []
     for id in filter(words.__contains__, ids):
         title, description, at_title, at_description = words[id]
         made.append(
-            Hit(id, marked(title, terms, at_title), snippet(description, terms, at_description))
+            Hit(id, highlight_text(title, terms, at_title), make_snippet(description, terms, at_description))
         )
     return made
 
@@ -175,7 +175,7 @@ def shown(db: Session, ids: list[int], terms: list[Term]) -> list[Hit]:
 # ---- places --------------------------------------------------------------------------------------------------------
 
 
-def write_place(last: Placed, sort: str) -> str:
+def encode_place(last: MatchedPost, sort: str) -> str:
     """Where the page after this post begins, for whoever asks for it next."""
     values = {"relevance": [last.tier], "likes": [last.likes], "newest": []}[sort]
     said = json.dumps(
@@ -184,7 +184,7 @@ def write_place(last: Placed, sort: str) -> str:
     return base64.urlsafe_b64encode(said.encode()).decode().rstrip("=")
 
 
-def read_place(written: str | None, sort: str) -> tuple[Any, ...] | None:
+def decode_place(written: str | None, sort: str) -> tuple[Any, ...] | None:
     """The values of the post after which the page begins. It comes back from outside: anything but what `write_place` wrote is refused."""
     if written is None:
         return None

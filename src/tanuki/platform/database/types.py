@@ -29,11 +29,12 @@ class Utc(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def one_of(states: type[StrEnum]) -> Enum:
+def one_of(states: type[StrEnum], *, name: str | None = None) -> Enum:
     """Column type that holds a member of a `StrEnum` as its value, with a CHECK constraint.
 
     Reading gives the member. Writing takes a member or its value; anything else is refused by
-    SQLAlchemy (`LookupError`) and by the database.
+    SQLAlchemy (`LookupError`) and by the database. `name` is the constraint's, which a second
+    column of the same states in one table must give.
     """
     return Enum(
         states,
@@ -41,6 +42,6 @@ def one_of(states: type[StrEnum]) -> Enum:
         create_constraint=True,
         validate_strings=True,
         values_callable=lambda enum: [member.value for member in enum],
-        name=states.__name__.lower(),
+        name=name or states.__name__.lower(),
         length=max(len(member.value) for member in states),
     )
