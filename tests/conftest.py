@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def real_hasher() -> Iterator[PasswordHasher]:
     """What hashes passwords outside of tests; in tests, which sign in hundreds of times, Argon2id costs little."""
     with pytest.MonkeyPatch.context() as patch:
-        real = passwords.hasher()
+        real = passwords.password_hasher()
         patch.setattr(
             passwords, "hasher", lambda: PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
         )
@@ -115,7 +115,7 @@ def sqlite(tmp_path: Path) -> Iterator[Database]:
 def with_schema(url: str) -> Iterator[Database]:
     made = Database(url)
     Base.metadata.create_all(made.engine)
-    jobs.upgrade(url)
+    jobs.create_job_tables(url)
     yield made
     made.close()
 
@@ -143,7 +143,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Resources]:
 def with_resources(settings: Settings) -> Iterator[Resources]:
     made = bootstrap.create_resources(settings, upgrade=False)
     Base.metadata.create_all(made.db.engine)
-    jobs.upgrade(made.db.url)
+    jobs.create_job_tables(made.db.url)
     yield made
     bootstrap.close_resources(made)
 

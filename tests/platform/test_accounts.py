@@ -18,7 +18,7 @@ from tanuki.platform.accounts import (
     AccountToken,
     Person,
 )
-from tanuki.platform.login_throttle import AccountTry
+from tanuki.platform.login_throttle import LoginAttempts
 
 NOW = datetime(2021, 1, 4, 1, tzinfo=UTC)
 PASSWORD = "correct horse"
@@ -48,12 +48,12 @@ def sign_in(db, name="hana", password=PASSWORD, *, address="192.0.2.1", now=NOW)
 
 def test_a_person_signs_in_and_is_known_by_the_token_until_it_ends(db):
     token = sign_in(db)
-    assert accounts.person_of_session(db, token, NOW) == Person(
+    assert accounts.find_session_person(db, token, NOW) == Person(
         "hana", "Hana", frozenset({("analyst", None)})
     )
-    assert accounts.person_of_session(db, token, NOW + timedelta(days=13, hours=23)) is not None
-    assert accounts.person_of_session(db, token, NOW + timedelta(days=14)) is None
-    assert accounts.person_of_session(db, "another", NOW) is None
+    assert accounts.find_session_person(db, token, NOW + timedelta(days=13, hours=23)) is not None
+    assert accounts.find_session_person(db, token, NOW + timedelta(days=14)) is None
+    assert accounts.find_session_person(db, "another", NOW) is None
 
 
 def test_a_name_may_be_typed_in_capitals_or_full_width(db):
@@ -79,17 +79,17 @@ def test_an_unknown_name_takes_as_long_as_a_wrong_password(quick):
 
 def test_neither_password_nor_tokens_nor_addresses_are_in_the_database(db):
     token = sign_in(db)
-    api = tokens.add_token(db, "hana", "report", now=NOW)
+    api = tokens.create_token(db, "hana", "report", now=NOW)
     sign_in(db, password="wrong password")
     db.flush()
-    for table in (Account, AccountGrant, AccountSession, AccountToken, AccountTry):
+    for table in (Account, AccountGrant, AccountSession, AccountToken, LoginAttempts):
         content = str(db.execute(select(*table.__table__.columns)).all())
         assert not any(secret in content for secret in (PASSWORD, token, api, "192.0.2.1"))
 
 
 def test_a_password_is_renewed_when_the_hash_has_old_parameters(db, real_hasher, monkeypatch):
     monkeypatch.setattr(passwords, "hasher", lambda: real_hasher)
-    account = accounts.account(db, "hana")
+    account = accounts.load_account(db, "hana")
     account.password_hash = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1).hash(
         PASSWORD
     )
@@ -166,63 +166,63 @@ def test_a_manager_has_their_stores_and_only_those(db):
         password=PASSWORD,
         now=NOW,
     )
-    ken = accounts.person_of_session(db, sign_in(db, "ken"), NOW)
-    assert ken.scopes("manager") == {"chiba", "ueno"}
-    assert ken.has("analyst", "manager") and not ken.has("analyst")
+    ken = accounts.find_session_person(db, sign_in(db, "ken"), NOW)
+    assert ken.role_scopes("manager") == {"chiba", "ueno"}
+    assert ken.has_role("analyst", "manager") and not ken.has_role("analyst")
 
 
 def test_roles_are_given_and_taken_and_the_last_one_stays(db):
-    accounts.grant(db, "Hana", "moderator", now=NOW, by="ken")
-    accounts.grant(db, "hana", "moderator", now=NOW + timedelta(days=1), by="rio")
-    accounts.grant(db, "hana", "manager", "chiba", now=NOW)
-    assert accounts.grants_of(db, "hana") == {
+    accounts.grant_role(db, "Hana", "moderator", now=NOW, by="ken")
+    accounts.grant_role(db, "hana", "moderator", now=NOW + timedelta(days=1), by="rio")
+    accounts.grant_role(db, "hana", "manager", "chiba", now=NOW)
+    assert accounts.load_grants(db, "hana") == {
         ("analyst", None),
         ("moderator", None),
         ("manager", "chiba"),
     }
     assert db.get(AccountGrant, ("hana", "moderator", "")).granted_by == "ken"
     for role, store in [("analyst", None), ("manager", "chiba")]:
-        accounts.withdraw(db, "hana", role, store)
+        accounts.revoke_role(db, "hana", role, store)
     with pytest.raises(UserError, match="at least one role"):
-        accounts.withdraw(db, "hana", "moderator")
+        accounts.revoke_role(db, "hana", "moderator")
     with pytest.raises(NotFound):
-        accounts.withdraw(db, "hana", "manager", "chiba")
+        accounts.revoke_role(db, "hana", "manager", "chiba")
     with pytest.raises(UserError, match="not a role"):
-        accounts.grant(db, "hana", "king", now=NOW)
-    assert accounts.person(db, "hana").grants == {("moderator", None)}
+        accounts.grant_role(db, "hana", "king", now=NOW)
+    assert accounts.find_person(db, "hana").grants == {("moderator", None)}
 
 
 def test_an_admin_has_every_role_and_others_only_theirs():
-    assert COMMAND_LINE.has("analyst") and SYSTEM.has("operator")
-    accounts.require(COMMAND_LINE, "analyst")
+    assert COMMAND_LINE.has_role("analyst") and SYSTEM.has_role("operator")
+    accounts.require_role(COMMAND_LINE, "analyst")
     with pytest.raises(NotAllowed, match="analyst / operator"):
-        accounts.require(
+        accounts.require_role(
             Person("ken", "Ken", frozenset({("manager", "chiba")})), "analyst", "operator"
         )
 
 
 def test_disabling_ends_sessions_and_tokens_and_enabling_opens_again(db):
-    token, api = sign_in(db), tokens.add_token(db, "hana", "report", now=NOW)
-    accounts.disable(db, "hana", now=NOW, by="ken")
-    assert accounts.person_of_session(db, token, NOW) is None
-    assert tokens.person_of_token(db, api, NOW) is None
+    token, api = sign_in(db), tokens.create_token(db, "hana", "report", now=NOW)
+    accounts.disable_account(db, "hana", now=NOW, by="ken")
+    assert accounts.find_session_person(db, token, NOW) is None
+    assert tokens.find_token_person(db, api, NOW) is None
     assert sign_in(db) is None
-    assert (accounts.account(db, "hana").disabled_at, accounts.account(db, "hana").disabled_by) == (
+    assert (accounts.load_account(db, "hana").disabled_at, accounts.load_account(db, "hana").disabled_by) == (
         NOW,
         "ken",
     )
-    accounts.enable(db, "hana")
+    accounts.enable_account(db, "hana")
     assert sign_in(db) is not None
 
 
 def test_changing_the_password_needs_the_old_one_and_ends_the_other_sessions(db):
     here, there = sign_in(db), sign_in(db)
-    hana = accounts.person_of_session(db, here, NOW)
+    hana = accounts.find_session_person(db, here, NOW)
     with pytest.raises(UserError, match="old password"):
         accounts.change_password(db, hana, "wrong password", "a new password", now=NOW, keep=here)
     accounts.change_password(db, hana, PASSWORD, "a new password", now=NOW, keep=here)
-    assert accounts.person_of_session(db, here, NOW) == hana
-    assert accounts.person_of_session(db, there, NOW) is None
+    assert accounts.find_session_person(db, here, NOW) == hana
+    assert accounts.find_session_person(db, there, NOW) is None
     assert sign_in(db) is None
     assert sign_in(db, password="a new password") is not None
 
@@ -232,19 +232,19 @@ def test_a_new_password_from_an_administrator_ends_every_session_and_every_wait(
     for _ in range(5):
         sign_in(db, password="wrong password")
     password = accounts.set_password(db, "hana", now=NOW)
-    assert accounts.person_of_session(db, token, NOW) is None
+    assert accounts.find_session_person(db, token, NOW) is None
     assert sign_in(db, password=password) is not None
 
 
 def test_signing_out_ends_this_session_and_everywhere_ends_all(db):
     one, two, three = sign_in(db), sign_in(db), sign_in(db)
     accounts.sign_out(db, one)
-    assert [accounts.person_of_session(db, token, NOW) is None for token in (one, two, three)] == [
+    assert [accounts.find_session_person(db, token, NOW) is None for token in (one, two, three)] == [
         True,
         False,
         False,
     ]
-    accounts.sign_out_everywhere(db, "hana")
+    accounts.delete_sessions(db, "hana")
     assert db.scalar(select(func.count()).select_from(AccountSession)) == 0
 
 
@@ -261,7 +261,7 @@ def test_guessing_one_name_has_to_wait_longer_and_longer(db):
 
 
 def test_the_wait_is_never_longer_than_a_quarter_of_an_hour(quick):
-    quick.add(AccountTry(key=f"name:{accounts.digest('hana')}", failures=1000, last_at=NOW))
+    quick.add(LoginAttempts(key=f"name:{accounts.digest_token('hana')}", failures=1000, last_at=NOW))
     with pytest.raises(TooMany):
         sign_in(quick, now=NOW + timedelta(minutes=14))
     assert sign_in(quick, now=NOW + timedelta(minutes=15)) is not None
@@ -289,10 +289,10 @@ def test_old_tries_and_ended_sessions_are_cleared_away(db):
     later = NOW + timedelta(days=20)
     sign_in(db, now=later)
     assert db.scalars(select(AccountSession.created_at)).all() == [later]
-    assert db.scalars(select(AccountTry)).all() == []
+    assert db.scalars(select(LoginAttempts)).all() == []
 
 
 def test_a_person_without_account_row_is_nobody(db):
     db.execute(text("delete from account_grant"))
-    assert accounts.person(db, "hana").grants == frozenset()
-    assert accounts.person(db, "nobody") is None
+    assert accounts.find_person(db, "hana").grants == frozenset()
+    assert accounts.find_person(db, "nobody") is None

@@ -32,7 +32,7 @@ def tanuki(tmp_path, monkeypatch):
     made = bootstrap.create_resources(Settings(home=tmp_path / "home"))
     with made.db.write() as db:
         frame = pl.DataFrame({"day": [date(2021, 1, 3)], "units": [7]})
-        made.warehouse.append(db, SOLD, frame, recorded_at=TEN_IN_TOKYO, source="tests")
+        made.warehouse.append_facts(db, SOLD, frame, recorded_at=TEN_IN_TOKYO, source="tests")
     bootstrap.close_resources(made)
 
     def run(command, *arguments):

@@ -9,7 +9,7 @@ from tanuki.platform import gc_tuning
 
 @pytest.fixture
 def kept_short():
-    look = gc_tuning.keep_short()
+    look = gc_tuning.freeze_long_lived_objects()
     yield look
     gc.callbacks.remove(look)
     gc.unfreeze()
@@ -33,7 +33,7 @@ def test_what_survives_a_long_collection_is_left_out_of_the_next_and_that_happen
     monkeypatch.setattr(gc_tuning, "LONG", 0.0)  # every collection takes longer
     gc.collect()
     assert gc.get_freeze_count() >= before + len(made)
-    for _ in range(gc_tuning.MOST + 2):
+    for _ in range(gc_tuning.MAX_FREEZES + 2):
         gc.collect()
     before = gc.get_freeze_count()
     more = [[n] for n in range(50_000)]

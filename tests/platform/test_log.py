@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from tanuki.platform import log
 from tanuki.platform.web import app as web
 from tanuki.platform.web.auth import CurrentPerson
+from tanuki.platform.web.navigation import Menu
 from tanuki.platform.web.site import System
 from tanuki.settings import Settings
 from tests.factories.http_clients import make_person, signed_in
@@ -41,7 +42,7 @@ def lines(capsys):
 
 
 def test_a_line_is_one_json_object_with_event_fields_level_and_time(capsys):
-    log.set_up(Settings(log="json"))
+    log.set_up_logging(Settings(log="json"))
     structlog.get_logger().info("photo posted", post="p1", count=3)
     [line] = lines(capsys)
     assert {key: line[key] for key in ("event", "post", "count", "level")} == {
@@ -55,8 +56,8 @@ def test_a_line_is_one_json_object_with_event_fields_level_and_time(capsys):
 
 
 def test_what_was_bound_is_in_every_later_line_also_of_libraries(capsys):
-    log.set_up(Settings(log="json"))
-    log.bind(run_id="weekly-2021-W03")
+    log.set_up_logging(Settings(log="json"))
+    log.bind_fields(run_id="weekly-2021-W03")
     structlog.get_logger().info("forecast made")
     logging.getLogger("dbos").warning("step %s retried", 3)
     assert [(line["run_id"], line["event"]) for line in lines(capsys)] == [
@@ -66,14 +67,14 @@ def test_what_was_bound_is_in_every_later_line_also_of_libraries(capsys):
 
 
 def test_a_library_that_logs_is_written_once_and_its_request_lines_never(capsys):
-    log.set_up(Settings(log="json"))
+    log.set_up_logging(Settings(log="json"))
     logging.getLogger("uvicorn.error").info("started")
     logging.getLogger("uvicorn.access").info("192.0.2.1 GET /?name=hana")
     assert [line["event"] for line in lines(capsys)] == ["started"]
 
 
 def test_a_line_below_the_level_is_not_written(capsys):
-    log.set_up(Settings(log="json", log_level="warning"))
+    log.set_up_logging(Settings(log="json", log_level="warning"))
     structlog.get_logger().info("quiet")
     structlog.get_logger().warning("loud")
     logging.getLogger("alembic").info("quiet")
@@ -81,14 +82,14 @@ def test_a_line_below_the_level_is_not_written(capsys):
 
 
 def test_debug_shows_our_own_debug_lines(capsys):
-    log.set_up(Settings(log="json", log_level="debug"))
+    log.set_up_logging(Settings(log="json", log_level="debug"))
     structlog.get_logger("tanuki.shop").debug("detail")
     logging.getLogger("botocore").debug("chatter")
     assert [line["event"] for line in lines(capsys)] == ["detail"]
 
 
 def test_a_failure_carries_its_traceback_but_no_local_values(capsys):
-    log.set_up(Settings(log="json"))
+    log.set_up_logging(Settings(log="json"))
     secret = "the password"
     try:
         raise RuntimeError("boom")
@@ -100,14 +101,14 @@ def test_a_failure_carries_its_traceback_but_no_local_values(capsys):
 
 
 def test_the_console_form_is_for_reading(capsys):
-    log.set_up(Settings(log="console"))
+    log.set_up_logging(Settings(log="console"))
     structlog.get_logger().info("photo posted", post="p1")
     written = capsys.readouterr().err
     assert "photo posted" in written and "post=p1" in written and "{" not in written
 
 
 def test_auto_writes_json_when_nobody_watches(capsys):
-    log.set_up(Settings())
+    log.set_up_logging(Settings())
     structlog.get_logger().info("photo posted")
     assert lines(capsys)[0]["event"] == "photo posted"
 
@@ -121,9 +122,9 @@ def test_a_bug_in_a_request_is_logged_with_the_request_and_no_person(capsys, emb
 
     make_person(embedded, "hana", ("analyst", None))
     hana = signed_in(
-        web.create_app(embedded, [System("test", "Test", router, [], tmp_path, tmp_path)]), "hana"
+        web.create_app(embedded, [System("test", Menu("Test"), [router], tmp_path, tmp_path)]), "hana"
     )
-    log.set_up(Settings(log="json"))
+    log.set_up_logging(Settings(log="json"))
     hana.get("/test/broken?least=3", headers={"X-Request-ID": "request-12345"})
     failed, answered = [line for line in lines(capsys) if line["logger"].startswith("tanuki.")]
     assert (failed["event"], failed["route"], failed["request_id"]) == (

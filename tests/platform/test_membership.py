@@ -10,13 +10,13 @@ from tanuki.errors import Conflict, NotAllowed, NotFound, TooMany, UserError
 from tanuki.platform import accounts, login_throttle, tokens
 from tanuki.platform.accounts import (
     Account,
-    AccountGone,
+    DeletedAccountName,
     AccountGrant,
     AccountSession,
     AccountToken,
     Person,
 )
-from tanuki.platform.login_throttle import AccountTry
+from tanuki.platform.login_throttle import LoginAttempts
 
 NOW = datetime(2021, 1, 4, 1, tzinfo=UTC)
 PASSWORD = "correct horse"
@@ -48,7 +48,7 @@ def sign_in(db, name="hana", password=PASSWORD, *, address="192.0.2.1"):
 
 def test_who_signs_up_is_a_member_and_signed_in(db):
     token = sign_up(db, " Ｈana ", display="  花子\n🐕‍🦺 ")
-    assert accounts.person_of_session(db, token, NOW) == Person(
+    assert accounts.find_session_person(db, token, NOW) == Person(
         "hana", "花子 🐕‍🦺", frozenset({("member", None)})
     )
     assert sign_in(db) is not None
@@ -103,7 +103,7 @@ def test_a_shown_name_that_cannot_be_seen_or_is_too_long_is_refused(quick, displ
 )
 def test_a_shown_name_is_any_text_that_can_be_seen(quick, display, shown):
     sign_up(quick, display=display)
-    assert accounts.person(quick, "hana").display == shown
+    assert accounts.find_person(quick, "hana").display_name == shown
 
 
 def test_a_weak_password_is_refused_before_anything_is_kept(quick):
@@ -145,7 +145,7 @@ def test_one_address_asks_for_ten_names_an_hour_taken_or_not(db):
 
 
 def test_what_asks_for_no_name_does_not_count(quick):
-    for _ in range(accounts.SIGN_UPS):
+    for _ in range(accounts.SIGN_UP_LIMIT):
         with pytest.raises(UserError):
             sign_up(quick, password="short")
     sign_up(quick)
@@ -163,7 +163,7 @@ def test_what_asks_for_no_name_does_not_count(quick):
     ],
 )
 def test_a_home_is_one_place_however_many_addresses_it_has(one, other, same):
-    assert (login_throttle.place(one) == login_throttle.place(other)) == same
+    assert (login_throttle.network_of(one) == login_throttle.network_of(other)) == same
 
 
 def test_guessing_from_many_addresses_of_one_home_has_to_wait_too(quick):
@@ -177,21 +177,21 @@ def test_guessing_from_many_addresses_of_one_home_has_to_wait_too(quick):
 
 
 def leave(db, name="hana", password=PASSWORD):
-    accounts.leave(db, accounts.person(db, name), password, now=NOW)
+    accounts.delete_own_account(db, accounts.find_person(db, name), password, now=NOW)
 
 
 def test_who_left_is_nowhere_any_more(db):
     session, token = (
         sign_up(db, display="Hanako S."),
-        tokens.add_token(db, "hana", "report", now=NOW),
+        tokens.create_token(db, "hana", "report", now=NOW),
     )
     sign_in(db, password="wrong password", address="198.51.100.7")
     leave(db)
-    assert accounts.person(db, "hana") is None
-    assert accounts.person_of_session(db, session, NOW) is None
-    assert tokens.person_of_token(db, token, NOW) is None
+    assert accounts.find_person(db, "hana") is None
+    assert accounts.find_session_person(db, session, NOW) is None
+    assert tokens.find_token_person(db, token, NOW) is None
     assert sign_in(db) is None
-    for table in (Account, AccountGrant, AccountSession, AccountToken, AccountTry, AccountGone):
+    for table in (Account, AccountGrant, AccountSession, AccountToken, LoginAttempts, DeletedAccountName):
         content = str(db.execute(select(*table.__table__.columns)).all())
         assert not any(trace in content for trace in ("hana", "Hanako", "report")), table
 
@@ -216,11 +216,11 @@ def test_the_name_of_who_left_is_not_given_again_and_looks_like_one_that_is_take
 def test_what_is_kept_of_a_name_is_not_found_by_hashing_names(quick):
     sign_up(quick)
     leave(quick)
-    [gone] = quick.scalars(select(AccountGone))
-    assert gone.at == NOW and gone.digest != accounts.digest("hana")
+    [gone] = quick.scalars(select(DeletedAccountName))
+    assert gone.at == NOW and gone.digest != accounts.digest_token("hana")
     assert (
         quick.scalars(
-            select(AccountTry.key).where(AccountTry.key == f"name:{accounts.digest('hana')}")
+            select(LoginAttempts.key).where(LoginAttempts.key == f"name:{accounts.digest_token('hana')}")
         ).all()
         == []
     )
@@ -231,15 +231,15 @@ def test_leaving_needs_the_password(db):
     for wrong in ("", "wrong password"):
         with pytest.raises(UserError, match="password is not right"):
             leave(db, password=wrong)
-    program = tokens.person_of_token(
-        db, tokens.add_token(db, "hana", "bot", scopes=("write",), now=NOW), NOW
+    program = tokens.find_token_person(
+        db, tokens.create_token(db, "hana", "bot", scopes=("write",), now=NOW), NOW
     )
     with pytest.raises(NotAllowed, match="without the password"):
-        accounts.leave(db, program, None, now=NOW)
-    assert accounts.person(db, "hana") is not None
-    accounts.leave(db, program, PASSWORD, now=NOW)
+        accounts.delete_own_account(db, program, None, now=NOW)
+    assert accounts.find_person(db, "hana") is not None
+    accounts.delete_own_account(db, program, PASSWORD, now=NOW)
     with pytest.raises(NotFound):
-        accounts.leave(db, program, PASSWORD, now=NOW)
+        accounts.delete_own_account(db, program, PASSWORD, now=NOW)
 
 
 def test_the_last_administrator_stays(db):
@@ -247,11 +247,11 @@ def test_the_last_administrator_stays(db):
         accounts.add_user(
             db, name, grants=[("admin", None), ("member", None)], password=PASSWORD, now=NOW
         )
-    accounts.disable(db, "mei", now=NOW)
+    accounts.disable_account(db, "mei", now=NOW)
     leave(db, "hana")
     with pytest.raises(Conflict, match="last administrator"):
         leave(db, "ken")
-    accounts.enable(db, "mei")
+    accounts.enable_account(db, "mei")
     leave(db, "ken")
 
 

@@ -6,7 +6,7 @@ from tanuki.platform import metrics
 
 
 def sample(name, **labels):
-    families = text_string_to_metric_families(metrics.process().text().decode())
+    families = text_string_to_metric_families(metrics.process_metrics().text().decode())
     return next(
         (
             each.value

@@ -87,9 +87,9 @@ def test_a_token_is_printed_and_works(tanuki):
     does_more = tanuki("token", "hana", "bot", "--scope", "write", "--scope", "moderate").strip()
     made = bootstrap.create_resources(Settings(home=tanuki.home))
     with made.db.read() as db:
-        hana = tokens.person_of_token(db, only_reads, datetime.now(UTC))
-        assert (hana.name, hana.allowed) == ("hana", {"read"})
-        assert tokens.person_of_token(db, does_more, datetime.now(UTC)).allowed == {
+        hana = tokens.find_token_person(db, only_reads, datetime.now(UTC))
+        assert (hana.name, hana.token_scopes) == ("hana", {"read"})
+        assert tokens.find_token_person(db, does_more, datetime.now(UTC)).token_scopes == {
             "read",
             "write",
             "moderate",

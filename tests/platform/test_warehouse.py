@@ -82,10 +82,10 @@ def test_a_part_can_be_read(database, warehouse):
 def test_nothing_reads_as_an_empty_frame_with_all_columns(sqlite, tmp_path):
     warehouse = Warehouse(ObjectStore(str(tmp_path)))
     with sqlite.read() as db:
-        empty = warehouse.read(db, SOLD, as_of=MONDAY)
+        empty = warehouse.read_facts(db, SOLD, as_of=MONDAY)
     add(sqlite, warehouse, MONDAY, chiba=1)
     with sqlite.read() as db:
-        assert warehouse.read(db, SOLD, as_of=MONDAY).schema == empty.schema
+        assert warehouse.read_facts(db, SOLD, as_of=MONDAY).schema == empty.schema
 
 
 ONE = {"day": [DAY], "shop": ["a"], "units": [1]}
@@ -109,7 +109,7 @@ def test_facts_that_do_not_fit_their_table_are_a_bug_and_leave_nothing(
 ):
     warehouse = Warehouse(ObjectStore(str(tmp_path / "objects")))
     with pytest.raises(ValueError, match=says), sqlite.write() as db:
-        warehouse.append(db, SOLD, pl.DataFrame(columns), recorded_at=MONDAY, source="tests")
+        warehouse.append_facts(db, SOLD, pl.DataFrame(columns), recorded_at=MONDAY, source="tests")
     assert warehouse.objects.list_keys() == []
 
 
@@ -119,7 +119,7 @@ def test_facts_whose_types_hold_the_same_values_fit(sqlite, tmp_path):
         {"shop": pl.Categorical}
     )
     with sqlite.write() as db:
-        warehouse.append(db, SOLD, frame, recorded_at=MONDAY, source="tests")
+        warehouse.append_facts(db, SOLD, frame, recorded_at=MONDAY, source="tests")
     assert known(sqlite, warehouse, MONDAY) == {"a": 2, "b": None}
 
 
@@ -129,7 +129,7 @@ def test_a_folder_may_have_any_name(sqlite, tmp_path):
     add(sqlite, warehouse, TUESDAY, chiba=5)
     assert known(sqlite, warehouse, TUESDAY) == {"chiba": 5}
     with sqlite.read() as db:
-        assert warehouse.sql(db, "select units from sold").rows() == [(5,)]
+        assert warehouse.query_facts(db, "select units from sold").rows() == [(5,)]
 
 
 def test_sql_sees_the_newest_the_history_and_what_was_known_before(database, warehouse):
@@ -174,7 +174,7 @@ def test_sql_takes_a_question_however_it_begins(sqlite, tmp_path, query):
     warehouse = Warehouse(ObjectStore(str(tmp_path / "objects")))
     add(sqlite, warehouse, MONDAY, chiba=1)
     with sqlite.read() as db:
-        assert warehouse.sql(db, query).height == 1
+        assert warehouse.query_facts(db, query).height == 1
 
 
 @pytest.mark.parametrize(
@@ -195,9 +195,9 @@ def test_sql_writes_nothing_even_where_it_may_read(sqlite, tmp_path, query):
     add(sqlite, warehouse, MONDAY, chiba=1)
     (key,) = warehouse.objects.list_keys()
     content = warehouse.objects.get(key)
-    for there in (warehouse.objects.path_of(key), f"{warehouse.folder('sold')}/new"):
+    for there in (warehouse.objects.path_of(key), f"{warehouse.folder_of('sold')}/new"):
         with pytest.raises(UserError), sqlite.read() as db:
-            warehouse.sql(db, query.format(there=there))
+            warehouse.query_facts(db, query.format(there=there))
     assert warehouse.objects.list_keys() == [key]
     assert warehouse.objects.get(key) == content
 
@@ -222,11 +222,11 @@ def test_sql_only_reads_the_warehouse_and_says_what_is_wrong(sqlite, tmp_path, q
     add(sqlite, warehouse, MONDAY, chiba=1)
     (tmp_path / "secret").write_text("hush")
     with pytest.raises(UserError, match=says) as error, sqlite.read() as db:
-        warehouse.sql(db, query.replace("{objects}", str(tmp_path / "objects")))
+        warehouse.query_facts(db, query.replace("{objects}", str(tmp_path / "objects")))
     assert "\n" not in str(error.value)
 
 
 def test_any_tool_can_read_the_folder(sqlite, tmp_path):
     warehouse = Warehouse(ObjectStore(str(tmp_path / "objects")))
     add(sqlite, warehouse, MONDAY, chiba=1)
-    assert pl.read_parquet(f"{warehouse.folder('sold')}/**/*.parquet")["units"].to_list() == [1]
+    assert pl.read_parquet(f"{warehouse.folder_of('sold')}/**/*.parquet")["units"].to_list() == [1]

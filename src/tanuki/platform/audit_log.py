@@ -1,11 +1,13 @@
-"""The audit trail: who did what to whom, in a chain of digests, so that nobody changes, removes or swaps an entry unnoticed.
+"""Audit log: who did what to whom, as a hash chain that shows changed, missing or swapped entries.
 
-It proves that the entries are what was written as long as nobody rewrites all that follows, with the head. To notice that, too, compare
-with an older head: the log of the hourly chores has them.
+The chain proves that the entries are as they were written, as long as nobody rewrites all later
+entries and the head as well. To notice that too, compare with an older head: the hourly
+maintenance writes each hour's head into the log file.
 """
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
@@ -16,104 +18,114 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from tanuki.platform.database.engine import Base
 from tanuki.platform.database.upsert import insert_or_ignore
 
-HEAD = 1  # there is one head
-CHECKED_AT_ONCE = 1_000
+HEAD_ID = 1  # the table of heads has one row
+ENTRIES_PER_QUERY = 1_000
 
 
-class TrailEntry(Base):
-    """Something that somebody did. `about` names what it was done to, such as post:12."""
+class AuditLogEntry(Base):
+    """One action. `target` names what it was done to, such as post:12."""
 
-    __tablename__ = "trail_entry"
+    __tablename__ = "audit_log_entry"
 
-    id: Mapped[int] = mapped_column(
-        primary_key=True, autoincrement=False
-    )  # 1, 2, 3 … without a gap
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)  # 1, 2, 3 …, no gaps
     at: Mapped[datetime]
-    by: Mapped[str]
-    what: Mapped[str]
-    about: Mapped[str] = mapped_column(index=True)
-    values: Mapped[dict[str, Any]] = mapped_column(JSON)
-    previous: Mapped[str]  # the digest of the entry before
+    actor: Mapped[str]
+    action: Mapped[str]
+    target: Mapped[str] = mapped_column(index=True)
+    details: Mapped[dict[str, Any]] = mapped_column(JSON)
+    previous_digest: Mapped[str]
     digest: Mapped[str]
 
 
-class TrailHead(Base):
-    """How long the chain is and its last digest, so that a missing end is noticed; locked while an entry is added."""
+class AuditLogHead(Base):
+    """The number of entries and the last digest: they show a missing end. Locked by each append."""
 
-    __tablename__ = "trail_head"
+    __tablename__ = "audit_log_head"
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     entries: Mapped[int]
     digest: Mapped[str]
 
 
-def add(
-    db: Session, *, by: str, what: str, about: str, values: Mapping[str, Any], now: datetime
-) -> TrailEntry:
-    """Put something on record, in the transaction that does it. Others wait with theirs until it ends. `values` must be JSON."""
-    insert_or_ignore(db, TrailHead, id=HEAD, entries=0, digest="")
-    last = db.get_one(TrailHead, HEAD, with_for_update=True, populate_existing=True)
-    plain: dict[str, Any] = json.loads(json.dumps(dict(values)))
-    made = TrailEntry(
-        id=last.entries + 1,
+@dataclass(frozen=True)
+class AuditedAction:
+    """Something that an actor did to a target. `details` must be JSON."""
+
+    actor: str
+    action: str
+    target: str
+    details: Mapping[str, object]
+
+
+def append_entry(db: Session, action: AuditedAction, now: datetime) -> AuditLogEntry:
+    """Record an action in the transaction that does it. Other appends wait until that ends."""
+    insert_or_ignore(db, AuditLogHead, id=HEAD_ID, entries=0, digest="")
+    head = db.get_one(AuditLogHead, HEAD_ID, with_for_update=True, populate_existing=True)
+    details: dict[str, Any] = json.loads(json.dumps(dict(action.details)))
+    entry = AuditLogEntry(
+        id=head.entries + 1,
         at=now.astimezone(UTC),
-        by=by,
-        what=what,
-        about=about,
-        values=plain,
-        previous=last.digest,
+        actor=action.actor,
+        action=action.action,
+        target=action.target,
+        details=details,
+        previous_digest=head.digest,
     )
-    made.digest = digest(made)
-    db.add(made)
-    last.entries, last.digest = made.id, made.digest
+    entry.digest = compute_digest(entry)
+    db.add(entry)
+    head.entries, head.digest = entry.id, entry.digest
     db.flush()
-    return made
+    return entry
 
 
-def entries(
-    db: Session, about: str | None = None, before: int | None = None, limit: int = 50
-) -> list[TrailEntry]:
-    """Entries, newest first: all or those about one thing, from before an entry on."""
-    wanted = select(TrailEntry).order_by(TrailEntry.id.desc()).limit(limit)
-    if about is not None:
-        wanted = wanted.where(TrailEntry.about == about)
+def load_entries(
+    db: Session, target: str | None = None, before: int | None = None, limit: int = 50
+) -> list[AuditLogEntry]:
+    """Entries, newest first: all or those about a target, with ids below `before`."""
+    statement = select(AuditLogEntry).order_by(AuditLogEntry.id.desc()).limit(limit)
+    if target is not None:
+        statement = statement.where(AuditLogEntry.target == target)
     if before is not None:
-        wanted = wanted.where(TrailEntry.id < before)
-    return list(db.scalars(wanted))
+        statement = statement.where(AuditLogEntry.id < before)
+    return list(db.scalars(statement))
 
 
-def check(db: Session) -> int | None:
-    """The first entry that is missing or not as it was written, or None when the whole chain holds."""
+def find_broken_entry(db: Session) -> int | None:
+    """The first id that is missing or not as it was written; None when the chain is whole."""
     previous, expected = "", 1
-    in_order = (
-        select(TrailEntry)
-        .order_by(TrailEntry.id)
-        .limit(CHECKED_AT_ONCE)
+    statement = (
+        select(AuditLogEntry)
+        .order_by(AuditLogEntry.id)
+        .limit(ENTRIES_PER_QUERY)
         .execution_options(populate_existing=True)
     )
-    while some := db.scalars(in_order.where(TrailEntry.id >= expected)).all():
-        for entry in some:
-            if (entry.id, entry.previous, entry.digest) != (expected, previous, digest(entry)):
+    while entries := db.scalars(statement.where(AuditLogEntry.id >= expected)).all():
+        for entry in entries:
+            if (entry.id, entry.previous_digest, entry.digest) != (
+                expected,
+                previous,
+                compute_digest(entry),
+            ):
                 return expected
             previous, expected = entry.digest, expected + 1
-    return None if head(db) == (expected - 1, previous) else expected
+    return None if load_head(db) == (expected - 1, previous) else expected
 
 
-def head(db: Session) -> tuple[int, str]:
-    """How many entries there are, and the digest of the last."""
-    found = db.get(TrailHead, HEAD, populate_existing=True)
-    return (0, "") if found is None else (found.entries, found.digest)
+def load_head(db: Session) -> tuple[int, str]:
+    """The number of entries and the digest of the last one."""
+    head = db.get(AuditLogHead, HEAD_ID, populate_existing=True)
+    return (0, "") if head is None else (head.entries, head.digest)
 
 
-def digest(entry: TrailEntry) -> str:
-    """The digest of all that an entry says, and of the one before it."""
-    said = [
+def compute_digest(entry: AuditLogEntry) -> str:
+    """SHA-256 of all columns of an entry, including the digest of the entry before it."""
+    columns = [
         entry.id,
         entry.at.astimezone(UTC).isoformat(),
-        entry.by,
-        entry.what,
-        entry.about,
-        entry.values,
-        entry.previous,
+        entry.actor,
+        entry.action,
+        entry.target,
+        entry.details,
+        entry.previous_digest,
     ]
-    return sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return sha256(json.dumps(columns, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

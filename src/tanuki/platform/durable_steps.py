@@ -11,7 +11,7 @@ from dbos import DBOS
 
 from tanuki.errors import UserError
 from tanuki.platform import log, metrics
-from tanuki.platform.resources import Resources, current
+from tanuki.platform.resources import Resources, process_resources
 
 
 def durable(name: str, *, attempts: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -31,7 +31,7 @@ def durable(name: str, *, attempts: int) -> Callable[[Callable[..., Any]], Calla
 def observed(workflow: str, step: str, run_id: str) -> Iterator[None]:
     """What a step does is logged under the run's id, and counted with how long it took and whether it failed."""
     begun, outcome = time.monotonic(), "failed"
-    log.bind(run_id=run_id)
+    log.bind_fields(run_id=run_id)
     try:
         yield
         outcome = "done"
@@ -59,7 +59,7 @@ def durable_step(
         @wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
             with observed(workflow, function.__name__, DBOS.workflow_id or workflow):
-                return function(current(), datetime.now(UTC), *args, **kwargs)
+                return function(process_resources(), datetime.now(UTC), *args, **kwargs)
 
         return cast(Callable[P, R], run)
 
@@ -74,7 +74,7 @@ def stepping(prefix: str, workflow: str) -> Callable[[Callable[..., Any]], Calla
         @wraps(function)
         def run(*given: Any) -> Any:
             with observed(workflow, function.__name__, DBOS.workflow_id or workflow):
-                return function(current(), datetime.now(UTC), *given)
+                return function(process_resources(), datetime.now(UTC), *given)
 
         return run
 

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-PAUSE_SECONDS = 0.25  # between batches
-MOST_IN_BATCH = 5_000
-MOST_WAITING = 100_000  # while the database does not answer; what comes on top is lost, and counted
-NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
-TABLE = "events_"  # and the kind
+BATCH_INTERVAL_SECONDS = 0.25  # between batches
+MAX_EVENTS_PER_BATCH = 5_000
+MAX_BUFFERED_EVENTS = 100_000  # while the database does not answer; what comes on top is lost, and counted
+KIND_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
+FACT_TABLE_PREFIX = "events_"  # and the kind
 
 
 class Event(Base):
@@ -49,7 +49,7 @@ class Event(Base):
 
 
 @dataclass(frozen=True)
-class Kind:
+class EventKind:
     """What events of a kind say, for their fact table `events_<name>`: names and types (str, int, float, bool, list[str], list[int]).
 
     `each` names a list in the values whose items become facts of their own, numbered by `n`; what is beside the list is said in each.
@@ -59,7 +59,7 @@ class Kind:
 
     name: str
     schema: Mapping[str, Any]
-    each: str | None = None
+    list_field: str | None = None
 
     @property
     def table(self) -> FactTable:
@@ -74,7 +74,7 @@ class Kind:
             list[str]: pl.List(pl.String),
             list[int]: pl.List(pl.Int64),
         }
-        number = {"n": pl.Int64} if self.each else {}
+        number = {"n": pl.Int64} if self.list_field else {}
         said = {name: types[type_] for name, type_ in self.schema.items()}
         columns = {
             "id": pl.String,
@@ -84,31 +84,31 @@ class Kind:
             **said,
             "more": pl.String,
         }
-        return FactTable(f"{TABLE}{self.name}", ("id", *number), columns)
+        return FactTable(f"{FACT_TABLE_PREFIX}{self.name}", ("id", *number), columns)
 
-    def facts(self, events: Sequence[Event]) -> "pl.DataFrame":
+    def build_facts(self, events: Sequence[Event]) -> "pl.DataFrame":
         """The events as facts of the table."""
         import polars as pl
 
         rows: list[dict[str, Any]] = []
         for event in events:
             same = {"id": event.id, "happened_at": event.at, "person": event.person}
-            if self.each is None:
-                rows.append({**same, **self.columns(event.values)})
+            if self.list_field is None:
+                rows.append({**same, **self.split_values(event.values)})
                 continue
-            around = {name: value for name, value in event.values.items() if name != self.each}
+            around = {name: value for name, value in event.values.items() if name != self.list_field}
             rows += [
-                {**same, "n": n, **self.columns({**around, **item})}
-                for n, item in enumerate(event.values.get(self.each, ()))
+                {**same, "n": n, **self.split_values({**around, **item})}
+                for n, item in enumerate(event.values.get(self.list_field, ()))
             ]
         return pl.DataFrame(rows, schema=pl.Schema(self.table.schema), orient="row")
 
-    def columns(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def split_values(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Values by column; what has no column of its own goes to `more`."""
         own = {
             name: values[name]
             for name, type_ in self.schema.items()
-            if name in values and fits(values[name], type_)
+            if name in values and fits_column(values[name], type_)
         }
         rest = {
             name: value for name, value in values.items() if name not in own and value is not None
@@ -120,13 +120,13 @@ class Kind:
         }
 
 
-def fits(value: object, type_: Any) -> bool:
+def fits_column(value: object, type_: Any) -> bool:
     """Whether a JSON value is of a column's type."""
     if type_ is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if type_ in (list[str], list[int]):
         (inner,) = type_.__args__
-        return isinstance(value, list) and all(fits(each, inner) for each in value)
+        return isinstance(value, list) and all(fits_column(each, inner) for each in value)
     if type_ is int:
         return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
     return isinstance(value, type_)
@@ -135,57 +135,57 @@ def fits(value: object, type_: Any) -> bool:
 class EventLog:
     """Where events go. `put` returns at once and may lose a quarter of a second when the process is killed; `write` loses nothing."""
 
-    def __init__(self, db: Database, kinds: Iterable[Kind] = ()) -> None:
+    def __init__(self, db: Database, kinds: Iterable[EventKind] = ()) -> None:
         self.db = db
         self.kinds = {kind.name: kind for kind in kinds}
-        self.waiting: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
+        self.buffer: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
         self.lock = threading.Lock()
         self.thread: threading.Thread | None = None
         self.closing = threading.Event()
 
-    def kind(self, name: str) -> Kind:
+    def find_kind(self, name: str) -> EventKind:
         """A kind as its system declared it, or with nothing but what every event has."""
-        return self.kinds.get(name) or Kind(name, {})
+        return self.kinds.get(name) or EventKind(name, {})
 
-    def put(self, *events: Event) -> None:
+    def write_later(self, *events: Event) -> None:
         """Let events be written soon. Never waits, also when the database does not answer."""
-        rows = [row(event) for event in events]
+        rows = [event_row(event) for event in events]
         with self.lock:
-            if self.waiting.qsize() > MOST_WAITING or self.closing.is_set():
+            if self.buffer.qsize() > MAX_BUFFERED_EVENTS or self.closing.is_set():
                 metrics.count_events("lost", len(rows))
                 return
             for each in rows:
-                self.waiting.put(each)
+                self.buffer.put(each)
             if self.thread is None:
-                self.thread = threading.Thread(target=self.run, name="event-log", daemon=True)
+                self.thread = threading.Thread(target=self.run_writer, name="event-log", daemon=True)
                 self.thread.start()
 
-    def write(self, events: Iterable[Event]) -> None:
+    def write_now(self, events: Iterable[Event]) -> None:
         """Write events; they are on the disk when this returns."""
-        self.save([row(event) for event in events])
+        self.write_rows([event_row(event) for event in events])
 
-    def save(self, rows: Sequence[dict[str, Any]]) -> None:
+    def write_rows(self, rows: Sequence[dict[str, Any]]) -> None:
         """Rows in one commit, with others."""
         if rows:
             self.db.write_batched(lambda db: insert(db, rows))
             metrics.count_events("written", len(rows))
 
-    def run(self) -> None:
+    def run_writer(self) -> None:
         """Batch after batch, until closed. When the database fails, the batch waits for the next turn."""
         batch: list[dict[str, Any]] = []
         going = True
         while going or batch:
             if going and not batch:
-                going = self.take(batch, self.waiting.get())
+                going = self.take(batch, self.buffer.get())
             if going:
-                self.closing.wait(PAUSE_SECONDS)
-            while going and len(batch) < MOST_IN_BATCH:
+                self.closing.wait(BATCH_INTERVAL_SECONDS)
+            while going and len(batch) < MAX_EVENTS_PER_BATCH:
                 try:
-                    going = self.take(batch, self.waiting.get_nowait())
+                    going = self.take(batch, self.buffer.get_nowait())
                 except Empty:
                     break
             try:
-                self.save(batch)
+                self.write_rows(batch)
             except SQLAlchemyError as error:
                 log.warning(
                     "events could not be written", count=len(batch), error=error.__class__.__name__
@@ -205,14 +205,14 @@ class EventLog:
         """Write what waits, and end."""
         with self.lock:
             self.closing.set()
-            self.waiting.put(None)
+            self.buffer.put(None)
         if self.thread is not None:
             self.thread.join()
 
 
-def add(db: Session, *events: Event) -> None:
+def add_events(db: Session, *events: Event) -> None:
     """Events of what this transaction does: there if it is, gone if it is not."""
-    insert(db, [row(event) for event in events])
+    insert(db, [event_row(event) for event in events])
 
 
 def insert(db: Session, rows: Sequence[dict[str, Any]]) -> None:
@@ -220,13 +220,13 @@ def insert(db: Session, rows: Sequence[dict[str, Any]]) -> None:
     insert_new_rows(db, Event, rows)
 
 
-def row(event: Event) -> dict[str, Any]:
+def event_row(event: Event) -> dict[str, Any]:
     """An event as a row. One that could not be kept or exported is a bug of whoever made it: ValueError or TypeError."""
-    if not NAME.fullmatch(event.kind):
+    if not KIND_NAME.fullmatch(event.kind):
         raise ValueError(f"{event.kind!r} is not a kind of event")
     values = json.loads(json.dumps(event.values or {}, allow_nan=False))
     return {
-        "id": event.id or new_id(event.at),
+        "id": event.id or new_event_id(event.at),
         "kind": event.kind,
         "at": event.at,
         "person": event.person,
@@ -234,6 +234,6 @@ def row(event: Event) -> dict[str, Any]:
     }
 
 
-def new_id(at: datetime) -> str:
+def new_event_id(at: datetime) -> str:
     """An id that nobody else makes; ids sort in time order."""
     return f"{int(at.astimezone(UTC).timestamp() * 1000):012x}{secrets.token_hex(8)}"

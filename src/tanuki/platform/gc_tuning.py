@@ -5,16 +5,16 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-LONG = 0.03  # seconds; a pause that somebody may notice
-MOST = 10  # times that what is there is left out; each may keep a little garbage for good
+SLOW_COLLECTION_SECONDS = 0.03  # seconds; a pause that somebody may notice
+MAX_FREEZES = 10  # times that what is there is left out; each may keep a little garbage for good
 
 
-def keep_short() -> Callable[[str, dict[str, Any]], None]:
+def freeze_long_lived_objects() -> Callable[[str, dict[str, Any]], None]:
     """Leave out of full collections what there is now, and again what has survived one that took long: libraries, caches and models, which stay.
 
     Gives what was added to `gc.callbacks`.
     """
-    began, left = 0.0, MOST
+    began, left = 0.0, MAX_FREEZES
 
     def look(phase: str, about: dict[str, Any]) -> None:
         nonlocal began, left
@@ -22,7 +22,7 @@ def keep_short() -> Callable[[str, dict[str, Any]], None]:
             return
         if phase == "start":
             began = time.perf_counter()
-        elif left and time.perf_counter() - began > LONG:
+        elif left and time.perf_counter() - began > SLOW_COLLECTION_SECONDS:
             left -= 1
             gc.freeze()
 

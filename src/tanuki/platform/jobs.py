@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 APPLICATION = "tanuki"
-VERSION = "1"  # of the workflows' shapes: raise it when a running workflow could not go on in the new code
-QUEUE = "work"
-PARTS = "parts"  # of large computations: each worker takes one at a time, as it fills a core and much memory
-PART = "-part-"  # between a run's id and the number of its part
-PROMPT = "prompt"  # short runs that somebody waits for: many at a time, and looked for often
+WORKFLOW_VERSION = "1"  # of the workflows' shapes: raise it when a running workflow could not go on in the new code
+DEFAULT_QUEUE = "work"
+PARTS_QUEUE = "parts"  # of large computations: each worker takes one at a time, as it fills a core and much memory
+PART_SEPARATOR = "-part-"  # between a run's id and the number of its part
+PROMPT_QUEUE = "prompt"  # short runs that somebody waits for: many at a time, and looked for often
 POLL_SECONDS = 0.25
 PROMPT_POLL_SECONDS = 0.1
-PROMPT_AT_A_TIME = 16
-BEAT_SECONDS = 5.0
-DEAD_AFTER = timedelta(seconds=30)
+PROMPT_QUEUE_CONCURRENCY = 16
+HEARTBEAT_SECONDS = 5.0
+HEARTBEAT_TIMEOUT = timedelta(seconds=30)
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 ACTIVE = ("ENQUEUED", "PENDING", "DELAYED")
-STATUSES = {
+RUN_STATUSES = {
     "ENQUEUED": "queued",
     "DELAYED": "queued",
     "PENDING": "running",
@@ -51,7 +51,7 @@ STATUSES = {
 }
 
 
-class WorkerBeat(Base):
+class WorkerHeartbeat(Base):
     """A worker that is alive says so; when it no longer does, the others take over what it was running."""
 
     __tablename__ = "worker_beat"
@@ -105,7 +105,7 @@ class Run:
         )
 
 
-class Work:
+class Jobs:
     """The durable work of this installation, from outside: any process may ask, only workers run it."""
 
     def __init__(self, url: str) -> None:
@@ -118,17 +118,17 @@ class Work:
 
         return DBOSClient(system_database_url=self.url, application_name=APPLICATION)
 
-    def enqueue(self, db: Session, name: str, run_id: str, *args: Any, queue: str = QUEUE) -> None:
+    def enqueue(self, db: Session, name: str, run_id: str, *args: Any, queue: str = DEFAULT_QUEUE) -> None:
         """Start the workflow `name` as `run_id` when this transaction commits. The same id again is the same run."""
         options: Any = {
             "queue_name": queue,
             "workflow_name": name,
             "workflow_id": run_id,
-            "app_version": VERSION,
+            "app_version": WORKFLOW_VERSION,
         }
         self.client.enqueue_in_transaction(db.connection(), options, *args)
 
-    def send(
+    def send_message(
         self, db: Session, run_id: str, message: Any, topic: str, key: str | None = None
     ) -> None:
         """Tell a run something when this transaction commits; the same key again is the same message."""
@@ -136,7 +136,7 @@ class Work:
             db.connection(), run_id, message, topic=topic, idempotency_key=key
         )
 
-    def runs(
+    def list_runs(
         self,
         *,
         status: str | None = None,
@@ -145,12 +145,12 @@ class Work:
         offset: int = 0,
     ) -> list[Run]:
         """Runs, newest first."""
-        wanted = [raw for raw, shown in STATUSES.items() if shown == status] if status else None
+        wanted = [raw for raw, shown in RUN_STATUSES.items() if shown == status] if status else None
         if wanted == []:
             raise UserError(
                 "%(status)s is not a status; expected one of %(known)s.",
                 status=status,
-                known=", ".join(sorted(set(STATUSES.values()))),
+                known=", ".join(sorted(set(RUN_STATUSES.values()))),
             )
         found = self.client.list_workflows(
             status=wanted,
@@ -161,9 +161,9 @@ class Work:
             load_input=False,
             load_output=False,
         )
-        return [as_run(status) for status in found]
+        return [run_from_record(status) for status in found]
 
-    def known(self, run_ids: Collection[str]) -> dict[str, str]:
+    def load_run_statuses(self, run_ids: Collection[str]) -> dict[str, str]:
         """The statuses of those of the runs that there are."""
         found = (
             self.client.list_workflows(
@@ -172,73 +172,73 @@ class Work:
             if run_ids
             else []
         )
-        return {run.workflow_id: STATUSES[run.status] for run in found}
+        return {run.workflow_id: RUN_STATUSES[run.status] for run in found}
 
-    def run(self, run_id: str) -> Run:
+    def load_run(self, run_id: str) -> Run:
         """One run with its steps."""
         found = self.client.list_workflows(workflow_ids=[run_id], load_input=False)
         if not found:
             raise NotFound("There is no run %(run)s.", run=run_id)
-        return as_run(
+        return run_from_record(
             found[0],
             [
-                as_step(cast(dict[str, Any], step))
+                step_from_record(cast(dict[str, Any], step))
                 for step in self.client.list_workflow_steps(run_id)
             ],
         )
 
-    def cancel(self, run_id: str) -> Run:
+    def cancel_run(self, run_id: str) -> Run:
         """Stop a run before its next step; what it did stays."""
-        self.run(run_id)
+        self.load_run(run_id)
         self.client.cancel_workflow(run_id)
-        return self.run(run_id)
+        return self.load_run(run_id)
 
-    def resume(self, run_id: str) -> Run:
+    def resume_run(self, run_id: str) -> Run:
         """Let a cancelled or given-up run go on at the step it was in. A failed one is run again from its failed step."""
-        run, queue = self.run(run_id), PARTS if PART in run_id else QUEUE
+        run, queue = self.load_run(run_id), PARTS_QUEUE if PART_SEPARATOR in run_id else DEFAULT_QUEUE
         for part in self.client.list_workflows(
-            workflow_id_prefix=f"{run_id}{PART}", status=["ERROR", "CANCELLED"], load_input=False
+            workflow_id_prefix=f"{run_id}{PART_SEPARATOR}", status=["ERROR", "CANCELLED"], load_input=False
         ):
-            self.resume(part.workflow_id)
+            self.resume_run(part.workflow_id)
         if run.status == "failed":
             self.client.rewind_workflow(
                 run_id,
-                start_step=failed_step(self.client.list_workflow_steps(run_id)),
+                start_step=first_failed_step(self.client.list_workflow_steps(run_id)),
                 queue_name=queue,
             )
         else:
             self.client.resume_workflow(run_id, queue_name=queue)
-        return self.run(run_id)
+        return self.load_run(run_id)
 
-    def resume_failed(self, name: str, *, before: datetime) -> int:
+    def resume_failed_runs(self, name: str, *, before: datetime) -> int:
         """Let the runs of a workflow that failed or were given up, and have rested since before a moment, go on; gives how many."""
         ended = [
-            run for status in ("failed", "given up") for run in self.runs(status=status, name=name)
+            run for status in ("failed", "given up") for run in self.list_runs(status=status, name=name)
         ]
         rested = [run for run in ended if run.updated_at is None or run.updated_at < before]
         for run in rested:
-            self.resume(run.id)
+            self.resume_run(run.id)
         return len(rested)
 
-    def wait(
+    def wait_for_run(
         self, run_id: str, *, seconds: float, until: Callable[[], bool] = lambda: False
     ) -> Run:
         """Wait until a run has ended, `until` is true, or the seconds are over; gives the run as it then is."""
         end = time.monotonic() + seconds
         while True:
-            run = self.run(run_id)
+            run = self.load_run(run_id)
             if run.status not in ("queued", "running") or until() or time.monotonic() > end:
                 return run
             time.sleep(POLL_SECONDS)
 
-    def queue_lengths(self) -> dict[str, int]:
+    def count_queued_runs(self) -> dict[str, int]:
         """How many runs wait in each queue."""
         waiting = self.client.list_workflows(
             status=["ENQUEUED", "DELAYED"], load_input=False, load_output=False
         )
-        lengths: dict[str, int] = {QUEUE: 0}
+        lengths: dict[str, int] = {DEFAULT_QUEUE: 0}
         for run in waiting:
-            lengths[run.queue_name or QUEUE] = lengths.get(run.queue_name or QUEUE, 0) + 1
+            lengths[run.queue_name or DEFAULT_QUEUE] = lengths.get(run.queue_name or DEFAULT_QUEUE, 0) + 1
         return lengths
 
     def close(self) -> None:
@@ -248,43 +248,43 @@ class Work:
             del self.__dict__["client"]
 
 
-def upgrade(url: str) -> None:
+def create_job_tables(url: str) -> None:
     """Make DBOS's tables, or bring them up to date."""
     from dbos import DBOS
 
     DBOS.migrate(system_database_url=url)
 
 
-def as_run(status: "WorkflowStatus", steps: list[Step] | None = None) -> Run:
+def run_from_record(status: "WorkflowStatus", steps: list[Step] | None = None) -> Run:
     """DBOS's record of a workflow, as people see it."""
     return Run(
         id=status.workflow_id,
         name=status.name,
-        status=STATUSES[status.status],
-        created_at=moment(status.created_at),
-        updated_at=moment(status.updated_at),
+        status=RUN_STATUSES[status.status],
+        created_at=moment_from_milliseconds(status.created_at),
+        updated_at=moment_from_milliseconds(status.updated_at),
         error=str(status.error) if status.error else None,
         executor=status.executor_id,
         steps=steps or [],
     )
 
 
-def as_step(step: dict[str, Any]) -> Step:
+def step_from_record(step: dict[str, Any]) -> Step:
     """DBOS's record of a step, as people see it."""
     return Step(
         name=step["function_name"],
-        started_at=moment(step.get("started_at_epoch_ms")),
-        completed_at=moment(step.get("completed_at_epoch_ms")),
+        started_at=moment_from_milliseconds(step.get("started_at_epoch_ms")),
+        completed_at=moment_from_milliseconds(step.get("completed_at_epoch_ms")),
         error=str(step["error"]) if step.get("error") else None,
     )
 
 
-def moment(milliseconds: int | None) -> datetime | None:
+def moment_from_milliseconds(milliseconds: int | None) -> datetime | None:
     """Milliseconds since 1970 as a moment."""
     return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
-def failed_step(steps: list[Any]) -> int:
+def first_failed_step(steps: list[Any]) -> int:
     """The number of the first step that failed; the one after the last when none did."""
     failed = [step["function_id"] for step in steps if step.get("error")]
     return (
@@ -296,7 +296,7 @@ def failed_step(steps: list[Any]) -> int:
 
 
 @contextmanager
-def worker(
+def run_worker(
     db: Database,
     name: str,
     schedules: list[dict[str, Any]] | None = None,
@@ -310,13 +310,13 @@ def worker(
     """
     from dbos import DBOS
 
-    kept = records(db)
+    kept = create_dbos_engine(db)
     DBOS(
         config={
             "name": APPLICATION,
             "system_database_url": db.url,
             "system_database_engine": kept,
-            "application_version": VERSION,
+            "application_version": WORKFLOW_VERSION,
             "executor_id": name,
             "enable_otlp": False,
             "log_level": "WARNING",
@@ -325,10 +325,10 @@ def worker(
         }
     )
     DBOS.launch()
-    DBOS.register_queue(QUEUE, polling_interval_sec=POLL_SECONDS, worker_concurrency=4)
-    DBOS.register_queue(PARTS, polling_interval_sec=POLL_SECONDS, worker_concurrency=1)
+    DBOS.register_queue(DEFAULT_QUEUE, polling_interval_sec=POLL_SECONDS, worker_concurrency=4)
+    DBOS.register_queue(PARTS_QUEUE, polling_interval_sec=POLL_SECONDS, worker_concurrency=1)
     DBOS.register_queue(
-        PROMPT, polling_interval_sec=PROMPT_POLL_SECONDS, worker_concurrency=PROMPT_AT_A_TIME
+        PROMPT_QUEUE, polling_interval_sec=PROMPT_POLL_SECONDS, worker_concurrency=PROMPT_QUEUE_CONCURRENCY
     )
     if schedules is not None:
         for known in DBOS.list_schedules():
@@ -337,10 +337,10 @@ def worker(
         DBOS.apply_schedules(cast(Any, schedules))
     stop = threading.Event()
     threads = [
-        threading.Thread(target=beat, args=(db, name, stop), name="worker-beat", daemon=True)
+        threading.Thread(target=send_heartbeats, args=(db, name, stop), name="worker-beat", daemon=True)
     ]
     threads += [
-        threading.Thread(target=repeat, args=(*chore, stop), name="worker-chore", daemon=True)
+        threading.Thread(target=repeat_task, args=(*chore, stop), name="worker-chore", daemon=True)
         for chore in chores
     ]
     for thread in threads:
@@ -358,11 +358,11 @@ def worker(
             db.write() as session
         ):  # runs that wait for people are still in this worker's name: the next one takes them over at once
             session.execute(
-                update(WorkerBeat).where(WorkerBeat.name == name).values(seen_at=LONG_AGO)
+                update(WorkerHeartbeat).where(WorkerHeartbeat.name == name).values(seen_at=LONG_AGO)
             )
 
 
-def records(db: Database) -> Engine | None:
+def create_dbos_engine(db: Database) -> Engine | None:
     """On SQLite an engine for DBOS whose commits do not wait for the disk; None leaves it to DBOS.
 
     DBOS alone would wait three times for each run. Nothing needs it: what a power cut takes is the end of one log that has our records, too, so a
@@ -381,7 +381,7 @@ def records(db: Database) -> Engine | None:
     return made
 
 
-def beat(db: Database, name: str, stop: threading.Event) -> None:
+def send_heartbeats(db: Database, name: str, stop: threading.Event) -> None:
     """Say every few seconds that this worker is alive, and take over from those that are not."""
     from dbos import DBOS
     from sqlalchemy.exc import SQLAlchemyError
@@ -392,7 +392,7 @@ def beat(db: Database, name: str, stop: threading.Event) -> None:
             with db.write() as session:
                 now = datetime.now(UTC)
                 session.merge(
-                    WorkerBeat(
+                    WorkerHeartbeat(
                         name=name,
                         host=socket.gethostname(),
                         pid=os.getpid(),
@@ -402,21 +402,21 @@ def beat(db: Database, name: str, stop: threading.Event) -> None:
                 )
                 dead = [
                     other.name
-                    for other in session.scalars(select(WorkerBeat).where(WorkerBeat.name != name))
-                    if is_dead(other, now)
+                    for other in session.scalars(select(WorkerHeartbeat).where(WorkerHeartbeat.name != name))
+                    if is_worker_dead(other, now)
                 ]
             if dead:
                 DBOS._recover_pending_workflows(dead)
                 with db.write() as session:
-                    session.execute(delete(WorkerBeat).where(WorkerBeat.name.in_(dead)))
+                    session.execute(delete(WorkerHeartbeat).where(WorkerHeartbeat.name.in_(dead)))
                 log.warning("took over from dead workers", workers=dead)
         except SQLAlchemyError as error:
             log.warning("worker could not say that it is alive", error=error.__class__.__name__)
-        if stop.wait(BEAT_SECONDS):
+        if stop.wait(HEARTBEAT_SECONDS):
             return
 
 
-def repeat(chore: Callable[[], None], seconds: float, stop: threading.Event) -> None:
+def repeat_task(chore: Callable[[], None], seconds: float, stop: threading.Event) -> None:
     """Do a chore now and again; when the database does not answer, the next time will do."""
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -429,14 +429,14 @@ def repeat(chore: Callable[[], None], seconds: float, stop: threading.Event) -> 
             return
 
 
-def is_dead(other: WorkerBeat, now: datetime) -> bool:
+def is_worker_dead(other: WorkerHeartbeat, now: datetime) -> bool:
     """Whether a worker is gone: its process on this host has ended, or it has not been seen for half a minute."""
-    if now - other.seen_at > DEAD_AFTER:
+    if now - other.seen_at > HEARTBEAT_TIMEOUT:
         return True
-    return other.host == socket.gethostname() and not process_lives(other.pid)
+    return other.host == socket.gethostname() and not is_process_alive(other.pid)
 
 
-def process_lives(pid: int) -> bool:
+def is_process_alive(pid: int) -> bool:
     """Whether a process of this host is running."""
     try:
         os.kill(pid, 0)
@@ -447,10 +447,10 @@ def process_lives(pid: int) -> bool:
     return True
 
 
-def workers(db: Session, now: datetime) -> list[WorkerBeat]:
+def load_live_workers(db: Session, now: datetime) -> list[WorkerHeartbeat]:
     """Workers that are alive."""
     return [
         worker_beat
-        for worker_beat in db.scalars(select(WorkerBeat).order_by(WorkerBeat.name))
-        if not is_dead(worker_beat, now)
+        for worker_beat in db.scalars(select(WorkerHeartbeat).order_by(WorkerHeartbeat.name))
+        if not is_worker_dead(worker_beat, now)
     ]

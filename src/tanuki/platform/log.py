@@ -25,7 +25,7 @@ LIBRARIES = (
 QUIET = ("uvicorn.access",)  # we write our own line for a request, without query and address
 
 
-def set_up(settings: Settings) -> None:
+def set_up_logging(settings: Settings) -> None:
     """Send every log line of this process through one form: coloured for people, JSON for machines."""
     machines = settings.log == "json" or (settings.log == "auto" and not sys.stderr.isatty())
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
@@ -69,17 +69,17 @@ def set_up(settings: Settings) -> None:
     root.setLevel(max(level, logging.INFO))
     logging.getLogger("tanuki").setLevel(level)
     for name in LIBRARIES:
-        through(logging.getLogger(name), handler)
+        route_logger(logging.getLogger(name), handler)
     for name in QUIET:
         logging.getLogger(name).disabled = True
 
 
-def through(logger: logging.Logger, handler: logging.Handler) -> None:
+def route_logger(logger: logging.Logger, handler: logging.Handler) -> None:
     """Let a library's lines go through our handler only; a logger that has one is left alone by libraries that would add their own."""
     logger.handlers[:] = [handler]
     logger.propagate = False
 
 
-def bind(**values: Any) -> None:
+def bind_fields(**values: Any) -> None:
     """Add fields, such as run_id, to every later line of this request or run."""
     structlog.contextvars.bind_contextvars(**values)

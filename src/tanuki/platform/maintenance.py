@@ -40,7 +40,7 @@ def export_events(source: str) -> int:
 
     After a crash the same run goes on; the next hour's run also exports what is left.
     """
-    log_file.bind(run_id=source)
+    log_file.bind_fields(run_id=source)
     total = 0
     for kind in list_event_kinds():
         while exported := export_batch(kind, source):
@@ -78,12 +78,12 @@ def clean_up(res: Resources, now: datetime) -> None:
     with res.db.write() as db:
         rate_limit.forget(db, now)
         shadow_replay.forget(db, now)
-        guardrails.forget(db, now)
-        entries, digest = audit_log.head(db)
+        guardrails.delete_old_counts(db, now)
+        entries, digest = audit_log.load_head(db)
     with res.db.read() as db:
-        changed = [plan for plan in rollout.plans(db) if plan.at > now - ALIGN_WINDOW]
+        changed = [plan for plan in rollout.list_rollouts(db) if plan.at > now - ALIGN_WINDOW]
     for plan in changed:
-        release.align(res.registry, plan)
+        release.align_aliases(res.registry, plan)
     log.info("audit log checked", entries=entries, digest=digest)
 
 
@@ -100,12 +100,12 @@ def export_to_warehouse(res: Resources, kind: str, source: str, now: datetime) -
     and makes the file count. Raises Conflict, and changes nothing, when a concurrent export has
     deleted some of the events meanwhile.
     """
-    declared = res.events.kind(kind)
+    declared = res.events.find_kind(kind)
     with res.db.read() as db:
         events = db.scalars(
             select(Event).where(Event.kind == kind).order_by(Event.id).limit(EVENTS_PER_FILE)
         ).all()
-    ready = res.warehouse.prepare(declared.table, declared.facts(events), recorded_at=now)
+    ready = res.warehouse.prepare_file(declared.table, declared.build_facts(events), recorded_at=now)
     with res.db.write() as db:
         deleted = 0
         for start in range(0, len(events), EVENTS_PER_DELETE):
@@ -116,7 +116,7 @@ def export_to_warehouse(res: Resources, kind: str, source: str, now: datetime) -
             raise Conflict(
                 "Another export is moving the same events. The next export moves what is left."
             )
-        res.warehouse.count(db, declared.table, ready, source=source)
+        res.warehouse.register_file(db, declared.table, ready, source=source)
     if events:
         log.info("events exported", kind=kind, count=len(events))
     return len(events)
@@ -134,7 +134,7 @@ def start_hourly_run(due: datetime, _context: Any) -> None:  # noqa: ANN401 DBOS
 @durable_step("hourly")
 def enqueue_export(res: Resources, _now: datetime, run_id: str) -> None:
     with res.db.write() as db:
-        res.work.enqueue(db, EXPORT_WORKFLOW, run_id, run_id)
+        res.jobs.enqueue(db, EXPORT_WORKFLOW, run_id, run_id)
 
 
 SCHEDULES: list[dict[str, Any]] = [

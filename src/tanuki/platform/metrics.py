@@ -109,68 +109,68 @@ class Metrics:
 
 
 @cache
-def process() -> Metrics:
+def process_metrics() -> Metrics:
     """This process's metrics."""
     return Metrics()
 
 
 def observe_request(method: str, route: str, status: int, seconds: float) -> None:
     """Count a request by its route's pattern, never by its path: paths are endless."""
-    counter, histogram = request_numbers(method, route, status)
+    counter, histogram = request_metrics(method, route, status)
     counter.inc()
     histogram.observe(seconds)
 
 
 @cache
-def request_numbers(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+def request_metrics(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
     """The numbers of a kind of request, looked up once."""
-    return process().requests.labels(method, route, str(status)), process().request_seconds.labels(
+    return process_metrics().requests.labels(method, route, str(status)), process_metrics().request_seconds.labels(
         method, route
     )
 
 
 def observe_step(workflow: str, step: str, seconds: float, *, outcome: str = "done") -> None:
     """Count a workflow step; the outcome is done or failed."""
-    process().steps.labels(workflow, step, outcome).inc()
-    process().step_seconds.labels(workflow, step).observe(seconds)
+    process_metrics().steps.labels(workflow, step, outcome).inc()
+    process_metrics().step_seconds.labels(workflow, step).observe(seconds)
 
 
 def set_queue_length(queue: str, length: int) -> None:
     """How many runs wait in a queue."""
-    process().queued.labels(queue).set(length)
+    process_metrics().queued.labels(queue).set(length)
 
 
 def set_model_version(model: str, alias: str, version: int) -> None:
     """Which version an alias of a model stands at."""
-    process().models.labels(model, alias).set(version)
+    process_metrics().models.labels(model, alias).set(version)
 
 
 def set_open_alarms(system: str, code: str, count: int) -> None:
     """How many alarms of a kind are open."""
-    process().alarms.labels(system, code).set(count)
+    process_metrics().alarms.labels(system, code).set(count)
 
 
 def count_events(outcome: str, count: int) -> None:
     """Count events; the outcome is written or lost."""
-    process().events.labels(outcome).inc(count)
+    process_metrics().events.labels(outcome).inc(count)
 
 
 def observe_inference(
     model: str, version: str, role: str, seconds: float, *, rows: int, failed: bool
 ) -> None:
     """Count a question to a model; the role is champion, challenger, shadow or version."""
-    process().inferences.labels(model, version, role, "failed" if failed else "answered").inc()
-    process().inference_seconds.labels(model).observe(seconds)
+    process_metrics().inferences.labels(model, version, role, "failed" if failed else "answered").inc()
+    process_metrics().inference_seconds.labels(model).observe(seconds)
     if not failed:
-        process().run_rows.labels(model).observe(rows)
+        process_metrics().run_rows.labels(model).observe(rows)
 
 
 def set_serving(model: str, versions: Mapping[str, str | None]) -> None:
     """Which version of a model answers in each role."""
     for role, version in versions.items():
-        process().serving.labels(model, role).set(int(version or 0))
+        process_metrics().serving.labels(model, role).set(int(version or 0))
 
 
-def count_go_back(model: str) -> None:
+def count_automatic_rollback(model: str) -> None:
     """A version left its bounds and went."""
-    process().back.labels(model).inc()
+    process_metrics().back.labels(model).inc()

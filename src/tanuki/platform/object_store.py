@@ -9,7 +9,7 @@ from typing import Any
 from tanuki.errors import NotFound
 
 
-class Objects:
+class ObjectStore:
     """Bytes under a key such as `shop/purchase-orders/x.csv`. A put is whole or not there at all."""
 
     def __init__(self, url: str, endpoint: str = "", key: str = "", secret: str = "") -> None:
@@ -17,7 +17,7 @@ class Objects:
         self.endpoint, self.key, self.secret = endpoint, key, secret
 
     @property
-    def local(self) -> bool:
+    def is_local(self) -> bool:
         """Whether the objects are files in a folder of this machine."""
         return not self.url.startswith("s3://")
 
@@ -26,7 +26,7 @@ class Objects:
         """The fsspec file system that holds them."""
         import fsspec
 
-        if self.local:
+        if self.is_local:
             return fsspec.filesystem("file")
         given: dict[str, Any] = {"key": self.key, "secret": self.secret} if self.key else {}
         if self.endpoint:
@@ -35,14 +35,14 @@ class Objects:
             "s3", skip_instance_cache=True, use_listings_cache=False, **given
         )  # other processes put objects too
 
-    def path(self, key: str) -> str:
+    def path_of(self, key: str) -> str:
         """A key's place in the file system."""
         return f"{self.url}/{key}"
 
     def put(self, key: str, content: bytes) -> None:
         """Store bytes; what was there before is replaced."""
-        path = self.path(key)
-        if not self.local:
+        path = self.path_of(key)
+        if not self.is_local:
             self.fs.pipe_file(path, content)
             return
         file = Path(path)
@@ -54,28 +54,28 @@ class Objects:
     def get(self, key: str) -> bytes:
         """The bytes under a key. Raises NotFound."""
         try:
-            return bytes(self.fs.cat_file(self.path(key)))
+            return bytes(self.fs.cat_file(self.path_of(key)))
         except FileNotFoundError:
             raise NotFound("There is no object %(key)s.", key=key) from None
 
     def exists(self, key: str) -> bool:
         """Whether something is stored under a key."""
-        return bool(self.fs.isfile(self.path(key)))
+        return bool(self.fs.isfile(self.path_of(key)))
 
     def delete(self, key: str) -> None:
         """Remove an object; one that is not there is fine."""
         if self.exists(key):
-            self.fs.rm_file(self.path(key))
+            self.fs.rm_file(self.path_of(key))
 
-    def modified(self, key: str) -> datetime:
+    def load_modified_at(self, key: str) -> datetime:
         """When an object was last put."""
-        found = self.fs.modified(self.path(key))
+        found = self.fs.modified(self.path_of(key))
         assert isinstance(found, datetime)
         return found if found.tzinfo else found.replace(tzinfo=UTC)
 
-    def list(self, prefix: str = "") -> list[str]:
+    def list_keys(self, prefix: str = "") -> list[str]:
         """Keys that begin with a folder-like prefix, in order."""
-        root = self.path(prefix).rstrip("/")
+        root = self.path_of(prefix).rstrip("/")
         start = len(self.url.removeprefix("s3://")) + 1
         try:
             found = self.fs.find(root)

@@ -15,28 +15,28 @@ from tanuki.platform.accounts import (
     AccountGrant,
     AccountToken,
     Person,
-    account,
-    as_grants,
-    digest,
-    person,
+    load_account,
+    grants_from_rows,
+    digest_token,
+    find_person,
 )
 from tanuki.platform.database.types import Utc
 
-SCOPES = (
+TOKEN_SCOPES = (
     "read",
     "write",
     "moderate",
 )  # look; change what is one's own; decide about others' things
-MOST = 50  # an account's tokens
-USED_STEP = timedelta(minutes=10)  # how exact a token's last use is kept
+MAX_TOKENS_PER_ACCOUNT = 50  # an account's tokens
+LAST_USE_PRECISION = timedelta(minutes=10)  # how exact a token's last use is kept
 
 
-def scopes_for(who: Person) -> tuple[str, ...]:
+def allowed_token_scopes(who: Person) -> tuple[str, ...]:
     """What this person's tokens may be for."""
-    return tuple(scope for scope in SCOPES if scope != "moderate" or who.has("moderator"))
+    return tuple(scope for scope in TOKEN_SCOPES if scope != "moderate" or who.has_role("moderator"))
 
 
-def add_token(
+def create_token(
     db: Session,
     name: str,
     label: str,
@@ -46,39 +46,39 @@ def add_token(
     days: int | None = None,
 ) -> str:
     """A new API token for an account; it is shown this once. Every token reads, whatever else it is for."""
-    owner = account(db, name)
+    owner = load_account(db, name)
     label = label.strip()
     if not 1 <= len(label) <= 60:
         raise UserError("A token needs a name of 1 to 60 characters that says what uses it.")
     if days is not None and not 1 <= days <= 3650:
         raise UserError("A token lasts 1 to 3650 days; found %(days)s.", days=days)
     wanted = {"read", *scopes}
-    for scope in sorted(wanted.difference(SCOPES)):
+    for scope in sorted(wanted.difference(TOKEN_SCOPES)):
         raise UserError(
             "%(scope)s is not what a token can be for; expected %(known)s.",
             scope=scope,
-            known=", ".join(SCOPES),
+            known=", ".join(TOKEN_SCOPES),
         )
-    who = person(db, owner.name)
+    who = find_person(db, owner.name)
     if who is None:
         raise Conflict("%(name)s is disabled.", name=owner.name)
-    if not wanted.issubset(scopes_for(who)):
+    if not wanted.issubset(allowed_token_scopes(who)):
         raise NotAllowed("Only a moderator's token may moderate.")
     if (
         db.scalar(
             select(func.count()).select_from(AccountToken).where(AccountToken.name == owner.name)
         )
         or 0
-    ) >= MOST:
+    ) >= MAX_TOKENS_PER_ACCOUNT:
         raise Conflict(
-            "There are %(most)s tokens already; revoke one that is not used any more.", most=MOST
+            "There are %(most)s tokens already; revoke one that is not used any more.", most=MAX_TOKENS_PER_ACCOUNT
         )
     token = f"tanuki_{secrets.token_urlsafe(32)}"
-    kept = " ".join(scope for scope in SCOPES if scope in wanted)
+    kept = " ".join(scope for scope in TOKEN_SCOPES if scope in wanted)
     expires = None if days is None else now + timedelta(days=days)
     db.add(
         AccountToken(
-            digest=digest(token),
+            digest=digest_token(token),
             name=owner.name,
             label=label,
             scopes=kept,
@@ -90,11 +90,11 @@ def add_token(
     return token
 
 
-def tokens_of(db: Session, who: Person) -> list[AccountToken]:
+def load_tokens(db: Session, who: Person) -> list[AccountToken]:
     """A person's API tokens, newest first."""
     mine = select(AccountToken).where(AccountToken.name == who.name)
     return list(
-        db.scalars(mine.order_by(AccountToken.created_at.desc(), AccountToken.label).limit(MOST))
+        db.scalars(mine.order_by(AccountToken.created_at.desc(), AccountToken.label).limit(MAX_TOKENS_PER_ACCOUNT))
     )
 
 
@@ -107,28 +107,28 @@ def revoke_token(db: Session, who: Person, token_digest: str) -> None:
     db.flush()
 
 
-def person_of_token(db: Session, token: str, now: datetime) -> Person | None:
+def find_token_person(db: Session, token: str, now: datetime) -> Person | None:
     """Whose program shows that API token, with what it is for, if it has not ended and the account is open."""
-    found = bearer(db, token, now)
+    found = authenticate_token(db, token, now)
     return found[0] if found else None
 
 
-def bearer(db: Session, token: str, now: datetime) -> tuple[Person, bool] | None:
+def authenticate_token(db: Session, token: str, now: datetime) -> tuple[Person, bool] | None:
     """The same, and whether the token's last use was noted long enough ago to be noted again. One query: every call asks this."""
-    rows = db.execute(of_token(), {"digest": digest(token), "now": now}).all()
+    rows = db.execute(token_query(), {"digest": digest_token(token), "now": now}).all()
     if not rows:
         return None
     name, display, scopes, used = rows[0][:4]
-    who = Person(name, display, as_grants(row[4:] for row in rows), frozenset(scopes.split()))
-    return who, used is None or now - used > USED_STEP
+    who = Person(name, display, grants_from_rows(row[4:] for row in rows), frozenset(scopes.split()))
+    return who, used is None or now - used > LAST_USE_PRECISION
 
 
 @cache
-def of_token() -> Select[*tuple[Any, ...]]:
+def token_query() -> Select[*tuple[Any, ...]]:
     """An account by a token's digest, a row for each grant."""
     asked = select(
         Account.name,
-        Account.display,
+        Account.display_name,
         AccountToken.scopes,
         AccountToken.last_used_at,
         AccountGrant.role,
@@ -145,8 +145,8 @@ def of_token() -> Select[*tuple[Any, ...]]:
     )
 
 
-def note_token_use(db: Session, token: str, now: datetime) -> None:
+def save_token_use(db: Session, token: str, now: datetime) -> None:
     """Note that a token was used now."""
-    found = db.get(AccountToken, digest(token))
+    found = db.get(AccountToken, digest_token(token))
     if found is not None:
         found.last_used_at = now

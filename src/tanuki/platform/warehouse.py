@@ -18,13 +18,13 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tanuki.errors import UserError
 from tanuki.platform.database.engine import Base
-from tanuki.platform.object_store import Objects
+from tanuki.platform.object_store import ObjectStore
 
 if TYPE_CHECKING:
     import duckdb
     import polars as pl
 
-FOLDER = "warehouse"
+WAREHOUSE_FOLDER = "warehouse"
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class WarehouseFile(Base):
 
 
 @dataclass(frozen=True)
-class Ready:
+class PreparedFile:
     """A Parquet file that is written and does not count yet."""
 
     key: str
@@ -70,10 +70,10 @@ class Ready:
 class Warehouse:
     """Facts are only ever added; the newest version of each key recorded up to a moment is what was known at that moment."""
 
-    def __init__(self, objects: Objects) -> None:
+    def __init__(self, objects: ObjectStore) -> None:
         self.objects = objects
 
-    def append(
+    def append_facts(
         self,
         db: Session,
         table: FactTable,
@@ -86,11 +86,11 @@ class Warehouse:
 
         Facts that do not fit the table are a bug of the caller: ValueError.
         """
-        self.count(db, table, self.prepare(table, frame, recorded_at=recorded_at), source=source)
+        self.register_file(db, table, self.prepare_file(table, frame, recorded_at=recorded_at), source=source)
 
-    def prepare(
+    def prepare_file(
         self, table: FactTable, frame: "pl.DataFrame", *, recorded_at: datetime
-    ) -> Ready | None:
+    ) -> PreparedFile | None:
         """Write facts so that `count` takes a moment only: first half of `append`, for those who must not hold a transaction meanwhile."""
         import polars as pl
 
@@ -99,14 +99,14 @@ class Warehouse:
         moment = (
             pl.lit(recorded_at.astimezone(UTC)).cast(pl.Datetime("us", "UTC")).alias("recorded_at")
         )
-        whole = fitted(table, frame).select(*table.schema, moment, "removed")
+        whole = fit_to_schema(table, frame).select(*table.schema, moment, "removed")
         content = io.BytesIO()
         whole.write_parquet(content)
-        key = f"{FOLDER}/{table.name}/{recorded_at.astimezone(UTC):%Y-%m-%d}/{uuid.uuid4().hex}.parquet"
+        key = f"{WAREHOUSE_FOLDER}/{table.name}/{recorded_at.astimezone(UTC):%Y-%m-%d}/{uuid.uuid4().hex}.parquet"
         self.objects.put(key, content.getvalue())
-        return Ready(key, whole.height, recorded_at)
+        return PreparedFile(key, whole.height, recorded_at)
 
-    def count(self, db: Session, table: FactTable, ready: Ready | None, *, source: str) -> None:
+    def register_file(self, db: Session, table: FactTable, ready: PreparedFile | None, *, source: str) -> None:
         """Let facts that are written count, once the caller's transaction commits."""
         if ready is None:
             return
@@ -123,7 +123,7 @@ class Warehouse:
         )
         db.flush()
 
-    def read(
+    def read_facts(
         self,
         db: Session,
         table: FactTable,
@@ -136,18 +136,18 @@ class Warehouse:
         import polars as pl
 
         schema = {**table.schema, "recorded_at": pl.Datetime("us", "UTC")}
-        files = self.files(db, table.name, as_of)
+        files = self.load_files(db, table.name, as_of)
         if not files:
             return pl.DataFrame(schema=schema)
         columns = ", ".join(f'"{name}"' for name in schema)
-        with self.duck() as duck:
-            query = f"select {columns} from ({self.newest(files, table.keys, where)}) order by {quoted(table.keys)}"
+        with self.connect_duckdb() as duck:
+            query = f"select {columns} from ({self.newest_versions_sql(files, table.keys, where)}) order by {quote_names(table.keys)}"
             found: pl.DataFrame = duck.sql(query, params=list(params)).pl()
         return found.with_columns(
             pl.col("recorded_at").dt.convert_time_zone("UTC").cast(pl.Datetime("us", "UTC"))
         ).cast(pl.Schema(schema))
 
-    def counts(
+    def count_facts(
         self,
         db: Session,
         table: FactTable,
@@ -158,76 +158,76 @@ class Warehouse:
         params: Sequence[object] = (),
     ) -> list[tuple[str, int]]:
         """How many facts were recorded by a moment for each value of a column, in its order; corrected ones count each time."""
-        files = self.files(db, table.name, as_of)
+        files = self.load_files(db, table.name, as_of)
         if not files:
             return []
-        query = f'select "{column}", count(*) from {self.parquet(files)} where {where} group by 1 order by 1'
-        with self.duck() as duck:
+        query = f'select "{column}", count(*) from {self.parquet_sql(files)} where {where} group by 1 order by 1'
+        with self.connect_duckdb() as duck:
             return [
                 (str(value), int(rows))
                 for value, rows in duck.execute(query, list(params)).fetchall()
             ]
 
-    def last(self, db: Session, table: FactTable, column: str, *, as_of: datetime) -> Any:
+    def load_latest_value(self, db: Session, table: FactTable, column: str, *, as_of: datetime) -> Any:
         """The largest value of a column ever recorded by a moment, read from the files' own statistics; None when there are no facts."""
-        files = self.files(db, table.name, as_of)
+        files = self.load_files(db, table.name, as_of)
         if not files:
             return None
-        with self.duck() as duck:
-            found = duck.execute(f'select max("{column}") from {self.parquet(files)}').fetchone()
+        with self.connect_duckdb() as duck:
+            found = duck.execute(f'select max("{column}") from {self.parquet_sql(files)}').fetchone()
         return found[0] if found else None
 
-    def files(self, db: Session, table: str, as_of: datetime | None = None) -> list[WarehouseFile]:
+    def load_files(self, db: Session, table: str, as_of: datetime | None = None) -> list[WarehouseFile]:
         """The Parquet files that count at a moment, oldest first."""
         query = select(WarehouseFile).where(WarehouseFile.table == table).order_by(WarehouseFile.id)
         if as_of is not None:
             query = query.where(WarehouseFile.recorded_at <= as_of)
         return list(db.scalars(query))
 
-    def newest(
+    def newest_versions_sql(
         self, files: Sequence[WarehouseFile], keys: Sequence[str], where: str = "true"
     ) -> str:
         """SQL for the newest version of each key in the files; the later file wins among those of one moment."""
         if len(files) == 1:
-            return f"select * from {self.parquet(files)} where not removed and ({where})"
+            return f"select * from {self.parquet_sql(files)} where not removed and ({where})"
         order = " ".join(
-            f"when {literal(self.objects.path(file.key))} then {file.id}" for file in files
+            f"when {quote_literal(self.objects.path_of(file.key))} then {file.id}" for file in files
         )
-        numbered = f"select * exclude (filename), case filename {order} end as _file from {self.parquet(files, filename=True)} where {where}"
+        numbered = f"select * exclude (filename), case filename {order} end as _file from {self.parquet_sql(files, filename=True)} where {where}"
         return (
             f"select * exclude (_file) from ({numbered} qualify row_number() over "
-            f"(partition by {quoted(keys)} order by recorded_at desc, _file desc) = 1) where not removed"
+            f"(partition by {quote_names(keys)} order by recorded_at desc, _file desc) = 1) where not removed"
         )
 
-    def parquet(self, files: Sequence[WarehouseFile], *, filename: bool = False) -> str:
+    def parquet_sql(self, files: Sequence[WarehouseFile], *, filename: bool = False) -> str:
         """SQL that reads the files."""
-        paths = ", ".join(literal(self.objects.path(file.key)) for file in files)
+        paths = ", ".join(quote_literal(self.objects.path_of(file.key)) for file in files)
         return f"read_parquet([{paths}], union_by_name=true{', filename=true' if filename else ''})"
 
-    def sql(self, db: Session, query: str, *, as_of: datetime | None = None) -> "pl.DataFrame":
+    def query_facts(self, db: Session, query: str, *, as_of: datetime | None = None) -> "pl.DataFrame":
         """Ask anything of the facts, read-only: each table as it is known, and `<table>_history` with every version."""
         import duckdb
         import polars as pl
 
-        with self.duck() as duck:
+        with self.connect_duckdb() as duck:
             for table in db.scalars(select(WarehouseTable).order_by(WarehouseTable.name)):
-                every = self.files(db, table.name)
+                every = self.load_files(db, table.name)
                 known = [file for file in every if as_of is None or file.recorded_at <= as_of]
                 files, there = (
                     known or every[-1:],
                     "true" if known else "false",
                 )  # nothing known yet: the columns without rows
                 duck.execute(
-                    f'create view "{table.name}" as {self.newest(files, table.keys, there)}'
+                    f'create view "{table.name}" as {self.newest_versions_sql(files, table.keys, there)}'
                 )
                 duck.execute(
-                    f'create view "{table.name}_history" as select * from {self.parquet(files)} where {there}'
+                    f'create view "{table.name}_history" as select * from {self.parquet_sql(files)} where {there}'
                 )
-            duck.execute(f"set allowed_directories = [{literal(self.folder())}]")
+            duck.execute(f"set allowed_directories = [{quote_literal(self.folder_of())}]")
             duck.execute("set enable_external_access = false")
             duck.execute("set lock_configuration = true")
             try:
-                must_only_read(duck, query)
+                require_read_only(duck, query)
                 found: pl.DataFrame = duck.sql(query).pl()
                 return found
             except (duckdb.Error, pl.exceptions.PolarsError) as error:
@@ -235,17 +235,17 @@ class Warehouse:
                     "The warehouse cannot answer: %(why)s", why=" ".join(str(error).split())
                 ) from error
 
-    def folder(self, table: str = "") -> str:
+    def folder_of(self, table: str = "") -> str:
         """Where the Parquet files of a table (of all) are, for any other tool."""
-        return self.objects.path(f"{FOLDER}/{table}".rstrip("/"))
+        return self.objects.path_of(f"{WAREHOUSE_FOLDER}/{table}".rstrip("/"))
 
-    def orphans(self, db: Session) -> list[str]:
+    def list_orphans(self, db: Session) -> list[str]:
         """Parquet files that no committed import names: what crashes left."""
         known = set(db.scalars(select(WarehouseFile.key)))
-        return [key for key in self.objects.list(FOLDER) if key not in known]
+        return [key for key in self.objects.list_keys(WAREHOUSE_FOLDER) if key not in known]
 
     @contextmanager
-    def duck(self) -> Iterator["duckdb.DuckDBPyConnection"]:
+    def connect_duckdb(self) -> Iterator["duckdb.DuckDBPyConnection"]:
         """A DuckDB connection of its own, which fetches nothing from anywhere."""
         import duckdb
 
@@ -257,12 +257,12 @@ class Warehouse:
         }
         with duckdb.connect(config=given) as duck:
             duck.execute("set TimeZone = 'UTC'")
-            if not self.objects.local:
+            if not self.objects.is_local:
                 duck.register_filesystem(self.objects.fs)
             yield duck
 
 
-def fitted(table: FactTable, frame: "pl.DataFrame") -> "pl.DataFrame":
+def fit_to_schema(table: FactTable, frame: "pl.DataFrame") -> "pl.DataFrame":
     """The facts in the table's types, with `removed`. Raises ValueError unless columns, values and keys fit without a loss."""
     import polars as pl
 
@@ -294,7 +294,7 @@ def fitted(table: FactTable, frame: "pl.DataFrame") -> "pl.DataFrame":
     return cast
 
 
-def must_only_read(duck: "duckdb.DuckDBPyConnection", query: str) -> None:
+def require_read_only(duck: "duckdb.DuckDBPyConnection", query: str) -> None:
     """Refuse a query that is not one SELECT (or what DuckDB makes one of) and everything in it that writes.
 
     The kind of statement does not tell: DuckDB lets a WITH at the top write files. It does not below the top, so it is planned there first.
@@ -314,11 +314,11 @@ def must_only_read(duck: "duckdb.DuckDBPyConnection", query: str) -> None:
     duck.execute(f"explain from (\n{statements[0].query.strip().rstrip(';')}\n)")
 
 
-def literal(value: str) -> str:
+def quote_literal(value: str) -> str:
     """A text for SQL."""
     return "'" + value.replace("'", "''") + "'"
 
 
-def quoted(names: Sequence[str]) -> str:
+def quote_names(names: Sequence[str]) -> str:
     """Column names for SQL."""
     return ", ".join(f'"{name}"' for name in names)
