@@ -9,8 +9,14 @@ import polars as pl
 import pytest
 
 from tanuki.shop.calendar import Week
-from tanuki.shop.forecasting.forecaster import COLUMNS, DEFAULT, FORECASTERS, SCHEMA, make
-from tanuki.shop.panel import History, Panel, of_sales
+from tanuki.shop.forecasting.forecaster import (
+    DEFAULT_FORECASTER,
+    FORECAST_SCHEMA,
+    FORECASTERS,
+    QUANTILE_COLUMNS,
+    make_forecaster,
+)
+from tanuki.shop.panel import History, Panel, history_from_sales
 
 TARGET = Week(2021, 3)
 POINTS = ["seasonal_naive", "moving_average"]
@@ -35,7 +41,7 @@ def chain(weeks: int = 60) -> History:
         for store, mean in [("a", 20), ("b", 40), ("c", 3)]
         for item in ("milk", "beer")
     ]
-    return of_sales(pl.concat([*old, sold("new", "milk", 3, 10)]))
+    return history_from_sales(pl.concat([*old, sold("new", "milk", 3, 10)]))
 
 
 @pytest.fixture(scope="module", params=list(FORECASTERS))
@@ -45,12 +51,12 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def panel() -> Panel:
-    return chain().panel(TARGET)
+    return chain().build_panel(TARGET)
 
 
 @pytest.fixture(scope="module")
 def fitted(name, panel):
-    model = make(name)
+    model = make_forecaster(name)
     model.fit(panel)
     return model
 
@@ -61,20 +67,20 @@ def forecast(fitted, panel) -> pl.DataFrame:
 
 
 def again(name: str, panel: Panel) -> pl.DataFrame:
-    model = make(name)
+    model = make_forecaster(name)
     model.fit(panel)
     return model.predict(panel)
 
 
 def test_every_series_has_both_weeks_and_their_sum_once(forecast):
-    assert forecast.schema == SCHEMA
+    assert forecast.schema == FORECAST_SCHEMA
     assert forecast.height == 7 * 3
     assert forecast.select("store", "item", "week").is_unique().all()
     assert set(forecast["week"]) == {"2021-W02", "2021-W03", "2021-W02/2021-W03"}
 
 
 def test_quantiles_are_finite_never_negative_and_never_cross(forecast):
-    values = forecast.select(COLUMNS).to_numpy()
+    values = forecast.select(QUANTILE_COLUMNS).to_numpy()
     assert np.isfinite(values).all()
     assert np.isfinite(forecast["mean"].to_numpy()).all()
     assert (values >= 0).all()
@@ -93,7 +99,7 @@ def test_the_same_panel_gives_the_same_bits(name, panel, forecast):
 
 def test_a_saved_model_is_the_same_when_loaded(name, fitted, panel, forecast, tmp_path):
     fitted.save(tmp_path / "model")
-    loaded = make(name)
+    loaded = make_forecaster(name)
     loaded.load(tmp_path / "model")
     assert loaded.predict(panel).equals(forecast)
     assert loaded.parameters == fitted.parameters
@@ -105,7 +111,7 @@ def test_what_is_saved_is_plain(fitted, tmp_path):
 
 
 def test_the_input_is_left_as_it_was(name):
-    panel = chain().panel(TARGET)
+    panel = chain().build_panel(TARGET)
     before = panel.sales.clone()
     again(name, panel)
     assert panel.sales.equals(before)
@@ -122,7 +128,7 @@ def test_the_order_of_rows_and_columns_makes_no_difference(name, panel, forecast
 
 
 def test_a_model_forecasts_stores_and_items_that_it_never_met(name, fitted):
-    wider = of_sales(
+    wider = history_from_sales(
         pl.concat(
             [
                 chain().sales,
@@ -131,10 +137,10 @@ def test_a_model_forecasts_stores_and_items_that_it_never_met(name, fitted):
                 sold("d", "cola", 1, 5),
             ]
         )
-    ).panel(TARGET)
+    ).build_panel(TARGET)
     forecast = fitted.predict(wider)
     assert forecast.height == 10 * 3
-    assert np.isfinite(forecast.select(COLUMNS).to_numpy()).all()
+    assert np.isfinite(forecast.select(QUANTILE_COLUMNS).to_numpy()).all()
     met = forecast.filter(
         pl.col("store") == "d", pl.col("item") == "milk", pl.col("week") == "2021-W03"
     )
@@ -142,10 +148,10 @@ def test_a_model_forecasts_stores_and_items_that_it_never_met(name, fitted):
 
 
 def test_no_sales_give_an_empty_forecast(name):
-    empty = of_sales(chain().sales.clear()).panel(TARGET)
+    empty = history_from_sales(chain().sales.clear()).build_panel(TARGET)
     forecast = again(name, empty)
     assert forecast.height == 0
-    assert forecast.schema == SCHEMA
+    assert forecast.schema == FORECAST_SCHEMA
 
 
 @pytest.mark.parametrize("days", [1, 5, 9])
@@ -153,9 +159,9 @@ def test_a_chain_that_opened_a_few_days_ago_is_forecast(name, days):
     young = pl.concat([sold("a", item, 2, 20) for item in ("milk", "beer")]).filter(
         pl.col("date") > TARGET.cutoff - timedelta(days=days)
     )
-    forecast = again(name, of_sales(young).panel(TARGET))
+    forecast = again(name, history_from_sales(young).build_panel(TARGET))
     assert forecast.height == 6
-    assert np.isfinite(forecast.select(COLUMNS).to_numpy()).all()
+    assert np.isfinite(forecast.select(QUANTILE_COLUMNS).to_numpy()).all()
 
 
 def test_a_series_that_sold_nothing_for_long_is_forecast_near_nothing(name):
@@ -169,14 +175,14 @@ def test_a_series_that_sold_nothing_for_long_is_forecast_near_nothing(name):
         .otherwise(pl.col("units"))
         .alias("units")
     )
-    forecast = again(name, of_sales(ended).panel(TARGET)).filter(
+    forecast = again(name, history_from_sales(ended).build_panel(TARGET)).filter(
         pl.col("store") == "b", pl.col("item") == "beer"
     )
-    assert (forecast.filter(pl.col("week") != TARGET.both)["mean"] < 30).all()
+    assert (forecast.filter(pl.col("week") != TARGET.two_week_interval)["mean"] < 30).all()
 
 
 def test_the_default_model_is_one_of_them():
-    assert DEFAULT in FORECASTERS
+    assert DEFAULT_FORECASTER in FORECASTERS
 
 
 def test_nothing_after_the_cutoff_moves_a_forecast_by_one_bit(name, forecast):
@@ -184,10 +190,10 @@ def test_nothing_after_the_cutoff_moves_a_forecast_by_one_bit(name, forecast):
         sold(store, "milk", 4, 500, end=date(2021, 2, 7), seed=9)
         for store in ("a", "b", "c", "new", "later")
     ]
-    history = of_sales(
+    history = history_from_sales(
         pl.concat([chain().sales, *after])
         .filter((pl.col("date") <= TARGET.cutoff) | (pl.col("units") > 100))
         .unique(["date", "store", "item"], keep="first")
     )
     assert history.sales.filter(pl.col("date") > TARGET.cutoff).height > 100
-    assert again(name, history.panel(TARGET)).equals(forecast)
+    assert again(name, history.build_panel(TARGET)).equals(forecast)

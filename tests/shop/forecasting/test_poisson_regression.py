@@ -1,4 +1,4 @@
-"""What the pooled regression must find in sales whose truth is known."""
+"""The Poisson regression on sales whose truth is known."""
 
 from dataclasses import replace
 from datetime import date, timedelta
@@ -10,13 +10,14 @@ import pytest
 from tanuki.shop import scores
 from tanuki.shop.calendar import Week
 from tanuki.shop.features import EVENTS
-from tanuki.shop.features import grid as grid_of
-from tanuki.shop.forecasting.forecaster import MOVES
-from tanuki.shop.forecasting.poisson_regression import residual_boosting
-from tanuki.shop.forecasting.poisson_regression.dispersion import asked_levels
-from tanuki.shop.forecasting.poisson_regression.forecaster import Pooled, with_months_of_items
-from tanuki.shop.forecasting.poisson_regression.regressors import PRICE, causes
-from tanuki.shop.panel import History, of_sales
+from tanuki.shop.features import build_grid as grid_of
+from tanuki.shop.forecasting.forecaster import DRIVERS
+from tanuki.shop.forecasting.poisson_regression.calibration import choose_item_month_prior
+from tanuki.shop.forecasting.poisson_regression.dispersion import PastForecasts, calibrate_levels
+from tanuki.shop.forecasting.poisson_regression.forecaster import PoissonRegression
+from tanuki.shop.forecasting.poisson_regression.regressors import PRICE, build_regressors
+from tanuki.shop.forecasting.poisson_regression.residual_boosting import WeeklyResiduals
+from tanuki.shop.panel import History, history_from_sales
 
 TARGET = Week(2021, 30)
 START = date(2020, 1, 6)
@@ -39,7 +40,7 @@ def chain(change=lambda day, store, item: 1.0, until: date = TARGET.sunday) -> H
     """Every store and item, Poisson around the truth times a change."""
     random = np.random.default_rng(11)
     days = [START + timedelta(days=n) for n in range((until - START).days + 1)]
-    return of_sales(
+    return history_from_sales(
         pl.concat(
             pl.DataFrame(
                 {
@@ -58,7 +59,7 @@ def chain(change=lambda day, store, item: 1.0, until: date = TARGET.sunday) -> H
 
 
 def target_week(history: History) -> pl.DataFrame:
-    panel, model = history.panel(TARGET), Pooled()
+    panel, model = history.build_panel(TARGET), PoissonRegression()
     model.fit(panel)
     return model.predict(panel).filter(pl.col("week") == str(TARGET))
 
@@ -67,7 +68,7 @@ def true_week(store: str, item: str) -> float:
     return sum(truth(day, store, item) for day in TARGET.days)
 
 
-def test_season_weekday_and_level_are_found_within_a_few_percent():
+def test_season_weekday_and_level_are_estimated_within_a_few_percent():
     forecast = target_week(chain())
     errors = [
         row["mean"] / true_week(row["store"], row["item"]) - 1
@@ -92,7 +93,7 @@ def test_eight_of_ten_weeks_fall_between_the_outer_deciles():
     assert 0.74 < np.mean(shares) < 0.92
 
 
-def test_a_level_that_doubled_five_weeks_ago_is_believed():
+def test_a_level_that_doubled_five_weeks_ago_is_followed():
     jumped = chain(
         lambda day, store, item: (
             2.0
@@ -126,7 +127,7 @@ def test_a_planned_discount_raises_the_forecast_as_past_discounts_raised_sales()
         assert without.filter(row)["mean"].item() < 1.35 * true_week(store, "beer")
 
 
-def test_an_items_year_end_is_remembered_from_the_first_days_of_the_year_before():
+def test_an_items_year_end_is_learnt_from_the_first_days_of_the_year():
     def busy(day: date, store: str, item: str) -> float:
         return (
             1.5
@@ -137,11 +138,17 @@ def test_an_items_year_end_is_remembered_from_the_first_days_of_the_year_before(
 
     history = chain(busy, until=Week(2021, 2).sunday)
     opened = replace(history, sales=pl.concat([first_days(), history.sales]))
-    panel, model = opened.panel(Week(2020, 53)), Pooled()
+    panel, model = opened.build_panel(Week(2020, 53)), PoissonRegression()
     model.fit(panel)
     effects = model.effects
     assert effects is not None
-    lift = dict(zip(effects.items, effects.item_event[:, -1] * effects.event[-1], strict=True))
+    lift = dict(
+        zip(
+            effects.keys.items,
+            effects.calendar.item_event[:, -1] * effects.calendar.event[-1],
+            strict=True,
+        )
+    )
     assert lift["beer"] > 1.15
     assert lift["milk"] == pytest.approx(1.0, abs=0.1)
 
@@ -162,21 +169,21 @@ def first_days() -> pl.DataFrame:
     )
 
 
-def test_a_month_never_seen_widens_the_band():
+def test_a_month_without_sales_widens_the_interval():
     young = chain(until=date(2020, 8, 30))
     widths = {}
     for target in (
         Week(2020, 35),
         Week(2020, 37),
     ):  # late August, and the middle of a September that nobody saw
-        panel, model = young.panel(target), Pooled()
+        panel, model = young.build_panel(target), PoissonRegression()
         model.fit(panel)
         forecast = model.predict(panel).filter(pl.col("week") == str(target))
         widths[target] = ((forecast["q90"] - forecast["q10"]) / forecast["mean"]).mean()
     assert widths[Week(2020, 37)] > 1.3 * widths[Week(2020, 35)]
 
 
-def test_what_moves_the_forecast_adds_up_and_names_the_cause():
+def test_driver_effects_add_up_to_the_forecast_and_name_the_promotion():
     plans = pl.DataFrame(
         [
             ("", "beer", monday, monday + timedelta(days=6), "display", 0.0)
@@ -189,11 +196,11 @@ def test_what_moves_the_forecast_adds_up_and_names_the_cause():
         chain(lambda day, store, item: 1.5 if item == "beer" and on_display(day) else 1.0),
         promotions=plans,
     )
-    panel, model = history.panel(TARGET), Pooled()
+    panel, model = history.build_panel(TARGET), PoissonRegression()
     model.fit(panel)
     explained = model.explain(panel)
     means = model.predict(panel).filter(pl.col("week") == str(TARGET))["mean"]
-    total = explained.select(pl.sum_horizontal("last", *MOVES)).to_series()
+    total = explained.select(pl.sum_horizontal("last", *DRIVERS)).to_series()
     assert total.to_list() == pytest.approx(means.to_list())
     beer, milk = (
         explained.filter(pl.col("item") == "beer"),
@@ -222,7 +229,7 @@ def display_weeks() -> list[date]:
     return [day for day in (START + timedelta(weeks=n) for n in range(82)) if on_display(day)]
 
 
-def test_sell_outs_are_taken_for_more_than_was_sold():
+def test_demand_on_days_that_sold_out_is_estimated_above_sales():
     history = chain()
     most = 85.0  # there is never more of tea in store c than that on a day
     scarce = (pl.col("store") == "c") & (pl.col("item") == "tea")
@@ -242,14 +249,14 @@ def test_sell_outs_are_taken_for_more_than_was_sold():
         .alias("units"),
     )
     row = (pl.col("store") == "c") & (pl.col("item") == "tea")
-    blind = target_week(replace(history, sales=sold)).filter(row)["mean"].item()
-    seeing = target_week(replace(history, sales=sold, stock=left)).filter(row)["mean"].item()
+    uninformed = target_week(replace(history, sales=sold)).filter(row)["mean"].item()
+    informed = target_week(replace(history, sales=sold, stock=left)).filter(row)["mean"].item()
     truth_there = true_week("c", "tea")
-    assert blind < 0.9 * truth_there
-    assert abs(seeing - truth_there) < 0.5 * abs(blind - truth_there)
+    assert uninformed < 0.9 * truth_there
+    assert abs(informed - truth_there) < 0.5 * abs(uninformed - truth_there)
 
 
-def test_a_day_without_stock_says_nothing_about_demand():
+def test_days_without_stock_do_not_lower_the_forecast():
     history = chain()
     gone = (
         (pl.col("store") == "b")
@@ -268,7 +275,7 @@ def test_a_day_without_stock_says_nothing_about_demand():
     assert forecast["mean"].item() == pytest.approx(true_week("b", "milk"), rel=0.1)
 
 
-def test_heat_that_is_over_is_not_taken_for_a_level():
+def test_a_hot_spell_that_is_over_does_not_raise_the_level():
     random = np.random.default_rng(3)
     days = [START + timedelta(days=n) for n in range((TARGET.sunday - START).days + 1)]
     degrees = {
@@ -286,15 +293,15 @@ def test_heat_that_is_over_is_not_taken_for_a_level():
     known = pl.DataFrame(
         {"date": days, "region": "x", "temperature_c": [degrees[day] for day in days]}
     )
-    seeing = replace(
+    informed = replace(
         history, weather=known, stores=history.stores.with_columns(pl.lit("x").alias("region"))
     )
     beer = pl.col("item") == "beer"
     truth_there = np.array([true_week(store, "beer") for store in STORES])
-    blind_error = target_week(history).filter(beer)["mean"].to_numpy() / truth_there - 1
-    error = target_week(seeing).filter(beer)["mean"].to_numpy() / truth_there - 1
-    assert blind_error.mean() > 0.1
-    assert abs(error.mean()) < 0.5 * blind_error.mean()
+    uninformed_error = target_week(history).filter(beer)["mean"].to_numpy() / truth_there - 1
+    error = target_week(informed).filter(beer)["mean"].to_numpy() / truth_there - 1
+    assert uninformed_error.mean() > 0.1
+    assert abs(error.mean()) < 0.5 * uninformed_error.mean()
 
 
 def test_stores_differ_in_what_a_holiday_does():
@@ -306,15 +313,17 @@ def test_stores_differ_in_what_a_holiday_does():
         )
 
     history = chain(obon, until=Week(2021, 32).sunday)
-    panel, model = history.panel(Week(2021, 32)), Pooled()
+    panel, model = history.build_panel(Week(2021, 32)), PoissonRegression()
     model.fit(panel)
     effects = model.effects
     assert effects is not None
-    of_store = dict(zip(effects.stores, effects.store_event[:, EVENTS.index("obon")], strict=True))
+    of_store = dict(
+        zip(effects.keys.stores, effects.calendar.store_event[:, EVENTS.index("obon")], strict=True)
+    )
     assert of_store["a"] < 0.75 < 1.25 < of_store["b"]
 
 
-def test_steady_growth_is_carried_on():
+def test_steady_growth_continues():
     first = date(2018, 1, 1)
     days = [first + timedelta(days=n) for n in range((TARGET.sunday - first).days + 1)]
     random = np.random.default_rng(8)
@@ -331,13 +340,13 @@ def test_steady_growth_is_carried_on():
         for s in STORES
         for i in ITEMS
     )
-    forecast = target_week(of_sales(sales))
+    forecast = target_week(history_from_sales(sales))
     then = 80 * sum(np.exp(0.25 * (day - first).days / 365) for day in TARGET.days)
     assert forecast["mean"].mean() == pytest.approx(then, rel=0.01)
 
 
-def test_both_weeks_together_vary_less_than_the_two_one_after_the_other_and_more_than_one():
-    panel, model = chain().panel(TARGET), Pooled()
+def test_the_interval_of_both_weeks_is_wider_than_one_weeks_and_narrower_than_the_sum():
+    panel, model = chain().build_panel(TARGET), PoissonRegression()
     model.fit(panel)
     forecast = (
         model.predict(panel)
@@ -346,14 +355,14 @@ def test_both_weeks_together_vary_less_than_the_two_one_after_the_other_and_more
     )
     buffer, target, both = (
         forecast.filter(pl.col("week") == week)["band"].to_numpy()
-        for week in (str(TARGET.buffer), str(TARGET), TARGET.both)
+        for week in (str(TARGET.buffer), str(TARGET), TARGET.two_week_interval)
     )
     assert (both <= buffer + target + 1).all()
     assert (both > target).mean() > 0.9
 
 
-def advertised() -> History:
-    """Sales that only a cut price that is advertised moves far; prices and advertising planned ahead."""
+def advertised_chain() -> History:
+    """Sales that rise far only when a cut price is advertised; both are planned ahead."""
     random = np.random.default_rng(21)
     stores, items = [f"s{n:02d}" for n in range(16)], ["a", "b", "c"]
     sales, prices, plans = [], [], []
@@ -361,13 +370,13 @@ def advertised() -> History:
         monday = START + timedelta(weeks=week)
         for store in stores:
             for item in items:
-                cut, shown = random.random() < 0.3, random.random() < 0.3
+                cut, advertised = random.random() < 0.3, random.random() < 0.3
                 if monday == TARGET.monday:
-                    cut, shown = store < "s08", item != "c"
+                    cut, advertised = store < "s08", item != "c"
                 mean = (
                     12.0
                     * (1 + items.index(item))
-                    * (7.0 if cut and shown else 1.1 if cut or shown else 1.0)
+                    * (7.0 if cut and advertised else 1.1 if cut or advertised else 1.0)
                 )
                 days = [monday + timedelta(days=n) for n in range(7)]
                 sales += [
@@ -375,9 +384,9 @@ def advertised() -> History:
                     for day, units in zip(days, random.poisson(mean, 7), strict=True)
                 ]
                 prices.append((item, store, monday, days[-1], 70.0 if cut else 100.0))
-                if shown:
+                if advertised:
                     plans.append((store, item, monday, days[-1], "feat", 0.0))
-    made = of_sales(
+    history = history_from_sales(
         pl.DataFrame(
             sales,
             schema={"date": pl.Date, "store": pl.String, "item": pl.String, "units": pl.Float64},
@@ -385,29 +394,29 @@ def advertised() -> History:
         )
     )
     return replace(
-        made,
-        prices=pl.DataFrame(prices, schema=made.prices.schema, orient="row"),
-        promotions=pl.DataFrame(plans, schema=made.promotions.schema, orient="row"),
+        history,
+        prices=pl.DataFrame(prices, schema=history.prices.schema, orient="row"),
+        promotions=pl.DataFrame(plans, schema=history.promotions.schema, orient="row"),
     )
 
 
-def test_a_second_opinion_sees_what_a_regression_cannot(tmp_path):
-    history = advertised()
-    panel, model = history.panel(TARGET), Pooled()
+def test_residual_boosting_finds_an_interaction_that_the_regression_cannot(tmp_path):
+    history = advertised_chain()
+    panel, model = history.build_panel(TARGET), PoissonRegression()
     model.fit(panel)
-    assert model.share > 0.2
+    assert model.boosting_weight > 0.2
     forecast = (
         model.predict(panel)
         .filter(pl.col("week") == str(TARGET))
-        .with_columns((pl.col("item") != "c").alias("shown"))
+        .with_columns((pl.col("item") != "c").alias("advertised"))
     )
     level = 12.0 * 7 * (1 + pl.col("item").replace_strict({"a": 0, "b": 1, "c": 2}))
     lift = forecast.with_columns(
         (pl.col("mean") / level).alias("lift"), (pl.col("store") < "s08").alias("cut")
     )
     means = {
-        (cut, shown): value
-        for cut, shown, value in lift.group_by("cut", "shown")
+        (cut, advertised): value
+        for cut, advertised, value in lift.group_by("cut", "advertised")
         .agg(pl.col("lift").mean())
         .iter_rows()
     }
@@ -415,29 +424,29 @@ def test_a_second_opinion_sees_what_a_regression_cannot(tmp_path):
     assert means[True, False] < 2.0 > means[False, True]
     explained = model.explain(panel)
     assert explained.select(
-        pl.sum_horizontal("last", *MOVES)
+        pl.sum_horizontal("last", *DRIVERS)
     ).to_series().to_list() == pytest.approx(forecast["mean"].to_list())
     model.save(tmp_path)
-    again = Pooled()
-    again.load(tmp_path)
-    assert again.predict(panel).equals(model.predict(panel))
+    loaded = PoissonRegression()
+    loaded.load(tmp_path)
+    assert loaded.predict(panel).equals(model.predict(panel))
 
 
-def test_without_strong_causes_nobody_else_is_asked():
-    panel, model = chain().panel(TARGET), Pooled()
+def test_without_strong_regressors_nothing_is_boosted():
+    panel, model = chain().build_panel(TARGET), PoissonRegression()
     model.fit(panel)
-    assert (model.share, model.booster) == (0.0, None)
+    assert (model.boosting_weight, model.booster) == (0.0, None)
 
 
-def test_the_second_opinion_sees_the_store_and_the_weeks_before():
-    panel = advertised().panel(TARGET)
+def test_boosting_features_hold_the_lowest_price_of_eight_weeks_and_the_stores_promotions():
+    panel = advertised_chain().build_panel(TARGET)
     grid = grid_of(panel)
-    moved_by = causes(grid, panel, grid.days)
-    weeks = residual_boosting.Weeks(grid, np.ones_like(grid.units), moved_by)
-    seen, week = weeks.features(60), 60 * 7
-    price, shown = (
-        moved_by.values[moved_by.names.index(PRICE)],
-        moved_by.values[moved_by.names.index("promotion feat")],
+    regressors = build_regressors(grid, panel, grid.days)
+    residuals = WeeklyResiduals(grid, np.ones_like(grid.units), regressors)
+    features, week = residuals.build_features(60), 60 * 7
+    price, advertised = (
+        regressors.values[regressors.names.index(PRICE)],
+        regressors.values[regressors.names.index("promotion feat")],
     )
     lowest = [
         min(price[line, week - 7 * back] for back in range(1, 9)) - price[line, week]
@@ -445,41 +454,43 @@ def test_the_second_opinion_sees_the_store_and_the_weeks_before():
     ]
     others = [
         sum(
-            shown[other, week]
-            for other in range(len(shown))
+            advertised[other, week]
+            for other in range(len(advertised))
             if grid.store[other] == grid.store[line] and other != line
         )
-        for line in range(len(shown))
+        for line in range(len(advertised))
     ]
     for expected in (lowest, others):
-        assert any(np.allclose(column, expected) for column in seen.T)
+        assert any(np.allclose(column, expected) for column in features.T)
 
 
-def medians(shocks: np.ndarray, rows: np.ndarray) -> float:
-    """The level asked for the median after eight weeks that all missed by these factors, and whose rows by these (8 × lines of five items)."""
-    grid = grid_of(chain().panel(TARGET))
+def median_level(shocks: np.ndarray, rows: np.ndarray) -> float:
+    """The calibrated level of the median after eight weeks of these errors.
+
+    `shocks` are each week's factor, `rows` those of its lines (8 × lines of five items).
+    """
+    grid = grid_of(chain().build_panel(TARGET))
     grid = replace(grid, item=np.arange(rows.shape[1]) % 5)
     week = np.round(1000 * shocks[:, None] * rows)
     actual = np.stack([week, week, 2 * week], axis=1)
     mean = np.broadcast_to(np.array([1000.0, 1000.0, 2000.0])[None, :, None], actual.shape)
-    return float(
-        asked_levels(grid, actual, mean, np.full(actual.shape, 0.3), actual > 0, "gamma")[4]
-    )
+    past = PastForecasts(actual, mean, np.zeros((8, 3)), np.zeros(actual.shape))
+    return float(calibrate_levels(grid, past, np.full(actual.shape, 0.3), "gamma")[4])
 
 
-def test_the_median_follows_the_skew_of_rows_and_not_what_a_week_missed():
+def test_the_median_follows_the_skew_of_rows_and_not_the_error_of_a_whole_week():
     random = np.random.default_rng(4)
     even, skew = (
         random.gamma(1 / 0.3**2, 0.3**2, (8, 1000)),
         1.5 - random.exponential(0.5, (8, 1000)).clip(max=1.4),
     )
-    assert medians(np.ones(8), even) == pytest.approx(0.5, abs=0.02)
-    assert medians(np.full(8, 1.3), even) == pytest.approx(0.5, abs=0.03)
-    assert medians(np.ones(8), skew / skew.mean()) > 0.54
+    assert median_level(np.ones(8), even) == pytest.approx(0.5, abs=0.02)
+    assert median_level(np.full(8, 1.3), even) == pytest.approx(0.5, abs=0.03)
+    assert median_level(np.ones(8), skew / skew.mean()) > 0.54
 
 
 @pytest.mark.parametrize(("opposite", "free"), [(True, True), (False, False)])
-def test_items_get_months_of_their_own_when_past_weeks_ask_for_it(opposite, free):
+def test_item_months_are_shrunk_less_when_past_weeks_are_forecast_better_so(opposite, free):
     first = date(2018, 1, 1)
     days = [first + timedelta(days=n) for n in range((TARGET.sunday - first).days + 1)]
     random = np.random.default_rng(6)
@@ -496,13 +507,17 @@ def test_items_get_months_of_their_own_when_past_weeks_ask_for_it(opposite, free
         for store in STORES
         for item, sign in zip(ITEMS, (1, -1, 1, -1) if opposite else (1, 1, 1, 1), strict=True)
     )
-    model = Pooled()
-    grid = grid_of(of_sales(sales).panel(TARGET))
-    chosen, _ = with_months_of_items(
-        grid, causes(grid, of_sales(sales).panel(TARGET), grid.days), model.settings
+    model = PoissonRegression()
+    grid = grid_of(history_from_sales(sales).build_panel(TARGET))
+    chosen, _ = choose_item_month_prior(
+        grid,
+        build_regressors(grid, history_from_sales(sales).build_panel(TARGET), grid.days),
+        model.settings,
     )
-    assert (chosen.item_month_counts == model.settings.free_month_counts) == free
-    young = grid.last(7 * 100)
-    assert with_months_of_items(
-        young, causes(young, of_sales(sales).panel(TARGET), young.days), model.settings
+    assert (chosen.prior_units.item_month == model.settings.free_item_month_prior_units) == free
+    young = grid.last_days(7 * 100)
+    assert choose_item_month_prior(
+        young,
+        build_regressors(young, history_from_sales(sales).build_panel(TARGET), young.days),
+        model.settings,
     ) == (model.settings, None)

@@ -1,97 +1,116 @@
-"""One LightGBM over all series and both leads: how a week compares with the series' last four, with the spread of its errors on weeks it never saw."""
+"""One LightGBM over all series and both leads, on the ratio of a week to the series' level.
+
+Its quantiles are those of its errors on weeks that were not used in training.
+"""
 
 import json
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from tanuki.shop.features import WEEK_FEATURES, Grid, level, week_features, weekly
-from tanuki.shop.features import grid as grid_of
-from tanuki.shop.forecasting.conformal import (
-    around,
-    begun,
-    load_spread,
-    save_spread,
-    scaled,
-    spread,
+from tanuki.shop.features import (
+    WEEK_FEATURES,
+    Grid,
+    Numbers,
+    build_grid,
+    build_week_features,
+    recent_level,
+    sum_weeks,
 )
-from tanuki.shop.forecasting.forecaster import LEADS, Numbers, by_level, forecast
+from tanuki.shop.forecasting.empirical_quantiles import (
+    add_error_quantiles_by_lead,
+    estimate_error_quantiles,
+    has_started,
+    load_error_quantiles,
+    save_error_quantiles,
+    scale_errors,
+)
+from tanuki.shop.forecasting.forecaster import LEAD_WEEKS, build_forecast, explain_by_level
 from tanuki.shop.panel import Panel
 
-CALIBRATION = 8  # last weeks kept from the first model, on which its spread is measured
-SHORTEST = 5  # weeks known before the first origin that is learnt from
-TREES = 200
-PARAMETERS = {
-    "objective": "poisson", "learning_rate": 0.05, "num_leaves": 31, "min_data_in_leaf": 50, "feature_fraction": 0.8, "lambda_l2": 1.0,
-    "seed": 1, "deterministic": True, "force_row_wise": True, "num_threads": 1, "verbose": -1,
+if TYPE_CHECKING:
+    from lightgbm import Booster
+
+CALIBRATION_WEEKS = 8  # last weeks, left out of a first model that is trained for its errors
+MIN_ORIGIN_WEEKS = 5  # weeks known before the first origin that is learnt from
+BOOSTING_ROUNDS = 200
+MIN_LEAF_ROWS = 50
+LIGHTGBM_PARAMETERS: dict[str, Any] = {
+    "objective": "poisson", "learning_rate": 0.05, "num_leaves": 31,
+    "min_data_in_leaf": MIN_LEAF_ROWS, "feature_fraction": 0.8, "lambda_l2": 1.0, "seed": 1,
+    "deterministic": True, "force_row_wise": True, "num_threads": 1, "verbose": -1,
 }  # fmt: skip
 
 
 class LightGbm:
-    """Learns the ratio of a week to the series' level, each row weighted by the level."""
+    """The ratio of a week to the series' level (recent_level), each row weighted by the level.
+
+    `stores` and `items` are the categories of the training, in the order of their codes.
+    """
 
     name = "lightgbm"
 
     def __init__(self) -> None:
-        self.booster: Any = None
-        self.spread: dict[int, list[float]] = {}
+        self.booster: Booster | None = None
+        self.error_quantiles: dict[int, list[float]] = {}
         self.stores: list[str] = []
         self.items: list[str] = []
 
     @property
     def parameters(self) -> dict[str, float]:
         numbers = {
-            key: float(value) for key, value in PARAMETERS.items() if isinstance(value, int | float)
+            name: float(value)
+            for name, value in LIGHTGBM_PARAMETERS.items()
+            if isinstance(value, int | float)
         }
-        return {**numbers, "trees": float(TREES), "calibration_weeks": float(CALIBRATION)}
+        rounds, weeks = float(BOOSTING_ROUNDS), float(CALIBRATION_WEEKS)
+        return {**numbers, "boosting_rounds": rounds, "calibration_weeks": weeks}
 
     def fit(self, panel: Panel) -> None:
-        grid = grid_of(panel)
-        weeks = weekly(grid.units)
+        grid = build_grid(panel)
+        weeks = sum_weeks(grid.units)
         self.stores, self.items, self.booster = grid.stores, grid.items, None
         total = weeks.shape[1]
-        errors: dict[int, list[Numbers]] = {lead: [np.zeros(0)] for lead in LEADS}
-        first = total - CALIBRATION
-        early = self.learn(grid, weeks[:, :first]) if first > SHORTEST else None
+        errors: dict[int, list[Numbers]] = {lead: [np.zeros(0)] for lead in LEAD_WEEKS}
+        first = total - CALIBRATION_WEEKS
+        early = self.train_booster(grid, weeks[:, :first]) if first > MIN_ORIGIN_WEEKS else None
         if early is not None:
-            for lead in LEADS:
-                for known in range(first, total - lead + 1):
-                    mean = self.means(early, grid, weeks[:, :known], lead)
-                    errors[lead].append(
-                        scaled(weeks[:, known + lead - 1], mean, begun(weeks[:, :known]))
-                    )
-        self.spread = {lead: spread(np.concatenate(found)) for lead, found in errors.items()}
-        self.booster = self.learn(grid, weeks)
+            for lead in LEAD_WEEKS:
+                for origin in range(first, total - lead + 1):
+                    known, actual = weeks[:, :origin], weeks[:, origin + lead - 1]
+                    mean = self.predict_means(early, grid, known, lead)
+                    errors[lead].append(scale_errors(actual, mean, has_started(known)))
+        self.error_quantiles = {
+            lead: estimate_error_quantiles(np.concatenate(parts)) for lead, parts in errors.items()
+        }
+        self.booster = self.train_booster(grid, weeks)
 
     def predict(self, panel: Panel) -> pl.DataFrame:
-        grid = grid_of(panel)
+        grid = build_grid(panel)
         if grid.keys.height == 0:
-            return forecast(panel, grid.keys, [], [])
-        means = [self.means(self.booster, grid, weekly(grid.units), lead) for lead in LEADS]
-        return forecast(
-            panel,
-            grid.keys,
-            [around(mean, self.spread[lead]) for lead, mean in zip(LEADS, means, strict=True)],
-            means,
-        )
+            return build_forecast(panel, grid.keys, [], [])
+        weeks = sum_weeks(grid.units)
+        means = [self.predict_means(self.booster, grid, weeks, lead) for lead in LEAD_WEEKS]
+        quantiles = add_error_quantiles_by_lead(means, self.error_quantiles)
+        return build_forecast(panel, grid.keys, quantiles, means)
 
-    def learn(self, grid: Grid, weeks: Numbers) -> Any:
-        """A booster from every past week that can be told ahead, or None when there is too little."""
+    def train_booster(self, grid: Grid, weeks: Numbers) -> "Booster | None":
+        """A booster from every past week and lead; None with too few rows."""
         import lightgbm
 
         rows, ratios, weights = [np.zeros((0, len(WEEK_FEATURES)))], [np.zeros(0)], [np.zeros(0)]
-        for lead in LEADS:
-            for known in range(SHORTEST, weeks.shape[1] - lead + 1):
-                base, actual = level(weeks[:, :known]), weeks[:, known + lead - 1]
-                counts = np.isfinite(actual) & begun(weeks[:, :known])
-                rows.append(self.features(grid, weeks[:, :known], lead)[counts])
-                ratios.append((actual / base)[counts])
-                weights.append(base[counts])
-        if sum(map(len, ratios)) < 2 * int(PARAMETERS["min_data_in_leaf"]):  # type: ignore[call-overload]
+        for lead in LEAD_WEEKS:
+            for origin in range(MIN_ORIGIN_WEEKS, weeks.shape[1] - lead + 1):
+                known, actual = weeks[:, :origin], weeks[:, origin + lead - 1]
+                level = recent_level(known)
+                counts = np.isfinite(actual) & has_started(known)
+                rows.append(self.build_features(grid, known, lead)[counts])
+                ratios.append((actual / level)[counts])
+                weights.append(level[counts])
+        if sum(map(len, ratios)) < 2 * MIN_LEAF_ROWS:
             return None
         weight = np.concatenate(weights)
         data = lightgbm.Dataset(
@@ -101,52 +120,49 @@ class LightGbm:
             feature_name=list(WEEK_FEATURES),
             categorical_feature=["store", "item"],
         )
-        return lightgbm.train(PARAMETERS, data, num_boost_round=TREES)
+        return lightgbm.train(LIGHTGBM_PARAMETERS, data, num_boost_round=BOOSTING_ROUNDS)
 
-    def means(self, booster: Any, grid: Grid, known: Numbers, lead: int) -> Numbers:
+    def predict_means(
+        self, booster: "Booster | None", grid: Grid, known: Numbers, lead: int
+    ) -> Numbers:
         """The mean of the week `lead` weeks after the known ones; without a booster, the level."""
-        base = np.where(begun(known), level(known), np.nan_to_num(known).mean(axis=1))
-        return np.asarray(
-            base if booster is None else base * booster.predict(self.features(grid, known, lead))
-        )
+        mean = np.nan_to_num(known).mean(axis=1)
+        level = np.where(has_started(known), recent_level(known), mean)
+        if booster is None:
+            return level
+        return np.asarray(level * booster.predict(self.build_features(grid, known, lead)))
 
-    def features(self, grid: Grid, known: Numbers, lead: int) -> Numbers:
-        """The features with stores and items numbered as they were when it learnt; NaN for those it never met."""
-        weeks = [grid.days[0] + timedelta(weeks=n) for n in range(known.shape[1])]
-        made = week_features(grid, known, weeks, known.shape[1], lead)
-        made[:, 0], made[:, 1] = (
-            numbered(grid.keys["store"], self.stores),
-            numbered(grid.keys["item"], self.items),
-        )
-        return made
+    def build_features(self, grid: Grid, known: Numbers, lead: int) -> Numbers:
+        """WEEK_FEATURES with the training's codes of stores and items; NaN for unknown ones."""
+        mondays = [grid.days[0] + timedelta(weeks=n) for n in range(known.shape[1])]
+        features = build_week_features(grid, known, mondays, known.shape[1], lead)
+        features[:, 0] = encode_categories(grid.keys["store"], self.stores)
+        features[:, 1] = encode_categories(grid.keys["item"], self.items)
+        return features
 
     def explain(self, panel: Panel) -> pl.DataFrame:
-        return by_level(self, panel)
+        return explain_by_level(self, panel)
 
     def save(self, folder: Path) -> None:
-        save_spread(folder, self.spread)
-        (folder / "names.json").write_text(
-            json.dumps({"stores": self.stores, "items": self.items}, ensure_ascii=False),
-            encoding="utf-8",
-        )
+        save_error_quantiles(folder, self.error_quantiles)
+        names = json.dumps({"stores": self.stores, "items": self.items}, ensure_ascii=False)
+        (folder / "categories.json").write_text(names, encoding="utf-8")
         if self.booster is not None:
-            (folder / "model.txt").write_text(self.booster.model_to_string(), encoding="utf-8")
+            (folder / "booster.txt").write_text(self.booster.model_to_string(), encoding="utf-8")
 
     def load(self, folder: Path) -> None:
         import lightgbm
 
-        self.spread = load_spread(folder)
-        names = json.loads((folder / "names.json").read_text(encoding="utf-8"))
+        self.error_quantiles = load_error_quantiles(folder)
+        names = json.loads((folder / "categories.json").read_text(encoding="utf-8"))
         self.stores, self.items = names["stores"], names["items"]
-        model = folder / "model.txt"
-        self.booster = (
-            lightgbm.Booster(model_str=model.read_text(encoding="utf-8"))
-            if model.exists()
-            else None
-        )
+        path = folder / "booster.txt"
+        self.booster = None
+        if path.exists():
+            self.booster = lightgbm.Booster(model_str=path.read_text(encoding="utf-8"))
 
 
-def numbered(names: pl.Series, known: list[str]) -> NDArray[np.float64]:
-    """The place of each name among the known ones; NaN for the others."""
-    place = {name: float(n) for n, name in enumerate(known)}
-    return np.array([place.get(name, np.nan) for name in names])
+def encode_categories(names: pl.Series, known: list[str]) -> Numbers:
+    """The index of each name among the known ones; NaN for the others."""
+    index = {name: float(n) for n, name in enumerate(known)}
+    return np.array([index.get(name, np.nan) for name in names])

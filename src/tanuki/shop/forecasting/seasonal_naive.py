@@ -1,27 +1,30 @@
-"""The same week a year ago, brought to this year's level; the last known week where no year is known."""
+"""The seasonal naive forecast: the same week a year ago, scaled to this year's level."""
 
 import numpy as np
 
-from tanuki.shop.features import mean_of
-from tanuki.shop.forecasting.conformal import PointForecaster
-from tanuki.shop.forecasting.forecaster import Numbers
-from tanuki.shop.forecasting.moving_average import known_or_nothing
+from tanuki.shop.features import Numbers, mean_known
+from tanuki.shop.forecasting.empirical_quantiles import PointForecaster
+from tanuki.shop.forecasting.moving_average import fill_with_mean
 
-YEAR = 52  # weeks
+WEEKS_PER_YEAR = 52
+LEVEL_WEEKS = 4  # weeks whose mean is the level of each year
 
 
 class SeasonalNaive(PointForecaster):
-    """As last year, times how the last four weeks compare with the same ones of last year."""
-
     name = "seasonal_naive"
 
-    def point(self, known: Numbers, lead: int) -> Numbers:
-        """The week 52 weeks before, times this year's level over last year's; the last week when that one is unknown or sold nothing."""
+    def forecast_point(self, known: Numbers, lead: int) -> Numbers:
+        """The week 52 weeks before × this year's level / last year's.
+
+        The last week where the week a year ago is not known, or last year's level is 0.
+        """
         weeks = known.shape[1]
-        last = known_or_nothing(known[:, -1], known)
-        there = weeks + lead - 1 - YEAR
-        if there < 0:
+        last = fill_with_mean(known[:, -1], known)
+        year_ago = weeks + lead - 1 - WEEKS_PER_YEAR
+        if year_ago < 0:
             return last
-        then = mean_of(known[:, max(0, weeks - YEAR - 4) : max(1, weeks - YEAR)])
-        grown = known[:, there] * mean_of(known[:, -4:]) / np.where(then > 0, then, np.nan)
-        return np.where(np.isfinite(grown), grown, last)
+        end = max(1, weeks - WEEKS_PER_YEAR)
+        level_then = mean_known(known[:, max(0, weeks - WEEKS_PER_YEAR - LEVEL_WEEKS) : end])
+        level_now = mean_known(known[:, -LEVEL_WEEKS:])
+        scaled = known[:, year_ago] * level_now / np.where(level_then > 0, level_then, np.nan)
+        return np.where(np.isfinite(scaled), scaled, last)

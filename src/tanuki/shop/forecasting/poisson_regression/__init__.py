@@ -1,1 +1,1 @@
-"""A global Poisson regression over all stores and items, with empirical-Bayes shrinkage."""
+"""A global Poisson regression over all stores and items; README.md lists the files in order."""

@@ -1,4 +1,4 @@
-"""What is known to move demand besides the calendar: price, promotions, rivals' prices, temperature; per line and day."""
+"""Regressors beside the calendar: price, prices of the store's other items, promotions, weather."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,117 +7,125 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from tanuki.shop.features import Grid, Numbers, on_days
+from tanuki.shop.features import Grid, Numbers, align_to_grid
 from tanuki.shop.panel import Panel
 
-PRICE, DISCOUNT, RIVALS = "price", "discount", "rivals"
-WARMTH, HEAT = "warmth", "heat"  # what is usual on a day of the year, and what is beyond it
-HARMONICS = 2
-KINDS = ("price", "promotion", "weather")  # what a cause counts as when a forecast is explained
+PRICE, CROSS_PRICE, DISCOUNT = "price", "cross_price", "discount"
+NORMAL_TEMPERATURE, TEMPERATURE_ANOMALY = "normal_temperature", "temperature_anomaly"
+TEMPERATURE_HARMONICS = 2  # sine and cosine pairs of a year's temperature
+MIN_TEMPERATURE_DAYS = 365  # fewer days do not show a year's course
+MIN_PRICE_RATIO = 0.05
+MAX_DISCOUNT = 0.95
+REGRESSOR_DRIVERS = ("price", "promotion", "weather")
 
 
 @dataclass(frozen=True)
-class Causes:
-    """values: one matrix (lines × days) a name; 0 is as usual. A response is the change of the logarithm of demand a unit.
+class Regressors:
+    """Named regressors, each a matrix of lines × days in which 0 means "as usual".
 
-    `foreseen` is what could be told of the same days two weeks before: temperatures as they usually are, all else as planned.
+    A coefficient is the change of the logarithm of mean demand per unit of its regressor.
+    `values` are what happened. `planned_values` are what was known two weeks before: the same,
+    except that temperatures are the normal ones of the day.
     """
 
     names: list[str]
     values: list[Numbers]
-    foreseen: list[Numbers]
+    planned_values: list[Numbers]
 
-    def effect(self, response: Numbers) -> Numbers:
-        """The factor of each line and day, given each line's responses (lines × names)."""
-        power = np.zeros_like(self.values[0])
+    def multiplier(self, coefficients: Numbers) -> Numbers:
+        """exp(Σ value × coefficient), lines × days, from coefficients (lines × names)."""
+        log_lift = np.zeros_like(self.values[0])
         for k, value in enumerate(self.values):
-            power += value * response[:, [k]]
-        return np.exp(power, out=power)
+            log_lift += value * coefficients[:, [k]]
+        return np.exp(log_lift, out=log_lift)
 
-    def between(self, first: int, last: int) -> "Causes":
-        """The same, on the days from one column to before another."""
-        return Causes(
+    def slice_days(self, first: int, end: int) -> "Regressors":
+        """The same regressors on the days from column `first` to before column `end`."""
+        return Regressors(
             self.names,
-            [value[:, first:last] for value in self.values],
-            [value[:, first:last] for value in self.foreseen],
+            [value[:, first:end] for value in self.values],
+            [value[:, first:end] for value in self.planned_values],
         )
 
-    def ahead(self, first: int, last: int) -> "Causes":
-        """What could be told of those days before."""
-        cut = [value[:, first:last] for value in self.foreseen]
-        return Causes(self.names, cut, cut)
+    def slice_planned_days(self, first: int, end: int) -> "Regressors":
+        """What was known two weeks before about the days from `first` to before `end`."""
+        planned = [value[:, first:end] for value in self.planned_values]
+        return Regressors(self.names, planned, planned)
 
 
-def causes(grid: Grid, panel: Panel, days: Sequence[date]) -> Causes:
-    """Everything the panel knows of causes, on its past days and those to forecast; what never differs is left out."""
+def build_regressors(grid: Grid, panel: Panel, days: Sequence[date]) -> Regressors:
+    """Every regressor that the panel knows and that ever differs on the grid's past days.
+
+    `days` begin with the grid's days; the panel's two weeks to forecast may follow.
+    """
     past = len(grid.days)
-    found: dict[str, Numbers] = {}
-    usual: dict[str, Numbers] = {}
-    price = on_days(grid.keys, days, panel.prices, "price_yen")
+    values: dict[str, Numbers] = {}
+    planned: dict[str, Numbers] = {}
+    price = align_to_grid(grid.keys, days, panel.prices, "price_yen")
     if np.isfinite(price).any():
-        found[PRICE] = relative(price, past)
-        found[RIVALS] = rivals(grid, found[PRICE])
+        values[PRICE] = relative_log_price(price, past)
+        values[CROSS_PRICE] = mean_price_of_other_items(grid, values[PRICE])
     for kind in sorted(set(panel.promotions["kind"])) if panel.promotions.height else []:
-        rows = panel.promotions.filter(pl.col("kind") == kind)
-        on = on_days(
-            grid.keys,
-            days,
-            rows.with_columns((pl.col("discount") == 0).cast(pl.Float64).alias("on")),
-            "on",
-        )  # a discount has its own
-        found[f"promotion {kind}".strip()] = np.nan_to_num(on)
-    if panel.promotions.height:
-        discount = np.clip(
-            np.nan_to_num(on_days(grid.keys, days, panel.promotions, "discount")), 0.0, 0.95
+        # A promotion with a discount acts through DISCOUNT, so its own flag is 0.
+        flags = panel.promotions.filter(pl.col("kind") == kind).with_columns(
+            (pl.col("discount") == 0).cast(pl.Float64).alias("flag")
         )
-        found[DISCOUNT] = -np.log1p(-discount)
+        flag = align_to_grid(grid.keys, days, flags, "flag")
+        values[f"promotion {kind}".strip()] = np.nan_to_num(flag)
+    if panel.promotions.height:
+        discount = align_to_grid(grid.keys, days, panel.promotions, "discount")
+        values[DISCOUNT] = -np.log1p(-np.clip(np.nan_to_num(discount), 0.0, MAX_DISCOUNT))
     if panel.weather.height:
-        warm = warmth(grid, panel, days)
-        if warm is not None:
-            found[WARMTH], found[HEAT] = warm
-            usual[HEAT] = np.zeros_like(found[HEAT])
-    moving = {
-        name: value for name, value in found.items() if len(days) and np.ptp(value[:, :past]) > 0
+        temperatures = decompose_temperature(grid, panel, days)
+        if temperatures is not None:
+            values[NORMAL_TEMPERATURE], values[TEMPERATURE_ANOMALY] = temperatures
+            planned[TEMPERATURE_ANOMALY] = np.zeros_like(values[TEMPERATURE_ANOMALY])
+    varying = {
+        name: value for name, value in values.items() if len(days) and np.ptp(value[:, :past]) > 0
     }
-    return Causes(
-        list(moving),
-        list(moving.values()),
-        [usual.get(name, value) for name, value in moving.items()],
+    return Regressors(
+        list(varying),
+        list(varying.values()),
+        [planned.get(name, value) for name, value in varying.items()],
     )
 
 
-def kind_of(cause: str) -> str:
-    """Which of KINDS a cause counts as."""
-    if cause in (PRICE, RIVALS):
+def driver_of(name: str) -> str:
+    """The driver of REGRESSOR_DRIVERS under which a regressor's effect is explained."""
+    if name in (PRICE, CROSS_PRICE):
         return "price"
-    return "weather" if cause in (WARMTH, HEAT) else "promotion"
+    return "weather" if name in (NORMAL_TEMPERATURE, TEMPERATURE_ANOMALY) else "promotion"
 
 
-def relative(price: Numbers, past: int) -> Numbers:
-    """The logarithm of each line's price over its usual one of the past; 0 where it is not known."""
+def relative_log_price(price: Numbers, past: int) -> Numbers:
+    """log(price / median price of the first `past` days) of each line; 0 where it is unknown."""
     usual = np.array(
         [
             np.median(line[np.isfinite(line)]) if np.isfinite(line).any() else np.nan
             for line in price[:, :past]
         ]
     )
-    return np.asarray(np.nan_to_num(np.log(np.maximum(price / usual[:, None], 0.05))))
+    return np.asarray(np.nan_to_num(np.log(np.maximum(price / usual[:, None], MIN_PRICE_RATIO))))
 
 
-def rivals(grid: Grid, price: Numbers) -> Numbers:
-    """The mean relative price of the other items of the same store."""
+def mean_price_of_other_items(grid: Grid, price: Numbers) -> Numbers:
+    """The mean relative log price of the same store's other items: cannibalisation."""
     total = np.zeros((len(grid.stores), price.shape[1]))
     np.add.at(total, grid.store, price)
     count = np.bincount(grid.store, minlength=len(grid.stores))[grid.store][:, None]
     return np.asarray((total[grid.store] - price) / np.maximum(count - 1, 1))
 
 
-def warmth(grid: Grid, panel: Panel, days: Sequence[date]) -> tuple[Numbers, Numbers] | None:
-    """Each store's usual temperature over its yearly mean, and how far it was beyond the usual, in units of 10 degrees. None without a year.
+def decompose_temperature(
+    grid: Grid, panel: Panel, days: Sequence[date]
+) -> tuple[Numbers, Numbers] | None:
+    """Each line's normal temperature and its anomaly, lines × days, in units of 10 °C.
 
-    Days not measured yet are as usual.
+    The normal temperature is a harmonic regression on the day of the year, less its mean. The
+    anomaly is the measured minus the normal temperature; 0 on days without a measurement. None
+    when a store has measurements of less than a year.
     """
-    by_store = dict(
+    measured_by_store = dict(
         panel.weather.group_by("store")
         .agg(pl.col("date"), pl.col("temperature_c"))
         .select("store", pl.struct("date", "temperature_c"))
@@ -125,27 +133,23 @@ def warmth(grid: Grid, panel: Panel, days: Sequence[date]) -> tuple[Numbers, Num
     )
     first = days[0].toordinal()
     angle = np.array([2 * np.pi * day.timetuple().tm_yday / 365.25 for day in days])
-    waves = np.column_stack(
-        [
-            np.ones(len(days)),
-            *(f(n * angle) for n in range(1, HARMONICS + 1) for f in (np.sin, np.cos)),
-        ]
-    )
-    usually, beyond = (
-        np.zeros((len(grid.stores), len(days))),
-        np.zeros((len(grid.stores), len(days))),
-    )
+    waves = [
+        wave(n * angle) for n in range(1, TEMPERATURE_HARMONICS + 1) for wave in (np.sin, np.cos)
+    ]
+    harmonics = np.column_stack([np.ones(len(days)), *waves])
+    normal = np.zeros((len(grid.stores), len(days)))
+    anomaly = np.zeros((len(grid.stores), len(days)))
     for n, store in enumerate(grid.stores):
-        known = by_store.get(store)
-        if known is None:
+        measured = measured_by_store.get(store)
+        if measured is None:
             continue
-        at = np.array([day.toordinal() - first for day in known["date"]])
-        value = np.array(known["temperature_c"], dtype=np.float64)
-        inside = (at >= 0) & (at < len(days)) & np.isfinite(value)
-        at, value = at[inside], value[inside]
-        if len(at) < 365:
+        column = np.array([day.toordinal() - first for day in measured["date"]])
+        degrees = np.array(measured["temperature_c"], dtype=np.float64)
+        inside = (column >= 0) & (column < len(days)) & np.isfinite(degrees)
+        column, degrees = column[inside], degrees[inside]
+        if len(column) < MIN_TEMPERATURE_DAYS:
             return None
-        usual = waves @ np.linalg.lstsq(waves[at], value, rcond=None)[0]
-        usually[n] = (usual - usual.mean()) / 10
-        beyond[n, at] = (value - usual[at]) / 10
-    return np.asarray(usually[grid.store]), np.asarray(beyond[grid.store])
+        expected = harmonics @ np.linalg.lstsq(harmonics[column], degrees, rcond=None)[0]
+        normal[n] = (expected - expected.mean()) / 10
+        anomaly[n, column] = (degrees - expected[column]) / 10
+    return np.asarray(normal[grid.store]), np.asarray(anomaly[grid.store])

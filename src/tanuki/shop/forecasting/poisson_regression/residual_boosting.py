@@ -1,127 +1,131 @@
-"""A second opinion where prices and promotions move demand far: LightGBM on what the regression leaves of each week.
+"""Gradient boosting on the regression's weekly residuals, where regressors move demand far.
 
-Responses that bend, or that depend on each other, are what trees see and a regression does not. How much it counts, past weeks decide.
+Trees fit what a log-linear regression cannot: curved responses and interactions of regressors.
+Past weeks decide how much the boosted mean counts.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tanuki.shop.features import Grid, Numbers
-from tanuki.shop.forecasting.poisson_regression.regressors import PRICE, RIVALS, Causes, kind_of
-
-MOVES_FAR = (
-    0.3  # standard deviation of the logarithms by which causes move weeks, above which it is asked
+from tanuki.shop.features import Grid, Numbers, mean_known
+from tanuki.shop.forecasting.poisson_regression.regressors import (
+    CROSS_PRICE,
+    PRICE,
+    Regressors,
+    driver_of,
 )
-SHARES = (0.0, 0.3, 0.5, 0.7, 0.9)  # of its say
-REMEMBERED = 8  # weeks in which a lower price is remembered
-LAG = 2  # weeks: nothing nearer to a week is known when it is ordered
-AGAIN = 4  # past weeks after which it is learnt again when its share is found, or it would look worse than it is
-FIRST = 8  # weeks of a series before one is learnt from
-TREES = 200
-PARAMETERS = {
-    "objective": "gamma", "learning_rate": 0.05, "num_leaves": 31, "min_data_in_leaf": 40, "feature_fraction": 0.8, "lambda_l2": 1.0,
-    "seed": 1, "deterministic": True, "force_row_wise": True, "num_threads": 1, "verbose": -1,
+
+if TYPE_CHECKING:
+    from lightgbm import Booster
+
+MIN_LOG_LIFT_SD = 0.3  # of weeks' log lift; below it nothing is boosted
+BLEND_WEIGHTS = (0.0, 0.3, 0.5, 0.7, 0.9)  # of the boosted mean, that are tried
+PRICE_MEMORY_WEEKS = 8  # weeks in which customers remember a lower price
+LAG_WEEKS = 2  # when a week is ordered, the last known week is this many weeks before
+# A booster is trained again after this many past weeks: an older one is worse than the one that
+# will be used, so its blend weight would come out too low.
+REFIT_EVERY_ORIGINS = 4
+MIN_HISTORY_WEEKS = 8  # of a series before its weeks are learnt
+MIN_TRAINING_ROWS = 1000
+MAX_LOG_RESIDUAL = 3.0
+RESIDUAL_BOOSTING_ROUNDS = 200
+RESIDUAL_BOOSTING_PARAMETERS = {
+    "objective": "gamma", "learning_rate": 0.05, "num_leaves": 31, "min_data_in_leaf": 40,
+    "feature_fraction": 0.8, "lambda_l2": 1.0, "seed": 1, "deterministic": True,
+    "force_row_wise": True, "num_threads": 1, "verbose": -1,
 }  # fmt: skip
 
 
-def weeks_means(daily: Numbers) -> Numbers:
-    """Means of whole weeks: lines × weeks."""
-    return np.asarray(daily.reshape(len(daily), -1, 7).mean(axis=2))
+class WeeklyResiduals:
+    """Sales, means and regressors by line and week; `expected` and `regressors` may go further.
 
+    `log_residual` is log((sales + 0.5) / (mean + 0.5)), NaN where sales are not known. Weather is
+    left out of the regressors: what it will be is not known when a week is ordered.
+    """
 
-class Weeks:
-    """Everything by week: sold (NaN where not known), what the regression expects, and causes, these also of the weeks ahead; lines × weeks."""
-
-    def __init__(self, grid: Grid, shape: Numbers, moved_by: Causes) -> None:
+    def __init__(self, grid: Grid, daily_means: Numbers, regressors: Regressors) -> None:
         units = np.where(grid.sold_out, np.nan, grid.units)
         self.item, self.store = grid.item, grid.store
-        self.lines_of_item = np.bincount(grid.item, minlength=len(grid.items))
-        self.expected = 7 * weeks_means(shape)
-        self.causes = {
-            name: weeks_means(value)
-            for name, value in zip(moved_by.names, moved_by.values, strict=True)
-            if kind_of(name) != "weather"
+        self.lines_per_item = np.bincount(grid.item, minlength=len(grid.items))
+        self.expected = 7 * average_weeks(daily_means)
+        self.regressors = {
+            name: average_weeks(value)
+            for name, value in zip(regressors.names, regressors.values, strict=True)
+            if driver_of(name) != "weather"
         }
         known = units.shape[1] // 7
-        self.left = np.full((len(units), known), np.nan)
-        self.left = np.log((7 * weeks_means(units) + 0.5) / (self.expected[:, :known] + 0.5))
-
-    def features(self, week: int) -> Numbers:
-        """Of one week, from what is known LAG weeks before: lines × features."""
-        past = self.left[:, max(0, week - LAG - 12) : max(0, week - LAG + 1)]
-        moved = np.log(self.expected[:, week] + 0.5) - np.log(
-            self.expected[:, max(0, week - LAG - 12) : week - LAG + 1].mean(axis=1) + 0.5
+        self.log_residual = np.log(
+            (7 * average_weeks(units) + 0.5) / (self.expected[:, :known] + 0.5)
         )
+
+    def build_features(self, week: int) -> Numbers:
+        """Features of a week from what is known LAG_WEEKS before: lines × features."""
+        past_weeks = slice(max(0, week - LAG_WEEKS - 12), max(0, week - LAG_WEEKS + 1))
+        residuals = self.log_residual[:, past_weeks]
+        log_expected = np.log(self.expected[:, week] + 0.5)
+        change = log_expected - np.log(self.expected[:, past_weeks].mean(axis=1) + 0.5)
+        # The lines of an item are often promoted together, so their mean change is a feature.
+        item_change = (np.bincount(self.item, change) / self.lines_per_item)[self.item]
         columns = [
             self.item,
-            np.log(self.expected[:, week] + 0.5),
-            mean_of_known(past[:, -4:]),
-            mean_of_known(past),
+            log_expected,
+            mean_known(residuals[:, -4:]),
+            mean_known(residuals),
+            change,
+            item_change,
         ]
-        columns += [
-            moved,
-            (np.bincount(self.item, moved) / self.lines_of_item)[self.item],
-        ]  # the item's lines are often promoted together
-        for name, cause in self.causes.items():
-            columns += [cause[:, week], cause[:, week - 1], cause[:, week - 2]]
+        for name, value in self.regressors.items():
+            columns += [value[:, week], value[:, week - 1], value[:, week - 2]]
             if name == PRICE:
-                columns += [
-                    cause[:, week - 1] - cause[:, week],
-                    cause[:, max(0, week - REMEMBERED) : week].min(axis=1) - cause[:, week],
-                ]
-            elif name != RIVALS:  # a promotion: how many others of the store have it too
-                columns.append(np.bincount(self.store, cause[:, week])[self.store] - cause[:, week])
+                lowest = value[:, max(0, week - PRICE_MEMORY_WEEKS) : week].min(axis=1)
+                columns += [value[:, week - 1] - value[:, week], lowest - value[:, week]]
+            elif name != CROSS_PRICE:  # how many other items of the store have the promotion too
+                columns.append(np.bincount(self.store, value[:, week])[self.store] - value[:, week])
         return np.column_stack(columns)
 
 
-def mean_of_known(values: Numbers) -> Numbers:
-    """The mean of each line's known values; NaN when it has none."""
-    known = np.isfinite(values)
-    return np.where(
-        known.any(axis=1),
-        np.where(known, values, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1),
-        np.nan,
-    )
+def average_weeks(daily: Numbers) -> Numbers:
+    """The daily means of whole weeks: lines × weeks."""
+    return np.asarray(daily.reshape(len(daily), -1, 7).mean(axis=2))
 
 
-def learn(weeks: Weeks, known: int) -> Any:
-    """A booster from the first so many weeks: by how much a week sells more or less than expected."""
+def train_residual_booster(residuals: WeeklyResiduals, weeks: int) -> "Booster | None":
+    """A booster of sales over means from the first `weeks` weeks; None with too few rows."""
     import lightgbm
 
     rows, ratios, sizes = [], [], []
-    for week in range(FIRST, known):
-        there = np.isfinite(weeks.left[:, week])
-        rows.append(weeks.features(week)[there])
-        ratios.append(np.exp(np.clip(weeks.left[there, week], -3.0, 3.0)))
-        sizes.append(np.sqrt(weeks.expected[there, week]))
-    if sum(map(len, ratios)) < 1000:
+    for week in range(MIN_HISTORY_WEEKS, weeks):
+        known = np.isfinite(residuals.log_residual[:, week])
+        log_ratio = residuals.log_residual[known, week]
+        rows.append(residuals.build_features(week)[known])
+        ratios.append(np.exp(np.clip(log_ratio, -MAX_LOG_RESIDUAL, MAX_LOG_RESIDUAL)))
+        sizes.append(np.sqrt(residuals.expected[known, week]))
+    if sum(map(len, ratios)) < MIN_TRAINING_ROWS:
         return None
+    size = np.concatenate(sizes)
     data = lightgbm.Dataset(
         np.concatenate(rows),
         np.concatenate(ratios),
-        weight=weighed(np.concatenate(sizes)),
+        weight=size / size.mean(),
         categorical_feature=[0],
     )
-    return lightgbm.train(PARAMETERS, data, num_boost_round=TREES)
+    return lightgbm.train(
+        RESIDUAL_BOOSTING_PARAMETERS, data, num_boost_round=RESIDUAL_BOOSTING_ROUNDS
+    )
 
 
-def weighed(sizes: Numbers) -> Numbers:
-    """How much rows of these sizes count, one on average: what is lost grows with what is sold."""
-    return np.asarray(sizes / sizes.mean())
-
-
-def means(booster: Any, weeks: Weeks, week: int) -> Numbers:
-    """What it thinks of two weeks from `week` on: 2 × lines."""
+def predict_boosted_means(booster: "Booster", residuals: WeeklyResiduals, week: int) -> Numbers:
+    """The boosted means of two weeks from `week` on: 2 × lines."""
     return np.stack(
-        [weeks.expected[:, at] * booster.predict(weeks.features(at)) for at in (week, week + 1)]
+        [
+            residuals.expected[:, ahead] * booster.predict(residuals.build_features(ahead))
+            for ahead in (week, week + 1)
+        ]
     )
 
 
-def mixed(mean: Numbers, opinion: Numbers, share: float) -> Numbers:
-    """Both together: the geometric mean, in which the opinion counts so much."""
-    return np.asarray(
-        np.exp(
-            (1 - share) * np.log(np.maximum(mean, 1e-6)) + share * np.log(np.maximum(opinion, 1e-6))
-        )
-    )
+def blend_means(mean: Numbers, boosted: Numbers, weight: float) -> Numbers:
+    """The geometric mean of both, in which the boosted one has `weight`."""
+    log_mean, log_boosted = np.log(np.maximum(mean, 1e-6)), np.log(np.maximum(boosted, 1e-6))
+    return np.asarray(np.exp((1 - weight) * log_mean + weight * log_boosted))
