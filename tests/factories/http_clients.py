@@ -21,7 +21,7 @@ def visitor(app: FastAPI, **kwargs: Any) -> TestClient:
 def make_person(resources: Resources, name: str, *grants: tuple[str, str | None]) -> None:
     """An account with the password for tests."""
     with resources.db.write() as db:
-        accounts.add_user(db, name, grants=grants, password=PASSWORD, now=datetime.now(UTC))
+        accounts.add_user(db, accounts.NewUser(name, grants, password=PASSWORD), datetime.now(UTC))
 
 
 def signed_in(app: FastAPI, name: str) -> TestClient:
@@ -39,15 +39,16 @@ def bearer(
 ) -> TestClient:
     """A program with an API token of that person, for everything that their tokens may be for unless it is said."""
     with resources.db.write() as db:
-        who = accounts.person(db, name)
-        assert who is not None
-        wanted = tokens.scopes_for(who) if scopes is None else scopes
-        token = tokens.add_token(db, name, "test", scopes=wanted, now=datetime.now(UTC))
+        person = accounts.find_person(db, name)
+        assert person is not None
+        if scopes is None:
+            scopes = tokens.allowed_token_scopes(person)
+        token = tokens.create_token(db, name, tokens.NewToken("test", scopes=scopes), datetime.now(UTC))
     return visitor(app, headers={"Authorization": f"Bearer {token}"})
 
 
 def csrf(browser: TestClient, path: str = "/account") -> str:
-    """The secret of the forms on a page."""
-    found = re.search(r'name="csrf" value="([0-9a-f]+)"', browser.get(path).text)
-    assert found is not None
-    return found[1]
+    """The CSRF token of the forms on a page."""
+    field = re.search(r'name="csrf" value="([\w-]+)"', browser.get(path).text)
+    assert field is not None
+    return field[1]

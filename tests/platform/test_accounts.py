@@ -8,7 +8,7 @@ from argon2 import PasswordHasher
 from sqlalchemy import func, select, text
 
 from tanuki.errors import Conflict, NotAllowed, NotFound, TooMany, UserError
-from tanuki.platform import accounts, passwords, tokens
+from tanuki.platform import accounts, passwords, sessions, tokens
 from tanuki.platform.accounts import (
     COMMAND_LINE,
     SYSTEM,
@@ -28,7 +28,9 @@ PASSWORD = "correct horse"
 def db(database):
     with database.write() as session:
         accounts.add_user(
-            session, "hana", display="Hana", grants=[("analyst", None)], password=PASSWORD, now=NOW
+            session,
+            accounts.NewUser("hana", [("analyst", None)], display_name="Hana", password=PASSWORD),
+            NOW,
         )
         yield session
 
@@ -37,23 +39,25 @@ def db(database):
 def quick(sqlite):
     with sqlite.write() as session:
         accounts.add_user(
-            session, "hana", display="Hana", grants=[("analyst", None)], password=PASSWORD, now=NOW
+            session,
+            accounts.NewUser("hana", [("analyst", None)], display_name="Hana", password=PASSWORD),
+            NOW,
         )
         yield session
 
 
 def sign_in(db, name="hana", password=PASSWORD, *, address="192.0.2.1", now=NOW):
-    return accounts.sign_in(db, name, password, address=address, now=now)
+    return sessions.sign_in(db, sessions.Credentials(name, password, address), now)
 
 
 def test_a_person_signs_in_and_is_known_by_the_token_until_it_ends(db):
     token = sign_in(db)
-    assert accounts.find_session_person(db, token, NOW) == Person(
+    assert sessions.find_session_person(db, token, NOW) == Person(
         "hana", "Hana", frozenset({("analyst", None)})
     )
-    assert accounts.find_session_person(db, token, NOW + timedelta(days=13, hours=23)) is not None
-    assert accounts.find_session_person(db, token, NOW + timedelta(days=14)) is None
-    assert accounts.find_session_person(db, "another", NOW) is None
+    assert sessions.find_session_person(db, token, NOW + timedelta(days=13, hours=23)) is not None
+    assert sessions.find_session_person(db, token, NOW + timedelta(days=14)) is None
+    assert sessions.find_session_person(db, "another", NOW) is None
 
 
 def test_a_name_may_be_typed_in_capitals_or_full_width(db):
@@ -79,7 +83,7 @@ def test_an_unknown_name_takes_as_long_as_a_wrong_password(quick):
 
 def test_neither_password_nor_tokens_nor_addresses_are_in_the_database(db):
     token = sign_in(db)
-    api = tokens.create_token(db, "hana", "report", now=NOW)
+    api = tokens.create_token(db, "hana", tokens.NewToken("report"), NOW)
     sign_in(db, password="wrong password")
     db.flush()
     for table in (Account, AccountGrant, AccountSession, AccountToken, LoginAttempts):
@@ -88,7 +92,7 @@ def test_neither_password_nor_tokens_nor_addresses_are_in_the_database(db):
 
 
 def test_a_password_is_renewed_when_the_hash_has_old_parameters(db, real_hasher, monkeypatch):
-    monkeypatch.setattr(passwords, "hasher", lambda: real_hasher)
+    monkeypatch.setattr(passwords, "password_hasher", lambda: real_hasher)
     account = accounts.load_account(db, "hana")
     account.password_hash = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1).hash(
         PASSWORD
@@ -117,7 +121,7 @@ def test_a_password_is_renewed_when_the_hash_has_old_parameters(db, real_hasher,
 def test_a_password_that_is_short_endless_easily_guessed_or_the_name_is_refused(quick, password):
     with pytest.raises(UserError, match="password"):
         accounts.add_user(
-            quick, "hanako.sato", grants=[("admin", None)], password=password, now=NOW
+            quick, accounts.NewUser("hanako.sato", [("admin", None)], password=password), NOW
         )
 
 
@@ -127,12 +131,12 @@ def test_words_that_do_not_belong_together_make_a_password_in_any_language(quick
         ("mei", "柴犬と電車とりんごとギター"),
         ("rio", "hana likes rain"),
     ]:
-        accounts.add_user(quick, name, grants=[("member", None)], password=password, now=NOW)
+        accounts.add_user(quick, accounts.NewUser(name, [("member", None)], password=password), NOW)
         assert sign_in(quick, name, password) is not None
 
 
 def test_a_generated_password_works(quick):
-    password = accounts.add_user(quick, "ken", grants=[("operator", None)], now=NOW)
+    password = accounts.add_user(quick, accounts.NewUser("ken", [("operator", None)]), NOW)
     assert len(password) >= 16
     assert sign_in(quick, "ken", password) is not None
 
@@ -142,12 +146,12 @@ def test_a_generated_password_works(quick):
 )
 def test_a_name_that_is_reserved_or_not_plain_is_refused(quick, name):
     with pytest.raises(UserError, match="cannot be a user's name"):
-        accounts.add_user(quick, name, grants=[("admin", None)], now=NOW)
+        accounts.add_user(quick, accounts.NewUser(name, [("admin", None)]), NOW)
 
 
 def test_a_name_is_taken_once(db):
     with pytest.raises(Conflict):
-        accounts.add_user(db, "HANA", grants=[("admin", None)], now=NOW)
+        accounts.add_user(db, accounts.NewUser("HANA", [("admin", None)]), NOW)
 
 
 @pytest.mark.parametrize(
@@ -155,26 +159,30 @@ def test_a_name_is_taken_once(db):
 )
 def test_grants_that_make_no_sense_are_refused(quick, grants):
     with pytest.raises(UserError):
-        accounts.add_user(quick, "ken", grants=grants, now=NOW)
+        accounts.add_user(quick, accounts.NewUser("ken", grants), NOW)
 
 
 def test_a_manager_has_their_stores_and_only_those(db):
     accounts.add_user(
         db,
-        "ken",
-        grants=[("manager", "chiba"), ("manager", "ueno"), ("manager", "chiba")],
-        password=PASSWORD,
-        now=NOW,
+        accounts.NewUser(
+            "ken",
+            [("manager", "chiba"), ("manager", "ueno"), ("manager", "chiba")],
+            password=PASSWORD,
+        ),
+        NOW,
     )
-    ken = accounts.find_session_person(db, sign_in(db, "ken"), NOW)
+    ken = sessions.find_session_person(db, sign_in(db, "ken"), NOW)
     assert ken.role_scopes("manager") == {"chiba", "ueno"}
     assert ken.has_role("analyst", "manager") and not ken.has_role("analyst")
 
 
 def test_roles_are_given_and_taken_and_the_last_one_stays(db):
-    accounts.grant_role(db, "Hana", "moderator", now=NOW, by="ken")
-    accounts.grant_role(db, "hana", "moderator", now=NOW + timedelta(days=1), by="rio")
-    accounts.grant_role(db, "hana", "manager", "chiba", now=NOW)
+    accounts.grant_role(db, "Hana", accounts.Grant("moderator"), NOW, actor="ken")
+    accounts.grant_role(
+        db, "hana", accounts.Grant("moderator"), NOW + timedelta(days=1), actor="rio"
+    )
+    accounts.grant_role(db, "hana", accounts.Grant("manager", "chiba"), NOW)
     assert accounts.load_grants(db, "hana") == {
         ("analyst", None),
         ("moderator", None),
@@ -182,13 +190,13 @@ def test_roles_are_given_and_taken_and_the_last_one_stays(db):
     }
     assert db.get(AccountGrant, ("hana", "moderator", "")).granted_by == "ken"
     for role, store in [("analyst", None), ("manager", "chiba")]:
-        accounts.revoke_role(db, "hana", role, store)
+        accounts.revoke_role(db, "hana", accounts.Grant(role, store))
     with pytest.raises(UserError, match="at least one role"):
-        accounts.revoke_role(db, "hana", "moderator")
+        accounts.revoke_role(db, "hana", accounts.Grant("moderator"))
     with pytest.raises(NotFound):
-        accounts.revoke_role(db, "hana", "manager", "chiba")
+        accounts.revoke_role(db, "hana", accounts.Grant("manager", "chiba"))
     with pytest.raises(UserError, match="not a role"):
-        accounts.grant_role(db, "hana", "king", now=NOW)
+        accounts.grant_role(db, "hana", accounts.Grant("king"), NOW)
     assert accounts.find_person(db, "hana").grants == {("moderator", None)}
 
 
@@ -202,12 +210,15 @@ def test_an_admin_has_every_role_and_others_only_theirs():
 
 
 def test_disabling_ends_sessions_and_tokens_and_enabling_opens_again(db):
-    token, api = sign_in(db), tokens.create_token(db, "hana", "report", now=NOW)
-    accounts.disable_account(db, "hana", now=NOW, by="ken")
-    assert accounts.find_session_person(db, token, NOW) is None
+    token, api = sign_in(db), tokens.create_token(db, "hana", tokens.NewToken("report"), NOW)
+    accounts.disable_account(db, "hana", now=NOW, actor="ken")
+    assert sessions.find_session_person(db, token, NOW) is None
     assert tokens.find_token_person(db, api, NOW) is None
     assert sign_in(db) is None
-    assert (accounts.load_account(db, "hana").disabled_at, accounts.load_account(db, "hana").disabled_by) == (
+    assert (
+        accounts.load_account(db, "hana").disabled_at,
+        accounts.load_account(db, "hana").disabled_by,
+    ) == (
         NOW,
         "ken",
     )
@@ -217,12 +228,12 @@ def test_disabling_ends_sessions_and_tokens_and_enabling_opens_again(db):
 
 def test_changing_the_password_needs_the_old_one_and_ends_the_other_sessions(db):
     here, there = sign_in(db), sign_in(db)
-    hana = accounts.find_session_person(db, here, NOW)
+    hana = sessions.find_session_person(db, here, NOW)
     with pytest.raises(UserError, match="old password"):
         accounts.change_password(db, hana, "wrong password", "a new password", now=NOW, keep=here)
     accounts.change_password(db, hana, PASSWORD, "a new password", now=NOW, keep=here)
-    assert accounts.find_session_person(db, here, NOW) == hana
-    assert accounts.find_session_person(db, there, NOW) is None
+    assert sessions.find_session_person(db, here, NOW) == hana
+    assert sessions.find_session_person(db, there, NOW) is None
     assert sign_in(db) is None
     assert sign_in(db, password="a new password") is not None
 
@@ -232,14 +243,16 @@ def test_a_new_password_from_an_administrator_ends_every_session_and_every_wait(
     for _ in range(5):
         sign_in(db, password="wrong password")
     password = accounts.set_password(db, "hana", now=NOW)
-    assert accounts.find_session_person(db, token, NOW) is None
+    assert sessions.find_session_person(db, token, NOW) is None
     assert sign_in(db, password=password) is not None
 
 
 def test_signing_out_ends_this_session_and_everywhere_ends_all(db):
     one, two, three = sign_in(db), sign_in(db), sign_in(db)
-    accounts.sign_out(db, one)
-    assert [accounts.find_session_person(db, token, NOW) is None for token in (one, two, three)] == [
+    sessions.sign_out(db, one)
+    assert [
+        sessions.find_session_person(db, token, NOW) is None for token in (one, two, three)
+    ] == [
         True,
         False,
         False,
@@ -261,7 +274,9 @@ def test_guessing_one_name_has_to_wait_longer_and_longer(db):
 
 
 def test_the_wait_is_never_longer_than_a_quarter_of_an_hour(quick):
-    quick.add(LoginAttempts(key=f"name:{accounts.digest_token('hana')}", failures=1000, last_at=NOW))
+    quick.add(
+        LoginAttempts(key=f"name:{accounts.digest_token('hana')}", failures=1000, last_at=NOW)
+    )
     with pytest.raises(TooMany):
         sign_in(quick, now=NOW + timedelta(minutes=14))
     assert sign_in(quick, now=NOW + timedelta(minutes=15)) is not None

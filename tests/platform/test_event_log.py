@@ -16,8 +16,8 @@ from tanuki.app import bootstrap
 from tanuki.errors import Conflict
 from tanuki.platform import audit_log, jobs, maintenance
 from tanuki.platform import resources as resources_file
-from tanuki.platform.event_log import Event, EventLog, EventKind, add_events, new_event_id
-from tanuki.platform.rate_limit import RateLimit
+from tanuki.platform.event_log import Event, EventKind, EventLog, add_events, new_event_id
+from tanuki.platform.rate_limit import RateLimitCounter
 from tanuki.platform.resources import Resources
 
 NOW = datetime(2021, 1, 11, 12, 34, 56, 789000, tzinfo=UTC)
@@ -48,7 +48,7 @@ def kept(resources):
 
 def sql(resources, query):
     with resources.db.read() as db:
-        return resources.warehouse.sql(db, query).rows()
+        return resources.warehouse.query_facts(db, query).rows()
 
 
 # ---- in
@@ -262,13 +262,13 @@ def test_a_list_without_items_makes_no_facts_and_is_done(resources, events):
 def test_two_exports_at_once_export_nothing_twice(resources, events):
     events.write_now([opened(number) for number in range(200)])
     found = threading.Barrier(2)
-    prepare = resources.warehouse.prepare
+    prepare = resources.warehouse.prepare_file
 
     def slowly(*given, **more):
         found.wait(10)
         return prepare(*given, **more)
 
-    resources.warehouse.prepare = slowly
+    resources.warehouse.prepare_file = slowly
     with ThreadPoolExecutor(2) as pool:
         exports = [
             pool.submit(maintenance.export_to_warehouse, resources, "open", "e", LATER)
@@ -285,15 +285,15 @@ def test_two_exports_at_once_export_nothing_twice(resources, events):
 
 def test_events_that_come_while_a_file_is_written_stay_for_the_next(resources, events):
     events.write_now([opened(1)])
-    prepare = resources.warehouse.prepare
+    prepare = resources.warehouse.prepare_file
 
     def meanwhile(*given, **more):
         events.write_now([opened(2, id="0")])
         return prepare(*given, **more)
 
-    resources.warehouse.prepare = meanwhile
+    resources.warehouse.prepare_file = meanwhile
     assert maintenance.export_to_warehouse(resources, "open", "e", LATER) == 1
-    resources.warehouse.prepare = prepare
+    resources.warehouse.prepare_file = prepare
     assert maintenance.export_events_now(resources, LATER) == 1
     assert sql(resources, "select count(*) from events_open") == [(2,)]
 
@@ -304,7 +304,11 @@ def test_more_than_fits_in_one_file_goes_in_several(resources, events, monkeypat
     events.write_now([opened(number) for number in range(100)])
     assert maintenance.export_events_now(resources, LATER) == 100
     with resources.db.read() as db:
-        assert [file.rows for file in resources.warehouse.files(db, "events_open")] == [40, 40, 20]
+        assert [file.rows for file in resources.warehouse.load_files(db, "events_open")] == [
+            40,
+            40,
+            20,
+        ]
 
 
 def test_the_hourly_run_exports_tidies_and_is_one_run_an_hour(
@@ -313,7 +317,7 @@ def test_the_hourly_run_exports_tidies_and_is_one_run_an_hour(
     assert maintenance.export_run_id(NOW) == "events-2021-01-11T12"
     events.write_now([opened(1), opened(2)])
     with resources.db.write() as db:
-        db.add(RateLimit(key="k", used=1, until=NOW))
+        db.add(RateLimitCounter(key="k", uses=1, expires_at=NOW))
         audit_log.append_entry(
             db, audit_log.AuditedAction(actor="hana", action="x", target="y", details={}), NOW
         )
@@ -326,7 +330,7 @@ def test_the_hourly_run_exports_tidies_and_is_one_run_an_hour(
     assert kept(resources) == 0
     assert sql(resources, "select count(*) from events_open") == [(2,)]
     with resources.db.read() as db:
-        assert db.scalar(text("select count(*) from rate_limit")) == 0
+        assert db.scalar(text("select count(*) from rate_limit_counter")) == 0
 
 
 def test_resources_that_end_write_what_waits(tmp_path, embedded):

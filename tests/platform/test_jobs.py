@@ -16,8 +16,8 @@ from tanuki.platform.jobs import (
     Jobs,
     WorkerHeartbeat,
     is_worker_dead,
-    run_worker,
     load_live_workers,
+    run_worker,
 )
 
 SWITCH: dict[str, bool] = {}

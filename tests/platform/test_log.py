@@ -122,7 +122,8 @@ def test_a_bug_in_a_request_is_logged_with_the_request_and_no_person(capsys, emb
 
     make_person(embedded, "hana", ("analyst", None))
     hana = signed_in(
-        web.create_app(embedded, [System("test", Menu("Test"), [router], tmp_path, tmp_path)]), "hana"
+        web.create_app(embedded, [System("test", Menu("Test"), [router], tmp_path, tmp_path)]),
+        "hana",
     )
     log.set_up_logging(Settings(log="json"))
     hana.get("/test/broken?least=3", headers={"X-Request-ID": "request-12345"})

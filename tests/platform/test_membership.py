@@ -7,13 +7,13 @@ import pytest
 from sqlalchemy import select
 
 from tanuki.errors import Conflict, NotAllowed, NotFound, TooMany, UserError
-from tanuki.platform import accounts, login_throttle, tokens
+from tanuki.platform import accounts, login_throttle, sessions, tokens
 from tanuki.platform.accounts import (
     Account,
-    DeletedAccountName,
     AccountGrant,
     AccountSession,
     AccountToken,
+    DeletedAccountName,
     Person,
 )
 from tanuki.platform.login_throttle import LoginAttempts
@@ -36,11 +36,13 @@ def quick(sqlite):
 
 
 def sign_up(db, name="hana", password=PASSWORD, *, display="", address="192.0.2.1", now=NOW):
-    return accounts.sign_up(db, name, password, display=display, address=address, now=now)
+    return sessions.sign_up(
+        db, sessions.Credentials(name, password, address), now, display_name=display
+    )
 
 
 def sign_in(db, name="hana", password=PASSWORD, *, address="192.0.2.1"):
-    return accounts.sign_in(db, name, password, address=address, now=NOW)
+    return sessions.sign_in(db, sessions.Credentials(name, password, address), NOW)
 
 
 # ---- signing up
@@ -48,7 +50,7 @@ def sign_in(db, name="hana", password=PASSWORD, *, address="192.0.2.1"):
 
 def test_who_signs_up_is_a_member_and_signed_in(db):
     token = sign_up(db, " Ｈana ", display="  花子\n🐕‍🦺 ")
-    assert accounts.find_session_person(db, token, NOW) == Person(
+    assert sessions.find_session_person(db, token, NOW) == Person(
         "hana", "花子 🐕‍🦺", frozenset({("member", None)})
     )
     assert sign_in(db) is not None
@@ -145,7 +147,7 @@ def test_one_address_asks_for_ten_names_an_hour_taken_or_not(db):
 
 
 def test_what_asks_for_no_name_does_not_count(quick):
-    for _ in range(accounts.SIGN_UP_LIMIT):
+    for _ in range(sessions.SIGN_UPS_PER_ADDRESS.max_uses):
         with pytest.raises(UserError):
             sign_up(quick, password="short")
     sign_up(quick)
@@ -183,15 +185,22 @@ def leave(db, name="hana", password=PASSWORD):
 def test_who_left_is_nowhere_any_more(db):
     session, token = (
         sign_up(db, display="Hanako S."),
-        tokens.create_token(db, "hana", "report", now=NOW),
+        tokens.create_token(db, "hana", tokens.NewToken("report"), NOW),
     )
     sign_in(db, password="wrong password", address="198.51.100.7")
     leave(db)
     assert accounts.find_person(db, "hana") is None
-    assert accounts.find_session_person(db, session, NOW) is None
+    assert sessions.find_session_person(db, session, NOW) is None
     assert tokens.find_token_person(db, token, NOW) is None
     assert sign_in(db) is None
-    for table in (Account, AccountGrant, AccountSession, AccountToken, LoginAttempts, DeletedAccountName):
+    for table in (
+        Account,
+        AccountGrant,
+        AccountSession,
+        AccountToken,
+        LoginAttempts,
+        DeletedAccountName,
+    ):
         content = str(db.execute(select(*table.__table__.columns)).all())
         assert not any(trace in content for trace in ("hana", "Hanako", "report")), table
 
@@ -202,7 +211,7 @@ def test_the_name_of_who_left_is_not_given_again_and_looks_like_one_that_is_take
     leave(db)
     for make in (
         lambda name: sign_up(db, name),
-        lambda name: accounts.add_user(db, name, grants=[("analyst", None)], now=NOW),
+        lambda name: accounts.add_user(db, accounts.NewUser(name, [("analyst", None)]), NOW),
     ):
         said = {}
         for name in ("hana", "ken"):
@@ -220,7 +229,9 @@ def test_what_is_kept_of_a_name_is_not_found_by_hashing_names(quick):
     assert gone.at == NOW and gone.digest != accounts.digest_token("hana")
     assert (
         quick.scalars(
-            select(LoginAttempts.key).where(LoginAttempts.key == f"name:{accounts.digest_token('hana')}")
+            select(LoginAttempts.key).where(
+                LoginAttempts.key == f"name:{accounts.digest_token('hana')}"
+            )
         ).all()
         == []
     )
@@ -232,7 +243,7 @@ def test_leaving_needs_the_password(db):
         with pytest.raises(UserError, match="password is not right"):
             leave(db, password=wrong)
     program = tokens.find_token_person(
-        db, tokens.create_token(db, "hana", "bot", scopes=("write",), now=NOW), NOW
+        db, tokens.create_token(db, "hana", tokens.NewToken("bot", scopes=("write",)), NOW), NOW
     )
     with pytest.raises(NotAllowed, match="without the password"):
         accounts.delete_own_account(db, program, None, now=NOW)
@@ -245,7 +256,7 @@ def test_leaving_needs_the_password(db):
 def test_the_last_administrator_stays(db):
     for name in ("hana", "ken", "mei"):
         accounts.add_user(
-            db, name, grants=[("admin", None), ("member", None)], password=PASSWORD, now=NOW
+            db, accounts.NewUser(name, [("admin", None), ("member", None)], password=PASSWORD), NOW
         )
     accounts.disable_account(db, "mei", now=NOW)
     leave(db, "hana")
@@ -258,7 +269,7 @@ def test_the_last_administrator_stays(db):
 def test_of_two_administrators_who_leave_at_the_same_moment_one_stays(database):
     with database.write() as db:
         for name in ("hana", "ken"):
-            accounts.add_user(db, name, grants=[("admin", None)], password=PASSWORD, now=NOW)
+            accounts.add_user(db, accounts.NewUser(name, [("admin", None)], password=PASSWORD), NOW)
 
     def try_it(name):
         try:

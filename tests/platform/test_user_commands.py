@@ -8,7 +8,7 @@ import pytest
 
 from tanuki.app import bootstrap
 from tanuki.errors import Conflict, NotFound, UserError
-from tanuki.platform import accounts, tokens
+from tanuki.platform import tokens
 from tanuki.platform.commands.users import users
 from tanuki.settings import Settings
 from tests.factories.command_line import CommandRunner
@@ -32,7 +32,9 @@ def sign_in(home, name, password):
     made = bootstrap.create_resources(Settings(home=home))
     try:
         with made.db.write() as db:
-            return accounts.sign_in(db, name, password, address="192.0.2.1", now=datetime.now(UTC))
+            return sessions.sign_in(
+                db, sessions.Credentials(name, password, "192.0.2.1"), datetime.now(UTC)
+            )
     finally:
         bootstrap.close_resources(made)
 

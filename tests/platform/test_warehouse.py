@@ -29,12 +29,12 @@ def add(database, warehouse, moment, *, table=SOLD, removed=None, **units):
     if removed:
         frame = frame.with_columns(pl.col("shop").is_in(removed).alias("removed"))
     with database.write() as db:
-        warehouse.append(db, table, frame, recorded_at=moment, source="tests")
+        warehouse.append_facts(db, table, frame, recorded_at=moment, source="tests")
 
 
 def known(database, warehouse, moment, **options):
     with database.read() as db:
-        frame = warehouse.read(db, SOLD, as_of=moment, **options)
+        frame = warehouse.read_facts(db, SOLD, as_of=moment, **options)
     return dict(frame.select("shop", "units").iter_rows())
 
 
@@ -65,13 +65,13 @@ def test_an_append_that_was_rolled_back_was_never_there(database, warehouse):
     add(database, warehouse, MONDAY, chiba=1)
     frame = pl.DataFrame({"day": [DAY], "shop": ["chiba"], "units": [9]})
     with pytest.raises(ZeroDivisionError), database.write() as db:
-        warehouse.append(db, SOLD, frame, recorded_at=TUESDAY, source="tests")
+        warehouse.append_facts(db, SOLD, frame, recorded_at=TUESDAY, source="tests")
         raise ZeroDivisionError
     assert known(database, warehouse, WEDNESDAY) == {"chiba": 1}
     with database.read() as db:
-        (orphan,) = warehouse.orphans(db)
+        (orphan,) = warehouse.list_orphans(db)
         assert warehouse.objects.exists(orphan)
-        assert warehouse.sql(db, "select units from sold")["units"].to_list() == [1]
+        assert warehouse.query_facts(db, "select units from sold")["units"].to_list() == [1]
 
 
 def test_a_part_can_be_read(database, warehouse):
@@ -136,12 +136,12 @@ def test_sql_sees_the_newest_the_history_and_what_was_known_before(database, war
     add(database, warehouse, MONDAY, chiba=1)
     add(database, warehouse, TUESDAY, chiba=5)
     with database.read() as db:
-        assert warehouse.sql(db, "select units from sold").rows() == [(5,)]
-        assert warehouse.sql(db, "select units from sold", as_of=MONDAY).rows() == [(1,)]
-        assert warehouse.sql(
+        assert warehouse.query_facts(db, "select units from sold").rows() == [(5,)]
+        assert warehouse.query_facts(db, "select units from sold", as_of=MONDAY).rows() == [(1,)]
+        assert warehouse.query_facts(
             db, "with h as (from sold_history) select sum(units) from h"
         ).rows() == [(6,)]
-        assert warehouse.sql(db, "describe sold")["column_name"].to_list() == [
+        assert warehouse.query_facts(db, "describe sold")["column_name"].to_list() == [
             "day",
             "shop",
             "units",
@@ -150,7 +150,7 @@ def test_sql_sees_the_newest_the_history_and_what_was_known_before(database, war
         ]
         before = MONDAY - timedelta(days=1)
         assert (
-            warehouse.sql(
+            warehouse.query_facts(
                 db,
                 "select shop, units from sold union all select shop, units from sold_history",
                 as_of=before,

@@ -30,7 +30,9 @@ log = structlog.get_logger()
 
 BATCH_INTERVAL_SECONDS = 0.25  # between batches
 MAX_EVENTS_PER_BATCH = 5_000
-MAX_BUFFERED_EVENTS = 100_000  # while the database does not answer; what comes on top is lost, and counted
+MAX_BUFFERED_EVENTS = (
+    100_000  # while the database does not answer; what comes on top is lost, and counted
+)
 KIND_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 FACT_TABLE_PREFIX = "events_"  # and the kind
 
@@ -96,7 +98,9 @@ class EventKind:
             if self.list_field is None:
                 rows.append({**same, **self.split_values(event.values)})
                 continue
-            around = {name: value for name, value in event.values.items() if name != self.list_field}
+            around = {
+                name: value for name, value in event.values.items() if name != self.list_field
+            }
             rows += [
                 {**same, "n": n, **self.split_values({**around, **item})}
                 for n, item in enumerate(event.values.get(self.list_field, ()))
@@ -157,7 +161,9 @@ class EventLog:
             for each in rows:
                 self.buffer.put(each)
             if self.thread is None:
-                self.thread = threading.Thread(target=self.run_writer, name="event-log", daemon=True)
+                self.thread = threading.Thread(
+                    target=self.run_writer, name="event-log", daemon=True
+                )
                 self.thread.start()
 
     def write_now(self, events: Iterable[Event]) -> None:

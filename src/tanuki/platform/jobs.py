@@ -118,7 +118,9 @@ class Jobs:
 
         return DBOSClient(system_database_url=self.url, application_name=APPLICATION)
 
-    def enqueue(self, db: Session, name: str, run_id: str, *args: Any, queue: str = DEFAULT_QUEUE) -> None:
+    def enqueue(
+        self, db: Session, name: str, run_id: str, *args: Any, queue: str = DEFAULT_QUEUE
+    ) -> None:
         """Start the workflow `name` as `run_id` when this transaction commits. The same id again is the same run."""
         options: Any = {
             "queue_name": queue,
@@ -195,9 +197,14 @@ class Jobs:
 
     def resume_run(self, run_id: str) -> Run:
         """Let a cancelled or given-up run go on at the step it was in. A failed one is run again from its failed step."""
-        run, queue = self.load_run(run_id), PARTS_QUEUE if PART_SEPARATOR in run_id else DEFAULT_QUEUE
+        run, queue = (
+            self.load_run(run_id),
+            PARTS_QUEUE if PART_SEPARATOR in run_id else DEFAULT_QUEUE,
+        )
         for part in self.client.list_workflows(
-            workflow_id_prefix=f"{run_id}{PART_SEPARATOR}", status=["ERROR", "CANCELLED"], load_input=False
+            workflow_id_prefix=f"{run_id}{PART_SEPARATOR}",
+            status=["ERROR", "CANCELLED"],
+            load_input=False,
         ):
             self.resume_run(part.workflow_id)
         if run.status == "failed":
@@ -213,7 +220,9 @@ class Jobs:
     def resume_failed_runs(self, name: str, *, before: datetime) -> int:
         """Let the runs of a workflow that failed or were given up, and have rested since before a moment, go on; gives how many."""
         ended = [
-            run for status in ("failed", "given up") for run in self.list_runs(status=status, name=name)
+            run
+            for status in ("failed", "given up")
+            for run in self.list_runs(status=status, name=name)
         ]
         rested = [run for run in ended if run.updated_at is None or run.updated_at < before]
         for run in rested:
@@ -238,7 +247,9 @@ class Jobs:
         )
         lengths: dict[str, int] = {DEFAULT_QUEUE: 0}
         for run in waiting:
-            lengths[run.queue_name or DEFAULT_QUEUE] = lengths.get(run.queue_name or DEFAULT_QUEUE, 0) + 1
+            lengths[run.queue_name or DEFAULT_QUEUE] = (
+                lengths.get(run.queue_name or DEFAULT_QUEUE, 0) + 1
+            )
         return lengths
 
     def close(self) -> None:
@@ -328,7 +339,9 @@ def run_worker(
     DBOS.register_queue(DEFAULT_QUEUE, polling_interval_sec=POLL_SECONDS, worker_concurrency=4)
     DBOS.register_queue(PARTS_QUEUE, polling_interval_sec=POLL_SECONDS, worker_concurrency=1)
     DBOS.register_queue(
-        PROMPT_QUEUE, polling_interval_sec=PROMPT_POLL_SECONDS, worker_concurrency=PROMPT_QUEUE_CONCURRENCY
+        PROMPT_QUEUE,
+        polling_interval_sec=PROMPT_POLL_SECONDS,
+        worker_concurrency=PROMPT_QUEUE_CONCURRENCY,
     )
     if schedules is not None:
         for known in DBOS.list_schedules():
@@ -337,7 +350,9 @@ def run_worker(
         DBOS.apply_schedules(cast(Any, schedules))
     stop = threading.Event()
     threads = [
-        threading.Thread(target=send_heartbeats, args=(db, name, stop), name="worker-beat", daemon=True)
+        threading.Thread(
+            target=send_heartbeats, args=(db, name, stop), name="worker-beat", daemon=True
+        )
     ]
     threads += [
         threading.Thread(target=repeat_task, args=(*chore, stop), name="worker-chore", daemon=True)
@@ -402,7 +417,9 @@ def send_heartbeats(db: Database, name: str, stop: threading.Event) -> None:
                 )
                 dead = [
                     other.name
-                    for other in session.scalars(select(WorkerHeartbeat).where(WorkerHeartbeat.name != name))
+                    for other in session.scalars(
+                        select(WorkerHeartbeat).where(WorkerHeartbeat.name != name)
+                    )
                     if is_worker_dead(other, now)
                 ]
             if dead:

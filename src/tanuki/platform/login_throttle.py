@@ -1,4 +1,4 @@
-"""How guessing passwords is slowed: after a few failed tries a name and an address have to wait, longer and longer."""
+"""Login throttle: after some failed attempts a name and an address must wait, longer and longer."""
 
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -10,19 +10,17 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from tanuki.errors import TooMany
 from tanuki.platform.database.engine import Base
 
-FREE_ATTEMPTS = {
-    "name": 5,
-    "address": 20,
-}  # failed tries before the waiting begins; an office shares one address
+FREE_ATTEMPTS = {"name": 5, "address": 20}  # before the first wait; an office shares one address
 FIRST_WAIT = timedelta(seconds=15)  # doubles with each further failure
 MAX_WAIT = timedelta(minutes=15)
+MAX_DOUBLINGS = 10  # beyond it the wait is the longest in any case
 ATTEMPTS_EXPIRE_AFTER = timedelta(hours=2)
 
 
 class LoginAttempts(Base):
-    """How often signing in failed lately, for a name and for an address; both only as digests."""
+    """Recent failed attempts of a name or of an address. The key is a digest."""
 
-    __tablename__ = "account_try"
+    __tablename__ = "login_attempts"
 
     key: Mapped[str] = mapped_column(primary_key=True)
     failures: Mapped[int]
@@ -30,57 +28,69 @@ class LoginAttempts(Base):
 
 
 def require_login_allowed(db: Session, name: str, address: str, now: datetime) -> None:
-    """Raises TooMany while the name or the address has to wait."""
-    kinds = {attempt_key(kind, value): kind for kind, value in (("name", name), ("address", address))}
-    tries = db.scalars(select(LoginAttempts).where(LoginAttempts.key.in_(kinds)).with_for_update())
-    wait = max((remaining_wait(each, FREE_ATTEMPTS[kinds[each.key]], now) for each in tries), default=timedelta())
+    """Raises TooMany while the name or the address has to wait. Locks both counters."""
+    keys = {attempt_key("name", name): "name", attempt_key("address", address): "address"}
+    statement = select(LoginAttempts).where(LoginAttempts.key.in_(keys)).with_for_update()
+    wait = max(
+        (
+            remaining_wait(attempts, FREE_ATTEMPTS[keys[attempts.key]], now)
+            for attempts in db.scalars(statement)
+        ),
+        default=timedelta(),
+    )
     if wait > timedelta():
         raise TooMany(
-            "Too many tries to sign in; try again in %(seconds)s seconds.",
+            "There were too many attempts to sign in. Please try again in %(seconds)s seconds.",
             seconds=int(wait.total_seconds()) + 1,
         )
 
 
-def remaining_wait(tries: LoginAttempts, grace: int, now: datetime) -> timedelta:
-    """How long to wait still: nothing within the grace, then twice as long after each failure."""
-    if tries.failures < grace or now - tries.last_failed_at > ATTEMPTS_EXPIRE_AFTER:
+def remaining_wait(attempts: LoginAttempts, free: int, now: datetime) -> timedelta:
+    """The wait that is left; it doubles with each failure after the free ones."""
+    if attempts.failures < free or now - attempts.last_failed_at > ATTEMPTS_EXPIRE_AFTER:
         return timedelta()
-    wait = min(FIRST_WAIT * (1 << min(tries.failures - grace, 10)), MAX_WAIT)
-    return tries.last_failed_at + wait - now
+    doublings = min(attempts.failures - free, MAX_DOUBLINGS)
+    return attempts.last_failed_at + min(FIRST_WAIT * (1 << doublings), MAX_WAIT) - now
 
 
 def record_failed_login(db: Session, name: str, address: str, now: datetime) -> None:
-    """Count a failed try of the name and of the address; what is long past is forgotten."""
-    for each in (attempt_key("name", name), attempt_key("address", address)):
-        tries = db.get(LoginAttempts, each)
-        if tries is None:
-            db.merge(LoginAttempts(key=each, failures=1, last_at=now))
+    """Count a failed attempt for the name and for the address."""
+    for key in (attempt_key("name", name), attempt_key("address", address)):
+        attempts = db.get(LoginAttempts, key)
+        if attempts is None:
+            db.merge(LoginAttempts(key=key, failures=1, last_failed_at=now))
             continue
-        tries.failures = 1 if now - tries.last_failed_at > ATTEMPTS_EXPIRE_AFTER else tries.failures + 1
-        tries.last_failed_at = now
+        expired = now - attempts.last_failed_at > ATTEMPTS_EXPIRE_AFTER
+        attempts.failures = 1 if expired else attempts.failures + 1
+        attempts.last_failed_at = now
 
 
 def reset_login_attempts(db: Session, name: str) -> None:
-    """Let a name begin anew; the address stays counted."""
+    """Forget the failures of a name. Those of the address stay counted."""
     db.execute(delete(LoginAttempts).where(LoginAttempts.key == attempt_key("name", name)))
 
 
 def delete_old_login_attempts(db: Session, now: datetime) -> None:
-    """Take away what is long past."""
-    db.execute(delete(LoginAttempts).where(LoginAttempts.last_failed_at < now - ATTEMPTS_EXPIRE_AFTER))
+    db.execute(
+        delete(LoginAttempts).where(LoginAttempts.last_failed_at < now - ATTEMPTS_EXPIRE_AFTER)
+    )
 
 
 def attempt_key(kind: str, value: str) -> str:
-    """What tries are counted under: no name and no address is kept."""
-    return f"{kind}:{sha256((network_of(value) if kind == 'address' else value).encode()).hexdigest()}"
+    """What attempts are counted under; neither names nor addresses are stored."""
+    counted = network_of(value) if kind == "address" else value
+    return f"{kind}:{sha256(counted.encode()).hexdigest()}"
 
 
 def network_of(address: str) -> str:
-    """Where somebody comes from, as far as it is not their own choice: a home has one IPv4 address, but a whole IPv6 network of them."""
+    """The part of an address that its user cannot choose freely.
+
+    A home has one IPv4 address, but a whole IPv6 network of 64 bits.
+    """
     try:
-        found = ip_address(address)
+        parsed = ip_address(address)
     except ValueError:
         return address
-    if not isinstance(found, IPv6Address):
+    if not isinstance(parsed, IPv6Address):
         return address
-    return str(found.ipv4_mapped or IPv6Address(int(found) >> 64 << 64))
+    return str(parsed.ipv4_mapped or IPv6Address(int(parsed) >> 64 << 64))

@@ -76,7 +76,7 @@ def export_batch(res: Resources, now: datetime, kind: str, source: str) -> int:
 def clean_up(res: Resources, now: datetime) -> None:
     """Delete expired rows, align the registry with the servers, log the head of the audit log."""
     with res.db.write() as db:
-        rate_limit.forget(db, now)
+        rate_limit.delete_expired_counters(db, now)
         shadow_replay.forget(db, now)
         guardrails.delete_old_counts(db, now)
         entries, digest = audit_log.load_head(db)
@@ -105,7 +105,9 @@ def export_to_warehouse(res: Resources, kind: str, source: str, now: datetime) -
         events = db.scalars(
             select(Event).where(Event.kind == kind).order_by(Event.id).limit(EVENTS_PER_FILE)
         ).all()
-    ready = res.warehouse.prepare_file(declared.table, declared.build_facts(events), recorded_at=now)
+    ready = res.warehouse.prepare_file(
+        declared.table, declared.build_facts(events), recorded_at=now
+    )
     with res.db.write() as db:
         deleted = 0
         for start in range(0, len(events), EVENTS_PER_DELETE):

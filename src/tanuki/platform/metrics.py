@@ -124,9 +124,9 @@ def observe_request(method: str, route: str, status: int, seconds: float) -> Non
 @cache
 def request_metrics(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
     """The numbers of a kind of request, looked up once."""
-    return process_metrics().requests.labels(method, route, str(status)), process_metrics().request_seconds.labels(
-        method, route
-    )
+    return process_metrics().requests.labels(
+        method, route, str(status)
+    ), process_metrics().request_seconds.labels(method, route)
 
 
 def observe_step(workflow: str, step: str, seconds: float, *, outcome: str = "done") -> None:
@@ -159,7 +159,9 @@ def observe_inference(
     model: str, version: str, role: str, seconds: float, *, rows: int, failed: bool
 ) -> None:
     """Count a question to a model; the role is champion, challenger, shadow or version."""
-    process_metrics().inferences.labels(model, version, role, "failed" if failed else "answered").inc()
+    process_metrics().inferences.labels(
+        model, version, role, "failed" if failed else "answered"
+    ).inc()
     process_metrics().inference_seconds.labels(model).observe(seconds)
     if not failed:
         process_metrics().run_rows.labels(model).observe(rows)

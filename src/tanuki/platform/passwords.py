@@ -1,4 +1,4 @@
-"""Passwords: which are refused, how they are hashed and compared; and names of people who left, kept so that they cannot be read back. Pure."""
+"""Passwords: validation, hashing and comparison; and digests of deleted accounts' names. Pure."""
 
 import hashlib
 import secrets
@@ -11,26 +11,35 @@ from argon2.exceptions import VerifyMismatchError
 from tanuki.errors import UserError
 
 MIN_PASSWORD_CHARS = 10
-MAX_PASSWORD_CHARS = 1_000  # hashing must not become the attack
+MAX_PASSWORD_CHARS = 1_000  # hashing an endless text would be an attack
 MIN_DIFFERENT_CHARS = 5
-COMMON_PASSWORD_WORDS = """a abc abcd abcde abcdef abcdefg abcdefgh abcdefghij admin administrator asdf asdfg asdfgh asdfghjkl baseball basketball changeme dragon
-    football iloveyou letmein login monkey pass passwd password passwrd pasword princess psswrd q qaz qazwsx qazwsxedc qwe qweasd qweasdzxc qwer
-    qwert qwerty qwertyuiop sakura sunshine superman tanuki welcome zaqwsx zaqxsw zxcvbn zxcvbnm"""
+
+# Guessed first, with all kinds of digits and signs between and around: 1q2w3e4r5t, Password123!
 COMMON_PASSWORDS = frozenset(
-    ["", *COMMON_PASSWORD_WORDS.split()]
-)  # tried first, with all digits and signs between and around: 1q2w3e4r5t, Password123!
+    [
+        "",
+        *"""a abc abcd abcde abcdef abcdefg abcdefgh abcdefghij admin administrator asdf asdfg
+        asdfgh asdfghjkl baseball basketball changeme dragon football iloveyou letmein login monkey
+        pass passwd password passwrd pasword princess psswrd q qaz qazwsx qazwsxedc qwe qweasd
+        qweasdzxc qwer qwert qwerty qwertyuiop sakura sunshine superman tanuki welcome zaqwsx zaqxsw
+        zxcvbn zxcvbnm""".split(),
+    ]
+)
 
 
 def validate_password(password: str, name: str) -> None:
-    """Refuse a password that is too short, absurdly long, easily guessed, or the name."""
+    """Raises UserError for a password that is too short, too long, common, or the name."""
     if not MIN_PASSWORD_CHARS <= len(password) <= MAX_PASSWORD_CHARS:
-        raise UserError("A password needs at least %(length)s characters.", length=MIN_PASSWORD_CHARS)
+        raise UserError(
+            "A password needs at least %(length)s characters.", length=MIN_PASSWORD_CHARS
+        )
     folded = normalize_password(password).strip().casefold()
     if folded == name or only_letters(folded) == only_letters(name) != "":
         raise UserError("The password must not be the name, nor the name with numbers around it.")
     if len(set(folded)) < MIN_DIFFERENT_CHARS or only_letters(folded) in COMMON_PASSWORDS:
         raise UserError(
-            "That password is among the first that anybody would guess; choose another one, such as four words that do not belong together."
+            "That password is among the first that anybody would guess. Please choose another one,"
+            " such as four words that do not belong together."
         )
 
 
@@ -40,31 +49,31 @@ def only_letters(text: str) -> str:
 
 
 def normalize_password(password: str) -> str:
-    """A password as it is hashed: the same characters typed on another keyboard are the same password."""
+    """A password as it is hashed: the same characters of another keyboard are the same password."""
     return unicodedata.normalize("NFKC", password)
 
 
 def generate_password() -> str:
-    """A password nobody guesses."""
+    """A random password of 96 bits."""
     return secrets.token_urlsafe(12)
 
 
 def hash_password(password: str) -> str:
-    """What is kept of a password."""
     return password_hasher().hash(normalize_password(password))
 
 
-def verify_password(kept: str, password: str) -> bool:
-    """Whether the password is the one that was hashed."""
+def verify_password(password_hash: str, password: str) -> bool:
     try:
-        return password_hasher().verify(kept, normalize_password(password[:MAX_PASSWORD_CHARS]))
+        return password_hasher().verify(
+            password_hash, normalize_password(password[:MAX_PASSWORD_CHARS])
+        )
     except VerifyMismatchError:
         return False
 
 
-def needs_rehash(kept: str) -> bool:
-    """Whether a hash was made with older parameters, so that it should be made anew while the password is at hand."""
-    return password_hasher().check_needs_rehash(kept)
+def needs_rehash(password_hash: str) -> bool:
+    """Whether a hash was made with older parameters than today's."""
+    return password_hasher().check_needs_rehash(password_hash)
 
 
 @cache
@@ -75,12 +84,11 @@ def password_hasher() -> PasswordHasher:
 
 @cache
 def unmatchable_hash() -> str:
-    """A hash that no password fits, checked when there is no such name so that it takes as long."""
+    """A hash that no password fits. Comparing with it makes an unknown name take as long."""
     return password_hasher().hash(secrets.token_urlsafe(32))
 
 
 def digest_name(name: str) -> str:
-    """What is kept of the name of somebody who left: enough to know it again, and slow, so that trying all names is dear."""
-    return hashlib.scrypt(
-        name.encode(), salt=b"tanuki: names of people who left", n=2**14, r=8, p=1, dklen=32
-    ).hex()
+    """A deleted account's name as it is stored: slow to compute, so trying all names is costly."""
+    salt = b"tanuki: names of people who left"
+    return hashlib.scrypt(name.encode(), salt=salt, n=2**14, r=8, p=1, dklen=32).hex()

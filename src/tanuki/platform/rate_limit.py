@@ -1,6 +1,6 @@
-"""How often somebody may do something: so many times within a while, counted in the transaction of what they do."""
+"""Rate limits: so many uses in a time window, counted in the transaction of the use itself."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 from math import ceil
@@ -9,76 +9,91 @@ from sqlalchemy import case, delete
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tanuki.errors import TooMany
+from tanuki.i18n import msgid
 from tanuki.platform.database.engine import Base
 from tanuki.platform.database.upsert import insert_for
 
-SPENT = "tanuki_limits"  # in a session's info: what this transaction has used
+COUNTED_USES = "tanuki_counted_uses"  # key of a session's info: the uses of its transaction
+EXCEEDED = msgid("That was too often. Please try again in %(seconds)s seconds.")
 
 
-class RateLimit(Base):
-    """How often somebody has done something in a while that ends at `until`. Who and what are a digest: nobody can be read from this."""
+class RateLimitCounter(Base):
+    """The uses in a window that ends at `expires_at`. The key is a digest of who and what."""
 
-    __tablename__ = "rate_limit"
+    __tablename__ = "rate_limit_counter"
 
     key: Mapped[str] = mapped_column(primary_key=True)
-    used: Mapped[int]
-    until: Mapped[datetime] = mapped_column(index=True)
+    uses: Mapped[int]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
 
 
 @dataclass(frozen=True)
-class Left:
-    """What is left: `left` of `most` times for the next `seconds`, of a while of `window` seconds."""
+class RateLimit:
+    """At most `max_uses` in `window_seconds`; the window begins with the first use."""
 
-    what: str
-    most: int
-    window: int
-    left: int
-    seconds: int
+    name: str
+    max_uses: int
+    window_seconds: int
 
 
-def use(db: Session, who: str, what: str, *, now: datetime, most: int, seconds: int) -> Left:
-    """Count one more time; the while begins with the first. Raises TooMany when there were `most` already.
+@dataclass(frozen=True)
+class RateLimitState:
+    """A limit after a use: what remains until the window ends."""
 
-    What is rolled back does not count. `who` is whatever is limited: a name, an address; only a digest of it is kept.
+    limit: RateLimit
+    remaining: int
+    reset_seconds: int
+
+
+class RateLimitExceeded(TooMany):
+    """More uses than the limit allows. Page 429."""
+
+    def __init__(self, state: RateLimitState) -> None:
+        super().__init__(EXCEEDED, seconds=state.reset_seconds)
+        self.state = state
+
+
+def count_use(db: Session, subject: str, limit: RateLimit, now: datetime) -> RateLimitState:
+    """Count one more use by `subject`: a name or an address, of which only a digest is stored.
+
+    Raises RateLimitExceeded when the limit was reached already. The caller's rollback, which that
+    causes, also takes the refused use back.
     """
-    first = insert_for(db, RateLimit).values(
-        key=key(who, what), used=1, until=now + timedelta(seconds=seconds)
+    window = timedelta(seconds=limit.window_seconds)
+    first = insert_for(db, RateLimitCounter).values(
+        key=counter_key(subject, limit.name), uses=1, expires_at=now + window
     )
-    over = RateLimit.until <= now
-    again = first.on_conflict_do_update(
-        index_elements=[RateLimit.key],
+    expired = RateLimitCounter.expires_at <= now
+    statement = first.on_conflict_do_update(
+        index_elements=[RateLimitCounter.key],
         set_={
-            "used": case((over, 1), else_=RateLimit.used + 1),
-            "until": case((over, first.excluded.until), else_=RateLimit.until),
+            "uses": case((expired, 1), else_=RateLimitCounter.uses + 1),
+            "expires_at": case(
+                (expired, first.excluded.expires_at), else_=RateLimitCounter.expires_at
+            ),
         },
+    ).returning(RateLimitCounter.uses, RateLimitCounter.expires_at)
+    uses, expires_at = db.execute(statement).one()
+    state = RateLimitState(
+        limit,
+        remaining=max(0, limit.max_uses - uses),
+        reset_seconds=max(1, ceil((expires_at - now).total_seconds())),
     )
-    used, until = db.execute(again.returning(RateLimit.used, RateLimit.until)).one()
-    spent = Left(
-        what, most, seconds, max(0, most - used), max(1, ceil((until - now).total_seconds()))
-    )
-    if used > most:
-        raise TooMany("That was too often; try again in %(seconds)s seconds.", **asdict(spent))
-    db.info.setdefault(SPENT, []).append(spent)
-    return spent
+    if uses > limit.max_uses:
+        raise RateLimitExceeded(state)
+    db.info.setdefault(COUNTED_USES, []).append(state)
+    return state
 
 
-def spent(db: Session) -> list[Left]:
-    """What this session has used: for saying so to whom it concerns."""
-    return list(db.info.get(SPENT, ()))
+def counted_limits(db: Session) -> list[RateLimitState]:
+    """The limits that this session's transaction has counted against, for the response's headers."""
+    return list(db.info.get(COUNTED_USES, ()))
 
 
-def reached(refusal: TooMany) -> Left | None:
-    """Which limit a refusal is about, if it is one of these."""
-    if refusal.values.keys() != Left.__dataclass_fields__.keys():
-        return None
-    return Left(**refusal.values)  # type: ignore[arg-type]
+def delete_expired_counters(db: Session, now: datetime) -> None:
+    db.execute(delete(RateLimitCounter).where(RateLimitCounter.expires_at <= now))
 
 
-def forget(db: Session, now: datetime) -> None:
-    """Take away what no longer counts."""
-    db.execute(delete(RateLimit).where(RateLimit.until <= now))
-
-
-def key(who: str, what: str) -> str:
-    """What is kept instead of a name."""
-    return sha256(f"{what}\0{who}".encode()).hexdigest()
+def counter_key(subject: str, limit_name: str) -> str:
+    """The digest that stands for somebody and a limit."""
+    return sha256(f"{limit_name}\0{subject}".encode()).hexdigest()

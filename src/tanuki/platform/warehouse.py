@@ -86,7 +86,9 @@ class Warehouse:
 
         Facts that do not fit the table are a bug of the caller: ValueError.
         """
-        self.register_file(db, table, self.prepare_file(table, frame, recorded_at=recorded_at), source=source)
+        self.register_file(
+            db, table, self.prepare_file(table, frame, recorded_at=recorded_at), source=source
+        )
 
     def prepare_file(
         self, table: FactTable, frame: "pl.DataFrame", *, recorded_at: datetime
@@ -106,7 +108,9 @@ class Warehouse:
         self.objects.put(key, content.getvalue())
         return PreparedFile(key, whole.height, recorded_at)
 
-    def register_file(self, db: Session, table: FactTable, ready: PreparedFile | None, *, source: str) -> None:
+    def register_file(
+        self, db: Session, table: FactTable, ready: PreparedFile | None, *, source: str
+    ) -> None:
         """Let facts that are written count, once the caller's transaction commits."""
         if ready is None:
             return
@@ -168,16 +172,22 @@ class Warehouse:
                 for value, rows in duck.execute(query, list(params)).fetchall()
             ]
 
-    def load_latest_value(self, db: Session, table: FactTable, column: str, *, as_of: datetime) -> Any:
+    def load_latest_value(
+        self, db: Session, table: FactTable, column: str, *, as_of: datetime
+    ) -> Any:
         """The largest value of a column ever recorded by a moment, read from the files' own statistics; None when there are no facts."""
         files = self.load_files(db, table.name, as_of)
         if not files:
             return None
         with self.connect_duckdb() as duck:
-            found = duck.execute(f'select max("{column}") from {self.parquet_sql(files)}').fetchone()
+            found = duck.execute(
+                f'select max("{column}") from {self.parquet_sql(files)}'
+            ).fetchone()
         return found[0] if found else None
 
-    def load_files(self, db: Session, table: str, as_of: datetime | None = None) -> list[WarehouseFile]:
+    def load_files(
+        self, db: Session, table: str, as_of: datetime | None = None
+    ) -> list[WarehouseFile]:
         """The Parquet files that count at a moment, oldest first."""
         query = select(WarehouseFile).where(WarehouseFile.table == table).order_by(WarehouseFile.id)
         if as_of is not None:
@@ -204,7 +214,9 @@ class Warehouse:
         paths = ", ".join(quote_literal(self.objects.path_of(file.key)) for file in files)
         return f"read_parquet([{paths}], union_by_name=true{', filename=true' if filename else ''})"
 
-    def query_facts(self, db: Session, query: str, *, as_of: datetime | None = None) -> "pl.DataFrame":
+    def query_facts(
+        self, db: Session, query: str, *, as_of: datetime | None = None
+    ) -> "pl.DataFrame":
         """Ask anything of the facts, read-only: each table as it is known, and `<table>_history` with every version."""
         import duckdb
         import polars as pl

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tanuki.platform.mlops import evaluation
-from tanuki.platform.mlops.evaluation import Case, Limits, Measure
+from tanuki.platform.mlops.evaluation import ComparisonData, Limits, Measure
 
 WEEKS, EACH = 10, 30
 
@@ -16,9 +16,9 @@ def losses(seed: int, spread: float = 0.0, factor: float = 1.0) -> np.ndarray:
     return hard * factor * np.exp(np.random.default_rng(seed).normal(0, spread, WEEKS * EACH))
 
 
-def case(challenger, champion=None, floor=None, **kwargs) -> Case:
+def case(challenger, champion=None, floor=None, **kwargs) -> ComparisonData:
     given = {"new": challenger, "old": champion, "plain": floor}
-    return Case(
+    return ComparisonData(
         block=[f"w{n // EACH:02d}" for n in range(WEEKS * EACH)],
         slices={"store": [f"s{n % 6}" for n in range(WEEKS * EACH)]},
         measures=[
@@ -26,7 +26,7 @@ def case(challenger, champion=None, floor=None, **kwargs) -> Case:
         ],
         challenger="new",
         champion=None if champion is None else "old",
-        floors=[] if floor is None else ["plain"],
+        baselines=[] if floor is None else ["plain"],
         **kwargs,
     )
 
@@ -37,12 +37,14 @@ def codes(verdict) -> list[str]:
 
 def test_twenty_lucky_and_unlucky_twins_of_the_champion_pass():
     for seed in range(1, 21):
-        verdict = evaluation.judge(case(losses(seed, 0.3), losses(99, 0.3), losses(98, factor=1.4)))
+        verdict = evaluation.compare_models(
+            case(losses(seed, 0.3), losses(99, 0.3), losses(98, factor=1.4))
+        )
         assert (verdict.go, verdict.reasons) == (True, []), seed
 
 
 def test_a_tenth_worse_everywhere_is_worse_though_weeks_differ_far_more():
-    verdict = evaluation.judge(
+    verdict = evaluation.compare_models(
         case(losses(1, 0.1, factor=1.1), losses(2, 0.1), losses(3, factor=1.4))
     )
     assert codes(verdict) == ["worse"]
@@ -54,25 +56,27 @@ def test_one_store_that_doubles_is_named_though_the_whole_is_hardly_worse():
     spoilt = losses(1)
     spoilt[np.arange(len(spoilt)) % 6 == 4] *= 2
     rest = losses(2) * np.where(np.arange(len(spoilt)) % 6 == 4, 1.0, 1.3)
-    verdict = evaluation.judge(case(spoilt, rest, losses(3, factor=1.6)))
+    verdict = evaluation.compare_models(case(spoilt, rest, losses(3, factor=1.6)))
     assert [(reason["code"], reason["slice"], reason["label"]) for reason in verdict.reasons] == [
         ("worse_slice", "store", "s4")
     ]
 
 
 def test_who_does_not_beat_the_plain_rule_is_refused_with_and_without_a_champion():
-    assert codes(evaluation.judge(case(losses(1), None, losses(1)))) == ["floor"]
-    assert codes(evaluation.judge(case(losses(1), losses(1), losses(1, factor=0.9)))) == ["floor"]
-    assert evaluation.judge(case(losses(1), None, losses(1, factor=1.01))).go
+    assert codes(evaluation.compare_models(case(losses(1), None, losses(1)))) == ["floor"]
+    assert codes(evaluation.compare_models(case(losses(1), losses(1), losses(1, factor=0.9)))) == [
+        "floor"
+    ]
+    assert evaluation.compare_models(case(losses(1), None, losses(1, factor=1.01))).go
 
 
 def test_without_a_champion_only_a_slice_far_worse_than_the_plain_rule_is_refused():
     rows = np.arange(WEEKS * EACH) % 6 == 2
     floor = losses(1, factor=1.5)
-    assert evaluation.judge(case(losses(1) * np.where(rows, 2.0, 1.0), None, floor)).go
+    assert evaluation.compare_models(case(losses(1) * np.where(rows, 2.0, 1.0), None, floor)).go
     assert [
         reason["label"]
-        for reason in evaluation.judge(
+        for reason in evaluation.compare_models(
             case(losses(1) * np.where(rows, 3.0, 1.0), None, floor)
         ).reasons
     ] == ["s2"]
@@ -82,8 +86,10 @@ def test_the_best_of_several_floors_is_the_one_to_beat():
     measure = Measure(
         "loss", {"new": losses(1), "a": losses(1, factor=1.2), "b": losses(1, factor=0.9)}
     )
-    found = evaluation.judge(Case(["w"] * 300, {}, [measure], "new", None, ["a", "b"]))
-    assert (found.floor, found.reasons[0]["other"]) == ("b", "b")
+    found = evaluation.compare_models(
+        ComparisonData(["w"] * 300, {}, [measure], "new", None, ["a", "b"])
+    )
+    assert (found.baseline, found.reasons[0]["other"]) == ("b", "b")
 
 
 def test_people_are_shown_and_refuse_nobody():
@@ -95,8 +101,8 @@ def test_people_are_shown_and_refuse_nobody():
             "people": np.where(np.arange(300) < 50, losses(1) * 0.1, np.nan),
         },
     )
-    verdict = evaluation.judge(
-        Case(case(losses(1)).block, {}, [measure], "new", None, ["a"], ["people"])
+    verdict = evaluation.compare_models(
+        ComparisonData(case(losses(1)).block, {}, [measure], "new", None, ["a"], ["people"])
     )
     (line,) = [comparison for comparison in verdict.comparisons if comparison["other"] == "people"]
     assert (verdict.go, line["rows"], line["change"]) == (True, 50, pytest.approx(9.0))
@@ -105,18 +111,25 @@ def test_people_are_shown_and_refuse_nobody():
 def test_a_measure_per_unit_sold_is_worse_in_points_of_that():
     sold = np.full(300, 100.0)
     short = Measure(
-        "short", {"new": np.full(300, 8.0), "old": np.full(300, 2.0)}, per=sold, beats_floor=False
+        "short",
+        {"new": np.full(300, 8.0), "old": np.full(300, 2.0)},
+        denominator=sold,
+        must_beat_baseline=False,
     )
-    verdict = evaluation.judge(Case(case(losses(1)).block, {}, [short], "new", "old", []))
+    verdict = evaluation.compare_models(
+        ComparisonData(case(losses(1)).block, {}, [short], "new", "old", [])
+    )
     assert verdict.reasons[0]["change"] == pytest.approx(0.06)
 
 
 def test_nothing_to_compare_is_no_go():
-    assert codes(evaluation.judge(case(np.full(300, np.nan), losses(1), losses(2)))) == ["nothing"]
+    assert codes(evaluation.compare_models(case(np.full(300, np.nan), losses(1), losses(2)))) == [
+        "nothing"
+    ]
 
 
 def test_a_fault_found_before_is_a_reason_and_the_rest_is_still_compared():
-    verdict = evaluation.judge(
+    verdict = evaluation.compare_models(
         case(losses(1), losses(1), losses(1, factor=1.2)),
         faults=[{"code": "nan", "rows": 1, "of": 300}],
     )
@@ -126,7 +139,9 @@ def test_a_fault_found_before_is_a_reason_and_the_rest_is_still_compared():
 
 def test_slices_with_few_rows_or_weeks_are_shown_and_not_judged():
     spoilt = losses(1) * np.where(np.arange(300) % 6 == 0, 9.0, 1.0)
-    verdict = evaluation.judge(case(spoilt, losses(1), None), Limits(rows=51, overall=5.0))
+    verdict = evaluation.compare_models(
+        case(spoilt, losses(1), None), Limits(min_rows=51, overall=5.0)
+    )
     assert (
         verdict.go,
         {line["judged"] for line in verdict.comparisons if line["slice"] == "store"},
@@ -134,7 +149,7 @@ def test_slices_with_few_rows_or_weeks_are_shown_and_not_judged():
 
 
 def test_draws_are_those_of_a_dumb_loop_and_every_block_comes_up_as_often():
-    drawn, random = evaluation.draws(7, 400, 3, seed=4), np.random.default_rng(4)
+    drawn, random = evaluation.block_bootstrap_weights(7, 400, 3, seed=4), np.random.default_rng(4)
     starts = random.integers(0, 7, size=(400, 3))
     for line, first in zip(drawn, starts, strict=True):
         picked = [(start + step) % 7 for start in first for step in range(3)][:7]
@@ -149,12 +164,12 @@ def test_change_and_interval_are_those_of_resampling_rows_by_hand():
         made.measures[0].losses["old"].reshape(WEEKS, EACH),
     )
     again = []
-    for counts in evaluation.draws(WEEKS, 2000, 2, seed=1):
+    for counts in evaluation.block_bootstrap_weights(WEEKS, 2000, 2, seed=1):
         picked = np.repeat(np.arange(WEEKS), counts.astype(int))
         again.append(ours[picked].sum() / theirs[picked].sum() - 1)
     (line,) = [
         comparison
-        for comparison in evaluation.judge(made).comparisons
+        for comparison in evaluation.compare_models(made).comparisons
         if comparison["slice"] == "all"
     ]
     assert line["change"] == pytest.approx(ours.sum() / theirs.sum() - 1)
@@ -166,9 +181,9 @@ def test_chance_is_a_t_test_on_blocks_when_they_are_drawn_one_by_one():
 
     excess = np.random.default_rng(3).normal(0.4, 1, 12)
     expected = ttest_1samp(excess, 0, alternative="greater").pvalue
-    assert evaluation.chance(excess, evaluation.draws(12, 20_000, 1, seed=1)) == pytest.approx(
-        expected, rel=0.05
-    )
+    assert evaluation.p_value(
+        excess, evaluation.block_bootstrap_weights(12, 20_000, 1, seed=1)
+    ) == pytest.approx(expected, rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +191,9 @@ def test_chance_is_a_t_test_on_blocks_when_they_are_drawn_one_by_one():
 )
 def test_blocks_that_are_all_alike_leave_no_doubt(excess, expected):
     assert (
-        evaluation.chance(np.array(excess), evaluation.draws(len(excess), 100, 2, seed=1))
+        evaluation.p_value(
+            np.array(excess), evaluation.block_bootstrap_weights(len(excess), 100, 2, seed=1)
+        )
         == expected
     )
 
@@ -207,13 +224,13 @@ def test_every_kind_of_fault_is_told_with_its_rows():
 
 def test_a_region_that_is_absent_is_named_once_and_lonely_rows_are_counted():
     slices = {"region": ["n", "n", "n", "s", "s", "s"], "store": ["a", "a", "b", "c", "c", "d"]}
-    assert evaluation.missing(np.array([1, 0, 1, 0, 0, 0], dtype=bool), slices) == [
+    assert evaluation.find_missing_rows(np.array([1, 0, 1, 0, 0, 0], dtype=bool), slices) == [
         {"code": "missing_slice", "slice": "region", "label": "s", "rows": 3},
         {"code": "missing", "rows": 1, "of": 6},
     ]
     assert [
         each["label"]
-        for each in evaluation.missing(np.array([1, 1, 0, 1, 1, 1], dtype=bool), slices)
+        for each in evaluation.find_missing_rows(np.array([1, 1, 0, 1, 1, 1], dtype=bool), slices)
     ] == ["b"]
 
 
@@ -253,23 +270,25 @@ def queries(
     return random.binomial(10, chance) / 10
 
 
-def asked(challenger: np.ndarray, champion: np.ndarray) -> Case:
+def asked(challenger: np.ndarray, champion: np.ndarray) -> ComparisonData:
     count = len(challenger)
-    return Case(
+    return ComparisonData(
         block=[f"{n:05d}" for n in range(count)],
         slices={"category": ["rabbit" if n % 12 == 5 else f"other{n % 2}" for n in range(count)]},
-        measures=[Measure("missed", {"new": challenger, "old": champion}, per=np.ones(count))],
+        measures=[
+            Measure("missed", {"new": challenger, "old": champion}, denominator=np.ones(count))
+        ],
         challenger="new",
         champion="old",
-        floors=[],
+        baselines=[],
     )
 
 
-ALONE = Limits(length=1, slice=0.05, overall=0.02)
+ALONE = Limits(block_length=1, slice=0.05, overall=0.02)
 
 
 def test_ten_points_less_on_one_small_slice_of_queries_is_named():
-    verdict = evaluation.judge(asked(queries(1, cats=0.25), queries(2)), ALONE)
+    verdict = evaluation.compare_models(asked(queries(1, cats=0.25), queries(2)), ALONE)
     assert [(reason["code"], reason["label"]) for reason in verdict.reasons] == [
         ("worse_slice", "rabbit")
     ]
@@ -286,4 +305,4 @@ def test_ten_points_less_on_one_small_slice_of_queries_is_named():
 
 def test_ten_harmless_rebuilds_pass_on_queries():
     for seed in range(10, 20):
-        assert evaluation.judge(asked(queries(seed), queries(2)), ALONE).go, seed
+        assert evaluation.compare_models(asked(queries(seed), queries(2)), ALONE).go, seed

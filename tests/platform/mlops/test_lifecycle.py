@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from tanuki.animals import web as animals_web
 from tanuki.app import bootstrap
@@ -28,6 +27,7 @@ from tanuki.platform.serving import client, shadow_replay
 from tanuki.platform.web import app as web
 from tanuki.settings import Settings
 from tanuki.shop import web as shop_web
+from tests.factories.command_line import CommandRunner
 from tests.factories.http_clients import csrf, make_person, signed_in
 from tests.factories.onnx_models import graph, rows
 
@@ -41,9 +41,9 @@ MEMBER = Person("mia", "Mia", frozenset({("member", None)}))
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
     """Everything, with a schema as commands expect it; once for all tests of this file, each of which has models of its own."""
-    made = bootstrap.resources(Settings(home=tmp_path_factory.mktemp("models") / "home"))
+    made = bootstrap.create_resources(Settings(home=tmp_path_factory.mktemp("models") / "home"))
     yield made
-    bootstrap.close(made)
+    bootstrap.close_resources(made)
 
 
 def save(res, folder, model: str, **how) -> str:
@@ -82,7 +82,7 @@ def go(res, model: str, version: str, champion: str | None = None) -> None:
     """Judge and release."""
     verdict = judge(res, model, version, champion=champion)
     with res.db.write() as db:
-        release.release(db, res.registry, COMMAND_LINE, verdict, NOW)
+        release.release_version(db, res.registry, COMMAND_LINE, verdict, NOW)
     res.models.refresh()
 
 
@@ -96,44 +96,49 @@ def test_the_whole_way_and_back(shared, tmp_path):
         shared.db.write() as db,
         pytest.raises(Conflict, match="No version of the model way is live"),
     ):
-        release.shadow(db, registry, OPS, model, one, NOW)
+        release.start_shadow(db, registry, OPS, model, one, NOW)
     go(shared, model, one)
     assert shared.models.infer(model, rows(1)).version == one
 
     with shared.db.write() as db:
         with pytest.raises(NotAllowed):
-            release.shadow(db, registry, MEMBER, model, two, NOW)
+            release.start_shadow(db, registry, MEMBER, model, two, NOW)
         with pytest.raises(Conflict, match="not this GO"):
-            release.canary(db, registry, OPS, model, two, NOW)
+            release.start_canary(db, registry, OPS, model, two, NOW)
         with pytest.raises(UserError, match="more than 0 and at most 1"):
-            release.shadow(db, registry, OPS, model, two, NOW, share=2)
-        made = release.shadow(db, registry, OPS, model, two, NOW)
+            release.start_shadow(db, registry, OPS, model, two, NOW, share=2)
+        made = release.start_shadow(db, registry, OPS, model, two, NOW)
         assert (made.mode, made.champion, made.challenger) == ("shadow", one, two)
     assert registry.get(model, CHALLENGER).version == two
     judge(shared, model, two, champion=one)
     with shared.db.write() as db:
-        release.canary(db, registry, OPS, model, two, NOW, share=1.0, bounds=Bounds(requests=50))
+        release.start_canary(
+            db, registry, OPS, model, two, NOW, share=1.0, bounds=Bounds(requests=50)
+        )
     shared.models.refresh()
     assert shared.models.infer(model, rows(1), person="ann").served_as == "challenger"
     with shared.db.write() as db:
-        assert release.promote(db, registry, OPS, model, NOW).version == two
+        assert release.promote_challenger(db, registry, OPS, model, NOW).version == two
     shared.models.refresh()
     answer = shared.models.infer(model, rows(1), person="ann")
     assert (answer.version, answer.served_as) == (two, "champion")
-    assert (registry.get(model, CHAMPION).version, rollout.live(registry, model, CHALLENGER)) == (
+    assert (
+        registry.get(model, CHAMPION).version,
+        rollout.version_with_alias(registry, model, CHALLENGER),
+    ) == (
         two,
         None,
     )
     with shared.db.write() as db:
-        release.rollback(db, registry, OPS, model, why="because", now=NOW)
+        release.roll_back_version(db, registry, OPS, model, why="because", now=NOW)
     shared.models.refresh()
     assert shared.models.infer(model, rows(1)).version == one
     with shared.db.read() as db:
         steps = [
-            (entry.what, entry.by, entry.values.get("version"))
-            for entry in audit_log.entries(db, f"model:{model}")
+            (entry.action, entry.actor, entry.details.get("version"))
+            for entry in audit_log.load_entries(db, f"model:{model}")
         ]
-        assert audit_log.check(db) is None
+        assert audit_log.find_broken_entry(db) is None
     assert steps == [
         ("model release", "ops", one),
         ("model release", "ops", two),
@@ -148,13 +153,15 @@ def test_a_challenger_is_dismissed_with_a_reason(shared, tmp_path):
     one, two = save(shared, tmp_path / "1", model), save(shared, tmp_path / "2", model)
     go(shared, model, one)
     with shared.db.write() as db:
-        release.shadow(db, shared.registry, OPS, model, two, NOW)
+        release.start_shadow(db, shared.registry, OPS, model, two, NOW)
         with pytest.raises(UserError, match="say why"):
-            release.dismiss(db, shared.registry, OPS, model, NOW, why=" ")
-        assert release.dismiss(db, shared.registry, OPS, model, NOW, why="too slow") == two
+            release.dismiss_challenger(db, shared.registry, OPS, model, NOW, why=" ")
+        assert (
+            release.dismiss_challenger(db, shared.registry, OPS, model, NOW, why="too slow") == two
+        )
         with pytest.raises(Conflict, match="stands beside"):
-            release.promote(db, shared.registry, OPS, model, NOW)
-    assert rollout.live(shared.registry, model, CHALLENGER) is None
+            release.promote_challenger(db, shared.registry, OPS, model, NOW)
+    assert rollout.version_with_alias(shared.registry, model, CHALLENGER) is None
 
 
 @pytest.mark.parametrize(
@@ -190,14 +197,14 @@ def test_what_cannot_serve_never_stands_in_a_plan(shared, tmp_path, how, says):
     ).version
     verdict = judge(shared, model, two, champion=one)
     for step in (
-        lambda db: release.shadow(db, shared.registry, OPS, model, two, NOW),
-        lambda db: release.canary(db, shared.registry, OPS, model, two, NOW),
-        lambda db: release.release(db, shared.registry, OPS, verdict, NOW),
+        lambda db: release.start_shadow(db, shared.registry, OPS, model, two, NOW),
+        lambda db: release.start_canary(db, shared.registry, OPS, model, two, NOW),
+        lambda db: release.release_version(db, shared.registry, OPS, verdict, NOW),
     ):
         with pytest.raises(Conflict, match=says), shared.db.write() as db:
             step(db)
     with shared.db.read() as db:
-        found = rollout.plan(db, model)
+        found = rollout.load_rollout(db, model)
     assert found is not None
     assert (found.champion, found.challenger, found.serial) == (one, None, 1)
 
@@ -208,7 +215,7 @@ def test_who_changes_with_a_model_may_say_that_its_shape_changes(shared, tmp_pat
     go(shared, model, one)
     verdict = judge(shared, model, two, champion=one)
     with shared.db.write() as db:
-        release.release(db, shared.registry, OPS, verdict, NOW, other_shape=True)
+        release.release_version(db, shared.registry, OPS, verdict, NOW, other_shape=True)
     shared.models.refresh()
     assert shared.models.infer(model, rows(1)).outputs["y"].shape == (1, 4)
 
@@ -219,12 +226,12 @@ def test_after_servers_went_back_by_themselves_the_aliases_follow(shared, tmp_pa
     go(shared, model, one)
     go(shared, model, two, champion=one)
     with shared.db.write() as db:
-        assert release.go_back(db, model, 2, "it failed", NOW) == two
+        assert release.roll_back_automatically(db, model, 2, "it failed", NOW) == two
     assert registry.get(model, CHAMPION).version == two  # nobody asked the registry
     with shared.db.read() as db:
-        assert rollout.champion(db, registry, model) == one
-        found = rollout.plan(db, model)
-    release.align(registry, found)
+        assert rollout.champion_version(db, registry, model) == one
+        found = rollout.load_rollout(db, model)
+    release.align_aliases(registry, found)
     assert (registry.get(model, CHAMPION).version, registry.get(model, "previous").version) == (
         one,
         two,
@@ -238,10 +245,10 @@ def test_after_servers_went_back_by_themselves_the_aliases_follow(shared, tmp_pa
 def call(shared, monkeypatch):
     """Run a subcommand; gives its JSON lines, or what it said."""
     monkeypatch.setenv("TANUKI_HOME", str(shared.settings.home))
-    monkeypatch.setenv("TANUKI_MODELS_KEPT", "1")
+    monkeypatch.setenv("TANUKI_PREDICTION_SAMPLE_RATE", "1")
 
     def run(*given: str, code: int = 0):
-        found = CliRunner().invoke(command, [*given, "--json"])
+        found = CommandRunner().invoke(command, [*given, "--json"])
         if isinstance(found.exception, UserError):
             return str(found.exception)
         assert found.exit_code == code, (found.output, found.exception)
@@ -276,7 +283,7 @@ def test_the_commands(shared, tmp_path, call):
     assert call("gate", model, two, code=1)[0]["reasons"] == "3 of 9 rows have no answer."
     assert "not this GO" in call("release", model, two)
     assert "only by a person with a name" in call("release", model, two, "--override", "--why", "x")
-    found = CliRunner().invoke(command, ["show", model])
+    found = CommandRunner().invoke(command, ["show", model])
     assert found.exit_code == 0
     for title in ("Plan", "Counted under this plan", "Versions", "Verdicts", "Releases"):
         assert title in found.output
@@ -330,9 +337,9 @@ def test_the_server_as_a_program_swaps_and_ends_without_dropping_a_request(share
     environment = {
         **os.environ,
         "TANUKI_HOME": str(shared.settings.home),
-        "TANUKI_MODELS_PORT": "0",
-        "TANUKI_MODELS_GRPC_PORT": "0",
-        "TANUKI_MODELS_KEPT": "0",
+        "TANUKI_MODEL_SERVER_PORT": "0",
+        "TANUKI_MODEL_SERVER_GRPC_PORT": "0",
+        "TANUKI_PREDICTION_SAMPLE_RATE": "0",
     }
     program = subprocess.Popen(
         [sys.executable, "-m", "tanuki", "models"],
@@ -387,7 +394,7 @@ def test_the_pages(shared, tmp_path):
     one, two = save(shared, tmp_path / "1", model), save(shared, tmp_path / "2", model)
     for name, role in (("pia", "analyst"), ("oda", "operator"), ("mia", "member")):
         make_person(shared, name, (role, None))
-    app = web.create(shared, [shop_web.SYSTEM, animals_web.SYSTEM])
+    app = web.create_app(shared, [shop_web.SYSTEM, animals_web.SYSTEM])
     assert signed_in(app, "mia").get("/models").status_code == 403
     assert signed_in(app, "mia").get(f"/models/{model}").status_code == 403
     ops, ana = signed_in(app, "oda"), signed_in(app, "pia")

@@ -36,7 +36,7 @@ def test_versions_aliases_and_files(registry, tmp_path):
     first = registry.save(
         "forecast",
         folder,
-        parameters={"lags": [7, 14], "name": "pooled"},
+        parameters={"lags": [7, 14], "name": "poisson_regression"},
         metrics={"wape": 0.05},
         **MADE,
     )
@@ -49,7 +49,7 @@ def test_versions_aliases_and_files(registry, tmp_path):
     assert (found.version, found.aliases, found.parameters, found.metrics) == (
         "1",
         (CHAMPION,),
-        {"lags": [7, 14], "name": "pooled"},
+        {"lags": [7, 14], "name": "poisson_regression"},
         {"wape": 0.05},
     )
     assert (found.data_window, found.code_version) == (("2020-01-01", "2021-01-10"), "0.1.0")
@@ -83,7 +83,7 @@ def test_a_discarded_version_is_gone_with_its_files_and_its_number_is_not_given_
         registry.save("forecast", tmp_path / "model", parameters={}, metrics={}, **MADE)
     registry.discard("forecast", "2")
     assert [version.version for version in registry.versions("forecast")] == ["1"]
-    assert len(registry.files.list("forecast/")) == 1
+    assert len(registry.files.list_keys("forecast/")) == 1
     with pytest.raises(NotFound):
         registry.discard("forecast", "2")
     assert (

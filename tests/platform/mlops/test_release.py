@@ -63,27 +63,27 @@ def verdict(db, version: str, go: bool, champion: str | None = None) -> GateVerd
 
 
 def live(registry: Registry) -> str | None:
-    found = release.live(registry, MODEL)
+    found = release.version_with_alias(registry, MODEL)
     return found.version if found else None
 
 
 def test_a_go_goes_live_and_one_step_leads_back_and_forth(database, registry):
     with database.write() as db:
-        release.release(db, registry, SYSTEM, verdict(db, "1", True), NOW)
-        release.release(db, registry, OPS, verdict(db, "2", True, "1"), NOW)
+        release.release_version(db, registry, SYSTEM, verdict(db, "1", True), NOW)
+        release.release_version(db, registry, OPS, verdict(db, "2", True, "1"), NOW)
         assert live(registry) == "2"
-        release.rollback(
+        release.roll_back_version(
             db, registry, OPS, MODEL, why="too little milk", now=NOW + timedelta(hours=1)
         )
         assert live(registry) == "1"
-        release.rollback(
+        release.roll_back_version(
             db, registry, ANA, MODEL, why="it was the till", now=NOW + timedelta(hours=2)
         )
         assert live(registry) == "2"
     with database.read() as db:
         found = [
             (each.kind, each.version, each.previous, each.by, each.why)
-            for each in release.releases(db, MODEL)
+            for each in release.list_releases(db, MODEL)
         ]
     assert found == [
         ("rollback", "2", "1", "ana", "it was the till"),
@@ -96,8 +96,8 @@ def test_a_go_goes_live_and_one_step_leads_back_and_forth(database, registry):
 def test_a_no_go_does_not_go_live_and_nothing_is_recorded(database, registry):
     with database.write() as db:
         with pytest.raises(Conflict, match="not this GO"):
-            release.release(db, registry, ANA, verdict(db, "1", False), NOW)
-        assert (live(registry), release.releases(db, MODEL)) == (None, [])
+            release.release_version(db, registry, ANA, verdict(db, "1", False), NOW)
+        assert (live(registry), release.list_releases(db, MODEL)) == (None, [])
 
 
 def test_a_go_is_worth_nothing_once_a_newer_verdict_says_no(database, registry):
@@ -105,15 +105,15 @@ def test_a_go_is_worth_nothing_once_a_newer_verdict_says_no(database, registry):
         old = verdict(db, "1", True)
         verdict(db, "1", False)
         with pytest.raises(Conflict, match="newest verdict"):
-            release.release(db, registry, ANA, old, NOW)
+            release.release_version(db, registry, ANA, old, NOW)
 
 
 def test_a_go_beside_a_champion_that_is_gone_must_be_judged_again(database, registry):
     with database.write() as db:
         late = verdict(db, "3", True)
-        release.release(db, registry, ANA, verdict(db, "1", True), NOW)
+        release.release_version(db, registry, ANA, verdict(db, "1", True), NOW)
         with pytest.raises(Conflict, match="judge it again"):
-            release.release(db, registry, ANA, late, NOW)
+            release.release_version(db, registry, ANA, late, NOW)
         assert live(registry) == "1"
 
 
@@ -121,11 +121,11 @@ def test_a_named_person_may_decide_against_a_no_go_and_says_why(database, regist
     with database.write() as db:
         no = verdict(db, "1", False)
         with pytest.raises(UserError, match="say why"):
-            release.override(db, registry, ANA, MODEL, "1", why="  ", now=NOW)
+            release.override_verdict(db, registry, ANA, MODEL, "1", why="  ", now=NOW)
         for nobody in (COMMAND_LINE, SYSTEM):
             with pytest.raises(NotAllowed, match="person with a name"):
-                release.override(db, registry, nobody, MODEL, "1", why="because", now=NOW)
-        made = release.override(
+                release.override_verdict(db, registry, nobody, MODEL, "1", why="because", now=NOW)
+        made = release.override_verdict(
             db, registry, ANA, MODEL, "1", why="new stores are not judged fairly", now=NOW
         )
         assert (made.kind, made.by, made.verdict_id, live(registry)) == (
@@ -139,10 +139,10 @@ def test_a_named_person_may_decide_against_a_no_go_and_says_why(database, regist
 def test_an_override_is_only_against_a_no_go(database, registry):
     with database.write() as db:
         with pytest.raises(UserError, match="never judged"):
-            release.override(db, registry, ANA, MODEL, "2", why="x", now=NOW)
+            release.override_verdict(db, registry, ANA, MODEL, "2", why="x", now=NOW)
         verdict(db, "2", True)
         with pytest.raises(Conflict, match="needs nobody"):
-            release.override(db, registry, ANA, MODEL, "2", why="x", now=NOW)
+            release.override_verdict(db, registry, ANA, MODEL, "2", why="x", now=NOW)
     assert live(registry) is None
 
 
@@ -151,35 +151,37 @@ def test_who_may_what(database, registry):
         go, no = verdict(db, "1", True), verdict(db, "2", False)
         for who in (STORE,):
             with pytest.raises(NotAllowed):
-                release.release(db, registry, who, go, NOW)
+                release.release_version(db, registry, who, go, NOW)
             with pytest.raises(NotAllowed):
-                release.rollback(db, registry, who, MODEL, why="x", now=NOW)
+                release.roll_back_version(db, registry, who, MODEL, why="x", now=NOW)
         for who in (STORE, OPS):
             with pytest.raises(NotAllowed):
-                release.override(db, registry, who, MODEL, no.version, why="x", now=NOW)
+                release.override_verdict(db, registry, who, MODEL, no.version, why="x", now=NOW)
     assert live(registry) is None
 
 
 def test_without_a_version_before_there_is_no_way_back(database, registry):
     with database.write() as db:
-        release.release(db, registry, ANA, verdict(db, "1", True), NOW)
+        release.release_version(db, registry, ANA, verdict(db, "1", True), NOW)
         with pytest.raises(Conflict, match="no way back"):
-            release.rollback(db, registry, ANA, MODEL, why="x", now=NOW)
+            release.roll_back_version(db, registry, ANA, MODEL, why="x", now=NOW)
         with pytest.raises(UserError, match="say why"):
-            release.rollback(db, registry, ANA, MODEL, why=" ", now=NOW)
+            release.roll_back_version(db, registry, ANA, MODEL, why=" ", now=NOW)
 
 
 def test_what_is_live_does_not_go_live_again(database, registry):
     with database.write() as db:
-        release.release(db, registry, ANA, verdict(db, "1", True), NOW)
+        release.release_version(db, registry, ANA, verdict(db, "1", True), NOW)
         with pytest.raises(Conflict, match="live already"):
-            release.release(db, registry, ANA, verdict(db, "1", True, "1"), NOW)
-        assert release.live(registry, MODEL, release.PREVIOUS) is None
+            release.release_version(db, registry, ANA, verdict(db, "1", True, "1"), NOW)
+        assert release.version_with_alias(registry, MODEL, release.PREVIOUS) is None
 
 
 def test_what_fails_leaves_no_record(database, registry):
     with pytest.raises(UserError), database.write() as db:
-        release.release(db, registry, ANA, verdict(db, "9", True), NOW)  # was never registered
+        release.release_version(
+            db, registry, ANA, verdict(db, "9", True), NOW
+        )  # was never registered
     with database.read() as db:
         assert db.query(Release).count() == 0
     assert live(registry) is None

@@ -431,11 +431,11 @@ def test_numbers_for_prometheus(server):
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
 def test_a_setting_names_the_server_that_answers(server, scheme, tmp_path):
     address = f"{scheme}://{server.http if scheme == 'http' else server.grpc_address}"
-    res = bootstrap.resources(Settings(home=tmp_path, models=address))
+    res = bootstrap.create_resources(Settings(home=tmp_path, model_server=address))
     assert res.models.ready(M)
     assert res.models.infer(M, rows(1), version="1").outputs["y"].tolist() == [[12, 15, 18]]
     res.models.refresh()
-    bootstrap.close(res)
+    bootstrap.close_resources(res)
 
 
 def test_a_server_that_began_anew_is_found_again(place):
@@ -460,7 +460,7 @@ def test_versions_on_s3_are_copied_once(s3, tmp_path):
     for file in graph(tmp_path / "made").iterdir():
         there.files.put(f"m/1/{file.name}", file.read_bytes())
     for _ in range(2):
-        runner = runtimes.opened(there.files, "m/1", tmp_path / "cache")
+        runner = runtimes.load_runner(there.files, "m/1", tmp_path / "cache")
         assert runner.run(rows(1))["y"].shape == (1, 3)
         (tmp_path / "cache" / "m" / "1" / "note").write_text("the copy is used again")
     assert sorted(each.name for each in (tmp_path / "cache" / "m" / "1").iterdir()) == [

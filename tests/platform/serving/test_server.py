@@ -15,9 +15,16 @@ from tanuki.errors import NotFound, UserError
 from tanuki.platform import audit_log
 from tanuki.platform.mlops import guardrails, release, rollout, runtimes
 from tanuki.platform.mlops.guardrails import Bounds
-from tanuki.platform.mlops.runtimes import Busy, ModelError, Spec, Tensor, TooSlow, opened
-from tanuki.platform.mlops.tables import Prediction, Watched
-from tanuki.platform.object_store import Objects
+from tanuki.platform.mlops.runtimes import (
+    InferenceTimeout,
+    ModelError,
+    ModelSignature,
+    ServerBusy,
+    TensorSpec,
+    load_runner,
+)
+from tanuki.platform.mlops.tables import Prediction, VersionStats
+from tanuki.platform.object_store import ObjectStore
 from tanuki.platform.serving import shadow_replay
 from tanuki.platform.serving.batching import Lane
 from tanuki.platform.serving.server import place_of
@@ -90,7 +97,7 @@ def test_wrong_inputs_are_named_and_are_not_the_versions_fault(place, inputs, sa
     assert refused.value.status == 400
     models.refresh()
     with place.database.read() as db:
-        assert guardrails.counted(db, M, [1]) == {}
+        assert guardrails.load_counts(db, M, [1]) == {}
 
 
 @pytest.mark.parametrize(
@@ -116,7 +123,7 @@ def test_outputs_that_are_not_what_they_should_be_are_the_versions_errors(place,
     assert failed.value.status == 503
     models.refresh()
     with place.database.read() as db:
-        assert guardrails.counted(db, M, [1])["1"].errors == 1
+        assert guardrails.load_counts(db, M, [1])["1"].errors == 1
 
 
 def test_a_version_that_cannot_be_loaded_is_said_so(place):
@@ -134,10 +141,10 @@ class Slow:
     """A runner that notes its runs, and waits until it is let go."""
 
     def __init__(self, **how) -> None:
-        self.spec = Spec(
+        self.spec = ModelSignature(
             "test",
-            (Tensor("x", "FP32", (-1, 3)),),
-            (Tensor("y", "FP32", (-1, 3)),),
+            (TensorSpec("x", "FP32", (-1, 3)),),
+            (TensorSpec("y", "FP32", (-1, 3)),),
             **{"concurrency": 1, "max_batch": 8, **how},
         )
         self.runs: list[int] = []
@@ -177,8 +184,8 @@ def test_requests_that_wait_at_the_same_moment_share_a_run(place):
 
 def test_requests_whose_parameters_differ_do_not_share_a_run():
     runner = Slow()
-    runner.spec = Spec(
-        "t", (*runner.spec.inputs, Tensor("k", "INT32", (1,), 10)), runner.spec.outputs, 8, 1
+    runner.spec = ModelSignature(
+        "t", (*runner.spec.inputs, TensorSpec("k", "INT32", (1,), 10)), runner.spec.outputs, 8, 1
     )
     lane = Lane(runner)
     threads = [
@@ -199,19 +206,19 @@ def test_requests_whose_parameters_differ_do_not_share_a_run():
 def test_a_model_that_is_slow_or_has_too_much_to_do_is_not_waited_for():
     runner = Slow(most_waiting=2, seconds=0.2)
     lane = Lane(runner)
-    with pytest.raises(TooSlow, match=r"within 0\.1 seconds") as slow:
+    with pytest.raises(InferenceTimeout, match=r"within 0\.1 seconds") as slow:
         lane.ask(rows(1), seconds=0.1)
     assert slow.value.status == 504
 
     def too_slow() -> None:
-        with pytest.raises(TooSlow):
+        with pytest.raises(InferenceTimeout):
             lane.ask(rows(1))
 
     threads = [threading.Thread(target=too_slow) for _ in range(2)]
     for thread in threads:
         thread.start()
     wait(lambda: len(lane.waiting) == 2)
-    with pytest.raises(Busy, match="2 requests wait"):
+    with pytest.raises(ServerBusy, match="2 requests wait"):
         lane.ask(rows(1))
     for thread in threads:
         thread.join()
@@ -223,7 +230,7 @@ def test_a_model_that_is_slow_or_has_too_much_to_do_is_not_waited_for():
 
 def test_a_bad_neighbour_in_a_run_is_nobody_elses_fault(tmp_path):
     graph(tmp_path / "g", fails=True, concurrency=1)
-    lane = Lane(opened(Objects(str(tmp_path)), "g", tmp_path / "c"))
+    lane = Lane(load_runner(ObjectStore(str(tmp_path)), "g", tmp_path / "c"))
     outcomes: dict[int, object] = {}
 
     def one(value: int) -> None:
@@ -335,10 +342,14 @@ def test_where_the_challenger_fails_the_champion_answers_and_it_goes_by_itself(p
     wait(lambda: place.now().challenger is None)
     assert place.now().mode == "alone"
     with place.database.read() as db:
-        (entry,) = audit_log.entries(db, "model:m")
-        assert (entry.by, entry.what, entry.values["version"]) == ("tanuki", "model dismiss", "2")
-        assert "not a number" in entry.values["why"]
-        assert guardrails.counted(db, M, [1])["2"].errors == 5  # and no more were asked
+        (entry,) = audit_log.load_entries(db, "model:m")
+        assert (entry.actor, entry.action, entry.details["version"]) == (
+            "tanuki",
+            "model dismiss",
+            "2",
+        )
+        assert "not a number" in entry.details["why"]
+        assert guardrails.load_counts(db, M, [1])["2"].errors == 5  # and no more were asked
 
 
 def test_a_challenger_that_hangs_is_not_waited_for_long(place, monkeypatch):
@@ -371,7 +382,7 @@ def test_a_shadow_answers_too_and_nobody_sees_it(place):
     wait(lambda: not models.shadows)
     models.refresh()
     with place.database.read() as db:
-        counts = guardrails.counted(db, M, [1])
+        counts = guardrails.load_counts(db, M, [1])
     assert counts["1"].requests == 30
     assert counts["2"].requests >= 25
     assert counts["2"].agreed == counts["2"].compared > 0
@@ -399,8 +410,8 @@ def test_a_bad_version_goes_within_500_requests(place, mode, how, says):
             wait(lambda: not models.shadows)
     wait(lambda: place.now().challenger is None, 3)
     with place.database.read() as db:
-        (entry,) = audit_log.entries(db, "model:m")
-    assert says in entry.values["why"]
+        (entry,) = audit_log.load_entries(db, "model:m")
+    assert says in entry.details["why"]
 
 
 @pytest.mark.parametrize("mode", ["shadow", "canary"])
@@ -438,7 +449,7 @@ def test_a_new_champion_that_fails_makes_way_for_the_one_before(place):
             time.sleep(0.01)
     assert 5 <= failed < 500
     with place.database.read() as db:
-        (last, *_) = release.releases(db, M)
+        (last, *_) = release.list_releases(db, M)
     assert (last.version, last.previous, last.kind, last.by) == ("1", "2", "rollback", "tanuki")
     assert "not a number" in (last.why or "")
 
@@ -460,7 +471,7 @@ def test_counts_of_several_processes_are_judged_together_and_answers_are_kept(da
         assert place.now().challenger is None
         with database.read() as db:
             assert {
-                (row.process, row.version, row.serial) for row in db.scalars(select(Watched))
+                (row.process, row.version, row.serial) for row in db.scalars(select(VersionStats))
             } >= {("p0", "2", 1), ("p1", "2", 1)}
             kept = list(db.scalars(select(Prediction)))
         assert {(each.version, each.served_as) for each in kept} == {("1", "champion")}
@@ -473,7 +484,7 @@ def test_what_is_old_is_forgotten(database):
     with database.write() as db:
         for days in (0, 8, 40):
             at = NOW - timedelta(days=days)
-            guardrails.keep(db, M, "1", days, "p", guardrails.Counts(), at)
+            guardrails.save_counts(db, M, "1", days, "p", guardrails.VersionCounts(), at)
             db.add(
                 Prediction(
                     model=M,
@@ -488,16 +499,16 @@ def test_what_is_old_is_forgotten(database):
             )
     with database.write() as db:
         assert shadow_replay.forget(db, NOW) == 2
-        guardrails.forget(db, NOW)
+        guardrails.delete_old_counts(db, NOW)
     with database.read() as db:
-        assert list(db.scalars(select(Watched.serial).order_by(Watched.serial))) == [0, 8]
+        assert list(db.scalars(select(VersionStats.serial).order_by(VersionStats.serial))) == [0, 8]
         assert len(db.scalars(select(Prediction)).all()) == 1
 
 
 def test_a_plan_is_changed_by_whoever_is_first(database):
     place = Place(database, Path())
     with database.write() as db:
-        rollout.put(
+        rollout.change_rollout(
             db,
             M,
             NOW,
@@ -508,11 +519,13 @@ def test_a_plan_is_changed_by_whoever_is_first(database):
             share=0.1,
         )
     with database.write() as db:
-        assert release.go_back(db, M, 7, "late", NOW) is None
-        assert release.go_back(db, M, 1, "bad", NOW) == "2"
+        assert release.roll_back_automatically(db, M, 7, "late", NOW) is None
+        assert release.roll_back_automatically(db, M, 1, "bad", NOW) == "2"
     with database.write() as db:
-        assert release.go_back(db, M, 1, "bad", NOW) is None
-        assert release.go_back(db, M, 2, "bad", NOW) is None  # there is nothing to go back to
+        assert release.roll_back_automatically(db, M, 1, "bad", NOW) is None
+        assert (
+            release.roll_back_automatically(db, M, 2, "bad", NOW) is None
+        )  # there is nothing to go back to
     assert (place.now().challenger, place.now().serial, place.now().files) == (
         None,
         2,
@@ -521,4 +534,4 @@ def test_a_plan_is_changed_by_whoever_is_first(database):
 
 
 def test_the_modules_that_others_use_are_named_here():
-    assert runtimes.KINDS["onnx"]
+    assert runtimes.RUNTIMES["onnx"]

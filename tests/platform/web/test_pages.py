@@ -16,32 +16,24 @@ from tanuki.app import bootstrap
 from tanuki.errors import Conflict, NotFound, UserError
 from tanuki.i18n import msgid
 from tanuki.platform import accounts, tokens
-from tanuki.platform.accounts import Account, AccountGrant, AccountSession, require
+from tanuki.platform.accounts import Account, AccountGrant, AccountSession, require_role
 from tanuki.platform.web import app as web
 from tanuki.platform.web import assets
-from tanuki.platform.web.pages import (
-    ANYBODY,
-    Db,
-    Done,
-    Lang,
-    System,
-    Viewer,
-    Who,
-    WriteDb,
-    action,
-    page,
-    safe_path,
-)
+from tanuki.platform.web.auth import CurrentPerson, Lang, Viewer
+from tanuki.platform.web.navigation import VISITOR, Menu, MenuEntry
+from tanuki.platform.web.pages import ActionResult, read_route, write_route
+from tanuki.platform.web.site import System, sanitize_path
+from tanuki.platform.web.transactions import Db, WriteDb
 from tanuki.settings import Settings
 from tests.factories.http_clients import PASSWORD, bearer, csrf, make_person, signed_in, visitor
 
 SHELF = """{% extends "base.html" %}{% block title %}{{ _('Shelf') }}{% endblock %}
 {% block content %}<h1>{{ _('Shelf') }}</h1>
-{% for row in view.rows %}<p>{{ row.item }} {{ row.units | n }}</p>{% endfor %}
+{% for row in page.rows %}<p>{{ row.item }} {{ row.units | n }}</p>{% endfor %}
 {{ chart({'description': 'Units <b>', 'data': {'values': [{'x': 1, 'y': 2}]}, 'mark': 'point', 'encoding': {'x': {'field': 'x'}, 'y': {'field': 'y'}}}) }}
 {% endblock %}"""
 WINDOW = """{% extends "base.html" %}{% block head %}<link rel="manifest" href="{{ static('app.webmanifest') }}">{% endblock %}
-{% block content %}<p>{{ view.rows[0].item }}</p>{% endblock %}"""
+{% block content %}<p>{{ page.rows[0].item }}</p>{% endblock %}"""
 JAPANESE = 'msgid "Shelf"\nmsgstr "棚"\n\nmsgid "Now %(units)s on the shelf."\nmsgstr "棚に%(units)sあります。"\n\nmsgid "No shelf %(shelf)s."\nmsgstr "棚 %(shelf)s はありません。"\n'
 
 
@@ -55,9 +47,9 @@ class Shelf(BaseModel):
     lang: str
 
 
-def shelf(db: Db, who: Who, lang: Lang, shelf: str, least: int = -9) -> Shelf:
+def show_shelf(db: Db, person: CurrentPerson, lang: Lang, shelf: str, least: int = -9) -> Shelf:
     """What is on a shelf."""
-    require(who, "analyst")
+    require_role(who, "analyst")
     if shelf == "none":
         raise NotFound("No shelf %(shelf)s.", shelf=shelf)
     if shelf == "broken":
@@ -72,20 +64,20 @@ def shelf(db: Db, who: Who, lang: Lang, shelf: str, least: int = -9) -> Shelf:
     )
 
 
-def window(db: Db, viewer: Viewer) -> Shelf:
+def show_window(db: Db, viewer: Viewer) -> Shelf:
     """What anybody may look at."""
     return Shelf(rows=[Row(item=viewer.name if viewer else "stranger", units=1)], lang="")
 
 
-def put(
+def put_units(
     db: WriteDb,
-    who: Who,
+    person: CurrentPerson,
     shelf: str,
     units: Annotated[int, Form(ge=0)],
     why: Annotated[str, Form()] = "",
-) -> Done:
+) -> ActionResult:
     """Put units on a shelf; the account's display name keeps the number for the test."""
-    db.execute(update(Account).where(Account.name == who.name).values(display=f"units {units}"))
+    db.execute(update(Account).where(Account.name == person.name).values(display=f"units {units}"))
     if why == "conflict":
         raise Conflict("Somebody was faster.")
     if why == "commit":
@@ -93,11 +85,11 @@ def put(
         db.execute(update(AccountGrant).values(name="nobody"))
     if why == "bad":
         raise UserError("That is bad.")
-    return Done(f"/test/{shelf}", "Now %(units)s on the shelf.", {"units": units})
+    return ActionResult(f"/test/{shelf}", "Now %(units)s on the shelf.", {"units": units})
 
 
-def upload(db: WriteDb, who: Who, file: UploadFile) -> Done:
-    return Done("/test/a", "Now %(units)s on the shelf.", {"units": len(file.file.read())})
+def upload_file(db: WriteDb, person: CurrentPerson, file: UploadFile) -> ActionResult:
+    return ActionResult("/test/a", "Now %(units)s on the shelf.", {"units": len(file.file.read())})
 
 
 @pytest.fixture
@@ -114,15 +106,20 @@ def make(tmp_path):
         (tmp_path / "static/shelf.js").write_text("// " + "shelf " * 100)
         (tmp_path / "templates/window.html").write_text(WINDOW)
         router = APIRouter()
-        page(router, "/test/window", window, "window.html", public=True)
-        page(router, "/test/{shelf}", shelf, "shelf.html", csv=lambda view: view.rows)
-        action(router, "/test/{shelf}/put", put, max_bytes=2_000)
-        action(router, "/test/upload/file", upload)
-        menu = [("/test/a", msgid("Shelf"), ("analyst",)), ("/test/b", "Second", ())]
+        read_route(router, "/test/window", "window.html", public=True)(show_window)
+        read_route(router, "/test/{shelf}", "shelf.html", csv=lambda page: page.rows)(show_shelf)
+        write_route(router, "/test/{shelf}/put", max_bytes=2_000)(put_units)
+        write_route(router, "/test/upload/file")(upload_file)
+        entries = (
+            MenuEntry("/test/a", msgid("Shelf"), ("analyst",)),
+            MenuEntry("/test/b", "Second"),
+        )
         make_person(resources, "hana", ("analyst", None))
         make_person(resources, "ken", ("manager", "chiba"))
         folders = (tmp_path / "templates", tmp_path / "locale", tmp_path / "static")
-        return web.create(resources, [System("test", "Test", router, menu, *folders)])
+        return web.create_app(
+            resources, [System("test", Menu("Test", entries), [router], *folders)]
+        )
 
     return made
 
@@ -139,7 +136,7 @@ def hana(app):
 
 def display(resources):
     with resources.db.read() as db:
-        return db.get(Account, "hana").display
+        return db.get(Account, "hana").display_name
 
 
 # ---- one view, three forms
@@ -170,7 +167,7 @@ def test_a_chart_is_an_inline_picture_with_a_label_and_the_themes_colours(hana):
 def test_the_api_is_described_and_listed_without_a_cdn(hana):
     described = hana.get("/api/openapi.json").json()
     assert described["paths"]["/api/test/{shelf}"]["get"]["description"] == "What is on a shelf."
-    assert "units" in json.dumps(described["components"]["schemas"]["put_body"])
+    assert "units" in json.dumps(described["components"]["schemas"]["put_units_body"])
     listed = hana.get("/api").text
     assert "/api/test/{shelf}/put" in listed
     assert hana.get("/docs").status_code == 404
@@ -201,8 +198,8 @@ def test_a_program_does_it_with_a_token_and_json(resources, make):
     assert answer.json() == {"message": "Now 8 on the shelf.", "to": "/test/a"}
     assert display(resources) == "units 8"
     with resources.db.read() as db:
-        hana = accounts.person(db, "hana")
-        assert tokens.tokens_of(db, hana)[0].last_used_at is not None
+        hana = accounts.find_person(db, "hana")
+        assert tokens.load_tokens(db, hana)[0].last_used_at is not None
 
 
 def test_a_cookie_alone_does_nothing_under_the_api(hana, embedded):
@@ -273,7 +270,7 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_taken_in(hana, embedde
         headers={"Content-Type": "application/x-www-form-urlencoded"},
     )
     assert answer.status_code == 413
-    assert "What was sent is too large." in answer.text
+    assert "What you sent is too large." in answer.text
     assert display(embedded) == "hana"
 
 
@@ -335,10 +332,10 @@ def test_a_public_page_knows_who_looks_and_its_entry_is_in_every_menu(
     assert "<p>stranger</p>" in visitor(app).get("/test/window").text
     assert "<p>hana</p>" in hana.get("/test/window").text
     assert visitor(app).get("/api/test/window").json()["rows"][0]["item"] == "stranger"
-    menu = [("/open/window", "Window", (ANYBODY,)), ("/open/all", "Rest", ())]
-    public = web.create(
+    entries = (MenuEntry("/open/window", "Window", (VISITOR,)), MenuEntry("/open/all", "Rest"))
+    public = web.create_app(
         embedded,
-        [System("open", "Open", APIRouter(), menu, tmp_path / "templates", tmp_path / "locale")],
+        [System("open", Menu("Open", entries), [], tmp_path / "templates", tmp_path / "locale")],
     )
     assert visitor(public).get("/").headers["location"] == "/open/window"
     assert (
@@ -399,7 +396,7 @@ def test_a_session_that_has_ended_is_nobody(app, hana, embedded):
     ],
 )
 def test_nobody_is_sent_away_from_the_site(path, onward):
-    assert safe_path(path) == onward
+    assert sanitize_path(path) == onward
 
 
 # ---- the account page
@@ -560,7 +557,7 @@ def test_over_https_cookies_are_secure_and_bound_to_the_host(tmp_path, embedded)
     made = embedded.__class__(
         **{**embedded.__dict__, "settings": embedded.settings.model_copy(update={"https": True})}
     )
-    answer = visitor(web.create(made, [])).get("/sign-in")
+    answer = visitor(web.create_app(made, [])).get("/sign-in")
     assert re.match(
         r"__Host-tanuki-visitor=.*; HttpOnly; Path=/; SameSite=lax; Secure",
         answer.headers["set-cookie"],
@@ -609,21 +606,19 @@ def test_a_systems_static_files_are_served_like_the_platforms_and_smaller_where_
 def test_two_static_files_of_one_name_are_a_bug(tmp_path, embedded):
     (tmp_path / "tanuki.css").write_text("")
     with pytest.raises(ValueError, match=r"two static files are called tanuki\.css"):
-        web.create(
-            embedded, [System("test", "Test", APIRouter(), [], tmp_path, tmp_path, tmp_path)]
-        )
+        web.create_app(embedded, [System("test", Menu("Test"), [], tmp_path, tmp_path, tmp_path)])
 
 
 def test_alive_and_ready_answer_anybody(tmp_path):
-    made = bootstrap.resources(Settings(home=tmp_path / "home"))
-    app = web.create(made, [])
+    made = bootstrap.create_resources(Settings(home=tmp_path / "home"))
+    app = web.create_app(made, [])
     assert visitor(app).get("/healthz").json() == {"status": "alive"}
     answer = visitor(app).get("/readyz")
     assert (answer.status_code, answer.json()) == (
         200,
         {"status": "ready", "database": "ok", "schema": "ok", "workers": 0, "objects": "ok"},
     )
-    bootstrap.close(made)
+    bootstrap.close_resources(made)
 
 
 def test_not_ready_says_what_is_missing(app, embedded):
@@ -652,20 +647,19 @@ def test_pages_of_the_platform_stand_in_the_frame_of_the_system_that_they_belong
     )
     own = System(
         "own",
-        "Own",
-        APIRouter(),
-        [("/own", "Own", (ANYBODY,))],
+        Menu("Own", (MenuEntry("/own", "Own", (VISITOR,)),)),
+        [],
         tmp_path,
         tmp_path,
-        frame="own.html",
+        layout="own.html",
     )
     other = System(
-        "test", "Test", APIRouter(), [("/test/a", "Shelf", ("analyst",))], tmp_path, tmp_path
+        "test", Menu("Test", (MenuEntry("/test/a", "Shelf", ("analyst",)),)), [], tmp_path, tmp_path
     )
     make_person(embedded, "hana", ("analyst", None))
     stranger, hana = (
-        visitor(web.create(embedded, [other, own])),
-        signed_in(web.create(embedded, [other, own]), "hana"),
+        visitor(web.create_app(embedded, [other, own])),
+        signed_in(web.create_app(embedded, [other, own]), "hana"),
     )
     in_frame = {
         path: "my own top" in stranger.get(path).text
@@ -685,11 +679,11 @@ def test_what_a_macro_makes_of_equal_values_is_made_once_and_text_is_never_taken
         made.append(values)
         return f"{len(made)}: {values}"
 
-    once = assets.once()
-    assert once(macro, "a", (1, "b")) == once(macro, "a", (1, "b")) == "1: ('a', (1, 'b'))"
+    cached = assets.build_macro_cache()
+    assert cached(macro, "a", (1, "b")) == cached(macro, "a", (1, "b")) == "1: ('a', (1, 'b'))"
     assert [
-        once(macro, "a", (2, "b"))[0],
-        once(macro, Markup("a"), (1, "b"))[0],
-        once(macro, True)[0],
-        once(macro, 1)[0],
+        cached(macro, "a", (2, "b"))[0],
+        cached(macro, Markup("a"), (1, "b"))[0],
+        cached(macro, True)[0],
+        cached(macro, 1)[0],
     ] == list("2345")

@@ -4,14 +4,14 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from fastapi import APIRouter
 from sqlalchemy import update
 
 from tanuki.animals import web as animals_web
 from tanuki.platform import accounts
 from tanuki.platform.accounts import Account, AccountToken
 from tanuki.platform.web import app as web
-from tanuki.platform.web.pages import System
+from tanuki.platform.web.navigation import Menu
+from tanuki.platform.web.site import System
 from tanuki.shop import web as shop_web
 from tests.factories.http_clients import PASSWORD, bearer, csrf, make_person, signed_in, visitor
 
@@ -25,7 +25,7 @@ JAPANESE = {"Accept-Language": "ja"}
 def app(embedded):
     make_person(embedded, "hana", ("member", None))
     make_person(embedded, "mei", ("moderator", None))
-    return web.create(embedded, [])
+    return web.create_app(embedded, [])
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def plain(page):
 
 
 def test_a_stranger_makes_an_account_and_goes_on_signed_in_on_each_engine(resources):
-    app = web.create(resources, [])
+    app = web.create_app(resources, [])
     browser = visitor(app)
     assert (
         '<a href="/sign-up?next=%2Faccount">Sign up</a>'
@@ -91,7 +91,7 @@ def test_the_session_of_who_signs_up_is_as_safe_as_that_of_who_signs_in(app):
             400,
             "among the first that anybody would guess",
         ),
-        ({"display": "x" * 41}, 400, "A shown name has up to 40 characters"),
+        ({"display": "x" * 41}, 400, "A display name has at most 40 characters"),
     ],
 )
 def test_what_is_wrong_is_said_on_the_form_which_keeps_what_was_typed_but_no_password(
@@ -107,7 +107,7 @@ def test_what_is_wrong_is_said_on_the_form_which_keeps_what_was_typed_but_no_pas
     )
     assert PASSWORD not in answer.text and "another password" not in answer.text
     with embedded.db.read() as db:
-        assert {account.name for account, _ in accounts.users(db)} == {"hana", "mei"}
+        assert {account.name for account, _ in accounts.load_accounts(db)} == {"hana", "mei"}
 
 
 def test_what_is_wrong_is_said_in_the_readers_language(app):
@@ -148,12 +148,14 @@ def test_who_is_signed_in_needs_no_second_account(app, hana, embedded):
     )
     assert answer.status_code == 303
     with embedded.db.read() as db:
-        assert accounts.person(db, "rio") is None
+        assert accounts.find_person(db, "rio") is None
 
 
 def test_where_it_is_shut_nobody_signs_up(embedded):
     shut = embedded.settings.model_copy(update={"sign_up": False})
-    browser = visitor(web.create(embedded.__class__(**{**embedded.__dict__, "settings": shut}), []))
+    browser = visitor(
+        web.create_app(embedded.__class__(**{**embedded.__dict__, "settings": shut}), [])
+    )
     assert "Sign up" not in browser.get("/sign-in").text
     assert browser.get("/sign-up").status_code == 404
     form = {
@@ -228,7 +230,7 @@ def routes_of(router):
 
 def test_a_token_that_only_reads_is_refused_at_every_route_that_writes(embedded):
     make_person(embedded, "boss", ("admin", None))
-    made = web.create(embedded, SYSTEMS)
+    made = web.create_app(embedded, SYSTEMS)
     reader = bearer(embedded, made, "boss", ("read",))
     asked = {
         (method, re.sub(r"\{\w+(:\w+)?\}", "1", each.path))
@@ -316,8 +318,8 @@ def test_a_form_of_another_site_does_not_use_up_the_tries(hana):
 def test_a_member_finds_the_way_out(embedded, tmp_path):
     make_person(embedded, "hana", ("member", None))
     make_person(embedded, "ana", ("analyst", None))
-    made = web.create(
-        embedded, [System("net", "Net", APIRouter(), [], tmp_path, tmp_path, leave="/net/leave")]
+    made = web.create_app(
+        embedded, [System("net", Menu("Net"), [], tmp_path, tmp_path, leave_path="/net/leave")]
     )
     assert 'href="/net/leave"' in signed_in(made, "hana").get("/account").text
     assert 'href="/net/leave"' not in signed_in(made, "ana").get("/account").text
@@ -325,11 +327,11 @@ def test_a_member_finds_the_way_out(embedded, tmp_path):
 
 def test_a_role_that_was_taken_is_gone_from_the_next_page_on(app, embedded):
     with embedded.db.write() as db:
-        accounts.grant(db, "hana", "moderator", now=datetime.now(UTC))
+        accounts.grant_role(db, "hana", accounts.Grant("moderator"), datetime.now(UTC))
     browser = signed_in(app, "hana")
     assert "Moderator" in browser.get("/account").text
     with embedded.db.write() as db:
-        accounts.withdraw(db, "hana", "moderator")
+        accounts.revoke_role(db, "hana", accounts.Grant("moderator"))
     assert "Moderator" not in browser.get("/account").text
 
 
@@ -338,4 +340,4 @@ def test_a_name_that_only_looks_like_anothers_is_another(app, embedded):
     browser = visitor(app)
     assert sign_up(browser, "hаna").status_code == 400  # with a Cyrillic а
     with embedded.db.read() as db:
-        assert db.get(Account, "hana") is not None and len(accounts.users(db)) == 2
+        assert db.get(Account, "hana") is not None and len(accounts.load_accounts(db)) == 2

@@ -11,8 +11,14 @@ from pydantic import BaseModel
 from tanuki.errors import Conflict, NotFound, Stale
 from tanuki.platform import rate_limit
 from tanuki.platform.web import app as web
-from tanuki.platform.web import rest
-from tanuki.platform.web.pages import Db, FromOurForm, System, Viewer, Who, WriteDb
+from tanuki.platform.web.auth import CsrfProtected, CurrentPerson, Viewer
+from tanuki.platform.web.etag import compute_etag, require_match, set_etag
+from tanuki.platform.web.headers import IdempotencyKey, set_rate_limit_headers
+from tanuki.platform.web.navigation import Menu
+from tanuki.platform.web.openapi import Page
+from tanuki.platform.web.problem import problem_responses
+from tanuki.platform.web.site import System
+from tanuki.platform.web.transactions import Db, WriteDb
 from tests.factories.http_clients import bearer, make_person, visitor
 from tests.platform.test_rate_limit import NOW
 
@@ -27,30 +33,32 @@ class Cat(BaseModel):
 CATS = [Cat(name=f"cat {number}", lives=9) for number in range(5)]
 
 
-@router.get("/api/test/cats", responses=rest.problems(404, 422))
+@router.get("/api/test/cats", responses=problem_responses(404, 422))
 def cats(
     db: Db, viewer: Viewer, after: int = 0, limit: Annotated[int, Query(ge=1, le=3)] = 2
-) -> rest.Page[Cat]:
+) -> Page[Cat]:
     """Cats, in pages."""
     if after > len(CATS):
         raise NotFound("There is no such thing.")
     some = CATS[after : after + limit]
-    return rest.Page(items=some, next=str(after + limit) if after + limit < len(CATS) else None)
+    return Page(items=some, next=str(after + limit) if after + limit < len(CATS) else None)
 
 
-@router.get("/api/test/cats/{number}", responses=rest.problems(304, 404, 422))
+@router.get("/api/test/cats/{number}", responses=problem_responses(304, 404, 422))
 def cat(request: Request, response: Response, number: int, weak: bool = False) -> Cat:
     if number == 99:
         raise RuntimeError("detail")
-    rest.etag(request, response, CATS[number], weak=weak)
+    set_etag(request, response, CATS[number], weak=weak)
     return CATS[number]
 
 
 @router.put(
-    "/api/test/cats/{number}", responses=rest.problems(409, 412, 422), dependencies=[FromOurForm]
+    "/api/test/cats/{number}",
+    responses=problem_responses(409, 412, 422),
+    dependencies=[CsrfProtected],
 )
-def change(request: Request, db: WriteDb, who: Who, number: int, cat: Cat) -> Cat:
-    rest.if_match(request, CATS[number])
+def change(request: Request, db: WriteDb, who: CurrentPerson, number: int, cat: Cat) -> Cat:
+    require_match(request, CATS[number])
     if cat.lives < 0:
         raise Conflict("There is no such thing.")
     return cat
@@ -59,24 +67,26 @@ def change(request: Request, db: WriteDb, who: Who, number: int, cat: Cat) -> Ca
 @router.post(
     "/api/test/likes",
     status_code=201,
-    responses=rest.problems(400, 422, 429),
-    dependencies=[FromOurForm],
+    responses=problem_responses(400, 422, 429),
+    dependencies=[CsrfProtected],
 )
-def like(response: Response, db: WriteDb, who: Who, key: rest.Key) -> dict[str, str]:
-    rate_limit.use(db, who.name, "likes", now=NOW, most=2, seconds=60)
-    rest.rate_headers(response, rate_limit.spent(db))
+def like(
+    response: Response, db: WriteDb, who: CurrentPerson, key: IdempotencyKey
+) -> dict[str, str]:
+    rate_limit.count_use(db, who.name, rate_limit.RateLimit("likes", 2, 60), NOW)
+    set_rate_limit_headers(response, rate_limit.counted_limits(db))
     return {"key": key}
 
 
-@router.post("/api/test/files", dependencies=[FromOurForm])
-def send(who: Who, file: UploadFile) -> Cat:
+@router.post("/api/test/files", dependencies=[CsrfProtected])
+def send(who: CurrentPerson, file: UploadFile) -> Cat:
     return CATS[0]
 
 
 @pytest.fixture
 def app(embedded, tmp_path):
     make_person(embedded, "hana", ("analyst", None))
-    return web.create(embedded, [System("test", "Test", router, [], tmp_path, tmp_path)])
+    return web.create_app(embedded, [System("test", Menu("Test"), [router], tmp_path, tmp_path)])
 
 
 @pytest.fixture
@@ -270,4 +280,4 @@ def test_limits_are_announced_and_a_refusal_says_when_to_come_again(hana):
 
 def test_tags_differ_when_what_is_said_differs():
     values = [CATS[0], CATS[1], "a", "b", 1, 2, ("a", 1), ("a", 2), None]
-    assert len({rest.tag_of(value) for value in values}) == len(values)
+    assert len({compute_etag(value) for value in values}) == len(values)

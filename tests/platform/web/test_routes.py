@@ -1,155 +1,125 @@
-"""The directory finds the same route as trying one after the other; and many requests at once do not wait for each other for ever."""
+"""Many requests at once do not wait for each other for ever; every route of the site has a page of its own."""
 
 import asyncio
-import re
 from typing import Annotated
 
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, Form, Request
+from fastapi import APIRouter, Form, Response
 from httpx2 import ASGITransport, AsyncClient
+from pydantic import BaseModel
 from sqlalchemy import select, update
-from starlette.routing import Match
 
 from tanuki.animals import web as animals_web
 from tanuki.platform.accounts import Account
 from tanuki.platform.web import app as web
-from tanuki.platform.web import routes
-from tanuki.platform.web.pages import Db, Done, System, Who, WriteDb, action
-from tanuki.platform.web.routes import Directory
+from tanuki.platform.web.auth import CurrentPerson, Viewer
+from tanuki.platform.web.navigation import Menu
+from tanuki.platform.web.pages import ActionResult, read_route, write_route
+from tanuki.platform.web.site import System
+from tanuki.platform.web.transactions import Db, WriteDb
 from tanuki.shop import web as shop_web
-from tests.factories.http_clients import bearer, make_person, visitor
+from tests.factories.http_clients import bearer, csrf, make_person, signed_in, visitor
 
-router = APIRouter(dependencies=[Depends(lambda: None)])
-inner = APIRouter()
-
-
-@router.get("/t/{thing}")
-def anything(thing: str) -> str:
-    return f"anything {thing}"
+router = APIRouter()
 
 
-@router.get("/t/written")
-def written() -> str:
-    return "never, as the one above comes first"
+class Thing(BaseModel):
+    name: str
 
 
-@router.get("/t/{thing}.csv")
-def csv(thing: str) -> str:
-    return "never"
+@read_route(router, "/api/test/things/{name}", public=True)
+def load_thing(viewer: Viewer, name: str) -> Thing:
+    return Thing(name=name)
 
 
-@router.get("/u/written")
-@inner.get("/inner/{a}/x/{b}")
-def first(request: Request) -> str:
-    return f"first {sorted(request.path_params.items())}"
+@read_route(router, "/api/test/secrets")
+def load_secret() -> Thing:
+    return Thing(name="secret")
 
 
-@router.get("/u/{thing}")
-def second(thing: str) -> str:
-    return "second"
+@read_route(router, "/test/greeting", public=True)
+def show_greeting(viewer: Viewer) -> Response:
+    return Response("hello")
 
 
-@router.post("/u/{thing}", status_code=201)
-def posted(thing: str) -> str:
-    return "posted"
+@write_route(router, "/api/test/things/{name}", method="PUT")
+def replace_thing(person: CurrentPerson, name: str, thing: Thing) -> Thing:
+    return thing
 
 
-@router.get("/files/{name:path}")
-def files(name: str) -> str:
-    return f"file {name}"
+@write_route(router, "/test/form")
+def send_form(person: CurrentPerson, text: Annotated[str, Form()]) -> Response:
+    return Response(text)
 
 
-router.include_router(inner)
+@read_route(router, "/api/test/display")
+def load_display(db: Db, person: CurrentPerson) -> str:
+    account = db.scalars(select(Account).where(Account.name == person.name)).one()
+    return account.display_name
+
+
+@write_route(router, "/test/rename")
+def rename(db: WriteDb, person: CurrentPerson, display: Annotated[str, Form()]) -> ActionResult:
+    db.execute(update(Account).where(Account.name == person.name).values(display=display))
+    return ActionResult("/")
 
 
 @pytest.fixture
 def app(embedded, tmp_path):
-    return web.create(embedded, [System("test", "Test", router, [], tmp_path, tmp_path)])
+    make_person(embedded, "hana", ("analyst", None))
+    return create_app(embedded, tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "status", "said"),
-    [
-        ("get", "/t/written", 200, "anything written"),
-        ("get", "/t/a.csv", 200, "anything a.csv"),
-        ("get", "/u/written", 200, "first []"),
-        ("get", "/u/other", 200, "second"),
-        ("post", "/u/written", 201, "posted"),
-        ("get", "/inner/1/x/2", 200, "first [('a', '1'), ('b', '2')]"),
-        ("get", "/files/a/b/c.txt", 200, "file a/b/c.txt"),
-        ("delete", "/u/other", 405, None),
-        ("get", "/inner/1/y/2", 404, None),
-        ("get", "/t", 404, None),
-        ("get", "/", 303, None),
-    ],
-)
-def test_the_first_route_that_fits_answers(app, method, path, status, said):
-    answer = visitor(app).request(method, path)
-    assert answer.status_code == status
-    assert said is None or answer.json() == said
+def create_app(resources, folder):
+    return web.create_app(resources, [System("test", Menu("Test"), [router], folder, folder)])
 
 
-def test_the_directory_picks_what_the_list_would_for_every_route_of_the_site(embedded):
-    made = web.create(embedded, [shop_web.SYSTEM, animals_web.SYSTEM])
-    [directory] = [route for route in made.routes if isinstance(route, Directory)]
-    assert len(directory.routes) > 100
-    for route in directory.routes:
-        path = re.sub(r"\{\w+(:path)?\}", "1", route.path)
-        for method in (*sorted(route.methods), "BREW"):
-            scope = {"type": "http", "path": path, "method": method, "root_path": ""}
-            one_by_one = next(
-                (each for each in directory.routes if each.matches(dict(scope))[0] == Match.FULL),
-                None,
-            )
-            assert directory.matches(dict(scope))[1].get("route") is one_by_one, (method, path)
-            assert len(directory.near(path)) < 12, path
+def test_a_route_is_closed_unless_it_is_public(app):
+    browser = visitor(app)
+    assert browser.get("/api/test/things/a").json() == {"name": "a"}
+    assert browser.get("/test/greeting").text == "hello"
+    assert browser.get("/api/test/secrets").status_code == 401
+    assert browser.get("/api/test/display").status_code == 401
 
 
-def test_a_routers_routes_are_worked_out_once_and_serve_every_site(embedded, tmp_path):
-    system = System("test", "Test", router, [], tmp_path, tmp_path)
-    assert routes.flat(router, "test") is routes.flat(router, "test")
-    for app in (web.create(embedded, [system]), web.create(embedded, [system])):
-        assert visitor(app).get("/u/other").json() == "second"
-        assert app.openapi()["paths"]["/u/{thing}"]["get"]["tags"] == ["test"]
+def test_a_write_needs_a_person_and_the_csrf_token(app):
+    hana = signed_in(app, "hana")
+    thing = {"json": {"name": "b"}}
+    token = {"headers": {"X-CSRF-Token": csrf(hana)}}
+    assert hana.put("/api/test/things/a", **thing).status_code == 403
+    assert visitor(app).put("/api/test/things/a", **thing, **token).status_code == 401
+    assert hana.put("/api/test/things/a", **thing, **token).json() == {"name": "b"}
+    assert hana.post("/test/form", data={"text": "x"}).status_code == 403
+    assert hana.post("/test/form", data={"text": "x", "csrf": csrf(hana)}).text == "x"
 
 
-def test_a_route_keeps_what_its_routers_say():
-    asked = APIRouter(dependencies=[Depends(lambda: None)])
-    within = APIRouter()
-    within.get("/x", responses={404: {"description": "x"}}, response_model=int)(lambda: 1)
-    asked.include_router(within)
-    [route] = routes.flat(asked, "tag")
-    assert (
-        route.tags,
-        len(route.dependencies),
-        route.responses[404]["description"],
-        route.response_model,
-    ) == (["tag"], 1, "x", int)
-    assert isinstance(FastAPI(), FastAPI)
+def test_a_page_that_renders_itself_is_not_part_of_the_api(app):
+    paths = visitor(app).get("/api/openapi.json").json()["paths"]
+    assert "/api/test/things/{name}" in paths
+    assert not any(path.endswith(("greeting", "form")) for path in paths)
 
 
-# ---- many at once
+def test_every_api_route_documents_its_problems(app):
+    paths = visitor(app).get("/api/openapi.json").json()["paths"]
+    assert {"400", "401", "403", "404", "422"} <= set(
+        paths["/api/test/things/{name}"]["get"]["responses"]
+    )
+    assert {"409", "413", "429"} <= set(paths["/api/test/things/{name}"]["put"]["responses"])
 
 
-def display(db: Db, who: Who) -> str:
-    account = db.scalars(select(Account).where(Account.name == who.name)).one()
-    return account.display
-
-
-def rename(db: WriteDb, who: Who, display: Annotated[str, Form()]) -> Done:
-    db.execute(update(Account).where(Account.name == who.name).values(display=display))
-    return Done("/")
+def test_no_two_routes_of_the_site_have_the_same_path_and_method(embedded):
+    app = web.create_app(embedded, [shop_web.SYSTEM, animals_web.SYSTEM])
+    keys = [(method, route.path) for route in app.routes for method in route.methods]
+    assert len(keys) > 150
+    assert sorted(keys) == sorted(set(keys))
 
 
 def test_more_requests_than_threads_and_connections_are_all_answered(resources, tmp_path):
-    busy = APIRouter()
-    busy.get("/api/test/display")(display)
-    action(busy, "/test/rename", rename)
-    app = web.create(resources, [System("test", "Test", busy, [], tmp_path, tmp_path)])
     make_person(resources, "hana", ("analyst", None))
+    app = create_app(resources, tmp_path)
     headers = dict(bearer(resources, app, "hana").headers)
 
-    async def ask() -> list[int]:
+    async def send_requests() -> list[int]:
         async with AsyncClient(
             transport=ASGITransport(app), base_url="http://testserver", headers=headers
         ) as client:
@@ -160,5 +130,5 @@ def test_more_requests_than_threads_and_connections_are_all_answered(resources, 
             ]
             return [answer.status_code for answer in await asyncio.gather(*reads, *writes)]
 
-    assert asyncio.run(asyncio.wait_for(ask(), 25)) == [200] * 160
+    assert asyncio.run(asyncio.wait_for(send_requests(), 25)) == [200] * 160
     assert resources.db.engine.pool.checkedout() == 0

@@ -51,15 +51,8 @@ def add(
     """Make an account and print its password, this once."""
     grants = grants_of(roles, stores)
     with open_resources() as res, res.db.write() as db:
-        password = accounts.add_user(
-            db,
-            name,
-            display=display,
-            grants=grants,
-            password=read_password(password_file),
-            now=datetime.now(UTC),
-        )
-    say_password(accounts.as_name(name), password, password_file)
+        password = accounts.add_user(db, accounts.NewUser(name, grants, display_name=display, password=read_password(password_file)), datetime.now(UTC))
+    say_password(accounts.normalize_name(name), password, password_file)
 
 
 @users.command("list")
@@ -70,13 +63,13 @@ def list_(as_json: bool) -> None:
         rows = [
             {
                 "name": account.name,
-                "display": account.display,
+                "display": account.display_name,
                 "roles": in_words(grants),
                 "created_at": account.created_at,
                 "created_by": account.created_by,
                 "disabled_at": account.disabled_at,
             }
-            for account, grants in accounts.users(db)
+            for account, grants in accounts.load_accounts(db)
         ]
     emit(rows, as_json)
 
@@ -96,7 +89,7 @@ def grant(name: str, roles: tuple[str, ...], stores: tuple[str, ...]) -> None:
     """Give an account more roles, such as moderator to a member."""
     with open_resources() as res, res.db.write() as db:
         for role, store in grants_of(roles, stores):
-            accounts.grant(db, name, role, store, now=datetime.now(UTC))
+            accounts.grant_role(db, name, accounts.Grant(role, store), datetime.now(UTC))
         say_roles(db, name)
 
 
@@ -120,7 +113,7 @@ def withdraw(name: str, roles: tuple[str, ...], stores: tuple[str, ...]) -> None
     """Take roles from an account; it keeps at least one."""
     with open_resources() as res, res.db.write() as db:
         for role, store in grants_of(roles, stores):
-            accounts.withdraw(db, name, role, store)
+            accounts.revoke_role(db, name, accounts.Grant(role, store))
         say_roles(db, name)
 
 
@@ -129,8 +122,8 @@ def withdraw(name: str, roles: tuple[str, ...], stores: tuple[str, ...]) -> None
 def disable(name: str) -> None:
     """Shut an account: its sessions and tokens end at once."""
     with open_resources() as res, res.db.write() as db:
-        accounts.disable(db, name, now=datetime.now(UTC))
-    click.echo(f"{accounts.as_name(name)} can no longer sign in.")
+        accounts.disable_account(db, name, now=datetime.now(UTC))
+    click.echo(f"{accounts.normalize_name(name)} can no longer sign in.")
 
 
 @users.command()
@@ -138,8 +131,8 @@ def disable(name: str) -> None:
 def enable(name: str) -> None:
     """Open a disabled account again."""
     with open_resources() as res, res.db.write() as db:
-        accounts.enable(db, name)
-    click.echo(f"{accounts.as_name(name)} can sign in again.")
+        accounts.enable_account(db, name)
+    click.echo(f"{accounts.normalize_name(name)} can sign in again.")
 
 
 @users.command("password")
@@ -151,7 +144,7 @@ def password_(name: str, password_file: Path | None) -> None:
         password = accounts.set_password(
             db, name, password=read_password(password_file), now=datetime.now(UTC)
         )
-    say_password(accounts.as_name(name), password, password_file)
+    say_password(accounts.normalize_name(name), password, password_file)
 
 
 @users.command()
@@ -162,13 +155,13 @@ def password_(name: str, password_file: Path | None) -> None:
     "--scope",
     "scopes",
     multiple=True,
-    type=click.Choice(tokens.SCOPES),
+    type=click.Choice(tokens.TOKEN_SCOPES),
     help="What it is for besides reading; may be given again.",
 )
 def token(name: str, label: str, days: int, scopes: tuple[str, ...]) -> None:
     """Make an API token for what LABEL says and print it, this once."""
     with open_resources() as res, res.db.write() as db:
-        made = tokens.add_token(db, name, label, scopes=scopes, now=datetime.now(UTC), days=days)
+        made = tokens.create_token(db, name, tokens.NewToken(label, scopes=scopes, days=days), datetime.now(UTC))
     click.echo(made)
 
 
@@ -187,8 +180,8 @@ def in_words(grants: Iterable[tuple[str, str | None]]) -> str:
 
 def say_roles(db: "Session", name: str) -> None:
     """Print what an account's roles are now."""
-    found = accounts.account(db, name)
-    click.echo(f"{found.name} has the roles: {in_words(accounts.grants_of(db, found.name))}")
+    found = accounts.load_account(db, name)
+    click.echo(f"{found.name} has the roles: {in_words(accounts.load_grants(db, found.name))}")
 
 
 def read_password(file: Path | None) -> str | None:
