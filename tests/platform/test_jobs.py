@@ -112,7 +112,7 @@ def test_a_cancelled_run_stops_and_can_be_resumed(database, work):
 def test_runs_are_listed_by_status_and_an_unknown_status_is_named(database, work):
     start(database, work, "test-waits", "q-1", 1)
     assert [run.id for run in work.list_runs(status="queued")] == ["q-1"]
-    assert work.count_queued_runs() == {"work": 1}
+    assert work.count_queued_runs() == {"default": 1}
     with pytest.raises(UserError, match="lost is not a status"):
         work.list_runs(status="lost")
 

@@ -1,11 +1,11 @@
-"""Steps of durable runs: tried again with growing pauses, their lines under the run's id, their time and outcome counted."""
+"""Durable steps: retried with growing pauses, logged under the run's id, timed and counted."""
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from dbos import DBOS
 
@@ -13,34 +13,36 @@ from tanuki.errors import UserError
 from tanuki.platform import log, metrics
 from tanuki.platform.resources import Resources, process_resources
 
+FIRST_PAUSE_SECONDS = 0.5  # before the first retry
+PAUSE_GROWTH = 3.0  # from each pause to the next
 
-def durable(name: str, *, attempts: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A function becomes a step of that name, tried so often, unless a person must mend something first."""
-    made: Callable[[Callable[..., Any]], Callable[..., Any]] = DBOS.step(
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def dbos_step(name: str, *, attempts: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorator: a DBOS step with our retries. A UserError is not retried."""
+    decorate: Callable[[Callable[P, R]], Callable[P, R]] = DBOS.step(
         name=name,
         retries_allowed=True,
         max_attempts=attempts,
-        interval_seconds=0.5,
-        backoff_rate=3.0,
+        interval_seconds=FIRST_PAUSE_SECONDS,
+        backoff_rate=PAUSE_GROWTH,
         should_retry=lambda error: not isinstance(error, UserError),
     )
-    return made
+    return decorate
 
 
 @contextmanager
-def observed(workflow: str, step: str, run_id: str) -> Iterator[None]:
-    """What a step does is logged under the run's id, and counted with how long it took and whether it failed."""
-    begun, outcome = time.monotonic(), "failed"
+def observe_step(workflow: str, step: str, run_id: str) -> Iterator[None]:
+    """Log what a step does under the run's id; measure its time and outcome."""
+    started_at, outcome = time.monotonic(), "failed"
     log.bind_fields(run_id=run_id)
     try:
         yield
         outcome = "done"
     finally:
-        metrics.observe_step(workflow, step, time.monotonic() - begun, outcome=outcome)
-
-
-P = ParamSpec("P")
-R = TypeVar("R")
+        metrics.observe_step(workflow, step, time.monotonic() - started_at, outcome=outcome)
 
 
 def durable_step(
@@ -55,13 +57,13 @@ def durable_step(
     """
 
     def decorate(function: Callable[Concatenate[Resources, datetime, P], R]) -> Callable[P, R]:
-        @durable(f"{workflow}_{function.__name__}", attempts=attempts)
+        @dbos_step(f"{workflow}_{function.__name__}", attempts=attempts)
         @wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
-            with observed(workflow, function.__name__, DBOS.workflow_id or workflow):
+            with observe_step(workflow, function.__name__, DBOS.workflow_id or workflow):
                 return function(process_resources(), datetime.now(UTC), *args, **kwargs)
 
-        return cast(Callable[P, R], run)
+        return run
 
     return decorate
 
@@ -70,10 +72,10 @@ def stepping(prefix: str, workflow: str) -> Callable[[Callable[..., Any]], Calla
     """Functions of the resources, the moment and more become steps of a workflow, named after them with a prefix, and called with what is more alone."""
 
     def step(function: Callable[..., Any]) -> Callable[..., Any]:
-        @durable(f"{prefix}_{function.__name__}", attempts=3)
+        @dbos_step(f"{prefix}_{function.__name__}", attempts=3)
         @wraps(function)
         def run(*given: Any) -> Any:
-            with observed(workflow, function.__name__, DBOS.workflow_id or workflow):
+            with observe_step(workflow, function.__name__, DBOS.workflow_id or workflow):
                 return function(process_resources(), datetime.now(UTC), *given)
 
         return run

@@ -1,6 +1,7 @@
-"""What people see and do, kept until the warehouse has it: written in batches beside the pages, or durably before somebody is told.
+"""Event log: what people see and do, stored until the hourly export moves it to the warehouse.
 
-An event has an id of its own: the same event sent twice is one event, here and in the warehouse.
+Events are written in batches in the background, or durably before the caller goes on. The same
+event sent twice is one event, here and in the warehouse, because it has an id of its own.
 """
 
 import json
@@ -28,17 +29,18 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-BATCH_INTERVAL_SECONDS = 0.25  # between batches
+BATCH_INTERVAL_SECONDS = 0.25
 MAX_EVENTS_PER_BATCH = 5_000
-MAX_BUFFERED_EVENTS = (
-    100_000  # while the database does not answer; what comes on top is lost, and counted
-)
+MAX_BUFFERED_EVENTS = 100_000  # without a database; events beyond it are lost, and counted
 KIND_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
-FACT_TABLE_PREFIX = "events_"  # and the kind
+FACT_TABLE_PREFIX = "events_"  # followed by the kind
 
 
 class Event(Base):
-    """Something that somebody saw or did. `person` is whatever stands for them, or None; `values` is what this kind of event says."""
+    """Something that somebody saw or did.
+
+    `person` is an id that stands for them, or None. `values` are the fields of the event's kind.
+    """
 
     __tablename__ = "event"
     __table_args__ = (Index("ix_event_kind", "kind", "id"),)
@@ -52,11 +54,15 @@ class Event(Base):
 
 @dataclass(frozen=True)
 class EventKind:
-    """What events of a kind say, for their fact table `events_<name>`: names and types (str, int, float, bool, list[str], list[int]).
+    """A kind of event and its fact table `events_<name>`.
 
-    `each` names a list in the values whose items become facts of their own, numbered by `n`; what is beside the list is said in each.
-    Values that are not in the schema, or not of its type, are kept as JSON in the column `more`. A kind that nobody declared has only that.
-    Names that SQL reserves (order, at, limit) would have to be quoted in every query: choose others.
+    `schema` has the names and types of its fields: str, int, float, bool, list[str] or list[int].
+    Choose names that SQL does not reserve (not order, at, limit): every query would have to quote
+    them. Other fields, and values of another type, go as JSON into the column `more`. A kind that
+    nobody declared has only that column.
+
+    `list_field` names a field that is a list of objects. Each item becomes a fact, numbered by the
+    column `n`, with the other fields repeated.
     """
 
     name: str
@@ -65,7 +71,7 @@ class EventKind:
 
     @property
     def table(self) -> FactTable:
-        """Its fact table: the event's id (and n), when, who, and what the kind says."""
+        """The fact table: id (and n), happened_at, person, the schema's fields, more."""
         import polars as pl
 
         types = {
@@ -77,38 +83,37 @@ class EventKind:
             list[int]: pl.List(pl.Int64),
         }
         number = {"n": pl.Int64} if self.list_field else {}
-        said = {name: types[type_] for name, type_ in self.schema.items()}
         columns = {
             "id": pl.String,
             **number,
             "happened_at": pl.Datetime("us", "UTC"),
             "person": pl.String,
-            **said,
+            **{name: types[type_] for name, type_ in self.schema.items()},
             "more": pl.String,
         }
         return FactTable(f"{FACT_TABLE_PREFIX}{self.name}", ("id", *number), columns)
 
     def build_facts(self, events: Sequence[Event]) -> "pl.DataFrame":
-        """The events as facts of the table."""
+        """The events as rows of the fact table."""
         import polars as pl
 
         rows: list[dict[str, Any]] = []
         for event in events:
-            same = {"id": event.id, "happened_at": event.at, "person": event.person}
+            common = {"id": event.id, "happened_at": event.at, "person": event.person}
             if self.list_field is None:
-                rows.append({**same, **self.split_values(event.values)})
+                rows.append({**common, **self.split_values(event.values)})
                 continue
-            around = {
+            shared = {
                 name: value for name, value in event.values.items() if name != self.list_field
             }
             rows += [
-                {**same, "n": n, **self.split_values({**around, **item})}
+                {**common, "n": n, **self.split_values({**shared, **item})}
                 for n, item in enumerate(event.values.get(self.list_field, ()))
             ]
         return pl.DataFrame(rows, schema=pl.Schema(self.table.schema), orient="row")
 
     def split_values(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Values by column; what has no column of its own goes to `more`."""
+        """The values of an event by column, with the rest in `more`."""
         own = {
             name: values[name]
             for name, type_ in self.schema.items()
@@ -130,14 +135,18 @@ def fits_column(value: object, type_: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if type_ in (list[str], list[int]):
         (inner,) = type_.__args__
-        return isinstance(value, list) and all(fits_column(each, inner) for each in value)
+        return isinstance(value, list) and all(fits_column(item, inner) for item in value)
     if type_ is int:
         return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
     return isinstance(value, type_)
 
 
 class EventLog:
-    """Where events go. `put` returns at once and may lose a quarter of a second when the process is killed; `write` loses nothing."""
+    """Where a process writes its events.
+
+    `write_later` returns at once; a killed process loses a quarter of a second of its events.
+    `write_now` returns when the events are on the disk.
+    """
 
     def __init__(self, db: Database, kinds: Iterable[EventKind] = ()) -> None:
         self.db = db
@@ -148,18 +157,18 @@ class EventLog:
         self.closing = threading.Event()
 
     def find_kind(self, name: str) -> EventKind:
-        """A kind as its system declared it, or with nothing but what every event has."""
+        """The declared kind of that name, or else one without fields."""
         return self.kinds.get(name) or EventKind(name, {})
 
     def write_later(self, *events: Event) -> None:
-        """Let events be written soon. Never waits, also when the database does not answer."""
+        """Write events in the background. Never waits, even while the database does not answer."""
         rows = [event_row(event) for event in events]
         with self.lock:
             if self.buffer.qsize() > MAX_BUFFERED_EVENTS or self.closing.is_set():
                 metrics.count_events("lost", len(rows))
                 return
-            for each in rows:
-                self.buffer.put(each)
+            for row in rows:
+                self.buffer.put(row)
             if self.thread is None:
                 self.thread = threading.Thread(
                     target=self.run_writer, name="event-log", daemon=True
@@ -167,27 +176,27 @@ class EventLog:
                 self.thread.start()
 
     def write_now(self, events: Iterable[Event]) -> None:
-        """Write events; they are on the disk when this returns."""
+        """Write events durably."""
         self.write_rows([event_row(event) for event in events])
 
     def write_rows(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Rows in one commit, with others."""
+        """Write rows in a group commit."""
         if rows:
-            self.db.write_batched(lambda db: insert(db, rows))
+            self.db.write_batched(lambda db: insert_new_rows(db, Event, rows))
             metrics.count_events("written", len(rows))
 
     def run_writer(self) -> None:
-        """Batch after batch, until closed. When the database fails, the batch waits for the next turn."""
+        """Write batch after batch until closed. A batch that fails is tried again."""
         batch: list[dict[str, Any]] = []
-        going = True
-        while going or batch:
-            if going and not batch:
-                going = self.take(batch, self.buffer.get())
-            if going:
+        open_ = True
+        while open_ or batch:
+            if open_ and not batch:
+                open_ = append_row(batch, self.buffer.get())
+            if open_:
                 self.closing.wait(BATCH_INTERVAL_SECONDS)
-            while going and len(batch) < MAX_EVENTS_PER_BATCH:
+            while open_ and len(batch) < MAX_EVENTS_PER_BATCH:
                 try:
-                    going = self.take(batch, self.buffer.get_nowait())
+                    open_ = append_row(batch, self.buffer.get_nowait())
                 except Empty:
                     break
             try:
@@ -196,19 +205,13 @@ class EventLog:
                 log.warning(
                     "events could not be written", count=len(batch), error=error.__class__.__name__
                 )
-                if going:
+                if open_:
                     continue
                 metrics.count_events("lost", len(batch))
             batch = []
 
-    def take(self, batch: list[dict[str, Any]], each: dict[str, Any] | None) -> bool:
-        """Take one into the batch; False when that was the end."""
-        if each is not None:
-            batch.append(each)
-        return each is not None
-
     def close(self) -> None:
-        """Write what waits, and end."""
+        """Write the buffered events, then end the thread."""
         with self.lock:
             self.closing.set()
             self.buffer.put(None)
@@ -216,18 +219,23 @@ class EventLog:
             self.thread.join()
 
 
+def append_row(batch: list[dict[str, Any]], row: dict[str, Any] | None) -> bool:
+    """Add a row to a batch. False for None, which is the end of the buffer."""
+    if row is not None:
+        batch.append(row)
+    return row is not None
+
+
 def add_events(db: Session, *events: Event) -> None:
-    """Events of what this transaction does: there if it is, gone if it is not."""
-    insert(db, [event_row(event) for event in events])
-
-
-def insert(db: Session, rows: Sequence[dict[str, Any]]) -> None:
-    """Rows, each once."""
-    insert_new_rows(db, Event, rows)
+    """Store events in the transaction that causes them."""
+    insert_new_rows(db, Event, [event_row(event) for event in events])
 
 
 def event_row(event: Event) -> dict[str, Any]:
-    """An event as a row. One that could not be kept or exported is a bug of whoever made it: ValueError or TypeError."""
+    """An event as a row.
+
+    Raises ValueError or TypeError for one that cannot be stored or exported: a bug of its maker.
+    """
     if not KIND_NAME.fullmatch(event.kind):
         raise ValueError(f"{event.kind!r} is not a kind of event")
     values = json.loads(json.dumps(event.values or {}, allow_nan=False))
@@ -241,5 +249,5 @@ def event_row(event: Event) -> dict[str, Any]:
 
 
 def new_event_id(at: datetime) -> str:
-    """An id that nobody else makes; ids sort in time order."""
+    """A unique id; ids sort by time."""
     return f"{int(at.astimezone(UTC).timestamp() * 1000):012x}{secrets.token_hex(8)}"

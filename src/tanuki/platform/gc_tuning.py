@@ -1,32 +1,37 @@
-"""Python's full collections of garbage stop every request of a server while they look at all objects there are: here 0.2 s every 14 s under load."""
+"""Garbage collection: keeps Python's full collections from stopping a server's requests.
+
+A full collection visits all objects while every request waits: 0.2 s every 14 s, under load, with
+the models of the example site loaded.
+"""
 
 import gc
 import time
 from collections.abc import Callable
 from typing import Any
 
-SLOW_COLLECTION_SECONDS = 0.03  # seconds; a pause that somebody may notice
-MAX_FREEZES = 10  # times that what is there is left out; each may keep a little garbage for good
+SLOW_COLLECTION_SECONDS = 0.03  # a pause that a visitor may notice
+MAX_FREEZES = 10  # each may keep a little garbage for good
 
 
 def freeze_long_lived_objects() -> Callable[[str, dict[str, Any]], None]:
-    """Leave out of full collections what there is now, and again what has survived one that took long: libraries, caches and models, which stay.
+    """Freeze all current objects (`gc.freeze`), so that full collections skip them.
 
-    Gives what was added to `gc.callbacks`.
+    Freezes again after each slow collection, at most ten times. What survives one, such as
+    libraries, caches and models, stays for long. Returns the new member of `gc.callbacks`.
     """
-    began, left = 0.0, MAX_FREEZES
+    started_at, freezes_left = 0.0, MAX_FREEZES
 
-    def look(phase: str, about: dict[str, Any]) -> None:
-        nonlocal began, left
-        if about["generation"] < 2:
+    def freeze_after_slow_collection(phase: str, info: dict[str, Any]) -> None:
+        nonlocal started_at, freezes_left
+        if info["generation"] < 2:
             return
         if phase == "start":
-            began = time.perf_counter()
-        elif left and time.perf_counter() - began > SLOW_COLLECTION_SECONDS:
-            left -= 1
+            started_at = time.perf_counter()
+        elif freezes_left and time.perf_counter() - started_at > SLOW_COLLECTION_SECONDS:
+            freezes_left -= 1
             gc.freeze()
 
     gc.collect()
     gc.freeze()
-    gc.callbacks.append(look)
-    return look
+    gc.callbacks.append(freeze_after_slow_collection)
+    return freeze_after_slow_collection

@@ -1,22 +1,25 @@
-"""Durable work on DBOS: start it in the transaction that makes it due, run it in workers, see it, cancel it, resume it.
+"""Durable jobs on DBOS: enqueued in a transaction, run by workers, listed, cancelled, resumed.
 
-DBOS keeps its own tables in our database (its own schema on PostgreSQL), so that a record and the work that follows from it
-are committed together or not at all.
+DBOS has its own tables in our database (its own schema on PostgreSQL). A record and the job that
+follows from it are therefore committed together or not at all.
 """
 
 import os
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 from sqlalchemy import Engine, create_engine, delete, event, select, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tanuki.errors import NotFound, UserError
@@ -28,33 +31,57 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 APPLICATION = "tanuki"
-WORKFLOW_VERSION = "1"  # of the workflows' shapes: raise it when a running workflow could not go on in the new code
-DEFAULT_QUEUE = "work"
-PARTS_QUEUE = "parts"  # of large computations: each worker takes one at a time, as it fills a core and much memory
-PART_SEPARATOR = "-part-"  # between a run's id and the number of its part
-PROMPT_QUEUE = "prompt"  # short runs that somebody waits for: many at a time, and looked for often
+WORKFLOW_VERSION = "1"  # raise it when a running workflow could not go on in the new code
+
+DEFAULT_QUEUE = "default"
 POLL_SECONDS = 0.25
+DEFAULT_QUEUE_CONCURRENCY = 4  # runs at a time in each worker
+
+# Parts of large computations. Each fills a core and much memory, so a worker runs one at a time.
+PARTS_QUEUE = "parts"
+PARTS_QUEUE_CONCURRENCY = 1
+PART_SEPARATOR = "-part-"  # between a run's id and the number of its part
+
+# Short runs that somebody waits for.
+PROMPT_QUEUE = "prompt"
 PROMPT_POLL_SECONDS = 0.1
 PROMPT_QUEUE_CONCURRENCY = 16
+
+SCHEDULER_POLL_SECONDS = 5.0
 HEARTBEAT_SECONDS = 5.0
 HEARTBEAT_TIMEOUT = timedelta(seconds=30)
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
-ACTIVE = ("ENQUEUED", "PENDING", "DELAYED")
-RUN_STATUSES = {
-    "ENQUEUED": "queued",
-    "DELAYED": "queued",
-    "PENDING": "running",
-    "SUCCESS": "done",
-    "ERROR": "failed",
-    "CANCELLED": "cancelled",
-    "MAX_RECOVERY_ATTEMPTS_EXCEEDED": "given up",
+THREAD_JOIN_SECONDS = 10
+
+
+class RunStatus(StrEnum):
+    """The state of a run."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    GIVEN_UP = "given up"
+
+
+RUN_STATUSES = {  # by DBOS's own statuses
+    "ENQUEUED": RunStatus.QUEUED,
+    "DELAYED": RunStatus.QUEUED,
+    "PENDING": RunStatus.RUNNING,
+    "SUCCESS": RunStatus.DONE,
+    "ERROR": RunStatus.FAILED,
+    "CANCELLED": RunStatus.CANCELLED,
+    "MAX_RECOVERY_ATTEMPTS_EXCEEDED": RunStatus.GIVEN_UP,
 }
+PeriodicTask = tuple[Callable[[], None], float]
+"""A function and the seconds between two of its calls."""
 
 
 class WorkerHeartbeat(Base):
-    """A worker that is alive says so; when it no longer does, the others take over what it was running."""
+    """When a worker was last alive. When heartbeats stop, other workers take over its runs."""
 
-    __tablename__ = "worker_beat"
+    __tablename__ = "worker_heartbeat"
 
     name: Mapped[str] = mapped_column(primary_key=True)
     host: Mapped[str]
@@ -74,7 +101,6 @@ class Step:
 
     @property
     def seconds(self) -> float | None:
-        """How long it took."""
         return (
             (self.completed_at - self.started_at).total_seconds()
             if self.started_at and self.completed_at
@@ -84,11 +110,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Run:
-    """One durable run. Status is queued, running, done, failed, cancelled or given up."""
+    """One durable run. `steps` are loaded by `load_run` only."""
 
     id: str
     name: str
-    status: str
+    status: RunStatus
     created_at: datetime | None
     updated_at: datetime | None
     error: str | None
@@ -97,7 +123,7 @@ class Run:
 
     @property
     def seconds(self) -> float | None:
-        """From its start to its last change."""
+        """From its creation to its last change."""
         return (
             (self.updated_at - self.created_at).total_seconds()
             if self.created_at and self.updated_at
@@ -106,22 +132,21 @@ class Run:
 
 
 class Jobs:
-    """The durable work of this installation, from outside: any process may ask, only workers run it."""
+    """The durable jobs of this installation. Any process may use this; only workers run jobs."""
 
     def __init__(self, url: str) -> None:
         self.url = url
 
     @cached_property
     def client(self) -> "DBOSClient":
-        """DBOS's client, made when first used."""
         from dbos import DBOSClient
 
         return DBOSClient(system_database_url=self.url, application_name=APPLICATION)
 
     def enqueue(
-        self, db: Session, name: str, run_id: str, *args: Any, queue: str = DEFAULT_QUEUE
+        self, db: Session, name: str, run_id: str, *args: object, queue: str = DEFAULT_QUEUE
     ) -> None:
-        """Start the workflow `name` as `run_id` when this transaction commits. The same id again is the same run."""
+        """Start the workflow `name` when this transaction commits. The same id is the same run."""
         options: Any = {
             "queue_name": queue,
             "workflow_name": name,
@@ -131,9 +156,9 @@ class Jobs:
         self.client.enqueue_in_transaction(db.connection(), options, *args)
 
     def send_message(
-        self, db: Session, run_id: str, message: Any, topic: str, key: str | None = None
+        self, db: Session, run_id: str, message: object, topic: str, key: str | None = None
     ) -> None:
-        """Tell a run something when this transaction commits; the same key again is the same message."""
+        """Send a run a message when this transaction commits. The same key is the same message."""
         self.client.send_in_transaction(
             db.connection(), run_id, message, topic=topic, idempotency_key=key
         )
@@ -146,16 +171,15 @@ class Jobs:
         limit: int = 100,
         offset: int = 0,
     ) -> list[Run]:
-        """Runs, newest first."""
-        wanted = [raw for raw, shown in RUN_STATUSES.items() if shown == status] if status else None
-        if wanted == []:
+        """Runs, newest first. Raises UserError for a status that is not a RunStatus."""
+        if status and status not in set(RunStatus):
             raise UserError(
-                "%(status)s is not a status; expected one of %(known)s.",
+                "%(status)s is not a status. Expected one of %(known)s.",
                 status=status,
-                known=", ".join(sorted(set(RUN_STATUSES.values()))),
+                known=", ".join(sorted(RunStatus)),
             )
-        found = self.client.list_workflows(
-            status=wanted,
+        records = self.client.list_workflows(
+            status=[name for name, value in RUN_STATUSES.items() if value == status] or None,
             name=name,
             limit=limit,
             offset=offset,
@@ -163,26 +187,26 @@ class Jobs:
             load_input=False,
             load_output=False,
         )
-        return [run_from_record(status) for status in found]
+        return [run_from_record(record) for record in records]
 
-    def load_run_statuses(self, run_ids: Collection[str]) -> dict[str, str]:
-        """The statuses of those of the runs that there are."""
-        found = (
+    def load_run_statuses(self, run_ids: Collection[str]) -> dict[str, RunStatus]:
+        """The statuses of runs by id, without those that do not exist."""
+        records = (
             self.client.list_workflows(
                 workflow_ids=list(run_ids), load_input=False, load_output=False
             )
             if run_ids
             else []
         )
-        return {run.workflow_id: RUN_STATUSES[run.status] for run in found}
+        return {record.workflow_id: RUN_STATUSES[record.status] for record in records}
 
     def load_run(self, run_id: str) -> Run:
-        """One run with its steps."""
-        found = self.client.list_workflows(workflow_ids=[run_id], load_input=False)
-        if not found:
+        """One run with its steps. Raises NotFound."""
+        records = self.client.list_workflows(workflow_ids=[run_id], load_input=False)
+        if not records:
             raise NotFound("There is no run %(run)s.", run=run_id)
         return run_from_record(
-            found[0],
+            records[0],
             [
                 step_from_record(cast(dict[str, Any], step))
                 for step in self.client.list_workflow_steps(run_id)
@@ -190,13 +214,16 @@ class Jobs:
         )
 
     def cancel_run(self, run_id: str) -> Run:
-        """Stop a run before its next step; what it did stays."""
+        """Stop a run before its next step. The work of its finished steps stays."""
         self.load_run(run_id)
         self.client.cancel_workflow(run_id)
         return self.load_run(run_id)
 
     def resume_run(self, run_id: str) -> Run:
-        """Let a cancelled or given-up run go on at the step it was in. A failed one is run again from its failed step."""
+        """Resume a cancelled or given-up run at its current step, a failed one at its failed step.
+
+        Parts of the run that failed or were cancelled are resumed first.
+        """
         run, queue = (
             self.load_run(run_id),
             PARTS_QUEUE if PART_SEPARATOR in run_id else DEFAULT_QUEUE,
@@ -207,7 +234,7 @@ class Jobs:
             load_input=False,
         ):
             self.resume_run(part.workflow_id)
-        if run.status == "failed":
+        if run.status == RunStatus.FAILED:
             self.client.rewind_workflow(
                 run_id,
                 start_step=first_failed_step(self.client.list_workflow_steps(run_id)),
@@ -218,30 +245,34 @@ class Jobs:
         return self.load_run(run_id)
 
     def resume_failed_runs(self, name: str, *, before: datetime) -> int:
-        """Let the runs of a workflow that failed or were given up, and have rested since before a moment, go on; gives how many."""
-        ended = [
+        """Resume the failed and given-up runs of a workflow that ended before a moment.
+
+        Returns their number.
+        """
+        runs = [
             run
-            for status in ("failed", "given up")
+            for status in (RunStatus.FAILED, RunStatus.GIVEN_UP)
             for run in self.list_runs(status=status, name=name)
+            if run.updated_at is None or run.updated_at < before
         ]
-        rested = [run for run in ended if run.updated_at is None or run.updated_at < before]
-        for run in rested:
+        for run in runs:
             self.resume_run(run.id)
-        return len(rested)
+        return len(runs)
 
     def wait_for_run(
         self, run_id: str, *, seconds: float, until: Callable[[], bool] = lambda: False
     ) -> Run:
-        """Wait until a run has ended, `until` is true, or the seconds are over; gives the run as it then is."""
+        """Wait until a run has ended, `until` is true, or the seconds are over. Returns the run."""
         end = time.monotonic() + seconds
         while True:
             run = self.load_run(run_id)
-            if run.status not in ("queued", "running") or until() or time.monotonic() > end:
+            ended = run.status not in (RunStatus.QUEUED, RunStatus.RUNNING)
+            if ended or until() or time.monotonic() > end:
                 return run
             time.sleep(POLL_SECONDS)
 
     def count_queued_runs(self) -> dict[str, int]:
-        """How many runs wait in each queue."""
+        """The number of waiting runs by queue."""
         waiting = self.client.list_workflows(
             status=["ENQUEUED", "DELAYED"], load_input=False, load_output=False
         )
@@ -253,21 +284,20 @@ class Jobs:
         return lengths
 
     def close(self) -> None:
-        """Give connections back, if there ever were any."""
+        """Close the connections, if any were opened."""
         if "client" in self.__dict__:
             self.client.destroy()
             del self.__dict__["client"]
 
 
 def create_job_tables(url: str) -> None:
-    """Make DBOS's tables, or bring them up to date."""
+    """Create DBOS's tables, or bring them up to date."""
     from dbos import DBOS
 
     DBOS.migrate(system_database_url=url)
 
 
 def run_from_record(status: "WorkflowStatus", steps: list[Step] | None = None) -> Run:
-    """DBOS's record of a workflow, as people see it."""
     return Run(
         id=status.workflow_id,
         name=status.name,
@@ -281,7 +311,6 @@ def run_from_record(status: "WorkflowStatus", steps: list[Step] | None = None) -
 
 
 def step_from_record(step: dict[str, Any]) -> Step:
-    """DBOS's record of a step, as people see it."""
     return Step(
         name=step["function_name"],
         started_at=moment_from_milliseconds(step.get("started_at_epoch_ms")),
@@ -291,19 +320,18 @@ def step_from_record(step: dict[str, Any]) -> Step:
 
 
 def moment_from_milliseconds(milliseconds: int | None) -> datetime | None:
-    """Milliseconds since 1970 as a moment."""
     return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def first_failed_step(steps: list[Any]) -> int:
-    """The number of the first step that failed; the one after the last when none did."""
-    failed = [step["function_id"] for step in steps if step.get("error")]
-    return (
-        int(min(failed)) if failed else max((step["function_id"] for step in steps), default=0) + 1
-    )
+    """The number of the first failed step, or else the number after the last step."""
+    numbers = [int(step["function_id"]) for step in steps if step.get("error")]
+    if numbers:
+        return min(numbers)
+    return max((int(step["function_id"]) for step in steps), default=0) + 1
 
 
-# ---- workers -------------------------------------------------------------------------------------------------------
+# ---- workers -------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -311,52 +339,54 @@ def run_worker(
     db: Database,
     name: str,
     schedules: list[dict[str, Any]] | None = None,
-    chores: Sequence[tuple[Callable[[], None], float]] = (),
+    periodic_tasks: Sequence[PeriodicTask] = (),
 ) -> Iterator[None]:
-    """Run durable work in this process while the block lasts.
+    """Run durable jobs in this process while the block lasts.
 
-    The workflows must be imported before. `schedules` replace those there are; None leaves them as they are. Chores are looks at what is owed, each
-    done at once and again after so many seconds; they leave no record, so work that must not be lost is enqueued by them. What dead workers were running is taken over: at once when they were processes of this
-    host that are gone, otherwise when they have not been seen for half a minute.
+    The modules of the workflows must be imported before. `schedules` replace those of the
+    installation; None leaves them as they are. A periodic task is called at once and again after
+    its seconds. Nothing records its calls, so it must enqueue what must not be lost. The runs of
+    dead workers are taken over: at once if the worker was a process of this host that has ended,
+    else when its last heartbeat is half a minute old.
     """
     from dbos import DBOS
 
-    kept = create_dbos_engine(db)
+    engine = create_dbos_engine(db)
     DBOS(
         config={
             "name": APPLICATION,
             "system_database_url": db.url,
-            "system_database_engine": kept,
+            "system_database_engine": engine,
             "application_version": WORKFLOW_VERSION,
             "executor_id": name,
             "enable_otlp": False,
             "log_level": "WARNING",
             "notification_listener_polling_interval_sec": POLL_SECONDS,
-            "scheduler_polling_interval_sec": 5.0,
+            "scheduler_polling_interval_sec": SCHEDULER_POLL_SECONDS,
         }
     )
     DBOS.launch()
-    DBOS.register_queue(DEFAULT_QUEUE, polling_interval_sec=POLL_SECONDS, worker_concurrency=4)
-    DBOS.register_queue(PARTS_QUEUE, polling_interval_sec=POLL_SECONDS, worker_concurrency=1)
-    DBOS.register_queue(
-        PROMPT_QUEUE,
-        polling_interval_sec=PROMPT_POLL_SECONDS,
-        worker_concurrency=PROMPT_QUEUE_CONCURRENCY,
-    )
+    for queue, seconds, concurrency in (
+        (DEFAULT_QUEUE, POLL_SECONDS, DEFAULT_QUEUE_CONCURRENCY),
+        (PARTS_QUEUE, POLL_SECONDS, PARTS_QUEUE_CONCURRENCY),
+        (PROMPT_QUEUE, PROMPT_POLL_SECONDS, PROMPT_QUEUE_CONCURRENCY),
+    ):
+        DBOS.register_queue(queue, polling_interval_sec=seconds, worker_concurrency=concurrency)
     if schedules is not None:
+        names = {schedule["schedule_name"] for schedule in schedules}
         for known in DBOS.list_schedules():
-            if known["schedule_name"] not in [wanted["schedule_name"] for wanted in schedules]:
+            if known["schedule_name"] not in names:
                 DBOS.delete_schedule(known["schedule_name"])
         DBOS.apply_schedules(cast(Any, schedules))
     stop = threading.Event()
     threads = [
         threading.Thread(
-            target=send_heartbeats, args=(db, name, stop), name="worker-beat", daemon=True
+            target=send_heartbeats, args=(db, name, stop), name="worker-heartbeat", daemon=True
         )
     ]
     threads += [
-        threading.Thread(target=repeat_task, args=(*chore, stop), name="worker-chore", daemon=True)
-        for chore in chores
+        threading.Thread(target=repeat_task, args=(*task, stop), name="worker-task", daemon=True)
+        for task in periodic_tasks
     ]
     for thread in threads:
         thread.start()
@@ -365,41 +395,41 @@ def run_worker(
     finally:
         stop.set()
         for thread in threads:
-            thread.join(timeout=10)
+            thread.join(timeout=THREAD_JOIN_SECONDS)
         DBOS.destroy(workflow_completion_timeout_sec=0)
-        if kept is not None:
-            kept.dispose()
-        with (
-            db.write() as session
-        ):  # runs that wait for people are still in this worker's name: the next one takes them over at once
+        if engine is not None:
+            engine.dispose()
+        # Runs that wait for people still belong to this worker. The next one takes them over at
+        # once if the heartbeat is old.
+        with db.write() as session:
             session.execute(
                 update(WorkerHeartbeat).where(WorkerHeartbeat.name == name).values(seen_at=LONG_AGO)
             )
 
 
 def create_dbos_engine(db: Database) -> Engine | None:
-    """On SQLite an engine for DBOS whose commits do not wait for the disk; None leaves it to DBOS.
+    """On SQLite an engine for DBOS whose commits do not wait for the disk; else None.
 
-    DBOS alone would wait three times for each run. Nothing needs it: what a power cut takes is the end of one log that has our records, too, so a
-    step that is done again finds them as they were before it.
+    DBOS's own engine would wait three times for each run, without need: DBOS's tables and ours are
+    in the same file. A power failure cuts both off at the same moment, so a step that is repeated
+    finds our records as they were before it.
     """
     if not db.embedded:
         return None
-    made = create_engine(db.url, hide_parameters=True)
+    engine = create_engine(db.url, hide_parameters=True)
 
-    @event.listens_for(made, "connect")
-    def prepare(connection: Any, _: Any) -> None:
+    @event.listens_for(engine, "connect")
+    def configure_connection(connection: sqlite3.Connection, _: object) -> None:
         connection.isolation_level = "IMMEDIATE"  # as DBOS's own engine has it
         for pragma in ("busy_timeout=30000", "foreign_keys=on", "synchronous=normal"):
             connection.execute(f"PRAGMA {pragma}")
 
-    return made
+    return engine
 
 
 def send_heartbeats(db: Database, name: str, stop: threading.Event) -> None:
-    """Say every few seconds that this worker is alive, and take over from those that are not."""
+    """Store every few seconds that this worker is alive, and take over the runs of dead ones."""
     from dbos import DBOS
-    from sqlalchemy.exc import SQLAlchemyError
 
     started = datetime.now(UTC)
     while True:
@@ -428,33 +458,32 @@ def send_heartbeats(db: Database, name: str, stop: threading.Event) -> None:
                     session.execute(delete(WorkerHeartbeat).where(WorkerHeartbeat.name.in_(dead)))
                 log.warning("took over from dead workers", workers=dead)
         except SQLAlchemyError as error:
-            log.warning("worker could not say that it is alive", error=error.__class__.__name__)
+            log.warning("heartbeat not stored", error=error.__class__.__name__)
         if stop.wait(HEARTBEAT_SECONDS):
             return
 
 
-def repeat_task(chore: Callable[[], None], seconds: float, stop: threading.Event) -> None:
-    """Do a chore now and again; when the database does not answer, the next time will do."""
-    from sqlalchemy.exc import SQLAlchemyError
+def repeat_task(task: Callable[[], None], seconds: float, stop: threading.Event) -> None:
+    """Call a periodic task until the worker stops, also after a time without database."""
 
     while True:
         try:
-            chore()
+            task()
         except SQLAlchemyError as error:
-            log.warning("chore not done", chore=chore.__name__, error=error.__class__.__name__)
+            name = getattr(task, "__name__", str(task))
+            log.warning("periodic task failed", task=name, error=error.__class__.__name__)
         if stop.wait(seconds):
             return
 
 
 def is_worker_dead(other: WorkerHeartbeat, now: datetime) -> bool:
-    """Whether a worker is gone: its process on this host has ended, or it has not been seen for half a minute."""
+    """Whether a worker's process on this host has ended, or its last heartbeat is too old."""
     if now - other.seen_at > HEARTBEAT_TIMEOUT:
         return True
     return other.host == socket.gethostname() and not is_process_alive(other.pid)
 
 
 def is_process_alive(pid: int) -> bool:
-    """Whether a process of this host is running."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -465,9 +494,9 @@ def is_process_alive(pid: int) -> bool:
 
 
 def load_live_workers(db: Session, now: datetime) -> list[WorkerHeartbeat]:
-    """Workers that are alive."""
+    """The heartbeats of the workers that are alive, by name."""
     return [
-        worker_beat
-        for worker_beat in db.scalars(select(WorkerHeartbeat).order_by(WorkerHeartbeat.name))
-        if not is_worker_dead(worker_beat, now)
+        heartbeat
+        for heartbeat in db.scalars(select(WorkerHeartbeat).order_by(WorkerHeartbeat.name))
+        if not is_worker_dead(heartbeat, now)
     ]

@@ -59,8 +59,8 @@ class Metrics:
             ["model", "alias"],
             registry=registry,
         )
-        self.alarms = Gauge(
-            "tanuki_open_alarms", "Alarms that are open.", ["system", "code"], registry=registry
+        self.open_alerts = Gauge(
+            "tanuki_open_alerts", "Alerts that are open.", ["system", "code"], registry=registry
         )
         self.events = Counter(
             "tanuki_events",
@@ -145,9 +145,9 @@ def set_model_version(model: str, alias: str, version: int) -> None:
     process_metrics().models.labels(model, alias).set(version)
 
 
-def set_open_alarms(system: str, code: str, count: int) -> None:
-    """How many alarms of a kind are open."""
-    process_metrics().alarms.labels(system, code).set(count)
+def set_open_alerts(system: str, code: str, count: int) -> None:
+    """How many alerts of a kind are open."""
+    process_metrics().open_alerts.labels(system, code).set(count)
 
 
 def count_events(outcome: str, count: int) -> None:

@@ -1,4 +1,4 @@
-"""Objects: bytes under a key, in a folder or in S3 and compatibles; through fsspec, so that both are one code."""
+"""Object store: bytes under a key, in a folder or in S3 (or a compatible server), by fsspec."""
 
 import uuid
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from tanuki.errors import NotFound
 
 
 class ObjectStore:
-    """Bytes under a key such as `shop/purchase-orders/x.csv`. A put is whole or not there at all."""
+    """Bytes under a key such as `shop/purchase-orders/x.csv`. A `put` is atomic."""
 
     def __init__(self, url: str, endpoint: str = "", key: str = "", secret: str = "") -> None:
         self.url = url.rstrip("/")
@@ -22,34 +22,34 @@ class ObjectStore:
         return not self.url.startswith("s3://")
 
     @cached_property
-    def fs(self) -> Any:
-        """The fsspec file system that holds them."""
+    def fs(self) -> Any:  # noqa: ANN401 fsspec has no types
+        """The fsspec file system."""
         import fsspec
 
         if self.is_local:
             return fsspec.filesystem("file")
-        given: dict[str, Any] = {"key": self.key, "secret": self.secret} if self.key else {}
+        options: dict[str, Any] = {"key": self.key, "secret": self.secret} if self.key else {}
         if self.endpoint:
-            given["endpoint_url"] = self.endpoint
+            options["endpoint_url"] = self.endpoint
+        # Other processes store objects too, so nothing that was listed may be cached.
         return fsspec.filesystem(
-            "s3", skip_instance_cache=True, use_listings_cache=False, **given
-        )  # other processes put objects too
+            "s3", skip_instance_cache=True, use_listings_cache=False, **options
+        )
 
     def path_of(self, key: str) -> str:
-        """A key's place in the file system."""
         return f"{self.url}/{key}"
 
     def put(self, key: str, content: bytes) -> None:
-        """Store bytes; what was there before is replaced."""
+        """Store bytes. Replaces an object of the same key."""
         path = self.path_of(key)
         if not self.is_local:
             self.fs.pipe_file(path, content)
             return
         file = Path(path)
         file.parent.mkdir(parents=True, exist_ok=True)
-        half = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
-        half.write_bytes(content)
-        half.replace(file)
+        unfinished = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
+        unfinished.write_bytes(content)
+        unfinished.replace(file)
 
     def get(self, key: str) -> bytes:
         """The bytes under a key. Raises NotFound."""
@@ -59,26 +59,25 @@ class ObjectStore:
             raise NotFound("There is no object %(key)s.", key=key) from None
 
     def exists(self, key: str) -> bool:
-        """Whether something is stored under a key."""
         return bool(self.fs.isfile(self.path_of(key)))
 
     def delete(self, key: str) -> None:
-        """Remove an object; one that is not there is fine."""
+        """Delete an object, if it exists."""
         if self.exists(key):
             self.fs.rm_file(self.path_of(key))
 
     def load_modified_at(self, key: str) -> datetime:
-        """When an object was last put."""
-        found = self.fs.modified(self.path_of(key))
-        assert isinstance(found, datetime)
-        return found if found.tzinfo else found.replace(tzinfo=UTC)
+        """The time of an object's last `put`, in UTC."""
+        modified_at = self.fs.modified(self.path_of(key))
+        assert isinstance(modified_at, datetime)
+        return modified_at if modified_at.tzinfo else modified_at.replace(tzinfo=UTC)
 
     def list_keys(self, prefix: str = "") -> list[str]:
-        """Keys that begin with a folder-like prefix, in order."""
+        """Keys below a folder-like prefix, sorted."""
         root = self.path_of(prefix).rstrip("/")
         start = len(self.url.removeprefix("s3://")) + 1
         try:
-            found = self.fs.find(root)
+            paths = self.fs.find(root)
         except FileNotFoundError:
             return []
-        return sorted(path[start:] for path in found if not path.rsplit("/", 1)[-1].startswith("."))
+        return sorted(path[start:] for path in paths if not path.rsplit("/", 1)[-1].startswith("."))

@@ -1,4 +1,4 @@
-"""What functions may need, made once in start.py and passed as one value; workflow steps, which get only their own arguments, ask here."""
+"""Resources: the engines and services of a process, created once by `tanuki.app.bootstrap`."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -7,26 +7,28 @@ from tanuki.platform.database.engine import Database
 from tanuki.platform.database.migrations import Migrations
 from tanuki.platform.event_log import EventLog
 from tanuki.platform.jobs import Jobs
+from tanuki.platform.mlops.lifecycle import Lifecycle
+from tanuki.platform.mlops.registry import Registry
 from tanuki.platform.object_store import ObjectStore
 from tanuki.platform.process_cache import ProcessCache
 from tanuki.platform.warehouse import Warehouse
 from tanuki.settings import Settings
 
 if TYPE_CHECKING:
-    from tanuki.platform.mlops.registry import Registry
     from tanuki.platform.serving.server import Inference
 
 
 @dataclass(frozen=True)
 class Resources:
-    """The engines of this process. The registry and the models import heavy libraries only when they are used."""
+    """Passed to functions as one value. The registry and the models load libraries when used."""
 
     settings: Settings
     db: Database
     migrations: Migrations
     objects: ObjectStore
     warehouse: Warehouse
-    registry: "Registry"
+    registry: Registry
+    lifecycle: Lifecycle
     jobs: Jobs
     events: EventLog
     models: "Inference"
@@ -34,14 +36,17 @@ class Resources:
     process_cache: ProcessCache = field(default_factory=ProcessCache, init=False, compare=False)
 
 
-_current: list[Resources] = []
+# DBOS calls a step with the arguments that it has stored, and after a crash in another process. So
+# a step cannot be given its process's resources: it has to ask for them. This is the only place
+# where a process keeps something outside of its Resources, and only `durable_steps` reads it.
+_process_resources: list[Resources] = []
 
 
 def set_process_resources(resources: Resources) -> None:
-    """Make these the resources of this process's workflow steps."""
-    _current[:] = [resources]
+    """Set the resources of the durable steps in this process."""
+    _process_resources[:] = [resources]
 
 
 def process_resources() -> Resources:
-    """The resources of this process's workflow steps; a bug when none were set."""
-    return _current[0]
+    """The resources of the durable steps in this process; a bug when none were set."""
+    return _process_resources[0]

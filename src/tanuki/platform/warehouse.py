@@ -1,6 +1,8 @@
 """The warehouse: append-only facts as Parquet in the object store, read by DuckDB as of a moment.
 
-The database lists the files that count, so a read sees exactly what was committed; any other tool can read the same folders.
+The database lists the files that belong to a table, so a read sees exactly what was committed. Any
+other tool can read the same folders. docs/decisions/libraries.md says why no lakehouse library does
+this.
 """
 
 import io
@@ -29,11 +31,11 @@ WAREHOUSE_FOLDER = "warehouse"
 
 @dataclass(frozen=True)
 class FactTable:
-    """A table of facts: the columns that say what a fact is about, and all columns with their Polars types."""
+    """A table of facts: its key columns, and all columns with their Polars types."""
 
     name: str
     keys: tuple[str, ...]
-    schema: dict[str, Any]
+    schema: dict[str, Any]  # Polars types are classes or instances
 
 
 class WarehouseTable(Base):
@@ -46,7 +48,7 @@ class WarehouseTable(Base):
 
 
 class WarehouseFile(Base):
-    """A Parquet file that counts."""
+    """A Parquet file that belongs to a table."""
 
     __tablename__ = "warehouse_file"
 
@@ -60,7 +62,7 @@ class WarehouseFile(Base):
 
 @dataclass(frozen=True)
 class PreparedFile:
-    """A Parquet file that is written and does not count yet."""
+    """A Parquet file that is written, but does not belong to its table yet."""
 
     key: str
     rows: int
@@ -68,7 +70,8 @@ class PreparedFile:
 
 
 class Warehouse:
-    """Facts are only ever added; the newest version of each key recorded up to a moment is what was known at that moment."""
+    """Facts are only ever appended. What was known at a moment is the newest version of each key
+    among the facts recorded up to that moment."""
 
     def __init__(self, objects: ObjectStore) -> None:
         self.objects = objects
@@ -82,18 +85,21 @@ class Warehouse:
         recorded_at: datetime,
         source: str,
     ) -> None:
-        """Add facts. They count once the caller's transaction commits. A column `removed` (bool) takes facts back.
+        """Append facts. They are visible once the caller's transaction commits.
 
-        Facts that do not fit the table are a bug of the caller: ValueError.
+        A column `removed` (bool) takes facts back. Raises ValueError for facts that do not fit the
+        table, which is a bug of the caller.
         """
-        self.register_file(
-            db, table, self.prepare_file(table, frame, recorded_at=recorded_at), source=source
-        )
+        prepared = self.prepare_file(table, frame, recorded_at=recorded_at)
+        self.register_file(db, table, prepared, source=source)
 
     def prepare_file(
         self, table: FactTable, frame: "pl.DataFrame", *, recorded_at: datetime
     ) -> PreparedFile | None:
-        """Write facts so that `count` takes a moment only: first half of `append`, for those who must not hold a transaction meanwhile."""
+        """Write the file of new facts, without a transaction; `register_file` does the rest.
+
+        None for an empty frame.
+        """
         import polars as pl
 
         if frame.is_empty():
@@ -104,24 +110,25 @@ class Warehouse:
         whole = fit_to_schema(table, frame).select(*table.schema, moment, "removed")
         content = io.BytesIO()
         whole.write_parquet(content)
-        key = f"{WAREHOUSE_FOLDER}/{table.name}/{recorded_at.astimezone(UTC):%Y-%m-%d}/{uuid.uuid4().hex}.parquet"
+        day = f"{recorded_at.astimezone(UTC):%Y-%m-%d}"
+        key = f"{WAREHOUSE_FOLDER}/{table.name}/{day}/{uuid.uuid4().hex}.parquet"
         self.objects.put(key, content.getvalue())
         return PreparedFile(key, whole.height, recorded_at)
 
     def register_file(
-        self, db: Session, table: FactTable, ready: PreparedFile | None, *, source: str
+        self, db: Session, table: FactTable, prepared: PreparedFile | None, *, source: str
     ) -> None:
-        """Let facts that are written count, once the caller's transaction commits."""
-        if ready is None:
+        """Make the facts of a file visible, once the caller's transaction commits."""
+        if prepared is None:
             return
         db.merge(WarehouseTable(name=table.name, keys=list(table.keys)))
         db.flush()
         db.add(
             WarehouseFile(
                 table=table.name,
-                key=ready.key,
-                rows=ready.rows,
-                recorded_at=ready.recorded_at,
+                key=prepared.key,
+                rows=prepared.rows,
+                recorded_at=prepared.recorded_at,
                 source=source,
             )
         )
@@ -136,7 +143,10 @@ class Warehouse:
         where: str = "true",
         params: Sequence[object] = (),
     ) -> "pl.DataFrame":
-        """The facts known at a moment, columns of the schema and recorded_at. `where` is SQL over the key columns."""
+        """The facts known at a moment: the columns of the schema, and recorded_at.
+
+        `where` is SQL over the key columns, with `params` for its question marks.
+        """
         import polars as pl
 
         schema = {**table.schema, "recorded_at": pl.Datetime("us", "UTC")}
@@ -145,9 +155,10 @@ class Warehouse:
             return pl.DataFrame(schema=schema)
         columns = ", ".join(f'"{name}"' for name in schema)
         with self.connect_duckdb() as duck:
-            query = f"select {columns} from ({self.newest_versions_sql(files, table.keys, where)}) order by {quote_names(table.keys)}"
-            found: pl.DataFrame = duck.sql(query, params=list(params)).pl()
-        return found.with_columns(
+            newest = self.newest_versions_sql(files, table.keys, where)
+            query = f"select {columns} from ({newest}) order by {quote_names(table.keys)}"
+            facts: pl.DataFrame = duck.sql(query, params=list(params)).pl()
+        return facts.with_columns(
             pl.col("recorded_at").dt.convert_time_zone("UTC").cast(pl.Datetime("us", "UTC"))
         ).cast(pl.Schema(schema))
 
@@ -161,11 +172,17 @@ class Warehouse:
         where: str = "true",
         params: Sequence[object] = (),
     ) -> list[tuple[str, int]]:
-        """How many facts were recorded by a moment for each value of a column, in its order; corrected ones count each time."""
+        """Pairs of a column's value and the number of facts recorded by a moment, in order.
+
+        Every correction of a fact counts again.
+        """
         files = self.load_files(db, table.name, as_of)
         if not files:
             return []
-        query = f'select "{column}", count(*) from {self.parquet_sql(files)} where {where} group by 1 order by 1'
+        query = (
+            f'select "{column}", count(*) from {self.parquet_sql(files)} where {where}'
+            " group by 1 order by 1"
+        )
         with self.connect_duckdb() as duck:
             return [
                 (str(value), int(rows))
@@ -174,21 +191,23 @@ class Warehouse:
 
     def load_latest_value(
         self, db: Session, table: FactTable, column: str, *, as_of: datetime
-    ) -> Any:
-        """The largest value of a column ever recorded by a moment, read from the files' own statistics; None when there are no facts."""
+    ) -> Any:  # noqa: ANN401 a value of the column's type
+        """The largest value of a column recorded by a moment; None without facts.
+
+        DuckDB reads it from the statistics of the Parquet files.
+        """
         files = self.load_files(db, table.name, as_of)
         if not files:
             return None
         with self.connect_duckdb() as duck:
-            found = duck.execute(
-                f'select max("{column}") from {self.parquet_sql(files)}'
-            ).fetchone()
-        return found[0] if found else None
+            query = f'select max("{column}") from {self.parquet_sql(files)}'
+            row = duck.execute(query).fetchone()
+        return row[0] if row else None
 
     def load_files(
         self, db: Session, table: str, as_of: datetime | None = None
     ) -> list[WarehouseFile]:
-        """The Parquet files that count at a moment, oldest first."""
+        """A table's Parquet files at a moment, oldest first."""
         query = select(WarehouseFile).where(WarehouseFile.table == table).order_by(WarehouseFile.id)
         if as_of is not None:
             query = query.where(WarehouseFile.recorded_at <= as_of)
@@ -197,77 +216,83 @@ class Warehouse:
     def newest_versions_sql(
         self, files: Sequence[WarehouseFile], keys: Sequence[str], where: str = "true"
     ) -> str:
-        """SQL for the newest version of each key in the files; the later file wins among those of one moment."""
+        """SQL for the newest version of each key in the files.
+
+        Among facts recorded at the same moment the one in the later file wins.
+        """
         if len(files) == 1:
             return f"select * from {self.parquet_sql(files)} where not removed and ({where})"
         order = " ".join(
             f"when {quote_literal(self.objects.path_of(file.key))} then {file.id}" for file in files
         )
-        numbered = f"select * exclude (filename), case filename {order} end as _file from {self.parquet_sql(files, filename=True)} where {where}"
+        numbered = (
+            f"select * exclude (filename), case filename {order} end as _file"
+            f" from {self.parquet_sql(files, filename=True)} where {where}"
+        )
         return (
-            f"select * exclude (_file) from ({numbered} qualify row_number() over "
-            f"(partition by {quote_names(keys)} order by recorded_at desc, _file desc) = 1) where not removed"
+            f"select * exclude (_file) from ({numbered} qualify row_number() over"
+            f" (partition by {quote_names(keys)} order by recorded_at desc, _file desc) = 1)"
+            " where not removed"
         )
 
     def parquet_sql(self, files: Sequence[WarehouseFile], *, filename: bool = False) -> str:
-        """SQL that reads the files."""
         paths = ", ".join(quote_literal(self.objects.path_of(file.key)) for file in files)
         return f"read_parquet([{paths}], union_by_name=true{', filename=true' if filename else ''})"
 
     def query_facts(
         self, db: Session, query: str, *, as_of: datetime | None = None
     ) -> "pl.DataFrame":
-        """Ask anything of the facts, read-only: each table as it is known, and `<table>_history` with every version."""
+        """The answer to any read-only SQL query.
+
+        Each table is a view of what is known (as of a moment); `<table>_history` has every version.
+        Raises UserError for a query that DuckDB refuses or that writes.
+        """
         import duckdb
         import polars as pl
 
         with self.connect_duckdb() as duck:
             for table in db.scalars(select(WarehouseTable).order_by(WarehouseTable.name)):
-                every = self.load_files(db, table.name)
-                known = [file for file in every if as_of is None or file.recorded_at <= as_of]
-                files, there = (
-                    known or every[-1:],
-                    "true" if known else "false",
-                )  # nothing known yet: the columns without rows
-                duck.execute(
-                    f'create view "{table.name}" as {self.newest_versions_sql(files, table.keys, there)}'
-                )
-                duck.execute(
-                    f'create view "{table.name}_history" as select * from {self.parquet_sql(files)} where {there}'
-                )
+                all_files = self.load_files(db, table.name)
+                known = [file for file in all_files if as_of is None or file.recorded_at <= as_of]
+                # Before its first fact a table has columns, but no rows.
+                files, where = (known, "true") if known else (all_files[-1:], "false")
+                newest = self.newest_versions_sql(files, table.keys, where)
+                history = f"select * from {self.parquet_sql(files)} where {where}"
+                duck.execute(f'create view "{table.name}" as {newest}')
+                duck.execute(f'create view "{table.name}_history" as {history}')
             duck.execute(f"set allowed_directories = [{quote_literal(self.folder_of())}]")
             duck.execute("set enable_external_access = false")
             duck.execute("set lock_configuration = true")
             try:
                 require_read_only(duck, query)
-                found: pl.DataFrame = duck.sql(query).pl()
-                return found
+                answer: pl.DataFrame = duck.sql(query).pl()
+                return answer
             except (duckdb.Error, pl.exceptions.PolarsError) as error:
                 raise UserError(
                     "The warehouse cannot answer: %(why)s", why=" ".join(str(error).split())
                 ) from error
 
     def folder_of(self, table: str = "") -> str:
-        """Where the Parquet files of a table (of all) are, for any other tool."""
+        """The folder of a table's Parquet files, or of all tables."""
         return self.objects.path_of(f"{WAREHOUSE_FOLDER}/{table}".rstrip("/"))
 
     def list_orphans(self, db: Session) -> list[str]:
-        """Parquet files that no committed import names: what crashes left."""
+        """Keys of Parquet files that belong to no table: left by crashed imports."""
         known = set(db.scalars(select(WarehouseFile.key)))
         return [key for key in self.objects.list_keys(WAREHOUSE_FOLDER) if key not in known]
 
     @contextmanager
     def connect_duckdb(self) -> Iterator["duckdb.DuckDBPyConnection"]:
-        """A DuckDB connection of its own, which fetches nothing from anywhere."""
+        """A new DuckDB connection, which installs no extensions."""
         import duckdb
 
-        spills = f"{tempfile.gettempdir()}/tanuki-duckdb-{os.getpid()}"  # what does not fit in memory; DuckDB takes it away again
-        given: dict[str, Any] = {
+        config: dict[str, Any] = {
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
-            "temp_directory": spills,
+            # For what does not fit into memory. DuckDB deletes the folder itself.
+            "temp_directory": f"{tempfile.gettempdir()}/tanuki-duckdb-{os.getpid()}",
         }
-        with duckdb.connect(config=given) as duck:
+        with duckdb.connect(config=config) as duck:
             duck.execute("set TimeZone = 'UTC'")
             if not self.objects.is_local:
                 duck.register_filesystem(self.objects.fs)
@@ -275,14 +300,18 @@ class Warehouse:
 
 
 def fit_to_schema(table: FactTable, frame: "pl.DataFrame") -> "pl.DataFrame":
-    """The facts in the table's types, with `removed`. Raises ValueError unless columns, values and keys fit without a loss."""
+    """The facts in the table's types, with the column `removed`.
+
+    Raises ValueError unless columns and values fit without loss and every key is unique.
+    """
     import polars as pl
 
     whole = frame if "removed" in frame.columns else frame.with_columns(removed=pl.lit(False))
     kinds = {**table.schema, "removed": pl.Boolean}
     if set(whole.columns) != set(kinds):
         raise ValueError(
-            f"facts of {table.name} have the columns {sorted(whole.columns)}; expected {sorted(kinds)}"
+            f"facts of {table.name} have the columns {sorted(whole.columns)};"
+            f" expected {sorted(kinds)}"
         )
     try:
         cast = whole.select(pl.col(name).cast(kind) for name, kind in kinds.items())
@@ -294,7 +323,8 @@ def fit_to_schema(table: FactTable, frame: "pl.DataFrame") -> "pl.DataFrame":
             and not cast[name].cast(kind).eq_missing(whole[name]).all()
         ):
             raise ValueError(
-                f"facts of {table.name} do not fit its types: {name} loses something from {kind} to {kinds[name]}"
+                f"facts of {table.name} do not fit its types:"
+                f" {name} loses something from {kind} to {kinds[name]}"
             )
     keys = list(table.keys)
     if any(cast.select(*keys, "removed").null_count().row(0)):
@@ -307,30 +337,27 @@ def fit_to_schema(table: FactTable, frame: "pl.DataFrame") -> "pl.DataFrame":
 
 
 def require_read_only(duck: "duckdb.DuckDBPyConnection", query: str) -> None:
-    """Refuse a query that is not one SELECT (or what DuckDB makes one of) and everything in it that writes.
+    """Raises UserError unless the query is one SELECT, and DuckDB's error if a part of it writes.
 
-    The kind of statement does not tell: DuckDB lets a WITH at the top write files. It does not below the top, so it is planned there first.
+    The statement's type does not tell: DuckDB lets a WITH at the top level write files. It does not
+    let one in a subquery, so the query is planned as a subquery first.
     """
     from duckdb import StatementType
 
     statements = duck.extract_statements(query)
-    if not statements or statements[0].type not in (
-        StatementType.SELECT,
-        StatementType.MULTI,
-    ):  # a PIVOT is several
+    readable = (StatementType.SELECT, StatementType.MULTI)  # MULTI: a PIVOT
+    if not statements or statements[0].type not in readable:
         raise UserError(
-            "The warehouse is only read; expected a query that begins with SELECT or WITH."
+            "The warehouse is read-only. Expected a query that begins with SELECT or WITH."
         )
     if len(statements) != 1:
-        raise UserError("Expected one query at a time.")
+        raise UserError("Please ask one query at a time.")
     duck.execute(f"explain from (\n{statements[0].query.strip().rstrip(';')}\n)")
 
 
 def quote_literal(value: str) -> str:
-    """A text for SQL."""
     return "'" + value.replace("'", "''") + "'"
 
 
 def quote_names(names: Sequence[str]) -> str:
-    """Column names for SQL."""
     return ", ".join(f'"{name}"' for name in names)
