@@ -33,6 +33,16 @@ for name in [name for name in os.environ if name.startswith("TANUKI_")]:
     del os.environ[name]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fuzz-examples",
+        type=int,
+        default=8,
+        metavar="N",
+        help="requests that tests/animals/api/test_schema.py sends to each operation of the API",
+    )
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("mlflow"):
@@ -48,7 +58,7 @@ def real_hasher() -> Iterator[PasswordHasher]:
     with pytest.MonkeyPatch.context() as patch:
         real = passwords.password_hasher()
         patch.setattr(
-            passwords, "hasher", lambda: PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+            passwords, "password_hasher", lambda: PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
         )
         yield real
 

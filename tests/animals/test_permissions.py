@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from tanuki.platform.database.engine import Base
 from tests.factories import members_and_posts, populated_site
-from tests.factories.api_routes import routes
+from tests.factories.api_routes import list_routes
 from tests.factories.http_clients import bearer, csrf, signed_in, visitor
 from tests.factories.populated_site import SECRET
 
@@ -47,7 +47,7 @@ LOOK = {
     "/animals/account-deleted": ALL,
     "/animals/offline": ALL,
     "/animals/manifest.webmanifest": ALL,
-    "/animals/sw.js": ALL,
+    "/animals/service-worker.js": ALL,
     "/animals/pictures/{digest}/{size}.jpg": ALL,
     "/animals/posts/{post_id}": NOT_BLOCKED,
     "/animals/posts/{post_id}/likes": NOT_BLOCKED,
@@ -85,7 +85,7 @@ LOOK = {
     "/api/animals/posts/{post_id}/comments": NOT_BLOCKED,
     "/api/animals/members/{name}": NOT_BLOCKED,
     "/api/animals/members/{name}/posts": NOT_BLOCKED,
-    "/api/animals/members/{name}/{which}": NOT_BLOCKED,
+    "/api/animals/members/{name}/{relation}": NOT_BLOCKED,
     "/api/animals/me": MEMBERS,
     "/api/animals/me/blocks": MEMBERS,
     "/api/animals/me/notifications": MEMBERS,
@@ -128,7 +128,7 @@ DO = {
     "POST /animals/post/suggestions": Do(ACTIVE, {"photo": b""}),
     "POST /animals/posts/{post_id}/like": Do(THEM),
     "POST /animals/posts/{post_id}/unlike": Do(THEM),
-    "POST /animals/posts/{post_id}/comments": Do(THEM, {"words": "x", "key": "k"}),
+    "POST /animals/posts/{post_id}/comments": Do(THEM, {"text": "x", "key": "k"}),
     "POST /animals/comments/{comment_id}/delete": Do({"writer"}),
     "POST /animals/members/{name}/follow": Do(THEM),
     "POST /animals/members/{name}/unfollow": Do(THEM),
@@ -136,11 +136,11 @@ DO = {
     "POST /animals/members/{name}/block": Do(THEM),
     "POST /animals/members/{name}/unblock": Do(ACTIVE),
     "POST /animals/report": Do(THEM, REPORT),
-    "POST /animals/appeals/{decision_id}": Do({"owner"}, {"words": "x"}, 404),
+    "POST /animals/appeals/{decision_id}": Do({"owner"}, {"text": "x"}, 404),
     "POST /animals/notifications/read": Do(MEMBERS - {"reader"}),
     "POST /animals/settings": Do(ACTIVE, {"display": "x"}),
     "POST /animals/data/export.zip": Do(MEMBERS - {"reader"}),
-    "POST /animals/delete-account": Do(DOING, {"password": "wrong", "sure": "1"}),
+    "POST /animals/delete-account": Do(DOING, {"password": "wrong", "confirmed": "1"}),
     "POST /animals/posts/{post_id}/edit": Do({"owner"}, WORDS),
     "POST /animals/posts/{post_id}/enhancement": Do({"owner"}),
     "POST /animals/posts/{post_id}/enhancement/apply": Do(
@@ -156,17 +156,17 @@ DO = {
     "POST /api/animals/posts": Do(ACTIVE, {"title": "x", "category": "cat", "photo": b""}),
     "POST /api/animals/photo-suggestions": Do(ACTIVE, {"photo": b""}),
     "POST /api/animals/posts/{post_id}/enhancement": Do({"owner"}),
-    "PUT /api/animals/posts/{post_id}/enhancement": Do({"owner"}, {"better": False, "version": 1}),
+    "PUT /api/animals/posts/{post_id}/enhancement": Do({"owner"}, {"enhanced": False, "version": 1}),
     "PUT /api/animals/posts/{post_id}/like": Do(THEM),
     "DELETE /api/animals/posts/{post_id}/like": Do(THEM),
-    "POST /api/animals/posts/{post_id}/comments": Do(THEM, {"words": "x"}),
+    "POST /api/animals/posts/{post_id}/comments": Do(THEM, {"text": "x"}),
     "DELETE /api/animals/comments/{comment_id}": Do({"writer"}),
     "PUT /api/animals/members/{name}/follow": Do(THEM),
     "DELETE /api/animals/members/{name}/follow": Do(THEM),
     "PUT /api/animals/me/blocks/{name}": Do(THEM, {"kind": "mute"}),
     "DELETE /api/animals/me/blocks/{name}": Do(ACTIVE),
     "POST /api/animals/reports": Do(THEM, REPORT),
-    "POST /api/animals/decisions/{decision_id}/appeal": Do({"owner"}, {"words": "x"}, 404),
+    "POST /api/animals/decisions/{decision_id}/appeal": Do({"owner"}, {"text": "x"}, 404),
     "POST /api/animals/me/notifications/read": Do(MEMBERS - {"reader"}),
     "PATCH /api/animals/me": Do(ACTIVE, {"display": "x"}),
     "PUT /api/animals/me/picture": Do(ACTIVE, {"photo": b""}),
@@ -180,13 +180,13 @@ DO = {
         STAFF, {**KEEP, "subject": "post", "subject_id": "{post_id}"}
     ),
     "POST /api/animals/moderation/appeals/{appeal_id}/answer": Do(
-        STAFF, {"overturn": False, "words": "x"}
+        STAFF, {"overturn": False, "text": "x"}
     ),
     "POST /animals/join": Do(DOING),
 }
 UNTOUCHED = (
     "event",
-    "rate_limit",
+    "rate_limit_counter",
     "account_token",
     "account_session",
 )  # tables that change also when something is refused
@@ -232,7 +232,7 @@ def filled(world, path, state="published"):
         "decision_id": world.held_decision,
         "appeal_id": world.appeal,
     }
-    return re.sub(r"\{(\w+)\}", lambda found: str({**ids, "which": "followers"}[found[1]]), path)
+    return re.sub(r"\{(\w+)\}", lambda found: str({**ids, "relation": "followers"}[found[1]]), path)
 
 
 def about_posts(path):
@@ -247,7 +247,7 @@ def to_sign_in(answer):
 
 
 def test_no_route_is_missing_in_the_tables(world):
-    names = {route.name for route in routes(world.app)}
+    names = {route.name for route in list_routes(world.app)}
     assert names == {f"GET {path}" for path in LOOK} | set(DO)
 
 
@@ -395,7 +395,7 @@ def test_counts_are_of_what_is_in_sight(world, people):
         post = program.get(f"/api/animals/posts/{world.posts['published']}").json()
         assert (post["comments"], post["likes"]) == (1, 1)
         assert [
-            each["words"]
+            each["text"]
             for each in program.get(
                 f"{post['url'].replace('/animals', '/api/animals')}/comments"
             ).json()["items"]

@@ -1,4 +1,8 @@
-"""The API tried by schemathesis, in process: every operation with what its description allows and forbids, as somebody in a role; half of the ids are real."""
+"""Property-based API tests with schemathesis, in process, as somebody in a role.
+
+Every operation gets requests that its description allows and ones that it forbids. Half of the ids
+in them exist.
+"""
 
 import random
 from collections.abc import Iterator
@@ -9,7 +13,7 @@ from zlib import crc32
 import requests
 import schemathesis
 from fastapi import FastAPI
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
@@ -22,7 +26,7 @@ from schemathesis.specs.openapi.checks import (
 from starlette.testclient import TestClient
 
 from tanuki.platform import rate_limit
-from tanuki.platform.web import rest
+from tanuki.platform.web.openapi import describe_api
 from tests.factories import members_and_posts
 from tests.factories.populated_site import Crowd
 
@@ -33,35 +37,34 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-FORGET = 40  # requests, after which no limit is remembered: otherwise most would be answered 429
-LONGEST_URL = 16_000  # servers refuse longer ones
-MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
-Case = Any  # of schemathesis
+REQUESTS_PER_RATE_LIMIT_RESET = 40
+"""After so many requests all rate limits are reset: most would be answered 429 otherwise."""
+MAX_URL_LENGTH = 16_000  # servers refuse longer ones
+GENERATION_MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+Case = Any  # schemathesis's own class is not typed
 
 
-class Wrong(NamedTuple):
-    """An answer that is not as announced."""
+class Violation(NamedTuple):
+    """A response that is not as the API's description says."""
 
     operation: str
-    sent: str
-    why: str
+    request: str
+    reason: str
 
 
-def made_up(
-    app: FastAPI, *, examples: int, number: int | None = None, only: str = ""
-) -> list[Case]:
-    """So many requests for each operation of the API, half of them as described and half not. Without a number always the same ones."""
-    schema = schemathesis.openapi.from_dict(rest.description(app))
-    found: list[Case] = []
-    for operation in (operation_result.ok() for operation_result in schema.get_all_operations()):
-        for mode in MODES:
-            if only not in operation.label:
-                continue
-            collect = given(case=operation.as_strategy(mode))(lambda case: found.append(case))
-            collect = collect if number is None else seed(number)(collect)
+def generate_cases(app: FastAPI, *, examples: int) -> list[Case]:
+    """`examples` requests for each operation, always the same ones.
+
+    Half of them follow the API's description and half do not.
+    """
+    schema = schemathesis.openapi.from_dict(describe_api(app))
+    cases: list[Case] = []
+    for operation in (result.ok() for result in schema.get_all_operations()):
+        for mode in GENERATION_MODES:
+            collect = given(case=operation.as_strategy(mode))(lambda case: cases.append(case))
             bounded = settings(
-                max_examples=examples // len(MODES),
-                derandomize=number is None,
+                max_examples=examples // len(GENERATION_MODES),
+                derandomize=True,
                 database=None,
                 deadline=None,
                 phases=[Phase.generate],
@@ -69,13 +72,13 @@ def made_up(
             )
             try:
                 bounded(collect)()
-            except Unsatisfiable:  # nothing that is not as described can be sent to it
+            except Unsatisfiable:  # every request to this operation follows its description
                 continue
-    return found
+    return cases
 
 
-def real_ids(crowd: Crowd) -> dict[str, list[Any]]:
-    """What stands behind the parameters of paths."""
+def existing_ids(crowd: Crowd) -> dict[str, list[Any]]:
+    """Values of path parameters that exist."""
     return {
         "post_id": list(crowd.posts.values()),
         "comment_id": [crowd.comment, crowd.gone],
@@ -83,52 +86,55 @@ def real_ids(crowd: Crowd) -> dict[str, list[Any]]:
         "decision_id": [crowd.decision],
         "appeal_id": [crowd.appeal],
         "name": ["hana", "taro", "mika", "bo", "Hana"],
-        "which": ["followers", "following"],
+        "relation": ["followers", "following"],
         "run_id": [f"post-{crowd.posts['checking']}"],
     }
 
 
-def tried(crowd: Crowd, browser: TestClient, cases: list[Case]) -> Iterator[Wrong]:
-    """Send the requests in any order, half of them about something that is there; gives what is wrong."""
-    ids = real_ids(crowd)
+def find_violations(crowd: Crowd, browser: TestClient, cases: list[Case]) -> Iterator[Violation]:
+    """Send the requests in a fixed random order; yields the wrong responses."""
+    ids = existing_ids(crowd)
     for number, case in enumerate(random.Random(1).sample(cases, len(cases))):
-        if number % FORGET == 0:
+        if number % REQUESTS_PER_RATE_LIMIT_RESET == 0:
             with crowd.res.db.write() as db:
-                rate_limit.forget(db, datetime.now(UTC) + timedelta(days=1))
-        sent = as_sent(case, ids, number)
-        if len(str(sent.url)) > LONGEST_URL:
+                rate_limit.delete_expired_counters(db, datetime.now(UTC) + timedelta(days=1))
+        request = prepare_request(case, ids, number)
+        if len(str(request.url)) > MAX_URL_LENGTH:
             continue
         headers = {
-            name: value for name, value in sent.headers.items() if name.lower() != "authorization"
-        }  # always the role's own
-        answer = browser.request(
-            sent.method or "GET", str(sent.url), headers=headers, content=sent.body or b""
+            name: value
+            for name, value in request.headers.items()
+            if name.lower() != "authorization"  # the browser sends its own
+        }
+        response = browser.request(
+            request.method or "GET", str(request.url), headers=headers, content=request.body or b""
         )
         try:
-            case.validate_response(answer, checks=CHECKS)
-            assert str(answer.status_code) in case.operation.definition.raw["responses"], (
-                f"{answer.status_code} is not announced"
+            case.validate_response(response, checks=CHECKS)
+            assert str(response.status_code) in case.operation.definition.raw["responses"], (
+                f"{response.status_code} is not described"
             )
-        except (AssertionError, BaseExceptionGroup) as wrong:
-            whole = "; ".join(map(str, getattr(wrong, "exceptions", [wrong])))
-            yield Wrong(
+        except (AssertionError, BaseExceptionGroup) as error:
+            yield Violation(
                 case.operation.label,
-                f"{sent.method} {sent.url} {(sent.body or b'')[:300]!r}",
-                whole,
+                f"{request.method} {request.url} {(request.body or b'')[:300]!r}",
+                "; ".join(map(str, getattr(error, "exceptions", [error]))),
             )
 
 
-def as_sent(case: Case, ids: dict[str, list[Any]], number: int) -> requests.PreparedRequest:
-    """A request as it goes over the wire. Every second one is about what is there, and a picture in it is one."""
+def prepare_request(
+    case: Case, ids: dict[str, list[Any]], number: int
+) -> requests.PreparedRequest:
+    """The HTTP request of a case; every second one uses existing ids and real pictures."""
     path, body = dict(case.path_parameters), case.body
-    pick, real = divmod(crc32(f"{number}".encode()), 2)
-    if real:
+    choice, is_real = divmod(crc32(f"{number}".encode()), 2)
+    if is_real:
         case.path_parameters.update(
-            {key: ids[key][pick % len(ids[key])] for key in path if key in ids}
+            {key: ids[key][choice % len(ids[key])] for key in path if key in ids}
         )
         if isinstance(body, dict) and "photo" in body:
-            case.body = {**body, "photo": members_and_posts.picture(pick % 5)}
-    made = requests.Request(**case.as_transport_kwargs(base_url="http://testserver")).prepare()
+            case.body = {**body, "photo": members_and_posts.picture(choice % 5)}
+    request = requests.Request(**case.as_transport_kwargs(base_url="http://testserver")).prepare()
     case.path_parameters.update(path)
     case.body = body
-    return made
+    return request

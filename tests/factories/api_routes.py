@@ -1,4 +1,4 @@
-"""Every route of the network as it is registered: its method, its path, and what it takes; so that no table in a test forgets one."""
+"""Every route of AI Animals as it is registered, so that no table in a test misses one."""
 
 import re
 from collections.abc import Iterator
@@ -9,50 +9,56 @@ from fastapi.routing import iter_route_contexts
 
 
 class Route(NamedTuple):
-    """A route with the names of what it takes in its path, query and form or JSON."""
+    """A route with the names of its parameters in path, query, and form or JSON."""
 
     method: str
     path: str
-    in_path: list[str]
-    in_query: list[str]
-    in_body: list[str]
+    path_fields: list[str]
+    query_fields: list[str]
+    body_fields: list[str]
 
     @property
     def name(self) -> str:
         return f"{self.method} {self.path}"
 
-    def filled(self, **values: object) -> str:
-        """The path with values in their places."""
-        return re.sub(r"\{(\w+)\}", lambda found: str(values[found[1]]), self.path)
+    def fill_path(self, **values: object) -> str:
+        """The path with values in place of its parameters."""
+        return re.sub(r"\{(\w+)\}", lambda match: str(values[match[1]]), self.path)
 
 
-def routes(app: FastAPI) -> list[Route]:
-    """The network's pages, forms and API."""
-    found = []
-    for iter_route_context in iter_route_contexts(app.routes):
-        path = str(iter_route_context.path_format)
+def list_routes(app: FastAPI) -> list[Route]:
+    """The pages, forms and API of AI Animals."""
+    routes = []
+    for context in iter_route_contexts(app.routes):
+        path = str(context.path_format)
         if not path.startswith(("/animals", "/api/animals")):
             continue
-        every = list(parts(iter_route_context.dependant))
-        asked = [
-            sorted({field.alias for part in every for field in getattr(part, kind)})
+        dependants = list(walk_dependants(context.dependant))
+        query_fields, body_fields = (
+            sorted({field.alias for dependant in dependants for field in getattr(dependant, kind)})
             for kind in ("query_params", "body_params")
-        ]
-        in_json = [
+        )
+        json_fields = [
             name
-            for part in every
-            for field in part.body_params
+            for dependant in dependants
+            for field in dependant.body_params
             for name in getattr(field.field_info.annotation, "model_fields", ())
         ]
-        found += [
-            Route(method, path, re.findall(r"\{(\w+)\}", path), asked[0], in_json or asked[1])
-            for method in iter_route_context.methods - {"HEAD"}
+        routes += [
+            Route(
+                method,
+                path,
+                re.findall(r"\{(\w+)\}", path),
+                query_fields,
+                json_fields or body_fields,
+            )
+            for method in context.methods - {"HEAD"}
         ]
-    return sorted(found)
+    return sorted(routes)
 
 
-def parts(dependant: Any) -> Iterator[Any]:
-    """What a route asks for, and what that asks for."""
+def walk_dependants(dependant: Any) -> Iterator[Any]:  # FastAPI does not export this type
+    """A route's dependencies and theirs."""
     yield dependant
     for dependency in dependant.dependencies:
-        yield from parts(dependency)
+        yield from walk_dependants(dependency)

@@ -33,9 +33,9 @@ SHIFTS = """new Promise(done => {
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Iterator[Resources]:
     """One home folder for all of these tests."""
-    made = bootstrap.resources(Settings(home=tmp_path_factory.mktemp("network") / "home"))
+    made = bootstrap.create_resources(Settings(home=tmp_path_factory.mktemp("network") / "home"))
     yield made
-    bootstrap.close(made)
+    bootstrap.close_resources(made)
 
 
 @pytest.fixture(scope="module")
@@ -61,15 +61,13 @@ def network(home):
         post(home, hana, title="Cushion"),
     )
     with home.db.write() as db:
-        engagement.like(db, ken, shown[0].id, now=now)
-        engagement.follow(db, ken, "hana", now=now)
-        engagement.comment(db, ken, shown[0].id, "かわいい！", key="c", now=now)
-        case = cases.report(db, ken, "post", removed.id, "not_an_animal", "A cushion.", now=now)
-        decision = decisions.decide(
-            db, other, case.id, "remove", "not_an_animal", "A cushion.", now=now
-        )
-        appeal = appeals.appeal(db, hana, decision.id, "Look again.", now=now)
-        open_case = cases.report(db, ken, "post", shown[1].id, "spam", "", now=now)
+        engagement.like_post(db, ken, shown[0].id, now=now)
+        engagement.follow_member(db, ken, "hana", now=now)
+        engagement.add_comment(db, ken, shown[0].id, "かわいい！", key="c", now=now)
+        case = cases.report_subject(db, ken, cases.SubjectRef("post", removed.id), "not_an_animal", "A cushion.", now=now)
+        decision = decisions.decide_case(db, other, case.id, decisions.Ruling("remove", "not_an_animal", "A cushion."), now=now)
+        appeal = appeals.submit_appeal(db, hana, decision.id, "Look again.", now=now)
+        open_case = cases.report_subject(db, ken, cases.SubjectRef("post", shown[1].id), "spam", "", now=now)
     return {
         "shown": shown[0].id,
         "held": held.id,
@@ -82,11 +80,11 @@ def network(home):
 PAGES = {
     "hana": [
         "/animals", "/animals/newest", "/animals/categories/cat", "/animals/search?q=mugi&category=cat", "/animals/search?q=zzz", "/animals/posts/{shown}", "/animals/posts/{held}",
-        "/animals/posts/{removed}", "/animals/posts/{shown}/likes", "/animals/posts/{shown}/edit", "/animals/posts/{shown}/better", "/animals/post", "/animals/members/hana", "/animals/members/ken", "/animals/members/hana/followers",
-        "/animals/settings", "/animals/shut", "/animals/data", "/animals/notifications", "/animals/decisions", "/animals/report?subject=member&id=2", "/animals/credits", "/account",
+        "/animals/posts/{removed}", "/animals/posts/{shown}/likes", "/animals/posts/{shown}/edit", "/animals/posts/{shown}/enhancement", "/animals/post", "/animals/members/hana", "/animals/members/ken", "/animals/members/hana/followers",
+        "/animals/settings", "/animals/blocks", "/animals/data", "/animals/notifications", "/animals/decisions", "/animals/report?subject=member&id=2", "/animals/credits", "/account",
     ],
-    "mod": ["/animals/desk", "/animals/desk/cases/{case}", "/animals/desk/appeals", "/animals/desk/decided", "/animals/desk/trail", "/animals/join"],
-    "": ["/animals", "/animals/search", "/animals/posts/{shown}", "/animals/offline", "/animals/left", "/animals/nothing", "/sign-in", "/sign-up"],
+    "mod": ["/animals/moderation", "/animals/moderation/cases/{case}", "/animals/moderation/appeals", "/animals/moderation/decisions", "/animals/moderation/audit-log", "/animals/join"],
+    "": ["/animals", "/animals/search", "/animals/posts/{shown}", "/animals/offline", "/animals/account-deleted", "/animals/nothing", "/sign-in", "/sign-up"],
 }  # fmt: skip
 
 
@@ -148,7 +146,7 @@ def test_pictures_wait_until_they_are_near_and_come_in_the_size_that_fits(
         "request", lambda request: "/pictures/" in request.url and asked.append(request.url)
     )
     visit.page.goto(f"{server}/animals/newest", wait_until="networkidle")
-    images = visit.page.locator(".photo .pic img")
+    images = visit.page.locator(".photo .picture img")
     assert images.count() == 24 > len(asked) > 0
     assert all(
         image.get_attribute("width") and image.get_attribute("height") for image in images.all()
@@ -178,7 +176,7 @@ def test_more_photos_come_by_themselves_and_the_address_keeps_up(chromium, netwo
     expect(visit.page).to_have_url(re.compile("after="))
     visit.page.reload()
     expect(cards).to_have_count(6)
-    visit.page.locator(".onward a").first.click()
+    visit.page.locator(".pager a").first.click()
     expect(cards).to_have_count(24)
     assert visit.faults == []
     visit.context.close()
@@ -188,8 +186,8 @@ def test_everything_works_without_scripts(chromium, network, home, server):
     ken, shown = Visit(chromium, server, "en", 390, scripts=False), network["shown"]
     ken.sign_in("ken")
     ken.go("/animals/newest")
-    ken.page.locator(f"[data-post='{shown}'] button.likes").click()
-    expect(ken.page.locator(f"[data-post='{shown}'] button.likes")).to_have_attribute(
+    ken.page.locator(f"[data-post='{shown}'] button.like-button").click()
+    expect(ken.page.locator(f"[data-post='{shown}'] button.like-button")).to_have_attribute(
         "aria-pressed", "false"
     )
     expect(ken.page).to_have_url(re.compile("/animals/newest$"))
@@ -202,16 +200,16 @@ def test_everything_works_without_scripts(chromium, network, home, server):
     )
     ken.page.fill("input[name=title]", "Rex")
     ken.page.select_option("select[name=category]", "dog")
-    ken.page.click("[data-send]")
+    ken.page.click("[data-submit]")
     expect(ken.page.locator("h1")).to_have_text("Rex")
-    ken.page.click("main details.menu-box summary")
+    ken.page.click("main details.dropdown summary")
     ken.page.get_by_role("button", name="Delete").click()
     ken.page.get_by_role("button", name="Undo").click()
     expect(ken.page.locator(".flash")).to_have_text("Your post is back.")
     mod = Visit(chromium, server, "en", 390, scripts=False)
     mod.sign_in("mod")
-    mod.go("/animals/desk")
-    mod.page.locator(".veil label").click()
+    mod.go("/animals/moderation")
+    mod.page.locator(".concealed label").click()
     mod.page.get_by_role("button", name="Nothing is wrong").click()
     expect(mod.page.locator(".flash")).to_have_text("Decided: Nothing is wrong.")
     for visit in (ken, mod):
@@ -248,7 +246,7 @@ def test_without_a_connection_the_app_says_so_in_its_language_and_still_has_publ
     visit.go("/animals/newest")
     visit.page.evaluate("navigator.serviceWorker.ready.then(() => navigator.serviceWorker.controller || new Promise(done => navigator.serviceWorker.addEventListener('controllerchange', done)))")  # fmt: skip
     visit.page.reload(wait_until="networkidle")
-    first = visit.page.locator(".photo .pic img").first.evaluate("img => img.currentSrc")
+    first = visit.page.locator(".photo .picture img").first.evaluate("img => img.currentSrc")
     visit.context.set_offline(True)
     visit.page.goto(f"{server}/animals/posts/{network['shown']}")
     expect(visit.page.locator("h1")).to_have_text("オフラインです")

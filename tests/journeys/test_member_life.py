@@ -17,8 +17,8 @@ pytestmark = pytest.mark.browser
 
 CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 WORDS = {
-    "en": {"sign up": "Sign up", "menu": "Menu", "checking": "being checked", "removed": "A moderator removed this post", "reason": "Not an animal", "appealed": "You appealed; another moderator", "nothing": "Nothing is waiting", "no appeal": "No appeal is waiting", "goodbye": "Your account is deleted", "found": "Nothing found"},
-    "ja": {"sign up": "新規登録", "menu": "メニュー", "checking": "写真を確認しています", "removed": "モデレーターがこの投稿を削除しました", "reason": "動物ではない", "appealed": "異議申し立てを受け付けました", "nothing": "待っているものはありません", "no appeal": "待っている申し立てはありません", "goodbye": "アカウントは削除され", "found": "見つかりませんでした"},
+    "en": {"sign up": "Sign up", "menu": "Menu", "checking": "being checked", "removed": "A moderator removed this post", "reason": "Not an animal", "appealed": "You appealed. Another moderator", "nothing": "The queue is empty", "no appeal": "No appeals are waiting", "goodbye": "Your account is deleted", "found": "Nothing found"},
+    "ja": {"sign up": "新規登録", "menu": "メニュー", "checking": "写真を確認しています", "removed": "モデレーターがこの投稿を削除しました", "reason": "動物ではない", "appealed": "異議申し立てを受け付けました", "nothing": "対応待ちの通報はありません", "no appeal": "未回答の異議申し立てはありません", "goodbye": "アカウントは削除され", "found": "見つかりませんでした"},
 }  # fmt: skip
 
 
@@ -50,14 +50,14 @@ def test_a_member_posts_is_liked_reported_removed_restored_and_leaves(phones, ho
     like_comment_follow_and_report(ken, path)
     remove_by_keyboard(mod, words)
     appeal(hana, path, words)
-    mod.go("/animals/desk/appeals")
+    mod.go("/animals/moderation/appeals")
     expect(mod.page.locator("main")).to_contain_text(words["no appeal"])  # it is their own decision
     restore_by_keyboard(second, words)
 
     ken.go("/animals/newest")
     expect(ken.page.locator("main")).to_contain_text("ひなたのムギ")
     ken.go(path)
-    expect(ken.page.locator("button.likes [data-count]")).to_have_text("1")
+    expect(ken.page.locator("button.like-button [data-count]")).to_have_text("1")
     take_along_and_leave(hana, words)
     assert ken.page.goto(f"{server}{path}").status == 404
     ken.go("/animals/search?q=猫")
@@ -89,20 +89,20 @@ def fill(hana, title, tags):
     hana.page.select_option("select[name=breed]", "calico")
     hana.page.fill("input[name=tags]", tags)
     hana.fits()
-    hana.page.click("[data-send]")
+    hana.page.click("[data-submit]")
     expect(hana.page).to_have_url(re.compile(r"/animals/posts/\d+$"))
 
 
 def post_a_file(hana, words):
     """A photo that was chosen; its page turns from checking to published by itself. Gives its path."""
-    hana.page.locator(".ways .post a").click()
+    hana.page.locator(".main-nav .post a").click()
     hana.page.set_input_files(
         "input[name=photo]",
         {"name": "cat.jpg", "mimeType": "image/jpeg", "buffer": picture(1, 640, 480)},
     )
     expect(hana.page.locator("[data-preview] canvas")).to_be_visible()
     fill(hana, "ひなたのムギ", "昼寝 sun")
-    expect(hana.page.locator("[data-waiting]")).to_have_count(0, timeout=20_000)
+    expect(hana.page.locator("[data-checking]")).to_have_count(0, timeout=20_000)
     assert words["checking"] not in hana.page.locator("main").inner_text()
     hana.fits()
     return "/" + hana.page.url.split("/", 3)[3]
@@ -111,14 +111,14 @@ def post_a_file(hana, words):
 def post_by_camera(hana):
     hana.go("/animals/post")
     hana.page.locator("label.button:has([data-camera])").click()
-    lens = hana.page.locator("dialog[data-lens]")
+    lens = hana.page.locator("dialog[data-camera-dialog]")
     expect(lens).to_be_visible()
-    hana.page.wait_for_function("document.querySelector('[data-lens] video').videoWidth > 0")
-    lens.locator("[data-shoot]").click()
+    hana.page.wait_for_function("document.querySelector('[data-camera-dialog] video').videoWidth > 0")
+    lens.locator("[data-shutter]").click()
     expect(lens).to_be_hidden()
     expect(hana.page.locator("[data-preview] canvas")).to_be_visible()
     fill(hana, "Boots", "camera")
-    expect(hana.page.locator("[data-waiting]")).to_have_count(0, timeout=20_000)
+    expect(hana.page.locator("[data-checking]")).to_have_count(0, timeout=20_000)
 
 
 def find(hana, query, title):
@@ -134,7 +134,7 @@ def find(hana, query, title):
 
 def like_comment_follow_and_report(ken, path):
     ken.go(path)
-    like = ken.page.locator("main button.likes")
+    like = ken.page.locator("main button.like-button")
     like.click()
     expect(like).to_have_attribute("aria-pressed", "true")
     expect(like.locator("[data-count]")).to_have_text("1")
@@ -142,21 +142,21 @@ def like_comment_follow_and_report(ken, path):
     follow.click()
     expect(follow).to_have_attribute("aria-pressed", "true")
     ken.page.wait_for_load_state("networkidle")
-    ken.page.fill("textarea[name=words]", "かわいい！")
-    ken.page.click(".say button")
-    expect(ken.page.locator(".talk")).to_contain_text("かわいい！")
+    ken.page.fill("textarea[name=text]", "かわいい！")
+    ken.page.click(".comment-form button")
+    expect(ken.page.locator("ol.comments")).to_contain_text("かわいい！")
     expect(like).to_have_attribute("aria-pressed", "true")  # it was kept, not only shown
-    ken.page.locator("main details.menu-box summary").click()
-    ken.page.locator("main .sheet a[href*=report]").click()
+    ken.page.locator("main details.dropdown summary").click()
+    ken.page.locator("main .dropdown-panel a[href*=report]").click()
     ken.page.locator("input[value=not_an_animal]").check()
-    ken.page.fill("textarea[name=words]", "It is a cushion.")
+    ken.page.fill("textarea[name=text]", "It is a cushion.")
     ken.page.click("main form button")
     expect(ken.page).to_have_url(re.compile(f"{path}$"))
 
 
 def remove_by_keyboard(mod, words):
-    mod.go("/animals/desk")
-    picture_shown = mod.page.locator(".veil img")
+    mod.go("/animals/moderation")
+    picture_shown = mod.page.locator(".concealed img")
     assert "blur" in picture_shown.evaluate("img => getComputedStyle(img).filter")
     mod.page.keyboard.press("v")
     assert picture_shown.evaluate("img => getComputedStyle(img).filter") == "none"
@@ -171,18 +171,18 @@ def remove_by_keyboard(mod, words):
 
 def appeal(hana, path, words):
     hana.go("/animals/notifications")
-    hana.page.locator(f".news a.whole[href='{path}']").first.click()
+    hana.page.locator(f".notifications a.stretched-link[href='{path}']").first.click()
     notice = hana.page.locator("main .notice")
     for text in (words["removed"], words["reason"], "A cushion, r."):
         expect(notice).to_contain_text(text)
     notice.locator("a[href*=appeals]").click()
-    hana.page.fill("textarea[name=words]", "座布団の上の猫です。")
+    hana.page.fill("textarea[name=text]", "座布団の上の猫です。")
     hana.page.click("main form button")
     expect(hana.page.locator("main")).to_contain_text(words["appealed"])
 
 
 def restore_by_keyboard(second, words):
-    second.go("/animals/desk/appeals")
+    second.go("/animals/moderation/appeals")
     expect(second.page.locator("main")).to_contain_text("座布団の上の猫です。")
     second.page.keyboard.press("/")
     second.page.keyboard.type("You are right.")
@@ -194,11 +194,11 @@ def restore_by_keyboard(second, words):
 def take_along_and_leave(hana, words):
     hana.go("/animals/data")
     with hana.page.expect_download() as download:
-        hana.page.click("form[action$='archive.zip'] button")
+        hana.page.click("form[action$='export.zip'] button")
     with zipfile.ZipFile(io.BytesIO(download.value.path().read_bytes())) as archive:
         assert "ひなたのムギ" in archive.read("posts.json").decode()
         assert sum(name.endswith(".jpg") for name in archive.namelist()) == 2
     hana.page.fill("input[name=password]", PASSWORD)
-    hana.page.locator("input[name=sure]").check()
-    hana.page.click("form[action='/animals/leave'] button")
+    hana.page.locator("input[name=confirmed]").check()
+    hana.page.click("form[action='/animals/delete-account'] button")
     expect(hana.page.locator("main")).to_contain_text(words["goodbye"])

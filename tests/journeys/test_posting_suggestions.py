@@ -26,7 +26,7 @@ def choose(visit, seed, name="photo.jpg", image=None):
     visit.page.set_input_files(
         "input[name=photo]", {"name": name, "mimeType": "image/jpeg", "buffer": content}
     )
-    expect(visit.page.locator("[data-say]")).not_to_have_text("", timeout=15_000)
+    expect(visit.page.locator("[data-status]")).not_to_have_text("", timeout=15_000)
 
 
 @pytest.mark.parametrize(("lang", "width"), [("ja", 390), ("en", 1280)])
@@ -48,9 +48,9 @@ def test_suggestions_are_taken_dropped_and_go_with_the_photo(chromium, home, tmp
         visit.go("/animals/post")
         choose(visit, 1)
         page = visit.page
-        expect(page.locator("[data-suggested]")).to_be_visible(timeout=15_000)
+        expect(page.locator("[data-suggestion-panel]")).to_be_visible(timeout=15_000)
         expect(page.locator(".notice.warn")).to_have_count(2)
-        sunny = page.locator("input[name=take][data-value=sunny]")
+        sunny = page.locator("input[name=accepted][data-value=sunny]")
         expect(sunny).not_to_be_checked()
         assert page.input_value("input[name=tags]") == ""
         visit.fits()
@@ -67,14 +67,14 @@ def test_suggestions_are_taken_dropped_and_go_with_the_photo(chromium, home, tmp
         page.fill("input[name=tags]", "my own")
         expect(sunny).not_to_be_checked()
         page.fill("input[name=tags]", "")
-        page.locator("input[name=take][data-value=昼寝]").check()
+        page.locator("input[name=accepted][data-value=昼寝]").check()
         sunny.check()
         choose(visit, 2)
         expect(page.locator("input[data-value=sunny]")).to_have_count(0)
         assert page.input_value("input[name=tags]") == ""
         page.fill("input[name=title]", "Rex")
         page.select_option("select[name=category]", "dog")
-        page.click("[data-send]")
+        page.click("[data-submit]")
         expect(page.locator("h1")).to_have_text("Rex")
         assert visit.faults == []
         visit.context.close()
@@ -87,12 +87,12 @@ def test_before_and_after_lie_on_each_other_and_the_arrow_keys_move_between(
     open_eyes(home, built_eyes(tmp_path / "eyes"))
     made = pet(home, hana, scene(3, 240, 180), title="Small")
     monkeypatch.setattr(advice, "CRISP", 0.0)
-    apply.make(home, hana, made.id, now=NOW)
+    apply.make_enhancement(home, hana, made.id, now=NOW)
     with serving(home) as server:
         for scripts in (True, False):
             visit = Visit(chromium, server, "en", 390, scripts=scripts)
             visit.sign_in("hana")
-            visit.go(f"/animals/posts/{made.id}/better")
+            visit.go(f"/animals/posts/{made.id}/enhancement")
             page = visit.page
             expect(page.locator("[data-compare] img")).to_have_count(2)
             shot(visit, f"better-{scripts}")
@@ -102,7 +102,7 @@ def test_before_and_after_lie_on_each_other_and_the_arrow_keys_move_between(
                 page.keyboard.press("End")
                 assert (
                     page.locator("[data-compare]").evaluate(
-                        "box => box.style.getPropertyValue('--at')"
+                        "box => box.style.getPropertyValue('--position')"
                     )
                     == "100%"
                 )
@@ -113,8 +113,8 @@ def test_before_and_after_lie_on_each_other_and_the_arrow_keys_move_between(
                     == []
                 )
             else:
-                page.get_by_role("button", name="Show the better picture").click()
-                expect(page.locator(".flash")).to_have_text("Your post shows the better picture.")
+                page.get_by_role("button", name="Use the improved photo").click()
+                expect(page.locator(".flash")).to_have_text("Your post now shows the improved photo.")
             assert visit.faults == []
             visit.context.close()
 
@@ -142,15 +142,15 @@ def test_without_scripts_a_button_looks_first_and_what_is_ticked_is_posted(
             "input[name=photo]",
             {"name": "x.jpg", "mimeType": "image/jpeg", "buffer": jpeg(scene(1))},
         )
-        page.get_by_role("button", name="Look at the photo first").click()
+        page.get_by_role("button", name="Get suggestions first").click()
         expect(page.locator(".notice.warn")).to_have_count(2)
         page.get_by_label("sunny").check()
         page.fill("input[name=title]", "Mine")
-        page.click("[data-send]")
+        page.click("[data-submit]")
         expect(page.locator("[role=alert]")).to_have_text("Please choose a category.")
         expect(page.get_by_label("sunny")).to_be_checked()
         page.select_option("select[name=category]", "cat")
-        page.click("[data-send]")
+        page.click("[data-submit]")
         expect(page.locator("h1")).to_have_text("Mine")
         expect(page.locator(".chip", has_text="#sunny")).to_have_count(1)
         visit.context.close()

@@ -20,12 +20,12 @@ API = "/api/animals"
 
 @pytest.fixture
 def net(resources):
-    resources_file.use(resources)
+    resources_file.set_process_resources(resources)
     for name in ("hana", "taro"):
         members_and_posts.member(resources, name)
     for name in ("mona", "saki"):
         members_and_posts.staff(resources, name)
-    return Net(resources, web.create(resources, [animals_web.SYSTEM]))
+    return Net(resources, web.create_app(resources, [animals_web.SYSTEM]))
 
 
 class Net:
@@ -53,7 +53,7 @@ class Net:
     def published(self, who=None, **words):
         made = self.send(who or self.hana, **words).json()
         with self.res.db.write() as db:
-            post_review.check(db, made["id"], now=members_and_posts.NOW)
+            post_review.run_checks(db, made["id"], now=members_and_posts.NOW)
         return made["id"]
 
 
@@ -80,7 +80,7 @@ def test_a_post_is_sent_once_and_seen_by_others_when_it_is_published(net):
     problem(net.anybody.get(first.headers["location"]), 404)
     assert net.hana.get(first.headers["location"]).status_code == 200
     with net.res.db.write() as db:
-        assert post_review.check(db, made["id"], now=members_and_posts.NOW) == "published"
+        assert post_review.run_checks(db, made["id"], now=members_and_posts.NOW) == "published"
     assert net.anybody.get(f"{API}/posts").json()["items"][0]["id"] == made["id"]
     assert net.anybody.get(made["picture"]["urls"]["list"]).headers["content-type"] == "image/jpeg"
 
@@ -110,10 +110,10 @@ def test_likes_comments_and_follows(net):
     )
     assert [each["name"] for each in net.anybody.get(f"{path}/likes").json()["items"]] == ["taro"]
     said = net.taro.post(
-        f"{path}/comments", json={"words": "<b>かわいい</b>"}, headers={"Idempotency-Key": "c"}
+        f"{path}/comments", json={"text": "<b>かわいい</b>"}, headers={"Idempotency-Key": "c"}
     )
     assert said.status_code == 201
-    assert net.anybody.get(f"{path}/comments").json()["items"][0]["words"] == "<b>かわいい</b>"
+    assert net.anybody.get(f"{path}/comments").json()["items"][0]["text"] == "<b>かわいい</b>"
     assert net.taro.put(f"{API}/members/hana/follow").json()["followers"] == 1
     assert [
         each["name"] for each in net.anybody.get(f"{API}/members/hana/followers").json()["items"]
@@ -129,7 +129,7 @@ def test_likes_comments_and_follows(net):
     ]
     assert net.taro.delete(f"{path}/like").json() == {"liked": False, "likes": 0}
     assert net.taro.delete(f"{API}/comments/{said.json()['id']}").json()["state"] == "deleted"
-    net.hana.post(f"{API}/me/notifications/seen")
+    net.hana.post(f"{API}/me/notifications/read")
     assert net.hana.get(f"{API}/me").json()["unseen"] == 0
 
 
@@ -146,11 +146,11 @@ def test_a_post_is_changed_deleted_and_brought_back(net):
 
 def test_a_report_a_decision_an_appeal_and_the_trail(net):
     post_id = net.published()
-    given = {"subject": "post", "subject_id": post_id, "reason": "stolen", "words": "mine"}
+    given = {"subject": "post", "subject_id": post_id, "reason": "stolen", "text": "mine"}
     case_id = net.taro.post(f"{API}/reports", json=given).json()["case_id"]
     problem(net.hana.get(f"{API}/moderation/cases"), 403)
     case = net.mona.get(f"{API}/moderation/cases/{case_id}").json()
-    assert (case["post"]["id"], case["reported"][0]["words"], case["possible"][0]) == (
+    assert (case["post"]["id"], case["report_details"][0]["text"], case["possible_actions"][0]) == (
         post_id,
         "mine",
         "keep",
@@ -162,13 +162,13 @@ def test_a_report_a_decision_an_appeal_and_the_trail(net):
     assert decided.status_code == 201
     problem(net.anybody.get(f"{API}/posts/{post_id}"), 404)
     mine = net.hana.get(f"{API}/me/decisions").json()["items"]
-    assert [(each["action"], each["note"], each["by"]) for each in mine] == [
+    assert [(each["action"], each["note"], each["decided_by"]) for each in mine] == [
         ("remove", "盗用", None)
     ]
     appeal = net.hana.post(
-        f"{API}/decisions/{mine[0]['id']}/appeal", json={"words": "私の犬です"}
+        f"{API}/decisions/{mine[0]['id']}/appeal", json={"text": "私の犬です"}
     ).json()
-    answer = {"overturn": True, "words": "見直しました"}
+    answer = {"overturn": True, "text": "見直しました"}
     problem(net.mona.post(f"{API}/moderation/appeals/{appeal['id']}/answer", json=answer), 403)
     assert (
         net.saki.post(f"{API}/moderation/appeals/{appeal['id']}/answer", json=answer).json()[
@@ -177,9 +177,11 @@ def test_a_report_a_decision_an_appeal_and_the_trail(net):
         == "overturned"
     )
     assert net.anybody.get(f"{API}/posts/{post_id}").json()["state"] == "published"
-    entries = net.mona.get(f"{API}/moderation/trail", params={"about": f"post:{post_id}"}).json()
-    assert [entry["what"] for entry in entries] == ["restore", "overturned", "appeal", "remove"]
-    assert net.mona.get(f"{API}/moderation/trail/check").json() == {"broken": None}
+    entries = net.mona.get(
+        f"{API}/moderation/audit-log", params={"target": f"post:{post_id}"}
+    ).json()
+    assert [entry["action"] for entry in entries] == ["restore", "overturned", "appeal", "remove"]
+    assert net.mona.get(f"{API}/moderation/audit-log/integrity").json() == {"first_altered_id": None}
 
 
 def test_a_token_without_the_scope_neither_writes_nor_moderates(net):
@@ -196,7 +198,7 @@ def test_strangers_read_but_do_not_write(net):
     problem(net.anybody.get(f"{API}/me"), 401)
     assert net.anybody.put(f"{API}/posts/{post_id}/like").status_code in (401, 403)
     assert net.anybody.get(f"{API}/categories").json()[0]["name"] == {"ja": "猫", "en": "Cats"}
-    assert net.anybody.get(f"{API}/suggestions", params={"q": "しば"}).json()[0]["code"] == "shiba"
+    assert net.anybody.get(f"{API}/autocomplete", params={"q": "しば"}).json()[0]["code"] == "shiba"
 
 
 @pytest.mark.parametrize(
@@ -231,10 +233,10 @@ def test_what_is_shown_and_seen_is_logged_unless_one_does_not_want_it(net):
         {"kind": "open", "post": post_id, "request": request, "position": 0},
         {"kind": "dwell", "post": post_id, "ms": 1500},
     ]
-    assert net.taro.post(f"{API}/events", json=told).json() == {"kept": 2}
-    assert net.taro.post(f"{API}/events", json=told, headers={"DNT": "1"}).json() == {"kept": 0}
+    assert net.taro.post(f"{API}/events", json=told).json() == {"stored": 2}
+    assert net.taro.post(f"{API}/events", json=told, headers={"DNT": "1"}).json() == {"stored": 0}
     net.taro.patch(f"{API}/me", json={"events": False})
-    assert net.taro.post(f"{API}/events", json=told).json() == {"kept": 0}
+    assert net.taro.post(f"{API}/events", json=told).json() == {"stored": 0}
     problem(net.taro.post(f"{API}/events", json=[{"kind": "slept", "post": post_id}]), 422)
     net.res.events.close()
     with net.res.db.read() as db:
@@ -251,12 +253,12 @@ def test_what_is_shown_and_seen_is_logged_unless_one_does_not_want_it(net):
 
 def test_one_is_muted_blocked_and_let_back(net):
     net.published()
-    assert net.taro.put(f"{API}/me/shut/hana", json={"kind": "mute"}).status_code == 204
+    assert net.taro.put(f"{API}/me/blocks/hana", json={"kind": "mute"}).status_code == 204
     assert net.taro.get(f"{API}/posts").json()["items"] == []
-    assert [each["kind"] for each in net.taro.get(f"{API}/me/shut").json()] == ["mute"]
-    net.taro.put(f"{API}/me/shut/hana", json={"kind": "block"})
+    assert [each["kind"] for each in net.taro.get(f"{API}/me/blocks").json()] == ["mute"]
+    net.taro.put(f"{API}/me/blocks/hana", json={"kind": "block"})
     problem(net.hana.get(f"{API}/members/taro"), 404)
-    assert net.taro.delete(f"{API}/me/shut/hana").status_code == 204
+    assert net.taro.delete(f"{API}/me/blocks/hana").status_code == 204
     assert len(net.taro.get(f"{API}/posts").json()["items"]) == 1
 
 
@@ -280,6 +282,6 @@ def test_ones_profile_gets_a_picture_another_one_and_none(net):
 
 def test_one_takes_ones_data_along(net):
     net.published()
-    answer = net.hana.get(f"{API}/me/archive")
+    answer = net.hana.get(f"{API}/me/export")
     assert answer.headers["content-type"] == "application/zip"
     assert answer.content[:2] == b"PK"

@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import func, select, update
 
 from tanuki.animals.tables import Comment
-from tanuki.platform.rate_limit import RateLimit, key
-from tanuki.platform.web import rest
+from tanuki.platform.rate_limit import RateLimitCounter, counter_key
+from tanuki.platform.web.openapi import describe_api
 from tests.animals.test_permissions import DO, filled, snapshot
 from tests.animals.web.test_escaping import Page
 from tests.factories import members_and_posts, populated_site
-from tests.factories.api_routes import routes
+from tests.factories.api_routes import list_routes
 from tests.factories.http_clients import bearer, csrf, signed_in, visitor
 
 API = "/api/animals"
@@ -33,7 +33,7 @@ def world(shared):
 def test_nothing_is_done_without_the_secret_of_ones_own_session(world, name):
     browser, other = signed_in(world.app, name), csrf(signed_in(world.app, "taro"))
     wrong, before = [], snapshot(world.res)
-    for route in routes(world.app):
+    for route in list_routes(world.app):
         if route.method == "GET":
             continue
         api, sent = route.path.startswith("/api"), DO[route.name].sent
@@ -72,7 +72,7 @@ def test_a_form_cannot_bring_the_secret_to_the_api_but_a_script_of_ours_can(worl
 def test_every_form_and_button_has_the_secret(world, name):
     browser = visitor(world.app) if name is None else signed_in(world.app, name)
     secret, wrong, forms, buttons = csrf(browser, "/animals/credits"), [], 0, 0
-    for route in routes(world.app):
+    for route in list_routes(world.app):
         answer = browser.get(filled(world, route.path)) if route.method == "GET" else None
         if (
             answer is None
@@ -117,7 +117,7 @@ COUNTED = {
     "POST /api/animals/events": ("rin", "beacon", 1_200),
     "PATCH /api/animals/me": ("rin", "profile", 60),
     "PUT /api/animals/me/picture": ("rin", "profile", 60),
-    "PUT /api/animals/me/shut/{name}": ("rin", "shut", 300),
+    "PUT /api/animals/me/blocks/{name}": ("rin", "block", 300),
 }
 
 
@@ -157,7 +157,11 @@ def test_what_is_counted_says_what_is_left_and_at_its_end_when_to_come_again(wor
     left = int(re.search(rf'"{what}";r=(\d+);t=\d+', answer.headers["ratelimit"])[1])
     assert 0 < left < most
     with world.res.db.write() as db:
-        db.execute(update(RateLimit).where(RateLimit.key == key(who, what)).values(used=most))
+        db.execute(
+            update(RateLimitCounter)
+            .where(RateLimitCounter.key == counter_key(who, what))
+            .values(uses=most)
+        )
     before = snapshot(world.res)
     for _ in range(2):
         answer = ask(world, programs, name)
@@ -170,7 +174,9 @@ def test_what_is_counted_says_what_is_left_and_at_its_end_when_to_come_again(wor
     assert snapshot(world.res) == before
     with world.res.db.write() as db:
         db.execute(
-            update(RateLimit).where(RateLimit.key == key(who, what)).values(until=datetime.now(UTC))
+            update(RateLimitCounter)
+            .where(RateLimitCounter.key == counter_key(who, what))
+            .values(expires_at=datetime.now(UTC))
         )
     assert ask(world, programs, name).status_code != 429
 
@@ -182,7 +188,7 @@ def test_a_limit_holds_when_many_come_at_once(world):
     def say(number):
         return (
             programs[number % 4]
-            .post(path, json={"words": f"w{number}"}, headers={"Idempotency-Key": f"many-{number}"})
+            .post(path, json={"text": f"w{number}"}, headers={"Idempotency-Key": f"many-{number}"})
             .status_code
         )
 
@@ -204,7 +210,7 @@ def test_a_limit_holds_when_many_come_at_once(world):
 
 
 def test_examples_are_what_their_schemas_say(world):
-    described = rest.description(world.app)
+    described = describe_api(world.app)
     wrong = []
     for name, schema in described["components"]["schemas"].items():
         for example in schema.get("examples", ()):
@@ -216,7 +222,7 @@ def test_examples_are_what_their_schemas_say(world):
 
 
 def test_every_operation_has_an_example_of_what_it_takes_and_gives(world):
-    described = rest.description(world.app)
+    described = describe_api(world.app)
     schemas, missing = described["components"]["schemas"], []
     for path, methods in described["paths"].items():
         if not path.startswith(API):

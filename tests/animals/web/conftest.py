@@ -10,4 +10,4 @@ from tanuki.platform.web import app as web
 @pytest.fixture
 def app(embedded: Resources):
     """The site, on an empty home folder."""
-    return web.create(embedded, [animals_web.SYSTEM])
+    return web.create_app(embedded, [animals_web.SYSTEM])

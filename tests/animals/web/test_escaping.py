@@ -14,7 +14,7 @@ from tanuki.animals import web as animals_web
 from tanuki.platform import resources as resources_file
 from tanuki.platform.web import app as web
 from tests.factories import members_and_posts
-from tests.factories.api_routes import routes
+from tests.factories.api_routes import list_routes
 from tests.factories.http_clients import PASSWORD, bearer, csrf, signed_in, visitor
 
 API = "/api/animals"
@@ -94,12 +94,12 @@ def scripts(value: str | None) -> bool:
 @pytest.fixture(scope="module")
 def net(shared):
     """A world whose people write nothing else."""
-    resources_file.use(shared)
+    resources_file.set_process_resources(shared)
     for name in ("hana", "taro"):
         members_and_posts.member(shared, name)
     for name in ("mona", "saki"):
         members_and_posts.staff(shared, name)
-    app = web.create(shared, [animals_web.SYSTEM])
+    app = web.create_app(shared, [animals_web.SYSTEM])
     hana, taro, mona, saki = (bearer(shared, app, str(name)) for name in PEOPLE[:4])
     hana.patch(
         f"{API}/me", json={"display": nasty("name"), "about": nasty("about")}
@@ -126,11 +126,11 @@ def net(shared):
         )
     with shared.db.write() as db:
         for post_id in posts:
-            post_review.check(db, post_id, now=members_and_posts.NOW)
+            post_review.run_checks(db, post_id, now=members_and_posts.NOW)
     taro.patch(f"{API}/me", json={"display": nasty("name")}).raise_for_status()
     said = taro.post(
         f"{API}/posts/{posts[0]}/comments",
-        json={"words": nasty("comment")},
+        json={"text": nasty("comment")},
         headers={"Idempotency-Key": "c"},
     ).json()["id"]
     taro.put(f"{API}/posts/{posts[0]}/like").raise_for_status()
@@ -145,7 +145,7 @@ def net(shared):
             "subject": subject,
             "subject_id": what,
             "reason": "other",
-            "words": nasty("report"),
+            "text": nasty("report"),
         }
         who = hana if subject == "comment" else taro
         case_id = who.post(f"{API}/reports", json=report).json()["case_id"]
@@ -155,7 +155,7 @@ def net(shared):
                 json={"action": "remove", "reason": "other", "note": nasty("note")},
             ).json()
             ids["appeal_id"] = hana.post(
-                f"{API}/decisions/{decided['id']}/appeal", json={"words": nasty("appeal")}
+                f"{API}/decisions/{decided['id']}/appeal", json={"text": nasty("appeal")}
             ).json()["id"]
         else:
             ids["case_id"] = case_id if subject == "post" else ids["case_id"]
@@ -167,7 +167,7 @@ def net(shared):
         "note": nasty("note"),
     }
     ids["decision_id"] = mona.post(f"{API}/moderation/decisions", json=warned).json()["id"]
-    answer = {"overturn": False, "words": nasty("answer")}
+    answer = {"overturn": False, "text": nasty("answer")}
     saki.post(f"{API}/moderation/appeals/{ids['appeal_id']}/answer", json=answer).raise_for_status()
     browser = signed_in(app, "hana")
     browser.post(
@@ -195,13 +195,13 @@ def filled(route: Any, ids: dict[str, Any], **odd: str) -> str:
     """A route's path with what is there, or with something else."""
     usual = {
         "name": "hana",
-        "which": "followers",
+        "relation": "followers",
         "category": "cat",
         "size": "list",
         "digest": "0",
         **ids,
     }
-    return route.filled(**{**usual, **{key: quote(value, safe="") for key, value in odd.items()}})
+    return route.fill_path(**{**usual, **{key: quote(value, safe="") for key, value in odd.items()}})
 
 
 def visits(app: Any, ids: dict[str, Any]) -> list[str]:
@@ -214,7 +214,7 @@ def visits(app: Any, ids: dict[str, Any]) -> list[str]:
         f"/nowhere/{quote(nasty('asked'))}",
         f"/sign-in?next={quote(nasty('asked'))}",
     ]
-    for route in routes(app):
+    for route in list_routes(app):
         if route.method != "GET":
             continue
         around = (
@@ -225,13 +225,13 @@ def visits(app: Any, ids: dict[str, Any]) -> list[str]:
         common = "&".join(
             f"{name}={quote(str(value))}"
             for name, value in around.items()
-            if name in route.in_query
+            if name in route.query_fields
         )
         found.append(f"{filled(route, ids)}?{common}")
-        found += [filled(route, ids, **{name: nasty("asked")}) for name in route.in_path]
+        found += [filled(route, ids, **{name: nasty("asked")}) for name in route.path_fields]
         found += [
             f"{filled(route, ids)}?{common}&{name}={quote(nasty('asked'))}"
-            for name in route.in_query
+            for name in route.query_fields
         ]
     return found
 
@@ -289,17 +289,17 @@ def test_forms_that_are_refused_show_what_was_sent_as_text(net):
     wrong, seen = [], 0
     for name in ("hana", "saki"):
         token = csrf(browsers[name], "/animals/credits")
-        for route in routes(app):
+        for route in list_routes(app):
             if (
                 route.method != "POST"
                 or route.path.startswith("/api")
-                or route.path == "/animals/leave"
+                or route.path == "/animals/delete-account"
             ):
                 continue
-            for field in ("", *route.in_body):
+            for field in ("", *route.body_fields):
                 sent = {
                     each: nasty("asked") * (200 if each == field else 1)
-                    for each in route.in_body
+                    for each in route.body_fields
                     if each not in ("photo", "camera")
                 }
                 answer = browsers[name].post(filled(route, ids), data={"csrf": token, **sent})
@@ -316,8 +316,6 @@ def test_json_has_the_texts_as_they_were_written(net):
     assert (post["title"], post["description"], post["tags"], post["display"]) == (
         nasty("title"), nasty("words") + "!", [nasty("tag")], nasty("name"),
     )  # fmt: skip
-    assert visitor(app).get(f"{API}/posts/{ids['post_id']}/comments").json()["items"][0][
-        "words"
-    ] == nasty("comment")
+    assert visitor(app).get(f"{API}/posts/{ids['post_id']}/comments").json()["items"][0]["text"] == nasty("comment")
     found = visitor(app).get(f"{API}/search", params={"q": "zyx-title"}).json()["items"][0]
     assert "".join(part["text"] for part in found["title"]) == nasty("title")

@@ -17,7 +17,7 @@ def told(embedded):
     """What was written so far, by kind."""
 
     def read():
-        embedded.events.put()
+        embedded.events.write_later()
         embedded.events.close()
         with embedded.db.read() as db:
             found = {}
@@ -31,7 +31,7 @@ def told(embedded):
 def beacon(browser, *seen, token=None):
     told = seen[0] if isinstance(seen[0], str) else json.dumps(seen)
     return browser.post(
-        "/animals/seen", data={"csrf": token or csrf(browser, "/animals"), "told": told}
+        "/animals/events", data={"csrf": token or csrf(browser, "/animals"), "events": told}
     )
 
 
@@ -39,7 +39,7 @@ def test_a_list_is_told_with_its_order_and_the_page_knows_the_request(app, embed
     hana = member(embedded, "hana")
     made = [post(embedded, hana, title=f"Cat {n}", seed=n % 2).id for n in range(3)]
     with embedded.db.read() as db:
-        pseudonym = members.of(db, member(embedded, "ken")).pseudonym
+        pseudonym = members.require_member(db, member(embedded, "ken")).pseudonym
     ken = signed_in(app, "ken")
     pages = {page: ken.get(path).text for page, path in {"home": "/animals", "newest": "/animals/newest", "category": "/animals/categories/cat", "search": "/animals/search?q=cat", "member": "/animals/members/hana"}.items()}  # fmt: skip
     impressions = {values["page"]: (person, values) for person, values in told()["impression"]}
@@ -99,7 +99,7 @@ def test_what_is_no_batch_is_refused(app, embedded):
 def test_who_does_not_want_it_leaves_no_trace(app, embedded, told):
     made = post(embedded, member(embedded, "hana"))
     with embedded.db.write() as db:
-        members.change(db, member(embedded, "ken"), events=False, now=NOW)
+        members.update_profile(db, member(embedded, "ken"), members.ProfileChange(events=False), now=NOW)
     ken, stranger = signed_in(app, "ken"), visitor(app, headers={"Sec-GPC": "1"})
     for browser in (ken, stranger):
         browser.get("/animals")

@@ -34,14 +34,14 @@ def test_a_like_goes_on_where_one_was_and_a_script_gets_the_count(ken, made):
     answer = press(ken, f"{path}/like", next="/animals/newest")
     assert (answer.status_code, answer.headers["location"]) == (303, "/animals/newest")
     assert press(ken, f"{path}/unlike", JSON).json() == {
-        "on": False,
+        "pressed": False,
         "count": 0,
-        "again": f"{path}/like",
+        "next_action": f"{path}/like",
     }
     assert press(ken, f"{path}/like", JSON).json() == {
-        "on": True,
+        "pressed": True,
         "count": 1,
-        "again": f"{path}/unlike",
+        "next_action": f"{path}/unlike",
     }
 
 
@@ -55,7 +55,7 @@ def test_following_shows_on_the_profile(ken, made):
     page = ken.get("/animals/members/hana").text
     assert 'aria-pressed="true" aria-label="Follow Hana"' in page and "<b>1</b> follower" in page
     assert (
-        press(ken, "/animals/members/hana/unfollow", JSON).json()["again"]
+        press(ken, "/animals/members/hana/unfollow", JSON).json()["next_action"]
         == "/animals/members/hana/follow"
     )
 
@@ -69,7 +69,7 @@ def test_what_cannot_be_done_is_said_to_scripts_in_their_language(ken, made):
 def test_a_comment_leads_to_itself_sent_twice_is_said_once_and_can_be_taken_back(ken, made):
     path = f"/animals/posts/{made.id}"
     key = re.search(r'name="key" value="([^"]+)"', ken.get(path).text)[1]
-    answers = [press(ken, f"{path}/comments", words="かわいい", key=key) for _ in range(2)]
+    answers = [press(ken, f"{path}/comments", text="かわいい", key=key) for _ in range(2)]
     assert answers[0].headers["location"] == answers[1].headers["location"]
     page = ken.get(path).text
     assert page.count("かわいい</p>") == 1
@@ -81,7 +81,7 @@ def test_a_comment_leads_to_itself_sent_twice_is_said_once_and_can_be_taken_back
 def test_a_late_comment_leads_to_its_page(ken, made, embedded):
     with embedded.db.write() as db:
         for n in range(30):
-            engagement.comment(
+            engagement.add_comment(
                 db,
                 member(embedded, "ken") if n == 0 else _ken(embedded),
                 made.id,
@@ -89,7 +89,7 @@ def test_a_late_comment_leads_to_its_page(ken, made, embedded):
                 key=f"k{n}",
                 now=NOW,
             )
-    answer = press(ken, f"/animals/posts/{made.id}/comments", words="the last", key="last")
+    answer = press(ken, f"/animals/posts/{made.id}/comments", text="the last", key="last")
     page = ken.get(answer.headers["location"]).text
     assert "the last" in page and "Earlier comments" in page
 
@@ -98,23 +98,23 @@ def _ken(embedded):
     with embedded.db.read() as db:
         from tanuki.platform import accounts
 
-        return accounts.person(db, "ken")
+        return accounts.find_person(db, "ken")
 
 
 def test_a_muted_member_is_gone_from_the_lists_and_comes_back(ken, made):
     assert "Mugi" in ken.get("/animals/newest").text
-    assert press(ken, "/animals/members/hana/mute").headers["location"] == "/animals/shut"
+    assert press(ken, "/animals/members/hana/mute").headers["location"] == "/animals/blocks"
     assert "Mugi" not in ken.get("/animals/newest").text
     assert "Unmute" in ken.get("/animals/members/hana").text
-    press(ken, "/animals/members/hana/unshut")
+    press(ken, "/animals/members/hana/unblock")
     assert "Mugi" in ken.get("/animals/newest").text
 
 
 def test_blocking_is_undone_from_the_list(ken, made):
     press(ken, "/animals/members/hana/block")
     assert ken.get("/animals/members/hana").status_code == 404
-    assert "/animals/members/hana/unshut" in ken.get("/animals/shut").text
-    press(ken, "/animals/members/hana/unshut")
+    assert "/animals/members/hana/unblock" in ken.get("/animals/blocks").text
+    press(ken, "/animals/members/hana/unblock")
     assert ken.get("/animals/members/hana").status_code == 200
 
 
@@ -128,7 +128,7 @@ def test_the_profile_is_changed_with_picture_and_consent(ken, embedded):
         assert (now.display, now.about, now.events) == ("ケン", "犬と\n猫", False)
         assert now.photo is not None
     assert f"/animals/pictures/{now.photo}/list.jpg" in ken.get("/animals/members/ken").text
-    ken.post(page, data={**sent, "events": "1", "no_photo": "1"})
+    ken.post(page, data={**sent, "events": "1", "remove_photo": "1"})
     with embedded.db.read() as db:
         now = db.query(Member).filter_by(name="ken").one()
         assert (now.photo, now.events) == (None, True)
@@ -153,7 +153,7 @@ def test_what_was_typed_stays_on_a_form_that_is_refused(ken, made):
             "subject": "post",
             "subject_id": str(made.id),
             "reason": "spam",
-            "words": words,
+            "text": words,
         },
     )
     assert answer.status_code == 400
@@ -161,14 +161,14 @@ def test_what_was_typed_stays_on_a_form_that_is_refused(ken, made):
     assert 'value="spam" required checked' in answer.text
     unchosen = ken.post(
         "/animals/report",
-        data={"csrf": sent["csrf"], "subject": "post", "subject_id": str(made.id), "words": "見て"},
+        data={"csrf": sent["csrf"], "subject": "post", "subject_id": str(made.id), "text": "見て"},
     )
     assert (unchosen.status_code, "見て" in unchosen.text) == (400, True)
 
 
 def test_news_are_told_in_words_and_marked_as_read(ken, made, app, embedded):
     press(ken, f"/animals/posts/{made.id}/like")
-    press(ken, f"/animals/posts/{made.id}/comments", words="かわいい", key="k")
+    press(ken, f"/animals/posts/{made.id}/comments", text="かわいい", key="k")
     press(ken, "/animals/members/hana/follow")
     hana = signed_in(app, "hana")
     page = hana.get("/animals/notifications").text
@@ -177,12 +177,12 @@ def test_news_are_told_in_words_and_marked_as_read(ken, made, app, embedded):
         "Ken commented on your photo",
         "かわいい",
         "Ken follows you",
-        'class="count">3',
+        'class="unread-count">3',
     ):
         assert text in page
-    press(hana, "/animals/notifications/seen")
+    press(hana, "/animals/notifications/read")
     page = hana.get("/animals/notifications").text
-    assert 'class="count"' not in page and "fresh" not in page
+    assert 'class="unread-count"' not in page and 'class="unread"' not in page
 
 
 def test_who_signs_up_is_a_member_at_once(app, made):
@@ -217,7 +217,7 @@ def test_who_was_given_an_account_becomes_a_member_with_the_first_thing_they_do(
 def test_a_moderator_without_a_place_on_the_network_may_make_one(app, embedded):
     staff(embedded, "mod", "moderator")
     mod = signed_in(app, "mod")
-    assert "Make my profile" in mod.get("/animals/join").text
+    assert "Create my profile" in mod.get("/animals/join").text
     assert press(mod, "/animals/join").headers["location"] == "/animals/me"
     assert mod.get("/animals/me").headers["location"] == "/animals/members/mod"
 
@@ -225,7 +225,7 @@ def test_a_moderator_without_a_place_on_the_network_may_make_one(app, embedded):
 def test_a_banned_member_reads_and_is_told_why_they_cannot_write(app, ken, made, embedded):
     with embedded.db.write() as db:
         banned = db.query(Member).filter_by(name="ken").one()
-        banned.banned_at, banned.banned_why = NOW, "spam"
+        banned.banned_at, banned.ban_reason = NOW, "spam"
     assert "You are banned" in ken.get("/animals/members/ken").text
     assert ken.get(f"/animals/posts/{made.id}").status_code == 200
     answer = press(ken, f"/animals/posts/{made.id}/like")
@@ -236,7 +236,7 @@ def test_a_form_of_another_site_is_refused_and_so_is_nobody(app, ken, made):
     for path in (
         f"/animals/posts/{made.id}/like",
         "/animals/members/hana/follow",
-        "/animals/leave",
+        "/animals/delete-account",
         "/animals/settings",
         "/animals/post",
     ):
@@ -248,18 +248,20 @@ def test_a_form_of_another_site_is_refused_and_so_is_nobody(app, ken, made):
 
 
 def test_leaving_needs_the_password_and_ends_the_session(app, ken, embedded):
-    wrong = press(ken, "/animals/leave", password="wrong", sure="1")
+    wrong = press(ken, "/animals/delete-account", password="wrong", confirmed="1")
     assert wrong.status_code == 400 and "The password is not right." in wrong.text
-    assert "Please tick" in press(ken, "/animals/leave", password="a password for tests").text
-    gone = press(ken, "/animals/leave", password="a password for tests", sure="1")
-    assert gone.headers["location"] == "/animals/left"
-    assert "Your account is deleted" in ken.get("/animals/left").text
+    assert (
+        "Please tick the box" in press(ken, "/animals/delete-account", password="a password for tests").text
+    )
+    gone = press(ken, "/animals/delete-account", password="a password for tests", confirmed="1")
+    assert gone.headers["location"] == "/animals/account-deleted"
+    assert "Your account is deleted" in ken.get("/animals/account-deleted").text
     assert ken.get("/animals/settings").status_code == 303
     assert visitor(app).get("/animals/members/ken").status_code == 404
 
 
 def test_the_archive_is_ones_own_and_not_kept_by_caches(ken, made):
-    answer = press(ken, "/animals/data/archive.zip")
+    answer = press(ken, "/animals/data/export.zip")
     assert answer.headers["content-type"] == "application/zip" and answer.content.startswith(b"PK")
     assert answer.headers["cache-control"] == "private, no-store"
     assert "ai-animals-ken.zip" in answer.headers["content-disposition"]

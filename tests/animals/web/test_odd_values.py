@@ -9,7 +9,7 @@ import pytest
 
 from tanuki.platform import rate_limit
 from tests.factories import members_and_posts, populated_site
-from tests.factories.api_routes import Route, routes
+from tests.factories.api_routes import Route, list_routes
 from tests.factories.http_clients import bearer, csrf, signed_in
 
 # as they stand in an address: no text, half a letter, no number although a digit, too large, no number, no moment, one at the end of time
@@ -32,7 +32,7 @@ USUAL: dict[str, Any] = {
     "name": "taro",
 }
 USUAL |= {
-    "which": "followers",
+    "relation": "followers",
     "category": "cat",
     "digest": "0",
     "size": "list",
@@ -43,15 +43,15 @@ USUAL |= {
 USUAL |= {
     "title": "x",
     "key": "k",
-    "words": "x",
+    "text": "x",
     "verdict": "uphold",
     "answer": "x",
     "version": 1,
     "display": "x",
     "kind": "mute",
 }
-USUAL |= {"reason": "other", "action": "keep", "overturn": True, "told": "[]"}
-LEFT_OUT = ("password", "photo", "camera", "sure")
+USUAL |= {"reason": "other", "action": "keep", "overturn": True, "events": "[]"}
+LEFT_OUT = ("password", "photo", "camera", "confirmed")
 
 
 class Asked(NamedTuple):
@@ -64,19 +64,19 @@ class Asked(NamedTuple):
 
 def odd_requests(app: Any, api: bool) -> Iterator[Asked]:
     """One for each odd value in each place of each route."""
-    for route in routes(app):
+    for route in list_routes(app):
         if route.path.startswith("/api") != api:
             continue
         usual, names = (
-            route.filled(**USUAL),
-            [name for name in route.in_body if name not in LEFT_OUT],
+            route.fill_path(**USUAL),
+            [name for name in route.body_fields if name not in LEFT_OUT],
         )
         around = {"q": "cat"} if route.path.endswith("search") else {"subject": "post", "id": "1"}
         for odd in ODD:
             yield from (
-                Asked(route, route.filled(**{**USUAL, name: odd}), None) for name in route.in_path
+                Asked(route, route.fill_path(**{**USUAL, name: odd}), None) for name in route.path_fields
             )
-            for name in route.in_query:
+            for name in route.query_fields:
                 query = {**around, name: odd}
                 yield Asked(
                     route,
@@ -112,7 +112,7 @@ def test_odd_values_get_a_sentence(resources, kind):
         for number, asked in enumerate(odd_requests(world.app, api)):
             if number % 200 == 0:
                 with resources.db.write() as db:
-                    rate_limit.forget(db, datetime.now(UTC) + timedelta(days=1))
+                    rate_limit.delete_expired_counters(db, datetime.now(UTC) + timedelta(days=1))
             answer = browser.request(asked.route.method, asked.path, **sent(asked, token))
             if answer.status_code >= 500:
                 wrong.append((asked.route.name, asked.path[:100], str(asked.form)[:200]))

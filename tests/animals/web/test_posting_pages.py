@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import func, select
 
-from tanuki.animals import posts
+from tanuki.animals import post_states
 from tanuki.animals.tables import Post
 from tests.factories.http_clients import csrf, signed_in
 from tests.factories.members_and_posts import member, picture, post
@@ -145,6 +145,6 @@ def test_a_deleted_post_can_be_brought_back_from_the_page_that_follows(hana, emb
 def test_a_held_post_says_why_to_its_owner_only(hana, embedded, app):
     made = post(embedded, member(embedded, "hana"), state="held", why="banned_word")
     page = hana.get(f"/animals/posts/{made.id}").text
-    assert "This post is held" in page and posts.HELD_BY_RULE["banned_word"] in page
+    assert "This post is held" in page and post_states.HOLD_RULE_MESSAGES["banned_word"] in page
     member(embedded, "ken")
     assert signed_in(app, "ken").get(f"/animals/posts/{made.id}").status_code == 404

@@ -31,7 +31,7 @@ def found(app, embedded):
         now=NOW + timedelta(hours=20),
     )
     with embedded.db.write() as db:
-        engagement.like(db, ken, cat.id, now=NOW)
+        engagement.like_post(db, ken, cat.id, now=NOW)
     browser = visitor(app)
 
     def search(query, lang="en"):
@@ -62,7 +62,7 @@ def test_filters_narrow_and_each_can_be_taken_off(found):
         r'<a class="chip" href="(/animals/search[^"]*)" aria-label="Remove the filter ([^"]+)"',
         page,
     )
-    assert [name for _, name in chips] == ["Cats", "Calico", "#昼寝", "only liked ones"]
+    assert [name for _, name in chips] == ["Cats", "Calico", "#昼寝", "only photos with likes"]
     assert (
         "category" not in chips[0][0]
         and "breed=calico" in chips[0][0]
@@ -95,7 +95,7 @@ def test_an_empty_search_offers_where_to_begin(found):
 def test_blocked_members_are_not_found(app, embedded, found):
     member(embedded, "mika")
     with embedded.db.write() as db:
-        members.shut(db, member(embedded, "hana"), "mika", "block", now=NOW)
+        members.block_member(db, member(embedded, "hana"), "mika", "block", now=NOW)
     assert "子猫のムギ" not in signed_in(app, "mika").get("/animals/search?q=猫").text
 
 
@@ -120,10 +120,10 @@ def test_the_next_page_of_a_search_goes_on_where_the_first_ended(app, embedded):
 
 def test_suggestions_come_in_the_readers_language(app, found):
     browser = visitor(app)
-    assert browser.get("/animals/suggest?q=shib", headers={"Accept-Language": "en"}).json() == [
-        {"text": "Shiba Inu", "kind": "breed"}
-    ]
+    assert browser.get(
+        "/animals/autocomplete?q=shib", headers={"Accept-Language": "en"}
+    ).json() == [{"text": "Shiba Inu", "kind": "breed"}]
     assert {"text": "柴犬", "kind": "品種"} in browser.get(
-        "/animals/suggest?q=しば", headers={"Accept-Language": "ja"}
+        "/animals/autocomplete?q=しば", headers={"Accept-Language": "ja"}
     ).json()
-    assert browser.get("/animals/suggest?q=").json() == []
+    assert browser.get("/animals/autocomplete?q=").json() == []

@@ -18,13 +18,13 @@ LOOK = [
     "/animals/categories/cat",
     "/animals/credits",
     "/animals/offline",
-    "/animals/left",
+    "/animals/account-deleted",
 ]
 OWN = [
     "/animals/post",
     "/animals/notifications",
     "/animals/settings",
-    "/animals/shut",
+    "/animals/blocks",
     "/animals/data",
 ]
 
@@ -36,10 +36,10 @@ def world(embedded):
     staff(embedded, "mod", "moderator")
     made = post(embedded, hana, title="Mugi", tags=("sun",))
     with embedded.db.write() as db:
-        engagement.like(db, ken, made.id, now=NOW)
-        engagement.follow(db, ken, "hana", now=NOW)
-        engagement.comment(db, ken, made.id, "What a face", key="c", now=NOW)
-        members.shut(db, hana, "mika", "block", now=NOW)
+        engagement.like_post(db, ken, made.id, now=NOW)
+        engagement.follow_member(db, ken, "hana", now=NOW)
+        engagement.add_comment(db, ken, made.id, "What a face", key="c", now=NOW)
+        members.block_member(db, hana, "mika", "block", now=NOW)
     return {"post": made, "hana": hana, "ken": ken, "mika": mika}
 
 
@@ -96,8 +96,8 @@ def test_what_pages_keep_of_cards_is_never_another_persons_or_of_before(app, emb
         assert "/sign-in?next=%2Fanimals%2Fposts%2F" in visitor(app).get(look).text
         assert "Mugi" not in signed_in(app, "mika").get(look).text
     with embedded.db.write() as db:
-        engagement.unlike(db, world["ken"], made.id, now=NOW)
-        members.change(db, world["hana"], display="<b>Hana</b>", now=NOW)
+        engagement.unlike_post(db, world["ken"], made.id, now=NOW)
+        members.update_profile(db, world["hana"], members.ProfileChange(display="<b>Hana</b>"), now=NOW)
         db.get_one(Post, made.id).title = "Wheat"
     page = ken.get(look).text
     assert "Mugi" not in page and "&lt;b&gt;Hana&lt;/b&gt;" in page
@@ -109,7 +109,11 @@ def test_the_menu_is_each_persons_own_and_says_where_one_is(app, world):
         signed_in(app, "mod").get("/animals/newest").text,
         signed_in(app, "ken").get("/animals/newest").text,
     )
-    assert ("/animals/desk" in staff_page, "/animals/desk" in own, "/sign-out" in own) == (
+    assert (
+        "/animals/moderation" in staff_page,
+        "/animals/moderation" in own,
+        "/sign-out" in own,
+    ) == (
         True,
         False,
         True,
@@ -174,15 +178,15 @@ def test_a_page_has_a_next_one_and_nothing_comes_twice(app, embedded):
 def test_texts_of_members_stay_texts(app, embedded):
     hana = member(embedded, "hana")
     with embedded.db.write() as db:
-        members.change(db, hana, display=NASTY[:40], about=NASTY, now=NOW)
+        members.update_profile(db, hana, members.ProfileChange(display=NASTY[:40], about=NASTY), now=NOW)
     made = post(embedded, hana, title=NASTY, description=NASTY, tags=(NASTY[:30],))
     with embedded.db.write() as db:
-        engagement.comment(db, hana, made.id, NASTY, key="c", now=NOW)
+        engagement.add_comment(db, hana, made.id, NASTY, key="c", now=NOW)
     member(embedded, "ken")
     ken = signed_in(app, "ken")
     ken.post(
         f"/animals/posts/{made.id}/comments",
-        data={"csrf": csrf(ken, "/animals/post"), "words": NASTY, "key": "k"},
+        data={"csrf": csrf(ken, "/animals/post"), "text": NASTY, "key": "k"},
     )
     browser = signed_in(app, "hana")
     pages = [
@@ -233,7 +237,7 @@ def test_a_picture_has_three_sizes_and_no_other_name_leads_anywhere(app, world):
     stranger, digest = visitor(app), world["post"].photo
     assert [
         stranger.get(f"/animals/pictures/{digest}/{size}.jpg").status_code
-        for size in photo_files.SIZES
+        for size in photo_files.PHOTO_SIDES
     ] == [200] * 3
     for path in (
         f"{digest}/huge.jpg",
@@ -261,7 +265,7 @@ def test_the_manifest_names_the_app_in_each_language_with_icons_that_exist(app):
 def test_the_worker_keeps_files_that_exist_and_a_page_that_knows_nobody(app, embedded):
     member(embedded, "hana")
     browser = signed_in(app, "hana")
-    answer = browser.get("/animals/sw.js?lang=ja")
+    answer = browser.get("/animals/service-worker.js?lang=ja")
     assert answer.headers["service-worker-allowed"] == "/animals"
     assert answer.headers["content-type"].startswith("text/javascript")
     files = json.loads(re.search(r"const FILES = (\[.*?\]);", answer.text)[1])

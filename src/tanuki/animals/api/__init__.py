@@ -1,1 +1,1 @@
-"""The network for programs, under /api/animals: the same functions as the pages, as REST with problem details."""
+"""AI Animals for programs: REST under /api/animals with problem details."""

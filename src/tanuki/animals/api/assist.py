@@ -1,21 +1,34 @@
-"""Help when posting, for programs: what to say about a photo, and better pictures of one's own posts."""
+"""Help for a post, for programs: suggestions for a photo, and an improved photo for a post."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, File, Request, Response, UploadFile
+from fastapi import APIRouter, File, UploadFile
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.orm import Session
 
-from tanuki.animals.api import schemas
-from tanuki.animals.api.schemas import Named, PostOut, example, example_of
+from tanuki.animals.api.schemas import (
+    API,
+    LocalizedName,
+    PostOut,
+    build_post_out,
+    build_posts_out,
+    example,
+    example_of,
+)
 from tanuki.animals.assist import suggestions
 from tanuki.animals.assist.captions import Lang, Source
 from tanuki.animals.assist.suggestions import Hint, Suggestions
 from tanuki.animals.enhance import apply
-from tanuki.animals.http.deps import PICTURE_BYTES, Acting, Id, now, reads, write, writes
+from tanuki.animals.http.deps import (
+    PHOTO_FORM_BYTES,
+    MemberWrite,
+    Read,
+    ReadContext,
+    RecordId,
+)
 from tanuki.animals.images import photo_files
 from tanuki.animals.vision.embeddings import Subject
-from tanuki.platform.accounts import Person
-from tanuki.platform.web.pages import Db, Res, Who
+from tanuki.platform.web.pages import read_route, write_route
 
 router = APIRouter(tags=["assist"])
 
@@ -29,7 +42,7 @@ class SubjectOut(BaseModel):
 
     category: str
     breed: str | None
-    name: Named
+    name: LocalizedName
     confidence: float
 
 
@@ -72,8 +85,8 @@ class SuggestionsOut(BaseModel):
     hints: list[Hint]
 
 
-class Advised(BaseModel):
-    """What would make a post's picture better, whether the better one was made, and whether it is shown."""
+class EnhancementOut(BaseModel):
+    """What would improve a post's photo, whether the improved photo was made, and is shown."""
 
     model_config = example(
         larger=True, lighter=False, why_not=None, made=False, shown=False, version=1
@@ -87,77 +100,75 @@ class Advised(BaseModel):
     version: int
 
 
-class Choice(BaseModel):
-    """Whether to show the better picture or the one that was sent; of the version of the post that was seen."""
+class PictureChoice(BaseModel):
+    """Whether to show the improved photo or the original, for the post's version that was read."""
 
-    model_config = ConfigDict(extra="forbid", **example(better=True, version=1))
+    model_config = ConfigDict(extra="forbid", **example(enhanced=True, version=1))
 
-    better: bool
+    enhanced: bool
     version: Annotated[int, Field(ge=1)]
 
 
-@writes(router, "POST", "/photo-suggestions", max_bytes=PICTURE_BYTES)
+@write_route(router, f"{API}/photo-suggestions", max_bytes=PHOTO_FORM_BYTES)
 def suggest_for_photo(
-    request: Request,
-    response: Response,
-    res: Res,
-    who: Acting,
+    context: MemberWrite,
     photo: Annotated[
-        UploadFile, File(description="A JPEG, PNG, WebP or HEIC picture. It is not kept.")
+        UploadFile, File(description="A JPEG, PNG, WebP or HEIC picture. It is not stored.")
     ],
 ) -> SuggestionsOut:
-    """What to say about a photo: suggestions, which are nobody's words until somebody takes them."""
-    write(request, response, res, lambda db: suggestions.allow(db, who, now=now()))
-    accepted = photo_files.accept(photo.file.read())
-    with res.db.read() as db:
-        return suggestions_out(db, who, suggestions.suggest(res, db, who, accepted, now=now()))
+    """Suggestions for a post with this photo; nothing is posted."""
+    context.commit(lambda db: suggestions.count_request(db, context.person, now=context.now))
+    accepted = photo_files.clean_upload(photo.file.read())
+    with context.reading() as reading:
+        suggested = suggestions.suggest_for_photo(
+            context.res, reading.db, context.person, accepted, now=context.now
+        )
+        return build_suggestions_out(reading, suggested)
 
 
-def suggestions_out(db: Db, who: Person, found: Suggestions) -> SuggestionsOut:
-    """Suggestions as programs get them."""
-    cards = {
-        each.id: each for each in schemas.posts_out(db, who, [duplicate.post for duplicate in found.near_duplicates])
-    }
+def build_suggestions_out(context: ReadContext, suggested: Suggestions) -> SuggestionsOut:
+    posts = build_posts_out(
+        context.db, context.viewer, [duplicate.post for duplicate in suggested.near_duplicates]
+    )
+    posts_by_id = {post.id: post for post in posts}
     return SuggestionsOut(
-        request=found.request,
-        subject=subject_out(found.subject),
-        titles=[WordOut(**vars(title)) for title in found.titles],
-        tags=[WordOut(**vars(tag)) for tag in found.tags],
+        request=suggested.request,
+        subject=subject_out(suggested.subject),
+        titles=[WordOut(**vars(title)) for title in suggested.titles],
+        tags=[WordOut(**vars(tag)) for tag in suggested.tags],
         near_duplicates=[
-            NearDuplicateOut(post=cards[duplicate.post.id], mine=duplicate.mine)
-            for duplicate in found.near_duplicates
-            if duplicate.post.id in cards
+            NearDuplicateOut(post=posts_by_id[duplicate.post.id], mine=duplicate.mine)
+            for duplicate in suggested.near_duplicates
+            if duplicate.post.id in posts_by_id
         ],
-        hints=found.hints,
+        hints=suggested.hints,
     )
 
 
-def subject_out(found: Subject | None) -> SubjectOut | None:
-    """What is in the photo, if that is known."""
-    if found is None:
+def subject_out(subject: Subject | None) -> SubjectOut | None:
+    if subject is None:
         return None
     return SubjectOut(
-        category=found.category,
-        breed=found.breed,
-        name=Named(ja=found.ja, en=found.en),
-        confidence=round(found.confidence, 3),
+        category=subject.category,
+        breed=subject.breed,
+        name=LocalizedName(ja=subject.ja, en=subject.en),
+        confidence=round(subject.confidence, 3),
     )
 
 
-# ---- better pictures -----------------------------------------------------------------------------------------------
+# ---- improved photos -----------------------------------------------------------------------------
 
 
-@reads(router, "/posts/{post_id}/enhancement")
-def advised(res: Res, db: Db, who: Who, post_id: Id) -> Advised:
-    """What would make the picture of a post of one's own better."""
-    return advised_out(res, db, who, post_id)
+@read_route(router, f"{API}/posts/{{post_id}}/enhancement")
+def get_enhancement(context: Read, post_id: RecordId) -> EnhancementOut:
+    """What would improve the photo of a post of one's own."""
+    return build_enhancement_out(context, post_id)
 
 
-def advised_out(res: Res, db: Db, who: Person, post_id: int) -> Advised:
-    """The same, asked again after a change."""
-    offer = apply.offer(db, res.objects, who, post_id)
+def build_enhancement_out(context: ReadContext, post_id: int) -> EnhancementOut:
+    offer = apply.load_offer(context.db, context.res.objects, context.person, post_id)
     advice = offer.advice
-    return Advised(
+    return EnhancementOut(
         larger=advice.larger,
         lighter=advice.lighter,
         why_not=advice.why_not,
@@ -167,28 +178,36 @@ def advised_out(res: Res, db: Db, who: Person, post_id: int) -> Advised:
     )
 
 
-@writes(router, "POST", "/posts/{post_id}/enhancement")
-def make(request: Request, response: Response, res: Res, who: Acting, post_id: Id) -> Advised:
-    """Make the better picture; the post shows it when it is chosen."""
-    apply.make(res, who, post_id, now=now())
-    with res.db.read() as db:
-        return advised_out(res, db, who, post_id)
+@write_route(router, f"{API}/posts/{{post_id}}/enhancement")
+def create_enhancement(context: MemberWrite, post_id: RecordId) -> EnhancementOut:
+    """Make the improved photo. The post shows it when its owner chooses it."""
+    apply.make_enhancement(context.res, context.person, post_id, now=context.now)
+    with context.reading() as reading:
+        return build_enhancement_out(reading, post_id)
 
 
-@writes(router, "PUT", "/posts/{post_id}/enhancement")
-def choose(
-    request: Request, response: Response, res: Res, who: Acting, post_id: Id, choice: Choice
-) -> PostOut:
-    """Show the better picture that was made, or the one that was sent again."""
-    accepted = apply.accepted(res, who, post_id) if choice.better else None
+@write_route(router, f"{API}/posts/{{post_id}}/enhancement", method="PUT")
+def choose_picture(context: MemberWrite, post_id: RecordId, choice: PictureChoice) -> PostOut:
+    """Show the improved photo, or the original one again."""
+    res, person = context.res, context.person
+    accepted = apply.store_enhancement(res, person, post_id) if choice.enhanced else None
 
-    def do(db: Db) -> PostOut:
+    def show(db: Session) -> PostOut:
         if accepted is not None:
-            post = apply.take(
-                db, res.objects, res.work, who, post_id, accepted, version=choice.version, now=now()
+            post = apply.apply_enhancement(
+                db,
+                res.objects,
+                res.jobs,
+                person,
+                post_id,
+                accepted,
+                version=choice.version,
+                now=context.now,
             )
         else:
-            post = apply.put_back(db, res.work, who, post_id, version=choice.version, now=now())
-        return schemas.one_post(db, who, post)
+            post = apply.restore_original(
+                db, res.jobs, person, post_id, version=choice.version, now=context.now
+            )
+        return build_post_out(db, person, post)
 
-    return write(request, response, res, do)
+    return context.commit(show)

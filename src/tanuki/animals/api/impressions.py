@@ -1,21 +1,23 @@
-"""Impressions for programs: what a client says was seen, opened or looked at."""
+"""Events for programs: posts that came into view, were opened, and for how long."""
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy.orm import Session
 
 from tanuki.animals import events, pagination
-from tanuki.animals.api.schemas import example
-from tanuki.animals.http.deps import now, write, writes
-from tanuki.platform.web.pages import Res, Viewer
+from tanuki.animals.api.schemas import API, example
+from tanuki.animals.http.deps import Write
+from tanuki.platform.web.pages import write_route
 
 router = APIRouter(tags=["finding"])
 
 
-class Told(BaseModel):
-    """A post was in sight, opened, or looked at for so many milliseconds; `request` and `position` as they came with the list."""
+class ClientEvent(BaseModel):
+    """A post came into view, was opened, or was looked at for `ms` milliseconds.
+
+    `request` and `position` are those that came with the list that showed the post.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
@@ -23,35 +25,32 @@ class Told(BaseModel):
     )
 
     kind: Literal["seen", "open", "dwell"]
-    post: Annotated[int, Field(ge=1, le=pagination.LARGEST)]
-    request: Annotated[str, Field(pattern=f"^{events.REQUEST.pattern}$")] | None = None
-    position: Annotated[int, Field(ge=0, le=events.LARGEST_POSITION)] | None = None
-    ms: Annotated[int, Field(ge=0, le=pagination.LARGEST)] | None = None
+    post: Annotated[int, Field(ge=1, le=pagination.MAX_ID)]
+    request: Annotated[str, Field(pattern=f"^{events.REQUEST_ID.pattern}$")] | None = None
+    position: Annotated[int, Field(ge=0, le=events.MAX_POSITION)] | None = None
+    ms: Annotated[int, Field(ge=0, le=pagination.MAX_ID)] | None = None
 
 
-class Kept(BaseModel):
-    """How many were kept; none for whom does not agree, or whose browser asks not to be followed."""
+class StoredEvents(BaseModel):
+    """The number of stored events: none for people or browsers that refuse being recorded."""
 
-    model_config = example(kept=1)
+    model_config = example(stored=1)
 
-    kept: int
+    stored: int
 
 
-@writes(router, "POST", "/events", public=True, status_code=202)
-def tell(
-    request: Request,
-    response: Response,
-    res: Res,
-    viewer: Viewer,
-    told: Annotated[list[Told], Field(max_length=events.MOST_AT_ONCE)],
-) -> Kept:
-    """Say what was in sight, opened and looked at. They are on the disk when this answers."""
-    body, address = (
-        [each.model_dump(exclude_none=True) for each in told],
-        request.client.host if request.client else "",
+@write_route(router, f"{API}/events", public=True, status_code=202)
+def log_client_events(
+    context: Write,
+    sent: Annotated[list[ClientEvent], Field(max_length=events.MAX_EVENTS_PER_BEACON)],
+) -> StoredEvents:
+    """Log what was in view, opened and looked at. The events are on the disk with the answer."""
+    body = [event.model_dump(exclude_none=True) for event in sent]
+    request = context.request
+    address = request.client.host if request.client else ""
+    stored = context.commit(
+        lambda db: events.record_beacon(
+            db, context.viewer, body, request.headers, address=address, now=context.now
+        )
     )
-
-    def do(db: Session) -> int:
-        return events.accept_beacon(db, viewer, body, request.headers, address=address, now=now())
-
-    return Kept(kept=write(request, response, res, do))
+    return StoredEvents(stored=stored)

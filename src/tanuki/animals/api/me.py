@@ -1,46 +1,45 @@
-"""Oneself, for programs: profile, whom one blocks and mutes, notifications, decisions and appeals, one's data, leaving."""
+"""One's own account for programs: profile, blocks, notifications, decisions, data, deletion."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
-from fastapi import APIRouter, File, Request, Response, UploadFile
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, File, UploadFile
+from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
 from tanuki.animals import account_deletion, data_export, members, notifications
-from tanuki.animals.api import schemas
 from tanuki.animals.api.schemas import (
-    AppealOut,
-    DecisionOut,
+    API,
+    BlockOut,
     MeOut,
     NotificationOut,
-    ShutOut,
     example,
+    notification_out,
+    page_out,
+    public_values,
 )
 from tanuki.animals.http.deps import (
-    PICTURE_BYTES,
-    Acting,
-    After,
-    Id,
-    Limit,
-    Name,
+    PHOTO_FORM_BYTES,
+    MemberName,
+    MemberWrite,
+    PageRequest,
+    Read,
+    Write,
     now,
-    reads,
-    write,
-    writes,
 )
 from tanuki.animals.images import photo_files
-from tanuki.animals.moderation import appeals, decisions
+from tanuki.animals.members import ProfileChange
+from tanuki.animals.tables import BlockKind
 from tanuki.platform.accounts import Person
-from tanuki.platform.web.admin.people import PasswordAsked
-from tanuki.platform.web.pages import Db, Res, Who
-from tanuki.platform.web.rest import Page
+from tanuki.platform.web.auth import PasswordCheck
+from tanuki.platform.web.openapi import Page
+from tanuki.platform.web.pages import read_route, write_route
 
 router = APIRouter(tags=["me"])
 
 
-class Change(BaseModel):
-    """What to change of one's profile; what is not given stays."""
+class ProfileUpdate(BaseModel):
+    """The fields of one's profile to change; fields that are left out stay."""
 
     model_config = ConfigDict(
         extra="forbid", **example(display="花", about="柴犬と暮らしています。", events=False)
@@ -51,195 +50,155 @@ class Change(BaseModel):
     events: bool | None = None
 
 
-class Shutting(BaseModel):
-    """How one does not want to see somebody."""
+class NewBlock(BaseModel):
+    """A block hides two members from each other, a mute hides one from the other."""
 
     model_config = ConfigDict(extra="forbid", **example(kind="mute"))
 
-    kind: Literal["mute", "block"]
+    kind: BlockKind
 
 
-class Words(BaseModel):
-    """Why a decision is wrong."""
-
-    model_config = ConfigDict(extra="forbid", **example(words="それは本物の犬です。"))
-
-    words: str
-
-
-class Goodbye(BaseModel):
-    """What leaving needs."""
+class AccountDeletion(BaseModel):
+    """The password that confirms the deletion."""
 
     model_config = ConfigDict(extra="forbid", **example(password="correct horse"))  # noqa: S106 an example
 
     password: Annotated[str, Field(max_length=1_000)]
 
 
-def me_out(db: Session, who: Person) -> MeOut:
-    """Oneself."""
-    me = members.of(db, who)
+def load_me(db: Session, person: Person) -> MeOut:
+    me = members.require_member(db, person)
     return MeOut(
-        **schemas.public(me),
+        **public_values(me),
         events=me.events,
         banned_at=me.banned_at,
-        unseen=notifications.unseen(db, who),
+        unseen=notifications.count_unseen(db, person),
     )
 
 
-@reads(router, "/me")
-def me(db: Db, who: Who) -> MeOut:
-    """Oneself."""
-    return me_out(db, who)
+@read_route(router, f"{API}/me")
+def get_me(context: Read) -> MeOut:
+    return load_me(context.db, context.person)
 
 
-@writes(router, "PATCH", "/me")
-def change(request: Request, response: Response, res: Res, who: Acting, given: Change) -> MeOut:
-    """Change one's profile."""
+@write_route(router, f"{API}/me", method="PATCH")
+def update_me(context: MemberWrite, change: ProfileUpdate) -> MeOut:
+    person = context.person
 
-    def do(db: Session) -> MeOut:
-        members.change(
-            db, who, now=now(), display=given.display, about=given.about, events=given.events
+    def update(db: Session) -> MeOut:
+        members.update_profile(
+            db,
+            person,
+            ProfileChange(change.display, change.about, events=change.events),
+            now=context.now,
         )
-        return me_out(db, who)
+        return load_me(db, person)
 
-    return write(request, response, res, do)
+    return context.commit(update)
 
 
-@writes(router, "PUT", "/me/picture", max_bytes=PICTURE_BYTES)
-def show_picture(
-    request: Request,
-    response: Response,
-    res: Res,
-    who: Acting,
+@write_route(router, f"{API}/me/picture", method="PUT", max_bytes=PHOTO_FORM_BYTES)
+def set_picture(
+    context: MemberWrite,
     photo: Annotated[UploadFile, File(description="A JPEG, PNG, WebP or HEIC picture.")],
 ) -> MeOut:
-    """Give one's profile a picture, in place of the one before."""
-    accepted = photo_files.accept(photo.file.read())
-    photo_files.store(res.objects, accepted)
+    """Set the picture of one's profile."""
+    accepted = photo_files.clean_upload(photo.file.read())
+    objects, person = context.res.objects, context.person
+    photo_files.store_files(objects, accepted)
 
-    def do(db: Session) -> MeOut:
-        members.change(
-            db, who, now=now(), photo=photo_files.keep(db, res.objects, accepted, now=now())
-        )
-        return me_out(db, who)
+    def update(db: Session) -> MeOut:
+        kept = photo_files.save_photo(db, objects, accepted, now=context.now)
+        members.update_profile(db, person, ProfileChange(photo=kept), now=context.now)
+        return load_me(db, person)
 
-    return write(request, response, res, do)
-
-
-@writes(router, "DELETE", "/me/picture")
-def no_picture(request: Request, response: Response, res: Res, who: Acting) -> MeOut:
-    """Take the picture off one's profile."""
-
-    def do(db: Session) -> MeOut:
-        members.change(db, who, now=now(), photo=None)
-        return me_out(db, who)
-
-    return write(request, response, res, do)
+    return context.commit(update)
 
 
-# ---- whom one does not want to see ---------------------------------------------------------------------------------
+@write_route(router, f"{API}/me/picture", method="DELETE")
+def remove_picture(context: MemberWrite) -> MeOut:
+    """Remove the picture of one's profile."""
+    person = context.person
+
+    def update(db: Session) -> MeOut:
+        members.update_profile(db, person, ProfileChange(photo=None), now=context.now)
+        return load_me(db, person)
+
+    return context.commit(update)
 
 
-@reads(router, "/me/shut")
-def shut_list(db: Db, who: Who) -> list[ShutOut]:
-    """Whom one blocks and mutes, newest first."""
+# ---- blocks and mutes ----------------------------------------------------------------------------
+
+
+@read_route(router, f"{API}/me/blocks")
+def list_blocks(context: Read) -> list[BlockOut]:
+    """The members whom one blocks and mutes, newest first."""
     return [
-        ShutOut(name=other.name, kind="block" if each.kind == "block" else "mute", at=each.at)
-        for each, other in members.shut_list(db, who)
+        BlockOut(name=member.name, kind=block.kind, at=block.at)
+        for block, member in members.list_blocks(context.db, context.person)
     ]
 
 
-@writes(router, "PUT", "/me/shut/{name}", status_code=204)
-def shut(
-    request: Request, response: Response, res: Res, who: Acting, name: Name, how: Shutting
-) -> None:
-    """Block or mute somebody."""
-    write(request, response, res, lambda db: members.shut(db, who, name, how.kind, now=now()))
-
-
-@writes(router, "DELETE", "/me/shut/{name}", status_code=204)
-def unshut(request: Request, response: Response, res: Res, who: Acting, name: Name) -> None:
-    """Neither block nor mute somebody any more."""
-    write(request, response, res, lambda db: members.unshut(db, who, name))
-
-
-# ---- notifications -------------------------------------------------------------------------------------------------
-
-
-@reads(router, "/me/notifications")
-def told(db: Db, who: Who, after: After = None, limit: Limit = 24) -> Page[NotificationOut]:
-    """What one should know, newest first."""
-    return schemas.items(
-        notifications.list_(db, who, after=after, limit=limit), schemas.notification
+@write_route(router, f"{API}/me/blocks/{{name}}", method="PUT", status_code=204)
+def block_member(context: MemberWrite, name: MemberName, block: NewBlock) -> None:
+    """Block or mute a member."""
+    context.commit(
+        lambda db: members.block_member(db, context.person, name, block.kind, now=context.now)
     )
 
 
-@writes(router, "POST", "/me/notifications/seen", status_code=204)
-def seen(request: Request, response: Response, res: Res, who: Acting) -> None:
-    """One has seen all of them."""
-    write(request, response, res, lambda db: notifications.seen(db, who, now=now()))
+@write_route(router, f"{API}/me/blocks/{{name}}", method="DELETE", status_code=204)
+def unblock_member(context: MemberWrite, name: MemberName) -> None:
+    """End a block or a mute."""
+    context.commit(lambda db: members.unblock_member(db, context.person, name))
 
 
-# ---- decisions and appeals -----------------------------------------------------------------------------------------
+# ---- notifications -------------------------------------------------------------------------------
 
 
-@reads(router, "/me/decisions")
-def decided(db: Db, who: Who, after: After = None, limit: Limit = 24) -> Page[DecisionOut]:
-    """What moderators decided about oneself and what is one's own, with the appeals against it."""
-    page = decisions.mine(db, who, after=after, limit=limit)
-    against = appeals.of_decisions(db, [item.decision.id for item in page.items])
-    return schemas.items(
-        page,
-        lambda each: schemas.decision(
-            each.decision, each.case, against.get(each.decision.id), by=False
-        ),
+@read_route(router, f"{API}/me/notifications")
+def list_notifications(context: Read, page: PageRequest) -> Page[NotificationOut]:
+    """One's notifications, newest first."""
+    listed = notifications.list_notifications(
+        context.db, context.person, after=page.after, limit=page.limit
     )
+    return page_out(listed, notification_out)
 
 
-@writes(router, "POST", "/decisions/{decision_id}/appeal", status_code=201)
-def appeal(
-    request: Request, response: Response, res: Res, who: Acting, decision_id: Id, given: Words
-) -> AppealOut:
-    """Say why a decision about oneself is wrong, once; another moderator answers. Who is banned may, too."""
-    return write(
-        request,
-        response,
-        res,
-        lambda db: schemas.appeal(appeals.appeal(db, who, decision_id, given.words, now=now())),
-    )
+@write_route(router, f"{API}/me/notifications/read", status_code=204)
+def mark_notifications_read(context: MemberWrite) -> None:
+    """Mark all notifications as read."""
+    context.commit(lambda db: notifications.mark_all_seen(db, context.person, now=context.now))
 
 
-# ---- one's data ----------------------------------------------------------------------------------------------------
+# ---- one's data ----------------------------------------------------------------------------------
 
 
-@reads(
+@read_route(
     router,
-    "/me/archive",
+    f"{API}/me/export",
     response_class=StreamingResponse,
+    response_model=None,
     responses={200: {"content": {"application/zip": {}}}},
 )
-def take_along(res: Res, who: Who) -> Response:
-    """One's data as a zip: profile, posts with pictures, comments, likes, follows, notifications, decisions."""
+def export_my_data(context: Read) -> Response:
+    """One's data as a ZIP file: profile, posts with photos, comments, likes, follows, decisions."""
     headers = {
         "Content-Disposition": 'attachment; filename="ai-animals.zip"',
         "Cache-Control": "private, no-store",
     }
+    res = context.res
     return StreamingResponse(
-        data_export.streamed(res.db, res.objects, who, now=now()),
+        data_export.stream_own_archive(res.db, res.objects, context.person, now=now()),
         media_type="application/zip",
         headers=headers,
     )
 
 
-@writes(router, "DELETE", "/me", status_code=204)
-def leave_for_good(
-    request: Request,
-    response: Response,
-    res: Res,
-    who: Who,
-    given: Goodbye,
-    _: Annotated[None, PasswordAsked],
-) -> None:
-    """Leave for good, with the password: nobody sees anything of it from now on, and all of it is taken away."""
-    with res.db.write() as db:
-        account_deletion.leave(db, res.work, who, given.password, now=now())
+@write_route(router, f"{API}/me", method="DELETE", status_code=204, dependencies=[PasswordCheck])
+def delete_my_account(context: Write, deletion: AccountDeletion) -> None:
+    """Delete one's account for good, with the password. Nobody sees it from now on."""
+    with context.res.db.write() as db:
+        account_deletion.delete_account(
+            db, context.res.jobs, context.person, deletion.password, now=context.now
+        )

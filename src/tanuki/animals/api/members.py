@@ -2,58 +2,63 @@
 
 from typing import Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter
 
-from tanuki.animals import engagement, members, posts
-from tanuki.animals.api import schemas
-from tanuki.animals.api.schemas import MemberOut, PostOut
-from tanuki.animals.http.deps import Acting, After, Limit, Name, now, reads, write, writes
-from tanuki.platform.web.pages import Db, Res, Viewer
-from tanuki.platform.web.rest import Page
+from tanuki.animals import engagement, members, post_queries
+from tanuki.animals.api.schemas import (
+    API,
+    MemberOut,
+    PostOut,
+    build_posts_out,
+    member_out,
+    page_out,
+)
+from tanuki.animals.http.deps import MemberName, MemberWrite, PageRequest, Read
+from tanuki.platform.web.openapi import Page
+from tanuki.platform.web.pages import read_route, write_route
 
 router = APIRouter(tags=["members"])
 
 
-@reads(router, "/members/{name}")
-def profile(db: Db, viewer: Viewer, name: Name) -> MemberOut:
-    """A member."""
-    return schemas.member(members.profile(db, viewer, name))
+@read_route(router, f"{API}/members/{{name}}", public=True)
+def get_member(context: Read, name: MemberName) -> MemberOut:
+    return member_out(members.load_profile(context.db, context.viewer, name))
 
 
-@reads(router, "/members/{name}/posts")
-def posts_of(
-    db: Db, viewer: Viewer, name: Name, after: After = None, limit: Limit = 24
-) -> Page[PostOut]:
+@read_route(router, f"{API}/members/{{name}}/posts", public=True)
+def list_member_posts(context: Read, name: MemberName, page: PageRequest) -> Page[PostOut]:
     """A member's posts, newest first; one's own in every state."""
-    page = posts.of_member(db, viewer, name, after=after, limit=limit)
-    return Page(items=schemas.posts_out(db, viewer, page.items), next=page.next)
+    db, viewer = context.db, context.viewer
+    posts = post_queries.list_member_posts(db, viewer, name, after=page.after, limit=page.limit)
+    return Page(items=build_posts_out(db, viewer, posts.items), next=posts.next)
 
 
-@reads(router, "/members/{name}/{which}")
-def around(
-    db: Db,
-    viewer: Viewer,
-    name: Name,
-    which: Literal["followers", "following"],
-    after: After = None,
-    limit: Limit = 24,
+@read_route(router, f"{API}/members/{{name}}/{{relation}}", public=True)
+def list_related_members(
+    context: Read,
+    name: MemberName,
+    relation: Literal["followers", "following"],
+    page: PageRequest,
 ) -> Page[MemberOut]:
-    """Who follows a member, or whom they follow, the latest first."""
-    listed = engagement.followers if which == "followers" else engagement.following
-    return schemas.items(listed(db, viewer, name, after=after, limit=limit), schemas.member)
+    """The followers of a member, or whom they follow, the latest first."""
+    load = engagement.list_followers if relation == "followers" else engagement.list_following
+    related = load(context.db, context.viewer, name, after=page.after, limit=page.limit)
+    return page_out(related, member_out)
 
 
-@writes(router, "PUT", "/members/{name}/follow")
-def follow(request: Request, response: Response, res: Res, who: Acting, name: Name) -> MemberOut:
-    """Want to see a member's posts; following again changes nothing."""
-    return schemas.member(
-        write(request, response, res, lambda db: engagement.follow(db, who, name, now=now()))
+@write_route(router, f"{API}/members/{{name}}/follow", method="PUT")
+def follow_member(context: MemberWrite, name: MemberName) -> MemberOut:
+    """Follow a member; following again changes nothing."""
+    member = context.commit(
+        lambda db: engagement.follow_member(db, context.person, name, now=context.now)
     )
+    return member_out(member)
 
 
-@writes(router, "DELETE", "/members/{name}/follow")
-def unfollow(request: Request, response: Response, res: Res, who: Acting, name: Name) -> MemberOut:
-    """Follow a member no longer."""
-    return schemas.member(
-        write(request, response, res, lambda db: engagement.unfollow(db, who, name, now=now()))
+@write_route(router, f"{API}/members/{{name}}/follow", method="DELETE")
+def unfollow_member(context: MemberWrite, name: MemberName) -> MemberOut:
+    """Stop following a member."""
+    member = context.commit(
+        lambda db: engagement.unfollow_member(db, context.person, name, now=context.now)
     )
+    return member_out(member)

@@ -1,61 +1,80 @@
-"""Reports for everybody, and the desk for moderators' programs; a token needs the scope `moderate` for the desk."""
+"""Reports, decisions and appeals for programs; moderators' tokens need the scope `moderate`."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
 from tanuki.animals import pagination
-from tanuki.animals.api import schemas
-from tanuki.animals.api.schemas import AppealOut, CaseOut, CaseWhole, DecisionOut, example
-from tanuki.animals.http.deps import Acting, After, Id, Limit, now, reads, write, writes
-from tanuki.animals.moderation import appeals, cases, decisions
-from tanuki.animals.moderation.reasons import ACTIONS, REASONS
-from tanuki.platform import audit_log
-from tanuki.platform.accounts import require
-from tanuki.platform.web.pages import Db, Res, Who
-from tanuki.platform.web.rest import Page
+from tanuki.animals.api.schemas import (
+    API,
+    EXAMPLE_DIGEST,
+    EXAMPLE_MOMENT,
+    CommentOut,
+    PostOut,
+    build_post_out,
+    comment_out,
+    example,
+    example_of,
+    page_out,
+)
+from tanuki.animals.http.deps import MemberWrite, PageRequest, Read, RecordId, Write
+from tanuki.animals.moderation import appeals, audit, cases, decisions
+from tanuki.animals.moderation.cases import SubjectRef
+from tanuki.animals.moderation.decisions import Ruling
+from tanuki.animals.moderation.reasons import REASONS
+from tanuki.animals.tables import (
+    Action,
+    Appeal,
+    AppealState,
+    Case,
+    CaseState,
+    Decision,
+    Member,
+    SubjectKind,
+)
+from tanuki.platform.accounts import Person
+from tanuki.platform.web.openapi import Page
+from tanuki.platform.web.pages import read_route, write_route
 
 router = APIRouter(tags=["moderation"])
-Action = Literal["keep", "hold", "remove", "restore", "warn", "ban", "unban"]
-ReasonCode = Literal[
-    "cruelty",
-    "blood",
-    "nudity",
-    "harassment",
-    "personal_data",
-    "stolen",
-    "spam",
-    "not_an_animal",
-    "other",
-]
+SubjectId = Annotated[int, Field(ge=1, le=pagination.MAX_ID)]
+ReasonCode = Annotated[str, Field(json_schema_extra={"enum": list(REASONS)})]
 
 
-class Reporting(BaseModel):
-    """What is not right, and why."""
+class NewReport(BaseModel):
+    """What is wrong with a post, a comment or a member, and why."""
 
     model_config = ConfigDict(
         extra="forbid",
-        **example(subject="post", subject_id=1, reason="not_an_animal", words="A car."),
+        **example(subject="post", subject_id=1, reason="not_an_animal", text="A car."),
     )
 
-    subject: Literal["post", "comment", "member"]
-    subject_id: Annotated[int, Field(ge=1, le=pagination.LARGEST)]
+    subject: SubjectKind
+    subject_id: SubjectId
     reason: ReasonCode
-    words: str = ""
+    text: str = ""
 
 
-class Reported(BaseModel):
-    """A report was taken in."""
+class ReportReceipt(BaseModel):
+    """The case that a report became part of."""
 
     model_config = example(case_id=5)
 
     case_id: int
 
 
-class Deciding(BaseModel):
+class ReportOut(BaseModel):
+    model_config = example(reason="not_an_animal", text="A car.", at=EXAMPLE_MOMENT)
+
+    reason: str
+    text: str
+    at: datetime
+
+
+class NewDecision(BaseModel):
     """What to do about a case, and why; the note is for the owner."""
 
     model_config = ConfigDict(
@@ -67,199 +86,378 @@ class Deciding(BaseModel):
     note: str = ""
 
 
-class Acted(Deciding):
-    """The same about something that nobody reported."""
+class NewSubjectDecision(NewDecision):
+    """A decision about something that nobody reported, or that was decided before."""
 
     model_config = ConfigDict(
         extra="forbid",
         **example(subject="post", subject_id=1, action="restore", reason="other", note=""),
     )
 
-    subject: Literal["post", "comment", "member"]
-    subject_id: Annotated[int, Field(ge=1, le=pagination.LARGEST)]
+    subject: SubjectKind
+    subject_id: SubjectId
 
 
-class Answer(BaseModel):
-    """The answer to an appeal."""
+class NewAppeal(BaseModel):
+    """Why a decision is wrong."""
 
-    model_config = ConfigDict(extra="forbid", **example(overturn=True, words="見直しました。"))
+    model_config = ConfigDict(extra="forbid", **example(text="それは本物の犬です。"))
+
+    text: str
+
+
+class AppealAnswer(BaseModel):
+    model_config = ConfigDict(extra="forbid", **example(overturn=True, text="見直しました。"))
 
     overturn: bool
-    words: str
+    text: str
 
 
-class EntryOut(BaseModel):
-    """An entry of the trail: who did what about which thing; sealed by its digest with the one before."""
+class AppealOut(BaseModel):
+    model_config = example(
+        id=2,
+        decision_id=4,
+        text="それは本物の犬です。",
+        at=EXAMPLE_MOMENT,
+        state="open",
+        decided_at=None,
+        answer=None,
+    )
+
+    id: int
+    decision_id: int
+    text: str
+    at: datetime
+    state: AppealState
+    decided_at: datetime | None
+    answer: str | None
+
+
+class DecisionOut(BaseModel):
+    """A moderator's decision. `decided_by` is for moderators; others see null."""
+
+    model_config = example(
+        id=4,
+        case_id=5,
+        subject="post",
+        subject_id=1,
+        action="remove",
+        reason="not_an_animal",
+        note="",
+        decided_by=None,
+        at=EXAMPLE_MOMENT,
+        appeal=None,
+    )
+
+    id: int
+    case_id: int
+    subject: SubjectKind
+    subject_id: int
+    action: Action
+    reason: str
+    note: str
+    decided_by: str | None
+    at: datetime
+    appeal: AppealOut | None
+
+
+class CaseOut(BaseModel):
+    """A case in the queue; `weight` is its place there, `reports` their number."""
+
+    model_config = example(
+        id=5,
+        subject="post",
+        subject_id=1,
+        member="hana",
+        state="open",
+        weight=3.0,
+        reports=1,
+        opened_at=EXAMPLE_MOMENT,
+        decided_at=None,
+    )
+
+    id: int
+    subject: SubjectKind
+    subject_id: int
+    member: str | None
+    state: CaseState
+    weight: float
+    reports: int
+    opened_at: datetime
+    decided_at: datetime | None
+
+
+class CaseDetail(CaseOut):
+    """A case with its subject, its reports, the possible actions and earlier decisions."""
+
+    model_config = example(
+        **example_of(CaseOut),
+        post=example_of(PostOut),
+        comment=None,
+        report_details=[example_of(ReportOut)],
+        possible_actions=["keep", "hold", "remove", "warn", "ban"],
+        previous_decisions=[],
+    )
+
+    post: PostOut | None
+    comment: CommentOut | None
+    report_details: list[ReportOut]
+    possible_actions: list[Action]
+    previous_decisions: list[DecisionOut]
+
+
+class AuditEntryOut(BaseModel):
+    """Who did what to which target. Its digest seals the entry together with the one before."""
 
     model_config = example(
         id=9,
-        at=schemas.WHEN,
-        by="mona",
-        what="remove",
-        about="post:1",
-        values={"case": 5, "decision": 4, "reason": "not_an_animal", "note": None},
-        digest=schemas.DIGEST,
+        at=EXAMPLE_MOMENT,
+        actor="mona",
+        action="remove",
+        target="post:1",
+        details={"case": 5, "decision": 4, "reason": "not_an_animal", "note": None},
+        digest=EXAMPLE_DIGEST,
     )
 
     id: int
     at: datetime
-    by: str
-    what: str
-    about: str
-    values: dict[str, Any]
+    actor: str
+    action: str
+    target: str
+    details: dict[str, Any]
     digest: str
 
 
-class Checked(BaseModel):
-    """Whether every entry of the trail fits the one before; `broken` is the first that does not."""
+class AuditLogIntegrity(BaseModel):
+    """The first entry that was altered or removed; null when the audit log is intact."""
 
-    model_config = example(broken=None)
+    model_config = example(first_altered_id=None)
 
-    broken: int | None
+    first_altered_id: int | None
 
 
-@writes(router, "POST", "/reports", status_code=201)
-def report(
-    request: Request, response: Response, res: Res, who: Acting, given: Reporting
-) -> Reported:
-    """Say that something is not right. Who reported is not told to anybody but moderators."""
+# ---- from records --------------------------------------------------------------------------------
 
-    def do(db: Session) -> Reported:
-        return Reported(
-            case_id=cases.report(
-                db, who, given.subject, given.subject_id, given.reason, given.words, now=now()
+
+def case_out(case: Case, owner: Member | None) -> CaseOut:
+    return CaseOut(
+        id=case.id,
+        subject=case.subject,
+        subject_id=case.subject_id,
+        member=owner.name if owner is not None else None,
+        state=case.state,
+        weight=case.weight,
+        reports=case.reports,
+        opened_at=case.opened_at,
+        decided_at=case.decided_at,
+    )
+
+
+def build_case_detail(db: Session, viewer: Person, case: Case) -> CaseDetail:
+    subject = cases.load_subject(db, case)
+    post, comment, member = subject.post, subject.comment, subject.member
+    return CaseDetail(
+        **dict(case_out(case, member)),
+        post=build_post_out(db, viewer, post) if post is not None else None,
+        comment=comment_out(comment, member) if comment is not None and member else None,
+        report_details=[
+            ReportOut(reason=report.reason, text=report.text, at=report.at)
+            for report, _ in cases.list_reports(db, case)
+        ],
+        possible_actions=[Action(action) for action in decisions.possible_actions(db, case)],
+        previous_decisions=[
+            decision_out(decision, db.get_one(Case, decision.case_id), None)
+            for decision in cases.list_related_decisions(db, case)
+        ],
+    )
+
+
+def appeal_out(appeal: Appeal) -> AppealOut:
+    return AppealOut(
+        id=appeal.id,
+        decision_id=appeal.decision_id,
+        text=appeal.text,
+        at=appeal.at,
+        state=appeal.state,
+        decided_at=appeal.decided_at,
+        answer=appeal.answer,
+    )
+
+
+def decision_out(
+    decision: Decision, case: Case, appeal: Appeal | None, *, for_moderators: bool = True
+) -> DecisionOut:
+    return DecisionOut(
+        id=decision.id,
+        case_id=decision.case_id,
+        subject=case.subject,
+        subject_id=case.subject_id,
+        action=decision.action,
+        reason=decision.reason,
+        note=decision.note,
+        decided_by=decision.decided_by if for_moderators else None,
+        at=decision.at,
+        appeal=appeal_out(appeal) if appeal is not None else None,
+    )
+
+
+def load_decision_out(db: Session, person: Person, decision_id: int) -> DecisionOut:
+    """A decision as moderators see it."""
+    decision, case = decisions.load_decision(db, person, decision_id)
+    return decision_out(decision, case, appeals.find_appeal(db, decision_id))
+
+
+# ---- members: reports, decisions about oneself, appeals ------------------------------------------
+
+
+@write_route(router, f"{API}/reports", status_code=201)
+def report_content(context: MemberWrite, report: NewReport) -> ReportReceipt:
+    """Report a post, a comment or a member. Only moderators learn who reported it."""
+    return context.commit(
+        lambda db: ReportReceipt(
+            case_id=cases.report_subject(
+                db,
+                context.person,
+                SubjectRef(report.subject, report.subject_id),
+                report.reason,
+                report.text,
+                now=context.now,
             ).id
         )
-
-    return write(request, response, res, do)
-
-
-# ---- the desk ------------------------------------------------------------------------------------------------------
+    )
 
 
-@reads(router, "/moderation/cases")
-def queue(db: Db, who: Who, after: After = None, limit: Limit = 24) -> Page[CaseOut]:
+@read_route(router, f"{API}/me/decisions")
+def list_decisions_about_me(context: Read, page: PageRequest) -> Page[DecisionOut]:
+    """Moderators' decisions about oneself, one's posts and comments, with one's appeals."""
+    listed = decisions.list_own_decisions(
+        context.db, context.person, after=page.after, limit=page.limit
+    )
+    by_decision = appeals.find_appeals(context.db, [item.decision.id for item in listed.items])
+    return page_out(
+        listed,
+        lambda item: decision_out(
+            item.decision, item.case, by_decision.get(item.decision.id), for_moderators=False
+        ),
+    )
+
+
+@write_route(router, f"{API}/decisions/{{decision_id}}/appeal", status_code=201)
+def appeal_decision(context: MemberWrite, decision_id: RecordId, appeal: NewAppeal) -> AppealOut:
+    """Appeal against a decision about oneself, once; another moderator answers.
+
+    Banned members may appeal, too.
+    """
+    return context.commit(
+        lambda db: appeal_out(
+            appeals.submit_appeal(db, context.person, decision_id, appeal.text, now=context.now)
+        )
+    )
+
+
+# ---- moderators ----------------------------------------------------------------------------------
+
+
+@read_route(router, f"{API}/moderation/cases")
+def list_cases(context: Read, page: PageRequest) -> Page[CaseOut]:
     """Open cases, the most urgent first."""
-    page = cases.queue(db, who, after=after, limit=limit)
-    owners = cases.owners(db, page.items)
-    return schemas.items(page, lambda each: schemas.case(each, owners.get(each.member_id or 0)))
+    listed = cases.list_open_cases(context.db, context.person, after=page.after, limit=page.limit)
+    owners = cases.load_case_members(context.db, listed.items)
+    return page_out(listed, lambda case: case_out(case, owners.get(case.member_id or 0)))
 
 
-@reads(router, "/moderation/cases/{case_id}")
-def case(db: Db, who: Who, case_id: Id) -> CaseWhole:
-    """A case with what it is about."""
-    found = cases.case(db, who, case_id)
-    reported = [each.report for each in cases.reports(db, found)]
-    return schemas.whole_case(
-        db,
-        who,
-        found,
-        cases.subject_of(db, found),
-        reported,
-        decisions.possible(db, found),
-        cases.decided_before(db, found),
-    )
+@read_route(router, f"{API}/moderation/cases/{{case_id}}")
+def get_case(context: Read, case_id: RecordId) -> CaseDetail:
+    db, person = context.db, context.person
+    return build_case_detail(db, person, cases.load_case(db, person, case_id))
 
 
-@writes(router, "POST", "/moderation/cases/{case_id}/decision", status_code=201)
-def decide(
-    request: Request, response: Response, res: Res, who: Who, case_id: Id, given: Deciding
-) -> DecisionOut:
-    """Decide about a case; a decided one is not decided again."""
+@write_route(router, f"{API}/moderation/cases/{{case_id}}/decision", status_code=201)
+def decide_case(context: Write, case_id: RecordId, sent: NewDecision) -> DecisionOut:
+    """Decide a case, once."""
+    person = context.person
 
-    def do(db: Session) -> DecisionOut:
-        return out(
+    def decide(db: Session) -> DecisionOut:
+        decision = decisions.decide_case(
+            db, person, case_id, Ruling(sent.action, sent.reason, sent.note), now=context.now
+        )
+        return load_decision_out(db, person, decision.id)
+
+    return context.commit(decide)
+
+
+@write_route(router, f"{API}/moderation/decisions", status_code=201)
+def decide_subject(context: Write, sent: NewSubjectDecision) -> DecisionOut:
+    """Decide about something that nobody reported, or decide again."""
+    person = context.person
+
+    def decide(db: Session) -> DecisionOut:
+        decision = decisions.decide_subject(
             db,
-            decisions.decide(
-                db, who, case_id, given.action, given.reason, given.note, now=now()
-            ).id,
-            who,
+            person,
+            SubjectRef(sent.subject, sent.subject_id),
+            Ruling(sent.action, sent.reason, sent.note),
+            now=context.now,
         )
+        return load_decision_out(db, person, decision.id)
 
-    return write(request, response, res, do)
+    return context.commit(decide)
 
 
-@writes(router, "POST", "/moderation/decisions", status_code=201)
-def act(request: Request, response: Response, res: Res, who: Who, given: Acted) -> DecisionOut:
-    """Decide about something that nobody reported, or anew."""
+@read_route(router, f"{API}/moderation/decisions")
+def list_all_decisions(context: Read, page: PageRequest) -> Page[DecisionOut]:
+    """The decisions of all moderators, newest first."""
+    listed = decisions.list_decisions(
+        context.db, context.person, after=page.after, limit=page.limit
+    )
+    return page_out(listed, lambda item: decision_out(item.decision, item.case, None))
 
-    def do(db: Session) -> DecisionOut:
-        made = decisions.act(
-            db,
-            who,
-            given.subject,
-            given.subject_id,
-            given.action,
-            given.reason,
-            given.note,
-            now=now(),
+
+@read_route(router, f"{API}/moderation/appeals")
+def list_appeals(context: Read, page: PageRequest) -> Page[DecisionOut]:
+    """Decisions with open appeals that this moderator may answer, the oldest first."""
+    listed = appeals.list_open_appeals(
+        context.db, context.person, after=page.after, limit=page.limit
+    )
+    return page_out(listed, lambda item: decision_out(item.decision, item.case, item.appeal))
+
+
+@write_route(router, f"{API}/moderation/appeals/{{appeal_id}}/answer", status_code=201)
+def answer_appeal(context: Write, appeal_id: RecordId, answer: AppealAnswer) -> AppealOut:
+    """Uphold or overturn another moderator's decision."""
+    return context.commit(
+        lambda db: appeal_out(
+            appeals.answer_appeal(db, context.person, appeal_id, overturn=answer.overturn, text=answer.text, now=context.now)
         )
-        return out(db, made.id, who)
-
-    return write(request, response, res, do)
-
-
-def out(db: Session, decision_id: int, who: Who) -> DecisionOut:
-    """A decision as moderators see it."""
-    found = decisions.decision(db, who, decision_id)
-    return schemas.decision(
-        found.decision, found.case, appeals.of_decision(db, decision_id), by=True
     )
 
 
-@reads(router, "/moderation/decisions")
-def latest(db: Db, who: Who, after: After = None, limit: Limit = 24) -> Page[DecisionOut]:
-    """What was decided, newest first."""
-    return schemas.items(
-        decisions.latest(db, who, after=after, limit=limit),
-        lambda each: schemas.decision(each.decision, each.case, None, by=True),
+@read_route(router, f"{API}/moderation/audit-log")
+def list_audit_entries(
+    context: Read,
+    target: Annotated[str | None, Query(max_length=80)] = None,
+    before: Annotated[int | None, Query(ge=1, le=pagination.MAX_ID)] = None,
+    limit: Annotated[int, Query(ge=1, le=pagination.MAX_PAGE_SIZE)] = 50,
+) -> list[AuditEntryOut]:
+    """Entries of the audit log, newest first; about one target (`post:1`) or all."""
+    entries = audit.list_audit_entries(
+        context.db, context.person, target=target, before=before, limit=limit
     )
-
-
-@reads(router, "/moderation/appeals")
-def asked(db: Db, who: Who, after: After = None, limit: Limit = 24) -> Page[DecisionOut]:
-    """Decisions appealed against that this moderator may answer, the oldest first."""
-    return schemas.items(appeals.queue(db, who, after=after, limit=limit), schemas.asked)
-
-
-@writes(router, "POST", "/moderation/appeals/{appeal_id}/answer", status_code=201)
-def answer(
-    request: Request, response: Response, res: Res, who: Who, appeal_id: Id, given: Answer
-) -> AppealOut:
-    """Uphold a decision, or overturn it; not one's own."""
-
-    def do(db: Session) -> AppealOut:
-        return schemas.appeal(
-            appeals.answer(
-                db, who, appeal_id, overturn=given.overturn, words=given.words, now=now()
-            )
-        )
-
-    return write(request, response, res, do)
-
-
-@reads(router, "/moderation/trail")
-def entries(
-    db: Db,
-    who: Who,
-    about: Annotated[str | None, Query(max_length=80)] = None,
-    before: Annotated[int | None, Query(ge=1, le=pagination.LARGEST)] = None,
-    limit: Limit = 50,
-) -> list[EntryOut]:
-    """What was done, newest first; about one thing (`post:1`) or all."""
-    require(who, "moderator")
     return [
-        EntryOut(**{name: getattr(entry, name) for name in EntryOut.model_fields})
-        for entry in audit_log.entries(db, about, before, limit)
+        AuditEntryOut(
+            id=entry.id,
+            at=entry.at,
+            actor=entry.actor,
+            action=entry.action,
+            target=entry.target,
+            details=entry.details,
+            digest=entry.digest,
+        )
+        for entry in entries
     ]
 
 
-@reads(router, "/moderation/trail/check")
-def check(db: Db, who: Who) -> Checked:
-    """Whether anything in the trail was changed."""
-    require(who, "moderator")
-    return Checked(broken=audit_log.check(db))
-
-
-assert set(Action.__args__) == set(ACTIONS)  # type: ignore[attr-defined]
-assert set(ReasonCode.__args__) == set(REASONS)  # type: ignore[attr-defined]
+@read_route(router, f"{API}/moderation/audit-log/integrity")
+def check_audit_log(context: Read) -> AuditLogIntegrity:
+    """Whether anything in the audit log was altered."""
+    return AuditLogIntegrity(first_altered_id=audit.find_altered_entry(context.db, context.person))

@@ -1,36 +1,46 @@
-"""Posts for programs: sending, reading, changing, deleting; likes and comments."""
+"""Posts for programs: creating, reading, changing, deleting; likes and comments."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Query, Response, UploadFile
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.orm import Session
 
-from tanuki.animals import engagement, members, posts
-from tanuki.animals.api import schemas
-from tanuki.animals.api.schemas import CommentOut, MemberOut, PostOut, example
+from tanuki.animals import engagement, members, post_queries, posts
+from tanuki.animals.api.schemas import (
+    API,
+    CommentOut,
+    MemberOut,
+    PostOut,
+    build_post_out,
+    build_posts_out,
+    comment_out,
+    example,
+    member_out,
+    page_out,
+)
 from tanuki.animals.http import impressions
 from tanuki.animals.http.deps import (
-    PICTURE_BYTES,
-    Acting,
-    After,
-    Id,
-    Limit,
-    now,
-    reads,
-    write,
-    writes,
+    PHOTO_FORM_BYTES,
+    MemberWrite,
+    PageRequest,
+    Read,
+    RecordId,
+    from_fields,
 )
 from tanuki.animals.images import photo_files
 from tanuki.animals.posts import Draft
-from tanuki.platform.web import rest
-from tanuki.platform.web.pages import Db, Res, Viewer
-from tanuki.platform.web.rest import Page
+from tanuki.platform.web.etag import set_etag
+from tanuki.platform.web.headers import IdempotencyKey
+from tanuki.platform.web.openapi import Page
+from tanuki.platform.web.pages import read_route, write_route
 
 router = APIRouter(tags=["posts"])
 
 
-class Words(BaseModel):
-    """What a post says. `version` is the one that was read; a post that changed meanwhile is not overwritten."""
+class PostChange(BaseModel):
+    """The text of a post. `version` is the one that was read: a newer one is not overwritten."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -52,16 +62,14 @@ class Words(BaseModel):
     breed: str | None = None
 
 
-class Said(BaseModel):
-    """A comment's words."""
+class NewComment(BaseModel):
+    model_config = ConfigDict(extra="forbid", **example(text="かわいい！"))
 
-    model_config = ConfigDict(extra="forbid", **example(words="かわいい！"))
-
-    words: str
+    text: str
 
 
-class Count(BaseModel):
-    """Whether one likes a post now, and how many do."""
+class LikeState(BaseModel):
+    """Whether one likes a post now, and how many members do."""
 
     model_config = example(liked=True, likes=4)
 
@@ -69,178 +77,171 @@ class Count(BaseModel):
     likes: int
 
 
-@writes(router, "POST", "/posts", status_code=201, max_bytes=PICTURE_BYTES)
-def send(
-    request: Request,
-    response: Response,
-    res: Res,
-    who: Acting,
-    key: rest.Key,
-    photo: Annotated[UploadFile, File(description="A JPEG, PNG, WebP or HEIC picture.")],
-    title: Annotated[str, Form(examples=["昼寝する柴犬"])],
-    category: Annotated[str, Form(examples=["dog"])],
-    description: Annotated[str, Form(examples=["Asleep in the sun."])] = "",
-    tags: Annotated[list[str] | None, Form(examples=[["犬", "nap"]])] = None,
-    breed: Annotated[str | None, Form(examples=["shiba"])] = None,
+@dataclass(frozen=True)
+class NewPost:
+    """The fields of the form that creates a post."""
+
+    photo: Annotated[UploadFile, File(description="A JPEG, PNG, WebP or HEIC picture.")]
+    title: Annotated[str, Form(examples=["昼寝する柴犬"])]
+    category: Annotated[str, Form(examples=["dog"])]
+    description: Annotated[str, Form(examples=["Asleep in the sun."])] = ""
+    tags: Annotated[list[str] | None, Form(examples=[["犬", "nap"]])] = None
+    breed: Annotated[str | None, Form(examples=["shiba"])] = None
+
+
+@write_route(router, f"{API}/posts", status_code=201, max_bytes=PHOTO_FORM_BYTES)
+def create_post(
+    context: MemberWrite,
+    key: IdempotencyKey,
+    sent: Annotated[NewPost, Depends(from_fields(NewPost))],
 ) -> PostOut:
-    """Post a photo. It is `checking` and seen by its owner at once, and published when its check says so. The same key again gives the same post."""
-    draft = Draft(title, description, tuple(tags or ()), category, breed)
-    accepted = photo_files.accept(photo.file.read())
-    photo_files.store(res.objects, accepted)
+    """Post a photo. Its state is `checking`, and only its owner sees it, until it is published.
 
-    def do(db: Db) -> PostOut:
-        return schemas.one_post(
-            db,
-            who,
-            posts.accept(db, res.objects, res.work, who, draft, accepted, key=key, now=now()),
-        )
+    The same key again gives the same post.
+    """
+    draft = Draft(sent.title, sent.description, tuple(sent.tags or ()), sent.category, sent.breed)
+    accepted = photo_files.clean_upload(sent.photo.file.read())
+    res, person = context.res, context.person
+    photo_files.store_files(res.objects, accepted)
 
-    made = write(request, response, res, do)
-    response.headers["Location"] = f"/api/animals/posts/{made.id}"
-    return made
+    def create(db: Session) -> PostOut:
+        post = posts.create_post(db, res, person, posts.NewPost(draft, accepted, key), now=context.now)
+        return build_post_out(db, person, post)
+
+    created = context.commit(create)
+    context.response.headers["Location"] = f"{API}/posts/{created.id}"
+    return created
 
 
-@reads(router, "/posts")
-def newest(
-    request: Request,
-    db: Db,
-    viewer: Viewer,
+@read_route(router, f"{API}/posts", public=True)
+def list_posts(
+    context: Read,
+    page: PageRequest,
     category: Annotated[str | None, Query(max_length=40)] = None,
-    after: After = None,
-    limit: Limit = 24,
 ) -> Page[PostOut]:
     """Published posts, of one category or all, the last published first."""
-    page = posts.newest(db, viewer, category=category, after=after, limit=limit)
-    impressions.in_order(
-        request, db, viewer, "category" if category else "newest", [post.id for post in page.items]
+    db, viewer = context.db, context.viewer
+    newest = post_queries.list_newest_posts(
+        db, viewer, category=category, after=page.after, limit=page.limit
     )
-    return Page(items=schemas.posts_out(db, viewer, page.items), next=page.next)
+    impressions.log_listing(
+        context, "category" if category else "newest", [post.id for post in newest.items]
+    )
+    return Page(items=build_posts_out(db, viewer, newest.items), next=newest.next)
 
 
-@reads(
-    router, "/posts/{post_id}", responses={304: {"description": "Not changed since it was read."}}
+@read_route(
+    router,
+    f"{API}/posts/{{post_id}}",
+    public=True,
+    responses={304: {"description": "Not changed since it was read."}},
 )
-def read(request: Request, response: Response, db: Db, viewer: Viewer, post_id: Id) -> PostOut:
-    """A post."""
-    made = schemas.one_post(db, viewer, posts.visible(db, post_id, viewer))
-    rest.etag(request, response, made)
-    return made
+def get_post(context: Read, response: Response, post_id: RecordId) -> PostOut:
+    db, viewer = context.db, context.viewer
+    post = build_post_out(db, viewer, post_queries.load_visible_post(db, post_id, viewer))
+    set_etag(context.request, response, post)
+    return post
 
 
-@writes(router, "PATCH", "/posts/{post_id}")
-def change(
-    request: Request, response: Response, res: Res, who: Acting, post_id: Id, words: Words
-) -> PostOut:
-    """Change what a post says: all of it is given anew."""
-    draft = Draft(words.title, words.description, tuple(words.tags), words.category, words.breed)
+@write_route(router, f"{API}/posts/{{post_id}}", method="PATCH")
+def update_post(context: MemberWrite, post_id: RecordId, change: PostChange) -> PostOut:
+    """Replace the whole text of a post."""
+    draft = Draft(
+        change.title, change.description, tuple(change.tags), change.category, change.breed
+    )
 
-    def do(db: Db) -> PostOut:
-        return schemas.one_post(
-            db, who, posts.edit(db, res.work, who, post_id, draft, version=words.version, now=now())
+    def update(db: Session) -> PostOut:
+        post = posts.edit_post(db, context.res.jobs, context.person, posts.PostVersion(post_id, change.version), draft, now=context.now)
+        return build_post_out(db, context.person, post)
+
+    return context.commit(update)
+
+
+@write_route(router, f"{API}/posts/{{post_id}}", method="DELETE")
+def delete_post(context: MemberWrite, post_id: RecordId) -> PostOut:
+    """Delete a post; this can be undone for ten minutes."""
+    person = context.person
+    return context.commit(
+        lambda db: build_post_out(
+            db, person, posts.delete_post(db, person, post_id, now=context.now)
         )
-
-    return write(request, response, res, do)
-
-
-@writes(router, "DELETE", "/posts/{post_id}")
-def delete(request: Request, response: Response, res: Res, who: Acting, post_id: Id) -> PostOut:
-    """Take a post out of sight; it can be brought back for ten minutes."""
-    return write(
-        request,
-        response,
-        res,
-        lambda db: schemas.one_post(db, who, posts.delete(db, who, post_id, now=now())),
     )
 
 
-@writes(router, "POST", "/posts/{post_id}/undo")
-def undo(request: Request, response: Response, res: Res, who: Acting, post_id: Id) -> PostOut:
-    """Bring a deleted post back as it was."""
-    return write(
-        request,
-        response,
-        res,
-        lambda db: schemas.one_post(db, who, posts.undo(db, who, post_id, now=now())),
+@write_route(router, f"{API}/posts/{{post_id}}/undo")
+def undo_deletion(context: MemberWrite, post_id: RecordId) -> PostOut:
+    """Restore a deleted post as it was."""
+    person = context.person
+    return context.commit(
+        lambda db: build_post_out(
+            db, person, posts.undo_delete(db, person, post_id, now=context.now)
+        )
     )
 
 
-# ---- likes ---------------------------------------------------------------------------------------------------------
+# ---- likes ---------------------------------------------------------------------------------------
 
 
-@reads(router, "/posts/{post_id}/likes")
-def likers(
-    db: Db, viewer: Viewer, post_id: Id, after: After = None, limit: Limit = 24
-) -> Page[MemberOut]:
-    """Who likes a post, the latest first."""
-    return schemas.items(
-        engagement.likers(db, viewer, post_id, after=after, limit=limit), schemas.member
+@read_route(router, f"{API}/posts/{{post_id}}/likes", public=True)
+def list_likers(context: Read, post_id: RecordId, page: PageRequest) -> Page[MemberOut]:
+    """The members who like a post, the latest first."""
+    likers = engagement.list_likers(
+        context.db, context.viewer, post_id, after=page.after, limit=page.limit
     )
+    return page_out(likers, member_out)
 
 
-@writes(router, "PUT", "/posts/{post_id}/like")
-def like(request: Request, response: Response, res: Res, who: Acting, post_id: Id) -> Count:
+@write_route(router, f"{API}/posts/{{post_id}}/like", method="PUT")
+def like_post(context: MemberWrite, post_id: RecordId) -> LikeState:
     """Like a post; liking it again changes nothing."""
-    return Count(
-        liked=True,
-        likes=write(
-            request, response, res, lambda db: engagement.like(db, who, post_id, now=now())
-        ),
+    likes = context.commit(
+        lambda db: engagement.like_post(db, context.person, post_id, now=context.now)
     )
+    return LikeState(liked=True, likes=likes)
 
 
-@writes(router, "DELETE", "/posts/{post_id}/like")
-def unlike(request: Request, response: Response, res: Res, who: Acting, post_id: Id) -> Count:
-    """Like a post no longer."""
-    return Count(
-        liked=False,
-        likes=write(
-            request, response, res, lambda db: engagement.unlike(db, who, post_id, now=now())
-        ),
+@write_route(router, f"{API}/posts/{{post_id}}/like", method="DELETE")
+def unlike_post(context: MemberWrite, post_id: RecordId) -> LikeState:
+    """Take back a like."""
+    likes = context.commit(
+        lambda db: engagement.unlike_post(db, context.person, post_id, now=context.now)
     )
+    return LikeState(liked=False, likes=likes)
 
 
-# ---- comments ------------------------------------------------------------------------------------------------------
+# ---- comments ------------------------------------------------------------------------------------
 
 
-@reads(router, "/posts/{post_id}/comments")
-def comments(
-    db: Db, viewer: Viewer, post_id: Id, after: After = None, limit: Limit = 24
-) -> Page[CommentOut]:
-    """What is written under a post, in the order it was written."""
-    page = engagement.comments(db, viewer, post_id, after=after, limit=limit)
-    return schemas.items(page, lambda each: schemas.comment(each.comment, each.member))
+@read_route(router, f"{API}/posts/{{post_id}}/comments", public=True)
+def list_comments(context: Read, post_id: RecordId, page: PageRequest) -> Page[CommentOut]:
+    """The comments on a post, the oldest first."""
+    comments = engagement.list_comments(
+        context.db, context.viewer, post_id, after=page.after, limit=page.limit
+    )
+    return page_out(comments, lambda item: comment_out(item.comment, item.member))
 
 
-@writes(router, "POST", "/posts/{post_id}/comments", status_code=201)
-def comment(
-    request: Request,
-    response: Response,
-    res: Res,
-    who: Acting,
-    post_id: Id,
-    key: rest.Key,
-    said: Said,
+@write_route(router, f"{API}/posts/{{post_id}}/comments", status_code=201)
+def create_comment(
+    context: MemberWrite, post_id: RecordId, key: IdempotencyKey, sent: NewComment
 ) -> CommentOut:
-    """Write under a post. The same key again gives the same comment."""
+    """Comment on a post. The same key again gives the same comment."""
+    person = context.person
 
-    def do(db: Db) -> CommentOut:
-        return schemas.comment(
-            engagement.comment(db, who, post_id, said.words, key=key, now=now()),
-            members.of(db, who),
-        )
+    def create(db: Session) -> CommentOut:
+        comment = engagement.add_comment(db, person, post_id, sent.text, key=key, now=context.now)
+        return comment_out(comment, members.require_member(db, person))
 
-    return write(request, response, res, do)
+    return context.commit(create)
 
 
-@writes(router, "DELETE", "/comments/{comment_id}")
-def delete_comment(
-    request: Request, response: Response, res: Res, who: Acting, comment_id: Id
-) -> CommentOut:
-    """Take back what one wrote."""
+@write_route(router, f"{API}/comments/{{comment_id}}", method="DELETE")
+def delete_comment(context: MemberWrite, comment_id: RecordId) -> CommentOut:
+    """Delete a comment of one's own."""
+    person = context.person
 
-    def do(db: Db) -> CommentOut:
-        return schemas.comment(
-            engagement.delete_comment(db, who, comment_id, now=now()), members.of(db, who)
-        )
+    def delete(db: Session) -> CommentOut:
+        comment = engagement.delete_comment(db, person, comment_id, now=context.now)
+        return comment_out(comment, members.require_member(db, person))
 
-    return write(request, response, res, do)
+    return context.commit(delete)

@@ -1,9 +1,17 @@
-"""Every route of the network for programs."""
+"""The routers of the API."""
 
-from fastapi import APIRouter
+from tanuki.animals.api import (
+    assist,
+    impressions,
+    me,
+    members,
+    moderation,
+    posts,
+    search,
+    similarity,
+)
 
-from tanuki.animals.api import assist, impressions, me, members, moderation, posts, search, similar
-
-router = APIRouter()
-for subject in (posts, assist, search, similar, impressions, members, me, moderation):
-    router.include_router(subject.router)
+routers = [
+    subject.router
+    for subject in (posts, assist, search, similarity, impressions, members, me, moderation)
+]

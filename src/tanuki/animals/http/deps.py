@@ -1,94 +1,165 @@
-"""What the network's routes share: how they are registered, who may write, and how writes are committed and their limits announced."""
+"""Request dependencies of AI Animals: who asks, the session to read with, how writes commit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from inspect import signature
+from typing import Annotated, TypeVar
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import Depends, Path, Query, Request, Response
 from sqlalchemy.orm import Session
 
 from tanuki.animals import members, pagination
 from tanuki.animals.images import photo_files
-from tanuki.platform import rate_limit
+from tanuki.i18n import Translate
 from tanuki.platform.accounts import Person
 from tanuki.platform.resources import Resources
-from tanuki.platform.web import rest
-from tanuki.platform.web.pages import MAX_BYTES, FromOurForm, Res, person_of
+from tanuki.platform.web.auth import CurrentPerson, CurrentVisit, Visit
+from tanuki.platform.web.site import Res, get_site
+from tanuki.platform.web.transactions import Db, write_batched
 
 T = TypeVar("T")
-Endpoint = Callable[..., Any]
 
-PREFIX = "/api/animals"
-Id = Annotated[int, Path(ge=1, le=pagination.LARGEST)]
-Name = Annotated[str, Path(min_length=1, max_length=40)]
-After = Annotated[
-    str | None,
-    Query(max_length=12_000, description="Where a page ended: `next` of the one before."),
-]
-Limit = Annotated[int, Query(ge=1, le=pagination.MOST, description="How many at most.")]
-MAY_FAIL = (400, 401, 404, 422)
-PICTURE_BYTES = (
-    photo_files.UPLOAD_MB * 1_000_000 + 1_000_000
-)  # of a form with a picture: the words, and what is written around them
+RecordId = Annotated[int, Path(ge=1, le=pagination.MAX_ID)]
+MemberName = Annotated[str, Path(min_length=1, max_length=40)]
+PHOTO_FORM_BYTES = photo_files.MAX_UPLOAD_MB * 1_000_000 + 1_000_000
+"""The largest body of a form with a photo: the photo, other fields, multipart headers."""
 
 
 def now() -> datetime:
-    """The moment of a request."""
     return datetime.now(UTC)
 
 
-def joined(res: Res, who: Annotated[Person, Depends(person_of)]) -> Person:
-    """Somebody who signed up for the network and does something in it for the first time becomes a member now."""
-    with res.db.read() as db:
-        known = members.viewer_id(db, who) is not None
-    if not known and ("member", None) in who.grants:
-        with res.db.write() as db:
-            members.join(db, who, now=now())
-    return who
+def from_fields(shape: Callable[..., T]) -> Callable[..., T]:
+    """A dependency that fills a dataclass from the request's fields.
 
-
-Acting = Annotated[Person, Depends(joined)]
-
-
-def reads(router: APIRouter, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
-    """Register a route that changes nothing."""
-    responses = {**rest.problems(*MAY_FAIL, 403), **options.pop("responses", {})}
-    return router.get(PREFIX + path, responses=responses, **options)
-
-
-def writes(
-    router: APIRouter,
-    method: str,
-    path: str,
-    *,
-    max_bytes: int | None = None,
-    public: bool = False,
-    **options: Any,
-) -> Callable[[Endpoint], Endpoint]:
-    """Register a route that changes something. A browser's session must send its secret along, a token needs the scope `write`.
-
-    Nobody we know is told to sign in, unless it is `public`.
+    FastAPI would call the class itself in a thread of its pool, which takes longer than the call.
     """
-    needed = [FromOurForm] if public else [Depends(person_of), FromOurForm]
-    responses = {**rest.problems(*MAY_FAIL, 403, 409, 413, 429), **options.pop("responses", {})}
 
-    def register(do: Endpoint) -> Endpoint:
-        if max_bytes is not None:
-            setattr(do, MAX_BYTES, max_bytes)
-        router.add_api_route(
-            PREFIX + path, do, methods=[method], dependencies=needed, responses=responses, **options
-        )
-        return do
+    async def fill(**fields: object) -> T:
+        return shape(**fields)
 
-    return register
+    fill.__signature__ = signature(shape)  # type: ignore[attr-defined]
+    return fill  # type: ignore[return-value]  # FastAPI awaits it
 
 
-def write(request: Request, response: Response, res: Resources, do: Callable[[Session], T]) -> T:
-    """Do a short write, committed together with the others that wait, and say what is left of the limits that it counted against."""
+@dataclass(frozen=True)
+class ReadContext:
+    """A request that changes nothing: its session, and who reads in which language."""
 
-    def counted(db: Session) -> tuple[T, list[rate_limit.Left]]:
-        return do(db), rate_limit.spent(db)
+    request: Request
+    db: Session
+    visit: Visit
 
-    made, spent = res.db.together(counted)
-    rest.rate_headers(response, spent)
-    return made
+    @property
+    def viewer(self) -> Person | None:
+        """Who reads; None for a visitor who is not signed in."""
+        return self.visit.person
+
+    @property
+    def person(self) -> Person:
+        """Who reads, on a route that is not public."""
+        assert self.visit.person is not None
+        return self.visit.person
+
+    @property
+    def lang(self) -> str:
+        return self.visit.lang
+
+    @property
+    def res(self) -> Resources:
+        return get_site(self.request).resources
+
+    @property
+    def say(self) -> Translate:
+        """`say(text, **values)` in the reader's language."""
+        return get_site(self.request).texts.translator(self.lang)
+
+
+@dataclass(frozen=True)
+class WriteContext:
+    """A request that changes something: the process's resources, who asks, and when."""
+
+    request: Request
+    response: Response
+    res: Resources
+    visit: Visit
+    now: datetime
+
+    @property
+    def viewer(self) -> Person | None:
+        """Who writes; None for a visitor who is not signed in."""
+        return self.visit.person
+
+    @property
+    def person(self) -> Person:
+        """Who writes, on a route that is not public."""
+        assert self.visit.person is not None
+        return self.visit.person
+
+    @property
+    def say(self) -> Translate:
+        """`say(text, **values)` in the language of the person who writes."""
+        return get_site(self.request).texts.translator(self.visit.lang)
+
+    def commit(self, change: Callable[[Session], T]) -> T:
+        """Run a short change in a group commit; the response announces the rate limits' rest."""
+        return write_batched(self.response, self.res, change)
+
+    @contextmanager
+    def reading(self) -> Iterator[ReadContext]:
+        """A context to read with after the change, or to show a refused form again."""
+        with self.res.db.read() as db:
+            yield ReadContext(self.request, db, self.visit)
+
+
+# The functions are async because a plain function would take a thread of the pool for nothing.
+
+
+async def read_context(request: Request, db: Db, visit: CurrentVisit) -> ReadContext:
+    return ReadContext(request, db, visit)
+
+
+async def write_context(
+    request: Request, response: Response, res: Res, visit: CurrentVisit
+) -> WriteContext:
+    return WriteContext(request, response, res, visit, now())
+
+
+Read = Annotated[ReadContext, Depends(read_context)]
+Write = Annotated[WriteContext, Depends(write_context)]
+
+
+def join_on_first_write(res: Res, person: CurrentPerson) -> None:
+    """Make a signed-up person a member when they first do something on the site."""
+    with res.db.read() as db:
+        is_member = members.find_viewer_id(db, person) is not None
+    if not is_member and ("member", None) in person.grants:
+        with res.db.write() as db:
+            members.join_community(db, person, now=now())
+
+
+async def member_write_context(
+    context: Write, _: Annotated[None, Depends(join_on_first_write)]
+) -> WriteContext:
+    return context
+
+
+MemberWrite = Annotated[WriteContext, Depends(member_write_context)]
+
+
+@dataclass(frozen=True)
+class PageFields:
+    """Which part of a long list a program asks for."""
+
+    after: Annotated[
+        str | None,
+        Query(max_length=12_000, description="Where a page ended: `next` of the one before."),
+    ] = None
+    limit: Annotated[
+        int, Query(ge=1, le=pagination.MAX_PAGE_SIZE, description="How many at most.")
+    ] = 24
+
+
+PageRequest = Annotated[PageFields, Depends(from_fields(PageFields))]

@@ -1,54 +1,60 @@
-"""Impression logging for pages and API: which posts were shown, in which order, and out of what."""
+"""Impression logging for pages and API: which posts were shown, in which order, out of what."""
 
 import secrets
 from collections.abc import Iterable, Sequence
-
-from fastapi import Request
-from sqlalchemy.orm import Session
+from dataclasses import dataclass
 
 from tanuki.animals import events
-from tanuki.animals.events import Placed
-from tanuki.animals.http.deps import now
-from tanuki.platform.accounts import Person
-from tanuki.platform.web.pages import site_of
+from tanuki.animals.events import RankedPost
+from tanuki.animals.feed import FeedPage
+from tanuki.animals.http.deps import ReadContext, now
+from tanuki.platform.web.site import get_site
 
 
-def new_request() -> str:
-    """An id for a page of posts that is shown once."""
+def new_request_id() -> str:
+    """A new id for one list of posts that is shown once."""
     return secrets.token_hex(8)
 
 
-def shown(
-    request: Request,
-    db: Session,
-    viewer: Person | None,
-    page: str,
-    placed: Sequence[Placed],
-    *,
-    considered: Sequence[int] = (),
-    request_id: str,
-    terms: Sequence[str] | None = None,
-) -> None:
-    """Posts are shown on a page; `terms` when somebody searched for them."""
-    who, moment = events.looker(db, viewer, request.headers), now()
-    told = events.listed(
-        who, page, placed, considered=considered, request_id=request_id, now=moment
+@dataclass(frozen=True)
+class Listing:
+    """A list of posts as it was shown: the id that events name, and the position of each post."""
+
+    request_id: str
+    positions: dict[int, int]
+
+
+def log_feed(context: ReadContext, feed: FeedPage, shown: Sequence[RankedPost]) -> Listing:
+    """Log a page of the home feed; `shown` are its posts that this viewer could see."""
+    who = events.identify_viewer(context.db, context.viewer, context.request.headers)
+    get_site(context.request).resources.events.write_later(
+        *events.listing_events(
+            who,
+            "home",
+            shown,
+            considered=feed.considered,
+            request_id=feed.request_id,
+            now=now(),
+        )
     )
-    if terms is not None:
-        told += events.searched(who, terms, len(placed), request_id=request_id, now=moment)
-    site_of(request).resources.events.put(*told)
+    return Listing(feed.request_id, {post.post_id: post.position for post in shown})
 
 
-def in_order(
-    request: Request,
-    db: Session,
-    viewer: Person | None,
+def log_listing(
+    context: ReadContext,
     page: str,
     post_ids: Iterable[int],
     *,
     terms: Sequence[str] | None = None,
-) -> tuple[str, dict[int, int]]:
-    """Posts are shown in a list without chance. Gives the id of that, and the place of each post."""
-    request_id, placed = new_request(), events.in_order(post_ids, page, order=page)
-    shown(request, db, viewer, page, placed, request_id=request_id, terms=terms)
-    return request_id, {each.post_id: each.position for each in placed}
+) -> Listing:
+    """Log a list whose order involves no chance; with `terms` when somebody searched for them."""
+    who, moment = (
+        events.identify_viewer(context.db, context.viewer, context.request.headers),
+        now(),
+    )
+    request_id, shown = new_request_id(), events.rank_in_order(post_ids, page, order=page)
+    logged = events.listing_events(who, page, shown, request_id=request_id, now=moment)
+    if terms is not None:
+        logged += events.search_events(who, terms, len(shown), request_id=request_id, now=moment)
+    get_site(context.request).resources.events.write_later(*logged)
+    return Listing(request_id, {post.post_id: post.position for post in shown})

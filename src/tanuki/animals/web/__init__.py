@@ -1,8 +1,6 @@
-"""The network's pages: in Japanese and English, for a phone first, with and without scripts."""
+"""The pages of AI Animals, in Japanese and English, for phones first, with and without scripts."""
 
 from pathlib import Path
-
-from fastapi import APIRouter
 
 from tanuki.animals.api import routes
 from tanuki.animals.web import (
@@ -22,13 +20,12 @@ from tanuki.animals.web import (
     suggestions,
 )
 from tanuki.i18n import msgid
-from tanuki.platform.web.pages import ANYBODY, System
+from tanuki.platform.web.navigation import VISITOR, Menu, MenuEntry
+from tanuki.platform.web.site import System
 
 HERE = Path(__file__).parent
 
-router = APIRouter()
-router.include_router(routes.router)
-for subject in (
+PAGES = (
     feed,
     search,
     photos,
@@ -42,24 +39,25 @@ for subject in (
     moderation_queue,
     impressions,
     site,
-):
-    router.include_router(subject.router)
+)
 
 SYSTEM = System(
     key="animals",
-    title=msgid("AI Animals"),
-    router=router,
-    menu=[
-        ("/animals", msgid("Home"), (ANYBODY,)),
-        ("/animals/newest", msgid("Newest"), (ANYBODY,)),
-        ("/animals/search", msgid("Search"), (ANYBODY,)),
-        ("/animals/desk", msgid("Moderators’ desk"), ("moderator",)),
-    ],
+    menu=Menu(
+        msgid("AI Animals"),
+        (
+            MenuEntry("/animals", msgid("Home"), (VISITOR,)),
+            MenuEntry("/animals/newest", msgid("Newest"), (VISITOR,)),
+            MenuEntry("/animals/search", msgid("Search"), (VISITOR,)),
+            MenuEntry("/animals/moderation", msgid("Moderation"), ("moderator",)),
+        ),
+    ),
+    routers=[*routes.routers, *(page.router for page in PAGES)],
     templates=HERE / "templates",
     locale=HERE / "locale",
     static=HERE / "static",
-    leave="/animals/data",
-    signed_up=members.join_now,
-    frame="animals/frame.html",
-    helpers=layout.HELPERS,
+    leave_path="/animals/data",
+    on_sign_up=members.join_on_sign_up,
+    layout="animals/layout.html",
+    template_globals=layout.TEMPLATE_GLOBALS,
 )

@@ -1,65 +1,72 @@
-"""A better picture for a post of one's own: both beside each other, taken with one tap, given back with another."""
+"""An improved photo for one's own post: shown beside the original, applied or reverted."""
 
-from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi import APIRouter
+from fastapi.responses import RedirectResponse, Response
 
 from tanuki.animals.enhance import apply
-from tanuki.animals.http.deps import Acting, now
-from tanuki.animals.web.layout import Text, form, onward, show, version_seen
+from tanuki.animals.http.deps import MemberWrite, Read
+from tanuki.animals.web.layout import Text, go_to, parse_version, render_site_page
 from tanuki.errors import NotFound
 from tanuki.i18n import msgid
-from tanuki.platform.web.pages import Db, Res, Who, site_of, visit_of
+from tanuki.platform.web.pages import read_route, write_route
 
 router = APIRouter()
 
 
-@router.get("/animals/posts/{post_id}/better", include_in_schema=False, response_class=HTMLResponse)
-def better_page(request: Request, res: Res, db: Db, who: Who, post_id: int) -> Response:
-    """What would make the picture better, or why nothing does; the better picture beside the one that was sent, once it is made."""
-    offer = apply.offer(db, res.objects, who, post_id)
-    why_not = offer.advice.why_not and site_of(request).texts.text(
-        visit_of(request).lang, offer.advice.why_not
-    )
-    return show(request, db, "better.html", offer=offer, why_not=why_not)
+@read_route(router, "/animals/posts/{post_id}/enhancement")
+def show_enhancement(context: Read, post_id: int) -> Response:
+    """What would improve the photo, or why nothing would; once made, both beside each other."""
+    offer = apply.load_offer(context.db, context.res.objects, context.person, post_id)
+    why_not = offer.advice.why_not and context.say(offer.advice.why_not)
+    return render_site_page(context, "enhancement.html", offer=offer, why_not=why_not)
 
 
-@router.get("/animals/posts/{post_id}/better.jpg", include_in_schema=False)
-def picture(res: Res, db: Db, who: Who, post_id: int) -> Response:
-    """The better picture that was made and is not shown yet; where there is none, on to the page that makes one."""
-    apply.offer(db, res.objects, who, post_id)
+@read_route(router, "/animals/posts/{post_id}/enhancement.jpg")
+def get_enhanced_picture(context: Read, post_id: int) -> Response:
+    """The improved photo that is not applied yet; without one, redirect to the page for it."""
+    apply.load_offer(context.db, context.res.objects, context.person, post_id)
     try:
-        content = apply.waiting(db, res.objects, who, post_id)
+        content = apply.read_enhancement(context.db, context.res.objects, context.person, post_id)
     except NotFound:
-        return RedirectResponse(f"/animals/posts/{post_id}/better", 303)
+        return RedirectResponse(f"/animals/posts/{post_id}/enhancement", 303)
     return Response(
         content, media_type="image/jpeg", headers={"Cache-Control": "private, no-store"}
     )
 
 
-@form(router, "/animals/posts/{post_id}/better")
-def make(request: Request, res: Res, who: Acting, post_id: int) -> Response:
-    """Make the better picture, and show it beside the other."""
-    apply.make(res, who, post_id, now=now())
-    return onward(request, f"/animals/posts/{post_id}/better")
+@write_route(router, "/animals/posts/{post_id}/enhancement")
+def submit_enhancement(context: MemberWrite, post_id: int) -> Response:
+    """Make the improved photo, and show it beside the original."""
+    apply.make_enhancement(context.res, context.person, post_id, now=context.now)
+    return go_to(context.request, f"/animals/posts/{post_id}/enhancement")
 
 
-@form(router, "/animals/posts/{post_id}/better/choose")
-def choose(
-    request: Request, res: Res, who: Acting, post_id: int, version: Text, picture: Text
+@write_route(router, "/animals/posts/{post_id}/enhancement/apply")
+def submit_picture_choice(
+    context: MemberWrite, post_id: int, version: Text, picture: Text
 ) -> Response:
-    """Show the better picture from now on, or the one that was sent."""
-    seen = version_seen(version)
-    if picture == "better":
-        accepted = apply.accepted(res, who, post_id)
-        res.db.together(
-            lambda db: apply.take(
-                db, res.objects, res.work, who, post_id, accepted, version=seen, now=now()
+    """Show the improved photo from now on, or the original one again."""
+    res, person, seen_version = context.res, context.person, parse_version(version)
+    if picture == "enhanced":
+        accepted = apply.store_enhancement(res, person, post_id)
+        context.commit(
+            lambda db: apply.apply_enhancement(
+                db,
+                res.objects,
+                res.jobs,
+                person,
+                post_id,
+                accepted,
+                version=seen_version,
+                now=context.now,
             )
         )
-        return onward(
-            request, f"/animals/posts/{post_id}", msgid("Your post shows the better picture.")
+        message = msgid("Your post now shows the improved photo.")
+    else:
+        context.commit(
+            lambda db: apply.restore_original(
+                db, res.jobs, person, post_id, version=seen_version, now=context.now
+            )
         )
-    res.db.together(lambda db: apply.put_back(db, res.work, who, post_id, version=seen, now=now()))
-    return onward(
-        request, f"/animals/posts/{post_id}", msgid("Your post shows the picture that you sent.")
-    )
+        message = msgid("Your post now shows the original photo.")
+    return go_to(context.request, f"/animals/posts/{post_id}", message)

@@ -1,120 +1,100 @@
-"""Pages of photos: the home feed, the newest, a category; each page has an address and stays as it was while new photos come."""
+"""Pages of photos: the home feed, the newest, a category. New photos do not move their pages."""
 
-from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, Response
+from dataclasses import dataclass
 
-from tanuki.animals import feed, posts
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from tanuki.animals import feed, post_queries
 from tanuki.animals.http import impressions
-from tanuki.animals.http.deps import now
+from tanuki.animals.http.deps import Read, ReadContext, now
 from tanuki.animals.taxonomy import CATEGORIES
-from tanuki.animals.web.layout import CARD, LIMIT, WHOLE, show
+from tanuki.animals.web.layout import CARD_SIZES, FEED_SIZES, POSTS_PER_PAGE, render_site_page
 from tanuki.errors import NotFound
 from tanuki.i18n import msgid
-from tanuki.platform.web.pages import Db, Lang, Viewer, site_of, url
+from tanuki.platform.web.pages import read_route
+from tanuki.platform.web.site import build_url
 
 router = APIRouter()
 
 
-@router.get("/animals", include_in_schema=False, response_class=HTMLResponse)
-def home(
-    request: Request, db: Db, viewer: Viewer, lang: Lang, after: str | None = None
-) -> Response:
-    """Followed members' photos, popular ones and new ones by turns."""
-    found = feed.home(
-        db, viewer, after=after, limit=LIMIT, now=now(), request_id=impressions.new_request()
-    )
-    cards = posts.cards(
-        db, viewer, posts.many(db, viewer, [placed.post_id for placed in found.items])
-    )
-    placed = [item for item in found.items if item.post_id in {card.post.id for card in cards}]
-    impressions.shown(
-        request,
+@read_route(router, "/animals", public=True)
+def show_home_feed(context: Read, after: str | None = None) -> Response:
+    db, viewer = context.db, context.viewer
+    feed_page = feed.load_home_feed(
         db,
         viewer,
-        "home",
-        placed,
-        considered=found.considered,
-        request_id=found.request_id,
+        after=after,
+        limit=POSTS_PER_PAGE,
+        now=now(),
+        request_id=impressions.new_request_id(),
     )
-    return show(
-        request,
-        db,
-        "photos.html",
-        title=site_of(request).texts.text(lang, msgid("For you")),
-        on="home",
-        chosen="home",
-        start="/animals",
+    visible = post_queries.load_listed_posts(db, viewer, [item.post_id for item in feed_page.items])
+    cards = post_queries.build_cards(db, viewer, visible)
+    visible_ids = {card.post.id for card in cards}
+    listing = impressions.log_feed(
+        context, feed_page, [item for item in feed_page.items if item.post_id in visible_ids]
+    )
+    return render_site_page(
+        context,
+        "feed.html",
+        title=context.say(msgid("For you")),
+        section="home",
+        selected="home",
+        start_url="/animals",
         after=after,
         cards=cards,
-        places={each.post_id: each.position for each in placed},
-        request_id=found.request_id,
-        next=found.next and url("/animals", after=found.next),
-        sizes=WHOLE,
+        positions=listing.positions,
+        request_id=listing.request_id,
+        next_url=feed_page.next and build_url("/animals", after=feed_page.next),
+        sizes=FEED_SIZES,
     )
 
 
-@router.get("/animals/newest", include_in_schema=False, response_class=HTMLResponse)
-def newest(
-    request: Request, db: Db, viewer: Viewer, lang: Lang, after: str | None = None
-) -> Response:
-    """Every member's photos, the last published first."""
-    return latest(
-        request,
-        db,
-        viewer,
-        title=site_of(request).texts.text(lang, msgid("Newest")),
-        path="/animals/newest",
-        after=after,
-    )
+@read_route(router, "/animals/newest", public=True)
+def show_newest(context: Read, after: str | None = None) -> Response:
+    title = context.say(msgid("Newest"))
+    return show_by_publication(context, PhotoList(title, "/animals/newest"), after)
 
 
-@router.get("/animals/categories/{category}", include_in_schema=False, response_class=HTMLResponse)
-def category(
-    request: Request, db: Db, viewer: Viewer, lang: Lang, category: str, after: str | None = None
-) -> Response:
-    """Photos of one category, the last published first."""
+@read_route(router, "/animals/categories/{category}", public=True)
+def show_category(context: Read, category: str, after: str | None = None) -> Response:
     if category not in CATEGORIES:
         raise NotFound("There is no such category.")
-    title = str(getattr(CATEGORIES[category], lang))
-    return latest(
-        request,
-        db,
-        viewer,
-        title=title,
-        path=f"/animals/categories/{category}",
-        after=after,
-        category=category,
-    )
+    title = str(getattr(CATEGORIES[category], context.lang))
+    photo_list = PhotoList(title, f"/animals/categories/{category}", category)
+    return show_by_publication(context, photo_list, after)
 
 
-def latest(
-    request: Request,
-    db: Db,
-    viewer: Viewer,
-    *,
-    title: str,
-    path: str,
-    after: str | None,
-    category: str | None = None,
-) -> Response:
-    """A page of photos by their publication."""
-    page = posts.newest(db, viewer, category=category, after=after, limit=LIMIT)
-    cards = posts.cards(db, viewer, page.items)
-    request_id, places = impressions.in_order(
-        request, db, viewer, "category" if category else "newest", [card.post.id for card in cards]
+@dataclass(frozen=True)
+class PhotoList:
+    """A list of photos in the order of their publication: all, or those of one category."""
+
+    title: str
+    path: str
+    category: str | None = None
+
+
+def show_by_publication(context: ReadContext, photo_list: PhotoList, after: str | None) -> Response:
+    db, viewer, category = context.db, context.viewer, photo_list.category
+    newest = post_queries.list_newest_posts(
+        db, viewer, category=category, after=after, limit=POSTS_PER_PAGE
     )
-    return show(
-        request,
-        db,
-        "photos.html",
-        title=title,
-        on="newest",
-        chosen=category or "newest",
-        start=path,
+    cards = post_queries.build_cards(db, viewer, newest.items)
+    listing = impressions.log_listing(
+        context, "category" if category else "newest", [card.post.id for card in cards]
+    )
+    return render_site_page(
+        context,
+        "feed.html",
+        title=photo_list.title,
+        section="newest",
+        selected=category or "newest",
+        start_url=photo_list.path,
         after=after,
         cards=cards,
-        places=places,
-        request_id=request_id,
-        next=page.next and url(path, after=page.next),
-        sizes=CARD,
+        positions=listing.positions,
+        request_id=listing.request_id,
+        next_url=newest.next and build_url(photo_list.path, after=newest.next),
+        sizes=CARD_SIZES,
     )

@@ -1,29 +1,30 @@
-"""What a browser says was in sight, opened and looked at."""
+"""What a browser reports: posts that came into view, were opened, and for how long."""
 
 import json
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
-from tanuki.animals import events
-from tanuki.animals.http.deps import now
+from tanuki.animals import events as event_rules
+from tanuki.animals.http.deps import Write
 from tanuki.animals.web.layout import Text
 from tanuki.errors import UserError
-from tanuki.platform.web.pages import FromOurForm, Res, Viewer
+from tanuki.platform.web.pages import write_route
 
 router = APIRouter()
 
 
-@router.post("/animals/seen", include_in_schema=False, dependencies=[FromOurForm])
-def seen(request: Request, res: Res, viewer: Viewer, told: Text) -> Response:
-    """A batch of them, as a form so that it can be sent while the page goes away."""
+@write_route(router, "/animals/events", public=True)
+def log_browser_events(context: Write, events: Text) -> Response:
+    """Log a batch. It comes as a form, because a browser can send that while leaving the page."""
     try:
-        body = json.loads(told)
+        body = json.loads(events)
     except (ValueError, RecursionError):
         raise UserError("Expected a list of events.") from None
+    request = context.request
     address = request.client.host if request.client else ""
-    res.db.together(
-        lambda db: events.accept_beacon(
-            db, viewer, body, request.headers, address=address, now=now()
+    context.commit(
+        lambda db: event_rules.record_beacon(
+            db, context.viewer, body, request.headers, address=address, now=context.now
         )
     )
     return Response(status_code=204)

@@ -1,278 +1,272 @@
-"""Members' pages: the profile, following, whom one blocks and mutes, one's own profile."""
+"""Members' pages: joining, profiles, following, blocking and muting, one's own profile."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import EllipsisType
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request, UploadFile
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi import APIRouter, Depends, Form, UploadFile
+from fastapi.responses import RedirectResponse, Response
 from sqlalchemy.orm import Session
 
-from tanuki.animals import engagement, members, posts
+from tanuki.animals import engagement, members, post_queries
 from tanuki.animals.http import impressions
-from tanuki.animals.http.deps import PICTURE_BYTES, Acting, now
-from tanuki.animals.images import photo_files
-from tanuki.animals.pagination import Page
-from tanuki.animals.tables import Follow, Member, Shut
-from tanuki.animals.web.layout import (
-    CARD,
-    LIMIT,
-    Text,
-    form,
-    me_of,
-    onward,
-    sentence,
-    show,
-    toggled,
+from tanuki.animals.http.deps import (
+    PHOTO_FORM_BYTES,
+    MemberWrite,
+    Read,
+    ReadContext,
+    Write,
+    from_fields,
+    now,
 )
-from tanuki.animals.web.reasons import reason_words
+from tanuki.animals.images import photo_files
+from tanuki.animals.members import ProfileChange
+from tanuki.animals.pagination import Page
+from tanuki.animals.tables import Block, BlockKind, Follow, Member, Photo
+from tanuki.animals.web.layout import (
+    CARD_SIZES,
+    POSTS_PER_PAGE,
+    Text,
+    answer_toggle,
+    find_own_member,
+    go_to,
+    render_site_page,
+    say_error,
+)
+from tanuki.animals.web.reasons import reason_labels
 from tanuki.errors import UserError
 from tanuki.i18n import msgid
 from tanuki.platform.accounts import Person
-from tanuki.platform.web.pages import Db, Lang, Res, Viewer, Who, WriteDb, safe_path, site_of, url
+from tanuki.platform.web.pages import read_route, write_route
+from tanuki.platform.web.site import build_url, sanitize_path
 
 router = APIRouter()
 
 
-# ---- joining -------------------------------------------------------------------------------------------------------
+# ---- joining -------------------------------------------------------------------------------------
 
 
-@router.get("/animals/me", include_in_schema=False)
-def me(request: Request, db: Db, who: Who) -> Response:
-    """On to one's own profile, or to making one."""
-    mine = me_of(db, who)
-    return RedirectResponse(
-        "/animals/join" if mine is None else f"/animals/members/{mine.name}", 303
-    )
+@read_route(router, "/animals/me")
+def open_own_profile(context: Read) -> Response:
+    """Redirect to one's own profile, or to the page that makes one."""
+    me = find_own_member(context.db, context.person)
+    return RedirectResponse("/animals/join" if me is None else f"/animals/members/{me.name}", 303)
 
 
-@router.get("/animals/join", include_in_schema=False, response_class=HTMLResponse)
-def join_page(request: Request, db: Db, who: Who, next: str = "/animals/me") -> Response:
+@read_route(router, "/animals/join")
+def show_join_page(context: Read, next: str = "/animals/me") -> Response:
     """For somebody who has an account and is not a member yet."""
-    if me_of(db, who) is not None:
-        return RedirectResponse(safe_path(next), 303)
-    return show(request, db, "join.html", on="me", next=safe_path(next))
+    if find_own_member(context.db, context.person) is not None:
+        return RedirectResponse(sanitize_path(next), 303)
+    return render_site_page(context, "join.html", section="me", return_path=sanitize_path(next))
 
 
-@form(router, "/animals/join")
-def join(request: Request, res: Res, who: Who, next: Text = "/animals/me") -> Response:
-    """Become a member."""
-    with res.db.write() as db:
-        members.join(db, who, now=now())
-    return onward(request, next, msgid("Welcome! This is your profile."))
+@write_route(router, "/animals/join")
+def submit_join(context: Write, next: Text = "/animals/me") -> Response:
+    with context.res.db.write() as db:
+        members.join_community(db, context.person, now=context.now)
+    return go_to(context.request, next, msgid("Welcome! This is your profile."))
 
 
-def join_now(db: Session, person: Person) -> None:
-    """Who signs up is a member at once."""
-    members.join(db, person, now=now())
+def join_on_sign_up(db: Session, person: Person) -> None:
+    """Make a person who signs up a member at once."""
+    members.join_community(db, person, now=now())
 
 
-# ---- profiles ------------------------------------------------------------------------------------------------------
+# ---- profiles ------------------------------------------------------------------------------------
 
 
-@router.get("/animals/members/{name}", include_in_schema=False, response_class=HTMLResponse)
-def member_page(
-    request: Request, db: Db, viewer: Viewer, name: str, after: str | None = None
-) -> Response:
-    """A member and their photos; their own page also has those that nobody else sees."""
-    member = members.profile(db, viewer, name)
-    page = posts.of_member(db, viewer, name, after=after, limit=LIMIT)
-    mine = viewer is not None and viewer.name == member.name
-    cards = posts.cards(db, viewer, page.items)
-    request_id, places = impressions.in_order(
-        request, db, viewer, "member", [] if mine else [card.post.id for card in cards]
+@read_route(router, "/animals/members/{name}", public=True)
+def show_member(context: Read, name: str, after: str | None = None) -> Response:
+    """A member and their photos; their own page also shows photos that nobody else sees."""
+    db, viewer = context.db, context.viewer
+    member = members.load_profile(db, viewer, name)
+    member_posts = post_queries.list_member_posts(
+        db, viewer, name, after=after, limit=POSTS_PER_PAGE
     )
-    return show(
-        request,
-        db,
+    is_own = viewer is not None and viewer.name == member.name
+    cards = post_queries.build_cards(db, viewer, member_posts.items)
+    listing = impressions.log_listing(
+        context, "member", [] if is_own else [card.post.id for card in cards]
+    )
+    return render_site_page(
+        context,
         "member.html",
-        on="me" if mine else "",
+        section="me" if is_own else "",
         member=member,
-        shut_kind=None if viewer is None or mine else shut_kind(db, viewer, member),
-        followed=follows(db, viewer, member),
+        block_kind=None if viewer is None or is_own else find_block_kind(db, viewer, member),
+        followed=is_following(db, viewer, member),
         after=after,
         cards=cards,
-        places=places,
-        request_id=request_id,
-        next=page.next and url(f"/animals/members/{member.name}", after=page.next),
-        sizes=CARD,
-        reason_words=reason_words(request),
+        positions=listing.positions,
+        request_id=listing.request_id,
+        next_url=member_posts.next
+        and build_url(f"/animals/members/{member.name}", after=member_posts.next),
+        sizes=CARD_SIZES,
+        say_reason=reason_labels(context.say),
     )
 
 
-def follows(db: Session, viewer: Person | None, member: Member) -> bool:
-    """Whether the viewer follows a member."""
-    me = me_of(db, viewer)
+def is_following(db: Session, viewer: Person | None, member: Member) -> bool:
+    me = find_own_member(db, viewer)
     return me is not None and db.get(Follow, (me.id, member.id)) is not None
 
 
-def shut_kind(db: Session, viewer: Person, member: Member) -> str | None:
-    """Whether the viewer mutes or blocks a member."""
-    me = me_of(db, viewer)
-    found = db.get(Shut, (me.id, member.id)) if me is not None else None
-    return found.kind if found is not None else None
+def find_block_kind(db: Session, viewer: Person, member: Member) -> BlockKind | None:
+    """Whether the viewer blocks or mutes a member, and which of the two."""
+    me = find_own_member(db, viewer)
+    block = db.get(Block, (me.id, member.id)) if me is not None else None
+    return block.kind if block is not None else None
 
 
-@router.get(
-    "/animals/members/{name}/followers", include_in_schema=False, response_class=HTMLResponse
-)
-def followers(
-    request: Request, db: Db, viewer: Viewer, lang: Lang, name: str, after: str | None = None
+@dataclass(frozen=True)
+class Relation:
+    """One of a member's two lists of members: its part of the path, its title, its query."""
+
+    path: str
+    title: str
+    load: Callable[..., Page[Member]]
+
+
+FOLLOWERS = Relation("followers", msgid("Followers"), engagement.list_followers)
+FOLLOWING = Relation("following", msgid("Following"), engagement.list_following)
+
+
+@read_route(router, "/animals/members/{name}/followers", public=True)
+def show_followers(context: Read, name: str, after: str | None = None) -> Response:
+    return show_member_list(context, name, FOLLOWERS, after)
+
+
+@read_route(router, "/animals/members/{name}/following", public=True)
+def show_following(context: Read, name: str, after: str | None = None) -> Response:
+    return show_member_list(context, name, FOLLOWING, after)
+
+
+def show_member_list(
+    context: ReadContext, name: str, relation: Relation, after: str | None
 ) -> Response:
-    """Who follows a member."""
-    page = engagement.followers(db, viewer, name, after=after, limit=LIMIT)
-    return people(
-        request,
-        db,
-        viewer,
-        name,
-        page,
-        "followers",
-        site_of(request).texts.text(lang, msgid("Followers")),
+    member = members.load_profile(context.db, context.viewer, name)
+    listed = relation.load(context.db, context.viewer, name, after=after, limit=POSTS_PER_PAGE)
+    path = f"/animals/members/{member.name}/{relation.path}"
+    return render_site_page(
+        context,
+        "member_list.html",
+        title=context.say(relation.title),
+        member=member,
+        members=listed.items,
+        next_url=listed.next and build_url(path, after=listed.next),
     )
 
 
-@router.get(
-    "/animals/members/{name}/following", include_in_schema=False, response_class=HTMLResponse
-)
-def following(
-    request: Request, db: Db, viewer: Viewer, lang: Lang, name: str, after: str | None = None
-) -> Response:
-    """Whom a member follows."""
-    page = engagement.following(db, viewer, name, after=after, limit=LIMIT)
-    return people(
-        request,
-        db,
-        viewer,
-        name,
-        page,
-        "following",
-        site_of(request).texts.text(lang, msgid("Following")),
-    )
-
-
-def people(
-    request: Request, db: Db, viewer: Viewer, name: str, page: Page[Member], which: str, title: str
-) -> Response:
-    """A list of members around one."""
-    member = members.profile(db, viewer, name)
-    more = page.next and url(f"/animals/members/{member.name}/{which}", after=page.next)
-    return show(
-        request, db, "people.html", member=member, people=page.items, next=more, title=title
-    )
-
-
-@form(router, "/animals/members/{name}/follow")
-def follow(request: Request, res: Res, who: Acting, name: str, next: Text = "") -> Response:
-    """Want to see a member's photos."""
-    res.db.together(lambda db: engagement.follow(db, who, name, now=now()))
+@write_route(router, "/animals/members/{name}/follow")
+def submit_follow(context: MemberWrite, name: str, next: Text = "") -> Response:
+    context.commit(lambda db: engagement.follow_member(db, context.person, name, now=context.now))
     path = f"/animals/members/{name}"
-    return toggled(request, next or path, on=True, again=f"{path}/unfollow")
+    return answer_toggle(
+        context.request, next or path, pressed=True, next_action=f"{path}/unfollow"
+    )
 
 
-@form(router, "/animals/members/{name}/unfollow")
-def unfollow(request: Request, res: Res, who: Acting, name: str, next: Text = "") -> Response:
-    """Follow a member no longer."""
-    res.db.together(lambda db: engagement.unfollow(db, who, name, now=now()))
+@write_route(router, "/animals/members/{name}/unfollow")
+def submit_unfollow(context: MemberWrite, name: str, next: Text = "") -> Response:
+    context.commit(lambda db: engagement.unfollow_member(db, context.person, name, now=context.now))
     path = f"/animals/members/{name}"
-    return toggled(request, next or path, on=False, again=f"{path}/follow")
+    return answer_toggle(context.request, next or path, pressed=False, next_action=f"{path}/follow")
 
 
-# ---- blocking and muting -------------------------------------------------------------------------------------------
+# ---- blocking and muting -------------------------------------------------------------------------
 
 
-@router.get("/animals/shut", include_in_schema=False, response_class=HTMLResponse)
-def shut_page(request: Request, db: Db, who: Who) -> Response:
-    """Whom one blocks and mutes."""
-    return show(request, db, "shut.html", shut=members.shut_list(db, who))
-
-
-@form(router, "/animals/members/{name}/mute")
-def mute(request: Request, db: WriteDb, who: Acting, name: str) -> Response:
-    """See nothing of a member any more."""
-    members.shut(db, who, name, "mute", now=now())
-    return onward(
-        request, "/animals/shut", msgid("You see nothing of %(name)s any more."), name=name
+@read_route(router, "/animals/blocks")
+def show_blocks(context: Read) -> Response:
+    return render_site_page(
+        context, "blocks.html", blocks=members.list_blocks(context.db, context.person)
     )
 
 
-@form(router, "/animals/members/{name}/block")
-def block(request: Request, db: WriteDb, who: Acting, name: str) -> Response:
-    """See nothing of a member, nor be seen by them."""
-    members.shut(db, who, name, "block", now=now())
-    return onward(
-        request,
-        "/animals/shut",
-        msgid("You and %(name)s do not see each other any more."),
-        name=name,
+@write_route(router, "/animals/members/{name}/mute")
+def submit_mute(context: MemberWrite, name: str) -> Response:
+    with context.res.db.write() as db:
+        members.block_member(db, context.person, name, BlockKind.MUTE, now=context.now)
+    return go_to(context.request, "/animals/blocks", msgid("%(name)s is muted."), name=name)
+
+
+@write_route(router, "/animals/members/{name}/block")
+def submit_block(context: MemberWrite, name: str) -> Response:
+    with context.res.db.write() as db:
+        members.block_member(db, context.person, name, BlockKind.BLOCK, now=context.now)
+    return go_to(context.request, "/animals/blocks", msgid("%(name)s is blocked."), name=name)
+
+
+@write_route(router, "/animals/members/{name}/unblock")
+def submit_unblock(context: MemberWrite, name: str) -> Response:
+    """End a block or a mute."""
+    with context.res.db.write() as db:
+        members.unblock_member(db, context.person, name)
+    return go_to(
+        context.request, "/animals/blocks", msgid("You can see %(name)s again."), name=name
     )
 
 
-@form(router, "/animals/members/{name}/unshut")
-def unshut(request: Request, db: WriteDb, who: Acting, name: str) -> Response:
-    """Neither mute nor block a member any more."""
-    members.unshut(db, who, name)
-    return onward(request, "/animals/shut", msgid("You can see %(name)s again."), name=name)
+# ---- one's own profile ---------------------------------------------------------------------------
 
 
-# ---- one's own profile ---------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class ProfileFields:
+    """The form for one's own profile, as it was sent."""
+
+    display: Text
+    about: Text = ""
+    events: Annotated[bool, Form()] = False
+    remove_photo: Annotated[bool, Form()] = False
 
 
-@router.get("/animals/settings", include_in_schema=False, response_class=HTMLResponse)
-def settings_page(request: Request, db: Db, who: Who) -> Response:
-    """One's own profile, to change."""
-    me = members.of(db, who)
-    return settings_form(request, db, me.display, me.about, me.events)
+@read_route(router, "/animals/settings")
+def show_settings(context: Read) -> Response:
+    me = members.require_member(context.db, context.person)
+    return render_settings(context, ProfileFields(me.display, me.about, me.events))
 
 
-def settings_form(
-    request: Request,
-    db: Session,
-    display: str,
-    about: str,
-    events: bool,
-    wrong: UserError | None = None,
+def render_settings(
+    context: ReadContext, profile: ProfileFields, error: UserError | None = None
 ) -> Response:
-    """The form for one's profile, as it is or as it was sent, with what is wrong."""
-    filled = {"display": display, "about": about, "events": events}
-    return show(
-        request,
-        db,
+    """The form for one's own profile, as it is or as it was sent, with what is wrong."""
+    return render_site_page(
+        context,
         "settings.html",
-        status=wrong.status if wrong else 200,
-        on="me",
-        filled=filled,
-        wrong=sentence(request, wrong),
+        status=error.status if error else 200,
+        section="me",
+        profile=profile,
+        error=say_error(context.request, error),
     )
 
 
-@form(router, "/animals/settings", max_bytes=PICTURE_BYTES)
-def settings(
-    request: Request,
-    res: Res,
-    who: Acting,
-    display: Text,
-    about: Text = "",
-    events: Annotated[bool, Form()] = False,
-    no_photo: Annotated[bool, Form()] = False,
+@write_route(router, "/animals/settings", max_bytes=PHOTO_FORM_BYTES)
+def submit_settings(
+    context: MemberWrite,
+    profile: Annotated[ProfileFields, Depends(from_fields(ProfileFields))],
     photo: UploadFile | None = None,
 ) -> Response:
-    """Change one's profile; the picture stays unless another is sent, or none is wanted."""
+    """Change one's profile. Its picture stays unless another one was sent or none is wanted."""
+    objects = context.res.objects
     try:
         accepted = (
-            photo_files.accept(photo.file.read()) if photo is not None and photo.size else None
+            photo_files.clean_upload(photo.file.read())
+            if photo is not None and photo.size
+            else None
         )
         if accepted is not None:
-            photo_files.store(res.objects, accepted)
-        with res.db.write() as db:
-            kept = (
-                None if accepted is None else photo_files.keep(db, res.objects, accepted, now=now())
-            )
-            picture = kept if kept is not None else None if no_photo else ...
-            members.change(
-                db, who, display=display, about=about, events=events, photo=picture, now=now()
-            )
+            photo_files.store_files(objects, accepted)
+        with context.res.db.write() as db:
+            picture: Photo | EllipsisType | None = None if profile.remove_photo else ...
+            if accepted is not None:
+                picture = photo_files.save_photo(db, objects, accepted, now=context.now)
+            change = ProfileChange(profile.display, profile.about, picture, profile.events)
+            members.update_profile(db, context.person, change, now=context.now)
     except UserError as error:
         if error.status != 400:
             raise
-        with res.db.read() as db:
-            return settings_form(request, db, display, about, events, error)
-    return onward(request, "/animals/me", msgid("Your profile is changed."))
+        with context.reading() as reading:
+            return render_settings(reading, profile, error)
+    return go_to(context.request, "/animals/me", msgid("Your profile is changed."))

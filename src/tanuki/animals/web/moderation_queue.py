@@ -1,299 +1,365 @@
-"""The moderators' desk: one case after the other, appeals against others' decisions, what was decided, the trail."""
+"""Moderation: one case after another, appeals against others' decisions, decisions, audit log."""
 
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import JSONResponse, Response
 from sqlalchemy.orm import Session
 
 from tanuki.animals import pagination
-from tanuki.animals.http.deps import now
-from tanuki.animals.moderation import appeals, cases, decisions
-from tanuki.animals.moderation.reasons import (
-    ACTIONS,
-    BAN,
-    HOLD,
-    KEEP,
-    REASONS,
-    REMOVE,
-    RESTORE,
-    UNBAN,
-    WARN,
+from tanuki.animals.http.deps import Read, ReadContext, Write, WriteContext, from_fields
+from tanuki.animals.moderation import appeals, audit, cases, decisions
+from tanuki.animals.moderation.appeals import AppealCase
+from tanuki.animals.moderation.cases import SubjectRef
+from tanuki.animals.moderation.decisions import Ruling
+from tanuki.animals.moderation.reasons import ACTIONS, REASONS
+from tanuki.animals.tables import Action, Case, CaseState, Member, Photo, SubjectKind
+from tanuki.animals.web.layout import (
+    POSTS_PER_PAGE,
+    Text,
+    go_to,
+    render_site_page,
+    say_error,
+    wants_json,
 )
-from tanuki.animals.tables import Case
-from tanuki.animals.web.layout import LIMIT, Text, for_script, form, onward, show
-from tanuki.animals.web.reasons import action_words, reason_words
-from tanuki.animals.web.reports import page_of
+from tanuki.animals.web.reasons import action_labels, reason_labels
+from tanuki.animals.web.reports import find_subject_url
 from tanuki.errors import UserError
 from tanuki.i18n import msgid
-from tanuki.platform import audit_log
-from tanuki.platform.accounts import Person, require
-from tanuki.platform.web.pages import Db, Res, Who, site_of, url, visit_of
+from tanuki.platform.accounts import Person, require_role
+from tanuki.platform.web.auth import CurrentPerson
+from tanuki.platform.web.pages import read_route, write_route
+from tanuki.platform.web.site import build_url
 
-KEYS = {KEEP: "k", HOLD: "h", REMOVE: "r", RESTORE: "s", WARN: "w", BAN: "b", UNBAN: "u"}
-LOOKS = {
-    KEEP: "",
-    RESTORE: "",
-    UNBAN: "",
-    HOLD: "quiet",
-    WARN: "quiet",
-    REMOVE: "danger",
-    BAN: "danger",
+ACTION_KEYS = {
+    Action.KEEP: "k",
+    Action.HOLD: "h",
+    Action.REMOVE: "r",
+    Action.RESTORE: "s",
+    Action.WARN: "w",
+    Action.BAN: "b",
+    Action.UNBAN: "u",
 }
-ENTRIES = 50
-Before = Annotated[int | None, Query(ge=1, le=pagination.LARGEST)]
+ACTION_STYLES = {
+    Action.KEEP: "",
+    Action.HOLD: "quiet",
+    Action.REMOVE: "danger",
+    Action.RESTORE: "",
+    Action.WARN: "quiet",
+    Action.BAN: "danger",
+    Action.UNBAN: "",
+}
+ENTRIES_PER_PAGE = 50
+EntryId = Annotated[int | None, Query(ge=1, le=pagination.MAX_ID)]
 
 
-def moderator(who: Who) -> Person:
-    """Somebody who may be at the desk."""
-    require(who, "moderator")
-    return who
+def require_moderator(person: CurrentPerson) -> None:
+    require_role(person, "moderator")
 
 
-router = APIRouter(dependencies=[Depends(moderator)])
+router = APIRouter(dependencies=[Depends(require_moderator)])
 
 
-def at_desk(request: Request, db: Session, who: Person, template: str, **values: Any) -> Response:
-    """A page of the desk, with how much waits."""
-    return show(
-        request,
-        db,
+def render_moderation_page(
+    context: ReadContext, template: str, *, status: int = 200, **values: object
+) -> Response:
+    """A moderation page with the numbers of open cases and appeals."""
+    return render_site_page(
+        context,
         template,
-        on="desk",
-        waiting=cases.length(db, who),
-        appeals=appeals.length(db, who),
-        reason_words=reason_words(request),
-        action_words=action_words(request),
+        status=status,
+        section="moderation",
+        case_count=cases.count_open_cases(context.db, context.person),
+        appeal_count=appeals.count_open_appeals(context.db, context.person),
+        say_reason=reason_labels(context.say),
+        say_action=action_labels(context.say),
         **values,
     )
 
 
-# ---- cases ---------------------------------------------------------------------------------------------------------
+# ---- cases ---------------------------------------------------------------------------------------
 
 
-@router.get("/animals/desk", include_in_schema=False, response_class=HTMLResponse)
-def desk(request: Request, db: Db, who: Who) -> Response:
-    """The most urgent case."""
-    first = cases.queue(db, who, limit=1).items
-    return case_at_desk(request, db, who, first[0] if first else None)
+@dataclass(frozen=True)
+class DecisionFields:
+    """The form for a decision, as it was sent."""
+
+    action: Text = ""
+    reason: Text = "other"
+    note: Text = ""
 
 
-@router.get("/animals/desk/cases/{case_id}", include_in_schema=False, response_class=HTMLResponse)
-def case_page(request: Request, db: Db, who: Who, case_id: int) -> Response:
-    """One case: open, or decided and looked at again."""
-    return case_at_desk(request, db, who, cases.case(db, who, case_id))
+@dataclass(frozen=True)
+class ReportView:
+    reason: str
+    text: str
+    at: datetime
+    reporter: str
 
 
-def case_at_desk(request: Request, db: Db, who: Who, case: Case | None) -> Response:
-    """A case with what it is about, who reported it and why, what was decided before, and what can be done."""
-    if case is None:
-        return at_desk(request, db, who, "desk.html", case=None, next_id=None)
-    reports = cases.reports(db, case)
-    most = Counter(report.report.reason for report in reports).most_common(1)
-    words = reason_words(request)
-    return at_desk(
-        request,
-        db,
-        who,
-        "desk.html",
-        case=case,
-        next_id=next_case(db, who, case),
-        subject=shown(db, cases.subject_of(db, case), case.opened_at),
-        reports=[
-            {
-                "reason": report.report.reason,
-                "words": report.report.words,
-                "at": report.report.at,
-                "by": f"@{report.reporter.name}" if report.reporter is not None else "",
-            }
-            for report in reports
-        ],
-        before=cases.decided_before(db, case),
-        reasons={code: words(code) for code in REASONS},
-        suggested=most[0][0] if most else "other",
-        acts=[(action, KEYS[action], LOOKS[action]) for action in decisions.possible(db, case)],
-    )
-
-
-def next_case(db: Session, who: Person, case: Case) -> int | None:
-    """The case after one in the queue, or the first of it at its end."""
-    after = (
-        cases.queue(db, who, after=cases.place(case), limit=1).items if case.state == "open" else []
-    )
-    found = [
-        each.id for each in [*after, *cases.queue(db, who, limit=2).items] if each.id != case.id
-    ]
-    return found[0] if found else None
-
-
-def shown(db: Session, subject: cases.Subject, opened_at: datetime) -> dict[str, Any]:
-    """What a case is about as the page shows it."""
-    post, comment, member = subject.post, subject.comment, subject.member
-    about: dict[str, Any] = {
-        "title": "",
-        "words": "",
-        "tags": [],
-        "edits": [],
-        "photo": subject.photo,
-        "at": opened_at,
-    }
-    if subject.kind == "member" and member is not None:
-        about |= {"title": member.display, "words": member.about, "at": member.joined_at}
-    elif comment is not None:
-        about |= {"words": comment.words, "at": comment.at}
-    elif post is not None:
-        about |= {
-            "title": post.title,
-            "words": post.description,
-            "tags": post.tags,
-            "at": post.posted_at,
-        }
-        about |= {"edits": [{"text": said(edit.words), "at": edit.at} for edit in subject.edits]}
-    return {
-        **about,
-        "kind": subject.kind,
-        "state": subject.state,
-        "member": member,
-        "link": page_of(db, subject.kind, subject.id),
-    }
-
-
-def said(words: dict[str, Any]) -> str:
+@dataclass(frozen=True)
+class EditView:
     """What a post said before an edit."""
-    tags = " ".join(f"#{tag}" for tag in words.get("tags", []))
-    return "\n".join(filter(None, [words.get("title", ""), words.get("description", ""), tags]))
+
+    text: str
+    at: datetime
 
 
-@form(router, "/animals/desk/cases/{case_id}")
-def decide(
-    request: Request,
-    res: Res,
-    who: Who,
-    case_id: int,
-    action: Text = "",
-    reason: Text = "other",
-    note: Text = "",
+@dataclass(frozen=True)
+class SubjectView:
+    """The reported post, comment or member as the page shows it."""
+
+    kind: SubjectKind
+    state: str | None
+    at: datetime
+    member: Member | None
+    photo: Photo | None
+    url: str | None
+    title: str = ""
+    text: str = ""
+    tags: tuple[str, ...] = ()
+    edits: tuple[EditView, ...] = ()
+
+
+@read_route(router, "/animals/moderation")
+def show_queue(context: Read) -> Response:
+    """The most urgent open case."""
+    first = cases.list_open_cases(context.db, context.person, limit=1).items
+    return render_case(context, first[0] if first else None)
+
+
+@read_route(router, "/animals/moderation/cases/{case_id}")
+def show_case(context: Read, case_id: int) -> Response:
+    """One case, open or already decided."""
+    return render_case(context, cases.load_case(context.db, context.person, case_id))
+
+
+def render_case(
+    context: ReadContext,
+    case: Case | None,
+    fields: DecisionFields | None = None,
+    error: UserError | None = None,
 ) -> Response:
-    """Decide about a case, or decide anew about one that was decided."""
-
-    def decided(db: Session) -> int | None:
-        case = cases.case(db, who, case_id)
-        following = next_case(db, who, case)
-        if case.state == "open":
-            decisions.decide(db, who, case_id, action, reason, note, now=now())
-        else:
-            decisions.act(db, who, case.subject, case.subject_id, action, reason, note, now=now())
-        return following
-
-    following = res.db.together(decided)
-    to = f"/animals/desk/cases/{following}" if following else "/animals/desk"
-    return answered(
-        request, to, msgid("Decided: %(action)s."), action=action_words(request)(action)
-    )
-
-
-def answered(request: Request, to: str, message: str, **values: object) -> Response:
-    """On to the next one; a script has it already and shows the message."""
-    if for_script(request):
-        return JSONResponse(
-            {
-                "message": site_of(request).texts.fill(visit_of(request).lang, message, values),
-                "to": to,
-            }
+    """A case: its subject, reports, earlier decisions and possible actions."""
+    if case is None:
+        return render_moderation_page(context, "moderation_case.html", case=None, next_id=None)
+    db = context.db
+    reports = [
+        ReportView(
+            report.reason,
+            report.text,
+            report.at,
+            f"@{reporter.name}" if reporter is not None else "",
         )
-    return onward(request, to, message, **values)
-
-
-# ---- appeals -------------------------------------------------------------------------------------------------------
-
-
-@router.get("/animals/desk/appeals", include_in_schema=False, response_class=HTMLResponse)
-def appeals_page(request: Request, db: Db, who: Who) -> Response:
-    """The oldest appeal that this moderator may answer."""
-    first = appeals.queue(db, who, limit=1).items
-    return appeal_at_desk(request, db, who, first[0] if first else None)
-
-
-@router.get(
-    "/animals/desk/appeals/{appeal_id}", include_in_schema=False, response_class=HTMLResponse
-)
-def appeal_page(request: Request, db: Db, who: Who, appeal_id: int) -> Response:
-    """One appeal."""
-    return appeal_at_desk(request, db, who, appeals.one(db, who, appeal_id))
-
-
-def appeal_at_desk(request: Request, db: Db, who: Who, asked: appeals.Asked | None) -> Response:
-    """An appeal with the decision that it is against and what that was about."""
-    if asked is None:
-        return at_desk(request, db, who, "desk_appeal.html", appeal=None, next_id=None)
-    following = [
-        item.appeal.id
-        for item in appeals.queue(db, who, limit=2).items
-        if item.appeal.id != asked.appeal.id
+        for report, reporter in cases.list_reports(db, case)
     ]
-    return at_desk(
-        request,
-        db,
-        who,
-        "desk_appeal.html",
-        appeal=asked.appeal,
-        decision=asked.decision,
-        subject=shown(db, cases.subject_of(db, asked.case), asked.case.opened_at),
-        next_id=following[0] if following else None,
+    most_common = Counter(report.reason for report in reports).most_common(1)
+    say_reason = reason_labels(context.say)
+    return render_moderation_page(
+        context,
+        "moderation_case.html",
+        status=error.status if error else 200,
+        case=case,
+        next_id=find_next_case(db, context.person, case),
+        subject=describe_subject(db, cases.load_subject(db, case), case.opened_at),
+        reports=reports,
+        previous_decisions=cases.list_related_decisions(db, case),
+        reasons={code: say_reason(code) for code in REASONS},
+        reason=fields.reason if fields else most_common[0][0] if most_common else "other",
+        note=fields.note if fields else "",
+        actions=[
+            (action, ACTION_KEYS[Action(action)], ACTION_STYLES[Action(action)])
+            for action in decisions.possible_actions(db, case)
+        ],
+        error=say_error(context.request, error),
     )
 
 
-@form(router, "/animals/desk/appeals/{appeal_id}")
-def answer(
-    request: Request, res: Res, who: Who, appeal_id: int, verdict: Text = "", answer: Text = ""
-) -> Response:
-    """Uphold a decision of somebody else's, or overturn it."""
-    if verdict not in ("uphold", "overturn"):
-        raise UserError("Please say whether the decision stays or is overturned.")
-    overturn = verdict == "overturn"
-    res.db.together(
-        lambda db: appeals.answer(db, who, appeal_id, overturn=overturn, words=answer, now=now())
+def find_next_case(db: Session, person: Person, case: Case) -> int | None:
+    """The id of the case after this one in the queue, or of the first one at its end."""
+    following = (
+        cases.list_open_cases(db, person, after=cases.queue_cursor(case), limit=1).items
+        if case.state == CaseState.OPEN
+        else []
     )
-    message = msgid("Overturned: it is restored.") if overturn else msgid("Upheld: it stays.")
-    return answered(request, "/animals/desk/appeals", message)
+    candidates = [*following, *cases.list_open_cases(db, person, limit=2).items]
+    return next((other.id for other in candidates if other.id != case.id), None)
 
 
-# ---- what was decided ----------------------------------------------------------------------------------------------
+def describe_subject(db: Session, subject: cases.Subject, opened_at: datetime) -> SubjectView:
+    post, comment, member = subject.post, subject.comment, subject.member
+    title, text, at = "", "", opened_at
+    tags: tuple[str, ...] = ()
+    edits: tuple[EditView, ...] = ()
+    if subject.kind == SubjectKind.MEMBER and member is not None:
+        title, text, at = member.display, member.about, member.joined_at
+    elif comment is not None:
+        text, at = comment.text, comment.at
+    elif post is not None:
+        title, text, at, tags = post.title, post.description, post.posted_at, tuple(post.tags)
+        edits = tuple(EditView(describe_edit(edit.content), edit.at) for edit in subject.edits)
+    return SubjectView(
+        kind=subject.kind,
+        state=subject.state,
+        at=at,
+        member=member,
+        photo=subject.photo,
+        url=find_subject_url(db, subject.kind, subject.id),
+        title=title,
+        text=text,
+        tags=tags,
+        edits=edits,
+    )
 
 
-@router.get("/animals/desk/decided", include_in_schema=False, response_class=HTMLResponse)
-def decided_page(request: Request, db: Db, who: Who, after: str | None = None) -> Response:
-    """What moderators decided, newest first."""
-    page = decisions.latest(db, who, after=after, limit=LIMIT)
-    more = page.next and url("/animals/desk/decided", after=page.next)
-    return at_desk(request, db, who, "desk_decided.html", decided=page.items, next=more)
+def describe_edit(content: Mapping[str, object]) -> str:
+    """The title, description and tags that a post had before an edit, one below the other."""
+    tags = content.get("tags")
+    tag_line = " ".join(f"#{tag}" for tag in tags) if isinstance(tags, list) else ""
+    lines = (content.get("title"), content.get("description"), tag_line)
+    return "\n".join(str(line) for line in lines if line)
 
 
-@router.get("/animals/desk/trail", include_in_schema=False, response_class=HTMLResponse)
-def trail_page(
-    request: Request, db: Db, who: Who, about: str | None = None, before: Before = None
+@write_route(router, "/animals/moderation/cases/{case_id}")
+def submit_decision(
+    context: Write,
+    case_id: int,
+    fields: Annotated[DecisionFields, Depends(from_fields(DecisionFields))],
 ) -> Response:
-    """The trail, all of it or about one thing, and whether it is whole."""
-    found = audit_log.entries(db, about=about, before=before, limit=ENTRIES + 1)
-    broken = audit_log.check(db) if before is None else None
-    more = (
-        url("/animals/desk/trail", about=about, before=found[ENTRIES - 1].id)
-        if len(found) > ENTRIES
+    """Decide a case, or decide again about one that was decided."""
+    person, moment = context.person, context.now
+
+    def decide(db: Session) -> int | None:
+        case = cases.load_case(db, person, case_id)
+        next_id = find_next_case(db, person, case)
+        ruling = Ruling(fields.action, fields.reason, fields.note)
+        if case.state == CaseState.OPEN:
+            decisions.decide_case(db, person, case_id, ruling, now=moment)
+        else:
+            subject = SubjectRef(case.subject, case.subject_id)
+            decisions.decide_subject(db, person, subject, ruling, now=moment)
+        return next_id
+
+    try:
+        next_id = context.commit(decide)
+    except UserError as error:
+        if error.status != 400 or wants_json(context.request):
+            raise
+        with context.reading() as reading:
+            case = cases.load_case(reading.db, person, case_id)
+            return render_case(reading, case, fields, error)
+    path = f"/animals/moderation/cases/{next_id}" if next_id else "/animals/moderation"
+    label = action_labels(context.say)(fields.action)
+    return go_to_next(context, path, msgid("Decided: %(action)s."), action=label)
+
+
+def go_to_next(context: WriteContext, path: str, message: str, **values: object) -> Response:
+    """Go to the next case; a script has it already and only shows the message."""
+    if wants_json(context.request):
+        return JSONResponse({"message": context.say(message, **values), "path": path})
+    return go_to(context.request, path, message, **values)
+
+
+# ---- appeals -------------------------------------------------------------------------------------
+
+
+@read_route(router, "/animals/moderation/appeals")
+def show_appeals(context: Read) -> Response:
+    """The oldest appeal that this moderator may answer."""
+    first = appeals.list_open_appeals(context.db, context.person, limit=1).items
+    return render_appeal(context, first[0] if first else None)
+
+
+@read_route(router, "/animals/moderation/appeals/{appeal_id}")
+def show_appeal(context: Read, appeal_id: int) -> Response:
+    return render_appeal(context, appeals.load_appeal(context.db, context.person, appeal_id))
+
+
+def render_appeal(
+    context: ReadContext,
+    appeal_case: AppealCase | None,
+    answer: str = "",
+    error: UserError | None = None,
+) -> Response:
+    """An appeal with the decision that it is against, and the subject of that."""
+    if appeal_case is None:
+        return render_moderation_page(context, "moderation_appeal.html", appeal=None, next_id=None)
+    db, (appeal, decision, case) = context.db, appeal_case
+    waiting = appeals.list_open_appeals(db, context.person, limit=2).items
+    return render_moderation_page(
+        context,
+        "moderation_appeal.html",
+        status=error.status if error else 200,
+        appeal=appeal,
+        decision=decision,
+        subject=describe_subject(db, cases.load_subject(db, case), case.opened_at),
+        next_id=next((item.appeal.id for item in waiting if item.appeal.id != appeal.id), None),
+        answer=answer,
+        error=say_error(context.request, error),
+    )
+
+
+@write_route(router, "/animals/moderation/appeals/{appeal_id}")
+def submit_appeal_answer(
+    context: Write, appeal_id: int, verdict: Text = "", answer: Text = ""
+) -> Response:
+    """Uphold or overturn another moderator's decision."""
+    person, overturn = context.person, verdict == "overturn"
+    try:
+        if verdict not in ("uphold", "overturn"):
+            raise UserError("Please choose whether to uphold or to overturn the decision.")
+        context.commit(
+            lambda db: appeals.answer_appeal(db, person, appeal_id, overturn=overturn, text=answer, now=context.now)
+        )
+    except UserError as error:
+        if error.status != 400 or wants_json(context.request):
+            raise
+        with context.reading() as reading:
+            appeal_case = appeals.load_appeal(reading.db, person, appeal_id)
+            return render_appeal(reading, appeal_case, answer, error)
+    message = msgid("The decision is overturned.") if overturn else msgid("The decision is upheld.")
+    return go_to_next(context, "/animals/moderation/appeals", message)
+
+
+# ---- decisions and the audit log -----------------------------------------------------------------
+
+
+@read_route(router, "/animals/moderation/decisions")
+def show_all_decisions(context: Read, after: str | None = None) -> Response:
+    """The decisions of all moderators, newest first."""
+    listed = decisions.list_decisions(context.db, context.person, after=after, limit=POSTS_PER_PAGE)
+    next_url = listed.next and build_url("/animals/moderation/decisions", after=listed.next)
+    return render_moderation_page(
+        context, "moderation_decisions.html", decisions=listed.items, next_url=next_url
+    )
+
+
+@read_route(router, "/animals/moderation/audit-log")
+def show_audit_log(context: Read, target: str | None = None, before: EntryId = None) -> Response:
+    """The audit log, all of it or about one target, and whether it is intact."""
+    db, person = context.db, context.person
+    listed = audit.list_audit_entries(
+        db, person, target=target, before=before, limit=ENTRIES_PER_PAGE + 1
+    )
+    entries = listed[:ENTRIES_PER_PAGE]
+    next_url = (
+        build_url("/animals/moderation/audit-log", target=target, before=entries[-1].id)
+        if len(listed) > ENTRIES_PER_PAGE
         else None
     )
-    return at_desk(
-        request,
-        db,
-        who,
-        "desk_trail.html",
-        entries=found[:ENTRIES],
-        about=about,
+    return render_moderation_page(
+        context,
+        "moderation_audit_log.html",
+        entries=entries,
+        target=target,
         checked=before is None,
-        broken=broken,
-        next=more,
+        first_altered_id=audit.find_altered_entry(db, person) if before is None else None,
+        next_url=next_url,
     )
 
 
-assert set(KEYS) == set(LOOKS) == set(ACTIONS)
+assert set(ACTION_KEYS) == set(ACTION_STYLES) == set(ACTIONS)

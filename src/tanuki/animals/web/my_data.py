@@ -1,72 +1,71 @@
-"""Taking one's data along, and leaving for good."""
+"""Downloading one's own data, and deleting one's account."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from fastapi import APIRouter, Form
+from fastapi.responses import RedirectResponse, Response, StreamingResponse
 
 from tanuki.animals import account_deletion, data_export, members
-from tanuki.animals.http.deps import now
-from tanuki.animals.web.layout import Text, form, show
+from tanuki.animals.http.deps import Read, Write
+from tanuki.animals.web.layout import Text, render_site_page, say_error
 from tanuki.errors import UserError
-from tanuki.platform.web.admin.people import PasswordAsked
-from tanuki.platform.web.pages import Db, Res, Who, site_of, visit_of
+from tanuki.platform.web.auth import PasswordCheck
+from tanuki.platform.web.pages import read_route, write_route
+from tanuki.platform.web.site import get_site
 
 router = APIRouter()
-asking = APIRouter(dependencies=[PasswordAsked])
 
 
-@router.get("/animals/data", include_in_schema=False, response_class=HTMLResponse)
-def data_page(request: Request, db: Db, who: Who) -> Response:
-    """What the archive holds, and what leaving means."""
-    members.of(db, who)
-    return show(request, db, "data.html", wrong=None)
+@read_route(router, "/animals/data")
+def show_my_data(context: Read) -> Response:
+    members.require_member(context.db, context.person)
+    return render_site_page(context, "my_data.html", error=None, confirmed=False)
 
 
-@form(router, "/animals/data/archive.zip")
-def take_along(res: Res, who: Who) -> Response:
-    """One's data as an archive, sent while it is made."""
-    with res.db.read() as db:
-        name = members.of(db, who).name
+@write_route(router, "/animals/data/export.zip")
+def download_export(context: Write) -> Response:
+    """One's data as a ZIP file, sent while it is written."""
+    with context.reading() as reading:
+        name = members.require_member(reading.db, context.person).name
     headers = {
         "Content-Disposition": f'attachment; filename="ai-animals-{name}.zip"',
         "Cache-Control": "private, no-store",
     }
     return StreamingResponse(
-        data_export.streamed(res.db, res.objects, who, now=now()),
+        data_export.stream_own_archive(
+            context.res.db, context.res.objects, context.person, now=context.now
+        ),
         media_type="application/zip",
         headers=headers,
     )
 
 
-@form(asking, "/animals/leave")
-def leave_for_good(
-    request: Request, res: Res, who: Who, password: Text = "", sure: Annotated[bool, Form()] = False
+@write_route(router, "/animals/delete-account", dependencies=[PasswordCheck])
+def submit_account_deletion(
+    context: Write, password: Text = "", confirmed: Annotated[bool, Form()] = False
 ) -> Response:
-    """Leave, with the password, or the page once more with what is wrong."""
+    """Delete one's account, with the password; or show the page again with what is wrong."""
     try:
-        if not sure:
-            raise UserError("Please tick that you want to delete everything and leave.")
-        with res.db.write() as db:
-            account_deletion.leave(db, res.work, who, password, now=now())
-    except UserError as wrong:
-        with res.db.read() as db:
-            return show(
-                request,
-                db,
-                "data.html",
-                status=wrong.status,
-                wrong=site_of(request).texts.error(visit_of(request).lang, wrong),
+        if not confirmed:
+            raise UserError("Please tick the box to confirm that your account is to be deleted.")
+        with context.res.db.write() as db:
+            account_deletion.delete_account(
+                db, context.res.jobs, context.person, password, now=context.now
             )
-    response = RedirectResponse("/animals/left", 303)
-    site_of(request).drop_cookie(response, "session")
+    except UserError as error:
+        with context.reading() as reading:
+            return render_site_page(
+                reading,
+                "my_data.html",
+                status=error.status,
+                error=say_error(context.request, error),
+                confirmed=confirmed,
+            )
+    response = RedirectResponse("/animals/account-deleted", 303)
+    get_site(context.request).cookies.delete(response, "session")
     return response
 
 
-@router.get("/animals/left", include_in_schema=False, response_class=HTMLResponse)
-def left(request: Request, db: Db) -> Response:
-    """Goodbye."""
-    return show(request, db, "left.html")
-
-
-router.include_router(asking)
+@read_route(router, "/animals/account-deleted", public=True)
+def show_account_deleted(context: Read) -> Response:
+    return render_site_page(context, "account_deleted.html")

@@ -1,139 +1,146 @@
-"""What a member should know, in words of their language."""
+"""A member's notifications, in the reader's language."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi import APIRouter
+from fastapi.responses import Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from tanuki.animals import notifications
-from tanuki.animals.http.deps import Acting, now
-from tanuki.animals.notifications import Told
-from tanuki.animals.tables import Comment, Member, Photo
-from tanuki.animals.web.layout import LIMIT, form, onward, show
-from tanuki.i18n import msgid
-from tanuki.platform.web.pages import Db, Lang, Res, Who, site_of, url
+from tanuki.animals.http.deps import MemberWrite, Read
+from tanuki.animals.notifications import NotificationEntry
+from tanuki.animals.tables import Comment, CommentState, Member, NotificationKind, Photo
+from tanuki.animals.web.layout import POSTS_PER_PAGE, go_to, render_site_page
+from tanuki.i18n import Translate, msgid
+from tanuki.platform.web.pages import read_route, write_route
+from tanuki.platform.web.site import build_url
 
 router = APIRouter()
-SAID = {  # kind: what is said of it, with whose it is or who did it
-    "like": msgid("%(name)s likes your photo"),
-    "follow": msgid("%(name)s follows you"),
-    "comment": msgid("%(name)s commented on your photo"),
-    "published": msgid("Your photo is published"),
-    "held": msgid("Your photo is held"),
-    "removed": msgid("A moderator removed something of yours"),
-    "restored": msgid("A moderator restored something of yours"),
-    "warned": msgid("A moderator warned you"),
-    "banned": msgid("Moderators banned you"),
-    "unbanned": msgid("Moderators lifted your ban"),
-    "appeal": msgid("Your appeal was answered"),
+MESSAGES = {
+    NotificationKind.LIKE: msgid("%(name)s likes your photo"),
+    NotificationKind.FOLLOW: msgid("%(name)s follows you"),
+    NotificationKind.COMMENT: msgid("%(name)s commented on your photo"),
+    NotificationKind.PUBLISHED: msgid("Your photo is published"),
+    NotificationKind.HELD: msgid("Your photo is held"),
+    NotificationKind.REMOVED: msgid("A moderator removed a post or comment of yours"),
+    NotificationKind.RESTORED: msgid("A moderator restored a post or comment of yours"),
+    NotificationKind.WARNED: msgid("A moderator warned you"),
+    NotificationKind.BANNED: msgid("Moderators banned you"),
+    NotificationKind.UNBANNED: msgid("Moderators lifted your ban"),
+    NotificationKind.APPEAL: msgid("Your appeal was answered"),
 }
-SIGNS = {  # kind: tone and icon, where nobody's face is shown
-    "published": ("ok", "check"),
-    "held": ("warn", "shield"),
-    "removed": ("bad", "shield"),
-    "restored": ("ok", "check"),
-    "warned": ("warn", "shield"),
-    "banned": ("bad", "block"),
-    "unbanned": ("ok", "check"),
-    "appeal": ("", "flag"),
+TONES_AND_ICONS = {
+    NotificationKind.PUBLISHED: ("ok", "check"),
+    NotificationKind.HELD: ("warn", "shield"),
+    NotificationKind.REMOVED: ("bad", "shield"),
+    NotificationKind.RESTORED: ("ok", "check"),
+    NotificationKind.WARNED: ("warn", "shield"),
+    NotificationKind.BANNED: ("bad", "block"),
+    NotificationKind.UNBANNED: ("ok", "check"),
+    NotificationKind.APPEAL: ("", "flag"),
 }
+"""Kind: the tone and the icon of a notification that no member caused."""
 
 
 @dataclass(frozen=True)
-class Note:
-    """A notification as the page shows it."""
+class NotificationLine:
+    """A notification as the page shows it: what it says, and where it leads."""
 
     text: str
-    to: str
+    url: str
+    quote: str
     at: datetime
-    fresh: bool
+    unread: bool
     actor: Member | None
+    photo: Photo | None
     tone: str
     icon: str
-    quote: str
-    photo: Photo | None
 
 
-@router.get("/animals/notifications", include_in_schema=False, response_class=HTMLResponse)
-def notes_page(
-    request: Request, db: Db, who: Who, lang: Lang, after: str | None = None
-) -> Response:
-    """What they were told, newest first."""
-    page = notifications.list_(db, who, after=after, limit=LIMIT)
-    return show(
-        request,
-        db,
+@dataclass(frozen=True)
+class NotificationSubjects:
+    """What a page of notifications is about: comments by id, photos by digest."""
+
+    comments: dict[int, Comment]
+    photos: dict[str, Photo]
+
+
+@read_route(router, "/animals/notifications")
+def show_notifications(context: Read, after: str | None = None) -> Response:
+    listed = notifications.list_notifications(
+        context.db, context.person, after=after, limit=POSTS_PER_PAGE
+    )
+    subjects = load_subjects(context.db, listed.items)
+    say = context.say
+    return render_site_page(
+        context,
         "notifications.html",
-        on="news",
-        notes=noted(request, db, lang, page.items),
-        next=page.next and url("/animals/notifications", after=page.next),
+        section="notifications",
+        notifications=[describe_notification(entry, subjects, say) for entry in listed.items],
+        next_url=listed.next and build_url("/animals/notifications", after=listed.next),
     )
 
 
-def noted(request: Request, db: Session, lang: str, told: list[Told]) -> list[Note]:
-    """Notifications in words, with what they are about."""
-    texts = site_of(request).texts
-    comments = {
-        int(each.notification.about.split(":")[1])
-        for each in told
-        if each.notification.kind == "comment"
+def load_subjects(db: Session, entries: list[NotificationEntry]) -> NotificationSubjects:
+    comment_ids = {
+        comment_id for entry in entries if (comment_id := find_comment_id(entry)) is not None
     }
-    said = (
-        {
-            comment.id: comment
-            for comment in db.scalars(select(Comment).where(Comment.id.in_(comments)))
-        }
-        if comments
-        else {}
+    digests = {entry.post.photo for entry in entries if entry.post is not None}
+    comments = db.scalars(select(Comment).where(Comment.id.in_(comment_ids))) if comment_ids else ()
+    photos = db.scalars(select(Photo).where(Photo.digest.in_(digests))) if digests else ()
+    return NotificationSubjects(
+        {comment.id: comment for comment in comments}, {photo.digest: photo for photo in photos}
     )
-    digests = {each.post.photo for each in told if each.post is not None}
-    photos = (
-        {
-            photo.digest: photo
-            for photo in db.scalars(select(Photo).where(Photo.digest.in_(digests)))
-        }
-        if digests
-        else {}
-    )
-    made = []
-    for note, actor, post in told:
-        tone, icon = SIGNS.get(note.kind, ("", "bell"))
-        remark = said.get(int(note.about.split(":")[1])) if note.kind == "comment" else None
-        words = {"name": actor.display} if actor is not None else {}
-        made.append(
-            Note(
-                text=texts.fill(lang, SAID.get(note.kind, note.kind), words),
-                to=where(note.kind, actor, post.id if post is not None else None, remark),
-                at=note.at,
-                fresh=note.seen_at is None,
-                actor=actor,
-                tone=tone,
-                icon=icon,
-                quote=remark.words
-                if remark is not None and remark.state == "shown"
-                else post.title
-                if post is not None
-                else "",
-                photo=photos.get(post.photo) if post is not None else None,
-            )
-        )
-    return made
 
 
-def where(kind: str, actor: Member | None, post_id: int | None, remark: Comment | None) -> str:
-    """The page on which they see more about it."""
-    if post_id is not None:
-        return f"/animals/posts/{post_id}{f'#comment-{remark.id}' if remark is not None else ''}"
-    if kind == "follow" and actor is not None:
+def find_comment_id(entry: NotificationEntry) -> int | None:
+    """The id of the comment that a notification is about."""
+    notification = entry.notification
+    return (
+        int(notification.dedup_key.split(":")[1])
+        if notification.kind == NotificationKind.COMMENT
+        else None
+    )
+
+
+def describe_notification(
+    entry: NotificationEntry, subjects: NotificationSubjects, say: Translate
+) -> NotificationLine:
+    notification, actor, post = entry
+    comment = subjects.comments.get(find_comment_id(entry) or 0)
+    tone, icon = TONES_AND_ICONS.get(notification.kind, ("", "bell"))
+    if comment is not None and comment.state == CommentState.SHOWN:
+        quote = comment.text
+    else:
+        quote = post.title if post is not None else ""
+    values = {"name": actor.display} if actor is not None else {}
+    return NotificationLine(
+        text=say(MESSAGES[notification.kind], **values),
+        url=find_notification_url(entry, comment),
+        quote=quote,
+        at=notification.at,
+        unread=notification.seen_at is None,
+        actor=actor,
+        photo=subjects.photos.get(post.photo) if post is not None else None,
+        tone=tone,
+        icon=icon,
+    )
+
+
+def find_notification_url(entry: NotificationEntry, comment: Comment | None) -> str:
+    """The page that shows more about a notification."""
+    notification, actor, post = entry
+    if post is not None:
+        anchor = f"#comment-{comment.id}" if comment is not None else ""
+        return f"/animals/posts/{post.id}{anchor}"
+    if notification.kind == NotificationKind.FOLLOW and actor is not None:
         return f"/animals/members/{actor.name}"
     return "/animals/decisions"
 
 
-@form(router, "/animals/notifications/seen")
-def seen(request: Request, res: Res, who: Acting) -> Response:
-    """All of them are seen."""
-    res.db.together(lambda db: notifications.seen(db, who, now=now()))
-    return onward(request, "/animals/notifications")
+@write_route(router, "/animals/notifications/read")
+def submit_all_read(context: MemberWrite) -> Response:
+    context.commit(lambda db: notifications.mark_all_seen(db, context.person, now=context.now))
+    return go_to(context.request, "/animals/notifications")

@@ -1,174 +1,191 @@
-"""A photo's page with what is said under it, who likes it, liking and commenting; and the pictures themselves."""
+"""A post's page with its comments and likes, liking and commenting, and the picture files."""
 
 import secrets
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi import APIRouter, Form
+from fastapi.responses import Response
+from sqlalchemy.orm import Session
 
-from tanuki.animals import engagement, posts
+from tanuki.animals import engagement, post_queries, posts
 from tanuki.animals.http import impressions
-from tanuki.animals.http.deps import Acting, now
+from tanuki.animals.http.deps import MemberWrite, Read, ReadContext, now
 from tanuki.animals.images import photo_files
-from tanuki.animals.images.photo_files import SIZES
-from tanuki.animals.posts import Card
+from tanuki.animals.images.photo_files import PHOTO_SIDES
+from tanuki.animals.post_queries import Card
 from tanuki.animals.similarity import search
-from tanuki.animals.tables import Photo
-from tanuki.animals.web.layout import CARD, LIMIT, Text, form, names, onward, show, toggled
-from tanuki.animals.web.reasons import reason_words
-from tanuki.animals.web.reports import standing
+from tanuki.animals.tables import Comment, PostState
+from tanuki.animals.web.layout import (
+    CARD_SIZES,
+    POSTS_PER_PAGE,
+    Text,
+    answer_toggle,
+    go_to,
+    render_site_page,
+    taxonomy_names,
+)
+from tanuki.animals.web.reasons import reason_labels
+from tanuki.animals.web.reports import find_current_decision
 from tanuki.errors import NotFound
 from tanuki.i18n import msgid
 from tanuki.platform.mlops.runtimes import ModelError
-from tanuki.platform.web.pages import YEAR_SECONDS, Db, Lang, Res, Viewer, url
+from tanuki.platform.web.cookies import YEAR_SECONDS
+from tanuki.platform.web.pages import read_route, write_route
+from tanuki.platform.web.site import build_url
 
 router = APIRouter()
-ALIKE = 8  # similar photos below one
+SIMILAR_PHOTOS_PER_POST = 8
 
 
-@router.get("/animals/posts/{post_id}", include_in_schema=False, response_class=HTMLResponse)
-def photo_page(
-    request: Request,
-    res: Res,
-    db: Db,
-    viewer: Viewer,
-    lang: Lang,
-    post_id: int,
-    after: str | None = None,
-) -> Response:
-    """One photo; its owner also sees where it stands."""
-    card = posts.cards(db, viewer, [posts.visible(db, post_id, viewer)])[0]
-    talk = engagement.comments(db, viewer, post_id, after=after, limit=LIMIT)
+@read_route(router, "/animals/posts/{post_id}", public=True)
+def show_post(context: Read, post_id: int, after: str | None = None) -> Response:
+    """One post; its owner also sees its state."""
+    db, viewer = context.db, context.viewer
+    card = post_queries.build_cards(
+        db, viewer, [post_queries.load_visible_post(db, post_id, viewer)]
+    )[0]
+    comments = engagement.list_comments(db, viewer, post_id, after=after, limit=POSTS_PER_PAGE)
     path = f"/animals/posts/{post_id}"
-    called = names(lang)
-    alike = similar_cards(res, db, viewer, card)
-    request_id, places = impressions.in_order(
-        request, db, viewer, "similar", [each.post.id for each in alike]
+    similar_cards = build_similar_cards(context, card)
+    listing = impressions.log_listing(
+        context, "similar", [similar.post.id for similar in similar_cards]
     )
-    kind = (
-        called["breed_name"](card.post.breed)
-        if card.post.breed
-        else called["category_name"](card.post.category)
-    )
-    return show(
-        request,
-        db,
-        "photo.html",
+    return render_site_page(
+        context,
+        "post_page.html",
         card=card,
-        alt=f"{card.post.title} ({kind})",
-        talk=talk.items,
-        older=path if after else None,
-        newer=talk.next and url(path, after=talk.next),
-        key=secrets.token_urlsafe(12),
-        undo_until=card.post.deleted_at and card.post.deleted_at + posts.UNDO,
-        decision=standing(request, db, viewer, lang, card.post),
-        reason_words=reason_words(request),
-        alike=alike,
-        request_id=request_id,
-        places=places,
-        sizes=CARD,
+        alt=describe_photo(card, context.lang),
+        comments=comments.items,
+        earlier_url=path if after else None,
+        later_url=comments.next and build_url(path, after=comments.next),
+        idempotency_key=secrets.token_urlsafe(12),
+        undo_until=card.post.deleted_at and card.post.deleted_at + posts.UNDO_PERIOD,
+        decision=find_current_decision(context, card.post),
+        say_reason=reason_labels(context.say),
+        similar_cards=similar_cards,
+        request_id=listing.request_id,
+        positions=listing.positions,
+        sizes=CARD_SIZES,
     )
 
 
-def similar_cards(res: Res, db: Db, viewer: Viewer, card: Card) -> list[Card]:
-    """Photos similar to one that is published; none while the models do not answer, which stops no page."""
-    if card.post.state != "published":
+def describe_photo(card: Card, lang: str) -> str:
+    """The alternative text of a photo: its title, and its breed or else its category."""
+    names, post = taxonomy_names(lang), card.post
+    kind = names["breed_name"](post.breed) if post.breed else names["category_name"](post.category)
+    return f"{post.title} ({kind})"
+
+
+def build_similar_cards(context: ReadContext, card: Card) -> list[Card]:
+    """Cards of similar published photos; none while the model server does not answer."""
+    if card.post.state != PostState.PUBLISHED:
         return []
+    db, viewer = context.db, context.viewer
     try:
-        found = search.to_post(res, db, viewer, card.post.id, k=ALIKE, now=now())
+        similar = search.find_similar_to_post(
+            context.res, db, viewer, card.post.id, k=SIMILAR_PHOTOS_PER_POST, now=now()
+        )
     except ModelError:
         return []
-    return posts.cards(db, viewer, posts.many(db, viewer, [each.post_id for each in found]))
+    visible = post_queries.load_listed_posts(db, viewer, [post.post_id for post in similar])
+    return post_queries.build_cards(db, viewer, visible)
 
 
-@router.get("/animals/posts/{post_id}/likes", include_in_schema=False, response_class=HTMLResponse)
-def likes_page(
-    request: Request, db: Db, viewer: Viewer, post_id: int, after: str | None = None
-) -> Response:
-    """Who likes a photo."""
-    page = engagement.likers(db, viewer, post_id, after=after, limit=LIMIT)
-    more = page.next and url(f"/animals/posts/{post_id}/likes", after=page.next)
-    return show(
-        request,
-        db,
-        "likes.html",
-        post=posts.visible(db, post_id, viewer),
-        people=page.items,
-        next=more,
+@read_route(router, "/animals/posts/{post_id}/likes", public=True)
+def show_likers(context: Read, post_id: int, after: str | None = None) -> Response:
+    db, viewer = context.db, context.viewer
+    likers = engagement.list_likers(db, viewer, post_id, after=after, limit=POSTS_PER_PAGE)
+    return render_site_page(
+        context,
+        "post_likes.html",
+        post=post_queries.load_visible_post(db, post_id, viewer),
+        members=likers.items,
+        next_url=likers.next and build_url(f"/animals/posts/{post_id}/likes", after=likers.next),
     )
 
 
-@form(router, "/animals/posts/{post_id}/like")
-def like(request: Request, res: Res, who: Acting, post_id: int, next: Text = "") -> Response:
-    """Like a photo."""
-    count = res.db.together(lambda db: engagement.like(db, who, post_id, now=now()))
+@write_route(router, "/animals/posts/{post_id}/like")
+def submit_like(context: MemberWrite, post_id: int, next: Text = "") -> Response:
+    count = context.commit(
+        lambda db: engagement.like_post(db, context.person, post_id, now=context.now)
+    )
     path = f"/animals/posts/{post_id}"
-    return toggled(request, next or path, on=True, again=f"{path}/unlike", count=count)
+    return answer_toggle(
+        context.request, next or path, pressed=True, next_action=f"{path}/unlike", count=count
+    )
 
 
-@form(router, "/animals/posts/{post_id}/unlike")
-def unlike(request: Request, res: Res, who: Acting, post_id: int, next: Text = "") -> Response:
-    """Like a photo no longer."""
-    count = res.db.together(lambda db: engagement.unlike(db, who, post_id, now=now()))
+@write_route(router, "/animals/posts/{post_id}/unlike")
+def submit_unlike(context: MemberWrite, post_id: int, next: Text = "") -> Response:
+    count = context.commit(
+        lambda db: engagement.unlike_post(db, context.person, post_id, now=context.now)
+    )
     path = f"/animals/posts/{post_id}"
-    return toggled(request, next or path, on=False, again=f"{path}/like", count=count)
+    return answer_toggle(
+        context.request, next or path, pressed=False, next_action=f"{path}/like", count=count
+    )
 
 
-@form(router, "/animals/posts/{post_id}/comments")
-def comment(
-    request: Request,
-    res: Res,
-    who: Acting,
+@write_route(router, "/animals/posts/{post_id}/comments")
+def submit_comment(
+    context: MemberWrite,
     post_id: int,
-    words: Text,
+    text: Text,
     key: Annotated[str, Form(max_length=100)],
 ) -> Response:
-    """Say something under a photo, and go to where it stands."""
-    made, count = res.db.together(
-        lambda db: (
-            engagement.comment(db, who, post_id, words, key=key, now=now()),
-            posts.visible(db, post_id, who).comments,
+    """Add a comment, and go to the place on the page where it stands."""
+
+    def add_and_count(db: Session) -> tuple[Comment, int]:
+        comment = engagement.add_comment(
+            db, context.person, post_id, text, key=key, now=context.now
         )
+        return comment, post_queries.load_visible_post(db, post_id, context.person).comments
+
+    comment, count = context.commit(add_and_count)
+    after = str(comment.id - 1) if count > POSTS_PER_PAGE else None
+    path = build_url(f"/animals/posts/{post_id}", after=after)
+    return go_to(context.request, f"{path}#comment-{comment.id}")
+
+
+@write_route(router, "/animals/comments/{comment_id}/delete")
+def submit_comment_deletion(context: MemberWrite, comment_id: int) -> Response:
+    comment = context.commit(
+        lambda db: engagement.delete_comment(db, context.person, comment_id, now=context.now)
     )
-    after = str(made.id - 1) if count > LIMIT else None
-    return onward(request, f"{url(f'/animals/posts/{post_id}', after=after)}#comment-{made.id}")
+    path = f"/animals/posts/{comment.post_id}#comments"
+    return go_to(context.request, path, msgid("Your comment is deleted."))
 
 
-@form(router, "/animals/comments/{comment_id}/delete")
-def delete_comment(request: Request, res: Res, who: Acting, comment_id: int) -> Response:
-    """Take back what one said."""
-    gone = res.db.together(lambda db: engagement.delete_comment(db, who, comment_id, now=now()))
-    return onward(request, f"/animals/posts/{gone.post_id}#talk", msgid("Your comment is deleted."))
+# ---- picture files -------------------------------------------------------------------------------
 
 
-# ---- pictures ------------------------------------------------------------------------------------------------------
+@read_route(router, "/animals/pictures/{digest}/{size}.jpg", public=True)
+def get_picture(context: Read, digest: str, size: str) -> Response:
+    """A picture in one of its sizes, for those who may see it.
 
-
-@router.get("/animals/pictures/{digest}/{size}.jpg", include_in_schema=False)
-def picture(request: Request, res: Res, db: Db, viewer: Viewer, digest: str, size: str) -> Response:
-    """A picture in one of its sizes, for those who may see it. What everybody may see is kept for as long as anybody likes: its content never changes."""
-    if size not in SIZES:
+    Caches keep a public picture for good, because its content never changes.
+    """
+    if size not in PHOTO_SIDES:
         raise NotFound("There is no such picture.")
-    public = in_public(db, digest)
-    if not public:
-        posts.picture(db, viewer, digest)
+    is_public = is_public_picture(context, digest)
+    if not is_public:
+        post_queries.load_visible_photo(context.db, context.viewer, digest)
     etag = f'"{digest}-{size}"'
-    headers = {
-        "Cache-Control": f"public, max-age={YEAR_SECONDS}, immutable"
-        if public
-        else "private, no-store",
-        "ETag": etag,
-    }
-    if etag in request.headers.get("if-none-match", ""):
+    caching = f"public, max-age={YEAR_SECONDS}, immutable" if is_public else "private, no-store"
+    headers = {"Cache-Control": caching, "ETag": etag}
+    if etag in context.request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     return Response(
-        res.objects.get(photo_files.key(digest, size)), media_type="image/jpeg", headers=headers
+        context.res.objects.get(photo_files.object_key(digest, size)),
+        media_type="image/jpeg",
+        headers=headers,
     )
 
 
-def in_public(db: Db, digest: str) -> Photo | None:
-    """The picture, if everybody may see it."""
+def is_public_picture(context: ReadContext, digest: str) -> bool:
+    """Whether everybody may see a picture."""
     try:
-        return posts.picture(db, None, digest)
+        post_queries.load_visible_photo(context.db, None, digest)
     except NotFound:
-        return None
+        return False
+    return True

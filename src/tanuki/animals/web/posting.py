@@ -1,4 +1,4 @@
-"""Posting a photo, with help; changing its words, deleting it and taking that back."""
+"""The form for a post, with suggestions; editing a post, deleting it and undoing that."""
 
 import re
 import secrets
@@ -6,244 +6,233 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Request, UploadFile
-from fastapi.responses import HTMLResponse, Response
+from fastapi import APIRouter, Depends
+from fastapi.responses import Response
 from sqlalchemy.orm import Session
 
-from tanuki.animals import events, members, posts
-from tanuki.animals.http.deps import PICTURE_BYTES, Acting, now
+from tanuki.animals import events, members, post_queries, posts
+from tanuki.animals.http.deps import (
+    PHOTO_FORM_BYTES,
+    MemberWrite,
+    Read,
+    ReadContext,
+    WriteContext,
+    from_fields,
+)
 from tanuki.animals.images import photo_files
+from tanuki.animals.post_queries import Card
 from tanuki.animals.posts import Draft
-from tanuki.animals.tables import Photo, Post
+from tanuki.animals.tables import Post
 from tanuki.animals.web import suggestions
-from tanuki.animals.web.layout import Text, form, onward, sentence, show, version_seen
+from tanuki.animals.web.layout import Text, go_to, parse_version, render_site_page, say_error
+from tanuki.animals.web.photo_fields import SentPhoto
+from tanuki.animals.web.suggestions import SuggestionFields, SuggestionValues
 from tanuki.errors import NotFound, UserError
 from tanuki.i18n import msgid
-from tanuki.platform.web.pages import Db, Lang, Res, Who
+from tanuki.platform.web.pages import read_route, write_route
 
 router = APIRouter()
-BETWEEN_TAGS = re.compile(r"[\s,、，;；#＃]+")
+TAG_SEPARATORS = re.compile(r"[\s,、，;；#＃]+")
 
 
 @dataclass(frozen=True)
-class Filled:
-    """The form as somebody filled it in, so that nothing is typed twice."""
+class PostFields:
+    """The text fields of the form for a post, as they were sent."""
 
-    title: str = ""
-    description: str = ""
-    tags: str = ""
-    category: str = ""
-    breed: str = ""
+    title: Text = ""
+    description: Text = ""
+    tags: Text = ""
+    category: Text = ""
+    breed: Text = ""
 
-    def draft(self) -> Draft:
-        """What it says, checked."""
+    def parse_draft(self) -> Draft:
+        """The draft that the fields describe. Raises UserError for what cannot be posted."""
         if not self.category:
             raise UserError("Please choose a category.")
         return Draft(
             self.title,
             self.description,
-            tuple(filter(None, BETWEEN_TAGS.split(self.tags))),
+            tuple(filter(None, TAG_SEPARATORS.split(self.tags))),
             self.category,
             self.breed or None,
         )
 
+    def with_suggestions(self, accepted: list[SuggestionValues]) -> "PostFields":
+        """The fields with accepted suggestions filled in where the member wrote nothing.
 
-@router.get("/animals/post", include_in_schema=False, response_class=HTMLResponse)
-def post_page(request: Request, db: Db, who: Who) -> Response:
-    """The form for a new post."""
-    return form_page(request, db, Filled())
+        With scripts the fields hold them already.
+        """
+        fields = self
+        for suggestion in accepted:
+            what, value = suggestion["what"], str(suggestion["value"])
+            if what == "title" and not fields.title.strip():
+                fields = replace(fields, title=value)
+            elif what == "tag" and value not in TAG_SEPARATORS.split(fields.tags):
+                fields = replace(fields, tags=f"{fields.tags} {value}".strip())
+            elif what == "kind" and not fields.category:
+                category, _, breed = value.partition("|")
+                fields = replace(fields, category=category, breed=breed)
+        return fields
 
 
-def form_page(
-    request: Request,
-    db: Session,
-    filled: Filled,
+SentPost = Annotated[PostFields, Depends(from_fields(PostFields))]
+
+
+@dataclass(frozen=True)
+class NewPostForm:
+    """The form for a new post, as it was sent. The same `key` again is the same post."""
+
+    key: Text
+    post: SentPost
+    photos: SentPhoto
+    suggestion: Annotated[SuggestionFields, Depends(from_fields(SuggestionFields))]
+
+
+SentNewPost = Annotated[NewPostForm, Depends(from_fields(NewPostForm))]
+
+
+@read_route(router, "/animals/post")
+def show_post_form(context: Read) -> Response:
+    return render_post_form(context, PostFields(), secrets.token_urlsafe(16))
+
+
+def render_post_form(
+    context: ReadContext,
+    fields: PostFields,
+    key: str,
     *,
-    wrong: UserError | None = None,
-    key: str = "",
-    looked: Mapping[str, Any] | None = None,
+    error: UserError | None = None,
+    suggested: Mapping[str, Any] | None = None,
 ) -> Response:
-    """The form, empty or as it was sent, with what is wrong and what is suggested. It has a key of its own, so that sending it twice posts once."""
-    status = wrong.status if wrong else 200
-    key = key or secrets.token_urlsafe(16)
-    return show(
-        request,
-        db,
-        "post.html",
-        status=status,
-        on="post",
-        post=None,
-        draft=filled,
-        wrong=sentence(request, wrong),
-        key=key,
-        most_megabytes=photo_files.UPLOAD_MB,
-        **(looked or {}),
-    )
+    """The form, empty or as it was sent, with what is wrong and what is suggested.
 
-
-@form(router, "/animals/post", max_bytes=PICTURE_BYTES)
-def post(
-    request: Request,
-    res: Res,
-    who: Acting,
-    lang: Lang,
-    key: Text,
-    title: Text = "",
-    description: Text = "",
-    tags: Text = "",
-    category: Text = "",
-    breed: Text = "",
-    step: Text = "",
-    kept: Text = "",
-    seal: Text = "",
-    suggested: Text = "",
-    take: Annotated[list[str] | None, Form()] = None,
-    photo: UploadFile | None = None,
-    camera: UploadFile | None = None,
-) -> Response:
-    """A new post, which its owner sees at once; or, for who has no scripts, the form again with suggestions for the photo.
-
-    What is wrong is said on the form; the photo has to be chosen again, browsers want it so, unless it was looked at before.
+    Each form has its own idempotency key, so that sending it twice posts once.
     """
-    filled = Filled(title, description, tags, category, breed)
-    sent = next((each for each in (photo, camera) if each is not None and each.size), None)
-    looked: Mapping[str, Any] | None = None
+    return render_site_page(
+        context,
+        "post_form.html",
+        status=error.status if error else 200,
+        section="post",
+        post=None,
+        draft=fields,
+        error=say_error(context.request, error),
+        idempotency_key=key,
+        max_upload_mb=photo_files.MAX_UPLOAD_MB,
+        **(suggested or {}),
+    )
+
+
+@write_route(router, "/animals/post", max_bytes=PHOTO_FORM_BYTES)
+def submit_post(context: MemberWrite, sent: SentNewPost) -> Response:
+    """Post a photo, which its owner sees at once; without scripts also: suggest first.
+
+    What is wrong is shown on the form. The photo has to be chosen again, as browsers require,
+    unless it was stored before.
+    """
+    suggested: Mapping[str, Any] | None = None
     try:
-        if step == "look":
-            looked = suggestions.looked_at(res, who, lang, key, suggestions.chosen(sent))
-            with res.db.read() as db:
-                return form_page(request, db, filled, key=key, looked=looked)
-        known = suggestions.again(res, who, key, kept, seal) if kept and sent is None else None
-        if kept and sent is not None:
-            suggested, take = (
-                "",
-                None,
-            )  # another photo: nothing that was suggested for the first one is taken along
-        offered, taken = suggestions.told(suggested, take or [])
-        looked = (
-            suggestions.as_before(known, seal, suggested, offered, taken, lang)
-            if known is not None
-            else None
-        )
-        draft = with_taken(filled, [offered[place] for place in sorted(taken)]).draft()
-        accepted = known or photo_files.accept(suggestions.chosen(sent))
-        photo_files.store(res.objects, accepted)
-        moment = now()
-
-        def do(db: Session) -> Post:
-            made = posts.accept(
-                db, res.objects, res.work, who, draft, accepted, key=key, now=moment
-            )
-            if offered and made.posted_at == moment:
-                events.suggested(db, members.of(db, who), made.id, suggested, taken, now=moment)
-            return made
-
-        made = res.db.together(do)
+        if sent.suggestion.step == "suggest":
+            suggested = suggestions.store_and_suggest(context, sent.key, sent.photos.read_photo())
+            with context.reading() as reading:
+                return render_post_form(reading, sent.post, sent.key, suggested=suggested)
+        stored = None
+        if sent.suggestion.stored_digest and sent.photos.sent is not None:
+            # Another photo: suggestions for the first one do not apply to it.
+            sent = replace(sent, suggestion=SuggestionFields())
+        elif sent.suggestion.stored_digest:
+            stored = suggestions.load_stored_photo(context, sent.key, sent.suggestion)
+            suggested = suggestions.repeat_suggestions(stored, sent.suggestion, context.visit.lang)
+        post = create_post(context, sent, stored)
     except UserError as error:
-        with res.db.read() as db:
-            return form_page(request, db, filled, wrong=error, key=key, looked=looked)
-    return onward(request, f"/animals/posts/{made.id}")
+        with context.reading() as reading:
+            return render_post_form(reading, sent.post, sent.key, error=error, suggested=suggested)
+    return go_to(context.request, f"/animals/posts/{post.id}")
 
 
-def with_taken(filled: Filled, taken: list[suggestions.Offer]) -> Filled:
-    """The form with what was taken; what somebody wrote or chose stays. With scripts it is all there already."""
-    for each in taken:
-        what, value = each["what"], str(each["value"])
-        if what == "title" and not filled.title.strip():
-            filled = replace(filled, title=value)
-        elif what == "tag" and value not in BETWEEN_TAGS.split(filled.tags):
-            filled = replace(filled, tags=f"{filled.tags} {value}".strip())
-        elif what == "kind" and not filled.category:
-            category, _, breed = value.partition("|")
-            filled = replace(filled, category=category, breed=breed)
-    return filled
+def create_post(
+    context: WriteContext, sent: NewPostForm, stored: photo_files.CleanPhoto | None
+) -> Post:
+    suggested, accepted = sent.suggestion.parse_suggested()
+    accepted_values = [suggested[position] for position in sorted(accepted)]
+    draft = sent.post.with_suggestions(accepted_values).parse_draft()
+    photo = stored or photo_files.clean_upload(sent.photos.read_photo())
+    res, person = context.res, context.person
+    photo_files.store_files(res.objects, photo)
 
-
-# ---- later ---------------------------------------------------------------------------------------------------------
-
-
-@router.get("/animals/posts/{post_id}/edit", include_in_schema=False, response_class=HTMLResponse)
-def edit_page(request: Request, db: Db, who: Who, post_id: int) -> Response:
-    """The form with a post's words, for its owner."""
-    post, photo = owned(db, who, post_id)
-    return edit_form(
-        request,
-        db,
-        post,
-        photo,
-        Filled(post.title, post.description, " ".join(post.tags), post.category, post.breed or ""),
-    )
-
-
-def owned(db: Db, who: Who, post_id: int) -> tuple[Post, Photo]:
-    """One of somebody's own posts, with its photo."""
-    card = posts.cards(db, who, [posts.visible(db, post_id, who)])[0]
-    if card.member.name != who.name:
-        raise NotFound("There is no such post.")
-    return card.post, card.photo
-
-
-def edit_form(
-    request: Request,
-    db: Db,
-    post: Post,
-    photo: Photo,
-    filled: Filled,
-    wrong: UserError | None = None,
-) -> Response:
-    """The form for a post's words, with what is wrong."""
-    status = wrong.status if wrong else 200
-    return show(
-        request,
-        db,
-        "post.html",
-        status=status,
-        post=post,
-        photo=photo,
-        draft=filled,
-        wrong=sentence(request, wrong),
-    )
-
-
-@form(router, "/animals/posts/{post_id}/edit")
-def edit(
-    request: Request,
-    res: Res,
-    who: Acting,
-    post_id: int,
-    version: Text,
-    title: Text = "",
-    description: Text = "",
-    tags: Text = "",
-    category: Text = "",
-    breed: Text = "",
-) -> Response:
-    """Change what a post says."""
-    filled = Filled(title, description, tags, category, breed)
-    try:
-        draft = filled.draft()
-        res.db.together(
-            lambda db: posts.edit(
-                db, res.work, who, post_id, draft, version=version_seen(version), now=now()
+    def create_and_record(db: Session) -> Post:
+        post = posts.create_post(db, res, person, posts.NewPost(draft, photo, sent.key), now=context.now)
+        if suggested and post.posted_at == context.now:
+            member = members.require_member(db, person)
+            events.record_suggestions(
+                db, member, post.id, sent.suggestion.suggested, accepted, now=context.now
             )
+        return post
+
+    return context.commit(create_and_record)
+
+
+# ---- later ---------------------------------------------------------------------------------------
+
+
+@read_route(router, "/animals/posts/{post_id}/edit")
+def show_edit_form(context: Read, post_id: int) -> Response:
+    """The form with a post's text, for its owner."""
+    card = load_own_card(context, post_id)
+    post = card.post
+    fields = PostFields(
+        post.title, post.description, " ".join(post.tags), post.category, post.breed or ""
+    )
+    return render_edit_form(context, card, fields)
+
+
+def load_own_card(context: ReadContext, post_id: int) -> Card:
+    """The card of one of the viewer's own posts. Raises NotFound for any other."""
+    db, person = context.db, context.person
+    card = post_queries.build_cards(
+        db, person, [post_queries.load_visible_post(db, post_id, person)]
+    )[0]
+    if card.member.name != person.name:
+        raise NotFound("There is no such post.")
+    return card
+
+
+def render_edit_form(
+    context: ReadContext, card: Card, fields: PostFields, error: UserError | None = None
+) -> Response:
+    return render_site_page(
+        context,
+        "post_form.html",
+        status=error.status if error else 200,
+        post=card.post,
+        photo=card.photo,
+        draft=fields,
+        error=say_error(context.request, error),
+    )
+
+
+@write_route(router, "/animals/posts/{post_id}/edit")
+def submit_edit(context: MemberWrite, post_id: int, version: Text, fields: SentPost) -> Response:
+    try:
+        draft = fields.parse_draft()
+        context.commit(
+            lambda db: posts.edit_post(db, context.res.jobs, context.person, posts.PostVersion(post_id, parse_version(version)), draft, now=context.now)
         )
     except UserError as error:
         if error.status != 400:
             raise
-        with res.db.read() as db:
-            return edit_form(request, db, *owned(db, who, post_id), filled, error)
-    return onward(request, f"/animals/posts/{post_id}", msgid("Your post is changed."))
+        with context.reading() as reading:
+            return render_edit_form(reading, load_own_card(reading, post_id), fields, error)
+    return go_to(context.request, f"/animals/posts/{post_id}", msgid("Your post is changed."))
 
 
-@form(router, "/animals/posts/{post_id}/delete")
-def delete(request: Request, res: Res, who: Acting, post_id: int) -> Response:
-    """Take a post out of sight; the page that follows offers to take it back."""
-    res.db.together(lambda db: posts.delete(db, who, post_id, now=now()))
-    return onward(request, f"/animals/posts/{post_id}")
+@write_route(router, "/animals/posts/{post_id}/delete")
+def submit_post_deletion(context: MemberWrite, post_id: int) -> Response:
+    """Delete a post; the page that follows offers to undo it."""
+    context.commit(lambda db: posts.delete_post(db, context.person, post_id, now=context.now))
+    return go_to(context.request, f"/animals/posts/{post_id}")
 
 
-@form(router, "/animals/posts/{post_id}/undo")
-def undo(request: Request, res: Res, who: Acting, post_id: int) -> Response:
-    """Bring a post back."""
-    res.db.together(lambda db: posts.undo(db, who, post_id, now=now()))
-    return onward(request, f"/animals/posts/{post_id}", msgid("Your post is back."))
+@write_route(router, "/animals/posts/{post_id}/undo")
+def submit_undo(context: MemberWrite, post_id: int) -> Response:
+    context.commit(lambda db: posts.undo_delete(db, context.person, post_id, now=context.now))
+    return go_to(context.request, f"/animals/posts/{post_id}", msgid("Your post is back."))

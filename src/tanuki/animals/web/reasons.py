@@ -1,26 +1,20 @@
-"""Why something is held, removed or reported and what was decided, in words of a reader's language."""
+"""Moderation reasons and actions in the reader's language."""
 
 from collections.abc import Callable
 
-from fastapi import Request
-
 from tanuki.animals.moderation.reasons import ACTIONS, REASONS
-from tanuki.animals.posts import HELD_BY_RULE
-from tanuki.platform.web.pages import site_of, visit_of
+from tanuki.animals.post_states import HOLD_RULE_MESSAGES
+from tanuki.i18n import Translate
+
+ACTION_LABELS = {action.value: label for action, label in ACTIONS.items()}
+REASON_LABELS = {**HOLD_RULE_MESSAGES, **{code: reason.label for code, reason in REASONS.items()}}
 
 
-def reason_words(request: Request) -> Callable[[str | None], str]:
-    """What a reason's code is called."""
-    known = {**HELD_BY_RULE, **{code: reason.words for code, reason in REASONS.items()}}
-    return in_words(request, known)
+def reason_labels(say: Translate) -> Callable[[str | None], str]:
+    """The label of a reason's code; an unknown code stays as it is."""
+    return lambda code: say(REASON_LABELS.get(code or "", code or ""))
 
 
-def action_words(request: Request) -> Callable[[str | None], str]:
-    """What an action's code is called."""
-    return in_words(request, ACTIONS)
-
-
-def in_words(request: Request, known: dict[str, str]) -> Callable[[str | None], str]:
-    """Codes in words; one that is not known stands as it is."""
-    texts, lang = site_of(request).texts, visit_of(request).lang
-    return lambda code: texts.text(lang, known.get(code or "", code or ""))
+def action_labels(say: Translate) -> Callable[[str | None], str]:
+    """The label of an action's code; an unknown code stays as it is."""
+    return lambda code: say(ACTION_LABELS.get(code or "", code or ""))

@@ -1,57 +1,76 @@
-"""Searching photos by words, with filters and suggestions while somebody types."""
+"""Search by words with filters and autocomplete, and search by photo."""
 
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, UploadFile
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import JSONResponse, Response
 from markupsafe import Markup, escape
 
-from tanuki.animals import members, posts
-from tanuki.animals.api import similar as by_picture
-from tanuki.animals.http import impressions
-from tanuki.animals.http.deps import PICTURE_BYTES, now
+from tanuki.animals import members, post_queries
+from tanuki.animals.http import image_search, impressions
+from tanuki.animals.http.deps import (
+    PHOTO_FORM_BYTES,
+    Read,
+    ReadContext,
+    Write,
+    from_fields,
+)
 from tanuki.animals.images import photo_files
-from tanuki.animals.posts import Card
+from tanuki.animals.post_queries import Card
 from tanuki.animals.search import search
-from tanuki.animals.search.autocomplete import suggest
-from tanuki.animals.search.highlight import Marked
+from tanuki.animals.search.autocomplete import suggest_searches
+from tanuki.animals.search.highlight import HighlightedText
 from tanuki.animals.similarity import search as similar
 from tanuki.animals.taxonomy import BREEDS, CATEGORIES
-from tanuki.animals.web.layout import CARD, LIMIT, Text, form, show
+from tanuki.animals.web.layout import (
+    CARD_SIZES,
+    POSTS_PER_PAGE,
+    Text,
+    render_site_page,
+    say_error,
+)
+from tanuki.animals.web.photo_fields import SentPhoto
 from tanuki.errors import UserError
-from tanuki.i18n import TOKYO, Texts, msgid
-from tanuki.platform.web.pages import Db, Lang, Res, Viewer, Who, site_of, url, visit_of
+from tanuki.i18n import TOKYO, Translate, msgid
+from tanuki.platform.web.pages import read_route, write_route
+from tanuki.platform.web.site import build_url
 
 router = APIRouter()
-Short = Annotated[str, Query(max_length=200)]
-KINDS = {"breed": msgid("breed"), "category": msgid("category"), "tag": msgid("tag"), "word": ""}
-DAY = timedelta(days=1)
-EARLIEST, LATEST = date(2000, 1, 1), date(2200, 1, 1)  # days before and after are as good as these
+ShortText = Annotated[str, Query(max_length=200)]
+COMPLETION_KINDS = {
+    "breed": msgid("breed"),
+    "category": msgid("category"),
+    "tag": msgid("tag"),
+    "word": "",
+}
+ONE_DAY = timedelta(days=1)
+FIRST_DAY, LAST_DAY = date(2000, 1, 1), date(2200, 1, 1)
+"""Earlier and later days are treated as these: databases know no year 1 in every time zone."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What somebody searches for."""
+class SearchQuery:
+    """The words and filters of a search, as they stand in its address."""
 
-    q: str
-    category: str
-    breed: str
-    tag: str
-    since: date | None
-    until: date | None
-    liked: bool
-    sort: str
+    q: str = ""
+    category: ShortText = ""
+    breed: ShortText = ""
+    tag: ShortText = ""
+    since: date | None = None
+    until: date | None = None
+    liked: bool = False
+    sort: ShortText = "relevance"
 
     @property
-    def any(self) -> bool:
-        """Whether it asks for anything; filters of time and likes alone do not."""
+    def is_search(self) -> bool:
+        """Whether it searches for anything; days and likes alone do not."""
         return bool(self.q.strip() or self.category or self.breed or self.tag)
 
-    def query(self, **changed: object) -> dict[str, object]:
-        """It as an address, with something changed."""
-        given = {
+    def build_url(self, **changes: object) -> str:
+        """The address of this search with some fields changed."""
+        fields = {
             "q": self.q,
             "category": self.category,
             "breed": self.breed,
@@ -61,182 +80,166 @@ class Asked:
             "liked": 1 if self.liked else None,
             "sort": self.sort if self.sort != "relevance" else None,
         }
-        return {**given, **changed}
+        return build_url("/animals/search", **{**fields, **changes})
 
 
 @dataclass(frozen=True)
-class Hit:
-    """A photo that was found, with the words marked."""
+class SearchResult:
+    """A post in the results, with the searched words highlighted."""
 
     card: Card
     title: Markup
     snippet: Markup | None
 
 
-@router.get("/animals/search", include_in_schema=False, response_class=HTMLResponse)
-def search_page(
-    request: Request,
-    db: Db,
-    viewer: Viewer,
-    lang: Lang,
-    q: str = "",
-    category: Short = "",
-    breed: Short = "",
-    tag: Short = "",
-    since: date | None = None,
-    until: date | None = None,
-    liked: bool = False,
-    sort: Short = "relevance",
+@dataclass(frozen=True)
+class Filter:
+    """A filter of the search: its name, and the address of the search without it."""
+
+    name: str
+    remove_url: str
+
+
+@read_route(router, "/animals/search", public=True)
+def show_search(
+    context: Read,
+    query: Annotated[SearchQuery, Depends(from_fields(SearchQuery))],
     after: str | None = None,
 ) -> Response:
-    """What was found, or where to begin."""
-    asked = Asked(q, category, breed, tag, since, until, liked, sort)
-    found = find(db, viewer, asked, after) if asked.any else search.Found([], None, [])
-    cards = {
-        card.post.id: card
-        for card in posts.cards(
-            db, viewer, posts.many(db, viewer, [hit.post_id for hit in found.posts])
-        )
-    }
-    hits = [hit for hit in found.posts if hit.post_id in cards]
-    terms = [term.text for term in found.terms]
-    request_id, places = impressions.in_order(
-        request,
-        db,
-        viewer,
-        "search",
-        [hit.post_id for hit in hits],
-        terms=terms if asked.any else None,
+    db, viewer = context.db, context.viewer
+    found = (
+        search_posts(context, query, after) if query.is_search else search.SearchPage([], None, [])
     )
-    return show(
-        request,
-        db,
+    visible = post_queries.load_listed_posts(db, viewer, [hit.post_id for hit in found.posts])
+    cards = {card.post.id: card for card in post_queries.build_cards(db, viewer, visible)}
+    hits = [hit for hit in found.posts if hit.post_id in cards]
+    terms = [term.text for term in found.terms] if query.is_search else None
+    listing = impressions.log_listing(context, "search", [hit.post_id for hit in hits], terms=terms)
+    return render_site_page(
+        context,
         "search.html",
-        on="search",
-        asked=asked,
-        request_id=request_id,
-        places=places,
-        filters=filters(site_of(request).texts, lang, asked),
-        cards=[
-            Hit(
+        section="search",
+        query=query,
+        filters=describe_filters(context.say, context.lang, query),
+        results=[
+            SearchResult(
                 cards[hit.post_id],
-                marked(hit.title),
-                marked(hit.snippet) if any(is_hit for _, is_hit in hit.snippet) else None,
+                highlight(hit.title),
+                highlight(hit.snippet) if any(match for _, match in hit.snippet) else None,
             )
             for hit in hits
         ],
-        next=found.next and url("/animals/search", **asked.query(after=found.next)),
-        sizes=CARD,
-        most_megabytes=photo_files.UPLOAD_MB,
+        request_id=listing.request_id,
+        positions=listing.positions,
+        next_url=found.next and query.build_url(after=found.next),
+        sizes=CARD_SIZES,
+        max_upload_mb=photo_files.MAX_UPLOAD_MB,
     )
 
 
-def find(db: Db, viewer: Viewer, asked: Asked, after: str | None) -> search.Found:
-    """A page of what is asked for; days are days in Tokyo, both of them included."""
-    return search.search(
+def search_posts(context: ReadContext, query: SearchQuery, after: str | None) -> search.SearchPage:
+    """A page of results; `since` and `until` are days in Tokyo, both included."""
+    db = context.db
+    until = query.until and min(query.until, LAST_DAY) + ONE_DAY
+    return search.search_posts(
         db,
-        asked.q,
-        hidden=members.hidden_ids(db, members.viewer_id(db, viewer)),
-        category=asked.category or None,
-        breed=asked.breed or None,
-        tag=asked.tag or None,
-        since=midnight(asked.since),
-        until=midnight(asked.until and min(asked.until, LATEST) + DAY),
-        liked=asked.liked,
-        sort=asked.sort,
+        query.q,
+        hidden=members.load_hidden_member_ids(db, members.find_viewer_id(db, context.viewer)),
+        category=query.category or None,
+        breed=query.breed or None,
+        tag=query.tag or None,
+        since=start_of_day(query.since),
+        until=start_of_day(until),
+        liked=query.liked,
+        sort=query.sort,
         after=after,
-        limit=LIMIT,
+        limit=POSTS_PER_PAGE,
     )
 
 
-def midnight(day: date | None) -> datetime | None:
-    """When a day begins in Tokyo."""
-    return None if day is None else datetime.combine(min(max(day, EARLIEST), LATEST), time(), TOKYO)
+def start_of_day(day: date | None) -> datetime | None:
+    """The moment at which a day begins in Tokyo."""
+    if day is None:
+        return None
+    return datetime.combine(min(max(day, FIRST_DAY), LAST_DAY), time(), TOKYO)
 
 
-def marked(parts: Marked) -> Markup:
-    """A text with what was searched for marked; all of it is text."""
+def highlight(fragments: HighlightedText) -> Markup:
+    """A text with the searched words in <mark>; everything else is escaped."""
     return Markup("").join(
-        Markup("<mark>{}</mark>").format(text) if hit else escape(text) for text, hit in parts
+        Markup("<mark>{}</mark>").format(text) if match else escape(text)
+        for text, match in fragments
     )
 
 
-def filters(texts: Texts, lang: str, asked: Asked) -> list[dict[str, Any]]:
-    """What narrows the search, in words, each with the address of the search without it."""
-    words = (
-        {"category": str(getattr(CATEGORIES[asked.category], lang))}
-        if asked.category in CATEGORIES
-        else {}
-    )
-    words |= {"breed": str(getattr(BREEDS[asked.breed], lang))} if asked.breed in BREEDS else {}
-    words |= {"tag": f"#{asked.tag}"} if asked.tag else {}
-    words |= (
-        {"since": texts.fill(lang, msgid("from %(day)s"), {"day": asked.since})}
-        if asked.since
-        else {}
-    )
-    words |= (
-        {"until": texts.fill(lang, msgid("until %(day)s"), {"day": asked.until})}
-        if asked.until
-        else {}
-    )
-    words |= {"liked": texts.text(lang, msgid("only liked ones"))} if asked.liked else {}
-    return [
-        {"name": name, "without": url("/animals/search", **asked.query(**{key: None}))}
-        for key, name in words.items()
-    ]
+def describe_filters(say: Translate, lang: str, query: SearchQuery) -> list[Filter]:
+    """The filters of a search in the reader's language."""
+    names = {
+        "category": getattr(CATEGORIES.get(query.category), lang, None),
+        "breed": getattr(BREEDS.get(query.breed), lang, None),
+        "tag": f"#{query.tag}" if query.tag else None,
+        "since": say(msgid("from %(day)s"), day=query.since) if query.since else None,
+        "until": say(msgid("until %(day)s"), day=query.until) if query.until else None,
+        "liked": say(msgid("only photos with likes")) if query.liked else None,
+    }
+    return [Filter(name, query.build_url(**{field: None})) for field, name in names.items() if name]
 
 
-@router.get("/animals/suggest", include_in_schema=False)
-def suggestions(
-    request: Request, db: Db, lang: Lang, q: Annotated[str, Query(max_length=200)] = ""
-) -> Response:
-    """What somebody may be about to type."""
-    texts = site_of(request).texts
-    found = suggest(db, q, lang) if q.strip() else []
+@read_route(router, "/animals/autocomplete", public=True)
+def complete_query(context: Read, q: ShortText = "") -> Response:
+    """Searches that begin with what somebody is typing."""
+    completions = suggest_searches(context.db, q, context.lang) if q.strip() else []
     return JSONResponse(
-        [{"text": each.text, "kind": texts.text(lang, KINDS[each.kind])} for each in found]
+        [
+            {"text": completion.text, "kind": context.say(COMPLETION_KINDS[completion.kind])}
+            for completion in completions
+        ]
     )
 
 
-# ---- by picture ----------------------------------------------------------------------------------------------------
+# ---- by photo ------------------------------------------------------------------------------------
 
 
-@form(router, "/animals/search/picture", max_bytes=PICTURE_BYTES)
-def search_by_picture(
-    request: Request,
-    res: Res,
-    who: Who,
-    category: Text = "",
-    photo: UploadFile | None = None,
-    camera: UploadFile | None = None,
-) -> Response:
-    """Photos similar to one that is sent along, or what is wrong with it. It is not kept, so this page has no address to come back to."""
-    sent = next((each for each in (photo, camera) if each is not None and each.size), None)
-    found: list[similar.Found] = []
-    wrong: UserError | None = None
-    with res.db.read() as db:
-        try:
-            content, asked = by_picture.picture(sent, None), similar.Asked(category or None)
-            res.db.together(lambda db: by_picture.counted(db, who))
-            found = similar.to_picture(res, db, who, content, k=LIMIT, asked=asked, now=now())
-        except UserError as error:
-            wrong = error
-        cards = posts.cards(db, who, posts.many(db, who, [each.post_id for each in found]))
-        request_id, places = impressions.in_order(
-            request, db, who, "picture", [card.post.id for card in cards]
+@write_route(router, "/animals/search/image", max_bytes=PHOTO_FORM_BYTES)
+def search_by_photo(context: Write, photos: SentPhoto, category: Text = "") -> Response:
+    """Photos similar to one that was sent. It is not stored, so the page has no address."""
+    similar_posts: list[similar.SimilarPost] = []
+    error: UserError | None = None
+    try:
+        content, filters = photos.read_photo(), similar.SimilarFilter(category or None)
+        context.commit(lambda db: image_search.count_search(db, context.person, now=context.now))
+    except UserError as refusal:
+        error = refusal
+    with context.reading() as reading:
+        db, viewer = reading.db, context.person
+        if error is None:
+            try:
+                similar_posts = similar.find_similar_to_image(
+                    context.res,
+                    db,
+                    viewer,
+                    content,
+                    k=POSTS_PER_PAGE,
+                    asked=filters,
+                    now=context.now,
+                )
+            except UserError as refusal:
+                error = refusal
+        visible = post_queries.load_listed_posts(
+            db, viewer, [post.post_id for post in similar_posts]
         )
-        return show(
-            request,
-            db,
-            "found.html",
-            status=wrong.status if wrong else 200,
-            on="search",
-            wrong=wrong and site_of(request).texts.error(visit_of(request).lang, wrong),
+        cards = post_queries.build_cards(db, viewer, visible)
+        listing = impressions.log_listing(reading, "picture", [card.post.id for card in cards])
+        return render_site_page(
+            reading,
+            "image_search.html",
+            status=error.status if error else 200,
+            section="search",
+            error=say_error(context.request, error),
             category=category,
             cards=cards,
-            request_id=request_id,
-            places=places,
-            sizes=CARD,
-            most_megabytes=photo_files.UPLOAD_MB,
+            request_id=listing.request_id,
+            positions=listing.positions,
+            sizes=CARD_SIZES,
+            max_upload_mb=photo_files.MAX_UPLOAD_MB,
         )

@@ -1,217 +1,226 @@
-"""Suggestions on the form for a post: as a piece that a script shows, or in the form itself for who has no scripts."""
+"""Suggestions on the form for a post: loaded by a script, or in the form itself without scripts."""
 
 import hmac
 import json
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, UploadFile
+from fastapi import APIRouter, Form, UploadFile
 from fastapi.responses import Response
 from sqlalchemy.orm import Session
 
-from tanuki.animals import events, members, posts
+from tanuki.animals import events, members, post_queries
 from tanuki.animals.assist import suggestions
 from tanuki.animals.assist.suggestions import Suggestions
-from tanuki.animals.http.deps import PICTURE_BYTES, Acting, now
+from tanuki.animals.http.deps import PHOTO_FORM_BYTES, MemberWrite, ReadContext, WriteContext
 from tanuki.animals.images import photo_files
 from tanuki.animals.tables import Photo
-from tanuki.animals.web.layout import form, names, show
+from tanuki.animals.web.layout import Text, render_site_page, taxonomy_names
 from tanuki.errors import UserError
 from tanuki.platform.accounts import Person
-from tanuki.platform.resources import Resources
-from tanuki.platform.web.pages import Lang, Res
+from tanuki.platform.web.pages import write_route
 
 router = APIRouter()
-Offer = dict[str, Any]  # as the form says it: what (kind, title or tag), value, lang, source
+SuggestionValues = dict[str, Any]
+"""A suggestion in the form's hidden field: what (kind, title or tag), value, lang, source."""
 
 
 @dataclass(frozen=True)
 class Chip:
-    """One suggestion as it is shown. `value` is what it fills in."""
+    """A suggestion as the form shows it; `value` is what it fills into `field`."""
 
-    what: str
+    field: str
     value: str
     text: str
     lang: str | None
     confidence: float | None = None
-    taken: bool = False
+    accepted: bool = False
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A photo that was looked at and not posted yet, for who has no scripts. The seal says that this member sent it with this form."""
+class StoredPhoto:
+    """A photo that is stored before its post is sent, for forms without scripts.
+
+    The signature proves that this member sent the photo with this form.
+    """
 
     digest: str
-    seal: str
-    shown: str  # as a data: URI
+    signature: str
+    data_uri: str
 
 
-@form(router, "/animals/post/suggestions", max_bytes=PICTURE_BYTES)
-def suggest_for_photo(
-    request: Request, res: Res, who: Acting, lang: Lang, photo: UploadFile | None = None
-) -> Response:
-    """What to say about a photo, as a piece of the form, for the script that shows it there. The photo is not kept."""
-    content = chosen(photo)
-    res.db.write_batched(lambda db: suggestions.allow(db, who, now=now()))
-    accepted = photo_files.accept(content)
-    with res.db.read() as db:
-        return show(
-            request,
-            db,
-            "_suggestions.html",
-            **shown(db, who, suggestions.suggest(res, db, who, accepted, now=now()), lang),
-        )
+@dataclass(frozen=True)
+class SuggestionFields:
+    """What the form for a post sends back of its suggestions.
 
+    `step` is "suggest" when the form asks for suggestions and is not to be posted yet.
+    `stored_digest` and `signature` name a stored photo. `suggested` holds the suggestions as JSON,
+    `accepted` the positions of those that the member accepted.
+    """
 
-def chosen(sent: UploadFile | None) -> bytes:
-    """The photo that was sent along."""
-    if sent is None:
-        raise UserError("Please take or choose a photo.")
-    return sent.file.read()
+    step: Text = ""
+    stored_digest: Text = ""
+    signature: Text = ""
+    suggested: Text = ""
+    accepted: Annotated[list[str] | None, Form()] = None
 
-
-# ---- without scripts -----------------------------------------------------------------------------------------------
-
-
-def looked_at(
-    res: Resources, who: Person, lang: str, key: str, content: bytes
-) -> Mapping[str, Any]:
-    """What the form needs to show suggestions. The photo is kept for an hour, so that they are about no other."""
-    res.db.write_batched(lambda db: suggestions.allow(db, who, now=now()))
-    accepted = photo_files.accept(content)
-    photo_files.store(res.objects, accepted)
-    with res.db.write() as db:
-        photo_files.keep(db, res.objects, accepted, now=now())
-    with res.db.read() as db:
-        found = suggestions.suggest(res, db, who, accepted, now=now())
-        return {
-            "kept": kept_as(accepted, sealed(db, who, key, accepted.digest)),
-            **shown(db, who, found, lang),
+    def parse_suggested(self) -> tuple[list[SuggestionValues], set[int]]:
+        """The suggestions, and the positions of the accepted ones."""
+        if not self.suggested:
+            return [], set()
+        suggested = events.parse_suggestions(self.suggested)
+        return suggested, {
+            int(position)
+            for position in self.accepted or ()
+            if position.isdecimal() and len(position) < 4 and int(position) < len(suggested)
         }
 
 
-def kept_as(accepted: photo_files.Accepted, seal: str) -> Kept:
-    """A kept photo for the form."""
-    return Kept(
-        accepted.digest,
-        seal,
-        f"data:image/jpeg;base64,{b64encode(accepted.files['list']).decode()}",
-    )
+@write_route(router, "/animals/post/suggestions", max_bytes=PHOTO_FORM_BYTES)
+def render_suggestions(context: MemberWrite, photo: UploadFile | None = None) -> Response:
+    """Suggestions for a photo as a part of the for its script. The photo is not stored."""
+    if photo is None:
+        raise UserError("Please take or choose a photo.")
+    content = photo.file.read()
+    context.commit(lambda db: suggestions.count_request(db, context.person, now=context.now))
+    accepted = photo_files.clean_upload(content)
+    with context.reading() as reading:
+        suggested = suggestions.suggest_for_photo(
+            context.res, reading.db, context.person, accepted, now=context.now
+        )
+        return render_site_page(
+            reading, "_suggestions.html", **suggestion_values(reading, suggested)
+        )
 
 
-def sealed(db: Session, who: Person, key: str, digest: str) -> str:
-    """What only we can say of a photo that this member sent with this form."""
-    return hmac.new(
-        members.require_member(db, who).pseudonym.encode(), f"{key}\0{digest}".encode(), "sha256"
-    ).hexdigest()
+# ---- without scripts -----------------------------------------------------------------------------
 
 
-def again(res: Resources, who: Person, key: str, digest: str, seal: str) -> photo_files.Accepted:
-    """The photo that was looked at before, while it is kept."""
-    with res.db.read() as db:
+def store_and_suggest(context: WriteContext, key: str, content: bytes) -> Mapping[str, Any]:
+    """Store a photo for an hour, and give what the form needs to show suggestions for it."""
+    context.commit(lambda db: suggestions.count_request(db, context.person, now=context.now))
+    accepted = photo_files.clean_upload(content)
+    objects = context.res.objects
+    photo_files.store_files(objects, accepted)
+    with context.res.db.write() as db:
+        photo_files.save_photo(db, objects, accepted, now=context.now)
+    with context.reading() as reading:
+        suggested = suggestions.suggest_for_photo(
+            context.res, reading.db, context.person, accepted, now=context.now
+        )
+        signature = sign_photo(reading.db, context.person, key, accepted.digest)
+        return {
+            "stored_photo": describe_stored_photo(accepted, signature),
+            **suggestion_values(reading, suggested),
+        }
+
+
+def describe_stored_photo(accepted: photo_files.CleanPhoto, signature: str) -> StoredPhoto:
+    image = b64encode(accepted.files["list"]).decode()
+    return StoredPhoto(accepted.digest, signature, f"data:image/jpeg;base64,{image}")
+
+
+def sign_photo(db: Session, person: Person, key: str, digest: str) -> str:
+    """The signature of a photo that a member sent with the form of this idempotency key."""
+    secret = members.require_member(db, person).pseudonym.encode()
+    return hmac.new(secret, f"{key}\0{digest}".encode(), "sha256").hexdigest()
+
+
+def load_stored_photo(
+    context: WriteContext, key: str, fields: SuggestionFields
+) -> photo_files.CleanPhoto:
+    """The photo that was stored before. Raises UserError when it is gone or not signed."""
+    digest = fields.stored_digest
+    with context.res.db.read() as db:
         photo = db.get(Photo, digest)
         if photo is None or not hmac.compare_digest(
-            sealed(db, who, key, digest).encode(), seal.encode()
+            sign_photo(db, context.person, key, digest).encode(), fields.signature.encode()
         ):
             raise UserError("Please take or choose a photo.")
-        files = {size: res.objects.get(photo_files.key(digest, size)) for size in photo_files.SIZES}
-        return photo_files.Accepted(
+        files = {
+            size: context.res.objects.get(photo_files.object_key(digest, size))
+            for size in photo_files.PHOTO_SIDES
+        }
+        return photo_files.CleanPhoto(
             digest, photo.source, photo.width, photo.height, photo.colour, files
         )
 
 
-def as_before(
-    accepted: photo_files.Accepted,
-    seal: str,
-    suggested: str,
-    offered: Sequence[Offer],
-    taken: set[int],
-    lang: str,
+def repeat_suggestions(
+    stored: photo_files.CleanPhoto, fields: SuggestionFields, lang: str
 ) -> Mapping[str, Any]:
-    """What the form needs to show the same suggestions again, when something else was wrong."""
-    chips = [
-        Chip(
-            each["what"],
-            each["value"],
-            text_of(each["what"], each["value"], lang),
-            each["lang"],
-            taken=place in taken,
-        )
-        for place, each in enumerate(offered)
-    ]
+    """What the form needs to show the same suggestions again, when another field was wrong."""
+    suggested, accepted = fields.parse_suggested()
     return {
-        "kept": kept_as(accepted, seal),
-        "chips": chips,
-        "suggested": suggested,
+        "stored_photo": describe_stored_photo(stored, fields.signature),
+        "chips": [
+            build_chip(values, lang, accepted=position in accepted)
+            for position, values in enumerate(suggested)
+        ],
+        "suggested": fields.suggested,
         "near_duplicates": [],
         "hints": [],
     }
 
 
-# ---- on the form ---------------------------------------------------------------------------------------------------
+# ---- on the form ---------------------------------------------------------------------------------
 
 
-def shown(db: Session, who: Person, found: Suggestions, lang: str) -> dict[str, Any]:
-    """What the piece of the form with suggestions needs; those in the reader's language come first."""
-    offered: list[Offer] = []
-    sure: list[float | None] = []
-    if found.subject is not None:
-        offered.append(
-            {
-                "what": "kind",
-                "value": f"{found.subject.category}|{found.subject.breed or ''}",
-                "lang": None,
-                "source": "image_model",
-            }
-        )
-        sure.append(found.subject.confidence)
-    for what, words in (("title", found.titles), ("tag", found.tags)):
-        for word in sorted(words, key=lambda each: each.lang != lang):
-            offered.append(
-                {"what": what, "value": word.text, "lang": word.lang, "source": word.source}
-            )
-            sure.append(None)
-    chips = [
-        Chip(
-            each["what"],
-            each["value"],
-            text_of(each["what"], each["value"], lang),
-            each["lang"],
-            certain,
-        )
-        for each, certain in zip(offered, sure, strict=True)
-    ]
-    cards = posts.build_cards(db, who, [duplicate.post for duplicate in found.near_duplicates])
-    mine = {duplicate.post.id for duplicate in found.near_duplicates if duplicate.mine}
-    said = json.dumps({"request": found.request, "offered": offered}, ensure_ascii=False)
+def suggestion_values(context: ReadContext, suggested: Suggestions) -> dict[str, Any]:
+    """What the part of the form with suggestions shows; the reader's language comes first."""
+    values = list(list_suggestions(suggested, context.lang))
+    confidence = suggested.subject.confidence if suggested.subject is not None else None
+    cards = post_queries.build_cards(
+        context.db, context.viewer, [duplicate.post for duplicate in suggested.near_duplicates]
+    )
+    own_ids = {duplicate.post.id for duplicate in suggested.near_duplicates if duplicate.mine}
     return {
-        "chips": chips,
-        "suggested": said,
-        "near_duplicates": [(card, card.post.id in mine) for card in cards],
-        "hints": found.hints,
+        "chips": [
+            build_chip(
+                suggestion,
+                context.lang,
+                confidence=confidence if suggestion["what"] == "kind" else None,
+            )
+            for suggestion in values
+        ],
+        "suggested": json.dumps(
+            {"request": suggested.request, "offered": values}, ensure_ascii=False
+        ),
+        "near_duplicates": [(card, card.post.id in own_ids) for card in cards],
+        "hints": suggested.hints,
     }
 
 
-def text_of(what: str, value: str, lang: str) -> str:
-    """A suggestion in the reader's language; words as they are."""
+def list_suggestions(suggested: Suggestions, lang: str) -> Iterable[SuggestionValues]:
+    if suggested.subject is not None:
+        subject = suggested.subject
+        kind = f"{subject.category}|{subject.breed or ''}"
+        yield {"what": "kind", "value": kind, "lang": None, "source": "image_model"}
+    for what, words in (("title", suggested.titles), ("tag", suggested.tags)):
+        for word in sorted(words, key=lambda word: word.lang != lang):
+            yield {"what": what, "value": word.text, "lang": word.lang, "source": word.source}
+
+
+def build_chip(
+    values: SuggestionValues,
+    lang: str,
+    *,
+    confidence: float | None = None,
+    accepted: bool = False,
+) -> Chip:
+    what, value = values["what"], values["value"]
+    text = translate_suggestion(what, value, lang)
+    return Chip(what, value, text, values["lang"], confidence, accepted)
+
+
+def translate_suggestion(what: str, value: str, lang: str) -> str:
+    """A suggested category and breed in the reader's language; titles and tags as they are."""
     if what != "kind":
         return value
     category, _, breed = value.partition("|")
-    called = names(lang)
-    return str(called["category_name"](category)) + (
-        f" · {called['breed_name'](breed)}" if breed else ""
+    names = taxonomy_names(lang)
+    return str(names["category_name"](category)) + (
+        f" · {names['breed_name'](breed)}" if breed else ""
     )
-
-
-def told(suggested: str, take: Sequence[str]) -> tuple[list[Offer], set[int]]:
-    """What the form says was suggested, and the places of what was taken."""
-    if not suggested:
-        return [], set()
-    offered = events.parse_suggestions(suggested)
-    return offered, {
-        int(each)
-        for each in take
-        if each.isdecimal() and len(each) < 4 and int(each) < len(offered)
-    }

@@ -1,112 +1,112 @@
-// What makes the network's pages better where scripts run; every page works without. One file, no library.
+// What scripts add to the pages; every page works without them. One file, no library.
 "use strict";
 
-const body = document.body;
-const csrf = () => document.querySelector("#act input[name=csrf]")?.value ?? "";
+const { body } = document;
+const csrfToken = () => document.querySelector("#page-form input[name=csrf]")?.value ?? "";
 
-/* ---- a word from the page ---- */
+/* ---- short messages ---- */
 
-function toast(text, bad = false) {
-  const line = document.createElement("p");
-  line.textContent = text;
-  line.classList.toggle("bad", bad);
-  document.getElementById("toasts")?.append(line);
-  setTimeout(() => line.remove(), bad ? 6000 : 3000);
+function showToast(text, bad = false) {
+  const toast = document.createElement("p");
+  toast.textContent = text;
+  toast.classList.toggle("bad", bad);
+  document.getElementById("toasts")?.append(toast);
+  setTimeout(() => toast.remove(), bad ? 6000 : 3000);
 }
 
 /* ---- likes and follows without a new page ---- */
 
-async function press(button) {
-  const was = button.getAttribute("aria-pressed") === "true";
-  show(button, !was, null, null);
-  button.classList.toggle("pop", !was);
+async function pressToggle(button) {
+  const wasPressed = button.getAttribute("aria-pressed") === "true";
+  updateToggle(button, { pressed: !wasPressed, count: null, next_action: null });
+  button.classList.toggle("pop", !wasPressed);
   try {
-    const answer = await fetch(button.formAction, { method: "POST", headers: { Accept: "application/json", "X-CSRF-Token": csrf() } });
-    const said = await answer.json();
-    if (!answer.ok) throw new Error(said.detail);
-    show(button, said.on, said.count, said.again);
+    const response = await fetch(button.formAction, { method: "POST", headers: { Accept: "application/json", "X-CSRF-Token": csrfToken() } });
+    const result = await response.json();
+    if (!response.ok) throw new Error(result.detail);
+    updateToggle(button, result);
   } catch (error) {
-    show(button, was, null, null);
-    toast(error instanceof TypeError || !error.message ? body.dataset.failed : error.message, true);
+    updateToggle(button, { pressed: wasPressed, count: null, next_action: null });
+    showToast(error instanceof TypeError || !error.message ? body.dataset.error : error.message, true);
   }
 }
 
-function show(button, on, count, again) {
-  button.setAttribute("aria-pressed", String(on));
-  if (again) button.formAction = again;
-  const number = button.querySelector("[data-count]");
-  if (number && count !== null) number.textContent = new Intl.NumberFormat(document.documentElement.lang).format(count);
+function updateToggle(button, state) {
+  button.setAttribute("aria-pressed", String(state.pressed));
+  if (state.next_action) button.formAction = state.next_action;
+  const counter = button.querySelector("[data-count]");
+  if (counter && state.count !== null) counter.textContent = new Intl.NumberFormat(document.documentElement.lang).format(state.count);
 }
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest?.("button[data-toggle]");
   if (button) {
     event.preventDefault();
-    press(button);
+    pressToggle(button);
   }
 });
 
-/* ---- menus close when one looks elsewhere ---- */
+/* ---- dropdowns close with a click elsewhere and with Escape ---- */
 
 document.addEventListener("click", (event) => {
-  for (const menu of document.querySelectorAll("details[data-menu][open]")) if (!menu.contains(event.target)) menu.open = false;
+  for (const dropdown of document.querySelectorAll("details[data-dropdown][open]")) if (!dropdown.contains(event.target)) dropdown.open = false;
 });
 document.addEventListener("keydown", (event) => {
-  const menu = event.key === "Escape" && event.target.closest?.("details[data-menu][open]");
-  if (menu) {
-    menu.open = false;
-    menu.querySelector("summary").focus();
+  const dropdown = event.key === "Escape" && event.target.closest?.("details[data-dropdown][open]");
+  if (dropdown) {
+    dropdown.open = false;
+    dropdown.querySelector("summary").focus();
   }
 });
 
-/* ---- the next page before one asks; the address always says which page is being looked at ---- */
+/* ---- endless scrolling; the address always names the page in view ---- */
 
-function endless(list) {
-  let link = document.querySelector("a[data-more]");
+function loadPagesOnScroll(list) {
+  const link = document.querySelector("a[data-next-page]");
   if (!link || !("IntersectionObserver" in window)) return;
-  const starts = new Map([[list.firstElementChild, location.href]]);
-  const turning = new IntersectionObserver((seen) => {
-    for (const each of seen) {
-      if (each.isIntersecting && starts.has(each.target)) history.replaceState(null, "", starts.get(each.target));
+  const addresses = new Map([[list.firstElementChild, location.href]]);
+  const pageObserver = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      if (entry.isIntersecting && addresses.has(entry.target)) history.replaceState(null, "", addresses.get(entry.target));
     }
   }, { rootMargin: "0px 0px -60% 0px" });
-  turning.observe(list.firstElementChild);
-  let loading = false;
-  const more = new IntersectionObserver(async (seen) => {
-    if (!seen.some((each) => each.isIntersecting) || loading) return;
-    loading = true;
+  pageObserver.observe(list.firstElementChild);
+  let isLoading = false;
+  const linkObserver = new IntersectionObserver(async (entries) => {
+    if (!entries.some((entry) => entry.isIntersecting) || isLoading) return;
+    isLoading = true;
     try {
-      const answer = await fetch(link.href, { headers: { "X-Requested-With": "more" } });
-      if (!answer.ok) throw new Error(String(answer.status));
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const response = await fetch(link.href, { headers: { "X-Requested-With": "next-page" } });
+      if (!response.ok) throw new Error(String(response.status));
+      const page = new DOMParser().parseFromString(await response.text(), "text/html");
       const items = [...(page.querySelector("[data-pages]")?.children ?? [])];
       const request = page.querySelector("[data-pages]")?.dataset.request;
       for (const item of items) if (request) item.dataset.request = request;
-      const next = page.querySelector("a[data-more]");
+      const nextLink = page.querySelector("a[data-next-page]");
       if (items.length) {
-        starts.set(items[0], link.href);
+        addresses.set(items[0], link.href);
         list.append(...items);
-        turning.observe(items[0]);
-        items.forEach(watch);
+        pageObserver.observe(items[0]);
+        items.forEach(observeCard);
       }
-      more.unobserve(link);
-      if (next) {
-        link.href = next.getAttribute("href");
-        more.observe(link);
+      linkObserver.unobserve(link);
+      if (nextLink) {
+        link.href = nextLink.getAttribute("href");
+        linkObserver.observe(link);
       } else {
         link.closest("p").remove();
       }
     } catch {
-      more.unobserve(link); // the link stays, to be followed by hand
+      linkObserver.unobserve(link); // the link stays, to be followed by hand
     }
-    loading = false;
+    isLoading = false;
   }, { rootMargin: "900px" });
-  more.observe(link);
+  linkObserver.observe(link);
 }
 
-/* ---- suggestions while typing: an ARIA combobox ---- */
+/* ---- autocomplete: an ARIA combobox ---- */
 
-function suggesting(input) {
+function addAutocomplete(input) {
   const list = document.createElement("ul");
   const id = `options-${Math.random().toString(36).slice(2, 8)}`;
   Object.assign(list, { id, className: "options", hidden: true });
@@ -114,46 +114,47 @@ function suggesting(input) {
   list.setAttribute("aria-label", input.getAttribute("aria-label"));
   input.closest(".query").append(list);
   for (const [name, value] of [["role", "combobox"], ["aria-expanded", "false"], ["aria-controls", id], ["aria-autocomplete", "list"]]) input.setAttribute(name, value);
-  let at = -1;
-  let asking = null;
+  let selectedIndex = -1;
+  let request = null;
   let timer = 0;
   const close = () => {
     list.hidden = true;
-    at = -1;
+    selectedIndex = -1;
     input.setAttribute("aria-expanded", "false");
     input.removeAttribute("aria-activedescendant");
   };
-  const choose = (option) => {
+  const submitOption = (option) => {
     input.value = option.dataset.value;
     close();
     input.form.requestSubmit();
   };
-  const mark = (to) => {
+  const selectOption = (index) => {
     const options = [...list.children];
-    at = (to + options.length) % options.length;
-    options.forEach((option, n) => option.setAttribute("aria-selected", String(n === at)));
-    input.setAttribute("aria-activedescendant", options[at].id);
+    selectedIndex = (index + options.length) % options.length;
+    options.forEach((option, position) => option.setAttribute("aria-selected", String(position === selectedIndex)));
+    input.setAttribute("aria-activedescendant", options[selectedIndex].id);
   };
-  const ask = async () => {
-    asking?.abort();
-    const words = input.value.trim();
-    if (!words) return close();
-    asking = new AbortController();
+  const buildOption = (completion, position) => {
+    const option = document.createElement("li");
+    option.id = `${id}-${position}`;
+    option.setAttribute("role", "option");
+    option.setAttribute("aria-selected", "false");
+    option.dataset.value = completion.text;
+    option.append(completion.text);
+    if (completion.kind) option.append(Object.assign(document.createElement("span"), { className: "muted small", textContent: completion.kind }));
+    return option;
+  };
+  const loadOptions = async () => {
+    request?.abort();
+    const query = input.value.trim();
+    if (!query) return close();
+    request = new AbortController();
     try {
-      const answer = await fetch(`/animals/suggest?${new URLSearchParams({ q: words })}`, { signal: asking.signal, headers: { Accept: "application/json" } });
-      const said = answer.ok ? await answer.json() : [];
-      list.replaceChildren(...said.map((each, n) => {
-        const option = document.createElement("li");
-        option.id = `${id}-${n}`;
-        option.setAttribute("role", "option");
-        option.setAttribute("aria-selected", "false");
-        option.dataset.value = each.text;
-        option.append(each.text);
-        if (each.kind) option.append(Object.assign(document.createElement("span"), { className: "muted small", textContent: each.kind }));
-        return option;
-      }));
-      at = -1;
-      list.hidden = !said.length || document.activeElement !== input;
+      const response = await fetch(`/animals/autocomplete?${new URLSearchParams({ q: query })}`, { signal: request.signal, headers: { Accept: "application/json" } });
+      const completions = response.ok ? await response.json() : [];
+      list.replaceChildren(...completions.map(buildOption));
+      selectedIndex = -1;
+      list.hidden = !completions.length || document.activeElement !== input;
       input.setAttribute("aria-expanded", String(!list.hidden));
     } catch (error) {
       if (error.name !== "AbortError") close();
@@ -161,20 +162,20 @@ function suggesting(input) {
   };
   input.addEventListener("input", () => {
     clearTimeout(timer);
-    timer = setTimeout(ask, 120);
+    timer = setTimeout(loadOptions, 120);
   });
   input.addEventListener("keydown", (event) => {
     if (event.isComposing) return; // the keys belong to the Japanese input
     if (list.hidden) {
-      if (event.key === "ArrowDown") ask();
+      if (event.key === "ArrowDown") loadOptions();
       return;
     }
     if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       event.preventDefault();
-      mark(event.key === "ArrowDown" ? at + 1 : at < 0 ? -1 : at - 1);
-    } else if (event.key === "Enter" && at >= 0) {
+      selectOption(event.key === "ArrowDown" ? selectedIndex + 1 : selectedIndex < 0 ? -1 : selectedIndex - 1);
+    } else if (event.key === "Enter" && selectedIndex >= 0) {
       event.preventDefault();
-      choose(list.children[at]);
+      submitOption(list.children[selectedIndex]);
     } else if (event.key === "Escape") {
       event.preventDefault();
       close();
@@ -183,116 +184,116 @@ function suggesting(input) {
   list.addEventListener("mousedown", (event) => {
     event.preventDefault();
     const option = event.target.closest("li");
-    if (option) choose(option);
+    if (option) submitOption(option);
   });
   input.addEventListener("blur", close);
 }
 
-/* ---- what was seen, in batches, unless the reader does not want it ---- */
+/* ---- events (seen, open, dwell), sent in batches, unless the reader refuses them ---- */
 
-const noted = [];
-const silent = navigator.globalPrivacyControl || navigator.doNotTrack === "1" || !document.querySelector("#act");
+const pendingEvents = [];
+const refusesEvents = navigator.globalPrivacyControl || navigator.doNotTrack === "1" || !document.querySelector("#page-form");
 
-function note(what) {
-  if (silent) return;
-  noted.push(what);
-  if (noted.length >= 50) send();
-  else if (noted.length === 1) setTimeout(send, 3000);
+function recordEvent(event) {
+  if (refusesEvents) return;
+  pendingEvents.push(event);
+  if (pendingEvents.length >= 50) sendEvents();
+  else if (pendingEvents.length === 1) setTimeout(sendEvents, 3000);
 }
 
-function send() {
-  if (!noted.length) return;
+function sendEvents() {
+  if (!pendingEvents.length) return;
   const form = new FormData();
-  form.set("csrf", csrf());
-  form.set("told", JSON.stringify(noted.splice(0)));
-  navigator.sendBeacon("/animals/seen", form);
+  form.set("csrf", csrfToken());
+  form.set("events", JSON.stringify(pendingEvents.splice(0)));
+  navigator.sendBeacon("/animals/events", form);
 }
 
 const timers = new Map();
-const seeing = "IntersectionObserver" in window && new IntersectionObserver((seen) => {
-  for (const each of seen) {
-    const card = each.target;
-    if (!each.isIntersecting) {
+const cardObserver = "IntersectionObserver" in window && new IntersectionObserver((entries) => {
+  for (const entry of entries) {
+    const card = entry.target;
+    if (!entry.isIntersecting) {
       clearTimeout(timers.get(card));
     } else {
       timers.set(card, setTimeout(() => {
-        seeing.unobserve(card);
-        note({ kind: "seen", post: Number(card.dataset.post), ...place(card) });
+        cardObserver.unobserve(card);
+        recordEvent({ kind: "seen", post: Number(card.dataset.post), ...listPosition(card) });
       }, 500));
     }
   }
 }, { threshold: 0.5 });
 
-function place(card) {
+function listPosition(card) {
   const request = card.dataset.request ?? card.closest("[data-request]")?.dataset.request;
   return request && card.dataset.position ? { request, position: Number(card.dataset.position) } : {};
 }
 
-function watch(card) {
-  if (seeing && card.dataset.post && place(card).request) seeing.observe(card);
+function observeCard(card) {
+  if (cardObserver && card.dataset.post && listPosition(card).request) cardObserver.observe(card);
 }
 
 document.addEventListener("click", (event) => {
   const card = event.target.closest?.("a[href^='/animals/posts/']") && event.target.closest("[data-post]");
-  if (card) sessionStorage.setItem("from", JSON.stringify({ post: Number(card.dataset.post), ...place(card) }));
+  if (card) sessionStorage.setItem("opened-card", JSON.stringify({ post: Number(card.dataset.post), ...listPosition(card) }));
 }, true);
 
-function looking(photo) {
-  const post = Number(photo.dataset.photo);
-  let from = null;
+function recordPostPage(page) {
+  const post = Number(page.dataset.postPage);
+  let openedCard = null;
   try {
-    from = JSON.parse(sessionStorage.getItem("from"));
-  } catch { /* somebody else's */ }
-  sessionStorage.removeItem("from");
-  const what = from?.post === post ? from : { post };
-  note({ kind: "open", ...what });
-  let since = document.visibilityState === "visible" ? performance.now() : null;
-  let ms = 0;
+    openedCard = JSON.parse(sessionStorage.getItem("opened-card"));
+  } catch { /* another script's value */ }
+  sessionStorage.removeItem("opened-card");
+  const origin = openedCard?.post === post ? openedCard : { post };
+  recordEvent({ kind: "open", ...origin });
+  let visibleSince = document.visibilityState === "visible" ? performance.now() : null;
+  let visibleMs = 0;
   document.addEventListener("visibilitychange", () => {
     if (document.visibilityState === "visible") {
-      since = performance.now();
-    } else if (since !== null) {
-      ms += performance.now() - since;
-      since = null;
-      if (ms > 300) note({ kind: "dwell", ...what, ms: Math.round(ms) });
-      ms = 0;
-      send();
+      visibleSince = performance.now();
+    } else if (visibleSince !== null) {
+      visibleMs += performance.now() - visibleSince;
+      visibleSince = null;
+      if (visibleMs > 300) recordEvent({ kind: "dwell", ...origin, ms: Math.round(visibleMs) });
+      visibleMs = 0;
+      sendEvents();
     }
   });
 }
 
-document.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && send());
+document.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && sendEvents());
 
-/* ---- a post that is being checked shows itself when it is ready ---- */
+/* ---- the page of a post that is being checked shows the result by itself ---- */
 
-function waiting(times) {
+function pollPostState(triesLeft) {
   setTimeout(async () => {
-    const answer = await fetch(location.href).catch(() => null);
-    const page = answer?.ok && new DOMParser().parseFromString(await answer.text(), "text/html");
-    if (page && !page.querySelector("[data-waiting]")) {
+    const response = await fetch(location.href).catch(() => null);
+    const page = response?.ok && new DOMParser().parseFromString(await response.text(), "text/html");
+    if (page && !page.querySelector("[data-checking]")) {
       document.querySelector("main").replaceWith(document.adoptNode(page.querySelector("main")));
-    } else if (times) {
-      waiting(times - 1);
+    } else if (triesLeft) {
+      pollPostState(triesLeft - 1);
     }
   }, 1000);
 }
 
 /* ---- sharing ---- */
 
-document.querySelector("[data-share]")?.addEventListener("click", async (event) => {
-  const what = { title: document.title, url: location.origin + location.pathname };
+document.querySelector("[data-share]")?.addEventListener("click", async () => {
+  const link = { title: document.title, url: location.origin + location.pathname };
   try {
-    if (navigator.share) await navigator.share(what);
+    if (navigator.share) await navigator.share(link);
     else {
-      await navigator.clipboard.writeText(what.url);
-      toast(event.currentTarget?.dataset.done ?? document.querySelector("[data-share]").dataset.done);
+      await navigator.clipboard.writeText(link.url);
+      showToast(document.querySelector("[data-share]").dataset.done);
     }
-  } catch { /* thought better of it */ }
+  } catch { /* the person closed the dialog */ }
 });
 
-/* ---- searching by a picture: sent as soon as it is chosen ---- */
+/* ---- search by photo: sent as soon as a photo is chosen ---- */
 
-for (const input of document.querySelectorAll("form[data-by-picture] input[type='file']")) {
+for (const input of document.querySelectorAll("form[data-image-search] input[type='file']")) {
   input.addEventListener("change", () => {
     if (!input.files.length) return;
     for (const other of input.form.querySelectorAll("input[type='file']")) if (other !== input) other.value = "";
@@ -300,11 +301,11 @@ for (const input of document.querySelectorAll("form[data-by-picture] input[type=
   });
 }
 
-/* ---- begin ---- */
+/* ---- start ---- */
 
-document.querySelectorAll("[data-pages]").forEach(endless);
-document.querySelectorAll("[data-post]").forEach(watch);
-document.querySelectorAll("input[data-suggest]").forEach(suggesting);
-document.querySelectorAll("[data-photo]").forEach(looking);
-if (document.querySelector("[data-waiting]")) waiting(60);
-if ("serviceWorker" in navigator && body.dataset.worker) navigator.serviceWorker.register(body.dataset.worker, { scope: "/animals" }).catch(() => {});
+document.querySelectorAll("[data-pages]").forEach(loadPagesOnScroll);
+document.querySelectorAll("[data-post]").forEach(observeCard);
+document.querySelectorAll("input[data-autocomplete]").forEach(addAutocomplete);
+document.querySelectorAll("[data-post-page]").forEach(recordPostPage);
+if (document.querySelector("[data-checking]")) pollPostState(60);
+if ("serviceWorker" in navigator && body.dataset.serviceWorker) navigator.serviceWorker.register(body.dataset.serviceWorker, { scope: "/animals" }).catch(() => {});
