@@ -1,6 +1,9 @@
-"""The example chain made real: files as a chain would send them, imported on the days they came, people, and weeks on their way."""
+"""The example chain on this machine: its files imported as of the days they came, its people, and
+past weeks played to their orders.
+"""
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -10,45 +13,59 @@ import polars as pl
 from sqlalchemy.orm import Session
 
 from tanuki.errors import UserError
+from tanuki.i18n import TOKYO, msgid
 from tanuki.platform import accounts
 from tanuki.platform.accounts import COMMAND_LINE, Person
 from tanuki.platform.resources import Resources
 from tanuki.shop import evaluation, orders, weekly
-from tanuki.shop.calendar import TOKYO, Week, clock, week_to_order
+from tanuki.shop.calendar import Week, clock, week_to_order
 from tanuki.shop.ingest import loading, quarantine
-from tanuki.shop.simulation.demand import World, world
 from tanuki.shop.simulation.personas import STORES
-from tanuki.shop.tables import Import, OrderLine
+from tanuki.shop.simulation.world import World, simulate_world
+from tanuki.shop.tables import CycleState, Import, OrderLine
 
-ARRIVES = time(8)  # files of the week before are there when the shops open on Monday
-WEEKLY_FILES = 3  # the last weeks come in a file each, what was before in one
-PAST = 3  # weeks played before the one that waits
-HOURS = 72.0  # that people have for each turn of the waiting week
-LONGEST = 600.0  # seconds that one turn of a week may take
-CHECKED_LINES = 5  # that the analyst changes in a past week
-STORES_EACH_CHANGE = 3  # every third store's manager changes a line
-WHY_CHECKED = (
+FILE_ARRIVAL = time(8)  # files of the week before are there when the shops open on Monday
+SINGLE_WEEK_FILES = 3  # the last weeks come in a file each, all weeks before in one
+PAST_WEEKS = 3  # played before the week that waits
+DECISION_HOURS = 72.0  # that people have for each stage of a week
+MAX_STAGE_SECONDS = 600.0  # that one stage of a week may take
+ANALYST_CHANGES_PER_WEEK = 5
+STORES_PER_MANAGER_CHANGE = 3  # every third store's manager changes a line
+CHANGE_SHARE = 0.15  # of a line's cases
+ANALYST_REASONS = (
     "近くで催しがあるため",
     "先週は売り切れたため",
     "在庫が多く残っているため",
     "気温が下がる予報のため",
     "担当者と相談して調整",
 )
-WHY_CONFIRMED = (
+MANAGER_REASONS = (
     "団体の予約があるため",
     "売り場を広げるため",
     "倉庫に余裕がないため",
     "常連客の要望",
 )
-AFTER_CHECK = ("checked", *orders.SEEN_BY_STORES)
-PEOPLE = {
+STATES_AFTER_CHECK = (CycleState.CHECKED, *orders.STORE_VISIBLE_STATES)
+MANAGER_NAMES = {
+    "morioka": msgid("Manager of Morioka"),
+    "sendai": msgid("Manager of Sendai"),
+    "shinjuku": msgid("Manager of Shinjuku"),
+    "ueno": msgid("Manager of Ueno"),
+    "yokohama": msgid("Manager of Yokohama"),
+    "chiba": msgid("Manager of Chiba"),
+    "nagoya": msgid("Manager of Nagoya"),
+    "osaka": msgid("Manager of Osaka"),
+    "fukuoka": msgid("Manager of Fukuoka"),
+    "naha": msgid("Manager of Naha"),
+}
+PEOPLE = {  # their names are msgids, so that pages show them in the reader's language
     name: Person(name, display, frozenset({grant}))
     for name, display, grant in [
-        ("analyst", "需要分析担当", ("analyst", None)),
-        ("operator", "運用担当", ("operator", None)),
-        ("admin", "管理者", ("admin", None)),
+        ("analyst", msgid("Demand analyst"), ("analyst", None)),
+        ("operator", msgid("Operator"), ("operator", None)),
+        ("admin", msgid("Administrator"), ("admin", None)),
         *(
-            (f"manager-{store.code}", f"{store.ja}店長", ("manager", store.code))
+            (f"manager-{store.code}", MANAGER_NAMES[store.code], ("manager", store.code))
             for store in STORES
         ),
     ]
@@ -56,17 +73,20 @@ PEOPLE = {
 
 
 class DataFile(NamedTuple):
-    """A file as the chain sends it, and the morning on which it came."""
+    """A file as the chain sends it, and the day on whose morning it came."""
 
     kind: str
     name: str
     content: bytes
-    came: date
+    arrived_on: date
 
 
 @dataclass(frozen=True)
-class Made:
-    """What make_example left: files imported, rows waiting in quarantine, new people's passwords (only now), the week that waits."""
+class ExampleResult:
+    """What make_example did; `passwords` are those of new users, shown only now.
+
+    `quarantined` are the rows that wait in quarantine. The last of `weeks` waits for its check.
+    """
 
     files: int
     rows: int
@@ -75,219 +95,219 @@ class Made:
     weeks: list[Week]
 
 
-# ---- files ---------------------------------------------------------------------------------------------------------
+# ---- files ---------------------------------------------------------------------------------------
 
 
-def files(made: World) -> list[DataFile]:
-    """Everything the chain sends, in the order in which it comes. The last is a till's late file, whose bad rows quarantine must catch."""
-    begin = made.last_day - timedelta(weeks=WEEKLY_FILES)
-    monday = begin + timedelta(days=1)
-    masters = ("regions", "stores", "items", "prices", "promotions")
-    sent = [DataFile(kind, f"{kind}.csv", as_csv(getattr(made, kind)), monday) for kind in masters]
-    ends = [begin + timedelta(weeks=n) for n in range(WEEKLY_FILES + 1)]
+def list_example_files(world: World) -> list[DataFile]:
+    """Everything that the chain sends, in the order in which it comes.
+
+    The last is a till's late file, whose bad rows quarantine must catch.
+    """
+    start = world.last_day - timedelta(weeks=SINGLE_WEEK_FILES)
+    monday = start + timedelta(days=1)
+    files = [
+        DataFile(kind, f"{kind}.csv", to_csv(world.files[kind]), monday)
+        for kind in ("regions", "stores", "items", "prices", "promotions")
+    ]
+    ends = [start + timedelta(weeks=n) for n in range(SINGLE_WEEK_FILES + 1)]
     for after, until in zip([date.min, *ends], ends, strict=False):
         for kind in ("weather", "deliveries", "stock", "sales"):
-            frame: pl.DataFrame = getattr(made, kind)
-            ahead = timedelta(
-                days=1 if kind == "deliveries" else 0
-            )  # Monday's delivery is known on its morning
+            # Monday's delivery is known on its morning.
+            ahead = timedelta(days=1 if kind == "deliveries" else 0)
             low = after + ahead if after > date.min else after
-            part = frame.filter(pl.col("date").is_between(low, until + ahead, closed="right"))
+            part = world.files[kind].filter(
+                pl.col("date").is_between(low, until + ahead, closed="right")
+            )
             name = f"{kind}_{part.item(0, 'date')}_{part.item(-1, 'date')}.csv"
-            sent.append(DataFile(kind, name, as_csv(part), until + timedelta(days=1)))
-    late = DataFile(
-        "sales",
-        f"sales_late_till_{made.last_day}.csv",
-        as_csv(late_file(made)),
-        made.last_day + timedelta(days=1),
-    )
-    return [*sent, late]
+            files.append(DataFile(kind, name, to_csv(part), until + timedelta(days=1)))
+    late = to_csv(build_late_file(world))
+    name = f"sales_late_till_{world.last_day}.csv"
+    return [*files, DataFile("sales", name, late, world.last_day + timedelta(days=1))]
 
 
-def late_file(made: World) -> pl.DataFrame:
-    """Twelve rows of the last day, three as they were sent before and nine that cannot be believed; all columns as text."""
-    rows = made.sales.filter(pl.col("date") == made.last_day).head(12).cast(pl.String).to_dicts()
+def build_late_file(world: World) -> pl.DataFrame:
+    """Twelve rows of the last day as text: three as sent before, nine that are not valid."""
+    sales = world.files["sales"].filter(pl.col("date") == world.last_day)
+    rows = sales.head(12).cast(pl.String).to_dicts()
     rows[3]["store"] = "atlantis"
     rows[4]["item"] = "unicorn_milk"
     rows[5]["sales"] = "-5"
     rows[6]["sales"] = "many"
     rows[7]["sales"] = "99999999"
     rows[8]["day_of_week"] = "MON"
-    rows[9]["date"] = str(made.last_day + timedelta(days=400))
+    rows[9]["date"] = str(world.last_day + timedelta(days=400))
     rows[10]["total_sales_amount"] = str(int(rows[10]["total_sales_amount"]) * 10 + 7)
-    rows[11]["date"] = made.last_day.strftime("%Y-%m-32")
+    rows[11]["date"] = world.last_day.strftime("%Y-%m-32")
     return pl.DataFrame(rows)
 
 
-def as_csv(frame: pl.DataFrame) -> bytes:
-    """A frame as CSV in UTF-8; nothing in the example needs quotes, and an empty field is nothing at all."""
+def to_csv(frame: pl.DataFrame) -> bytes:
+    """A frame as CSV in UTF-8. Nothing in the example needs quotes; null is an empty field."""
     buffer = io.BytesIO()
     frame.write_csv(buffer, quote_style="never")
     return buffer.getvalue()
 
 
-def write(made: World, folder: Path) -> list[DataFile]:
-    """Write the chain's files, and beside them the true demand that nobody in the chain knows. Gives the files, truth left out."""
+def write_example_files(world: World, folder: Path) -> list[DataFile]:
+    """Write the chain's files, and beside them truth.csv, which is not one of them."""
     folder.mkdir(parents=True, exist_ok=True)
-    sent = files(made)
-    for file in sent:
+    files = list_example_files(world)
+    for file in files:
         (folder / file.name).write_bytes(file.content)
-    (folder / "truth.csv").write_bytes(as_csv(made.truth))
-    return sent
+    (folder / "truth.csv").write_bytes(to_csv(world.truth))
+    return files
 
 
-# ---- the chain -----------------------------------------------------------------------------------------------------
+# ---- the chain -----------------------------------------------------------------------------------
 
 
 def make_example(
-    res: Resources, *, seed: int, now: datetime, last_day: date | None = None, played: int = PAST
-) -> Made:
-    """Bring the example chain in: files, people, past weeks played to their end, and the week to order waiting at the analyst's check.
+    res: Resources,
+    *,
+    seed: int,
+    now: datetime,
+    last_day: date | None = None,
+    past_weeks: int = PAST_WEEKS,
+) -> ExampleResult:
+    """Import the example chain, play past weeks to their end, and start the week to order.
 
-    A worker must be running. Doing it again makes nothing twice; a week later it goes on from there.
+    A worker must be running. Calling it again repeats nothing; a week later it goes on from there.
+    The week to order waits for the analyst's check.
     """
-    target = (
-        week_to_order(now.astimezone(TOKYO).date())
-        if last_day is None
-        else week_to_order(last_day + timedelta(days=1))
-    )
-    sent = write(world(seed, target.cutoff), res.settings.home / "example")
-    imports = [bring_in(res, file, now) for file in sent]
-    past = [target.plus(-n) for n in range(played, 0, -1)]
+    today = now.astimezone(TOKYO).date() if last_day is None else last_day + timedelta(days=1)
+    target = week_to_order(today)
+    world = simulate_world(seed, target.cutoff)
+    files = write_example_files(world, res.settings.home / "example")
+    imports = [import_data_file(res, file, now) for file in files]
+    past = [target.plus(-n) for n in range(past_weeks, 0, -1)]
     for week in past:
-        play(res, week, now)
-    wait_at_check(res, target, now)
+        complete_week(res, week, now)
+    start_current_week(res, target, now)
     with res.db.write() as db:
-        held = quarantine.count(db)
-        passwords = add_people(
-            db, now
-        )  # last, so that nobody's password is lost when something before fails
-    return Made(
+        quarantined = quarantine.count_waiting_rows(db)
+        # Last, so that no password is lost when something before fails.
+        passwords = add_accounts(db, now)
+    return ExampleResult(
         files=len(imports),
-        rows=sum(each.rows for each in imports),
-        quarantined=held,
+        rows=sum(record.rows for record in imports),
+        quarantined=quarantined,
         passwords=passwords,
         weeks=[*past, target],
     )
 
 
-def bring_in(res: Resources, file: DataFile, now: datetime) -> Import:
-    """Import one file as of the morning it came."""
-    came = min(now, datetime.combine(file.came, ARRIVES, TOKYO))
+def import_data_file(res: Resources, file: DataFile, now: datetime) -> Import:
+    """Import a file as of the morning on which it came."""
+    arrived_at = min(now, datetime.combine(file.arrived_on, FILE_ARRIVAL, TOKYO))
     with res.db.write() as db:
         return loading.import_file(
-            db, res.warehouse, file.kind, file.name, file.content, by=COMMAND_LINE.name, now=came
+            db,
+            res.warehouse,
+            file.kind,
+            file.name,
+            file.content,
+            by=COMMAND_LINE.name,
+            now=arrived_at,
         )
 
 
-def add_people(db: Session, now: datetime) -> dict[str, str]:
-    """Give everybody of the example who has none yet an account. Gives their new passwords."""
-    known = {account.name for account, _ in accounts.users(db)}
+def add_accounts(db: Session, now: datetime) -> dict[str, str]:
+    """Add the accounts of PEOPLE that are missing. Gives their new passwords by name."""
+    known = {account.name for account, _ in accounts.load_accounts(db)}
     return {
         person.name: accounts.add_user(
-            db, person.name, display=person.display, grants=person.grants, now=now
+            db, accounts.NewUser(person.name, person.grants, display_name=person.display_name), now
         )
         for person in PEOPLE.values()
         if person.name not in known
     }
 
 
-def play(res: Resources, week: Week, now: datetime) -> None:
-    """A past week to its end, as people would have taken it there; a week half played goes on where it is."""
+def complete_week(res: Resources, week: Week, now: datetime) -> None:
+    """Bring a past week to its end as people would; an unfinished one goes on where it is."""
     with res.db.write() as db:
-        weekly.start(
+        weekly.start_cycle(
             db,
-            res.work,
+            res.jobs,
             week,
             by=COMMAND_LINE.name,
             now=now,
             as_of=min(now, clock(week).aggregate),
-            hours=HOURS,
+            hours=DECISION_HOURS,
         )
-    if reached(res, week, *orders.CHECKING, *AFTER_CHECK) in orders.CHECKING:
-        check(res, week, now)
-    if reached(res, week, *orders.SEEN_BY_STORES) == "released":
-        confirm(res, week, now)
-    if (
-        reached(res, week, "ordered", "evaluated") == "ordered"
-        and week.sunday < now.astimezone(TOKYO).date()
-    ):
+    state = wait_for_state(res, week, *orders.CHECK_STATES, *STATES_AFTER_CHECK)
+    if state in orders.CHECK_STATES:
+        check_orders(res, week, now)
+    if wait_for_state(res, week, *orders.STORE_VISIBLE_STATES) == CycleState.RELEASED:
+        confirm_orders(res, week, now)
+    state = wait_for_state(res, week, CycleState.ORDERED, CycleState.EVALUATED)
+    if state == CycleState.ORDERED and week.sunday < now.astimezone(TOKYO).date():
         with res.db.write() as db:
-            if evaluation.complete(db, res.warehouse, week, now):
-                evaluation.evaluate(db, res.warehouse, week, now)
+            if evaluation.has_all_sales(db, res.warehouse, week, now):
+                evaluation.evaluate_week(db, res.warehouse, week, now)
 
 
-def wait_at_check(res: Resources, week: Week, now: datetime) -> None:
-    """The week to order, started and proposed, with days left for people."""
+def start_current_week(res: Resources, week: Week, now: datetime) -> None:
+    """Start the week to order and wait until it is proposed."""
     with res.db.write() as db:
-        weekly.start(db, res.work, week, by=COMMAND_LINE.name, now=now, hours=HOURS)
-    reached(res, week, *orders.CHECKING, *AFTER_CHECK)
+        weekly.start_cycle(db, res.jobs, week, by=COMMAND_LINE.name, now=now, hours=DECISION_HOURS)
+    wait_for_state(res, week, *orders.CHECK_STATES, *STATES_AFTER_CHECK)
 
 
-def reached(res: Resources, week: Week, *states: str) -> str:
-    """Wait until a week is in one of these states, and give which. Raises UserError when its run stopped or takes too long."""
+def wait_for_state(res: Resources, week: Week, *states: CycleState) -> CycleState:
+    """Wait until a week is in one of these states, and give which.
 
-    def state() -> str:
+    Raises UserError when its run has stopped or takes longer than MAX_STAGE_SECONDS.
+    """
+
+    def state() -> CycleState:
         with res.db.read() as db:
-            return orders.cycle(db, week).state
+            return orders.get_cycle(db, week).state
 
-    run = res.work.wait(orders.run_id(week), seconds=LONGEST, until=lambda: state() in states)
-    found = state()
-    if found not in states:
+    run = res.jobs.wait_for_run(
+        orders.weekly_run_id(week), seconds=MAX_STAGE_SECONDS, until=lambda: state() in states
+    )
+    reached = state()
+    if reached not in states:
         raise UserError(
-            "The example's week %(week)s is %(state)s and its run %(status)s; look at it with `tanuki work show %(run)s`.",
+            "The example's week %(week)s is %(state)s and its run is %(status)s. See"
+            " `tanuki jobs show %(run)s` for what stopped it.",
             week=week,
-            state=found,
+            state=reached,
             status=run.status,
             run=run.id,
         )
-    return found
+    return reached
 
 
-def check(res: Resources, week: Week, now: datetime) -> None:
-    """The analyst looks at the most unusual lines, changes some, and lets the stores see the week."""
+def check_orders(res: Resources, week: Week, now: datetime) -> None:
+    """The analyst changes some of the most unusual lines, and releases the week to the stores."""
     analyst = PEOPLE["analyst"]
     with res.db.write() as db:
-        for n, line in enumerate(orders.visible(db, analyst, week)[:CHECKED_LINES]):
-            change(db, analyst, week, line, n, WHY_CHECKED[n % len(WHY_CHECKED)], now)
-        orders.release(db, analyst, res.work, week, now)
+        lines = orders.list_order_lines(db, analyst, week)
+        for n, line in enumerate(lines[:ANALYST_CHANGES_PER_WEEK]):
+            change = make_change(line, n, ANALYST_REASONS)
+            orders.change_order_line(db, analyst, week, change, now)
+        orders.release_week(db, analyst, res.jobs, week, now)
 
 
-def confirm(res: Resources, week: Week, now: datetime) -> None:
-    """Each store's manager says yes; some change a line before."""
+def confirm_orders(res: Resources, week: Week, now: datetime) -> None:
+    """Each store's manager confirms; some change a line before."""
     for n, store in enumerate(STORES):
         manager = PEOPLE[f"manager-{store.code}"]
         with res.db.write() as db:
-            if store.code not in orders.unconfirmed(db, week):
+            if store.code not in orders.list_unconfirmed_stores(db, week):
                 continue
-            lines = orders.visible(db, manager, week, store.code)
-            if lines and (n + week.number) % STORES_EACH_CHANGE == 0:
-                change(
-                    db,
-                    manager,
-                    week,
-                    lines[n % len(lines)],
-                    n,
-                    WHY_CONFIRMED[n % len(WHY_CONFIRMED)],
-                    now,
-                )
-            orders.confirm(db, manager, res.work, week, store.code, now)
+            lines = orders.list_order_lines(db, manager, week, store.code)
+            if lines and (n + week.number) % STORES_PER_MANAGER_CHANGE == 0:
+                change = make_change(lines[n % len(lines)], n, MANAGER_REASONS)
+                orders.change_order_line(db, manager, week, change, now)
+            orders.confirm_store(db, manager, res.jobs, week, store.code, now)
 
 
-def change(
-    db: Session, who: Person, week: Week, line: OrderLine, n: int, reason: str, now: datetime
-) -> None:
-    """A case or two more or, every third time, fewer."""
-    step = max(1, round(line.cases * 0.15))
+def make_change(line: OrderLine, n: int, reasons: Sequence[str]) -> orders.LineChange:
+    """Some cases more or, every third time, fewer; with the reason of this number."""
+    step = max(1, round(line.cases * CHANGE_SHARE))
     cases = max(0, line.cases - step) if n % 3 == 2 else line.cases + step
-    orders.change(
-        db,
-        who,
-        week,
-        line.store,
-        line.item,
-        cases=cases,
-        reason=reason,
-        version=line.version,
-        now=now,
-    )
+    reason = reasons[n % len(reasons)]
+    return orders.LineChange(line.store, line.item, cases, line.version, reason)

@@ -5,14 +5,16 @@ from pathlib import Path
 
 import click
 
+from tanuki.cli.context import echo
 from tanuki.cli.output import print_passwords
+from tanuki.i18n import TOKYO
 from tanuki.platform.commands.context import open_resources
 from tanuki.platform.commands.inline_worker import inline_worker
 
 
 @click.command(
-    help="Make the example chain: ten stores, ten beverages, three years of sales, people to sign in as, and a week that waits for them. "
-    "Doing it again makes nothing twice."
+    help="Make the example chain: ten stores, ten beverages, three years of sales, people to sign"
+    " in as, and a week that waits for them. A second run repeats nothing."
 )
 @click.option(
     "--seed",
@@ -33,19 +35,29 @@ from tanuki.platform.commands.inline_worker import inline_worker
 )
 def example(seed: int, last_day: datetime | None, only_files: Path | None) -> None:
     from tanuki.shop import example as chain
-    from tanuki.shop.calendar import TOKYO, week_to_order
-    from tanuki.shop.simulation.demand import world
+    from tanuki.shop.calendar import week_to_order
+    from tanuki.shop.simulation.world import simulate_world
 
     now = datetime.now(UTC)
     day = last_day.date() if last_day else week_to_order(now.astimezone(TOKYO).date()).cutoff
     if only_files is not None:
-        sent = chain.write(world(seed, day), only_files)
-        click.echo(f"{len(sent)} files and truth.csv are in {only_files}.")
+        files = chain.write_example_files(simulate_world(seed, day), only_files)
+        echo(
+            "%(count)s files and truth.csv are in %(folder)s.", count=len(files), folder=only_files
+        )
         return
     with open_resources() as res, inline_worker(res):
-        made = chain.make_example(res, seed=seed, now=now, last_day=day)
-    click.echo(f"{made.files} files, {made.rows} rows; {made.quarantined} rows wait in quarantine.")
-    click.echo(
-        f"Played to their orders: {', '.join(map(str, made.weeks[:-1]))}. Waiting for the analyst's check: {made.weeks[-1]}."
+        result = chain.make_example(res, seed=seed, now=now, last_day=day)
+    echo(
+        "%(files)s files, %(rows)s rows; %(quarantined)s rows wait in quarantine.",
+        files=result.files,
+        rows=result.rows,
+        quarantined=result.quarantined,
     )
-    print_passwords(made.passwords)
+    *past, current = result.weeks
+    echo(
+        "Past weeks with orders: %(past)s. Waiting for the analyst's check: %(current)s.",
+        past=", ".join(map(str, past)),
+        current=current,
+    )
+    print_passwords(result.passwords)

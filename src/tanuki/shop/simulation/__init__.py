@@ -1,1 +1,1 @@
-"""Closed-loop simulation: a simulated chain in which ordering policies are compared."""
+"""Closed-loop simulation of ordering policies; README.md lists the files in order."""

@@ -1,6 +1,6 @@
-"""The shelf, day by day: deliveries arrive on Monday, the oldest is sold first, what is too old is thrown away. Pure; knows no policy.
+"""Stock day by day: deliveries on Mondays, the oldest sold first, waste. Pure; knows no policy.
 
-Everything is whole units in arrays [store, item], so that a chain lives through a year in the time of a breath.
+All units are whole, in arrays [store, item], so that a chain's year takes under a second.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,83 +12,99 @@ from numpy.typing import NDArray
 Counts = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-WEEK = 7  # days
+DAYS_PER_WEEK = 7
 
 
 @dataclass(frozen=True)
-class Lived:
-    """What happened so far: sales and stock at each day's end [day, store, item], deliveries and what was thrown away [Monday, store, item].
+class Trajectory:
+    """What happened so far; what has not happened yet is 0.
 
-    The Monday after the last day has its delivery, ordered a week before, and what is thrown away on its morning. What has not yet
-    happened is zero.
+    sales and stock at each day's end are [day, store, item], deliveries and waste [Monday, store,
+    item]. Waste is thrown away on Monday morning. The Monday after the last day has its delivery,
+    ordered a week before, and its waste.
     """
 
     sales: Counts
     stock: Counts
     deliveries: Counts
-    thrown: Counts
+    waste: Counts
 
     def on_hand(self, week: int) -> Counts:
-        """Units on the Sunday evening before a week, those to be thrown away on Monday among them."""
-        return np.asarray(self.stock[week * WEEK - 1] if week else np.zeros_like(self.thrown[0]))
+        """Stock on the Sunday evening before a week, including what is thrown away on Monday."""
+        if week == 0:
+            return np.zeros_like(self.waste[0])
+        return np.asarray(self.stock[week * DAYS_PER_WEEK - 1])
 
-    def sold(self, first: int, until: int) -> Counts:
-        """Units sold in each week from `first` to before `until`. [week, store, item]"""
-        days = self.sales[first * WEEK : until * WEEK]
-        return np.asarray(days.reshape(until - first, WEEK, *days.shape[1:]).sum(axis=1))
-
-
-Order = Callable[
-    [int, Lived], Counts
-]  # on a week's Monday, after its delivery came and before its first sale: the delivery of the next Monday
+    def weekly_sales(self, first: int, end: int) -> Counts:
+        """Units sold in each week from `first` to before `end`. [week, store, item]"""
+        days = self.sales[first * DAYS_PER_WEEK : end * DAYS_PER_WEEK]
+        return np.asarray(days.reshape(end - first, DAYS_PER_WEEK, *days.shape[1:]).sum(axis=1))
 
 
-def live(demand: Counts, keeps: Flags, first: Counts, order: Order) -> Lived:
-    """Live through demand [day, store, item] of whole weeks from an empty shelf, `first` on its first Monday, then what `order` says."""
-    weeks, shape = len(demand) // WEEK, demand.shape[1:]
-    lived = Lived(
-        np.zeros_like(demand),
-        np.zeros_like(demand),
-        *(np.zeros((weeks + 1, *shape), dtype=np.int64) for _ in range(2)),
-    )
-    batches = np.zeros((len(keeps), *shape), dtype=np.int64)
-    lived.deliveries[0] = first
-    for week in range(weeks):
-        batches, lived.thrown[week] = monday(batches, lived.deliveries[week], keeps)
-        lived.deliveries[week + 1] = order(week, lived)
-        for day in range(week * WEEK, week * WEEK + WEEK):
-            batches, lived.sales[day] = sell(batches, demand[day])
-            lived.stock[day] = batches.sum(axis=0)
-    _, lived.thrown[weeks] = monday(batches, np.zeros_like(first), keeps)
-    return lived
+# Called on a week's Monday, after its delivery and before its first sale, with the week's number
+# and the trajectory so far. Gives the delivery of the next Monday.
+OrderPolicy = Callable[[int, Trajectory], Counts]
 
 
-def keeping(shelf_life_days: Sequence[int | None], ages: int | None = None) -> Flags:
-    """Whether an item can still be sold in the week that begins when it is so many weeks old. [age, item]
+def simulate_inventory(
+    demand: Counts, sellable: Flags, first_delivery: Counts, order: OrderPolicy
+) -> Trajectory:
+    """Run through demand [day, store, item] of whole weeks, beginning without stock.
 
-    So many ages are told apart, all that matter unless given; the last stands for everything older too.
+    `first_delivery` arrives on the first Monday, then what `order` gives. `sellable` is
+    sellable_by_age's.
     """
-    longest = max((-(-days // WEEK) for days in shelf_life_days if days is not None), default=1)
+    weeks, shape = len(demand) // DAYS_PER_WEEK, demand.shape[1:]
+    trajectory = Trajectory(
+        sales=np.zeros_like(demand),
+        stock=np.zeros_like(demand),
+        deliveries=np.zeros((weeks + 1, *shape), dtype=np.int64),
+        waste=np.zeros((weeks + 1, *shape), dtype=np.int64),
+    )
+    batches = np.zeros((len(sellable), *shape), dtype=np.int64)
+    trajectory.deliveries[0] = first_delivery
+    for week in range(weeks):
+        batches, trajectory.waste[week] = receive_delivery(
+            batches, trajectory.deliveries[week], sellable
+        )
+        trajectory.deliveries[week + 1] = order(week, trajectory)
+        for day in range(week * DAYS_PER_WEEK, (week + 1) * DAYS_PER_WEEK):
+            batches, trajectory.sales[day] = serve_demand(batches, demand[day])
+            trajectory.stock[day] = batches.sum(axis=0)
+    nothing = np.zeros_like(first_delivery)
+    _, trajectory.waste[weeks] = receive_delivery(batches, nothing, sellable)
+    return trajectory
+
+
+def sellable_by_age(shelf_life_days: Sequence[int | None], ages: int | None = None) -> Flags:
+    """Whether an item can be sold in a week that begins when it is so many weeks old. [age, item]
+
+    None keeps for ever. The last age stands for everything older too. There are as many ages as
+    matter, unless `ages` is given.
+    """
+    max_weeks = max(
+        (-(-days // DAYS_PER_WEEK) for days in shelf_life_days if days is not None), default=1
+    )
     return np.array(
         [
-            [days is None or age * WEEK < days for days in shelf_life_days]
-            for age in range(ages or longest + 1)
+            [days is None or age * DAYS_PER_WEEK < days for days in shelf_life_days]
+            for age in range(ages or max_weeks + 1)
         ]
     )
 
 
-def monday(batches: Counts, delivery: Counts, keeps: Flags) -> tuple[Counts, Counts]:
-    """Batches [age, store, item] a week older with the delivery as the youngest, and the units thrown away because they keep no longer."""
+def receive_delivery(batches: Counts, delivery: Counts, sellable: Flags) -> tuple[Counts, Counts]:
+    """Batches [age, store, item] a week older with the delivery as the youngest; and the waste."""
     older = np.concatenate([delivery[None], batches[:-2], batches[-2:].sum(axis=0, keepdims=True)])
-    kept = older * keeps[:, None, :]
-    return kept, np.asarray((older - kept).sum(axis=0))
+    sold_on = older * sellable[:, None, :]
+    return sold_on, np.asarray((older - sold_on).sum(axis=0))
 
 
-def sell(batches: Counts, demand: Counts) -> tuple[Counts, Counts]:
-    """Batches after a day's demand, the oldest sold first, and what was sold: what is not there is not sold."""
-    left, after = demand, np.empty_like(batches)
+def serve_demand(batches: Counts, demand: Counts) -> tuple[Counts, Counts]:
+    """Batches after a day's demand, the oldest sold first (FIFO), and the day's sales."""
+    unmet, after = demand, np.empty_like(batches)
     for age in reversed(range(len(batches))):
-        taken = np.minimum(left, batches[age])
-        after[age] = batches[age] - taken
-        left = left - taken
-    return after, demand - left
+        sold = np.minimum(unmet, batches[age])
+        after[age] = batches[age] - sold
+        unmet = unmet - sold
+    return after, demand - unmet

@@ -1,160 +1,188 @@
-"""Who may order in a simulation: managers by habit, the published practice, our forecasts, and two who know what nobody can.
+"""Who orders in a simulation: managers, a point forecast, our forecasts, perfect information.
 
-A policy is made for a scene and then orders on each Monday for the next. All but the managers and the published practice order by the same
-rule, so that they differ only in what they know of demand.
+A policy is made for a scenario; it then orders on each Monday for the next. All but the managers
+and the published practice order by the same rule, so they differ only in what they know of demand.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from tanuki.errors import UserError
-from tanuki.shop.forecasting import forecaster
-from tanuki.shop.ordering import LEVELS, Demand, Line, Stock, propose
-from tanuki.shop.simulation.demand import NOISE_SHAPE
-from tanuki.shop.simulation.inventory import WEEK, Counts, Lived, Order
-from tanuki.shop.simulation.managers import in_cases
-from tanuki.shop.simulation.scenarios import Scene
+from tanuki.shop.features import Numbers
+from tanuki.shop.forecasting.forecaster import (
+    DEFAULT_FORECASTER,
+    QUANTILE_COLUMNS,
+    QUANTILE_LEVELS,
+    make_forecaster,
+)
+from tanuki.shop.ordering import Demand, OrderInput, Stock, propose_orders
+from tanuki.shop.simulation.demand import GAMMA_NOISE_SHAPE
+from tanuki.shop.simulation.inventory import DAYS_PER_WEEK, Counts, OrderPolicy, Trajectory
+from tanuki.shop.simulation.managers import round_up_to_cases
+from tanuki.shop.simulation.scenarios import Scenario
 
-Numbers = NDArray[np.float64]
+REFIT_EVERY_WEEKS = 4  # a model is fitted again after so many weeks
+# The practice that published samples show: boosted trees whose mean is ordered.
+PUBLISHED_FORECASTER = "lightgbm"
+MAX_STANDARD_DEVIATIONS = 12.0  # beyond the mean, to which demand_distribution computes
 
-REFIT = 4  # weeks for which a model is kept before it learns again
-PUBLISHED = "lightgbm"  # boosted trees, as published samples use; only their mean is ordered
-TAIL = 12.0  # standard deviations beyond the mean that the law of a sum is worked out to
-
-
-def managers(scene: Scene) -> Order:
-    """As they order by habit."""
-    return scene.managers.order
+# From a week's Monday to [buffer week, target week, both; store; item; QUANTILE_LEVELS, mean].
+DemandSource = Callable[[int, Trajectory], Numbers]
 
 
-def published(scene: Scene) -> Order:
-    """The published practice: a point forecast ordered as it is, less what should be left over, in full cases."""
-    expect = forecasts(scene, PUBLISHED)
+def make_managers_policy(scenario: Scenario) -> OrderPolicy:
+    """As the managers order by habit."""
+    return scenario.managers.order_next_week
 
-    def order(week: int, lived: Lived) -> Counts:
-        buffer, target, _ = expect(week, lived)[..., -1]
-        left = np.maximum(0.0, lived.on_hand(week) + lived.deliveries[week] - buffer)
-        return np.where(target > left, in_cases(np.maximum(0.0, target - left), scene.rules), 0)
+
+def make_published_policy(scenario: Scenario) -> OrderPolicy:
+    """A point forecast, less what should be left over, in whole cases."""
+    forecast = make_demand_source(scenario, PUBLISHED_FORECASTER)
+
+    def order(week: int, trajectory: Trajectory) -> Counts:
+        buffer, target, _ = forecast(week, trajectory)[..., -1]
+        on_hand, on_order = trajectory.on_hand(week), trajectory.deliveries[week]
+        left = np.maximum(0.0, on_hand + on_order - buffer)
+        cases = round_up_to_cases(np.maximum(0.0, target - left), scenario.chain.rules)
+        return np.where(target > left, cases, 0)
 
     return order
 
 
-def ours(scene: Scene, model: str = forecaster.DEFAULT) -> Order:
-    """Our forecast's quantiles through the ordering rule."""
-    expect = forecasts(scene, model)
-    return lambda week, lived: by_rule(scene, week, lived, expect(week, lived))
+def make_tanuki_policy(scenario: Scenario, model: str = DEFAULT_FORECASTER) -> OrderPolicy:
+    """A forecaster's quantiles through the ordering rule."""
+    return apply_ordering_rule(scenario, make_demand_source(scenario, model))
 
 
-def oracle(scene: Scene) -> Order:
-    """Knows each coming day's expected demand, with its weather and moods, and the law of chance, but not the dice."""
-    expected = scene.expected
+def make_oracle_policy(scenario: Scenario) -> OrderPolicy:
+    """The ordering rule with the exact distribution of demand: all but the random draws.
+
+    Raises UserError for a scenario whose expected demand is not known.
+    """
+    expected = scenario.expected
     if expected is None:
         raise UserError(
-            "The oracle needs expected demand, which only the example world knows; leave it out with recorded sales."
+            "The oracle needs expected demand, which only the example world knows;"
+            " leave it out with recorded sales."
         )
-    return lambda week, lived: by_rule(
-        scene, week, lived, law(expected[week * WEEK : (week + 2) * WEEK])
-    )
+
+    def know(week: int, _: Trajectory) -> Numbers:
+        return demand_distribution(expected[week * DAYS_PER_WEEK : (week + 2) * DAYS_PER_WEEK])
+
+    return apply_ordering_rule(scenario, know)
 
 
-def clairvoyant(scene: Scene) -> Order:
-    """Knows the dice too: what each customer will want. Nobody can; it says what is left when nothing is uncertain."""
+def make_perfect_information_policy(scenario: Scenario) -> OrderPolicy:
+    """The ordering rule with demand itself: what is left to pay when nothing is uncertain."""
 
-    def order(week: int, lived: Lived) -> Counts:
-        both = (
-            scene.demand[week * WEEK : (week + 2) * WEEK]
-            .reshape(2, WEEK, *lived.thrown.shape[1:])
-            .sum(axis=1)
-        )
-        sums = np.concatenate([both, both.sum(axis=0, keepdims=True)]).astype(np.float64)
-        return by_rule(scene, week, lived, np.repeat(sums[..., None], len(LEVELS) + 1, axis=-1))
+    def know(week: int, _: Trajectory) -> Numbers:
+        days = scenario.demand[week * DAYS_PER_WEEK : (week + 2) * DAYS_PER_WEEK]
+        weeks = days.reshape(2, DAYS_PER_WEEK, *days.shape[1:]).sum(axis=1)
+        sums = np.concatenate([weeks, weeks.sum(axis=0, keepdims=True)]).astype(np.float64)
+        return np.repeat(sums[..., None], len(QUANTILE_LEVELS) + 1, axis=-1)
 
-    return order
+    return apply_ordering_rule(scenario, know)
 
 
-POLICIES: dict[str, Callable[[Scene], Order]] = {
-    "managers": managers,
-    "published": published,
-    "ours": ours,
-    "oracle": oracle,
-    "clairvoyant": clairvoyant,
+POLICIES: dict[str, Callable[[Scenario], OrderPolicy]] = {
+    "managers": make_managers_policy,
+    "published": make_published_policy,
+    "tanuki": make_tanuki_policy,
+    "oracle": make_oracle_policy,
+    "perfect_information": make_perfect_information_policy,
 }
 
 
-def by_rule(scene: Scene, week: int, lived: Lived, known: Numbers) -> Counts:
-    """The ordering rule for all stores and items. `known` is [buffer, target and both; store; item; LEVELS and last the mean]."""
-    on_hand, coming = lived.on_hand(week), lived.deliveries[week]
-    lines = []
-    for s, store in enumerate(scene.stores):
-        for i in range(len(scene.items)):
-            buffer, target, both = (
-                Demand(float(each[-1]), tuple(each[:-1].tolist())) for each in known[:, s, i]
-            )
-            lines.append(
-                Line(
-                    store,
-                    buffer,
-                    target,
-                    both,
-                    scene.rules[i],
-                    Stock(float(on_hand[s, i]), float(coming[s, i])),
+def make_policy(scenario: Scenario, name: str, model: str | None = None) -> OrderPolicy:
+    """A policy of POLICIES; `model` is the forecaster of "tanuki", the default unless given."""
+    if name == "tanuki" and model:
+        return make_tanuki_policy(scenario, model)
+    return POLICIES[name](scenario)
+
+
+def apply_ordering_rule(scenario: Scenario, source: DemandSource) -> OrderPolicy:
+    """`ordering.propose_orders` for all stores and items at once, without limits of stores."""
+    rules = scenario.chain.rules
+
+    def order(week: int, trajectory: Trajectory) -> Counts:
+        demand = source(week, trajectory)
+        on_hand, on_order = trajectory.on_hand(week), trajectory.deliveries[week]
+        inputs = []
+        for s, store in enumerate(scenario.chain.stores):
+            for i, rule in enumerate(rules):
+                buffer, target, both = (
+                    Demand(float(row[-1]), tuple(row[:-1].tolist())) for row in demand[:, s, i]
                 )
-            )
-    return np.array([each.units for each in propose(lines)], dtype=np.int64).reshape(on_hand.shape)
+                stock = Stock(float(on_hand[s, i]), float(on_order[s, i]))
+                inputs.append(OrderInput(store, buffer, target, both, rule, stock))
+        units = [proposal.units for proposal in propose_orders(inputs)]
+        return np.array(units, dtype=np.int64).reshape(on_hand.shape)
+
+    return order
 
 
-def forecasts(scene: Scene, name: str) -> Callable[[int, Lived], Numbers]:
-    """What a model expects on a week's Monday, as `by_rule` takes it; it learns again every REFIT weeks, and looks at the latest sales always."""
-    model = forecaster.make(name)
-    keys = scene.frame(
-        [scene.monday], np.zeros((1, len(scene.stores), len(scene.items)), dtype=np.int64)
-    ).select("store", "item")
+def make_demand_source(scenario: Scenario, forecaster: str) -> DemandSource:
+    """A forecaster's view, fitted every REFIT_EVERY_WEEKS; it always uses the latest sales."""
+    model = make_forecaster(forecaster)
+    assortment = scenario.assortment
+    one_day = np.zeros((1, *assortment.shape), dtype=np.int64)
+    keys = scenario.to_frame([scenario.monday], one_day).select("store", "item")
 
-    def expect(week: int, lived: Lived) -> Numbers:
+    def forecast(week: int, trajectory: Trajectory) -> Numbers:
         nonlocal model
-        target = scene.week(week + 1)
-        panel = scene.known(week, lived).panel(target)
-        if (week - scene.begin) % REFIT == 0:
-            model = forecaster.make(name)
+        target = scenario.week(week + 1)
+        panel = scenario.known_history(week, trajectory).build_panel(target)
+        if (week - scenario.policy_start) % REFIT_EVERY_WEEKS == 0:
+            model = make_forecaster(forecaster)
             model.fit(panel)
         frame = model.predict(panel)
-        found = np.zeros((3, *scene.carried.shape, len(LEVELS) + 1))
-        for n, text in enumerate((str(target.buffer), str(target), target.both)):
+        demand = np.zeros((3, *assortment.shape, len(QUANTILE_LEVELS) + 1))
+        weeks = (str(target.buffer), str(target), target.two_week_interval)
+        for n, name in enumerate(weeks):
             rows = keys.join(
-                frame.filter(pl.col("week") == text),
+                frame.filter(pl.col("week") == name),
                 on=["store", "item"],
                 how="left",
                 maintain_order="left",
             )
-            found[n][scene.carried] = (
-                rows.select(*forecaster.COLUMNS, "mean").fill_null(0.0).to_numpy()
-            )
-        return found
+            columns = rows.select(*QUANTILE_COLUMNS, "mean").fill_null(0.0)
+            demand[n][assortment] = columns.to_numpy()
+        return demand
 
-    return expect
+    return forecast
 
 
-def law(expected: Numbers) -> Numbers:
-    """Quantiles at LEVELS and the mean of a week's demand, the next one's and both together, from two weeks' expected days.
+def demand_distribution(expected: Numbers) -> Numbers:
+    """The exact distribution of two weeks' demand, as DemandSource gives it.
 
-    Each day is Poisson with a mean that a gamma widens, as the example world draws it, and days are drawn apart; the characteristic function
-    of a sum is the product of theirs, and its transform the exact law.
+    `expected` is the mean demand of fourteen days [day, store, item]. A day's demand is
+    Poisson(m G) with G ~ Gamma(shape k, mean 1), as in `simulate_environment`: negative binomial
+    with probability generating function E[z^D] = (1 - m (z - 1) / k)^-k. Days are independent, so
+    the function of a week, or of both, is the product over its days. At the points
+    z = exp(-2 pi i j / size) it is the discrete Fourier transform of the probabilities of
+    0 … size - 1 units, so the inverse transform gives them. `size` is a power of two beyond
+    MAX_STANDARD_DEVIATIONS, where what lies above, and would be added to small counts, is nil.
     """
-    days = expected.reshape(2, WEEK, -1)
+    days = expected.reshape(2, DAYS_PER_WEEK, -1)
     mean = days.sum(axis=1)
-    spread = np.sqrt((days + days**2 / NOISE_SHAPE).sum(axis=(0, 1)))
-    size = 1 << int(np.ceil(np.log2((mean.sum(axis=0) + TAIL * spread).max() + 2)))
-    turns = np.exp(-2j * np.pi * np.arange(size // 2 + 1) / size) - 1
-    weeks = [
-        sum(-NOISE_SHAPE * np.log(1 - day[:, None] / NOISE_SHAPE * turns) for day in week)
+    sd = np.sqrt((days + days**2 / GAMMA_NOISE_SHAPE).sum(axis=(0, 1)))
+    largest = (mean.sum(axis=0) + MAX_STANDARD_DEVIATIONS * sd).max() + 2
+    size = 1 << int(np.ceil(np.log2(largest)))
+    z_minus_1 = np.exp(-2j * np.pi * np.arange(size // 2 + 1) / size) - 1
+    log_pgf = [
+        sum(
+            -GAMMA_NOISE_SHAPE * np.log(1 - day[:, None] / GAMMA_NOISE_SHAPE * z_minus_1)
+            for day in week
+        )
         for week in days
     ]
-    found = []
-    for logs, middle in zip([*weeks, weeks[0] + weeks[1]], [*mean, mean.sum(axis=0)], strict=True):
-        below = np.cumsum(np.fft.irfft(np.exp(logs), size, axis=1), axis=1)
-        units = [np.argmax(below >= level - 1e-9, axis=1) for level in LEVELS]
-        found.append(np.column_stack([*units, middle]))
-    return np.stack(found).reshape(3, *expected.shape[1:], len(LEVELS) + 1)
+    log_pgfs = [*log_pgf, log_pgf[0] + log_pgf[1]]
+    means = [*mean, mean.sum(axis=0)]
+    distributions = []
+    for log_pgf_of_sum, mean_of_sum in zip(log_pgfs, means, strict=True):
+        cdf = np.cumsum(np.fft.irfft(np.exp(log_pgf_of_sum), size, axis=1), axis=1)
+        quantiles = [np.argmax(cdf >= level - 1e-9, axis=1) for level in QUANTILE_LEVELS]
+        distributions.append(np.column_stack([*quantiles, mean_of_sum]))
+    return np.stack(distributions).reshape(3, *expected.shape[1:], len(QUANTILE_LEVELS) + 1)

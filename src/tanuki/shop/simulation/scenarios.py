@@ -1,6 +1,7 @@
-"""What a simulation is lived in: a chain, the true demand of its past and future, and what could be known of it on each Monday.
+"""What a simulation runs in: a chain, its true demand, and what was known of it on each Monday.
 
-The example world knows its true demand. A real chain does not: there, what it sold is taken as demand, as if nothing had ever run out.
+The example world knows its true demand. A real chain does not: its sales are taken as demand, as
+if nothing had ever sold out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,142 +11,165 @@ from functools import cached_property
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from tanuki.errors import UserError
-from tanuki.shop import rules
 from tanuki.shop.calendar import Week, week_of
+from tanuki.shop.features import Numbers
 from tanuki.shop.ordering import ItemRules
-from tanuki.shop.panel import History, daily_grid
-from tanuki.shop.simulation import demand as world
-from tanuki.shop.simulation import inventory, personas
-from tanuki.shop.simulation.inventory import WEEK, Counts, Flags, Lived, Order
-from tanuki.shop.simulation.managers import Habit, Managers
-
-Floats = NDArray[np.float64]
-
-PLANNED = timedelta(
-    weeks=world.PLANNED_WEEKS
-)  # prices and promotions that are known ahead, from the order day on
-SETTLED = (
-    9  # weeks that managers order before a policy does, at least: their shelves are then their own
+from tanuki.shop.panel import History, build_daily_grid
+from tanuki.shop.simulation.demand import (
+    EPOCH,
+    HISTORY_WEEKS,
+    PLANNED_WEEKS,
+    item_sellability,
+    simulate_environment,
 )
-TYPICAL = Habit(
-    memory=3, extra=0.18, promotion=0.5, plans=True
-)  # the middle of the example's managers, for chains whose managers are not known
+from tanuki.shop.simulation.inventory import (
+    DAYS_PER_WEEK,
+    Counts,
+    Flags,
+    OrderPolicy,
+    Trajectory,
+    sellable_by_age,
+    simulate_inventory,
+)
+from tanuki.shop.simulation.managers import Managers, OrderingHabit
+from tanuki.shop.simulation.personas import ITEMS, STORES, build_store_master
+from tanuki.shop.simulation.world import build_price_list, build_weather_frame
+from tanuki.shop.tables import DEFAULT_RULES
+
+# Prices and promotions are known so far ahead of the order day.
+PLANNING_HORIZON = timedelta(weeks=PLANNED_WEEKS)
+# Weeks at least that managers order before a policy does: the stock is then theirs.
+WARM_UP_WEEKS = 9
+USUAL_WEEKS = 4  # first recorded weeks whose mean is the managers' usual week
+# The middle of the example's managers, for chains whose managers are not known.
+TYPICAL_HABIT = OrderingHabit(
+    memory_weeks=3, extra_share=0.18, promotion_belief=0.5, plans_year_end=True
+)
 
 
 @dataclass(frozen=True)
-class Scene:
-    """A chain's demand from a Monday on, in whole weeks, of which the managers live those up to `begin` and a policy the rest.
+class Chain:
+    """stores and items are codes in the order of the arrays' axes; sellable is [age, item]."""
 
-    On week `begin`'s Monday a policy orders for the first time; what arrives on that Monday was still ordered by the managers.
+    stores: Sequence[str]
+    items: Sequence[str]
+    rules: Sequence[ItemRules]  # one an item
+    sellable: Flags
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A chain and its demand from a Monday on, in whole weeks.
+
+    Managers order in the weeks up to `policy_start`, on whose Monday a policy orders for the first
+    time. What arrives on that Monday was still ordered by the managers. `record_start` is the
+    first week whose sales are on record. `history` has prices, promotions and weather of all days.
     """
 
     name: str
     monday: date  # the first
-    stores: Sequence[str]
-    items: Sequence[str]
-    rules: Sequence[ItemRules]  # one an item
+    chain: Chain
     demand: Counts  # day, store, item
-    expected: Floats | None  # its mean, where anybody knows it
-    keeps: Flags
+    expected: Numbers | None  # mean demand, where it is known
     managers: Managers
-    begin: int
-    since: int  # the first week whose sales are on record
-    record: History  # prices, promotions and weather of all days; its sales are those before anybody simulated
+    policy_start: int
+    record_start: int
+    history: History
 
     @property
     def weeks(self) -> range:
         """The weeks that count: those whose delivery the policy decides."""
-        return range(self.begin + 1, len(self.demand) // WEEK)
+        return range(self.policy_start + 1, len(self.demand) // DAYS_PER_WEEK)
 
     def week(self, number: int) -> Week:
-        """Which week that is."""
+        """The calendar week of a number in the arrays."""
         return week_of(self.monday + timedelta(weeks=number))
 
-    def live(self, order: Order) -> Lived:
-        """The managers' past, then the future with another's orders; nobody orders for after the end."""
+    def simulate(self, order: OrderPolicy) -> Trajectory:
+        """The managers' past, then the policy's orders; nothing is ordered for after the end."""
         managers, last = self.managers, self.weeks[-1]
 
-        def either(week: int, lived: Lived) -> Counts:
+        def order_week(week: int, trajectory: Trajectory) -> Counts:
             if week == last:
-                return np.zeros_like(lived.deliveries[0])
-            return np.where(
-                self.carried, (managers.order if week < self.begin else order)(week, lived), 0
-            )
+                return np.zeros_like(trajectory.deliveries[0])
+            decide = managers.order_next_week if week < self.policy_start else order
+            return np.where(self.assortment, decide(week, trajectory), 0)
 
-        return inventory.live(
-            self.demand, self.keeps, np.where(self.carried, managers.first, 0), either
-        )
+        first_delivery = np.where(self.assortment, managers.first_delivery, 0)
+        return simulate_inventory(self.demand, self.chain.sellable, first_delivery, order_week)
 
     @cached_property
-    def carried(self) -> Flags:
-        """Which store has which item. [store, item]"""
+    def assortment(self) -> Flags:
+        """Which store sells which item. [store, item]"""
         return np.asarray(self.demand.any(axis=0))
 
-    def known(self, week: int, lived: Lived) -> History:
-        """What the chain knows on a week's Monday: up to Sunday what was sold and left; what is planned for the weeks ahead."""
+    def known_history(self, week: int, trajectory: Trajectory) -> History:
+        """What the chain knows on a week's Monday: sales and stock up to Sunday, and the plans."""
         today = self.monday + timedelta(weeks=week)
-        days = [self.monday + timedelta(days=n) for n in range(self.since * WEEK, week * WEEK)]
-        mondays = [self.monday + timedelta(weeks=n) for n in range(self.since, week + 1)]
-        until, past = today + PLANNED, slice(self.since * WEEK, week * WEEK)
-        prices, promotions = self.record.prices, self.record.promotions
+        start = self.record_start
+        past = slice(start * DAYS_PER_WEEK, week * DAYS_PER_WEEK)
+        days = [self.monday + timedelta(days=n) for n in range(past.start, past.stop)]
+        mondays = [self.monday + timedelta(weeks=n) for n in range(start, week + 1)]
+        end = today + PLANNING_HORIZON
+        prices, promotions = self.history.prices, self.history.promotions
         return replace(
-            self.record,
-            sales=self.frame(days, lived.sales[past]),
-            stock=self.frame(days, lived.stock[past]),
-            deliveries=self.frame(mondays, lived.deliveries[self.since : week + 1]),
-            prices=prices.filter(pl.col("applied_from") < until).with_columns(
-                pl.when(pl.col("applied_to") < until).then(pl.col("applied_to")).alias("applied_to")
+            self.history,
+            sales=self.to_frame(days, trajectory.sales[past]),
+            stock=self.to_frame(days, trajectory.stock[past]),
+            deliveries=self.to_frame(mondays, trajectory.deliveries[start : week + 1]),
+            prices=prices.filter(pl.col("applied_from") < end).with_columns(
+                pl.when(pl.col("applied_to") < end).then(pl.col("applied_to")).alias("applied_to")
             ),
-            promotions=promotions.filter(pl.col("date_from") < until),
-            weather=self.record.weather.filter(pl.col("date") < today),
+            promotions=promotions.filter(pl.col("date_from") < end),
+            weather=self.history.weather.filter(pl.col("date") < today),
         )
 
-    def frame(self, days: Sequence[date], units: Counts) -> pl.DataFrame:
-        """[date, store, item, units] of what the stores carry."""
-        lines = len(self.stores) * len(self.items)
-        carried = np.tile(self.carried.ravel(), len(days))
+    def to_frame(self, days: Sequence[date], units: Counts) -> pl.DataFrame:
+        """[date, store, item, units] of the assortment, from units [day, store, item]."""
+        stores, items = self.chain.stores, self.chain.items
+        day = np.repeat(np.arange(len(days)), len(stores) * len(items))
+        store = np.tile(np.repeat(np.arange(len(stores)), len(items)), len(days))
+        item = np.tile(np.arange(len(items)), len(days) * len(stores))
         return pl.DataFrame(
             {
-                "date": pl.Series(days, dtype=pl.Date).gather(
-                    np.repeat(np.arange(len(days)), lines)
-                ),
-                "store": pl.Series(self.stores, dtype=pl.String).gather(
-                    np.tile(np.repeat(np.arange(len(self.stores)), len(self.items)), len(days))
-                ),
-                "item": pl.Series(self.items, dtype=pl.String).gather(
-                    np.tile(np.arange(len(self.items)), len(days) * len(self.stores))
-                ),
+                "date": pl.Series(days, dtype=pl.Date).gather(day),
+                "store": pl.Series(stores, dtype=pl.String).gather(store),
+                "item": pl.Series(items, dtype=pl.String).gather(item),
                 "units": units.ravel(),
             }
-        ).filter(pl.Series(carried))
+        ).filter(pl.Series(np.tile(self.assortment.ravel(), len(days))))
 
 
-def example(seed: int, last_day: date, weeks: int) -> Scene:
-    """The example world up to `last_day` with its managers' past, and so many weeks that count after one that is already ordered."""
-    made = world.nature(seed, last_day + timedelta(weeks=weeks + 1))
-    begin = (last_day + timedelta(days=1) - world.EPOCH).days // WEEK
-    since = begin - world.WEEKS
-    start = made.days[since * WEEK]
-    if since < 0:
-        world.nature(seed, last_day)  # raises: it says from when to when the example can end
-    prices = world.price_list(made.revisions, start, made.days[-1])
-    masters = personas.store_master()
-    return Scene(
+def example_scenario(seed: int, last_day: date, weeks: int) -> Scenario:
+    """The example world: its managers' past up to `last_day`, then `weeks` weeks that count.
+
+    The week between is already ordered. Raises UserError for a day that the example cannot end on.
+    """
+    environment = simulate_environment(seed, last_day + timedelta(weeks=weeks + 1))
+    policy_start = (last_day + timedelta(days=1) - EPOCH).days // DAYS_PER_WEEK
+    record_start = policy_start - HISTORY_WEEKS
+    if record_start < 0:
+        simulate_environment(seed, last_day)  # raises UserError with the range of days
+    recorded = slice(record_start * DAYS_PER_WEEK, None)
+    days = environment.days[recorded]
+    prices = build_price_list(environment.revisions, days[0], days[-1])
+    return Scenario(
         name=f"example world, seed {seed}",
-        monday=world.EPOCH,
-        stores=[store.code for store in personas.STORES],
-        items=[item.code for item in personas.ITEMS],
-        rules=[by_the_chain(rule) for rule in made.managers.rules],
-        demand=made.demand,
-        expected=made.expected,
-        keeps=world.keeps(),
-        managers=made.managers,
-        begin=begin,
-        since=since,
-        record=History(
+        monday=EPOCH,
+        chain=Chain(
+            stores=[store.code for store in STORES],
+            items=[item.code for item in ITEMS],
+            rules=[apply_chain_rules(rule) for rule in environment.managers.rules],
+            sellable=item_sellability(),
+        ),
+        demand=environment.demand,
+        expected=environment.expected,
+        managers=environment.managers,
+        policy_start=policy_start,
+        record_start=record_start,
+        history=History(
             sales=pl.DataFrame(),
             prices=prices.select(
                 pl.col("item_name").alias("item"),
@@ -154,76 +178,87 @@ def example(seed: int, last_day: date, weeks: int) -> Scene:
                 "applied_to",
                 pl.col("price").alias("price_yen"),
             ),
-            promotions=made.promotions.filter(pl.col("date_to") >= start),
-            weather=world.weather_frame(made.days[since * WEEK :], made.degrees[since * WEEK :]),
-            stores=masters.select(pl.col("name").alias("store"), "region"),
+            promotions=environment.promotions.filter(pl.col("date_to") >= days[0]),
+            weather=build_weather_frame(days, environment.degrees[recorded]),
+            stores=build_store_master().select(pl.col("name").alias("store"), "region"),
             deliveries=pl.DataFrame(),
         ),
     )
 
 
-def of_history(history: History, items: Mapping[str, ItemRules], first: Week, weeks: int) -> Scene:
-    """A chain whose recorded sales are taken as demand, as if nothing had ever run out; `first` is the first week that counts.
+def scenario_from_history(
+    history: History, items: Mapping[str, ItemRules], first: Week, weeks: int
+) -> Scenario:
+    """A chain whose recorded sales are taken as demand; `first` is the first week that counts.
 
-    Its managers are taken to order as is typical. Raises UserError when the sales do not reach around the weeks that are asked for.
+    Its managers order by TYPICAL_HABIT. Raises UserError when sales do not reach from WARM_UP_WEEKS
+    before to the end, or when an item has no rules.
     """
-    start, last = history.weeks()
-    before = (first.monday - start.monday).days // WEEK
-    if before < SETTLED + 1 or first.plus(weeks - 1) > last:
+    start, last = history.complete_weeks()
+    before = (first.monday - start.monday).days // DAYS_PER_WEEK
+    if before < WARM_UP_WEEKS + 1 or first.plus(weeks - 1) > last:
         raise UserError(
-            "Sales are known from %(start)s to %(last)s; %(weeks)s weeks from %(first)s on need those of %(settled)s weeks before too.",
-            start=start, last=last, weeks=weeks, first=first, settled=SETTLED + 1,
-        )  # fmt: skip
+            "Sales are known from %(start)s to %(last)s; a simulation of %(weeks)s weeks from"
+            " %(first)s on needs them from %(before)s weeks before it to its end.",
+            start=start,
+            last=last,
+            weeks=weeks,
+            first=first,
+            before=WARM_UP_WEEKS + 1,
+        )
     end = first.plus(weeks - 1).sunday
-    sold = daily_grid(
+    sold = build_daily_grid(
         history.sales.filter(pl.col("date") <= end),
-        history.reported.filter(pl.col("date") <= end),
+        history.reporting_days.filter(pl.col("date") <= end),
         end,
     )
     stores, names = sorted(set(sold["store"])), sorted(set(sold["item"]))
     missing = [name for name in names if name not in items]
     if missing:
         raise UserError("There is no master for %(items)s.", items=", ".join(missing))
-    demand = placed(sold, start.monday, stores, names, before + weeks)
-    own = [items[name] for name in names]
-    return Scene(
+    demand = demand_array(sold, start.monday, (stores, names), before + weeks)
+    rules = [items[name] for name in names]
+    usual = demand[: USUAL_WEEKS * DAYS_PER_WEEK].sum(axis=0) / USUAL_WEEKS
+    return Scenario(
         name=f"recorded sales from {first}",
         monday=start.monday,
-        stores=stores,
-        items=names,
-        rules=own,
+        chain=Chain(
+            stores=stores,
+            items=names,
+            rules=rules,
+            sellable=sellable_by_age([rule.shelf_life_days for rule in rules]),
+        ),
         demand=demand,
         expected=None,
-        keeps=inventory.keeping([each.shelf_life_days for each in own]),
         managers=Managers(
-            habits=[TYPICAL] * len(stores),
-            rules=own,
-            usual=demand[: 4 * WEEK].sum(axis=0) / 4,
-            foreseen=np.ones((before + weeks + 1, len(stores), len(names))),
-            forgotten=np.zeros((before + weeks, len(stores), len(names)), dtype=bool),
+            habits=[TYPICAL_HABIT] * len(stores),
+            rules=rules,
+            usual_units=usual,
+            planned_uplift=np.ones((before + weeks + 1, *usual.shape)),
+            repeats_order=np.zeros((before + weeks, *usual.shape), dtype=bool),
         ),
-        begin=before - 1,
-        since=0,
-        record=history,
+        policy_start=before - 1,
+        record_start=0,
+        history=history,
     )
 
 
-def placed(
-    sold: pl.DataFrame, monday: date, stores: Sequence[str], items: Sequence[str], weeks: int
+def demand_array(
+    sold: pl.DataFrame, monday: date, codes: tuple[Sequence[str], Sequence[str]], weeks: int
 ) -> Counts:
-    """Sales as an array [day, store, item]; what nobody knows is nothing."""
-    demand = np.zeros((weeks * WEEK, len(stores), len(items)), dtype=np.int64)
+    """Sales as an array [day, store, item] for the codes of stores and items; 0 if unknown."""
+    stores, items = codes
+    demand = np.zeros((weeks * DAYS_PER_WEEK, len(stores), len(items)), dtype=np.int64)
     known = sold.filter(pl.col("date") >= monday)
-    store, item = (
-        np.searchsorted(stores, known["store"].to_numpy().astype(str)),
-        np.searchsorted(items, known["item"].to_numpy().astype(str)),
-    )
-    demand[(known["date"] - monday).dt.total_days().to_numpy(), store, item] = (
-        known["units"].fill_null(0.0).round().cast(pl.Int64)
-    )
+    day = (known["date"] - monday).dt.total_days().to_numpy()
+    store = np.searchsorted(stores, known["store"].to_numpy().astype(str))
+    item = np.searchsorted(items, known["item"].to_numpy().astype(str))
+    demand[day, store, item] = known["units"].fill_null(0.0).round().cast(pl.Int64)
     return demand
 
 
-def by_the_chain(item: ItemRules) -> ItemRules:
-    """An item of the example with what the chain's rules ask unless somebody changed them."""
-    return replace(item, holding=rules.DEFAULT["holding"], service=rules.DEFAULT["service_b"])
+def apply_chain_rules(item: ItemRules) -> ItemRules:
+    """An item of the example under the chain's default rules, as an item of class B."""
+    return replace(
+        item, holding_share=DEFAULT_RULES["holding"], min_service=DEFAULT_RULES["service_b"]
+    )
