@@ -1,4 +1,4 @@
-"""What was known when a week was ordered: the sales up to the cut-off, and the prices and promotions planned for the weeks to forecast."""
+"""What was known when a week was ordered: sales up to the cut-off, plans for the weeks ahead."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,20 +12,23 @@ from sqlalchemy.orm import Session
 
 from tanuki.errors import UserError
 from tanuki.shop.calendar import Week, week_of
+from tanuki.shop.ingest import loading
+from tanuki.shop.prices import add_price_in_force
 from tanuki.shop.tables import Store
 
 if TYPE_CHECKING:
     from tanuki.platform.warehouse import FactTable, Warehouse
 
-CLOSED_DAYS = 3  # a store silent for so many days was closed and sold nothing; silent for longer, nobody knows what it sold
+# A store without sales for up to so many days was closed: it sold 0. Longer gaps are not known.
+MAX_CLOSED_DAYS = 3
 
-SALES = pl.Schema(
+SALES_SCHEMA = pl.Schema(
     {"date": pl.Date(), "store": pl.String(), "item": pl.String(), "units": pl.Float64()}
 )
-PRICES = pl.Schema(
+PRICES_SCHEMA = pl.Schema(
     {"date": pl.Date(), "store": pl.String(), "item": pl.String(), "price_yen": pl.Float64()}
 )
-PROMOTIONS = pl.Schema(
+PROMOTIONS_SCHEMA = pl.Schema(
     {
         "date": pl.Date(),
         "store": pl.String(),
@@ -34,17 +37,23 @@ PROMOTIONS = pl.Schema(
         "discount": pl.Float64(),
     }
 )
-WEATHER = pl.Schema({"date": pl.Date(), "store": pl.String(), "temperature_c": pl.Float64()})
-STORES = pl.Schema({"store": pl.String(), "region": pl.String()})
+WEATHER_SCHEMA = pl.Schema({"date": pl.Date(), "store": pl.String(), "temperature_c": pl.Float64()})
+STORES_SCHEMA = pl.Schema({"store": pl.String(), "region": pl.String()})
 
 
 @dataclass(frozen=True)
 class Panel:
     """All that a forecast of `target` and of its buffer week may use.
 
-    sales is a whole daily grid per store and item, from its first sale to the cut-off: 0 where nothing sold, null where the store reported nothing.
-    promotions have a row for each kind that is on, with its largest discount. prices and promotions also cover the two weeks to forecast; weather ends at the cut-off, and so does stock:
-    the units at the end of each day, where known. Any of the four may be empty.
+    sales: SALES_SCHEMA, a daily grid of each store and item from its first sale to the cut-off; 0
+    where nothing was sold, null where the store reported nothing.
+    prices: PRICES_SCHEMA, the price in force, also of the two weeks to forecast.
+    promotions: PROMOTIONS_SCHEMA, a row for each kind on a day, with its largest discount, also of
+    the two weeks.
+    weather: WEATHER_SCHEMA, up to the cut-off.
+    stores: STORES_SCHEMA.
+    stock: SALES_SCHEMA, units at the end of each day, where known.
+    prices, promotions, weather and stock may be empty.
     """
 
     target: Week
@@ -53,15 +62,20 @@ class Panel:
     promotions: pl.DataFrame
     weather: pl.DataFrame
     stores: pl.DataFrame
-    stock: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SALES))
+    stock: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SALES_SCHEMA))
 
 
 @dataclass(frozen=True)
 class History:
-    """Everything known at one moment, from which the panel of any week is cut.
+    """Everything known at one moment; the panel of any week is cut from it.
 
-    sales: date, store, item, units. prices: item, store, applied_from, applied_to, price_yen and promotions: store, item, date_from, date_to,
-    kind, discount, where store (or item) "" means every one. weather: date, region, temperature_c. deliveries, and stock at each day's end: date, store, item, units.
+    sales: date, store, item, units.
+    prices: item, store, applied_from, applied_to, price_yen.
+    promotions: store, item, date_from, date_to, kind, discount.
+    weather: date, region, temperature_c.
+    stores: STORES_SCHEMA.
+    deliveries, and stock at the end of each day: date, store, item, units.
+    In prices and promotions a store (or item) "" means every one.
     """
 
     sales: pl.DataFrame
@@ -70,47 +84,47 @@ class History:
     weather: pl.DataFrame
     stores: pl.DataFrame
     deliveries: pl.DataFrame
-    stock: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SALES))
+    stock: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SALES_SCHEMA))
 
-    def panel(self, target: Week) -> Panel:
-        """What of this was known when `target` was ordered."""
+    def build_panel(self, target: Week) -> Panel:
+        """What was known of this history when `target` was ordered."""
         cutoff = target.cutoff
-        sales = daily_grid(
+        sales = build_daily_grid(
             self.sales.filter(pl.col("date") <= cutoff),
-            self.reported.filter(pl.col("date") <= cutoff),
+            self.reporting_days.filter(pl.col("date") <= cutoff),
             cutoff,
         )
         days = (
-            pl.concat([sales.drop("units"), horizon(sales, target)])
+            pl.concat([sales.drop("units"), list_horizon_days(sales, target)])
             if sales.height
             else sales.drop("units")
         )
         return Panel(
             target=target,
             sales=sales,
-            prices=in_force(days, self.prices),
-            promotions=promoted(days, self.promotions),
+            prices=expand_prices(days, self.prices),
+            promotions=expand_promotions(days, self.promotions),
             weather=self.weather.filter(pl.col("date") <= cutoff)
             .join(self.stores, on="region")
             .select("date", "store", pl.col("temperature_c").cast(pl.Float64))
             .sort("date", "store"),
             stores=self.stores,
             stock=self.stock.filter(pl.col("date") <= cutoff).select(
-                pl.col(name).cast(kind) for name, kind in SALES.items()
+                pl.col(name).cast(kind) for name, kind in SALES_SCHEMA.items()
             ),
         )
 
     @cached_property
-    def reported(self) -> pl.DataFrame:
-        """The days on which each store sold anything at all."""
+    def reporting_days(self) -> pl.DataFrame:
+        """[store, date]: the days on which each store sold anything at all."""
         return self.sales.select("store", "date").unique().sort("store", "date")
 
-    def actual(self, week: Week) -> pl.DataFrame:
-        """[store, item, actual]: what each store sold in a week that it reported to its end; stores that did not are absent."""
+    def actual_sales(self, week: Week) -> pl.DataFrame:
+        """[store, item, actual]: units sold in a week, of stores that reported all of it."""
         whole = (
-            daily_grid(
+            build_daily_grid(
                 self.sales.filter(pl.col("date") <= week.sunday),
-                self.reported.filter(pl.col("date") <= week.sunday),
+                self.reporting_days.filter(pl.col("date") <= week.sunday),
                 week.sunday,
             )
             .filter(pl.col("date") >= week.monday)
@@ -121,20 +135,20 @@ class History:
                 pl.len().alias("days"),
             )
         )
-        began = (
-            self.reported.group_by("store")
-            .agg(pl.col("date").min().alias("began"))
-            .filter(pl.col("began") <= week.monday)
+        first_days = (
+            self.reporting_days.group_by("store")
+            .agg(pl.col("date").min().alias("first"))
+            .filter(pl.col("first") <= week.monday)
         )
         return (
             whole.filter(pl.col("known") == pl.col("days"))
-            .join(began, on="store", how="semi")
+            .join(first_days, on="store", how="semi")
             .select("store", "item", "actual")
             .sort("store", "item")
         )
 
-    def ordered(self, week: Week) -> pl.DataFrame:
-        """[store, item, ordered]: what people had delivered in a week; empty when no deliveries are known."""
+    def delivered_units(self, week: Week) -> pl.DataFrame:
+        """[store, item, ordered]: units delivered in a week; empty without known deliveries."""
         inside = self.deliveries.filter(pl.col("date").is_between(week.monday, week.sunday))
         return (
             inside.group_by("store", "item")
@@ -142,61 +156,67 @@ class History:
             .sort("store", "item")
         )
 
-    def weeks(self) -> tuple[Week, Week]:
-        """The first and the last week of which every day has sales. Raises UserError when there is no such week."""
+    def complete_weeks(self) -> tuple[Week, Week]:
+        """The first and the last week from Monday to Sunday within the days with sales.
+
+        Raises UserError when there is none.
+        """
         if self.sales.height == 0:
             raise UserError(
                 "No sales are known; import them first with `tanuki shop import --sales FILE`."
             )
-        first, last = days_of(self.sales)
+        first, last = sales_date_range(self.sales)
         start = week_of(first) if first.weekday() == 0 else week_of(first).plus(1)
         end = week_of(last) if last.weekday() == 6 else week_of(last).plus(-1)
         if end < start:
             raise UserError(
-                "Sales are known from %(first)s to %(last)s, which holds no whole week from Monday to Sunday.",
+                "Sales are known from %(first)s to %(last)s, which holds no whole week from Monday"
+                " to Sunday.",
                 first=first,
                 last=last,
             )
         return start, end
 
 
-def load(
+def load_history(
     db: Session, warehouse: "Warehouse", *, as_of: datetime, stores: Sequence[str] | None = None
 ) -> History:
-    """Everything recorded at or before `as_of`; of some stores only, when they are given."""
-    from tanuki.shop.ingest import loading
+    """Everything recorded at or before `as_of`, of all stores or of those given."""
 
-    def read(table: "FactTable", *columns: str) -> pl.DataFrame:
+    def read_columns(table: "FactTable", *columns: str) -> pl.DataFrame:
         if stores is None or "store" not in table.keys:
-            return warehouse.read(db, table, as_of=as_of).select(columns)
-        marks = ", ".join("?" for _ in stores)
-        return warehouse.read(
-            db, table, as_of=as_of, where=f"store in ('', {marks})", params=tuple(stores)
+            return warehouse.read_facts(db, table, as_of=as_of).select(columns)
+        placeholders = ", ".join("?" for _ in stores)
+        return warehouse.read_facts(
+            db, table, as_of=as_of, where=f"store in ('', {placeholders})", params=tuple(stores)
         ).select(columns)
 
-    known = [
+    store_regions = [
         (code, region or "")
         for code, region in db.execute(select(Store.code, Store.region_code).order_by(Store.code))
     ]
     return History(
-        sales=read(loading.SALES, "date", "store", "item", "units"),
-        prices=read(loading.PRICES, "item", "store", "applied_from", "applied_to", "price_yen"),
-        promotions=read(
+        sales=read_columns(loading.SALES, "date", "store", "item", "units"),
+        prices=read_columns(
+            loading.PRICES, "item", "store", "applied_from", "applied_to", "price_yen"
+        ),
+        promotions=read_columns(
             loading.PROMOTIONS, "store", "item", "date_from", "date_to", "kind", "discount"
         ),
-        weather=read(loading.WEATHER, "date", "region", "temperature_c"),
+        weather=read_columns(loading.WEATHER, "date", "region", "temperature_c"),
         stores=pl.DataFrame(
-            [row for row in known if stores is None or row[0] in stores],
-            schema=STORES,
+            [row for row in store_regions if stores is None or row[0] in stores],
+            schema=STORES_SCHEMA,
             orient="row",
         ),
-        deliveries=read(loading.DELIVERIES, "date", "store", "item", "units"),
-        stock=read(loading.STOCK, "date", "store", "item", "units"),
+        deliveries=read_columns(loading.DELIVERIES, "date", "store", "item", "units"),
+        stock=read_columns(loading.STOCK, "date", "store", "item", "units"),
     )
 
 
-def of_sales(sales: pl.DataFrame) -> History:
-    """A history that knows nothing but [date, store, item, units]."""
+def history_from_sales(sales: pl.DataFrame) -> History:
+    """A history that knows only sales: [date, store, item, units]."""
+    stores = sales.select("store").unique().sort("store")
     return History(
         sales=sales,
         prices=pl.DataFrame(
@@ -221,28 +241,29 @@ def of_sales(sales: pl.DataFrame) -> History:
         weather=pl.DataFrame(
             schema={"date": pl.Date, "region": pl.String, "temperature_c": pl.Float64}
         ),
-        stores=sales.select("store")
-        .unique()
-        .sort("store")
-        .with_columns(pl.lit("").alias("region")),
-        deliveries=pl.DataFrame(schema=SALES),
+        stores=stores.with_columns(pl.lit("").alias("region")),
+        deliveries=pl.DataFrame(schema=SALES_SCHEMA),
     )
 
 
-def daily_grid(sales: pl.DataFrame, reported: pl.DataFrame, last: date) -> pl.DataFrame:
-    """Sales completed to one row a day per store and item, from its first sale to `last`, sorted by store, item and date."""
+def build_daily_grid(sales: pl.DataFrame, reported: pl.DataFrame, last: date) -> pl.DataFrame:
+    """SALES_SCHEMA with a row a day for each store and item from its first sale to `last`.
+
+    Days without a row are 0 where the store reported or was closed, null in longer gaps
+    (MAX_CLOSED_DAYS) and after its last report. Sorted by store, item and date.
+    """
     if sales.height == 0:
-        return pl.DataFrame(schema=SALES)
+        return pl.DataFrame(schema=SALES_SCHEMA)
     silent = (
         reported.sort("store", "date")
         .with_columns(
             pl.col("date")
             .shift(-1)
             .over("store")
-            .fill_null(last + timedelta(days=CLOSED_DAYS + 1))
+            .fill_null(last + timedelta(days=MAX_CLOSED_DAYS + 1))
             .alias("next")
         )
-        .filter((pl.col("next") - pl.col("date")).dt.total_days() - 1 > CLOSED_DAYS)
+        .filter((pl.col("next") - pl.col("date")).dt.total_days() - 1 > MAX_CLOSED_DAYS)
     )
     unfinished = reported.group_by("store").agg(pl.col("date").max()).filter(pl.col("date") < last)
     unfinished = unfinished.with_columns(pl.lit(last + timedelta(days=1)).alias("next"))
@@ -279,12 +300,12 @@ def daily_grid(sales: pl.DataFrame, reported: pl.DataFrame, last: date) -> pl.Da
             .otherwise(pl.col("units"))
             .alias("units")
         )
-        .select(SALES.names())
+        .select(SALES_SCHEMA.names())
         .sort("store", "item", "date")
     )
 
 
-def horizon(sales: pl.DataFrame, target: Week) -> pl.DataFrame:
+def list_horizon_days(sales: pl.DataFrame, target: Week) -> pl.DataFrame:
     """[date, store, item]: the days of the buffer and the target week for each store and item."""
     days = pl.DataFrame({"date": [*target.buffer.days, *target.days]})
     return (
@@ -296,45 +317,22 @@ def horizon(sales: pl.DataFrame, target: Week) -> pl.DataFrame:
     )
 
 
-def in_force(days: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
-    """The price of each store and item on each day, where one is known: the latest that began; a store's own goes before every store's."""
+def expand_prices(days: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
+    """PRICES_SCHEMA: the price in force of each store and item on each day that has one."""
     if days.height == 0 or prices.height == 0:
-        return pl.DataFrame(schema=PRICES)
-    prices = prices.select(
-        "item",
-        "store",
-        pl.col("applied_from").alias("date"),
-        "applied_to",
-        pl.col("price_yen").cast(pl.Float64),
-    ).sort("date")
-    days = days.sort("date")
-    own = days.join_asof(prices, on="date", by=["store", "item"], check_sortedness=False)
-    every = days.join_asof(
-        prices.filter(pl.col("store") == "").drop("store"),
-        on="date",
-        by="item",
-        check_sortedness=False,
-    )
-    still = [
-        pl.when(pl.col("applied_to").is_null() | (pl.col("date") <= pl.col("applied_to")))
-        .then(pl.col("price_yen"))
-        .alias("price_yen")
-    ]
-    joined = own.with_columns(still).join(
-        every.with_columns(still), on=["date", "store", "item"], how="left", suffix="_every"
-    )
+        return pl.DataFrame(schema=PRICES_SCHEMA)
     return (
-        joined.with_columns(pl.coalesce("price_yen", "price_yen_every"))
+        add_price_in_force(days, prices)
         .drop_nulls("price_yen")
-        .select(PRICES.names())
+        .select(PRICES_SCHEMA.names())
         .sort("store", "item", "date")
     )
 
 
-def promoted(days: pl.DataFrame, promotions: pl.DataFrame) -> pl.DataFrame:
-    """The kinds of promotion of each store and item on each day that had any, each with its discount; of several, the largest."""
+def expand_promotions(days: pl.DataFrame, promotions: pl.DataFrame) -> pl.DataFrame:
+    """PROMOTIONS_SCHEMA: the kinds of promotion on each day, each with its largest discount."""
     if days.height == 0 or promotions.height == 0:
-        return pl.DataFrame(schema=PROMOTIONS)
+        return pl.DataFrame(schema=PROMOTIONS_SCHEMA)
     plans = promotions.select(
         "store",
         "item",
@@ -342,31 +340,31 @@ def promoted(days: pl.DataFrame, promotions: pl.DataFrame) -> pl.DataFrame:
         pl.col("kind").fill_null(""),
         pl.col("discount").cast(pl.Float64),
     ).explode("date")
-    found = [
+    frames = [
         days.join(
             plans.filter(
                 (pl.col("store") == "") == (not by_store), (pl.col("item") == "") == (not by_item)
             ).select(*on, "kind", "discount"),
             on=on,
         )
-        for by_store, by_item, on in kinds_of_plan()
+        for by_store, by_item, on in promotion_scopes()
     ]
     return (
         pl.concat(
             [
                 frame.select("date", "store", "item", "kind", pl.col("discount").fill_null(0.0))
-                for frame in found
+                for frame in frames
             ]
         )
         .group_by("date", "store", "item", "kind")
         .agg(pl.col("discount").max())
-        .select(PROMOTIONS.names())
+        .select(PROMOTIONS_SCHEMA.names())
         .sort("store", "item", "date", "kind")
     )
 
 
-def kinds_of_plan() -> Iterable[tuple[bool, bool, list[str]]]:
-    """Whether a promotion names its store and its item, and what it is joined on."""
+def promotion_scopes() -> Iterable[tuple[bool, bool, list[str]]]:
+    """(names a store, names an item, columns to join on) of the four scopes of promotions."""
     for by_store in (True, False):
         for by_item in (True, False):
             yield (
@@ -376,16 +374,16 @@ def kinds_of_plan() -> Iterable[tuple[bool, bool, list[str]]]:
             )
 
 
-def days_of(sales: pl.DataFrame) -> tuple[date, date]:
-    """The first and the last day with sales."""
+def sales_date_range(sales: pl.DataFrame) -> tuple[date, date]:
+    """The first and the last day with sales, of sales that are not empty."""
     first, last = sales.select(
         pl.col("date").min().alias("first"), pl.col("date").max().alias("last")
     ).row(0)
     return first, last
 
 
-def check(sales: pl.DataFrame) -> pl.DataFrame:
-    """The panel's sales, if they are what they promise to be. Raises UserError with the first thing that is not."""
+def validate_sales(sales: pl.DataFrame) -> pl.DataFrame:
+    """The panel's sales unchanged. Raises UserError when they break SALES_SCHEMA or its keys."""
     import pandera.polars as pa
     from pandera.errors import SchemaError
 
@@ -401,8 +399,8 @@ def check(sales: pl.DataFrame) -> pl.DataFrame:
     )
     try:
         schema.validate(sales)
-    except SchemaError as wrong:
+    except SchemaError as error:
         raise UserError(
-            "The sales of the panel are not as expected: %(why)s", why=str(wrong).splitlines()[0]
-        ) from wrong
+            "The sales of the panel are not as expected: %(why)s", why=str(error).splitlines()[0]
+        ) from error
     return sales
