@@ -9,7 +9,7 @@ from tanuki.platform.mlops import release
 from tanuki.platform.mlops.tables import GateVerdict
 from tanuki.shop import forecasts, panel, weekly
 from tanuki.shop.monitoring import alerts
-from tanuki.shop.monitoring.detectors import Sign
+from tanuki.shop.monitoring.detectors import Signal
 from tests.factories.browser import Visit
 from tests.factories.http_clients import make_person
 from tests.factories.store_chain import NOW, TARGET, make_chain
@@ -18,8 +18,8 @@ from tests.shop.test_forecast_value_added import evaluated_week
 pytestmark = [pytest.mark.browser, pytest.mark.mlflow]
 
 WORDS = {
-    "en": {"check": "waits for the check", "sum": "How the proposal adds up", "reason": "Store chiba is not forecast at all", "live": "against the gate", "alarm": "osaka has sent no sales since 2021-01-04", "todo": "Ask the store for its files", "calm": "Nothing is wrong", "force": "Put them in force", "floors": "97%, 95%, 0%"},
-    "ja": {"check": "確認待ち", "sum": "提案数の内訳", "reason": "店舗「chiba」の予測がまったくありません", "live": "判定に反して", "alarm": "osakaの売上が2021-01-04を最後に届いていません", "todo": "店舗にファイルを求め", "calm": "問題はありません", "force": "このルールにする", "floors": "97%, 95%, 0%"},
+    "en": {"check": "waiting for the check", "sum": "How the proposal adds up", "reason": "Store chiba is not forecast at all", "live": "against the gate", "alarm": "osaka has sent no sales since 2021-01-04", "todo": "Ask the store for its files", "calm": "No alerts", "force": "Put the new rules in force", "floors": "97%, 95%, 0%"},
+    "ja": {"check": "確認待ち", "sum": "提案数の内訳", "reason": "店舗「chiba」の予測がまったくありません", "live": "判定に反して", "alarm": "osakaの売上が2021-01-04を最後に届いていません", "todo": "店舗にファイルを求め", "calm": "アラートはありません", "force": "このルールにする", "floors": "97%, 95%, 0%"},
 }  # fmt: skip
 
 
@@ -37,7 +37,7 @@ def test_an_analyst_sees_why_decides_about_a_version_closes_an_alarm_and_raises_
         make_person(home, name, grant)
     report = {
         "weeks": ["2020-W42", "2021-W01"],
-        "default": "pooled",
+        "default": "poisson_regression",
         "reasons": [{"code": "missing_slice", "slice": "store", "label": "chiba", "rows": 12}],
     }
     line = {
@@ -52,11 +52,13 @@ def test_an_analyst_sees_why_decides_about_a_version_closes_an_alarm_and_raises_
         "low": 0.6,
         "high": 1.4,
     }
-    version = forecasts.train(history_of(home), home.registry, "moving_average", TARGET).version
+    version = forecasts.train_challenger(
+        history_of(home), home.registry, "moving_average", TARGET
+    ).version
     with home.db.write() as db:
         db.add(
             GateVerdict(
-                model=forecasts.REGISTERED,
+                model=forecasts.FORECAST_MODEL,
                 version=version,
                 champion=None,
                 go=False,
@@ -65,14 +67,14 @@ def test_an_analyst_sees_why_decides_about_a_version_closes_an_alarm_and_raises_
                 by="tanuki",
             )
         )
-        alerts.record(
+        alerts.record_signals(
             db,
-            [Sign("stale_store", "store=osaka", "2021-W01", {"last": "2021-01-04", "days": 6})],
+            [Signal("stale_store", "store=osaka", "2021-W01", {"last": "2021-01-04", "days": 6})],
             NOW,
         )
         for week in ("2020-W44", "2020-W45", "2020-W46"):
             evaluated_week(db, week, {"chiba": (10, 12, 70)}, [("chiba", "check", "ana", 10, 12)])
-        weekly.start(db, home.work, TARGET, by="tests", now=datetime.now(UTC), hours=24)
+        weekly.start_cycle(db, home.jobs, TARGET, by="tests", now=datetime.now(UTC), hours=24)
 
     desk = Visit(chromium, server, lang, 1280)
     desk.sign_in("ana")
@@ -85,9 +87,9 @@ def test_an_analyst_sees_why_decides_about_a_version_closes_an_alarm_and_raises_
     desk.page.locator(f"form[action$='/{version}/override'] input[name=why]").fill("店が新しい")
     desk.page.locator(f"form[action$='/{version}/override'] button").click()
     expect(desk.page.locator(".flash").first).to_contain_text(words["live"])
-    assert release.live(home.registry, forecasts.REGISTERED).version == version
+    assert release.version_with_alias(home.registry, forecasts.FORECAST_MODEL).version == version
 
-    desk.go("/shop/watch")
+    desk.go("/shop/alerts")
     expect(desk.page.locator("main")).to_contain_text(words["alarm"])
     expect(desk.page.locator("main")).to_contain_text(words["todo"])
     desk.page.locator("form[action$='/close'] input[name=why]").fill("電話した")
@@ -95,8 +97,8 @@ def test_an_analyst_sees_why_decides_about_a_version_closes_an_alarm_and_raises_
     expect(desk.page.locator("main")).to_contain_text(words["calm"])
     expect(desk.page.locator("main")).to_contain_text("電話した")
 
-    desk.go("/shop/added-value")
-    expect(desk.page.locator("svg.chart")).to_be_visible()
+    desk.go("/shop/forecast-value-added")
+    expect(desk.page.locator("svg.chart:visible")).to_be_visible()
     expect(desk.page.locator("main tbody").first).to_contain_text("ana")
 
     desk.go("/shop/rules")
@@ -111,8 +113,8 @@ def test_an_analyst_sees_why_decides_about_a_version_closes_an_alarm_and_raises_
     phone.sign_in("ops")
     for path in (
         "/shop/models",
-        "/shop/watch",
-        "/shop/added-value",
+        "/shop/alerts",
+        "/shop/forecast-value-added",
         "/shop/rules",
         "/shop/check/2021-W03/chiba/beer",
     ):
@@ -124,7 +126,7 @@ def test_an_analyst_sees_why_decides_about_a_version_closes_an_alarm_and_raises_
 
 def history_of(home):
     with home.db.read() as db:
-        return panel.load(db, home.warehouse, as_of=NOW)
+        return panel.load_history(db, home.warehouse, as_of=NOW)
 
 
 def adds_up(desk, caption):

@@ -14,7 +14,7 @@ from tests.factories.store_chain import TARGET, make_chain
 pytestmark = pytest.mark.browser
 
 WORDS = {
-    "en": {"waiting": "waits for the check", "save": "Save", "done": "The check is done", "stores": "waits for the stores", "confirm": "Confirm all", "thanks": "Confirmed. Thank you!", "issued": "issued", "order": "Purchase order"},
+    "en": {"waiting": "waiting for the check", "save": "Save", "done": "Finish the check", "stores": "waiting for the stores", "confirm": "Confirm all", "thanks": "Confirmed. Thank you!", "issued": "issued", "order": "Purchase order"},
     "ja": {"waiting": "確認待ち", "save": "保存", "done": "確認を終える", "stores": "店舗の確定待ち", "confirm": "すべて確定する", "thanks": "確定しました。ありがとうございます。", "issued": "発行済み", "order": "発注書"},
 }  # fmt: skip
 
@@ -27,7 +27,7 @@ def test_a_week_from_the_check_to_the_purchase_orders(chromium, home, server, la
     for store in ("chiba", "osaka"):
         make_person(home, f"m-{store}", ("manager", store))
     with home.db.write() as db:
-        weekly.start(db, home.work, TARGET, by="tests", now=datetime.now(UTC), hours=24)
+        weekly.start_cycle(db, home.jobs, TARGET, by="tests", now=datetime.now(UTC), hours=24)
 
     desk = Visit(chromium, server, lang, 1280)
     desk.sign_in("ana")
@@ -41,7 +41,7 @@ def test_a_week_from_the_check_to_the_purchase_orders(chromium, home, server, la
     expect(desk.page).to_have_url(re.compile("#chiba-beer"))
     expect(desk.page.locator("tr#chiba-beer input[name=cases]")).to_have_value("33")
     desk.go("/shop/check/2021-W03/chiba/beer")
-    expect(desk.page.locator("svg.chart")).to_be_visible()
+    expect(desk.page.locator("svg.chart:visible")).to_be_visible()
     expect(desk.page.locator("main")).to_contain_text("祭り")
     desk.go("/shop/check")
     desk.page.get_by_role("button", name=words["done"]).first.click()
@@ -66,7 +66,7 @@ def test_a_week_from_the_check_to_the_purchase_orders(chromium, home, server, la
         assert phone.faults == []
         phone.context.close()
 
-    home.work.wait(orders.run_id(TARGET), seconds=60)
+    home.jobs.wait_for_run(orders.weekly_run_id(TARGET), seconds=60)
     desk.go("/shop/orders")
     expect(desk.page.locator("tbody tr")).to_have_count(4)
     expect(desk.page.locator("tbody tr").first).to_contain_text(words["issued"])
@@ -78,7 +78,7 @@ def test_a_week_from_the_check_to_the_purchase_orders(chromium, home, server, la
     assert "PO-2021W03-BREWER-CHIBA-1" in download.value.path().read_text("utf-8-sig")
     for path in (
         "/shop/week",
-        "/shop/good",
+        "/shop/evaluation",
         "/shop/sales",
         "/shop/data",
         "/shop/models",
@@ -98,8 +98,10 @@ def test_language_and_theme_are_switched_on_any_page_and_remembered(chromium, ho
     make_person(home, "ana", ("analyst", None))
     desk = Visit(chromium, server, "en", 1280)
     desk.sign_in("ana")
+    desk.page.locator(".wide .personal > summary").click()
     desk.page.locator(".wide button[name=lang][value=ja]").click()
     expect(desk.page.locator("h1")).to_contain_text("今週")
+    desk.page.locator(".wide .personal > summary").click()
     desk.page.locator(".wide button[name=theme][value=dark]").click()
     expect(desk.page.locator("html")).to_have_attribute("data-theme", "dark")
     desk.go("/shop/sales")
@@ -121,12 +123,12 @@ def test_a_file_is_brought_in_and_a_row_is_put_right_on_the_page(chromium, home,
     desk.sign_in("ana")
     desk.go("/shop/data")
     desk.page.set_input_files("input[type=file]", str(file))
-    desk.page.get_by_role("button", name="Bring in").click()
+    desk.page.get_by_role("button", name="Import").click()
     expect(desk.page.locator(".flash")).to_contain_text("1 rows new")
     desk.page.locator("details.waiting summary").click()
     desk.page.locator("input[aria-invalid]").fill("15")
-    desk.page.get_by_role("button", name="Put it right").click()
-    expect(desk.page.locator(".flash")).to_contain_text("The row counts now.")
+    desk.page.get_by_role("button", name="Save the correction").click()
+    expect(desk.page.locator(".flash")).to_contain_text("The row is corrected and counts now.")
     expect(desk.page.locator("details.waiting")).to_have_count(0)
     assert desk.faults == []
     desk.context.close()

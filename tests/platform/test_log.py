@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 
 import pytest
 import structlog
@@ -17,11 +18,15 @@ from tests.factories.http_clients import make_person, signed_in
 
 
 @pytest.fixture(autouse=True)
-def as_before():
+def restored_logging():
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     named = {
-        name: (logging.getLogger(name).handlers[:], logging.getLogger(name).propagate)
+        name: (
+            logging.getLogger(name).handlers[:],
+            logging.getLogger(name).propagate,
+            logging.getLogger(name).level,
+        )
         for name in log.LIBRARIES
     }
     yield
@@ -29,10 +34,11 @@ def as_before():
     structlog.contextvars.clear_contextvars()
     root.handlers[:] = handlers
     root.setLevel(level)
-    for name, (kept, propagate) in named.items():
-        logging.getLogger(name).handlers[:] = kept
+    for name, (handlers, propagate, level) in named.items():
+        logging.getLogger(name).handlers[:] = handlers
         logging.getLogger(name).propagate = propagate
-    for name in log.QUIET:
+        logging.getLogger(name).setLevel(level)
+    for name in log.SILENT_LIBRARIES:
         logging.getLogger(name).disabled = False
     logging.getLogger("tanuki").setLevel(logging.NOTSET)
 
@@ -100,14 +106,29 @@ def test_a_failure_carries_its_traceback_but_no_local_values(capsys):
     assert secret not in json.dumps(line["exception"])
 
 
-def test_the_console_form_is_for_reading(capsys):
+def test_a_line_for_people_has_time_event_and_fields(capsys):
     log.set_up_logging(Settings(log="console"))
     structlog.get_logger().info("photo posted", post="p1")
+    structlog.get_logger().warning("photo refused", post="p2")
+    posted, refused = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"\d\d:\d\d:\d\d photo posted  post=p1", posted)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d warning: photo refused  post=p2", refused)
+
+
+def test_people_see_tracebacks_but_only_warnings_of_libraries(capsys):
+    log.set_up_logging(Settings(log="console"))
+    logging.getLogger("alembic.runtime.migration").info("Running upgrade")
+    logging.getLogger("mlflow.store").warning("The registry is old.")
+    try:
+        raise RuntimeError("boom")
+    except RuntimeError:
+        structlog.get_logger().exception("request failed")
     written = capsys.readouterr().err
-    assert "photo posted" in written and "post=p1" in written and "{" not in written
+    assert "Running upgrade" not in written and "warning: The registry is old." in written
+    assert "error: request failed\nTraceback" in written and "RuntimeError: boom" in written
 
 
-def test_auto_writes_json_when_nobody_watches(capsys):
+def test_auto_writes_json_without_a_terminal(capsys):
     log.set_up_logging(Settings())
     structlog.get_logger().info("photo posted")
     assert lines(capsys)[0]["event"] == "photo posted"

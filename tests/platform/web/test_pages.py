@@ -636,7 +636,7 @@ def test_metrics_count_requests_by_pattern(app, hana):
     numbers = visitor(app).get("/metrics").text
     assert 'tanuki_requests_total{method="GET",route="/test/{shelf}",status="200"}' in numbers
     assert 'method="(other)"' in numbers and "BREW" not in numbers
-    assert 'tanuki_queue_length{queue="work"} 0.0' in numbers
+    assert 'tanuki_queue_length{queue="default"} 0.0' in numbers
 
 
 def test_pages_of_the_platform_stand_in_the_frame_of_the_system_that_they_belong_to(

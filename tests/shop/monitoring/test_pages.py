@@ -5,7 +5,6 @@ import io
 import json
 
 import pytest
-from click.testing import CliRunner
 
 from tanuki.app import bootstrap
 from tanuki.errors import UserError
@@ -14,7 +13,8 @@ from tanuki.settings import Settings
 from tanuki.shop import web as shop_web
 from tanuki.shop.commands import alerts as commands
 from tanuki.shop.monitoring import alerts
-from tanuki.shop.monitoring.detectors import Sign
+from tanuki.shop.monitoring.detectors import Signal
+from tests.factories.command_line import CommandRunner
 from tests.factories.http_clients import csrf, make_person, signed_in
 from tests.factories.store_chain import NOW, make_chain
 from tests.shop.monitoring.test_alerts import evaluated, keep
@@ -30,15 +30,15 @@ def app(embedded):
         ("mika", ("manager", "chiba")),
     ):
         make_person(embedded, name, grant)
-    return web.create(embedded, [shop_web.SYSTEM])
+    return web.create_app(embedded, [shop_web.SYSTEM])
 
 
 def raised(res, *signs):
     with res.db.write() as db:
-        return [alarm.id for alarm in alerts.record(db, signs, NOW)]
+        return [alarm.id for alarm in alerts.record_signals(db, signs, NOW)]
 
 
-STALE = Sign("stale_store", "store=osaka", "2021-W01", {"last": "2021-01-04", "days": 6})
+STALE = Signal("stale_store", "store=osaka", "2021-W01", {"last": "2021-01-04", "days": 6})
 
 
 @pytest.mark.parametrize(
@@ -55,13 +55,13 @@ STALE = Sign("stale_store", "store=osaka", "2021-W01", {"last": "2021-01-04", "d
 def test_an_open_alarm_says_what_is_seen_and_what_to_do(app, embedded, lang, seen, do):
     (number,) = raised(embedded, STALE)
     browser = signed_in(app, "ana")
-    page = browser.get("/shop/watch", headers={"Accept-Language": lang}).text
+    page = browser.get("/shop/alerts", headers={"Accept-Language": lang}).text
     assert seen in page
     assert do in page
-    row = browser.get("/api/shop/watch", headers={"Accept-Language": lang}).json()["alarms"][0]
+    row = browser.get("/api/shop/alerts", headers={"Accept-Language": lang}).json()["open_alerts"][0]
     assert (row["id"], row["code"], row["subject"]) == (number, "stale_store", "store=osaka")
     (line,) = csv.DictReader(
-        io.StringIO(browser.get("/shop/watch.csv").content.decode("utf-8-sig"))
+        io.StringIO(browser.get("/shop/alerts.csv").content.decode("utf-8-sig"))
     )
     assert line["code"] == "stale_store"
 
@@ -71,23 +71,24 @@ def test_an_alarm_is_closed_on_the_page_and_then_listed_with_its_reason(app, emb
     browser = signed_in(app, "ops")
     assert (
         browser.post(
-            f"/shop/watch/{number}/close", data={"why": "closed for works", "csrf": csrf(browser)}
+            f"/shop/alerts/{number}/close", data={"why": "closed for works", "csrf": csrf(browser)}
         ).status_code
         == 303
     )
-    view = browser.get("/api/shop/watch").json()
-    assert view["alarms"] == []
-    assert [(each["closed_by"], each["why"]) for each in view["closed"]] == [
+    view = browser.get("/api/shop/alerts").json()
+    assert view["open_alerts"] == []
+    assert [(each["closed_by"], each["why"]) for each in view["closed_alerts"]] == [
         ("ops", "closed for works")
     ]
-    assert "closed for works" in browser.get("/shop/watch").text
+    assert "closed for works" in browser.get("/shop/alerts").text
 
 
 @pytest.mark.parametrize("lang", ["en", "ja"])
 def test_the_last_weeks_are_drawn_with_what_raises_nothing(app, embedded, lang):
     keep(embedded, evaluated(n=6))
-    page = signed_in(app, "ana").get("/shop/watch", headers={"Accept-Language": lang}).text
-    assert page.count("<svg role") == 3
+    page = signed_in(app, "ana").get("/shop/alerts", headers={"Accept-Language": lang}).text
+    assert page.count('<div class="chart-box">') == 3
+    assert page.count("<svg role") == 9  # each chart in three widths
     assert page.count('<tr><th scope="row"') == 6
 
 
@@ -107,29 +108,29 @@ def test_what_changes_were_worth_is_shown_to_the_chain_and_to_each_manager_their
 ):
     eight_weeks(embedded)
     browser = signed_in(app, "ana")
-    page = browser.get("/shop/added-value", headers={"Accept-Language": lang}).text
+    page = browser.get("/shop/forecast-value-added", headers={"Accept-Language": lang}).text
     assert "kento" in page
     assert "<svg role" in page
-    view = browser.get("/api/shop/added-value").json()
+    view = browser.get("/api/shop/forecast-value-added").json()
     assert [(each["key"], each["changes"], each["saved_yen"] > 0) for each in view["person"]] == [
         ("kento", 8, True),
         ("mika", 8, False),
     ]
     assert {each["advice"] for each in view["person"]} == {"not_enough"}
-    own = signed_in(app, "mika").get("/api/shop/added-value").json()
+    own = signed_in(app, "mika").get("/api/shop/forecast-value-added").json()
     assert [each["key"] for each in own["person"]] == ["mika"]
     assert [each["key"] for each in own["store"]] == ["chiba"]
-    assert "kento" not in signed_in(app, "mika").get("/shop/added-value").text
+    assert "kento" not in signed_in(app, "mika").get("/shop/forecast-value-added").text
     rows = list(
         csv.DictReader(
-            io.StringIO(browser.get("/shop/added-value.csv").content.decode("utf-8-sig"))
+            io.StringIO(browser.get("/shop/forecast-value-added.csv").content.decode("utf-8-sig"))
         )
     )
     assert {row["by"] for row in rows} == {"person", "stage", "store", "item"}
 
 
 def run(home, command, *args):
-    done = CliRunner().invoke(
+    done = CommandRunner().invoke(
         command, list(args), env={"TANUKI_HOME": str(home)}, catch_exceptions=False
     )
     assert done.exit_code == 0, done.output
@@ -139,11 +140,11 @@ def run(home, command, *args):
 
 
 def test_the_commands_look_close_and_say_what_changes_were_worth(tmp_path):
-    res = bootstrap.resources(Settings(home=tmp_path))
+    res = bootstrap.create_resources(Settings(home=tmp_path))
     make_chain(res)
     eight_weeks(res)
     keep(res, evaluated(width=0.3))
-    bootstrap.close(res)
+    bootstrap.close_resources(res)
     (alarm,) = [
         each for each in run(tmp_path, commands.watch, "--json") if each["code"] == "coverage"
     ]

@@ -10,7 +10,7 @@ from tanuki.platform.resources import Resources
 from tanuki.platform.web import app as web
 from tanuki.shop import forecasts, purchase_orders, weekly
 from tanuki.shop import web as shop_web
-from tanuki.shop.forecasting.forecaster import COLUMNS
+from tanuki.shop.forecasting.forecaster import QUANTILE_COLUMNS
 from tanuki.shop.tables import Confirmation, OrderLine
 from tests.factories.http_clients import bearer, csrf, make_person, signed_in, visitor
 from tests.factories.store_chain import NOW, TARGET, make_chain
@@ -35,7 +35,7 @@ FILLED = {
     "row": "1",
     "import_id": "1",
     "version": "1",
-    "alarm_id": "1",
+    "alert_id": "1",
 }
 # path: who may look; everybody else who is signed in gets 403, or 404 where a store's things are not theirs
 CHAIN = {"analyst", "operator", "admin"}
@@ -49,9 +49,9 @@ LOOK = {
     "/shop/orders": ALL,
     "/shop/orders/{number}": WITH_STORE,
     "/shop/orders/{number}/sent.csv": WITH_STORE,
-    "/shop/good": ALL,
-    "/shop/added-value": ALL,
-    "/shop/watch": CHAIN,
+    "/shop/evaluation": ALL,
+    "/shop/forecast-value-added": ALL,
+    "/shop/alerts": CHAIN,
     "/shop/sales": ALL,
     "/shop/data": CHAIN,
     "/shop/models": CHAIN,
@@ -89,7 +89,7 @@ DO = {
     "/shop/data/quarantine/{row}/drop": (CHAIN, {"why": "x"}),
     "/shop/data/imports/{import_id}/drop": (CHAIN, {"why": "x"}),
     "/shop/rules": ({"analyst", "admin"}, RULES),
-    "/shop/watch/{alarm_id}/close": (CHAIN, {"why": "x"}),
+    "/shop/alerts/{alert_id}/close": (CHAIN, {"why": "x"}),
     "/shop/models/rollback": (CHAIN, {"why": "x"}),
     "/shop/models/{version}/override": ({"analyst", "admin"}, {"why": "x"}),
     "/runs/{run_id}/cancel": ({"operator", "admin"}, {}),
@@ -114,7 +114,7 @@ def released_week(res: Resources) -> None:
     import polars as pl
 
     make_chain(res)
-    quantiles = dict.fromkeys((*COLUMNS, "mean"), 100.0)
+    quantiles = dict.fromkeys((*QUANTILE_COLUMNS, "mean"), 100.0)
     rows = [
         {"store": s, "item": i, "week": w, **quantiles}
         for s in ("chiba", "osaka")
@@ -124,7 +124,7 @@ def released_week(res: Resources) -> None:
     with res.db.write() as db:
         db.add(a_cycle("released"))
         db.flush()
-        forecasts.store(db, TARGET, pl.DataFrame(rows), "pooled", NOW)
+        forecasts.save_forecast(db, TARGET, pl.DataFrame(rows), "poisson_regression", NOW)
         for store in ("chiba", "osaka"):
             for item in ("beer", "coffee"):
                 values = {
@@ -147,8 +147,8 @@ def released_week(res: Resources) -> None:
                 )
         db.add(Confirmation(week=str(TARGET), store="chiba", by="own", at=NOW))
         db.flush()
-        purchase_orders.issue(db, res.objects, TARGET, NOW, "tests")
-        res.work.enqueue(db, weekly.WORKFLOW, "weekly-2021-W03", "2021-W03")
+        purchase_orders.issue_purchase_orders(db, res.objects, TARGET, NOW, "tests")
+        res.jobs.enqueue(db, weekly.WORKFLOW, "weekly-2021-W03", "2021-W03")
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def app(embedded):
     for name, grants in ROLES.items():
         if grants is not None:
             make_person(embedded, name, *grants)
-    return web.create(embedded, [shop_web.SYSTEM])
+    return web.create_app(embedded, [shop_web.SYSTEM])
 
 
 def test_no_route_is_missing_in_the_tables(app):
@@ -217,15 +217,15 @@ def test_another_stores_things_never_appear_on_a_managers_pages(app, embedded):
         "/shop/week",
         "/shop/store",
         "/shop/orders",
-        "/shop/good",
-        "/shop/added-value",
+        "/shop/evaluation",
+        "/shop/forecast-value-added",
         "/shop/sales?group=store",
     ):
         for twin in ("", "/api"):
             answer = browser.get(twin + path)
             assert answer.status_code == 200
             assert "chiba" not in answer.text.lower(), path
-    for path in ("/shop/store?store=chiba", "/shop/good?store=chiba", "/shop/sales?store=chiba"):
+    for path in ("/shop/store?store=chiba", "/shop/evaluation?store=chiba", "/shop/sales?store=chiba"):
         assert browser.get(path).status_code == 404
 
 
@@ -236,14 +236,14 @@ def test_a_form_of_another_site_is_refused(app, embedded):
 
 def test_json_and_csv_say_what_the_page_says(app, embedded):
     browser = signed_in(app, "analyst")
-    view = browser.get("/api/shop/check").json()
-    first = view["lines"][0]
+    page = browser.get("/api/shop/check").json()
+    first = page["lines"][0]
     assert (first["store"], first["item"], first["units"]) == ("chiba", "beer", 60)
     rows = list(
         csv.DictReader(io.StringIO(browser.get("/shop/check.csv").content.decode("utf-8-sig")))
     )
     assert [(row["store"], row["item"], row["units"]) for row in rows] == [
-        (line["store"], line["item"], str(line["units"])) for line in view["lines"]
+        (line["store"], line["item"], str(line["units"])) for line in page["lines"]
     ]
     sales = browser.get("/api/shop/sales?by=month").json()
     rows = list(
@@ -262,7 +262,7 @@ def test_json_and_csv_say_what_the_page_says(app, embedded):
 @pytest.mark.parametrize("lang", ["en", "ja"])
 def test_every_page_opens_before_anything_was_ever_done(embedded, lang):
     make_person(embedded, "admin", ("admin", None))
-    empty = web.create(embedded, [shop_web.SYSTEM])
+    empty = web.create_app(embedded, [shop_web.SYSTEM])
     browser = signed_in(empty, "admin")
     for path in sorted(LOOK):
         if "{" not in path:
@@ -282,9 +282,9 @@ def test_an_edit_on_the_page_is_kept_and_a_stale_one_is_refused(app, embedded):
     }
     page = manager.post("/shop/store/2021-W03/osaka", data={**form, "csrf": csrf(manager)})
     assert page.status_code == 303
-    seen = manager.get("/api/shop/store?store=osaka").json()
-    assert {line["item"]: line["cases"] for line in seen["lines"]} == {"beer": 7, "coffee": 10}
-    assert seen["confirmed_by"] == "other"
+    cycle = manager.get("/api/shop/store?store=osaka").json()["cycle"]
+    assert {line["item"]: line["cases"] for line in cycle["lines"]} == {"beer": 7, "coffee": 10}
+    assert cycle["confirmed_by"] == "other"
     again = manager.post("/shop/store/2021-W03/osaka", data={**form, "csrf": csrf(manager)})
     assert again.status_code == 409
 
@@ -315,7 +315,7 @@ def test_a_proposal_is_explained_as_a_sentence_and_as_a_sum(app, lang, sentence,
     steps = analyst.get(
         "/api/shop/check/2021-W03/chiba/beer", headers={"Accept-Language": lang}
     ).json()["steps"]
-    assert [(step["units"], step["so_far"]) for step in steps] == [
+    assert [(step["units"], step["subtotal"]) for step in steps] == [
         (70, 70),
         (-14, 56),
         (6, 62),

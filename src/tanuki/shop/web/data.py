@@ -1,4 +1,4 @@
-"""Data: files that came in, a form to bring in another, and the rows that wait in quarantine."""
+"""Data: the files that were imported, a form to import another, and the rows in quarantine."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -8,16 +8,21 @@ from pydantic import BaseModel
 
 from tanuki.errors import UserError
 from tanuki.i18n import msgid
-from tanuki.platform.accounts import require
-from tanuki.platform.web.pages import UPLOAD_BYTES, Db, Done, Res, Who, WriteDb, action, page
+from tanuki.platform.accounts import require_role
+from tanuki.platform.web.auth import CurrentPerson
+from tanuki.platform.web.pages import UPLOAD_BYTES, ActionResult, read_route, write_route
+from tanuki.platform.web.site import Res
+from tanuki.platform.web.transactions import Db, WriteDb
 from tanuki.shop.ingest import loading, quarantine
-from tanuki.shop.store_access import CHAIN
+from tanuki.shop.store_access import CHAIN_ROLES
 from tanuki.shop.tables import QuarantinedRow
 
-router = APIRouter()
+router = APIRouter(tags=["shop"])
 Text = Annotated[str, Form()]
-PAGE = 50
-EXPECTED = (  # of what checks.py expects, the sentences without values: pages say them in the reader's language
+QUARANTINED_ROWS_PER_PAGE = 50
+MAX_OFFSET = 1_000_000_000  # databases take no larger number
+QUARANTINE_PATH = "/shop/data#quarantine"
+EXPECTED_VALUES = (  # sentences of ingest/validation.py that have no values, for translation
     msgid("a name"),
     msgid("a known store"),
     msgid("a known item"),
@@ -27,11 +32,10 @@ EXPECTED = (  # of what checks.py expects, the sentences without values: pages s
     msgid("a whole number"),
     msgid("a number"),
 )
-MOST_ROWS = 1_000_000_000  # a larger offset is no number that a database takes
 
 
 class ImportRow(BaseModel):
-    """A file that came in, and what became of its rows."""
+    """An imported file, and what became of its rows."""
 
     id: int
     kind: str
@@ -45,8 +49,8 @@ class ImportRow(BaseModel):
     by: str
 
 
-class Waiting(BaseModel):
-    """A row that waits."""
+class WaitingRow(BaseModel):
+    """A row in quarantine: the value of `column` is not what was expected."""
 
     id: int
     import_id: int
@@ -59,122 +63,118 @@ class Waiting(BaseModel):
     values: dict[str, str]
 
 
-class DataView(BaseModel):
+class DataPage(BaseModel):
     """Imports, and a page of the quarantine."""
 
     imports: list[ImportRow]
-    waiting: list[Waiting]
+    waiting: list[WaitingRow]
     total: int
     offset: int
     limit: int
     kinds: list[str]
 
 
-def view(db: Db, who: Who, offset: Annotated[int, Query(ge=0, le=MOST_ROWS)] = 0) -> DataView:
-    """What came in, and what waits."""
-    return DataView(
+@read_route(
+    router,
+    "/shop/data",
+    "shop/data.html",
+    csv=lambda page: [row.model_dump(exclude={"values"}) for row in page.waiting],
+)
+def show_data_page(
+    db: Db, person: CurrentPerson, offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0
+) -> DataPage:
+    """The imported files, and the rows in quarantine."""
+    waiting = quarantine.list_waiting_rows(
+        db, person, limit=QUARANTINED_ROWS_PER_PAGE, offset=offset
+    )
+    return DataPage(
         imports=[
-            ImportRow(**{name: getattr(each, name) for name in ImportRow.model_fields})
-            for each in loading.imports(db, who)
+            ImportRow(**{field: getattr(file, field) for field in ImportRow.model_fields})
+            for file in loading.list_imports(db, person)
         ],
-        waiting=[
-            Waiting(
-                **{name: getattr(each, name) for name in Waiting.model_fields if name != "values"},
-                values=shown(each),
-            )
-            for each in quarantine.waiting(db, who, limit=PAGE, offset=offset)
-        ],
-        total=quarantine.count(db),
+        waiting=[build_waiting_row(row) for row in waiting],
+        total=quarantine.count_waiting_rows(db),
         offset=offset,
-        limit=PAGE,
-        kinds=list(reversed(loading.KINDS)),
+        limit=QUARANTINED_ROWS_PER_PAGE,
+        kinds=list(reversed(loading.FILE_KINDS)),
     )
 
 
-def shown(row: QuarantinedRow) -> dict[str, str]:
-    """A row's values by column, the faulty one among them even when the file had none."""
+def build_waiting_row(row: QuarantinedRow) -> WaitingRow:
+    """A row with its values by column, also the wrong one when the file lacked its column."""
     values = {name: str(value or "") for name, value in row.values.items()}
-    return (
-        values
-        if row.column in values or row.column not in loading.columns(row.kind)
-        else {**values, row.column: ""}
-    )
+    if row.column in loading.list_column_names(row.kind):
+        values.setdefault(row.column, "")
+    fields = {field: getattr(row, field) for field in WaitingRow.model_fields if field != "values"}
+    return WaitingRow(**fields, values=values)
 
 
-def bring(
-    db: WriteDb, who: Who, res: Res, kind: Text, file: UploadFile, mapping: Text = ""
-) -> Done:
-    """Bring in a file. `mapping` names columns that are not recognised: units=qty, one a line or separated by commas."""
-    require(who, *CHAIN)
+@write_route(router, "/shop/data", max_bytes=UPLOAD_BYTES)
+def upload_file(
+    db: WriteDb, person: CurrentPerson, res: Res, kind: Text, file: UploadFile, mapping: Text = ""
+) -> ActionResult:
+    """Import a file. `mapping` names unusual columns, one a line or separated by commas: units=qty."""
+    require_role(person, *CHAIN_ROLES)
     if not file.filename:
         raise UserError("Please choose a file.")
-    pairs = [
-        splitline.strip()
-        for splitline in mapping.replace(",", "\n").splitlines()
-        if splitline.strip()
-    ]
-    if any("=" not in pair for pair in pairs):
-        raise UserError("Column names are given as ours=theirs, e.g. units=qty.")
-    named = {
-        ours.strip(): theirs.strip() for ours, _, theirs in (pair.partition("=") for pair in pairs)
-    }
-    made = loading.import_file(
+    result = loading.import_file(
         db,
         res.warehouse,
         kind,
         file.filename,
         file.file.read(),
-        by=who.name,
+        by=person.name,
         now=datetime.now(UTC),
-        mapping=named,
+        mapping=parse_column_mapping(mapping),
     )
-    values = {
-        name: getattr(made, name)
-        for name in ("file_name", "new", "changed", "unchanged", "quarantined")
-    }
+    fields = ("file_name", "new", "changed", "unchanged", "quarantined")
     message = msgid(
-        "%(file_name)s: %(new)s rows new, %(changed)s changed, %(unchanged)s as known, %(quarantined)s wait in quarantine."
+        "%(file_name)s: %(new)s rows new, %(changed)s changed, %(unchanged)s already known, "
+        "%(quarantined)s in quarantine."
     )
-    return Done("/shop/data", message, values)
+    return ActionResult("/shop/data", message, {field: getattr(result, field) for field in fields})
 
 
-def fix(
+def parse_column_mapping(text: str) -> dict[str, str]:
+    """Our column name to the file's, from `units=qty, date=day` or one pair a line."""
+    pairs = [pair.strip() for pair in text.replace(",", "\n").splitlines() if pair.strip()]
+    if any("=" not in pair for pair in pairs):
+        raise UserError("Column names are given as ours=theirs, e.g. units=qty.")
+    return {
+        own_name.strip(): file_name.strip()
+        for own_name, _, file_name in (pair.partition("=") for pair in pairs)
+    }
+
+
+@write_route(router, "/shop/data/quarantine/{row}/fix")
+def fix_quarantined_row(
     db: WriteDb,
-    who: Who,
+    person: CurrentPerson,
     res: Res,
     row: int,
     name: Annotated[list[str], Form()],
     value: Annotated[list[str], Form()],
-) -> Done:
-    """Put a row right: the names and values of its columns."""
+) -> ActionResult:
+    """Correct a row: the names and values of its columns."""
     if len(name) != len(value):
-        raise UserError("The form is not whole: expected a value for each column.")
-    quarantine.fix(
-        db, res.warehouse, who, row, dict(zip(name, value, strict=True)), datetime.now(UTC)
+        raise UserError("The form is incomplete: every column needs a value.")
+    quarantine.fix_row(
+        db, res.warehouse, person, row, dict(zip(name, value, strict=True)), datetime.now(UTC)
     )
-    return Done("/shop/data#quarantine", msgid("The row counts now."))
+    return ActionResult(QUARANTINE_PATH, msgid("The row is corrected and counts now."))
 
 
-def drop(db: WriteDb, who: Who, row: int, why: Text) -> Done:
+@write_route(router, "/shop/data/quarantine/{row}/drop")
+def drop_quarantined_row(db: WriteDb, person: CurrentPerson, row: int, why: Text) -> ActionResult:
     """Leave a row out for good."""
-    quarantine.drop(db, who, row, why=why, now=datetime.now(UTC))
-    return Done("/shop/data#quarantine", msgid("The row is left out."))
+    quarantine.drop_row(db, person, row, why=why, now=datetime.now(UTC))
+    return ActionResult(QUARANTINE_PATH, msgid("The row is left out."))
 
 
-def drop_all(db: WriteDb, who: Who, import_id: int, why: Text) -> Done:
-    """Leave out all rows of an import that still wait."""
-    count = quarantine.drop_import(db, who, import_id, why=why, now=datetime.now(UTC))
-    return Done("/shop/data#quarantine", msgid("%(count)s rows are left out."), {"count": count})
-
-
-page(
-    router,
-    "/shop/data",
-    view,
-    "shop/data.html",
-    csv=lambda view: [each.model_dump(exclude={"values"}) for each in view.waiting],
-)
-action(router, "/shop/data", bring, max_bytes=UPLOAD_BYTES)
-action(router, "/shop/data/quarantine/{row}/fix", fix)
-action(router, "/shop/data/quarantine/{row}/drop", drop)
-action(router, "/shop/data/imports/{import_id}/drop", drop_all)
+@write_route(router, "/shop/data/imports/{import_id}/drop")
+def drop_quarantined_import(
+    db: WriteDb, person: CurrentPerson, import_id: int, why: Text
+) -> ActionResult:
+    """Leave out all rows of an import that are still in quarantine."""
+    count = quarantine.drop_import_rows(db, person, import_id, why=why, now=datetime.now(UTC))
+    return ActionResult(QUARANTINE_PATH, msgid("%(count)s rows are left out."), {"count": count})

@@ -1,25 +1,30 @@
-"""How good was it: what past weeks' orders were worth, the three zones as a scatter, and what people's changes did."""
+"""Forecast accuracy: how past weeks' orders turned out, and which lines had too much or too little."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from tanuki.platform.web.pages import Db, Lang, Who, page
+from tanuki.platform.web.auth import CurrentPerson, Lang
+from tanuki.platform.web.pages import read_route
+from tanuki.platform.web.transactions import Db
 from tanuki.shop import evaluation, rules
 from tanuki.shop.calendar import parse_week
-from tanuki.shop.store_access import must_see
-from tanuki.shop.tables import Evaluation
-from tanuki.shop.web.formatting import Choice, Names, names
+from tanuki.shop.evaluation import EvaluationSummary
+from tanuki.shop.store_access import require_store_access
+from tanuki.shop.tables import Evaluation, Rules
+from tanuki.shop.web.formatting import Choice, Names, build_choices, load_names
 
-router = APIRouter()
-ZONES = {"within": "var(--ok)", "too_much": "var(--chart-2)", "too_little": "var(--bad)"}
-MOST_POINTS = 2000
-MOST_CHANGED = 100
+router = APIRouter(tags=["shop"])
+ZONE_COLOURS = {"within": "var(--ok)", "too_much": "var(--chart-2)", "too_little": "var(--bad)"}
+MAX_CHART_POINTS = 2000
+MAX_CHANGED_ROWS = 100
+CHART_MARGIN = 1.05  # the axes end a little beyond the largest point
 
 
-class Sum(BaseModel):
-    """Evaluated lines added up; wape, bias and fill_rate are shares, cost in yen."""
+class Summary(BaseModel):
+    """Evaluated lines added up. wape, bias and fill_rate are shares, costs are in yen."""
 
     key: str
     name: str
@@ -37,8 +42,8 @@ class Sum(BaseModel):
     too_little: int
 
 
-class Row(BaseModel):
-    """One evaluated line."""
+class EvaluatedRow(BaseModel):
+    """One evaluated line: a store and item in a week."""
 
     week: str
     store: str
@@ -57,8 +62,8 @@ class Row(BaseModel):
     zone: str
 
 
-class GoodView(BaseModel):
-    """What orders were worth: all together, by week, store and item, and each line."""
+class EvaluationFilter(BaseModel):
+    """What the page is limited to, and what it may be limited to."""
 
     week: str | None
     store: str | None
@@ -66,85 +71,111 @@ class GoodView(BaseModel):
     weeks: list[str]
     stores: list[Choice]
     items: list[Choice]
-    whole: Sum | None
-    by_week: list[Sum]
-    by_store: list[Sum]
-    by_item: list[Sum]
-    changed: list[Row]
-    changed_lines: int
-    changed_cost_yen: float
-    changed_proposed_cost_yen: float
+
+
+class ChangedLines(BaseModel):
+    """The lines that people changed: the first rows, and the sums of all."""
+
+    rows: list[EvaluatedRow]
+    lines: int
+    cost_yen: float
+    proposed_cost_yen: float
+
+
+class EvaluationPage(BaseModel):
+    """How orders turned out: all together, by week, store and item, and each line."""
+
+    filter: EvaluationFilter
+    whole: Summary | None
+    by_week: list[Summary]
+    by_store: list[Summary]
+    by_item: list[Summary]
+    changed: ChangedLines
     too_much: float
     too_little: float
-    rows: list[Row]
+    rows: list[EvaluatedRow]
     chart: dict[str, Any] | None
 
 
-def view(
+@read_route(router, "/shop/evaluation", "shop/evaluation.html", csv=lambda page: page.rows)
+def show_evaluation_page(
     db: Db,
-    who: Who,
+    person: CurrentPerson,
     lang: Lang,
     week: str | None = None,
     store: str | None = None,
     item: str | None = None,
-) -> GoodView:
-    """All evaluated weeks this person may see, or a part of them."""
+) -> EvaluationPage:
+    """All evaluated weeks that this person may see, or a part of them."""
     if store is not None:
-        must_see(db, who, store)
-    every = evaluation.evaluations(db, who)
-    found = evaluation.evaluations(
-        db, who, parse_week(week) if week else None, store=store, item=item
+        require_store_access(db, person, store)
+    all_lines = evaluation.list_evaluations(db, person)
+    lines = evaluation.list_evaluations(
+        db, person, parse_week(week) if week else None, store=store, item=item
     )
-    called = names(db, lang)
-    whole = evaluation.worth(found, "all")
-    limits = rules.get(db)
-    rows = [row(each, called) for each in found]
-    changed = [each for each in rows if each.ordered_units != each.proposed_units]
-    return GoodView(
-        week=week,
-        store=store,
-        item=item,
-        weeks=sorted({each.week for each in every}, reverse=True),
-        stores=called.choices("stores", sorted({each.store for each in every})),
-        items=called.choices("items", sorted({each.item for each in every})),
-        whole=total(whole[0], {}) if whole else None,
-        by_week=[total(each, {}) for each in reversed(evaluation.worth(found, "week"))],
-        by_store=[total(each, called.stores) for each in evaluation.worth(found, "store")],
-        by_item=[total(each, called.items) for each in evaluation.worth(found, "item")],
-        changed=changed[:MOST_CHANGED],
-        changed_lines=len(changed),
-        changed_cost_yen=sum(each.cost_yen for each in changed),
-        changed_proposed_cost_yen=sum(each.proposed_cost_yen for each in changed),
+    names, limits = load_names(db, lang), rules.load_rules(db)
+    rows = [build_evaluated_row(line, names) for line in lines]
+
+    def summarise(by: str, names_by_key: Mapping[str, str]) -> list[Summary]:
+        summaries = evaluation.summarise_evaluations(lines, by)
+        return [name_summary(summary, names_by_key) for summary in summaries]
+
+    whole = summarise("all", {})
+    return EvaluationPage(
+        filter=EvaluationFilter(
+            week=week,
+            store=store,
+            item=item,
+            weeks=sorted({line.week for line in all_lines}, reverse=True),
+            stores=build_choices(names.stores, sorted({line.store for line in all_lines})),
+            items=build_choices(names.items, sorted({line.item for line in all_lines})),
+        ),
+        whole=whole[0] if whole else None,
+        by_week=summarise("week", {})[::-1],
+        by_store=summarise("store", names.stores),
+        by_item=summarise("item", names.items),
+        changed=summarise_changed_lines(rows),
         too_much=limits.too_much,
         too_little=limits.too_little,
         rows=rows,
-        chart=chart_of(rows[:MOST_POINTS], limits.too_much, limits.too_little) if rows else None,
+        chart=build_zones_chart(rows[:MAX_CHART_POINTS], limits) if rows else None,
     )
 
 
-def total(each: evaluation.Worth, called: dict[str, str]) -> Sum:
-    """A sum with its name."""
-    values = {name: getattr(each, name) for name in Sum.model_fields if name not in ("name",)}
-    return Sum(name=called.get(each.key, each.key), **values)
+def name_summary(summary: EvaluationSummary, names: Mapping[str, str]) -> Summary:
+    values = {field: getattr(summary, field) for field in Summary.model_fields if field != "name"}
+    return Summary(name=names.get(summary.key, summary.key), **values)
 
 
-def row(each: Evaluation, called: Names) -> Row:
-    """An evaluated line as the page shows it."""
-    named: dict[str, Any] = {
-        "store_name": called.stores.get(each.store, each.store),
-        "item_name": called.items.get(each.item, each.item),
+def build_evaluated_row(line: Evaluation, names: Names) -> EvaluatedRow:
+    own_names: dict[str, Any] = {
+        "store_name": names.stores.get(line.store, line.store),
+        "item_name": names.items.get(line.item, line.item),
     }
-    return Row(
-        **named, **{name: getattr(each, name) for name in Row.model_fields if name not in named}
+    values = {
+        field: getattr(line, field) for field in EvaluatedRow.model_fields if field not in own_names
+    }
+    return EvaluatedRow(**own_names, **values)
+
+
+def summarise_changed_lines(rows: Sequence[EvaluatedRow]) -> ChangedLines:
+    changed = [row for row in rows if row.ordered_units != row.proposed_units]
+    return ChangedLines(
+        rows=changed[:MAX_CHANGED_ROWS],
+        lines=len(changed),
+        cost_yen=sum(row.cost_yen for row in changed),
+        proposed_cost_yen=sum(row.proposed_cost_yen for row in changed),
     )
 
 
-def chart_of(rows: list[Row], too_much: float, too_little: float) -> dict[str, Any]:
-    """The three zones: units sold to the right, units that were there to sell upwards, the diagonal dashed. Needs a description."""
-    most = 1.05 * max(
-        1.0, *(each.actual for each in rows), *(each.available_units for each in rows)
-    )
-    scale = {"domain": [0, most], "nice": False}
+def build_zones_chart(rows: Sequence[EvaluatedRow], limits: Rules) -> dict[str, Any]:
+    """The three zones: units sold on the x axis, units available on the y axis, equality dashed.
+
+    A Vega-Lite spec; the template adds the description.
+    """
+    largest = max(1.0, *(row.actual for row in rows), *(row.available_units for row in rows))
+    end = CHART_MARGIN * largest
+    scale = {"domain": [0, end], "nice": False}
     x: dict[str, Any] = {"field": "actual", "type": "quantitative", "title": None, "scale": scale}
     y: dict[str, Any] = {
         "field": "available_units",
@@ -154,29 +185,27 @@ def chart_of(rows: list[Row], too_much: float, too_little: float) -> dict[str, A
     }
     edges = [
         {
-            "actual": at,
+            "actual": actual,
             "floor": 0,
-            "low": at * (1 - too_little),
-            "even": at,
-            "high": at * (1 + too_much),
-            "top": most,
+            "low": actual * (1 - limits.too_little),
+            "even": actual,
+            "high": actual * (1 + limits.too_much),
+            "top": end,
         }
-        for at in (0.0, most)
+        for actual in (0.0, end)
     ]
-    points = [
-        {"actual": each.actual, "available_units": each.available_units, "zone": each.zone}
-        for each in rows
-    ]
+    points = [row.model_dump(include={"actual", "available_units", "zone"}) for row in rows]
 
     def area(zone: str, low: str, high: str) -> dict[str, Any]:
         return {
             "data": {"values": edges},
-            "mark": {"type": "area", "color": ZONES[zone], "opacity": 0.13, "clip": True},
+            "mark": {"type": "area", "color": ZONE_COLOURS[zone], "opacity": 0.13, "clip": True},
             "encoding": {"x": x, "y": {**y, "field": low}, "y2": {"field": high}},
         }
 
+    colour_scale = {"domain": list(ZONE_COLOURS), "range": list(ZONE_COLOURS.values())}
     return {
-        "width": 400,  # small enough for its labels to be read on a phone
+        "width": 400,  # small enough for its labels to be legible on a phone
         "height": 400,
         "layer": [
             area("too_little", "floor", "low"),
@@ -197,12 +226,9 @@ def chart_of(rows: list[Row], too_much: float, too_little: float) -> dict[str, A
                         "field": "zone",
                         "type": "nominal",
                         "legend": None,
-                        "scale": {"domain": list(ZONES), "range": list(ZONES.values())},
+                        "scale": colour_scale,
                     },
                 },
             },
         ],
     }
-
-
-page(router, "/shop/good", view, "shop/good.html", csv=lambda view: view.rows)

@@ -1,22 +1,30 @@
-"""What changes were worth: by person, stage, store and item, with the interval and what follows from it. Managers see their own stores."""
+"""Value of manual changes (forecast value added): by person, stage, store and item, with advice."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from tanuki.platform.web.pages import Db, Lang, Who, page
+from tanuki.i18n import msgid
+from tanuki.platform.web.auth import CurrentPerson, Lang, Say
+from tanuki.platform.web.pages import read_route
+from tanuki.platform.web.transactions import Db
 from tanuki.shop import forecast_value_added
-from tanuki.shop.web.formatting import names
+from tanuki.shop.forecast_value_added import FvaSummary
+from tanuki.shop.web.formatting import load_names
 
-router = APIRouter()
-STAGES = {"check": {"en": "check", "ja": "確認"}, "confirm": {"en": "confirmation", "ja": "確定"}}
-COLOURS = {"keep": "var(--ok)", "stop": "var(--bad)", "not_enough": "var(--muted)"}
-MOST_BARS = 20
+router = APIRouter(tags=["shop"])
+STAGES = {"check": msgid("Analyst’s check"), "confirm": msgid("Store’s confirmation")}
+ADVICE_COLOURS = {"keep": "var(--ok)", "stop": "var(--bad)", "not_enough": "var(--muted)"}
+MAX_CHART_ROWS = 20
 
 
 class ValueRow(BaseModel):
-    """Changes added up; yen saved, below zero: what they cost. `advice` is keep, stop or not_enough."""
+    """Changes added up. Yen saved are negative where the changes cost money.
+
+    `advice` is keep, stop or not_enough; `low_yen` and `high_yen` are the 90 % interval per change.
+    """
 
     by: str
     key: str
@@ -33,13 +41,13 @@ class ValueRow(BaseModel):
     advice: str
 
 
-class AddedValueView(BaseModel):
+class ForecastValueAddedPage(BaseModel):
     """All changes together, and by person, stage, store and item."""
 
     changes: int
     saved_yen: float
-    least_changes: int
-    least_weeks: int
+    min_changes: int
+    min_weeks: int
     person: list[ValueRow]
     stage: list[ValueRow]
     store: list[ValueRow]
@@ -47,61 +55,71 @@ class AddedValueView(BaseModel):
     chart: dict[str, Any] | None
 
 
-def view(db: Db, who: Who, lang: Lang) -> AddedValueView:
-    """The changes of the last year's evaluated weeks, in the stores this person may see."""
-    found = forecast_value_added.changes(db, who)
-    called = names(db, lang)
-    known = {
+@read_route(
+    router,
+    "/shop/forecast-value-added",
+    "shop/forecast_value_added.html",
+    csv=lambda page: [*page.person, *page.stage, *page.store, *page.item],
+)
+def show_forecast_value_added_page(
+    db: Db, person: CurrentPerson, lang: Lang, say: Say
+) -> ForecastValueAddedPage:
+    """The changes of the last year's evaluated weeks, in the stores that this person may see."""
+    effects = forecast_value_added.list_override_effects(db, person)
+    names = load_names(db, lang)
+    names_by_group: dict[str, Mapping[str, str]] = {
         "person": {},
-        "stage": {code: each[lang] for code, each in STAGES.items()},
-        "store": called.stores,
-        "item": called.items,
+        "stage": {stage: say(title) for stage, title in STAGES.items()},
+        "store": names.stores,
+        "item": names.items,
     }
     rows = {
-        by: [row(each, known[by]) for each in forecast_value_added.valued(found, by)]
-        for by in known
+        by: [
+            build_value_row(summary, names_by_group[by])
+            for summary in forecast_value_added.summarise_overrides(effects, by)
+        ]
+        for by in names_by_group
     }
-    return AddedValueView(
-        changes=len(found),
-        saved_yen=sum(each.saved_yen for each in found),
-        least_changes=forecast_value_added.LEAST_CHANGES,
-        least_weeks=forecast_value_added.LEAST_WEEKS,
-        chart=chart_of(rows["person"][:MOST_BARS]) if found else None,
+    return ForecastValueAddedPage(
+        changes=len(effects),
+        saved_yen=sum(effect.saved_yen for effect in effects),
+        min_changes=forecast_value_added.MIN_CHANGES,
+        min_weeks=forecast_value_added.MIN_WEEKS,
+        chart=build_savings_chart(rows["person"][:MAX_CHART_ROWS]),
         **rows,
     )
 
 
-def row(each: forecast_value_added.Value, called: dict[str, str]) -> ValueRow:
-    """A sum with its name."""
-    return ValueRow(
-        name=called.get(each.key, each.key),
-        **{name: getattr(each, name) for name in ValueRow.model_fields if name != "name"},
-    )
+def build_value_row(summary: FvaSummary, names: Mapping[str, str]) -> ValueRow:
+    values = {field: getattr(summary, field) for field in ValueRow.model_fields if field != "name"}
+    return ValueRow(name=names.get(summary.key, summary.key), **values)
 
 
-def chart_of(rows: list[ValueRow]) -> dict[str, Any]:
-    """Yen saved by a change, each person a point with its interval; right of the line is better. Needs a description."""
+def build_savings_chart(rows: Sequence[ValueRow]) -> dict[str, Any] | None:
+    """Yen saved per change for each person: a point with its interval; right of zero is better.
+
+    None when no person has enough changes for an interval: the table says as much. A Vega-Lite
+    spec; the template adds the description.
+    """
+    if not any(row.low_yen is not None for row in rows):
+        return None
     y: dict[str, Any] = {
         "field": "name",
         "type": "nominal",
         "title": None,
-        "sort": [each.name for each in rows],
+        "sort": [row.name for row in rows],
     }
     x: dict[str, Any] = {"type": "quantitative", "title": None}
     colour = {
         "field": "advice",
         "type": "nominal",
         "legend": None,
-        "scale": {"domain": list(COLOURS), "range": list(COLOURS.values())},
+        "scale": {"domain": list(ADVICE_COLOURS), "range": list(ADVICE_COLOURS.values())},
     }
+    fields = {"name", "advice", "per_change_yen", "low_yen", "high_yen"}
     return {
-        "width": 420,
-        "data": {
-            "values": [
-                each.model_dump(include={"name", "advice", "per_change_yen", "low_yen", "high_yen"})
-                for each in rows
-            ]
-        },
+        "height": {"step": 44},
+        "data": {"values": [row.model_dump(include=fields) for row in rows]},
         "layer": [
             {
                 "data": {"values": [{"zero": 0}]},
@@ -124,12 +142,3 @@ def chart_of(rows: list[ValueRow]) -> dict[str, Any]:
             },
         ],
     }
-
-
-page(
-    router,
-    "/shop/added-value",
-    view,
-    "shop/added_value.html",
-    csv=lambda view: [*view.person, *view.stage, *view.store, *view.item],
-)

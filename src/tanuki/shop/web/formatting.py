@@ -1,15 +1,26 @@
-"""What several pages show: names in the reader's language, a choice in a form, a week that was asked for."""
+"""Shared by several pages: names in the reader's language, a choice of a form, the week of a page."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 
 from pydantic import BaseModel
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from tanuki.i18n import TOKYO, Translate, msgid
 from tanuki.shop import purchase_orders, weekly
-from tanuki.shop.calendar import TOKYO, Week, parse_week, week_to_order
+from tanuki.shop.calendar import Week, parse_week, week_to_order
 from tanuki.shop.tables import Region
+
+MODEL_TITLES = {
+    "poisson_regression": msgid("Poisson regression"),
+    "lightgbm": msgid("Gradient boosting (LightGBM)"),
+    "auto_ets": msgid("Exponential smoothing (ETS)"),
+    "moving_average": msgid("Moving average"),
+    "seasonal_naive": msgid("Same week of last year"),
+}
 
 
 class Choice(BaseModel):
@@ -19,45 +30,63 @@ class Choice(BaseModel):
     name: str
 
 
+class Named(Protocol):
+    """A master record with a name in each language."""
+
+    name_en: str
+    name_ja: str
+
+
 @dataclass(frozen=True)
 class Names:
-    """Names of stores, items, makers and regions in one language; a code nobody named is its own name."""
+    """Names by code in one language. Where a code has no name, callers show the code."""
 
-    stores: dict[str, str]
-    items: dict[str, str]
-    makers: dict[str, str]
-    regions: dict[str, str]
-
-    def choices(self, kind: str, codes: list[str] | None = None) -> list[Choice]:
-        """What a form offers, in the order of the codes; of some codes only, when they are given."""
-        names: dict[str, str] = getattr(self, kind)
-        return [
-            Choice(code=code, name=names.get(code, code))
-            for code in (sorted(names) if codes is None else codes)
-        ]
+    stores: Mapping[str, str]
+    items: Mapping[str, str]
+    suppliers: Mapping[str, str]
+    regions: Mapping[str, str]
 
 
-def names(db: Session, lang: str) -> Names:
-    """Everybody's names."""
-    found = purchase_orders.names(db)
-    stores, items, made = (
-        {code: str(getattr(each, f"name_{lang}")) for code, each in group.items()}
-        for group in (found[1], found[2], found[0])
+def load_names(db: Session, lang: str) -> Names:
+    suppliers, stores, items = purchase_orders.load_masters_by_code(db)
+    regions = {region.code: region for region in db.scalars(select(Region))}
+    return Names(
+        stores=names_in(lang, stores),
+        items=names_in(lang, items),
+        suppliers=names_in(lang, suppliers),
+        regions=names_in(lang, regions),
     )
-    regions = {
-        region.code: str(getattr(region, f"name_{lang}")) for region in db.scalars(select(Region))
+
+
+def names_in(lang: str, records: Mapping[str, Named]) -> dict[str, str]:
+    return {
+        code: record.name_ja if lang == "ja" else record.name_en for code, record in records.items()
     }
-    return Names(stores, items, made, regions)
 
 
-def wanted(db: Session, week: str | None) -> Week | None:
-    """The week that was asked for, or the newest one; None when none was ever started."""
+def render_model_title(model: str | None, say: Translate) -> str:
+    """A forecaster's name in words; a name without a title stays as it is."""
+    if model is None:
+        return ""
+    return say(MODEL_TITLES[model]) if model in MODEL_TITLES else model
+
+
+def build_choices(names: Mapping[str, str], codes: Sequence[str] | None = None) -> list[Choice]:
+    """What a form offers: the given codes in their order, or all codes that have a name."""
+    return [
+        Choice(code=code, name=names.get(code, code))
+        for code in (sorted(names) if codes is None else codes)
+    ]
+
+
+def choose_week(db: Session, week: str | None) -> Week | None:
+    """The week that a page asks for, or the latest one; None when no week was ever started."""
     if week:
         return parse_week(week)
-    found = weekly.latest(db)
-    return None if found is None else parse_week(found.week)
+    cycle = weekly.get_latest_cycle(db)
+    return None if cycle is None else parse_week(cycle.week)
 
 
-def next_week() -> Week:
-    """The week that is ordered in the week of today."""
+def next_week_to_order() -> Week:
+    """The week whose orders are due in today's week."""
     return week_to_order(datetime.now(UTC).astimezone(TOKYO).date())

@@ -8,17 +8,20 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from tanuki.i18n import msgid
-from tanuki.platform.accounts import require
+from tanuki.platform.accounts import require_role
 from tanuki.platform.mlops import release
 from tanuki.platform.mlops.evaluation import OVERALL
 from tanuki.platform.mlops.registry import CHAMPION
 from tanuki.platform.mlops.tables import GateVerdict
 from tanuki.platform.web.admin.models import Released
-from tanuki.platform.web.pages import Db, Done, Lang, Res, Who, WriteDb, action, page
+from tanuki.platform.web.auth import CurrentPerson, Lang
+from tanuki.platform.web.pages import ActionResult, read_route, write_route
+from tanuki.platform.web.site import Res
+from tanuki.platform.web.transactions import Db, WriteDb
 from tanuki.shop import forecasts, gate, weekly
 from tanuki.shop.forecasting import forecaster as forecasters
-from tanuki.shop.store_access import CHAIN
-from tanuki.shop.web.formatting import names
+from tanuki.shop.store_access import CHAIN_ROLES
+from tanuki.shop.web.formatting import load_names
 
 router = APIRouter()
 
@@ -91,14 +94,19 @@ class ModelsView(BaseModel):
     weeks: list[UsedBy]
 
 
-def verdicts(db: Session, who: Who, lang: str, champion: str | None) -> list[Verdict]:
+def verdicts(db: Session, person: CurrentPerson, lang: str, champion: str | None) -> list[Verdict]:
     """The gate's verdicts as the page shows them; only the newest about a version that is not live can be decided against."""
-    called = names(db, lang)
+    called = load_names(db, lang)
     known = {**called.items, **called.stores, **called.regions}
     rows: list[Verdict] = []
-    for each in release.verdicts(db, forecasts.REGISTERED):
+    for each in release.list_verdicts(db, forecasts.FORECAST_MODEL):
         newest = each.version not in {row.version for row in rows}
-        may = newest and not each.go and each.version != champion and who.has(*release.MAY_OVERRIDE)
+        may = (
+            newest
+            and not each.go
+            and each.version != champion
+            and person.has_role(*release.MAY_OVERRIDE)
+        )
         rows.append(verdict(each, lang, known, live=each.version == champion, may_override=may))
     return rows
 
@@ -128,9 +136,18 @@ def verdict(
     )
 
 
-def view(db: Db, who: Who, res: Res, lang: Lang) -> ModelsView:
+@read_route(
+    router,
+    "/shop/models",
+    "shop/models.html",
+    csv=lambda page: [
+        version.model_dump(exclude={"metrics", "parameters", "aliases"})
+        for version in page.versions
+    ],
+)
+def show_forecasters_page(db: Db, person: CurrentPerson, res: Res, lang: Lang) -> ModelsView:
     """The registry's versions, the gate's verdicts, and the weeks that used them."""
-    require(who, *CHAIN)
+    require_role(person, *CHAIN_ROLES)
     versions = [
         ModelVersion(
             version=version.version,
@@ -143,21 +160,21 @@ def view(db: Db, who: Who, res: Res, lang: Lang) -> ModelsView:
             code_version=version.code_version,
             created_at=version.created_at,
         )
-        for version in res.registry.versions(forecasts.REGISTERED)
+        for version in res.registry.versions(forecasts.FORECAST_MODEL)
     ]
     meant = {alias: version.version for version in versions for alias in version.aliases}
     champion, previous = meant.get(CHAMPION), meant.get(release.PREVIOUS)
     return ModelsView(
-        default=forecasters.DEFAULT,
+        default=forecasters.DEFAULT_FORECASTER,
         known=list(forecasters.FORECASTERS),
         champion=champion,
         previous=previous,
-        may_roll_back=previous is not None and who.has(*release.MAY_RELEASE),
+        may_roll_back=previous is not None and person.has_role(*release.MAY_RELEASE),
         versions=versions,
-        verdicts=verdicts(db, who, lang, champion),
+        verdicts=verdicts(db, person, lang, champion),
         releases=[
             Released(**{name: getattr(each, name) for name in Released.model_fields})
-            for each in release.releases(db, forecasts.REGISTERED)
+            for each in release.list_releases(db, forecasts.FORECAST_MODEL)
         ],
         weeks=[
             UsedBy(
@@ -166,42 +183,34 @@ def view(db: Db, who: Who, res: Res, lang: Lang) -> ModelsView:
                 version=cycle.model_version,
                 forecast_at=cycle.forecast_at,
             )
-            for cycle in weekly.cycles(db, 20)
+            for cycle in weekly.list_cycles(db, 20)
         ],
     )
 
 
-def roll_back(db: WriteDb, who: Who, res: Res, why: Annotated[str, Form()]) -> Done:
+@write_route(router, "/shop/models/rollback")
+def roll_back(
+    db: WriteDb, person: CurrentPerson, res: Res, why: Annotated[str, Form()]
+) -> ActionResult:
     """Back to the version that was live before."""
-    made = release.rollback(
-        db, res.registry, who, forecasts.REGISTERED, why=why, now=datetime.now(UTC)
+    made = release.roll_back_version(
+        db, res.registry, person, forecasts.FORECAST_MODEL, why=why, now=datetime.now(UTC)
     )
-    return Done(
+    return ActionResult(
         "/shop/models", msgid("Version %(version)s is live again."), {"version": made.version}
     )
 
 
-def override(db: WriteDb, who: Who, res: Res, version: str, why: Annotated[str, Form()]) -> Done:
+@write_route(router, "/shop/models/{version}/override")
+def override(
+    db: WriteDb, person: CurrentPerson, res: Res, version: str, why: Annotated[str, Form()]
+) -> ActionResult:
     """Make a version live against a NO-GO."""
-    release.override(
-        db, res.registry, who, forecasts.REGISTERED, version, why=why, now=datetime.now(UTC)
+    release.override_verdict(
+        db, res.registry, person, forecasts.FORECAST_MODEL, version, why=why, now=datetime.now(UTC)
     )
-    return Done(
+    return ActionResult(
         "/shop/models",
         msgid("Version %(version)s is live, against the gate."),
         {"version": version},
     )
-
-
-page(
-    router,
-    "/shop/models",
-    view,
-    "shop/models.html",
-    csv=lambda view: [
-        version.model_dump(exclude={"metrics", "parameters", "aliases"})
-        for version in view.versions
-    ],
-)
-action(router, "/shop/models/rollback", roll_back)
-action(router, "/shop/models/{version}/override", override)

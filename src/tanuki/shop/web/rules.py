@@ -1,4 +1,4 @@
-"""The chain's rules: what happens when a deadline passes, the thresholds and the service; with everything they ever were."""
+"""The chain's ordering rules: what happens when a deadline passes, thresholds and service levels."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -7,21 +7,21 @@ from fastapi import APIRouter, Form
 from pydantic import BaseModel
 
 from tanuki.i18n import msgid
-from tanuki.platform.accounts import require
-from tanuki.platform.web.pages import Db, Done, Who, WriteDb, action, page
+from tanuki.platform.accounts import require_role
+from tanuki.platform.web.auth import CurrentPerson
+from tanuki.platform.web.pages import ActionResult, read_route, write_route
+from tanuki.platform.web.transactions import Db, WriteDb
 from tanuki.shop import rules
-from tanuki.shop.store_access import CHAIN
+from tanuki.shop.rules import RulesChange
+from tanuki.shop.store_access import CHAIN_ROLES
 from tanuki.shop.tables import Rules
 
-router = APIRouter()
-Share = Annotated[float, Form()]
+router = APIRouter(tags=["shop"])
 
 
-class RulesRow(BaseModel):
-    """Rules, and who put them in force."""
+class Shares(BaseModel):
+    """The rules that are shares: 0.2 is 20 %."""
 
-    release_unchecked: bool
-    order_unconfirmed: bool
     too_much: float
     too_little: float
     unusual: float
@@ -29,66 +29,59 @@ class RulesRow(BaseModel):
     service_b: float
     service_c: float
     holding: float
+
+
+class RulesRow(Shares):
+    """Rules, and who put them in force; empty for the defaults."""
+
+    release_unchecked: bool
+    order_unconfirmed: bool
     by: str | None
     at: datetime | None
     why: str | None
 
 
-class RulesView(BaseModel):
-    """The rules in force, and all there ever were, newest first."""
+class RulesPage(BaseModel):
+    """The rules in force, and all earlier ones, newest first."""
 
     now: RulesRow
     history: list[RulesRow]
     may_change: bool
 
 
-def row(each: Rules) -> RulesRow:
-    """Rules as the page shows them."""
-    return RulesRow(**{name: getattr(each, name) for name in RulesRow.model_fields})
-
-
-def view(db: Db, who: Who) -> RulesView:
+@read_route(router, "/shop/rules", "shop/rules.html", csv=lambda page: page.history)
+def show_rules_page(db: Db, person: CurrentPerson) -> RulesPage:
     """The rules in force."""
-    require(who, *CHAIN)
-    return RulesView(
-        now=row(rules.get(db)),
-        history=[row(each) for each in rules.history(db)],
-        may_change=who.has("analyst"),
+    require_role(person, *CHAIN_ROLES)
+    return RulesPage(
+        now=build_rules_row(rules.load_rules(db)),
+        history=[build_rules_row(past_rules) for past_rules in rules.load_rules_history(db)],
+        may_change=person.has_role("analyst"),
     )
 
 
-def change(
-    db: WriteDb,
-    who: Who,
-    too_much: Share,
-    too_little: Share,
-    unusual: Share,
-    service_a: Share,
-    service_b: Share,
-    service_c: Share,
-    holding: Share,
-    why: Annotated[str, Form()],
-    release_unchecked: Annotated[bool, Form()] = False,
-    order_unconfirmed: Annotated[bool, Form()] = False,
-) -> Done:
+def build_rules_row(row: Rules) -> RulesRow:
+    return RulesRow(**{field: getattr(row, field) for field in RulesRow.model_fields})
+
+
+class RulesForm(Shares):
+    """New rules. A box that is not ticked is not sent."""
+
+    why: str
+    release_unchecked: bool = False
+    order_unconfirmed: bool = False
+
+
+@write_route(router, "/shop/rules")
+def change_rules(
+    db: WriteDb, person: CurrentPerson, form: Annotated[RulesForm, Form()]
+) -> ActionResult:
     """Put new rules in force."""
-    rules.change(
-        db,
-        who,
-        release_unchecked=release_unchecked,
-        order_unconfirmed=order_unconfirmed,
-        too_much=too_much,
-        too_little=too_little,
-        unusual=unusual,
-        service_a=service_a,
-        service_b=service_b,
-        service_c=service_c,
-        holding=holding,
-        why=why,
-        now=datetime.now(UTC),
+    change = RulesChange(
+        release_unchecked=form.release_unchecked,
+        order_unconfirmed=form.order_unconfirmed,
+        why=form.why,
+        shares={field: getattr(form, field) for field in Shares.model_fields},
     )
-    return Done("/shop/rules", msgid("The new rules are in force."))
-
-
-page(router, "/shop/rules", view, "shop/rules.html", csv=lambda view: view.history)
-action(router, "/shop/rules", change)
+    rules.change_rules(db, person, change, datetime.now(UTC))
+    return ActionResult("/shop/rules", msgid("The new rules are in force."))

@@ -1,24 +1,55 @@
 """Sales: by day, week or month, of everything or by region, store, item, as a chart and as a table."""
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
-from tanuki.platform.web.charts import SERIES
-from tanuki.platform.web.pages import Db, Lang, Res, Who, page
+from tanuki.platform.web.auth import CurrentPerson, Lang
+from tanuki.platform.web.charts import SERIES_COLOURS
+from tanuki.platform.web.pages import read_route
+from tanuki.platform.web.site import Res
+from tanuki.platform.web.transactions import Db
 from tanuki.shop import sales
 from tanuki.shop.calendar import week_of
-from tanuki.shop.sales import By, Group
-from tanuki.shop.store_access import stores_of
-from tanuki.shop.web.formatting import Choice, names
+from tanuki.shop.sales import Period, SalesGroup
+from tanuki.shop.store_access import list_visible_stores
+from tanuki.shop.web.formatting import Choice, build_choices, load_names
 
-router = APIRouter()
-USUAL_DAYS = 60
-USUAL_WEEKS = 52
-USUAL_YEARS = 3
-MOST_SERIES = 12  # lines that a chart can carry
+router = APIRouter(tags=["shop"])
+DEFAULT_DAYS = 60
+DEFAULT_WEEKS = 52
+DEFAULT_YEARS = 3
+MAX_CHART_SERIES = 12
+MIN_CHART_PERIODS = 3  # with fewer periods the table says it all
+
+
+class SalesQuery(BaseModel):
+    """Which sales the page adds up; without days the last year or so."""
+
+    by: Period = "week"
+    group: SalesGroup = "all"
+    first: date | None = None
+    last: date | None = None
+    region: str | None = None
+    store: str | None = None
+    item: str | None = None
+
+
+def read_sales_query(
+    by: Period = "week",
+    group: SalesGroup = "all",
+    first: date | None = None,
+    last: date | None = None,
+    region: str | None = None,
+    store: str | None = None,
+    item: str | None = None,
+) -> SalesQuery:
+    return SalesQuery(
+        by=by, group=group, first=first, last=last, region=region, store=store, item=item
+    )
 
 
 class SalesRow(BaseModel):
@@ -31,16 +62,10 @@ class SalesRow(BaseModel):
     amount_yen: int
 
 
-class SalesView(BaseModel):
-    """Sales added up."""
+class SalesPage(BaseModel):
+    """Sales added up. `query` has the days that the rows are about."""
 
-    by: By
-    group: Group
-    first: date | None
-    last: date | None
-    region: str | None
-    store: str | None
-    item: str | None
+    query: SalesQuery
     regions: list[Choice]
     stores: list[Choice]
     items: list[Choice]
@@ -48,116 +73,111 @@ class SalesView(BaseModel):
     units: int
     amount_yen: int
     chart: dict[str, Any] | None
+    chart_groups: int
+    groups: int
 
 
-def view(
+@read_route(router, "/shop/sales", "shop/sales.html", csv=lambda page: page.rows)
+def show_sales_page(
     db: Db,
-    who: Who,
+    person: CurrentPerson,
     lang: Lang,
     res: Res,
-    by: By = "week",
-    group: Group = "all",
-    first: date | None = None,
-    last: date | None = None,
-    region: str | None = None,
-    store: str | None = None,
-    item: str | None = None,
-) -> SalesView:
-    """Units and yen of each period; the last year by week, unless asked otherwise."""
+    query: Annotated[SalesQuery, Depends(read_sales_query)],
+) -> SalesPage:
+    """Units and yen of each period."""
     now = datetime.now(UTC)
-    called = names(db, lang)
-    own = stores_of(db, who)
-    common: dict[str, Any] = {
-        "by": by,
-        "group": group,
-        "region": region,
-        "store": store,
-        "item": item,
-        "regions": called.choices("regions"),
-        "stores": called.choices("stores", own),
-        "items": called.choices("items"),
-    }
-    known = sales.span(db, res.warehouse, who, now)
-    if known.first is None or known.last is None:
-        return SalesView(
-            first=first, last=last, rows=[], units=0, amount_yen=0, chart=None, **common
+    names = load_names(db, lang)
+    known_range = sales.find_sales_range(db, res.warehouse, person, now)
+    rows: list[SalesRow] = []
+    if known_range.first is not None and known_range.last is not None:
+        last = query.last or known_range.last
+        first = query.first or max(known_range.first, default_first_day(query.by, last))
+        query = query.model_copy(update={"first": first, "last": last})
+        frame = sales.sum_sales(
+            db,
+            res.warehouse,
+            person,
+            by=query.by,
+            group=query.group,
+            first=first,
+            last=last,
+            region=query.region,
+            store=query.store,
+            item=query.item,
+            as_of=now,
         )
-    last = last or known.last
-    first = first or max(known.first, usual(by, last))
-    frame = sales.totals(
-        db,
-        res.warehouse,
-        who,
-        by=by,
-        group=group,
-        first=first,
-        last=last,
-        region=region,
-        store=store,
-        item=item,
-        as_of=now,
-    )
-    name_of = {"region": called.regions, "store": called.stores, "item": called.items, "all": {}}[
-        group
-    ]
-    rows = [
-        SalesRow(
-            **{**to_dict, "amount_yen": to_dict["amount_yen"] or 0},
-            name=name_of.get(to_dict["group"], to_dict["group"]),
-        )
-        for to_dict in frame.to_dicts()
-    ]
-    return SalesView(
-        first=first,
-        last=last,
+        group_names = {
+            "region": names.regions,
+            "store": names.stores,
+            "item": names.items,
+            "all": {},
+        }[query.group]
+        rows = [
+            SalesRow(**record, name=group_names.get(record["group"], record["group"]))
+            for record in frame.to_dicts()
+        ]
+    series = choose_chart_series(rows)
+    periods = {row.period for row in rows}
+    return SalesPage(
+        query=query,
+        regions=build_choices(names.regions),
+        stores=build_choices(names.stores, list_visible_stores(db, person)),
+        items=build_choices(names.items),
         rows=rows,
         units=sum(row.units for row in rows),
         amount_yen=sum(row.amount_yen for row in rows),
-        chart=chart_of(rows, group) if rows else None,
-        **common,
+        chart=build_sales_chart(rows, series, query.group)
+        if len(periods) >= MIN_CHART_PERIODS
+        else None,
+        chart_groups=len(series),
+        groups=len({row.group for row in rows}),
     )
 
 
-def usual(by: By, last: date) -> date:
-    """The first day shown when nobody asks otherwise: whole weeks and months."""
+def default_first_day(by: Period, last: date) -> date:
+    """The first day of the page where the query names none: whole weeks and months."""
     if by == "week":
-        return week_of(last).plus(1 - USUAL_WEEKS).monday
-    return (
-        last - timedelta(days=USUAL_DAYS)
-        if by == "day"
-        else date(last.year - USUAL_YEARS, last.month, 1)
-    )
+        return week_of(last).plus(1 - DEFAULT_WEEKS).monday
+    if by == "day":
+        return last - timedelta(days=DEFAULT_DAYS)
+    return date(last.year - DEFAULT_YEARS, last.month, 1)
 
 
-def chart_of(rows: list[SalesRow], group: str) -> dict[str, Any]:
-    """Units over time, a line for each group; of many groups the best sellers. Needs a description."""
+def choose_chart_series(rows: Sequence[SalesRow]) -> list[str]:
+    """The names of the best-selling groups, as many as a chart can show."""
     totals: dict[str, int] = {}
     for row in rows:
         totals[row.name] = totals.get(row.name, 0) + row.units
-    shown = sorted(totals, key=lambda name: -totals[name])[:MOST_SERIES]
-    scale = {"domain": shown, "range": [SERIES[n % len(SERIES)] for n in range(len(shown))]}
-    dashes = {
-        "domain": shown,
-        "range": [[1, 0] if n < len(SERIES) else [6, 3] for n in range(len(shown))],
-    }
-    of = {
+    return sorted(totals, key=lambda name: -totals[name])[:MAX_CHART_SERIES]
+
+
+def build_sales_chart(
+    rows: Sequence[SalesRow], series: Sequence[str], group: SalesGroup
+) -> dict[str, Any]:
+    """Units over time, a line for each series. A Vega-Lite spec; the template adds the description.
+
+    There are fewer colours than series, so the later series are dashed.
+    """
+    indexes = range(len(series))
+    colours = [SERIES_COLOURS[index % len(SERIES_COLOURS)] for index in indexes]
+    dashes = [[1, 0] if index < len(SERIES_COLOURS) else [6, 3] for index in indexes]
+    name = {
         "field": "name",
         "type": "nominal",
-        "legend": {"title": None, "columns": 6, "symbolType": "stroke", "symbolStrokeWidth": 2.5},
+        "legend": {"title": None, "symbolType": "stroke", "symbolStrokeWidth": 2.5},
     }
-    lines = (
-        {}
-        if group == "all"
-        else {"color": {**of, "scale": scale}, "strokeDash": {**of, "scale": dashes}}
-    )
+    lines = {
+        "color": {**name, "scale": {"domain": series, "range": colours}},
+        "strokeDash": {**name, "scale": {"domain": series, "range": dashes}},
+    }
     return {
-        "width": 1060,
         "height": 300,
         "data": {
             "values": [
                 {"period": str(row.period), "units": row.units, "name": row.name}
                 for row in rows
-                if row.name in shown
+                if row.name in series
             ]
         },
         "mark": {"type": "line", "strokeWidth": 2},
@@ -169,9 +189,6 @@ def chart_of(rows: list[SalesRow], group: str) -> dict[str, Any]:
                 "axis": {"labelOverlap": "parity", "labelSeparation": 10},
             },
             "y": {"field": "units", "type": "quantitative", "title": None},
-            **lines,
+            **({} if group == "all" else lines),
         },
     }
-
-
-page(router, "/shop/sales", view, "shop/sales.html", csv=lambda view: view.rows)

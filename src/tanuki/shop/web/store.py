@@ -1,20 +1,27 @@
-"""My store: a manager changes or confirms the store's orders for the week, on a phone, in under a minute."""
+"""My store: a manager changes or confirms the store's orders for the week, on a phone."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from enum import StrEnum
+from typing import Annotated
 
 from fastapi import APIRouter, Form
 from pydantic import BaseModel
+from sqlalchemy.orm import Session
 
 from tanuki.errors import NotFound, UserError
 from tanuki.i18n import msgid
-from tanuki.platform.web.pages import Db, Done, Lang, Res, Who, WriteDb, action, page, url
+from tanuki.platform.accounts import Person
+from tanuki.platform.web.auth import CurrentPerson, Lang, Say
+from tanuki.platform.web.pages import ActionResult, read_route, write_route
+from tanuki.platform.web.site import Res, build_url
+from tanuki.platform.web.transactions import Db, WriteDb
 from tanuki.shop import explanation, orders, weekly
 from tanuki.shop.calendar import parse_week
-from tanuki.shop.store_access import must_see, stores_of
-from tanuki.shop.web.formatting import Choice, names
+from tanuki.shop.store_access import list_visible_stores, require_store_access
+from tanuki.shop.tables import Cycle, OrderLine
+from tanuki.shop.web.formatting import Choice, build_choices, load_names
 
-router = APIRouter()
+router = APIRouter(tags=["shop"])
 
 
 class StoreLine(BaseModel):
@@ -29,114 +36,146 @@ class StoreLine(BaseModel):
     recent_units: float
     version: int
     reason: str
-    because: str
+    summary: str
 
 
-class StoreView(BaseModel):
-    """A store's week. Before its release, and when none was started, there are no lines."""
+class StoreCycle(BaseModel):
+    """The week that the store orders for. It has no lines before it is released."""
 
-    week: str | None
-    state: str | None
-    confirm_due: datetime | None
-    release_at: datetime | None
-    store: str
-    name: str
-    stores: list[Choice]
+    week: str
+    state: str
+    confirm_due: datetime
+    release_at: datetime
     open: bool
     confirmed_at: datetime | None
     confirmed_by: str | None
     lines: list[StoreLine]
 
 
-def view(
-    db: Db, who: Who, lang: Lang, store: str | None = None, week: str | None = None
-) -> StoreView:
-    """The store's lines of the newest week, or of the one asked for."""
-    own = stores_of(db, who)
-    if not own:
+class StorePage(BaseModel):
+    """A store's week. `cycle` is None when no week was ever started."""
+
+    store: str
+    name: str
+    stores: list[Choice]
+    cycle: StoreCycle | None
+
+
+@read_route(
+    router,
+    "/shop/store",
+    "shop/store.html",
+    csv=lambda page: page.cycle.lines if page.cycle else [],
+)
+def show_store_page(
+    db: Db,
+    person: CurrentPerson,
+    lang: Lang,
+    say: Say,
+    store: str | None = None,
+    week: str | None = None,
+) -> StorePage:
+    """The store's lines of the latest week, or of the one asked for."""
+    visible_stores = list_visible_stores(db, person)
+    if not visible_stores:
         raise NotFound("There is no store yet.")
     if store is not None:
-        must_see(db, who, store)
-    chosen = store or own[0]
-    called = names(db, lang)
-    found = weekly.latest(db) if not week else orders.cycle(db, parse_week(week))
-    common: dict[str, Any] = {
-        "store": chosen,
-        "name": called.stores[chosen],
-        "stores": called.choices("stores", own),
-    }
-    if found is None:
-        return StoreView(
-            week=None,
-            state=None,
-            confirm_due=None,
-            release_at=None,
-            open=False,
-            confirmed_at=None,
-            confirmed_by=None,
-            lines=[],
-            **common,
-        )
-    target = parse_week(found.week)
-    done = orders.confirmations(db, target).get(chosen)
-    visible = (
-        sorted(orders.visible(db, who, target, chosen), key=lambda line: line.item)
-        if found.state in orders.SEEN_BY_STORES
-        else []
-    )
-    return StoreView(
-        week=found.week,
-        state=found.state,
-        confirm_due=found.confirm_due,
-        release_at=max(found.release_at, found.check_due),
-        open=found.state == "released" and done is None,
-        confirmed_at=done.at if done else None,
-        confirmed_by=done.by if done else None,
-        lines=[
+        require_store_access(db, person, store)
+    store = store or visible_stores[0]
+    names = load_names(db, lang)
+    cycle = orders.get_cycle(db, parse_week(week)) if week else weekly.get_latest_cycle(db)
+    store_cycle = None
+    if cycle is not None:
+        lines = [
             StoreLine(
                 item=line.item,
-                name=called.items[line.item],
+                name=names.items[line.item],
                 case_units=line.case_units,
                 proposed_cases=line.proposed_cases,
                 cases=line.cases,
                 units=line.cases * line.case_units,
                 recent_units=line.recent_units,
                 version=line.version,
-                reason=explanation.words(line.reason, lang),
-                because=explanation.because(line.reason, lang),
+                reason=explanation.render_reasons(line.reasons, say),
+                summary=explanation.render_summary(line.reasons, say),
             )
-            for line in visible
-        ],
-        **common,
+            for line in list_released_lines(db, person, cycle, store)
+        ]
+        store_cycle = build_store_cycle(db, cycle, store, lines)
+    return StorePage(
+        store=store,
+        name=names.stores[store],
+        stores=build_choices(names.stores, visible_stores),
+        cycle=store_cycle,
     )
 
 
-def save(
+def list_released_lines(db: Session, person: Person, cycle: Cycle, store: str) -> list[OrderLine]:
+    if cycle.state not in orders.STORE_VISIBLE_STATES:
+        return []
+    lines = orders.list_order_lines(db, person, parse_week(cycle.week), store)
+    return sorted(lines, key=lambda line: line.item)
+
+
+def build_store_cycle(db: Session, cycle: Cycle, store: str, lines: list[StoreLine]) -> StoreCycle:
+    confirmation = orders.load_confirmations(db, parse_week(cycle.week)).get(store)
+    return StoreCycle(
+        week=cycle.week,
+        state=cycle.state,
+        confirm_due=cycle.confirm_due,
+        release_at=max(cycle.release_at, cycle.check_due),
+        open=cycle.state == "released" and confirmation is None,
+        confirmed_at=confirmation.at if confirmation else None,
+        confirmed_by=confirmation.by if confirmation else None,
+        lines=lines,
+    )
+
+
+class NextStep(StrEnum):
+    SAVE = "save"
+    CONFIRM = "confirm"
+
+
+class StoreForm(BaseModel):
+    """New cases by item. `version` is each line's version that the manager saw.
+
+    With `then` = confirm the store also confirms, in the same transaction.
+    """
+
+    item: list[str]
+    cases: list[int]
+    version: list[int]
+    reason: str = ""
+    then: NextStep = NextStep.SAVE
+
+
+@write_route(router, "/shop/store/{week}/{store}")
+def save_store_orders(
     db: WriteDb,
-    who: Who,
+    person: CurrentPerson,
     res: Res,
     week: str,
     store: str,
-    item: Annotated[list[str], Form()],
-    cases: Annotated[list[int], Form()],
-    version: Annotated[list[int], Form()],
-    reason: Annotated[str, Form()] = "",
-    then: Annotated[str, Form()] = "save",
-) -> Done:
-    """Change what differs; with `then` = confirm, the store says yes in the same transaction."""
-    if not len(item) == len(cases) == len(version):
-        raise UserError("The form is not whole: expected cases and version for each item.")
+    form: Annotated[StoreForm, Form()],
+) -> ActionResult:
+    """Change the lines that differ, and confirm if the form says so."""
+    if not len(form.item) == len(form.cases) == len(form.version):
+        raise UserError("The form is incomplete: every item needs its cases and version.")
     target, now = parse_week(week), datetime.now(UTC)
-    for each, count, seen in zip(item, cases, version, strict=True):
-        orders.change(
-            db, who, target, store, each, cases=count, reason=reason, version=seen, now=now
+    for item, cases, version in zip(form.item, form.cases, form.version, strict=True):
+        orders.change_order_line(
+            db,
+            person,
+            target,
+            store,
+            item,
+            cases=cases,
+            reason=form.reason,
+            version=version,
+            now=now,
         )
-    to = url("/shop/store", store=store, week=week)
-    if then != "confirm":
-        return Done(to, msgid("The changes are saved. Do not forget to confirm."))
-    orders.confirm(db, who, res.work, target, store, now)
-    return Done(to, msgid("Confirmed. Thank you!"))
-
-
-page(router, "/shop/store", view, "shop/store.html", csv=lambda view: view.lines)
-action(router, "/shop/store/{week}/{store}", save)
+    path = build_url("/shop/store", store=store, week=week)
+    if form.then == NextStep.SAVE:
+        return ActionResult(path, msgid("The changes are saved. Do not forget to confirm."))
+    orders.confirm_store(db, person, res.jobs, target, store, now)
+    return ActionResult(path, msgid("Confirmed. Thank you!"))

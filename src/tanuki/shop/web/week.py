@@ -1,23 +1,29 @@
-"""This week: where the cycle stands on its clock, who has to do what, and what the data check found."""
+"""This week: the cycle's deadlines, what each person has to do, and the results of the data check."""
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
+from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form
 from pydantic import BaseModel
+from sqlalchemy.orm import Session
 
-from tanuki.i18n import msgid
-from tanuki.platform.accounts import require
-from tanuki.platform.web.pages import Db, Done, Lang, Res, Who, WriteDb, action, page, url
+from tanuki.i18n import Translate, msgid
+from tanuki.platform.accounts import require_role
+from tanuki.platform.web.auth import CurrentPerson, Lang, Say
+from tanuki.platform.web.pages import ActionResult, read_route, write_route
+from tanuki.platform.web.site import Res, build_url
+from tanuki.platform.web.transactions import Db, WriteDb
 from tanuki.shop import orders, weekly
 from tanuki.shop.calendar import Week, parse_week
-from tanuki.shop.store_access import CHAIN, stores_of
+from tanuki.shop.store_access import CHAIN_ROLES, list_visible_stores
 from tanuki.shop.tables import Cycle
-from tanuki.shop.web.formatting import names, next_week, wanted
+from tanuki.shop.web.formatting import choose_week, load_names, next_week_to_order, render_model_title
 
-router = APIRouter()
+router = APIRouter(tags=["shop"])
 Text = Annotated[str, Form()]
-COMPUTING = ("started", "aggregated", "forecast", "checked")
+COMPUTING_STATES = ("started", "aggregated", "forecast", "checked")
 FINDINGS = {
     "stale_store": msgid("%(store)s sent no sales after %(last)s."),
     "missing_days": msgid("Days without any sales: %(days)s, the first on %(first)s."),
@@ -25,17 +31,24 @@ FINDINGS = {
 }
 
 
+class StepState(StrEnum):
+    DONE = "done"
+    NOW = "now"
+    LATE = "late"
+    NEXT = "next"
+
+
 class ClockStep(BaseModel):
-    """A time on the week's clock: state is done, now, late or next."""
+    """One deadline of the week."""
 
     title: str
     due: datetime | None
     done_at: datetime | None
-    state: str
+    state: StepState
 
 
 class StoreTurn(BaseModel):
-    """Whether a store has confirmed, and who did; nobody's name when the deadline did."""
+    """Whether a store has confirmed. `confirmed_by` is empty when the deadline confirmed it."""
 
     store: str
     name: str
@@ -43,7 +56,7 @@ class StoreTurn(BaseModel):
     confirmed_by: str | None
 
 
-class OtherWeek(BaseModel):
+class WeekRow(BaseModel):
     """A week that was started."""
 
     week: str
@@ -51,191 +64,186 @@ class OtherWeek(BaseModel):
     ordered_at: datetime | None
 
 
-class Finding(BaseModel):
-    """What the data check found: a text and its values."""
+class Tasks(BaseModel):
+    """How many order lines the analyst has to check."""
 
-    text: str
-    values: dict[str, Any]
+    lines: int
+    unusual: int
+    changed: int
 
 
-class WeekView(BaseModel):
-    """A week's page. `week` is None when none was ever started."""
+class CyclePart(BaseModel):
+    """The cycle of the week that the page shows."""
 
-    week: str | None
-    first_day: date | None
-    last_day: date | None
-    cutoff: date | None
-    state: str | None
+    week: str
+    first_day: date
+    last_day: date
+    cutoff: date
+    state: str
     auto: bool
     computing: bool
-    started_by: str | None
+    started_by: str
     model: str | None
+    model_title: str
     model_version: str | None
     sales_rows: int | None
     alert: str | None
     clock: list[ClockStep]
-    findings: list[Finding]
-    lines: int
-    unusual: int
-    changed: int
+    findings: list[str]
+    tasks: Tasks
     stores: list[StoreTurn]
-    weeks: list[OtherWeek]
+
+
+class WeekPage(BaseModel):
+    """A week's page. `cycle` is None when no week was ever started."""
+
+    cycle: CyclePart | None
+    weeks: list[WeekRow]
     next_week: str
     may_start: bool
     may_check: bool
 
 
-def view(db: Db, who: Who, lang: Lang, week: str | None = None) -> WeekView:
-    """Where a week stands: the newest one, or the one asked for."""
-    own = stores_of(db, who)
-    target = wanted(db, week)
-    common: dict[str, Any] = {
-        "weeks": [
-            OtherWeek(week=cycle.week, state=cycle.state, ordered_at=cycle.ordered_at)
-            for cycle in weekly.cycles(db)
+@read_route(
+    router,
+    "/shop/week",
+    "shop/week.html",
+    csv=lambda page: page.cycle.stores if page.cycle else [],
+)
+def show_week_page(
+    db: Db, person: CurrentPerson, lang: Lang, say: Say, week: str | None = None
+) -> WeekPage:
+    """The state of a week: the latest one, or the one asked for."""
+    target = choose_week(db, week)
+    return WeekPage(
+        cycle=None if target is None else build_cycle_part(db, person, target, lang, say),
+        weeks=[
+            WeekRow(week=cycle.week, state=cycle.state, ordered_at=cycle.ordered_at)
+            for cycle in weekly.list_cycles(db)
         ],
-        "next_week": str(next_week()),
-        "may_start": who.has(*CHAIN),
-        "may_check": who.has("analyst"),
-    }
-    if target is None:
-        empty: dict[str, Any] = dict.fromkeys(
-            (
-                "week",
-                "first_day",
-                "last_day",
-                "cutoff",
-                "state",
-                "started_by",
-                "model",
-                "model_version",
-                "sales_rows",
-                "alert",
-            )
-        )
-        return WeekView(
-            **empty,
-            **common,
-            auto=False,
-            computing=False,
-            clock=[],
-            findings=[],
-            lines=0,
-            unusual=0,
-            changed=0,
-            stores=[],
-        )
-    found = orders.cycle(db, target)
-    unusual, lines = orders.count_unusual(db, target) if who.has(*CHAIN) else (0, 0)
-    return WeekView(
-        week=str(target),
-        first_day=target.monday,
-        last_day=target.sunday,
-        cutoff=found.cutoff,
-        state=found.state,
-        auto=found.auto,
-        computing=found.state in COMPUTING and found.alert is None,
-        started_by=found.started_by,
-        model=found.model,
-        model_version=found.model_version,
-        sales_rows=found.sales_rows,
-        alert=orders.alert_words(found, lang) if who.has(*CHAIN) else None,
-        clock=steps(found, datetime.now(UTC)),
-        findings=[finding(each, names(db, lang).stores) for each in found.findings]
-        if who.has(*CHAIN)
-        else [],
-        lines=lines,
-        unusual=unusual,
-        changed=len(orders.changes(db, who, target)),
-        stores=turns(db, target, own, lang),
-        **common,
+        next_week=str(next_week_to_order()),
+        may_start=person.has_role(*CHAIN_ROLES),
+        may_check=person.has_role("analyst"),
     )
 
 
-def steps(found: Cycle, now: datetime) -> list[ClockStep]:
-    """The week's clock. The first step that is not done is now, or late when its time is over."""
+def build_cycle_part(
+    db: Session, person: CurrentPerson, week: Week, lang: str, say: Translate
+) -> CyclePart:
+    cycle = orders.get_cycle(db, week)
+    store_names = load_names(db, lang).stores
+    is_chain = person.has_role(*CHAIN_ROLES)
+    unusual, lines = orders.count_unusual_lines(db, week) if is_chain else (0, 0)
+    changed = len(orders.list_order_changes(db, person, week))
+    findings = cycle.findings if is_chain else []
+    return CyclePart(
+        week=str(week),
+        first_day=week.monday,
+        last_day=week.sunday,
+        cutoff=cycle.cutoff,
+        state=cycle.state,
+        auto=cycle.auto,
+        computing=cycle.state in COMPUTING_STATES and cycle.alert is None,
+        started_by=cycle.started_by,
+        model=cycle.model,
+        model_title=render_model_title(cycle.model, say),
+        model_version=cycle.model_version,
+        sales_rows=cycle.sales_rows,
+        alert=orders.render_cycle_alert(cycle, say) if is_chain else None,
+        clock=build_clock(cycle, datetime.now(UTC)),
+        findings=[render_finding(finding, store_names, say) for finding in findings],
+        tasks=Tasks(lines=lines, unusual=unusual, changed=changed),
+        stores=list_store_turns(db, week, list_visible_stores(db, person), store_names),
+    )
+
+
+def build_clock(cycle: Cycle, now: datetime) -> list[ClockStep]:
+    """The week's deadlines. The first step that is not done is current, or late after its time."""
     plan = [
-        (msgid("Sales added up"), found.started_at, found.aggregated_at),
-        (msgid("Forecast and proposals"), found.forecast_due, found.proposed_at),
-        (msgid("Analyst’s check"), found.check_due, found.checked_at or found.released_at),
-        (msgid("Stores see it"), max(found.release_at, found.check_due), found.released_at),
-        (msgid("Managers confirm"), found.confirm_due, found.ordered_at),
-        (msgid("Purchase orders"), found.confirm_due, found.ordered_at),
+        (msgid("Sales added up"), cycle.started_at, cycle.aggregated_at),
+        (msgid("Forecast and proposals"), cycle.forecast_due, cycle.proposed_at),
+        (msgid("Analyst’s check"), cycle.check_due, cycle.checked_at or cycle.released_at),
+        (msgid("Released to stores"), max(cycle.release_at, cycle.check_due), cycle.released_at),
+        (msgid("Managers confirm"), cycle.confirm_due, cycle.ordered_at),
+        (msgid("Purchase orders"), cycle.confirm_due, cycle.ordered_at),
     ]
-    made = []
-    current = True
-    for title, due, done_at in plan:
-        state = "done" if done_at else "next"
-        if current and not done_at:
-            state, current = "late" if due < now and title != plan[0][0] else "now", False
-        made.append(
-            ClockStep(title=title, due=None if found.auto else due, done_at=done_at, state=state)
+    steps: list[ClockStep] = []
+    for index, (title, due, done_at) in enumerate(plan):
+        is_first_open = done_at is None and all(step.done_at for step in steps)
+        if done_at is not None:
+            state = StepState.DONE
+        elif not is_first_open:
+            state = StepState.NEXT
+        else:
+            state = StepState.LATE if due < now and index else StepState.NOW
+        steps.append(
+            ClockStep(title=title, due=None if cycle.auto else due, done_at=done_at, state=state)
         )
-    return made
+    return steps
 
 
-def finding(each: dict[str, Any], stores: dict[str, str]) -> Finding:
-    """A finding of the data check as a text with its values."""
+def render_finding(
+    finding: Mapping[str, Any], store_names: Mapping[str, str], say: Translate
+) -> str:
+    """A finding of the data check as a sentence."""
     values = {
-        name: stores.get(value, value) if name == "store" else value
-        for name, value in each.items()
+        name: store_names.get(value, value) if name == "store" else value
+        for name, value in finding.items()
         if name != "code"
     }
-    return Finding(text=FINDINGS[each["code"]], values=values)
+    return say(FINDINGS[finding["code"]], **values)
 
 
-def turns(db: Db, week: Week, own: list[str], lang: str) -> list[StoreTurn]:
-    """The stores this person may see, and whether each has confirmed."""
-    called = names(db, lang).stores
-    done = orders.confirmations(db, week)
-    waiting = orders.unconfirmed(db, week)
+def list_store_turns(
+    db: Session, week: Week, stores: Sequence[str], store_names: Mapping[str, str]
+) -> list[StoreTurn]:
+    """The given stores that have lines in the week, and whether each has confirmed."""
+    confirmations = orders.load_confirmations(db, week)
+    waiting = orders.list_unconfirmed_stores(db, week)
     return [
         StoreTurn(
             store=store,
-            name=called[store],
-            confirmed_at=done[store].at if store in done else None,
-            confirmed_by=done[store].by if store in done else None,
+            name=store_names[store],
+            confirmed_at=confirmations[store].at if store in confirmations else None,
+            confirmed_by=confirmations[store].by if store in confirmations else None,
         )
-        for store in own
-        if store in done or store in waiting
+        for store in stores
+        if store in confirmations or store in waiting
     ]
 
 
-def start(
+@write_route(router, "/shop/week/start")
+def start_week(
     db: WriteDb,
-    who: Who,
+    person: CurrentPerson,
     res: Res,
     week: Text,
     hours: Annotated[float | None, Form(ge=0, le=720)] = None,
-) -> Done:
+) -> ActionResult:
     """Start a week's cycle."""
-    require(who, *CHAIN)
+    require_role(person, *CHAIN_ROLES)
     target = parse_week(week)
-    weekly.start(db, res.work, target, by=who.name, now=datetime.now(UTC), hours=hours)
-    return Done(
-        url("/shop/week", week=str(target)), msgid("%(week)s is started."), {"week": target}
+    weekly.start_cycle(db, res.jobs, target, by=person.name, now=datetime.now(UTC), hours=hours)
+    return on_week_page(target, msgid("%(week)s is started."))
+
+
+@write_route(router, "/shop/week/{week}/release")
+def release_orders(db: WriteDb, person: CurrentPerson, res: Res, week: str) -> ActionResult:
+    """End the check: the stores may see the week."""
+    target = parse_week(week)
+    orders.release_week(db, person, res.jobs, target, datetime.now(UTC))
+    return on_week_page(
+        target, msgid("The check of %(week)s is done. The stores see it from the release time on.")
     )
 
 
-def release(db: WriteDb, who: Who, res: Res, week: str) -> Done:
-    """The check is done: the stores may see the week."""
-    target = parse_week(week)
-    orders.release(db, who, res.work, target, datetime.now(UTC))
-    return Done(
-        url("/shop/week", week=str(target)),
-        msgid("The check of %(week)s is done; the stores see it as soon as its time has come."),
-        {"week": target},
-    )
-
-
-def hold(db: WriteDb, who: Who, res: Res, week: str, why: Text) -> Done:
+@write_route(router, "/shop/week/{week}/hold")
+def hold_orders(db: WriteDb, person: CurrentPerson, res: Res, week: str, why: Text) -> ActionResult:
     """Keep the week from the stores until somebody releases it."""
     target = parse_week(week)
-    orders.hold(db, who, res.work, target, why=why, now=datetime.now(UTC))
-    return Done(url("/shop/week", week=str(target)), msgid("%(week)s is held."), {"week": target})
+    orders.hold_week(db, person, res.jobs, target, why=why, now=datetime.now(UTC))
+    return on_week_page(target, msgid("%(week)s is held."))
 
 
-page(router, "/shop/week", view, "shop/week.html", csv=lambda view: view.stores)
-action(router, "/shop/week/start", start)
-action(router, "/shop/week/{week}/release", release)
-action(router, "/shop/week/{week}/hold", hold)
+def on_week_page(week: Week, message: str) -> ActionResult:
+    return ActionResult(build_url("/shop/week", week=str(week)), message, {"week": week})

@@ -9,10 +9,13 @@ from pydantic import BaseModel
 from tanuki.errors import UserError
 from tanuki.i18n import msgid
 from tanuki.platform import audit_log
-from tanuki.platform.accounts import require
+from tanuki.platform.accounts import require_role
 from tanuki.platform.mlops import overview, release, rollout
 from tanuki.platform.mlops.overview import Overview
-from tanuki.platform.web.pages import Db, Done, Lang, Res, Who, WriteDb, action, page
+from tanuki.platform.web.auth import CurrentPerson, Lang
+from tanuki.platform.web.pages import ActionResult, read_route, write_route
+from tanuki.platform.web.site import Res
+from tanuki.platform.web.transactions import Db, WriteDb
 
 router = APIRouter()
 LOOK = ("analyst", "operator")
@@ -128,18 +131,19 @@ class ModelView(BaseModel):
     may_release: bool
 
 
-def view(db: Db, who: Who, res: Res) -> ModelsView:
+@read_route(router, "/models", "models.html", csv=lambda page: page.models)
+def show_models_page(db: Db, person: CurrentPerson, res: Res) -> ModelsView:
     """Every model."""
-    require(who, *LOOK)
-    serving = {plan.model: plan for plan in rollout.plans(db)}
+    require_role(person, *LOOK)
+    serving = {plan.model: plan for plan in rollout.list_rollouts(db)}
     names = sorted({*res.registry.names(), *serving})
     return ModelsView(
         models=[
-            row(
+            build_model_row(
                 name,
                 serving[name].champion
                 if name in serving
-                else rollout.champion(db, res.registry, name),
+                else rollout.champion_version(db, res.registry, name),
                 serving.get(name),
             )
             for name in names
@@ -147,7 +151,7 @@ def view(db: Db, who: Who, res: Res) -> ModelsView:
     )
 
 
-def row(model: str, champion: str | None, plan: Any) -> ModelRow:
+def build_model_row(model: str, champion: str | None, plan: Any) -> ModelRow:
     """A model as the page shows it."""
     return ModelRow(
         model=model,
@@ -159,13 +163,19 @@ def row(model: str, champion: str | None, plan: Any) -> ModelRow:
     )
 
 
-def model_view(db: Db, who: Who, res: Res, lang: Lang, model: str) -> ModelView:
+@read_route(
+    router,
+    "/models/{model}",
+    "model.html",
+    csv=lambda page: [version.model_dump(exclude={"metrics"}) for version in page.versions],
+)
+def show_model_page(db: Db, person: CurrentPerson, res: Res, lang: Lang, model: str) -> ModelView:
     """One model."""
-    require(who, *LOOK)
+    require_role(person, *LOOK)
     found = overview.of(db, res.registry, model)
     last = found.releases[0] if found.releases else None
     return ModelView(
-        plan=row(model, found.champion, found.plan),
+        plan=build_model_row(model, found.champion, found.plan),
         bounds=dict(found.plan.bounds) if found.plan else {},
         watched=[
             WatchedRow(**{**overview.counts_line(each), "role": ROLES[each.role]})
@@ -175,7 +185,7 @@ def model_view(db: Db, who: Who, res: Res, lang: Lang, model: str) -> ModelView:
             VersionRow(**overview.version_line(version), metrics=version.metrics)
             for version in found.versions
         ],
-        verdicts=verdicts(found, lang, who.has(*release.MAY_OVERRIDE)),
+        verdicts=verdicts(found, lang, person.has_role(*release.MAY_OVERRIDE)),
         releases=[
             Released(**{**overview.release_line(each), "kind": KINDS[each.kind]})
             for each in found.releases
@@ -183,16 +193,16 @@ def model_view(db: Db, who: Who, res: Res, lang: Lang, model: str) -> ModelView:
         steps=[
             StepRow(
                 id=entry.id,
-                what=WHAT[entry.what],
-                version=entry.values.get("version"),
+                what=WHAT[entry.action],
+                version=entry.details.get("version"),
                 at=entry.at,
-                by=entry.by,
-                why=entry.values.get("why"),
+                by=entry.actor,
+                why=entry.details.get("why"),
             )
-            for entry in audit_log.entries(db, f"model:{model}", limit=STEPS)
+            for entry in audit_log.load_entries(db, f"model:{model}", limit=STEPS)
         ],
         previous=last.previous if last else None,
-        may_release=who.has(*release.MAY_RELEASE),
+        may_release=person.has_role(*release.MAY_RELEASE),
     )
 
 
@@ -211,77 +221,86 @@ def verdicts(found: Overview, lang: str, may_override: bool) -> list[VerdictRow]
     return rows
 
 
-def promote(db: WriteDb, who: Who, res: Res, model: str, why: Annotated[str, Form()] = "") -> Done:
+@write_route(router, "/models/{model}/promote")
+def promote(
+    db: WriteDb, person: CurrentPerson, res: Res, model: str, why: Annotated[str, Form()] = ""
+) -> ActionResult:
     """Make the challenger the champion."""
-    made = release.promote(db, res.registry, who, model, datetime.now(UTC), why=why.strip() or None)
-    return Done(
+    made = release.promote_challenger(
+        db, res.registry, person, model, datetime.now(UTC), why=why.strip() or None
+    )
+    return ActionResult(
         f"/models/{model}", msgid("Version %(version)s is live."), {"version": made.version}
     )
 
 
-def dismiss(db: WriteDb, who: Who, res: Res, model: str, why: Annotated[str, Form()]) -> Done:
+@write_route(router, "/models/{model}/dismiss")
+def dismiss(
+    db: WriteDb, person: CurrentPerson, res: Res, model: str, why: Annotated[str, Form()]
+) -> ActionResult:
     """Take the challenger away."""
-    version = release.dismiss(db, res.registry, who, model, datetime.now(UTC), why=why)
-    return Done(
+    version = release.dismiss_challenger(
+        db, res.registry, person, model, datetime.now(UTC), why=why
+    )
+    return ActionResult(
         f"/models/{model}", msgid("Version %(version)s was taken away."), {"version": version}
     )
 
 
-def roll_back(db: WriteDb, who: Who, res: Res, model: str, why: Annotated[str, Form()]) -> Done:
+@write_route(router, "/models/{model}/rollback")
+def roll_back(
+    db: WriteDb, person: CurrentPerson, res: Res, model: str, why: Annotated[str, Form()]
+) -> ActionResult:
     """Back to the version that was live before."""
-    made = release.rollback(db, res.registry, who, model, why=why, now=datetime.now(UTC))
-    return Done(
+    made = release.roll_back_version(
+        db, res.registry, person, model, why=why, now=datetime.now(UTC)
+    )
+    return ActionResult(
         f"/models/{model}", msgid("Version %(version)s is live again."), {"version": made.version}
     )
 
 
+@write_route(router, "/models/{model}/beside")
 def beside(
     db: WriteDb,
-    who: Who,
+    person: CurrentPerson,
     res: Res,
     model: str,
     version: Annotated[str, Form()],
     how: Annotated[str, Form()],
     percent: Annotated[float, Form()],
-) -> Done:
+) -> ActionResult:
     """Put a version into the shadow or a canary."""
-    steps = {rollout.SHADOW: release.shadow, rollout.CANARY: release.canary}
+    steps = {rollout.SHADOW: release.start_shadow, rollout.CANARY: release.start_canary}
     if how not in steps:
         raise UserError(
             "%(how)s is no way for a version to stand beside the live one; expected %(known)s.",
             how=how,
             known=" / ".join(steps),
         )
-    steps[how](db, res.registry, who, model, version, datetime.now(UTC), share=percent / 100)
-    return Done(
+    steps[how](db, res.registry, person, model, version, datetime.now(UTC), share=percent / 100)
+    return ActionResult(
         f"/models/{model}",
         msgid("Version %(version)s stands beside the live one."),
         {"version": version},
     )
 
 
+@write_route(router, "/models/{model}/{version}/override")
 def override(
-    db: WriteDb, who: Who, res: Res, model: str, version: str, why: Annotated[str, Form()]
-) -> Done:
+    db: WriteDb,
+    person: CurrentPerson,
+    res: Res,
+    model: str,
+    version: str,
+    why: Annotated[str, Form()],
+) -> ActionResult:
     """Make a version live against a NO-GO."""
-    release.override(db, res.registry, who, model, version, why=why, now=datetime.now(UTC))
-    return Done(
+    release.override_verdict(
+        db, res.registry, person, model, version, why=why, now=datetime.now(UTC)
+    )
+    return ActionResult(
         f"/models/{model}",
         msgid("Version %(version)s is live, against the gate."),
         {"version": version},
     )
-
-
-page(router, "/models", view, "models.html", csv=lambda view: view.models)
-page(
-    router,
-    "/models/{model}",
-    model_view,
-    "model.html",
-    csv=lambda view: [version.model_dump(exclude={"metrics"}) for version in view.versions],
-)
-action(router, "/models/{model}/promote", promote)
-action(router, "/models/{model}/dismiss", dismiss)
-action(router, "/models/{model}/rollback", roll_back)
-action(router, "/models/{model}/beside", beside)
-action(router, "/models/{model}/{version}/override", override)

@@ -1,20 +1,25 @@
-"""Durable runs: which there are, their steps, durations and errors; cancel and resume for operators."""
+"""Durable runs: what runs and ran, with steps, durations and errors; operators cancel and resume."""
 
+import re
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
-from tanuki.i18n import msgid
-from tanuki.platform.accounts import require
+from tanuki.i18n import Translate, msgid
+from tanuki.platform.accounts import require_role
 from tanuki.platform.jobs import Run
-from tanuki.platform.web.pages import Db, Done, Res, Who, action, page
+from tanuki.platform.web.auth import CurrentPerson, Say
+from tanuki.platform.web.pages import ActionResult, read_route, write_route
+from tanuki.platform.web.site import Res, Site, get_site
+from tanuki.platform.web.transactions import Db
 
-router = APIRouter()
-PAGE = 50
-MOST_RUNS = 1_000_000_000  # a larger offset is no number that a database takes
-LOOK = ("analyst", "operator")
+router = APIRouter(tags=["operations"])
+RUNS_PER_PAGE = 50
+MAX_OFFSET = 1_000_000_000  # databases take no larger number
+READER_ROLES = ("analyst", "operator")
 STATUSES = (
     msgid("queued"),
     msgid("running"),
@@ -23,22 +28,30 @@ STATUSES = (
     msgid("cancelled"),
     msgid("given up"),
 )
+RUN_TITLES = {
+    "hourly": msgid("Hourly maintenance"),
+    "events-export": msgid("Event log export"),
+}
+WEEK = re.compile(r"\d{4}-W\d{2}")
+PART = re.compile(r"-part-(\d+)")
 
 
 class StepRow(BaseModel):
     """A step of a run."""
 
     name: str
+    title: str
     started_at: datetime | None
     seconds: float | None
     error: str | None
 
 
 class RunRow(BaseModel):
-    """A run."""
+    """A run. The title says what it does, the name and id are what logs and commands use."""
 
     id: str
     name: str
+    title: str
     status: str
     created_at: datetime | None
     updated_at: datetime | None
@@ -47,7 +60,7 @@ class RunRow(BaseModel):
     executor: str | None
 
 
-class RunsView(BaseModel):
+class RunsPage(BaseModel):
     """A page of runs, newest first."""
 
     runs: list[RunRow]
@@ -57,7 +70,7 @@ class RunsView(BaseModel):
     limit: int
 
 
-class RunView(BaseModel):
+class RunPage(BaseModel):
     """A run with its steps."""
 
     run: RunRow
@@ -65,61 +78,92 @@ class RunView(BaseModel):
     may_act: bool
 
 
-def row(run: Run) -> RunRow:
-    """A run as the page shows it."""
-    return RunRow(**{name: getattr(run, name) for name in RunRow.model_fields})
-
-
-def view(
+@read_route(router, "/runs", "runs.html", csv=lambda page: page.runs)
+def show_runs_page(
+    request: Request,
     db: Db,
-    who: Who,
-    res: Res,
+    person: CurrentPerson,
+    say: Say,
     status: str | None = None,
-    offset: Annotated[int, Query(ge=0, le=MOST_RUNS)] = 0,
-) -> RunsView:
+    offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
+) -> RunsPage:
     """Runs, newest first."""
-    require(who, *LOOK)
-    found = res.work.runs(status=status, limit=PAGE, offset=offset)
-    return RunsView(
-        runs=[row(each) for each in found],
+    require_role(person, *READER_ROLES)
+    site = get_site(request)
+    runs = site.resources.jobs.list_runs(status=status, limit=RUNS_PER_PAGE, offset=offset)
+    titles = run_titles(site)
+    return RunsPage(
+        runs=[build_run_row(run, titles, say) for run in runs],
         status=status,
         statuses=list(STATUSES),
         offset=offset,
-        limit=PAGE,
+        limit=RUNS_PER_PAGE,
     )
 
 
-def run_view(db: Db, who: Who, res: Res, run_id: str) -> RunView:
-    """One run."""
-    require(who, *LOOK)
-    run = res.work.run(run_id)
-    steps = [
-        StepRow(**{name: getattr(step, name) for name in StepRow.model_fields})
-        for step in run.steps
-    ]
-    return RunView(run=row(run), steps=steps, may_act=who.has("operator"))
+@read_route(router, "/runs/{run_id}", "run.html", csv=lambda page: page.steps)
+def show_run_page(
+    request: Request, db: Db, person: CurrentPerson, say: Say, run_id: str
+) -> RunPage:
+    require_role(person, *READER_ROLES)
+    site = get_site(request)
+    run, titles = site.resources.jobs.load_run(run_id), run_titles(site)
+    return RunPage(
+        run=build_run_row(run, titles, say),
+        steps=[
+            StepRow(
+                name=step.name,
+                title=say(titles[step.name]) if step.name in titles else plain_words(step.name),
+                started_at=step.started_at,
+                seconds=step.seconds,
+                error=step.error,
+            )
+            for step in run.steps
+        ],
+        may_act=person.has_role("operator"),
+    )
 
 
-def cancel(who: Who, res: Res, run_id: str) -> Done:
+def run_titles(site: Site) -> dict[str, str]:
+    """A title (msgid) for each kind of run, and some of their steps, by name."""
+    titles = dict(RUN_TITLES)
+    for system in site.systems:
+        titles.update(system.run_titles)
+    return titles
+
+
+def build_run_row(run: Run, titles: Mapping[str, str], say: Translate) -> RunRow:
+    fields = {field: getattr(run, field) for field in RunRow.model_fields if field != "title"}
+    return RunRow(**fields, title=render_run_title(run, titles, say))
+
+
+def render_run_title(run: Run, titles: Mapping[str, str], say: Translate) -> str:
+    """What a run does, in words, with the week and the part that its id names."""
+    title = say(titles[run.name]) if run.name in titles else plain_words(run.name)
+    week, part = WEEK.search(run.id), PART.search(run.id)
+    if week:
+        title = say(msgid("%(title)s, week %(week)s"), title=title, week=week[0])
+    if part:
+        title = say(msgid("%(title)s, part %(part)s"), title=title, part=part[1])
+    return title
+
+
+def plain_words(name: str) -> str:
+    """A workflow's or step's name as words: `release_to_stores` is "Release to stores"."""
+    return name.replace("-", " ").replace("_", " ").capitalize()
+
+
+@write_route(router, "/runs/{run_id}/cancel")
+def cancel_run(person: CurrentPerson, res: Res, run_id: str) -> ActionResult:
     """Stop a run before its next step."""
-    require(who, "operator")
-    res.work.cancel(run_id)
-    return Done(f"/runs/{run_id}", msgid("The run stops before its next step."))
+    require_role(person, "operator")
+    res.jobs.cancel_run(run_id)
+    return ActionResult(f"/runs/{run_id}", msgid("The run stops before its next step."))
 
 
-def resume(who: Who, res: Res, run_id: str) -> Done:
-    """Let a run go on at the step it was in."""
-    require(who, "operator")
-    res.work.resume(run_id)
-    return Done(f"/runs/{run_id}", msgid("The run goes on."))
-
-
-def steps(view: RunView) -> list[dict[str, Any]]:
-    """A run's steps as rows."""
-    return [step.model_dump() for step in view.steps]
-
-
-page(router, "/runs", view, "runs.html", csv=lambda view: view.runs)
-page(router, "/runs/{run_id}", run_view, "run.html", csv=steps)
-action(router, "/runs/{run_id}/cancel", cancel)
-action(router, "/runs/{run_id}/resume", resume)
+@write_route(router, "/runs/{run_id}/resume")
+def resume_run(person: CurrentPerson, res: Res, run_id: str) -> ActionResult:
+    """Continue a run at the step it was in."""
+    require_role(person, "operator")
+    res.jobs.resume_run(run_id)
+    return ActionResult(f"/runs/{run_id}", msgid("The run continues."))
