@@ -18,9 +18,7 @@ setup-test: setup ## what only tests need beside it: a browser, a Japanese font,
 	@bash tools/setup-test.sh
 
 run: setup ## the example worlds and both systems on localhost
-	@$(BIN)/tanuki shop example
-	@$(BIN)/tanuki animals example
-	@$(BIN)/tanuki up
+	@$(BIN)/tanuki example
 
 test: setup-test check ## everything: SQLite and PostgreSQL, browser, docs; warnings are errors
 	@$(BIN)/python -m pytest -n 2 --dist loadfile

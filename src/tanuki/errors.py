@@ -1,10 +1,11 @@
-"""What people may be shown: errors whose message is written for the person who can act on it."""
+"""Errors that people may see: each sentence is written for the person who can act on it."""
 
 
 class UserError(Exception):
-    """The person can fix it: the message says what, where and what was expected. Page 400, command exit 2.
+    """Something that the person can fix: it says what, where and what was expected.
 
-    `UserError("There is no store %(store)s.", store="chiba")`: the text is the key by which pages translate it; a text without values is shown as it stands.
+    Page 400, exit code 2 of a command. `UserError("There is no store %(store)s.", store="chiba")`:
+    the text is a msgid, by which it is translated. A text without values is shown as it is.
     """
 
     status = 400
@@ -16,41 +17,41 @@ class UserError(Exception):
 
 
 class NotFound(UserError):
-    """There is no such thing, or it is not this person's: both look the same. Page 404."""
+    """It does not exist, or this person may not know that it does. Page 404."""
 
     status = 404
 
 
 class NotAllowed(UserError):
-    """The person is known but may not do this. Page 403."""
+    """The person may not do this. Page 403."""
 
     status = 403
 
 
 class SignInNeeded(UserError):
-    """Nobody is signed in. Pages go to the sign-in page; the API answers 401."""
+    """Nobody is signed in. Pages redirect to the sign-in page; the API answers 401."""
 
     status = 401
 
 
 class TooMany(UserError):
-    """Too many tries in too short a time. Page 429. The sentence says how many seconds to wait, as %(seconds)s."""
+    """Too many requests in a time. Page 429. The sentence has the wait as %(seconds)s."""
 
     status = 429
 
     @property
     def seconds(self) -> int:
-        """How long to wait."""
+        """The seconds to wait."""
         return int(str(self.values.get("seconds", 1)))
 
 
 class Stale(UserError):
-    """It is not what the program says that it has seen. Page 412."""
+    """It has changed since the program read it (If-Match). Page 412."""
 
     status = 412
 
 
 class Conflict(UserError):
-    """Somebody else changed it meanwhile, or it is no longer in the state that allows this. Page 409."""
+    """Somebody else changed it meanwhile, or its state does not allow this. Page 409."""
 
     status = 409

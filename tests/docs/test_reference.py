@@ -1,28 +1,27 @@
 """The generated reference pages are current, whole, and noticed when they are not."""
 
-from click.testing import CliRunner
-
 from tanuki import settings
 from tanuki.app.cli import SHOP, TANUKI
-from tanuki.app.reference import pages, reference
+from tanuki.app.reference import reference, render_pages
+from tests.factories.command_line import CommandRunner
 
 
 def test_the_pages_in_docs_are_current():
-    checked = CliRunner().invoke(reference, ["--check"])
+    checked = CommandRunner().invoke(reference, ["--check"])
     assert checked.exit_code == 0, checked.output
 
 
 def test_every_setting_and_every_command_has_its_place():
-    made = pages()
+    made = render_pages()
     for field in settings.Settings.model_fields:
-        assert f"| `{settings.variable(field)}` |" in made["settings.md"]
+        assert f"| `{settings.variable_name(field)}` |" in made["settings.md"]
     for name in [*(f"tanuki {name}" for name in TANUKI), *(f"tanuki shop {name}" for name in SHOP)]:
         assert f"\n## {name}" in made["commands.md"]
 
 
 def test_a_stale_page_is_named_and_writing_mends_it(tmp_path):
     def call(*options):
-        return CliRunner().invoke(reference, ["--folder", str(tmp_path), *options])
+        return CommandRunner().invoke(reference, ["--folder", str(tmp_path), *options])
 
     assert call().exit_code == 0
     assert call("--check").exit_code == 0
@@ -30,4 +29,4 @@ def test_a_stale_page_is_named_and_writing_mends_it(tmp_path):
     assert call("--check").exit_code == 1
     assert "settings.md is stale" in call("--check").output
     call()
-    assert (tmp_path / "settings.md").read_text("utf-8") == pages()["settings.md"]
+    assert (tmp_path / "settings.md").read_text("utf-8") == render_pages()["settings.md"]

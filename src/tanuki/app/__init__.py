@@ -1,1 +1,1 @@
-"""Composition: the only package that knows both systems. It chooses engines and starts processes."""
+"""Composition: the only package that knows both systems; chooses engines, starts processes."""

@@ -1,9 +1,12 @@
 """Settings to Resources: the only place that chooses engines."""
 
+from pathlib import Path
+
 from sqlalchemy.exc import OperationalError
 
 from tanuki.animals.events import EVENT_KINDS
 from tanuki.animals.similarity.index import INDEX_KIND, SimilarityIndex
+from tanuki.animals.vision.evaluation import ENCODER_SPEC
 from tanuki.app.metadata import MIGRATIONS
 from tanuki.errors import UserError
 from tanuki.platform import jobs
@@ -11,20 +14,17 @@ from tanuki.platform.database.engine import Database
 from tanuki.platform.database.migrations import load_revision
 from tanuki.platform.event_log import EventLog
 from tanuki.platform.jobs import Jobs
-from tanuki.platform.mlops import overview, runtimes
+from tanuki.platform.mlops.lifecycle import Lifecycle
 from tanuki.platform.mlops.registry import Registry
 from tanuki.platform.object_store import ObjectStore
 from tanuki.platform.resources import Resources
 from tanuki.platform.serving import client
-from tanuki.platform.serving.server import Inference, Models
+from tanuki.platform.serving.server import Inference, ModelServer
 from tanuki.platform.warehouse import Warehouse
 from tanuki.settings import Settings
+from tanuki.shop.gate import FORECAST_SPEC
 
-WORDS = {  # of the models' own gates
-    "shop-forecast": "tanuki.shop.gate:words",
-    "animals-eyes": "tanuki.animals.vision.evaluation:words",
-    "animals-similar": "tanuki.animals.similarity.messages:words",
-}
+MODEL_SPECS = (FORECAST_SPEC, ENCODER_SPEC)
 
 
 def create_resources(settings: Settings, *, upgrade: bool | None = None) -> Resources:
@@ -47,37 +47,39 @@ def create_resources(settings: Settings, *, upgrade: bool | None = None) -> Reso
     db = Database(url)
     if not settings.embedded and upgrade is None:
         require_current_schema(db)
-    registry = Registry(
-        settings.mlflow_url,
-        f"{settings.objects_url}/mlflow",
-        objects.endpoint,
-        objects.key,
-        objects.secret,
+    artifacts = ObjectStore(
+        f"{settings.objects_url}/mlflow", objects.endpoint, objects.key, objects.secret
     )
+    registry = Registry(settings.mlflow_url, artifacts, {INDEX_KIND: SimilarityIndex})
+    warehouse = Warehouse(objects)
+    cache = settings.home.absolute() / "models"
+    specs = {spec.name: spec for spec in MODEL_SPECS}
     return Resources(
         settings=settings,
         db=db,
         migrations=MIGRATIONS,
         objects=objects,
-        warehouse=Warehouse(objects),
+        warehouse=warehouse,
         registry=registry,
+        lifecycle=Lifecycle(db, warehouse, registry, cache, specs),
         jobs=Jobs(url),
         events=EventLog(db, EVENT_KINDS),
-        models=models(settings, db, registry),
+        models=create_inference(settings, db, registry, cache),
     )
 
 
-def models(settings: Settings, db: Database, registry: Registry) -> Inference:
+def create_inference(
+    settings: Settings, db: Database, registry: Registry, cache: Path
+) -> Inference:
     """The models of this process, or those of the server that the settings name."""
-    runtimes.RUNTIMES[INDEX_KIND] = SimilarityIndex
-    overview.OWN_WORDS.update(WORDS)
-    if settings.models:
-        return client.connect(settings.models)
-    return Models(db, registry, settings.home.absolute() / "models", kept=settings.models_kept)
+    if settings.model_server:
+        return client.connect(settings.model_server)
+    return ModelServer(db, registry, cache, sample_rate=settings.prediction_sample_rate)
 
 
 def close_resources(res: Resources) -> None:
     """Write what is still queued, end threads and close connections."""
+    res.process_cache.close()
     res.models.close()
     res.events.close()
     res.jobs.close()

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from socket import socket
 
@@ -24,14 +24,18 @@ from tanuki.platform.web import app
 from tanuki.shop import retraining, weekly
 from tanuki.shop import web as shop_web
 
-WORKER_NICENESS = 5  # of a worker alone: requests for pages get the processor first
+WORKER_NICENESS = 5  # of a worker alone: requests get the processor first
 SHUTDOWN_SECONDS = 10  # that open requests get when the server stops
+NEW_PASSWORD_HINT = "tanuki users password NAME"
 
 
 @click.command(help="Show every setting: name, value, default, help. Secrets are hidden.")
 @json_option
 def settings(as_json: bool) -> None:
-    rows = [{**row, "help": say(row["help"])} for row in settings_file.table(settings_file.read())]
+    rows = [
+        {**row, "help": say(row["help"])}
+        for row in settings_file.list_settings(settings_file.read_settings())
+    ]
     emit(rows, as_json, ["name", "value", "default", "help"])
 
 
@@ -48,8 +52,8 @@ def serve() -> None:
 
 
 @click.command(
-    help="Run a worker alone: schedules, queues, durable work. It ends on SIGTERM or Ctrl-C; what it"
-    " was doing goes on elsewhere or later."
+    help="Run a worker alone: schedules, queues, durable runs. It ends on SIGTERM or Ctrl-C; its runs"
+    " go on elsewhere or later."
 )
 def worker() -> None:
     os.nice(WORKER_NICENESS)
@@ -58,12 +62,12 @@ def worker() -> None:
             start_http_server(
                 res.settings.metrics_port,
                 addr=res.settings.host,
-                registry=metrics.process().registry,
+                registry=metrics.process_metrics().registry,
             )
         stop = threading.Event()
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signal_number, lambda *_: stop.set())
-        gc_tuning.keep_short()
+        gc_tuning.freeze_long_lived_objects()
         echo("Worker %(name)s runs.", name=res.settings.worker_name)
         stop.wait()
 
@@ -75,7 +79,7 @@ def run_worker(res: Resources, *, schedules: bool = True) -> Iterator[None]:
     With `schedules` the installation's schedules become what the settings say; without, they stay
     as they are.
     """
-    log.set_up(res.settings)
+    log.set_up_logging(res.settings)
     set_process_resources(res)
     scheduled = schedules and res.settings.schedule
     wanted = [
@@ -85,7 +89,11 @@ def run_worker(res: Resources, *, schedules: bool = True) -> Iterator[None]:
         *post_review.SCHEDULES,
         *nightly.SCHEDULES,
     ]
-    periodic_tasks = [*post_review.CHORES, *nightly.CHORES, *account_deletion.CHORES]
+    periodic_tasks = [
+        *post_review.PERIODIC_TASKS,
+        *nightly.PERIODIC_TASKS,
+        *account_deletion.PERIODIC_TASKS,
+    ]
     with jobs.run_worker(
         res.db,
         res.settings.worker_name,
@@ -95,9 +103,12 @@ def run_worker(res: Resources, *, schedules: bool = True) -> Iterator[None]:
         yield
 
 
-def serve_pages(res: Resources) -> None:
-    """Serve both systems' pages until the process is stopped."""
-    log.set_up(res.settings)
+def serve_pages(res: Resources, passwords: Mapping[str, str] | None = None) -> None:
+    """Serve both systems' pages until the process is stopped.
+
+    `passwords` are those of users that were just created; they are printed with the address.
+    """
+    log.set_up_logging(res.settings)
     config = uvicorn.Config(
         app.create_app(res, [shop_web.SYSTEM, animals_web.SYSTEM]),
         host=res.settings.host,
@@ -105,11 +116,11 @@ def serve_pages(res: Resources) -> None:
         log_config=None,
         access_log=False,
         proxy_headers=True,
-        forwarded_allow_ips=res.settings.proxies,
+        forwarded_allow_ips=res.settings.trusted_proxies,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-    server = AnnouncingServer(config)
-    gc_tuning.keep_short()
+    server = AnnouncingServer(config, passwords or {})
+    gc_tuning.freeze_long_lived_objects()
     server.run()
     if not server.started:
         sys.exit(1)
@@ -118,17 +129,35 @@ def serve_pages(res: Resources) -> None:
 class AnnouncingServer(uvicorn.Server):
     """uvicorn's server; it prints its address once it listens (port 0 means any free one)."""
 
+    def __init__(self, config: uvicorn.Config, passwords: Mapping[str, str]) -> None:
+        super().__init__(config)
+        self.passwords = passwords
+
     async def startup(self, sockets: list[socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            announce([listening for server in self.servers for listening in server.sockets])
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            print_address(f"http://{host}:{port}/", self.passwords)
 
 
-def announce(sockets: Sequence[socket]) -> None:
-    """Print what to open. A program that starts the server reads the address from the first line.
+def print_address(url: str, passwords: Mapping[str, str]) -> None:
+    """Print what to open and how to sign in.
 
-    The lines below it are for people, and are printed on a terminal only.
+    The first line is for programs, which read the address from it, so it is never translated.
     """
-    for listening in sockets:
-        host, port = listening.getsockname()[:2]
-        echo("Tanuki is at %(url)s", url=f"http://{host}:{port}/")
+    click.echo(f"Tanuki is at {url}")
+    sign_in = (
+        align_pairs(passwords)
+        if passwords
+        else [say("Passwords were shown when the users were created."), NEW_PASSWORD_HINT]
+    )
+    lines = [
+        *align_pairs({"AI Shop": f"{url}shop", "AI Animals": f"{url}animals"}),
+        "",
+        say("Sign in as (name, password):") if passwords else say("Sign in:"),
+        *(f"  {line}" for line in sign_in),
+        "",
+        say("Ctrl-C stops the server."),
+    ]
+    if passwords or sys.stdout.isatty():
+        print_panel("Tanuki", lines)

@@ -18,13 +18,13 @@ def db() -> None: ...
     help="Upgrade the schema to this program's revision. The embedded database does it by itself."
 )
 def upgrade() -> None:
-    bootstrap.upgrade_schema(settings.read().database_url)
+    bootstrap.upgrade_schema(settings.read_settings().database_url)
     echo("The schema is at %(revision)s.", revision=MIGRATIONS.newest_revision())
 
 
 @db.command(help="Show the schema's revision, and the one that this program needs.")
 def revision() -> None:
-    database = Database(settings.read().database_url)
+    database = Database(settings.read_settings().database_url)
     with database.read() as session:
         current = load_revision(session)
     database.close()

@@ -7,6 +7,7 @@ from datetime import date, datetime
 
 import click
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
@@ -14,6 +15,7 @@ from rich.text import Text
 
 from tanuki.cli.context import echo, say
 
+COLLECTED_PASSWORDS = "tanuki.collected_passwords"  # key of the click context's meta
 WIDTH_OF_A_PIPE = 10_000  # columns: what reads a pipe wraps no lines
 
 json_option = click.option(
@@ -60,15 +62,30 @@ def print_panel(title: str, lines: Sequence[str]) -> None:
 
 
 def print_passwords(passwords: Mapping[str, str]) -> None:
-    """Print the passwords of new users, or that there are none to show."""
-    if not passwords:
+    """Print the passwords of new users, or that there are none to show.
+
+    After `collect_passwords` they are only collected.
+    """
+    collected = click.get_current_context().meta.get(COLLECTED_PASSWORDS)
+    if collected is not None:
+        collected.update(passwords)
+    elif passwords:
+        print_panel(say("Passwords, shown only now"), align_pairs(passwords))
+    else:
         echo("The users exist already. Their passwords were shown when they were created.")
-        return
-    width = max(map(len, passwords))
-    print_panel(
-        say("Passwords, shown only now"),
-        [f"{name.ljust(width)}  {password}" for name, password in passwords.items()],
-    )
+
+
+def collect_passwords() -> dict[str, str]:
+    """A dictionary that later calls of `print_passwords` in this command fill."""
+    collected: dict[str, str] = {}
+    click.get_current_context().meta[COLLECTED_PASSWORDS] = collected
+    return collected
+
+
+def align_pairs(pairs: Mapping[str, str]) -> list[str]:
+    """Two columns of text."""
+    width = max(map(cell_len, pairs), default=0)
+    return [f"{name}{' ' * (width - cell_len(name))}  {value}" for name, value in pairs.items()]
 
 
 def open_console() -> Console:

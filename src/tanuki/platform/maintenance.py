@@ -77,7 +77,7 @@ def clean_up(res: Resources, now: datetime) -> None:
     """Delete expired rows, align the registry with the servers, log the head of the audit log."""
     with res.db.write() as db:
         rate_limit.delete_expired_counters(db, now)
-        shadow_replay.forget(db, now)
+        shadow_replay.delete_old_predictions(db, now)
         guardrails.delete_old_counts(db, now)
         entries, digest = audit_log.load_head(db)
     with res.db.read() as db:

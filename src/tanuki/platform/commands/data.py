@@ -1,4 +1,4 @@
-"""The data's places from the command line: ask the warehouse, find its files, the registry's pages, the database's schema."""
+"""`tanuki sql`, `warehouse` and `mlflow`: the warehouse and the model registry's own pages."""
 
 import os
 import sys
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tanuki import settings
+from tanuki.cli.context import echo
 from tanuki.cli.output import emit, json_option
 from tanuki.cli.values import parse_moment
 from tanuki.errors import UserError
@@ -15,96 +17,96 @@ from tanuki.platform.commands.context import open_resources
 if TYPE_CHECKING:
     import polars as pl
 
-OLD_ENOUGH = 3600.0  # seconds; a younger file may belong to an import that is still to commit
+MIN_ORPHAN_AGE_SECONDS = 3600.0  # a younger file may belong to an import that has yet to commit
+MLFLOW_PORT = 5000
 
 
 @click.command(
-    help='Ask the warehouse: `tanuki sql "select store, sum(units) from shop_sales group by store"`. Read-only.'
+    help="Query the warehouse, read-only:"
+    ' `tanuki sql "select store, sum(units) from shop_sales group by store"`.'
 )
 @click.argument("query")
-@click.option("--as-of", help="See what was known at this moment, such as 2021-01-11T10:00+09:00.")
+@click.option("--as-of", help="As it was known at this moment, such as 2021-01-11T10:00+09:00.")
 @click.option("--csv", "as_csv", is_flag=True, help="CSV instead of a table.")
 @json_option
 def sql(query: str, as_of: str | None, as_csv: bool, as_json: bool) -> None:
     with open_resources() as res, res.db.read() as db:
-        found = res.warehouse.sql(db, query, as_of=parse_moment(as_of))
+        answer = res.warehouse.query_facts(db, query, as_of=parse_moment(as_of))
     if as_csv:
-        click.echo(csv(found), nl=False)
+        click.echo(format_csv(answer), nl=False)
     else:
-        emit(found.to_dicts(), as_json, found.columns)
+        emit(answer.to_dicts(), as_json, answer.columns)
 
 
-def csv(found: "pl.DataFrame") -> str:
-    """An answer as CSV, which has no lists and structs."""
+def format_csv(answer: "pl.DataFrame") -> str:
+    """An answer as CSV. Raises UserError for lists and structs, which CSV does not have."""
     from polars.exceptions import ComputeError
 
     try:
-        return found.write_csv()
+        return answer.write_csv()
     except ComputeError as error:
         raise UserError(
-            "CSV cannot hold this answer (%(why)s); use --json.", why=" ".join(str(error).split())
+            "This answer does not fit into CSV (%(why)s). Please use --json.",
+            why=" ".join(str(error).split()),
         ) from error
 
 
-@click.group(help="Where the warehouse's Parquet files are, and what crashes left there.")
+@click.group(help="The warehouse's Parquet files: their folder, and what crashes left there.")
 def warehouse() -> None: ...
 
 
 @warehouse.command(
-    help="The folder of a table's Parquet files, or of all; any tool that reads Parquet can use them."
+    "path",
+    help="Print the folder of a table's Parquet files, or of all tables. Any tool that reads"
+    " Parquet can use them.",
 )
 @click.argument("table", required=False, default="")
-def path(table: str) -> None:
+def print_path(table: str) -> None:
     with open_resources() as res:
-        click.echo(res.warehouse.folder(table))
+        click.echo(res.warehouse.folder_of(table))
 
 
-@warehouse.command(help="Delete Parquet files that no import names: what crashed imports left.")
-def tidy() -> None:
+@warehouse.command("tidy", help="Delete Parquet files of imports that crashed.")
+def delete_orphans() -> None:
     with open_resources() as res, res.db.read() as db:
-        old = [
+        orphans = [
             key
-            for key in res.warehouse.orphans(db)
-            if time.time() - res.objects.load_modified_at(key).timestamp() > OLD_ENOUGH
+            for key in res.warehouse.list_orphans(db)
+            if time.time() - res.objects.load_modified_at(key).timestamp() > MIN_ORPHAN_AGE_SECONDS
         ]
-        for key in old:
+        for key in orphans:
             res.objects.delete(key)
-            click.echo(f"deleted {key}")
-        click.echo(f"{len(old)} files that no import names.")
+            click.echo(key)
+        echo("%(count)s files were deleted.", count=len(orphans))
 
 
 @click.group(help="The model registry's own pages.")
 def mlflow() -> None: ...
 
 
-@mlflow.command(help="Serve MLflow's pages on loopback until stopped.")
-@click.option("--port", default=5000, show_default=True)
-def ui(port: int) -> None:
-    from tanuki import settings
-
+@mlflow.command("ui", help="Serve MLflow's pages on this machine until stopped.")
+@click.option("--port", default=MLFLOW_PORT, show_default=True, help="The port to listen on.")
+def serve_mlflow(port: int) -> None:
     with open_resources() as res:
         uri = res.registry.tracking_uri
         if uri.startswith(("http://", "https://")):
-            click.echo(f"The model registry has its own server, at {uri}")
+            echo("The model registry has its own server, at %(url)s", url=uri)
             return
-        _ = res.registry.client  # makes the registry when it is not there yet
+        _ = res.registry.client  # creates the registry if it does not exist
+    options = {"--host": "127.0.0.1", "--port": str(port), "--workers": "1"}
     command = [
         sys.executable,
         "-m",
         "mlflow",
         "server",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--workers",
-        "1",
+        *(s for pair in options.items() for s in pair),
     ]
-    extra = {
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_BACKEND_STORE_URI": uri,
-    }
-    click.echo(f"The model registry is at http://127.0.0.1:{port}/")
+    environment = settings.child_environment(
+        MLFLOW_DISABLE_TELEMETRY="true",
+        MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
+        MLFLOW_BACKEND_STORE_URI=uri,
+    )
+    echo("The model registry is at %(url)s", url=f"http://127.0.0.1:{port}/")
     sys.stdout.flush()
-    os.execve(sys.executable, command, settings.child_environment(**extra))  # noqa: S606 in our place: a signal to us ends the server
+    # It replaces this process, so that a signal to us ends the server.
+    os.execve(sys.executable, command, environment)  # noqa: S606

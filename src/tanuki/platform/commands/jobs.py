@@ -1,65 +1,73 @@
-"""Durable work from the command line: list, show, cancel, resume."""
+"""`tanuki jobs`: durable runs listed, shown, cancelled and resumed."""
 
 import click
 
+from tanuki.cli.context import echo
 from tanuki.cli.output import emit, json_option
 from tanuki.platform.commands.context import open_resources
+from tanuki.platform.jobs import Run
 
 
-@click.group(help="Durable work: runs, their steps, and what to do with them.")
-def work() -> None: ...
+@click.group(help="Durable runs and their steps: list, show, cancel, resume.")
+def jobs() -> None: ...
 
 
-@work.command("list", help="Runs, newest first.")
-@click.option("--status", help="queued, running, done, failed, cancelled or given up.")
-@click.option("--limit", default=50, show_default=True)
+@jobs.command("list", help="List runs, newest first.")
+@click.option("--status", help="Only queued, running, done, failed, cancelled or given up runs.")
+@click.option("--limit", default=50, show_default=True, help="How many runs.")
 @json_option
-def list_(status: str | None, limit: int, as_json: bool) -> None:
+def list_runs(status: str | None, limit: int, as_json: bool) -> None:
     with open_resources() as res:
-        runs = res.jobs.list_runs(status=status, limit=limit)
         rows = [
             {
-                "id": r.id,
-                "name": r.name,
-                "status": r.status,
-                "started": r.created_at,
-                "seconds": r.seconds,
-                "worker": r.executor,
-                "error": r.error,
+                "id": run.id,
+                "name": run.name,
+                "status": run.status,
+                "started": run.created_at,
+                "seconds": run.seconds,
+                "worker": run.executor,
+                "error": run.error,
             }
-            for r in runs
+            for run in res.jobs.list_runs(status=status, limit=limit)
         ]
         emit(rows, as_json)
 
 
-@work.command(help="One run with its steps.")
+@jobs.command("show", help="Show a run with its steps.")
 @click.argument("run_id")
 @json_option
-def show(run_id: str, as_json: bool) -> None:
+def show_run(run_id: str, as_json: bool) -> None:
     with open_resources() as res:
         run = res.jobs.load_run(run_id)
         if not as_json:
-            click.echo(
-                f"{run.id} ({run.name}) is {run.status}{': ' + run.error if run.error else ''}"
-            )
-        emit(
-            [
-                {"step": s.name, "started": s.started_at, "seconds": s.seconds, "error": s.error}
-                for s in run.steps
-            ],
-            as_json,
-        )
+            print_status(run)
+        rows = [
+            {
+                "step": step.name,
+                "started": step.started_at,
+                "seconds": step.seconds,
+                "error": step.error,
+            }
+            for step in run.steps
+        ]
+        emit(rows, as_json)
 
 
-@work.command(help="Stop a run before its next step.")
+@jobs.command("cancel", help="Stop a run before its next step.")
 @click.argument("run_id")
-def cancel(run_id: str) -> None:
+def cancel_run(run_id: str) -> None:
     with open_resources() as res:
-        click.echo(f"{run_id} is {res.jobs.cancel_run(run_id).status}.")
+        print_status(res.jobs.cancel_run(run_id))
 
 
-@work.command(help="Let a cancelled or failed run go on at the step it was in.")
+@jobs.command("resume", help="Resume a cancelled or failed run at the step where it stopped.")
 @click.argument("run_id")
-def resume(run_id: str) -> None:
+def resume_run(run_id: str) -> None:
     with open_resources() as res:
-        click.echo(f"{run_id} is {res.jobs.resume_run(run_id).status}.")
+        print_status(res.jobs.resume_run(run_id))
+
+
+def print_status(run: Run) -> None:
+    echo("%(run)s (%(name)s): %(status)s", run=run.id, name=run.name, status=run.status)
+    if run.error:
+        click.echo(f"  {run.error}")
