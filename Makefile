@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test run test quick check fix bench shot reference migration lock clean
+.PHONY: help setup setup-test run test quick coverage check fix bench shot reference migration lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -27,6 +27,9 @@ test: setup-test check ## everything: SQLite and PostgreSQL, browser, docs; warn
 
 quick: setup ## what a contributor runs all day: no browser, no PostgreSQL
 	@$(BIN)/python -m pytest -m "not browser and not postgres and not slow"
+
+coverage: setup-test ## branch coverage of src, by the whole test suite
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
 
 check: setup ## ruff, mypy strict, generated docs current
 	@$(BIN)/ruff check .
