@@ -140,7 +140,9 @@ def create_formatters(lang: str) -> dict[str, Formatter]:
         )
 
     def day(value: date | None) -> str:
-        return NO_VALUE if value is None else format_date(value, format=DAY_FORMATS[lang], locale=locale)
+        if value is None:
+            return NO_VALUE
+        return format_date(value, format=DAY_FORMATS[lang], locale=locale)
 
     def moment(value: datetime | None) -> str:
         """A moment in Asia/Tokyo."""

@@ -76,8 +76,7 @@ class Settings(BaseModel):
     )
     trusted_proxies: str = Field(
         "127.0.0.1",
-        description="Comma-separated addresses of proxies whose X-Forwarded headers are"
-        " trusted.",
+        description="Comma-separated addresses of proxies whose X-Forwarded headers are trusted.",
     )
     https: bool = Field(
         False,
@@ -87,7 +86,7 @@ class Settings(BaseModel):
     session_days: int = Field(14, ge=1, le=365, description="Days a sign-in lasts.")
     sign_up: bool = Field(
         True,
-        description="Anybody may sign up as a member of AI Animals. Off: only `tanuki users` creates"
+        description="Anybody may sign up as a member of AI Animals. Off: only `tanuki users` makes"
         " accounts.",
     )
     worker: str = Field(
@@ -205,7 +204,8 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
                 else repr(values[field])
             )
             faults.append(
-                f"{variable_name(field)} is {value_text}: {fault['msg']}; expected {describe_type(field)}."
+                f"{variable_name(field)} is {value_text}: {fault['msg']};"
+                f" expected {describe_type(field)}."
             )
         settings = Settings.model_validate({})
     if faults:

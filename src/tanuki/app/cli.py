@@ -49,15 +49,15 @@ SHOP = {
         "tanuki.shop.commands.week:evaluate",
         "Evaluate a week's orders, once its sales are known.",
     ),
-    "added-value": (
-        "tanuki.shop.commands.alerts:added_value",
+    "fva": (
+        "tanuki.shop.commands.alerts:fva",
         "Show the forecast value added by people's changes.",
     ),
-    "watch": (
-        "tanuki.shop.commands.alerts:watch",
-        "Run the monitoring, and list the open alarms.",
+    "alerts": (
+        "tanuki.shop.commands.alerts:alerts",
+        "Run the monitoring, and list the open alerts.",
     ),
-    "alarms": ("tanuki.shop.commands.alerts:alarms", "Close an alarm."),
+    "close-alert": ("tanuki.shop.commands.alerts:close_alert", "Close an alert, with the reason."),
     "backtest": (
         "tanuki.shop.commands.models:backtest",
         "Forecast past weeks with what was known then, and score the forecasts.",

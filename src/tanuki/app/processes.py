@@ -16,7 +16,7 @@ from tanuki import settings as settings_file
 from tanuki.animals import account_deletion, nightly, post_review
 from tanuki.animals import web as animals_web
 from tanuki.cli.context import echo, say
-from tanuki.cli.output import emit, json_option
+from tanuki.cli.output import align_pairs, emit, json_option, print_panel
 from tanuki.platform import gc_tuning, jobs, log, maintenance, metrics
 from tanuki.platform.commands.context import open_resources
 from tanuki.platform.resources import Resources, set_process_resources
@@ -26,7 +26,7 @@ from tanuki.shop import web as shop_web
 
 WORKER_NICENESS = 5  # of a worker alone: requests get the processor first
 SHUTDOWN_SECONDS = 10  # that open requests get when the server stops
-NEW_PASSWORD_HINT = "tanuki users password NAME"
+RESET_COMMAND = "tanuki users password NAME"
 
 
 @click.command(help="Show every setting: name, value, default, help. Secrets are hidden.")
@@ -52,8 +52,8 @@ def serve() -> None:
 
 
 @click.command(
-    help="Run a worker alone: schedules, queues, durable runs. It ends on SIGTERM or Ctrl-C; its runs"
-    " go on elsewhere or later."
+    help="Run a worker alone: schedules, queues, durable runs. It ends on SIGTERM or Ctrl-C; its"
+    " runs go on elsewhere or later."
 )
 def worker() -> None:
     os.nice(WORKER_NICENESS)
@@ -149,7 +149,7 @@ def print_address(url: str, passwords: Mapping[str, str]) -> None:
     sign_in = (
         align_pairs(passwords)
         if passwords
-        else [say("Passwords were shown when the users were created."), NEW_PASSWORD_HINT]
+        else [say("Passwords were shown when the users were created."), RESET_COMMAND]
     )
     lines = [
         *align_pairs({"AI Shop": f"{url}shop", "AI Animals": f"{url}animals"}),

@@ -55,7 +55,8 @@ def render_pages() -> dict[str, str]:
 
 def render_settings_page() -> str:
     rows = "\n".join(
-        f"| `{row['name']}` | {row['takes']} | {format_code(row['default'])} | {format_cell(row['help'])} |"
+        f"| `{row['name']}` | {row['takes']} | {format_code(row['default'])} |"
+        f" {format_cell(row['help'])} |"
         for row in settings.list_settings(settings.read_settings({}))
     )
     return f"""# Settings

@@ -1,1 +1,1 @@
-"""What both systems stand on: records, durable work, warehouse, models, accounts, pages. Imports neither system."""
+"""Platform of both systems: database, jobs, warehouse, models, accounts, pages."""

@@ -21,11 +21,12 @@ SCOPED_ROLES = ("manager",)  # held for something: a manager's store
 RESERVED_NAMES = ("tanuki", "command line")  # the system's own names
 
 # People would take these names for the site's own, or for nobody in particular.
-OFFICIAL_NAMES = frozenset(
-    """admin administrator anonymous api deleted everybody everyone help info me mod moderator
+OFFICIAL_NAME_LIST = """
+    admin administrator anonymous api deleted everybody everyone help info me mod moderator
     moderators nobody null official operator owner root security staff support system tanuki team
-    undefined unknown webmaster you""".split()
-)
+    undefined unknown webmaster you
+"""
+OFFICIAL_NAMES = frozenset(OFFICIAL_NAME_LIST.split())
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{1,39}")
 MAX_DISPLAY_NAME_CHARS = 40
 JOINER_CHARS = "\u200c\u200d"  # invisible, but they join emoji and are part of some scripts

@@ -48,7 +48,7 @@ def observe_step(workflow: str, step: str, run_id: str) -> Iterator[None]:
 def durable_step(
     workflow: str, *, attempts: int = 3
 ) -> Callable[[Callable[Concatenate[Resources, datetime, P], R]], Callable[P, R]]:
-    """Decorator: turns `f(res, now, *args)` into the durable step `<workflow>_f`, called as `f(*args)`.
+    """Decorator: makes `f(res, now, *args)` the durable step `<workflow>_f`, called as `f(*args)`.
 
     `res` are the resources of this process, `now` is the moment at which the step runs, in UTC. A
     step that fails is retried, `attempts` times in all, with growing pauses; a `UserError` is not

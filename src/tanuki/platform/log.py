@@ -97,7 +97,7 @@ def json_renderers() -> list[Processor]:
 
 
 class LineRenderer:
-    """Renders `12:04:05 photo posted  post=12`; the level stands only before warnings and errors."""
+    """Renders `12:04:05 photo posted  post=12`, with the level of warnings and errors."""
 
     def __init__(self, *, colours: bool) -> None:
         self.colours = colours

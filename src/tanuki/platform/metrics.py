@@ -1,4 +1,4 @@
-"""Numbers that people act on, for Prometheus: requests, workflow steps, queues, model versions. One registry a process."""
+"""Metrics for Prometheus: requests, steps, queues, model versions. A registry for each process."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -14,12 +14,12 @@ from prometheus_client import (
 )
 
 REQUEST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-RUN_ROWS = (1, 2, 4, 8, 16, 32, 64)
+BATCH_ROWS = (1, 2, 4, 8, 16, 32, 64)
 STEP_SECONDS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 
 
 class Metrics:
-    """The registry and what is in it."""
+    """The registry and its metrics."""
 
     def __init__(self) -> None:
         registry = CollectorRegistry()
@@ -55,7 +55,7 @@ class Metrics:
         )
         self.models = Gauge(
             "tanuki_model_version",
-            "The version that an alias of a model stands at.",
+            "The version that an alias of a model names.",
             ["model", "alias"],
             registry=registry,
         )
@@ -70,33 +70,33 @@ class Metrics:
         )
         self.inferences = Counter(
             "tanuki_inferences",
-            "Questions to models.",
+            "Predictions of models.",
             ["model", "version", "role", "outcome"],
             registry=registry,
         )
         self.inference_seconds = Histogram(
             "tanuki_inference_seconds",
-            "Seconds from a question to a model to its answer.",
+            "Seconds from a request to a model to its answer.",
             ["model"],
             buckets=REQUEST_SECONDS,
             registry=registry,
         )
-        self.run_rows = Histogram(
-            "tanuki_inference_run_rows",
-            "Rows that shared the run of an answer.",
+        self.batch_rows = Histogram(
+            "tanuki_inference_batch_rows",
+            "Rows in the batch of a prediction.",
             ["model"],
-            buckets=RUN_ROWS,
+            buckets=BATCH_ROWS,
             registry=registry,
         )
         self.serving = Gauge(
             "tanuki_model_serving",
-            "The version that answers in a role; 0: none.",
+            "The version that serves in a role; 0: none.",
             ["model", "role"],
             registry=registry,
         )
-        self.back = Counter(
-            "tanuki_model_went_back",
-            "Versions that left their bounds and went by themselves.",
+        self.rollbacks = Counter(
+            "tanuki_model_rollbacks",
+            "Automatic rollbacks: versions that violated a guardrail.",
             ["model"],
             registry=registry,
         )
@@ -110,12 +110,11 @@ class Metrics:
 
 @cache
 def process_metrics() -> Metrics:
-    """This process's metrics."""
     return Metrics()
 
 
 def observe_request(method: str, route: str, status: int, seconds: float) -> None:
-    """Count a request by its route's pattern, never by its path: paths are endless."""
+    """Count a request by its route's pattern, never by its path: that could be anything."""
     counter, histogram = request_metrics(method, route, status)
     counter.inc()
     histogram.observe(seconds)
@@ -123,25 +122,24 @@ def observe_request(method: str, route: str, status: int, seconds: float) -> Non
 
 @cache
 def request_metrics(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
-    """The numbers of a kind of request, looked up once."""
+    """The metrics of a kind of request, looked up once."""
     return process_metrics().requests.labels(
         method, route, str(status)
     ), process_metrics().request_seconds.labels(method, route)
 
 
 def observe_step(workflow: str, step: str, seconds: float, *, outcome: str = "done") -> None:
-    """Count a workflow step; the outcome is done or failed."""
+    """Count a workflow step. The outcome is `done` or `failed`."""
     process_metrics().steps.labels(workflow, step, outcome).inc()
     process_metrics().step_seconds.labels(workflow, step).observe(seconds)
 
 
 def set_queue_length(queue: str, length: int) -> None:
-    """How many runs wait in a queue."""
     process_metrics().queued.labels(queue).set(length)
 
 
 def set_model_version(model: str, alias: str, version: int) -> None:
-    """Which version an alias of a model stands at."""
+    """Which version an alias of a model names."""
     process_metrics().models.labels(model, alias).set(version)
 
 
@@ -151,28 +149,27 @@ def set_open_alerts(system: str, code: str, count: int) -> None:
 
 
 def count_events(outcome: str, count: int) -> None:
-    """Count events; the outcome is written or lost."""
+    """Count events. The outcome is `written` or `lost`."""
     process_metrics().events.labels(outcome).inc(count)
 
 
 def observe_inference(
     model: str, version: str, role: str, seconds: float, *, rows: int, failed: bool
 ) -> None:
-    """Count a question to a model; the role is champion, challenger, shadow or version."""
+    """Count a prediction. The role is champion, challenger, shadow or version."""
     process_metrics().inferences.labels(
         model, version, role, "failed" if failed else "answered"
     ).inc()
     process_metrics().inference_seconds.labels(model).observe(seconds)
     if not failed:
-        process_metrics().run_rows.labels(model).observe(rows)
+        process_metrics().batch_rows.labels(model).observe(rows)
 
 
 def set_serving(model: str, versions: Mapping[str, str | None]) -> None:
-    """Which version of a model answers in each role."""
+    """Which version of a model serves in each role."""
     for role, version in versions.items():
         process_metrics().serving.labels(model, role).set(int(version or 0))
 
 
 def count_automatic_rollback(model: str) -> None:
-    """A version left its bounds and went."""
-    process_metrics().back.labels(model).inc()
+    process_metrics().rollbacks.labels(model).inc()

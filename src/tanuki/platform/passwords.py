@@ -15,16 +15,13 @@ MAX_PASSWORD_CHARS = 1_000  # hashing an endless text would be an attack
 MIN_DIFFERENT_CHARS = 5
 
 # Guessed first, with all kinds of digits and signs between and around: 1q2w3e4r5t, Password123!
-COMMON_PASSWORDS = frozenset(
-    [
-        "",
-        *"""a abc abcd abcde abcdef abcdefg abcdefgh abcdefghij admin administrator asdf asdfg
-        asdfgh asdfghjkl baseball basketball changeme dragon football iloveyou letmein login monkey
-        pass passwd password passwrd pasword princess psswrd q qaz qazwsx qazwsxedc qwe qweasd
-        qweasdzxc qwer qwert qwerty qwertyuiop sakura sunshine superman tanuki welcome zaqwsx zaqxsw
-        zxcvbn zxcvbnm""".split(),
-    ]
-)
+COMMON_WORD_LIST = """
+    a abc abcd abcde abcdef abcdefg abcdefgh abcdefghij admin administrator asdf asdfg asdfgh
+    asdfghjkl baseball basketball changeme dragon football iloveyou letmein login monkey pass passwd
+    password passwrd pasword princess psswrd q qaz qazwsx qazwsxedc qwe qweasd qweasdzxc qwer qwert
+    qwerty qwertyuiop sakura sunshine superman tanuki welcome zaqwsx zaqxsw zxcvbn zxcvbnm
+"""
+COMMON_PASSWORDS = frozenset(["", *COMMON_WORD_LIST.split()])
 
 
 def validate_password(password: str, name: str) -> None:

@@ -86,7 +86,7 @@ def count_use(db: Session, subject: str, limit: RateLimit, now: datetime) -> Rat
 
 
 def counted_limits(db: Session) -> list[RateLimitState]:
-    """The limits that this session's transaction has counted against, for the response's headers."""
+    """The limits that this session has counted against, for the response's headers."""
     return list(db.info.get(COUNTED_USES, ()))
 
 
