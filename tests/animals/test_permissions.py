@@ -1,4 +1,5 @@
-"""Who may look and do what: every route of the network, for every role; and what is not shown is nowhere: not in lists, counts, headers, search or archives."""
+"""Permissions: every route for every role. What somebody may not see shows nowhere: not in lists,
+counts, headers, search or data exports."""
 
 import io
 import re
@@ -31,13 +32,13 @@ ROLES = {
 }
 HIDDEN = [state for state in populated_site.STATES if state != "published"]
 ALL = set(ROLES)
-SIGNED = ALL - {"stranger"}
+SIGNED_IN = ALL - {"stranger"}
 STAFF = {"moderator", "admin"}
-MEMBERS = SIGNED - STAFF
+MEMBERS = SIGNED_IN - STAFF
 NOT_BLOCKED = ALL - {"blocked"}
 OWN = {"owner", "reader"}
-# path: who may look. Everybody else is told to sign in, or that there is no such thing; 403 on the moderators' desk.
-LOOK = {
+# Path: who may read it. Everybody else is asked to sign in, or gets 404; 403 on moderation pages.
+READERS = {
     "/animals": ALL,
     "/animals/newest": ALL,
     "/animals/categories/{category}": ALL,
@@ -57,10 +58,10 @@ LOOK = {
     "/animals/members/{name}": NOT_BLOCKED,
     "/animals/members/{name}/followers": NOT_BLOCKED,
     "/animals/members/{name}/following": NOT_BLOCKED,
-    "/animals/me": SIGNED,
-    "/animals/join": SIGNED,
-    "/animals/post": SIGNED,
-    "/animals/report": SIGNED - {"blocked"},
+    "/animals/me": SIGNED_IN,
+    "/animals/join": SIGNED_IN,
+    "/animals/post": SIGNED_IN,
+    "/animals/report": SIGNED_IN - {"blocked"},
     "/animals/notifications": MEMBERS,
     "/animals/settings": MEMBERS,
     "/animals/blocks": MEMBERS,
@@ -105,197 +106,212 @@ QUERY = {
 }
 QUERY |= {"/animals/autocomplete": "?q=zy", "/api/animals/autocomplete": "?q=zy"}
 
-DOING = SIGNED - {"reader"}  # somebody who is here, or a token that may write
-ACTIVE = DOING - STAFF - {"banned"}
-THEM = ACTIVE - {"blocked"}
-WORDS = {"version": 1, "title": "x", "category": "cat"}
+WRITERS = SIGNED_IN - {"reader"}  # people, and tokens with the scope `write`
+ACTIVE_MEMBERS = WRITERS - STAFF - {"banned"}
+NOT_BLOCKED_MEMBERS = ACTIVE_MEMBERS - {"blocked"}
+POST_TEXT = {"version": 1, "title": "x", "category": "cat"}
 REPORT = {"subject": "post", "subject_id": "{post_id}", "reason": "other"}
-KEEP = {"action": "keep", "reason": "other"}
+KEEP_DECISION = {"action": "keep", "reason": "other"}
 
 
-class Do(NamedTuple):
-    """Who may do something, and what is sent; what a banned member is told who may not."""
+class WriteRule(NamedTuple):
+    """Who may send a request, and its fields; the status that a banned member gets instead."""
 
     may: set[str]
     sent: Mapping[str, Any] = MappingProxyType({})
     banned: int = 403
 
 
-# in this order: what is taken back comes after what it takes back
-DO = {
-    "POST /animals/events": Do(DOING | {"stranger"}, {"events": "[]"}),
-    "POST /animals/post": Do(ACTIVE, {"key": "k", "title": "x", "category": "cat", "photo": b""}),
-    "POST /animals/post/suggestions": Do(ACTIVE, {"photo": b""}),
-    "POST /animals/posts/{post_id}/like": Do(THEM),
-    "POST /animals/posts/{post_id}/unlike": Do(THEM),
-    "POST /animals/posts/{post_id}/comments": Do(THEM, {"text": "x", "key": "k"}),
-    "POST /animals/comments/{comment_id}/delete": Do({"writer"}),
-    "POST /animals/members/{name}/follow": Do(THEM),
-    "POST /animals/members/{name}/unfollow": Do(THEM),
-    "POST /animals/members/{name}/mute": Do(THEM),
-    "POST /animals/members/{name}/block": Do(THEM),
-    "POST /animals/members/{name}/unblock": Do(ACTIVE),
-    "POST /animals/report": Do(THEM, REPORT),
-    "POST /animals/appeals/{decision_id}": Do({"owner"}, {"text": "x"}, 404),
-    "POST /animals/notifications/read": Do(MEMBERS - {"reader"}),
-    "POST /animals/settings": Do(ACTIVE, {"display": "x"}),
-    "POST /animals/data/export.zip": Do(MEMBERS - {"reader"}),
-    "POST /animals/delete-account": Do(DOING, {"password": "wrong", "confirmed": "1"}),
-    "POST /animals/posts/{post_id}/edit": Do({"owner"}, WORDS),
-    "POST /animals/posts/{post_id}/enhancement": Do({"owner"}),
-    "POST /animals/posts/{post_id}/enhancement/apply": Do(
+# The order matters: a like comes before its unlike.
+WRITES = {
+    "POST /animals/events": WriteRule(WRITERS | {"stranger"}, {"events": "[]"}),
+    "POST /animals/post": WriteRule(
+        ACTIVE_MEMBERS, {"key": "k", "title": "x", "category": "cat", "photo": b""}
+    ),
+    "POST /animals/post/suggestions": WriteRule(ACTIVE_MEMBERS, {"photo": b""}),
+    "POST /animals/posts/{post_id}/like": WriteRule(NOT_BLOCKED_MEMBERS),
+    "POST /animals/posts/{post_id}/unlike": WriteRule(NOT_BLOCKED_MEMBERS),
+    "POST /animals/posts/{post_id}/comments": WriteRule(
+        NOT_BLOCKED_MEMBERS, {"text": "x", "key": "k"}
+    ),
+    "POST /animals/comments/{comment_id}/delete": WriteRule({"writer"}),
+    "POST /animals/members/{name}/follow": WriteRule(NOT_BLOCKED_MEMBERS),
+    "POST /animals/members/{name}/unfollow": WriteRule(NOT_BLOCKED_MEMBERS),
+    "POST /animals/members/{name}/mute": WriteRule(NOT_BLOCKED_MEMBERS),
+    "POST /animals/members/{name}/block": WriteRule(NOT_BLOCKED_MEMBERS),
+    "POST /animals/members/{name}/unblock": WriteRule(ACTIVE_MEMBERS),
+    "POST /animals/report": WriteRule(NOT_BLOCKED_MEMBERS, REPORT),
+    "POST /animals/appeals/{decision_id}": WriteRule({"owner"}, {"text": "x"}, 404),
+    "POST /animals/notifications/read": WriteRule(MEMBERS - {"reader"}),
+    "POST /animals/settings": WriteRule(ACTIVE_MEMBERS, {"display": "x"}),
+    "POST /animals/data/export.zip": WriteRule(MEMBERS - {"reader"}),
+    "POST /animals/delete-account": WriteRule(WRITERS, {"password": "wrong", "confirmed": "1"}),
+    "POST /animals/posts/{post_id}/edit": WriteRule({"owner"}, POST_TEXT),
+    "POST /animals/posts/{post_id}/enhancement": WriteRule({"owner"}),
+    "POST /animals/posts/{post_id}/enhancement/apply": WriteRule(
         {"owner"}, {"version": "1", "picture": "original"}
     ),
-    "POST /animals/posts/{post_id}/delete": Do({"owner"}),
-    "POST /animals/posts/{post_id}/undo": Do({"owner"}),
-    "POST /animals/moderation/cases/{case_id}": Do(STAFF, KEEP),
-    "POST /animals/moderation/appeals/{appeal_id}": Do(STAFF, {"verdict": "uphold", "answer": "x"}),
-    "POST /animals/search/image": Do(DOING, {"photo": b""}),
-    "POST /api/animals/search/image": Do(DOING, {"photo": b""}),
-    "POST /api/animals/events": Do(DOING | {"stranger"}, {"": []}),
-    "POST /api/animals/posts": Do(ACTIVE, {"title": "x", "category": "cat", "photo": b""}),
-    "POST /api/animals/photo-suggestions": Do(ACTIVE, {"photo": b""}),
-    "POST /api/animals/posts/{post_id}/enhancement": Do({"owner"}),
-    "PUT /api/animals/posts/{post_id}/enhancement": Do({"owner"}, {"enhanced": False, "version": 1}),
-    "PUT /api/animals/posts/{post_id}/like": Do(THEM),
-    "DELETE /api/animals/posts/{post_id}/like": Do(THEM),
-    "POST /api/animals/posts/{post_id}/comments": Do(THEM, {"text": "x"}),
-    "DELETE /api/animals/comments/{comment_id}": Do({"writer"}),
-    "PUT /api/animals/members/{name}/follow": Do(THEM),
-    "DELETE /api/animals/members/{name}/follow": Do(THEM),
-    "PUT /api/animals/me/blocks/{name}": Do(THEM, {"kind": "mute"}),
-    "DELETE /api/animals/me/blocks/{name}": Do(ACTIVE),
-    "POST /api/animals/reports": Do(THEM, REPORT),
-    "POST /api/animals/decisions/{decision_id}/appeal": Do({"owner"}, {"text": "x"}, 404),
-    "POST /api/animals/me/notifications/read": Do(MEMBERS - {"reader"}),
-    "PATCH /api/animals/me": Do(ACTIVE, {"display": "x"}),
-    "PUT /api/animals/me/picture": Do(ACTIVE, {"photo": b""}),
-    "DELETE /api/animals/me/picture": Do(ACTIVE),
-    "DELETE /api/animals/me": Do(DOING, {"password": "wrong"}),
-    "PATCH /api/animals/posts/{post_id}": Do({"owner"}, WORDS),
-    "DELETE /api/animals/posts/{post_id}": Do({"owner"}),
-    "POST /api/animals/posts/{post_id}/undo": Do({"owner"}),
-    "POST /api/animals/moderation/cases/{case_id}/decision": Do(STAFF, KEEP),
-    "POST /api/animals/moderation/decisions": Do(
-        STAFF, {**KEEP, "subject": "post", "subject_id": "{post_id}"}
+    "POST /animals/posts/{post_id}/delete": WriteRule({"owner"}),
+    "POST /animals/posts/{post_id}/undo": WriteRule({"owner"}),
+    "POST /animals/moderation/cases/{case_id}": WriteRule(STAFF, KEEP_DECISION),
+    "POST /animals/moderation/appeals/{appeal_id}": WriteRule(
+        STAFF, {"verdict": "uphold", "answer": "x"}
     ),
-    "POST /api/animals/moderation/appeals/{appeal_id}/answer": Do(
+    "POST /animals/search/image": WriteRule(WRITERS, {"photo": b""}),
+    "POST /api/animals/search/image": WriteRule(WRITERS, {"photo": b""}),
+    "POST /api/animals/events": WriteRule(WRITERS | {"stranger"}, {"": []}),
+    "POST /api/animals/posts": WriteRule(
+        ACTIVE_MEMBERS, {"title": "x", "category": "cat", "photo": b""}
+    ),
+    "POST /api/animals/photo-suggestions": WriteRule(ACTIVE_MEMBERS, {"photo": b""}),
+    "POST /api/animals/posts/{post_id}/enhancement": WriteRule({"owner"}),
+    "PUT /api/animals/posts/{post_id}/enhancement": WriteRule(
+        {"owner"}, {"enhanced": False, "version": 1}
+    ),
+    "PUT /api/animals/posts/{post_id}/like": WriteRule(NOT_BLOCKED_MEMBERS),
+    "DELETE /api/animals/posts/{post_id}/like": WriteRule(NOT_BLOCKED_MEMBERS),
+    "POST /api/animals/posts/{post_id}/comments": WriteRule(NOT_BLOCKED_MEMBERS, {"text": "x"}),
+    "DELETE /api/animals/comments/{comment_id}": WriteRule({"writer"}),
+    "PUT /api/animals/members/{name}/follow": WriteRule(NOT_BLOCKED_MEMBERS),
+    "DELETE /api/animals/members/{name}/follow": WriteRule(NOT_BLOCKED_MEMBERS),
+    "PUT /api/animals/me/blocks/{name}": WriteRule(NOT_BLOCKED_MEMBERS, {"kind": "mute"}),
+    "DELETE /api/animals/me/blocks/{name}": WriteRule(ACTIVE_MEMBERS),
+    "POST /api/animals/reports": WriteRule(NOT_BLOCKED_MEMBERS, REPORT),
+    "POST /api/animals/decisions/{decision_id}/appeal": WriteRule({"owner"}, {"text": "x"}, 404),
+    "POST /api/animals/me/notifications/read": WriteRule(MEMBERS - {"reader"}),
+    "PATCH /api/animals/me": WriteRule(ACTIVE_MEMBERS, {"display": "x"}),
+    "PUT /api/animals/me/picture": WriteRule(ACTIVE_MEMBERS, {"photo": b""}),
+    "DELETE /api/animals/me/picture": WriteRule(ACTIVE_MEMBERS),
+    "DELETE /api/animals/me": WriteRule(WRITERS, {"password": "wrong"}),
+    "PATCH /api/animals/posts/{post_id}": WriteRule({"owner"}, POST_TEXT),
+    "DELETE /api/animals/posts/{post_id}": WriteRule({"owner"}),
+    "POST /api/animals/posts/{post_id}/undo": WriteRule({"owner"}),
+    "POST /api/animals/moderation/cases/{case_id}/decision": WriteRule(STAFF, KEEP_DECISION),
+    "POST /api/animals/moderation/decisions": WriteRule(
+        STAFF, {**KEEP_DECISION, "subject": "post", "subject_id": "{post_id}"}
+    ),
+    "POST /api/animals/moderation/appeals/{appeal_id}/answer": WriteRule(
         STAFF, {"overturn": False, "text": "x"}
     ),
-    "POST /animals/join": Do(DOING),
+    "POST /animals/join": WriteRule(WRITERS),
 }
-UNTOUCHED = (
+VOLATILE_TABLES = (
     "event",
     "rate_limit_counter",
     "account_token",
     "account_session",
-)  # tables that change also when something is refused
+)  # a refused request changes these, too
 
 
 @pytest.fixture(scope="module")
-def world(shared):
-    """One world for all tests: what is refused changes nothing, and what is done is done last."""
+def site(shared):
+    """One site for all tests: refused requests change nothing, and the others come last."""
     return populated_site.gather(shared)
 
 
 @pytest.fixture(scope="module")
-def people(world):
+def clients(site):
     """A browser and a program for each role."""
     made = {}
     for role, name in ROLES.items():
         if name is None:
-            made[role] = (visitor(world.app), visitor(world.app))
+            made[role] = (visitor(site.app), visitor(site.app))
         elif role == "reader":
-            made[role] = (bearer(world.res, world.app, name, ("read",)),) * 2
+            made[role] = (bearer(site.res, site.app, name, ("read",)),) * 2
         else:
-            made[role] = (signed_in(world.app, name), bearer(world.res, world.app, name))
+            made[role] = (signed_in(site.app, name), bearer(site.res, site.app, name))
     return made
 
 
-def of(people, role, path):
-    """What somebody uses for a path."""
-    return people[role][path.startswith("/api")]
+def client_for(clients, role, path):
+    return clients[role][path.startswith("/api")]
 
 
-def filled(world, path, state="published"):
-    """A path about the post in a state, and what is around it."""
+def fill_path(site, path, state="published"):
+    """The path with the ids of the post in this state, and of what belongs to it."""
     ids = {
-        "post_id": world.posts[state],
-        "digest": world.digests[state],
+        "post_id": site.posts[state],
+        "digest": site.digests[state],
         "size": "list",
         "name": "hana",
         "category": "dog",
     }
     ids |= {
-        "comment_id": world.comment,
-        "case_id": world.case,
-        "decision_id": world.held_decision,
-        "appeal_id": world.appeal,
+        "comment_id": site.comment,
+        "case_id": site.case,
+        "decision_id": site.held_decision,
+        "appeal_id": site.appeal,
     }
     return re.sub(r"\{(\w+)\}", lambda found: str({**ids, "relation": "followers"}[found[1]]), path)
 
 
-def about_posts(path):
-    """Whether a path is about one post, or its picture."""
+def is_about_posts(path):
     return any(word in path + QUERY.get(path, "") for word in ("{post_id}", "{digest}"))
 
 
-def to_sign_in(answer):
+def asks_to_sign_in(answer):
     return answer.status_code == 401 or (
         answer.status_code == 303 and answer.headers["location"].startswith("/sign-in")
     )
 
 
-def test_no_route_is_missing_in_the_tables(world):
-    names = {route.name for route in list_routes(world.app)}
-    assert names == {f"GET {path}" for path in LOOK} | set(DO)
+def test_no_route_is_missing_in_the_tables(site):
+    names = {route.name for route in list_routes(site.app)}
+    assert names == {f"GET {path}" for path in READERS} | set(WRITES)
 
 
-# ---- looking -------------------------------------------------------------------------------------------------------
+# ---- reading -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("state", populated_site.STATES)
-def test_everybody_opens_exactly_what_is_theirs(world, people, state):
-    wrong = []
-    for role, (path, may) in product(ROLES, LOOK.items()):
+def test_each_role_reads_exactly_what_it_may(site, clients, state):
+    failures = []
+    for role, (path, may) in product(ROLES, READERS.items()):
         if state != "published":
-            if not about_posts(path):
+            if not is_about_posts(path):
                 continue
             may = may & (OWN | STAFF)
-        answer = of(people, role, path).get(filled(world, path + QUERY.get(path, ""), state))
+        answer = client_for(clients, role, path).get(
+            fill_path(site, path + QUERY.get(path, ""), state)
+        )
         if role in may:
-            good = not to_sign_in(answer) and answer.status_code in (200, 303)
-        elif role == "stranger" and "stranger" not in LOOK[path] and LOOK[path] != NOT_BLOCKED:
-            good = to_sign_in(answer)
+            good = not asks_to_sign_in(answer) and answer.status_code in (200, 303)
+        elif (
+            role == "stranger" and "stranger" not in READERS[path] and READERS[path] != NOT_BLOCKED
+        ):
+            good = asks_to_sign_in(answer)
         else:
-            good = answer.status_code == (403 if LOOK[path] == STAFF else 404)
+            good = answer.status_code == (403 if READERS[path] == STAFF else 404)
         if not good:
-            wrong.append((role, path, answer.status_code))
-    assert wrong == []
+            failures.append((role, path, answer.status_code))
+    assert failures == []
 
 
 @pytest.mark.parametrize("role", ["stranger", "writer", "other", "blocked", "banned"])
-def test_what_is_out_of_sight_looks_as_if_it_never_was(world, people, role):
-    """The same page, the same headers, as for a number that no post ever had; also for who knows its old entity tag."""
-    wrong = []
-    for path, state in product(filter(about_posts, LOOK), HIDDEN):
-        browser, ways = of(people, role, path), filled(world, path + QUERY.get(path, ""), state)
-        never = filled(
-            world,
+def test_a_hidden_post_answers_like_one_that_never_existed(site, clients, role):
+    """The same body and headers as for an unused id, also with the entity tag of the post."""
+    failures = []
+    for path, state in product(filter(is_about_posts, READERS), HIDDEN):
+        browser, ways = (
+            client_for(clients, role, path),
+            fill_path(site, path + QUERY.get(path, ""), state),
+        )
+        never = fill_path(
+            site,
             path.replace("{post_id}", "999").replace("{digest}", "f" * 64)
             + QUERY.get(path, "").replace("{post_id}", "999"),
         )
-        known = bare(browser.get(ways)), bare(browser.get(never))
-        tag = of(people, "owner", path).get(ways).headers.get("etag", "*")
+        known = comparable_response(browser.get(ways)), comparable_response(browser.get(never))
+        tag = client_for(clients, "owner", path).get(ways).headers.get("etag", "*")
         for headers in ({"If-None-Match": tag}, {"If-None-Match": "*"}):
-            known += (bare(browser.get(ways, headers=headers)),)
+            known += (comparable_response(browser.get(ways, headers=headers)),)
         if len({*known}) > 1:
-            wrong.append((path, state, known))
-    assert wrong == []
+            failures.append((path, state, known))
+    assert failures == []
 
 
-def bare(answer):
-    """An answer without what is new in each, or was asked for."""
+def comparable_response(answer):
+    """A response without the parts that differ each time or repeat the request."""
     path = answer.request.url.path
     text = answer.text.replace(path, "").replace(
         str(answer.request.url.query, "ascii").replace("&", "&amp;"), ""
@@ -312,8 +328,8 @@ def bare(answer):
     )
 
 
-def told(browser, path):
-    """Everything that an answer tells, unpacked."""
+def read_response(browser, path):
+    """Body and headers of a response as text; ZIP files are unpacked."""
     answer = browser.get(path)
     text = answer.text
     if answer.headers.get("content-type") == "application/zip":
@@ -325,10 +341,10 @@ def told(browser, path):
 
 
 @pytest.mark.parametrize("role", ["stranger", "writer", "other", "blocked", "banned"])
-def test_nothing_of_what_is_out_of_sight_is_told_anywhere(world, people, role):
+def test_no_response_contains_anything_of_a_hidden_post(site, clients, role):
     secret = {
         *(SECRET[state] for state in HIDDEN),
-        *(world.digests[state] for state in HIDDEN),
+        *(site.digests[state] for state in HIDDEN),
         "zyxnote",
         "zyxappeal",
         "zyxban",
@@ -338,31 +354,31 @@ def test_nothing_of_what_is_out_of_sight_is_told_anywhere(world, people, role):
     )
     secret -= (
         {"zyxnote"} if role == "writer" else {"zyxban"} if role == "banned" else set()
-    )  # they are told why
+    )  # their own reasons
     secret |= (
-        {*SECRET.values(), *world.digests.values(), "zyxabout", "zyxtalk"}
+        {*SECRET.values(), *site.digests.values(), "zyxabout", "zyxtalk"}
         if role == "blocked"
         else set()
     )
-    wrong = []
-    for path, state in product(LOOK, populated_site.STATES):
+    failures = []
+    for path, state in product(READERS, populated_site.STATES):
         if role == "blocked" and path.startswith(
             ("/animals/pictures", "/animals/autocomplete", "/api/animals/autocomplete")
         ):
-            continue  # words that many have, and pictures whose address is known, are nobody's
-        asked = filled(world, path + QUERY.get(path, ""), state)
+            continue  # words are shared by many, and a picture's address is public
+        asked = fill_path(site, path + QUERY.get(path, ""), state)
         text = (
-            told(of(people, role, path), asked)
+            read_response(client_for(clients, role, path), asked)
             .replace(asked, "")
             .replace(quote(asked, safe=""), "")
         )
-        wrong += [(path, state, word) for word in secret if word in text]
-    assert wrong == []
+        failures += [(path, state, word) for word in secret if word in text]
+    assert failures == []
 
 
 @pytest.mark.parametrize("role", ["stranger", "writer", "other", "blocked", "banned", "owner"])
-def test_a_search_for_what_is_out_of_sight_answers_as_one_for_what_never_was(world, people, role):
-    wrong = []
+def test_a_search_for_hidden_words_answers_like_one_for_words_nobody_wrote(site, clients, role):
+    failures = []
     for path, state in product(
         (
             "/animals/search?q=",
@@ -375,24 +391,24 @@ def test_a_search_for_what_is_out_of_sight_answers_as_one_for_what_never_was(wor
         for tag in ("", "&category=dog", "&breed=shiba", "&sort=newest", "&liked=1"):
             if tag and "search" not in path:
                 continue
-            browser, words = of(people, role, path), (SECRET[state], "zyxnever")
+            browser, words = client_for(clients, role, path), (SECRET[state], "zyxnever")
             answers = [browser.get(path + word + tag).text.replace(word, "") for word in words]
             if len({re.sub(r"[0-9a-f]{16,}", "", text) for text in answers}) > 1:
-                wrong.append((path, state, tag))
-    assert wrong == []
+                failures.append((path, state, tag))
+    assert failures == []
 
 
-def test_counts_are_of_what_is_in_sight(world, people):
+def test_counts_include_only_visible_posts_and_comments(site, clients):
     for role in ("stranger", "other", "owner"):
-        program = people[role][1]
+        program = clients[role][1]
         hana = program.get("/api/animals/members/hana").json()
         assert (hana["posts"], hana["followers"]) == (1, 1)
         assert [each["id"] for each in program.get("/api/animals/posts").json()["items"]] == [
-            world.posts["published"]
+            site.posts["published"]
         ]
         found = program.get("/api/animals/autocomplete?q=shiba").json()
         assert [each["posts"] for each in found] == [1]
-        post = program.get(f"/api/animals/posts/{world.posts['published']}").json()
+        post = program.get(f"/api/animals/posts/{site.posts['published']}").json()
         assert (post["comments"], post["likes"]) == (1, 1)
         assert [
             each["text"]
@@ -402,15 +418,15 @@ def test_counts_are_of_what_is_in_sight(world, people):
         ] == ["zyxtalk"]
 
 
-# ---- doing ---------------------------------------------------------------------------------------------------------
+# ---- writing -------------------------------------------------------------------------------------
 
 
-def do(world, people, role, name, state="published"):
-    """Somebody tries to do something, with everything that it needs but the right to."""
+def attempt_write(site, clients, role, name, state="published"):
+    """A complete request of somebody who may lack only the permission."""
     method, path = name.split(" ")
-    browser, sent = of(people, role, path), dict(DO[name].sent)
+    browser, sent = client_for(clients, role, path), dict(WRITES[name].sent)
     sent = {
-        key: filled(world, value, state) if isinstance(value, str) else value
+        key: fill_path(site, value, state) if isinstance(value, str) else value
         for key, value in sent.items()
     }
     headers, files = {"Idempotency-Key": f"{role}-{state}"}, None
@@ -433,24 +449,24 @@ def do(world, people, role, name, state="published"):
         }
     else:
         content = {"data": sent, "files": files}
-    return browser.request(method, filled(world, path, state), headers=headers, **content)
+    return browser.request(method, fill_path(site, path, state), headers=headers, **content)
 
 
-def snapshot(res):
-    """Every row of every table but those that change anyway."""
+def read_all_tables(res):
+    """Every row of every table but those that refused requests change, too."""
     with res.db.read() as db:
         return {
             table.name: db.execute(select(table)).all()
             for table in Base.metadata.sorted_tables
-            if table.name not in UNTOUCHED
+            if table.name not in VOLATILE_TABLES
         }
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_what_is_not_theirs_is_refused_and_changes_nothing(world, people, role):
-    wrong, before = [], snapshot(world.res)
-    for name, state in product(DO, populated_site.STATES):
-        may, sent, banned = DO[name]
+def test_a_forbidden_request_is_refused_and_changes_nothing(site, clients, role):
+    failures, before = [], read_all_tables(site.res)
+    for name, state in product(WRITES, populated_site.STATES):
+        may, sent, banned = WRITES[name]
         post = "{post_id}" in name or sent.get("subject_id") == "{post_id}"
         if (
             (state != "published" and not (post and role != "owner"))
@@ -458,9 +474,9 @@ def test_what_is_not_theirs_is_refused_and_changes_nothing(world, people, role):
             or (role in STAFF and role in may)
         ):
             continue
-        answer = do(world, people, role, name, state)
+        answer = attempt_write(site, clients, role, name, state)
         if role == "stranger":
-            good = to_sign_in(answer)
+            good = asks_to_sign_in(answer)
         elif role == "reader":
             good = answer.status_code == 403
         elif role == "banned":
@@ -468,17 +484,25 @@ def test_what_is_not_theirs_is_refused_and_changes_nothing(world, people, role):
         else:
             good = answer.status_code == (403 if may == STAFF else 404)
         if not good:
-            wrong.append((name, state, answer.status_code, answer.text[:200]))
-    assert wrong == []
-    assert snapshot(world.res) == before
+            failures.append((name, state, answer.status_code, answer.text[:200]))
+    assert failures == []
+    assert read_all_tables(site.res) == before
 
 
-def test_what_is_theirs_is_done(world, people):
-    """An answer about the thing itself: done, or that it is done already."""
-    wrong = []
-    for name, role in product(DO, ROLES):
-        if role in DO[name].may:
-            answer = do(world, people, role, name)
-            if to_sign_in(answer) or answer.status_code not in (200, 201, 202, 204, 303, 400, 409):
-                wrong.append((role, name, answer.status_code, answer.text[:200]))
-    assert wrong == []
+def test_each_role_writes_what_it_may(site, clients):
+    """Every allowed request is carried out, or conflicts with one before."""
+    failures = []
+    for name, role in product(WRITES, ROLES):
+        if role in WRITES[name].may:
+            answer = attempt_write(site, clients, role, name)
+            if asks_to_sign_in(answer) or answer.status_code not in (
+                200,
+                201,
+                202,
+                204,
+                303,
+                400,
+                409,
+            ):
+                failures.append((role, name, answer.status_code, answer.text[:200]))
+    assert failures == []

@@ -1,4 +1,4 @@
-"""The network's pages in a real browser: nothing for axe to find, light, nothing jumps, usable without scripts and better with them, and without a connection."""
+"""Pages in a real browser: accessibility, size, layout shifts, scripts, offline use."""
 
 import re
 from collections.abc import Iterator
@@ -21,13 +21,30 @@ from tests.factories.server_process import serving
 
 pytestmark = pytest.mark.browser
 
-MOST_BYTES = 150_000  # of a first view, without pictures
-SHIFTS = """new Promise(done => {
-  const seen = [], told = each => [each.value, each.startTime, each.sources.map(
-    of => [of.node?.outerHTML?.slice(0, 80) ?? of.node?.textContent, of.previousRect.toJSON(), of.currentRect.toJSON()])]
-  new PerformanceObserver(list => seen.push(...list.getEntries().filter(each => !each.hadRecentInput).map(told))).observe({type: 'layout-shift', buffered: true})
-  setTimeout(() => done(seen), 300)
-})"""  # what moved by itself: how much, when, from where to where
+MAX_FIRST_VIEW_BYTES = 150_000  # of a first view, without pictures
+LAYOUT_SHIFTS_SCRIPT = """new Promise(done => {
+  const shifts = []
+  const describeSource = source => [
+    source.node?.outerHTML?.slice(0, 80) ?? source.node?.textContent,
+    source.previousRect.toJSON(),
+    source.currentRect.toJSON(),
+  ]
+  const describeShift = shift => [shift.value, shift.startTime, shift.sources.map(describeSource)]
+  const observer = new PerformanceObserver(list => shifts.push(
+    ...list.getEntries().filter(shift => !shift.hadRecentInput).map(describeShift)))
+  observer.observe({type: 'layout-shift', buffered: true})
+  setTimeout(() => done(shifts), 300)
+})"""
+"""Layout shifts without input: their size, moment, and what moved from where to where."""
+
+WORKER_CONTROLS_SCRIPT = """navigator.serviceWorker.ready.then(
+  () => navigator.serviceWorker.controller || new Promise(
+    done => navigator.serviceWorker.addEventListener('controllerchange', done)))"""
+CACHED_PAGES_SCRIPT = """caches.keys()
+  .then(names => Promise.all(
+    names.map(name => caches.open(name).then(cache => cache.keys()))))
+  .then(all => all.flat().map(request => new URL(request.url).pathname).filter(
+    path => !path.startsWith('/static/') && !path.startsWith('/animals/pictures/')))"""
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +63,8 @@ def server(home) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def network(home):
-    """hana's posts in each state, liked and talked about; reports and an appeal. Gives what paths need."""
+def content(home):
+    """hana's posts in each state, a like, a comment, reports, an appeal. Gives their ids."""
     now = datetime.now(UTC)
     hana, ken = member(home, "hana"), member(home, "ken")
     staff(home, "mod", "moderator")
@@ -64,10 +81,16 @@ def network(home):
         engagement.like_post(db, ken, shown[0].id, now=now)
         engagement.follow_member(db, ken, "hana", now=now)
         engagement.add_comment(db, ken, shown[0].id, "かわいい！", key="c", now=now)
-        case = cases.report_subject(db, ken, cases.SubjectRef("post", removed.id), "not_an_animal", "A cushion.", now=now)
-        decision = decisions.decide_case(db, other, case.id, decisions.Ruling("remove", "not_an_animal", "A cushion."), now=now)
+        case = cases.report_subject(
+            db, ken, cases.SubjectRef("post", removed.id), "not_an_animal", "A cushion.", now=now
+        )
+        decision = decisions.decide_case(
+            db, other, case.id, decisions.Ruling("remove", "not_an_animal", "A cushion."), now=now
+        )
         appeal = appeals.submit_appeal(db, hana, decision.id, "Look again.", now=now)
-        open_case = cases.report_subject(db, ken, cases.SubjectRef("post", shown[1].id), "spam", "", now=now)
+        open_case = cases.report_subject(
+            db, ken, cases.SubjectRef("post", shown[1].id), "spam", "", now=now
+        )
     return {
         "shown": shown[0].id,
         "held": held.id,
@@ -79,18 +102,60 @@ def network(home):
 
 PAGES = {
     "hana": [
-        "/animals", "/animals/newest", "/animals/categories/cat", "/animals/search?q=mugi&category=cat", "/animals/search?q=zzz", "/animals/posts/{shown}", "/animals/posts/{held}",
-        "/animals/posts/{removed}", "/animals/posts/{shown}/likes", "/animals/posts/{shown}/edit", "/animals/posts/{shown}/enhancement", "/animals/post", "/animals/members/hana", "/animals/members/ken", "/animals/members/hana/followers",
-        "/animals/settings", "/animals/blocks", "/animals/data", "/animals/notifications", "/animals/decisions", "/animals/report?subject=member&id=2", "/animals/credits", "/account",
+        "/animals",
+        "/animals/newest",
+        "/animals/categories/cat",
+        "/animals/search?q=mugi&category=cat",
+        "/animals/search?q=zzz",
+        "/animals/posts/{shown}",
+        "/animals/posts/{held}",
+        "/animals/posts/{removed}",
+        "/animals/posts/{shown}/likes",
+        "/animals/posts/{shown}/edit",
+        "/animals/posts/{shown}/enhancement",
+        "/animals/post",
+        "/animals/members/hana",
+        "/animals/members/ken",
+        "/animals/members/hana/followers",
+        "/animals/settings",
+        "/animals/blocks",
+        "/animals/data",
+        "/animals/notifications",
+        "/animals/decisions",
+        "/animals/report?subject=member&id=2",
+        "/animals/credits",
+        "/account",
     ],
-    "mod": ["/animals/moderation", "/animals/moderation/cases/{case}", "/animals/moderation/appeals", "/animals/moderation/decisions", "/animals/moderation/audit-log", "/animals/join"],
-    "": ["/animals", "/animals/search", "/animals/posts/{shown}", "/animals/offline", "/animals/account-deleted", "/animals/nothing", "/sign-in", "/sign-up"],
-}  # fmt: skip
+    "mod": [
+        "/animals/moderation",
+        "/animals/moderation/cases/{case}",
+        "/animals/moderation/appeals",
+        "/animals/moderation/decisions",
+        "/animals/moderation/audit-log",
+        "/animals/join",
+    ],
+    "": [
+        "/animals",
+        "/animals/search",
+        "/animals/posts/{shown}",
+        "/animals/offline",
+        "/animals/account-deleted",
+        "/animals/nothing",
+        "/sign-in",
+        "/sign-up",
+    ],
+}
 
 
-@pytest.mark.parametrize(("lang", "width", "theme", "rules"), [("ja", 390, "light", {}), ("en", 1280, "dark", {"runOnly": ["color-contrast", "target-size"]})])  # fmt: skip
-def test_axe_finds_nothing_and_nothing_sticks_out(
-    chromium, network, server, lang, width, theme, rules
+@pytest.mark.parametrize(
+    ("lang", "width", "theme", "rules"),
+    [
+        ("ja", 390, "light", {}),
+        ("en", 1280, "dark", {"runOnly": ["color-contrast", "target-size"]}),
+    ],
+)
+def test_pages_have_no_accessibility_violations_and_fit_the_screen(
+    chromium, content, server, lang, width, theme, rules
 ):
     found = []
     for name, paths in PAGES.items():
@@ -99,7 +164,7 @@ def test_axe_finds_nothing_and_nothing_sticks_out(
         if name:
             visit.sign_in(name)
         for path in paths:
-            answer = visit.page.goto(server + path.format(**network))
+            answer = visit.page.goto(server + path.format(**content))
             assert answer.status == (404 if "nothing" in path else 200), path
             visit.fits()
             found += [
@@ -110,7 +175,7 @@ def test_axe_finds_nothing_and_nothing_sticks_out(
     assert found == []
 
 
-def test_a_first_view_is_light_and_nothing_jumps(chromium, network, server):
+def test_a_first_view_is_small_and_has_no_layout_shifts(chromium, content, server):
     for path in ("/animals", "/animals/posts/{shown}", "/animals/post", "/animals/search?q=mugi"):
         visit = Visit(chromium, server, "ja", 390, scripts=True)
         visit.context.new_page().goto(
@@ -128,18 +193,16 @@ def test_a_first_view_is_light_and_nothing_jumps(chromium, network, server):
             "Network.loadingFinished",
             lambda event: sizes.update({event["requestId"]: event["encodedDataLength"]}),  # noqa: B023
         )
-        visit.page.goto(server + path.format(**network), wait_until="networkidle")
+        visit.page.goto(server + path.format(**content), wait_until="networkidle")
         sent = sum(size for id_, size in sizes.items() if "/pictures/" not in urls.get(id_, ""))
-        assert 10_000 < sent <= MOST_BYTES, (path, sent)
+        assert 10_000 < sent <= MAX_FIRST_VIEW_BYTES, (path, sent)
         visit.page.mouse.wheel(0, 3_000)
-        assert visit.page.evaluate(SHIFTS) == [], path
+        assert visit.page.evaluate(LAYOUT_SHIFTS_SCRIPT) == [], path
         assert visit.faults == [] or path == "/animals/post", visit.faults
         visit.context.close()
 
 
-def test_pictures_wait_until_they_are_near_and_come_in_the_size_that_fits(
-    chromium, network, server
-):
+def test_pictures_load_lazily_with_their_size_known(chromium, content, server):
     visit = Visit(chromium, server, "en", 390, scripts=False)
     asked: list[str] = []
     visit.page.on(
@@ -155,7 +218,7 @@ def test_pictures_wait_until_they_are_near_and_come_in_the_size_that_fits(
     visit.context.close()
 
 
-def test_more_photos_come_by_themselves_and_the_address_keeps_up(chromium, network, server):
+def test_scrolling_loads_more_photos_and_updates_the_address(chromium, content, server):
     visit = Visit(chromium, server, "en", 390, scripts=True)
     visit.go("/animals/newest")
     cards = visit.page.locator(".photo")
@@ -182,8 +245,8 @@ def test_more_photos_come_by_themselves_and_the_address_keeps_up(chromium, netwo
     visit.context.close()
 
 
-def test_everything_works_without_scripts(chromium, network, home, server):
-    ken, shown = Visit(chromium, server, "en", 390, scripts=False), network["shown"]
+def test_everything_works_without_scripts(chromium, content, home, server):
+    ken, shown = Visit(chromium, server, "en", 390, scripts=False), content["shown"]
     ken.sign_in("ken")
     ken.go("/animals/newest")
     ken.page.locator(f"[data-post='{shown}'] button.like-button").click()
@@ -217,7 +280,7 @@ def test_everything_works_without_scripts(chromium, network, home, server):
         visit.context.close()
 
 
-def test_suggestions_are_chosen_with_the_keyboard(chromium, network, server):
+def test_autocomplete_works_with_the_keyboard(chromium, content, server):
     visit = Visit(chromium, server, "en", 390, scripts=True)
     visit.go("/animals/search")
     box = visit.page.get_by_role("combobox")
@@ -239,27 +302,25 @@ def test_suggestions_are_chosen_with_the_keyboard(chromium, network, server):
     visit.context.close()
 
 
-def test_without_a_connection_the_app_says_so_in_its_language_and_still_has_public_pictures(
-    chromium, network, server
-):
+def test_offline_the_app_shows_its_page_and_cached_pictures(chromium, content, server):
     visit = Visit(chromium, server, "ja", 390, scripts=True)
     visit.go("/animals/newest")
-    visit.page.evaluate("navigator.serviceWorker.ready.then(() => navigator.serviceWorker.controller || new Promise(done => navigator.serviceWorker.addEventListener('controllerchange', done)))")  # fmt: skip
+    visit.page.evaluate(WORKER_CONTROLS_SCRIPT)
     visit.page.reload(wait_until="networkidle")
     first = visit.page.locator(".photo .picture img").first.evaluate("img => img.currentSrc")
     visit.context.set_offline(True)
-    visit.page.goto(f"{server}/animals/posts/{network['shown']}")
+    visit.page.goto(f"{server}/animals/posts/{content['shown']}")
     expect(visit.page.locator("h1")).to_have_text("オフラインです")
     assert (
         visit.page.evaluate("getComputedStyle(document.querySelector('.button')).borderRadius")
         == "8px"
     )  # its style is there, too
     assert visit.page.evaluate("url => fetch(url).then(answer => answer.status)", first) == 200
-    assert visit.page.evaluate("caches.keys().then(names => Promise.all(names.map(name => caches.open(name).then(cache => cache.keys())))).then(all => all.flat().map(each => new URL(each.url).pathname).filter(path => !path.startsWith('/static/') && !path.startsWith('/animals/pictures/')))") == ["/animals/offline"]  # fmt: skip
+    assert visit.page.evaluate(CACHED_PAGES_SCRIPT) == ["/animals/offline"]
     visit.context.close()
 
 
-def test_what_was_in_sight_and_opened_is_told_once_one_goes_on(chromium, network, home, server):
+def test_seen_opened_and_dwell_events_are_logged(chromium, content, home, server):
     visit, found = Visit(chromium, server, "en", 390, scripts=True), {}
     visit.go("/animals/members/hana")
     request = visit.page.locator("[data-request]").get_attribute("data-request")
@@ -276,7 +337,7 @@ def test_what_was_in_sight_and_opened_is_told_once_one_goes_on(chromium, network
                 if event.values.get("request") == request
             ]
         found = {
-            each.kind: each.values for each in told if each.values.get("post") == network["shown"]
+            each.kind: each.values for each in told if each.values.get("post") == content["shown"]
         }
         if len(found) == 3:
             break

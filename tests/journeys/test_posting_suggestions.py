@@ -1,4 +1,4 @@
-"""Help when posting, in a real browser: suggestions appear for the chosen photo, are taken and dropped by one tap or key, and go with the photo; before and after by the slider."""
+"""Suggestions for a photo and the comparison slider, in a real browser."""
 
 import os
 
@@ -13,15 +13,15 @@ from tests.factories.members_and_posts import NOW, member
 from tests.factories.server_process import serving
 
 pytestmark = pytest.mark.browser
-SHOTS = os.environ.get("SHOTS")  # a folder for screenshots, to look at
+SCREENSHOT_FOLDER = os.environ.get("SHOTS")  # a folder for screenshots, to look at
 
 
-def shot(visit, name):
-    if SHOTS:
-        visit.page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
+def take_screenshot(visit, name):
+    if SCREENSHOT_FOLDER:
+        visit.page.screenshot(path=f"{SCREENSHOT_FOLDER}/{name}.png", full_page=True)
 
 
-def choose(visit, seed, name="photo.jpg", image=None):
+def choose_photo(visit, seed, name="photo.jpg", image=None):
     content = jpeg(scene(seed) if image is None else image)
     visit.page.set_input_files(
         "input[name=photo]", {"name": name, "mimeType": "image/jpeg", "buffer": content}
@@ -30,7 +30,9 @@ def choose(visit, seed, name="photo.jpg", image=None):
 
 
 @pytest.mark.parametrize(("lang", "width"), [("ja", 390), ("en", 1280)])
-def test_suggestions_are_taken_dropped_and_go_with_the_photo(chromium, home, tmp_path, lang, width):
+def test_suggestions_are_accepted_dropped_and_replaced_with_the_photo(
+    chromium, home, tmp_path, lang, width
+):
     open_eyes(home, built_eyes(tmp_path / "eyes"))
     hana, ken = member(home, "hana"), member(home, "ken")
     pet(home, hana, scene(1), title="A nap", tags=("sunny", "昼寝"), category="cat")
@@ -46,7 +48,7 @@ def test_suggestions_are_taken_dropped_and_go_with_the_photo(chromium, home, tmp
         visit = Visit(chromium, server, lang, width, scripts=True)
         visit.sign_in(ken.name)
         visit.go("/animals/post")
-        choose(visit, 1)
+        choose_photo(visit, 1)
         page = visit.page
         expect(page.locator("[data-suggestion-panel]")).to_be_visible(timeout=15_000)
         expect(page.locator(".notice.warn")).to_have_count(2)
@@ -54,7 +56,7 @@ def test_suggestions_are_taken_dropped_and_go_with_the_photo(chromium, home, tmp
         expect(sunny).not_to_be_checked()
         assert page.input_value("input[name=tags]") == ""
         visit.fits()
-        shot(visit, f"suggested-{lang}")
+        take_screenshot(visit, f"suggested-{lang}")
         assert (
             Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).response["violations"] == []
         )
@@ -69,7 +71,7 @@ def test_suggestions_are_taken_dropped_and_go_with_the_photo(chromium, home, tmp
         page.fill("input[name=tags]", "")
         page.locator("input[name=accepted][data-value=昼寝]").check()
         sunny.check()
-        choose(visit, 2)
+        choose_photo(visit, 2)
         expect(page.locator("input[data-value=sunny]")).to_have_count(0)
         assert page.input_value("input[name=tags]") == ""
         page.fill("input[name=title]", "Rex")
@@ -80,9 +82,7 @@ def test_suggestions_are_taken_dropped_and_go_with_the_photo(chromium, home, tmp
         visit.context.close()
 
 
-def test_before_and_after_lie_on_each_other_and_the_arrow_keys_move_between(
-    chromium, home, tmp_path, monkeypatch
-):
+def test_the_comparison_slider_works_with_the_keyboard(chromium, home, tmp_path, monkeypatch):
     hana = member(home, "hana")
     open_eyes(home, built_eyes(tmp_path / "eyes"))
     made = pet(home, hana, scene(3, 240, 180), title="Small")
@@ -95,7 +95,7 @@ def test_before_and_after_lie_on_each_other_and_the_arrow_keys_move_between(
             visit.go(f"/animals/posts/{made.id}/enhancement")
             page = visit.page
             expect(page.locator("[data-compare] img")).to_have_count(2)
-            shot(visit, f"better-{scripts}")
+            take_screenshot(visit, f"better-{scripts}")
             if scripts:
                 slide = page.get_by_role("slider")
                 slide.focus()
@@ -114,14 +114,14 @@ def test_before_and_after_lie_on_each_other_and_the_arrow_keys_move_between(
                 )
             else:
                 page.get_by_role("button", name="Use the improved photo").click()
-                expect(page.locator(".flash")).to_have_text("Your post now shows the improved photo.")
+                expect(page.locator(".flash")).to_have_text(
+                    "Your post now shows the improved photo."
+                )
             assert visit.faults == []
             visit.context.close()
 
 
-def test_without_scripts_a_button_looks_first_and_what_is_ticked_is_posted(
-    chromium, home, tmp_path
-):
+def test_without_scripts_suggestions_come_with_a_button(chromium, home, tmp_path):
     open_eyes(home, built_eyes(tmp_path / "eyes"))
     for name in ("hana", "mei"):
         pet(
@@ -147,7 +147,7 @@ def test_without_scripts_a_button_looks_first_and_what_is_ticked_is_posted(
         page.get_by_label("sunny").check()
         page.fill("input[name=title]", "Mine")
         page.click("[data-submit]")
-        expect(page.locator("[role=alert]")).to_have_text("Please choose a category.")
+        expect(page.locator("[role=alert]")).to_have_text("Please choose_photo a category.")
         expect(page.get_by_label("sunny")).to_be_checked()
         page.select_option("select[name=category]", "cat")
         page.click("[data-submit]")

@@ -1,4 +1,4 @@
-"""What the API promises beside its shapes: secrets against other sites' forms, limits that are announced and hold, examples that are true."""
+"""The API's promises: CSRF protection, rate limits that are announced and hold, valid examples."""
 
 import re
 import secrets
@@ -12,7 +12,7 @@ from sqlalchemy import func, select, update
 from tanuki.animals.tables import Comment
 from tanuki.platform.rate_limit import RateLimitCounter, counter_key
 from tanuki.platform.web.openapi import describe_api
-from tests.animals.test_permissions import DO, filled, snapshot
+from tests.animals.test_permissions import WRITES, fill_path, read_all_tables
 from tests.animals.web.test_escaping import Page
 from tests.factories import members_and_posts, populated_site
 from tests.factories.api_routes import list_routes
@@ -22,23 +22,23 @@ API = "/api/animals"
 
 
 @pytest.fixture(scope="module")
-def world(shared):
+def site(shared):
     return populated_site.gather(shared)
 
 
-# ---- other sites' forms --------------------------------------------------------------------------------------------
+# ---- other sites' forms --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["hana", "saki"])
-def test_nothing_is_done_without_the_secret_of_ones_own_session(world, name):
-    browser, other = signed_in(world.app, name), csrf(signed_in(world.app, "taro"))
-    wrong, before = [], snapshot(world.res)
-    for route in list_routes(world.app):
+def test_a_session_needs_its_own_csrf_token_for_every_write(site, name):
+    browser, other = signed_in(site.app, name), csrf(signed_in(site.app, "taro"))
+    failures, before = [], read_all_tables(site.res)
+    for route in list_routes(site.app):
         if route.method == "GET":
             continue
-        api, sent = route.path.startswith("/api"), DO[route.name].sent
+        api, sent = route.path.startswith("/api"), WRITES[route.name].sent
         sent = {
-            key: filled(world, value) if isinstance(value, str) else value
+            key: fill_path(site, value) if isinstance(value, str) else value
             for key, value in sent.items()
             if key != "photo"
         }
@@ -50,30 +50,30 @@ def test_nothing_is_done_without_the_secret_of_ones_own_session(world, name):
             headers |= {"Idempotency-Key": "k", "Origin": "https://elsewhere.example"}
             answer = browser.request(
                 route.method,
-                f"{filled(world, route.path)}?csrf={csrf(browser)}",
+                f"{fill_path(site, route.path)}?csrf={csrf(browser)}",
                 headers=headers,
                 **given,
             )
             if answer.status_code != 403:
-                wrong.append((route.name, secret, answer.status_code))
-    assert wrong == []
-    assert snapshot(world.res) == before
+                failures.append((route.name, secret, answer.status_code))
+    assert failures == []
+    assert read_all_tables(site.res) == before
 
 
-def test_a_form_cannot_bring_the_secret_to_the_api_but_a_script_of_ours_can(world):
-    browser = signed_in(world.app, "rin")
-    path, secret = f"{API}/posts/{world.posts['published']}/like", csrf(browser)
+def test_the_api_takes_the_csrf_token_from_a_header_and_not_from_a_form(site):
+    browser = signed_in(site.app, "rin")
+    path, secret = f"{API}/posts/{site.posts['published']}/like", csrf(browser)
     assert browser.put(path, data={"csrf": secret}).status_code == 403
     assert browser.put(path, headers={"X-CSRF-Token": secret}).json()["liked"] is True
     browser.delete(path, headers={"X-CSRF-Token": secret})
 
 
 @pytest.mark.parametrize("name", [None, "hana", "taro", "saki"])
-def test_every_form_and_button_has_the_secret(world, name):
-    browser = visitor(world.app) if name is None else signed_in(world.app, name)
-    secret, wrong, forms, buttons = csrf(browser, "/animals/credits"), [], 0, 0
-    for route in list_routes(world.app):
-        answer = browser.get(filled(world, route.path)) if route.method == "GET" else None
+def test_every_form_and_button_has_the_csrf_token(site, name):
+    browser = visitor(site.app) if name is None else signed_in(site.app, name)
+    secret, failures, forms, buttons = csrf(browser, "/animals/credits"), [], 0, 0
+    for route in list_routes(site.app):
+        answer = browser.get(fill_path(site, route.path)) if route.method == "GET" else None
         if (
             answer is None
             or not answer.headers.get("content-type", "").startswith("text/html")
@@ -89,22 +89,22 @@ def test_every_form_and_button_has_the_secret(world, name):
                     for tag, each in elements
                     if tag == "input" and each.get("name") == "csrf"
                 ]
-                wrong += [(route.path, whole[:80])] if has != [secret] else []
+                failures += [(route.path, whole[:80])] if has != [secret] else []
         owned = {each.get("id") for tag, each in Page(answer.text).elements if tag == "form"}
         sends = [
             each for tag, each in Page(answer.text).elements if tag == "button" and "form" in each
         ]
         buttons += len(sends)
-        wrong += [(route.path, send) for send in sends if send["form"] not in owned]
-    assert wrong == []
-    assert forms > (10 if name is None else 20)  # a stranger's switches are buttons of one form
+        failures += [(route.path, send) for send in sends if send["form"] not in owned]
+    assert failures == []
+    assert forms > (10 if name is None else 20)  # a visitor has one form
     assert buttons > 50
 
 
-# ---- limits --------------------------------------------------------------------------------------------------------
+# ---- limits --------------------------------------------------------------------------------------
 
 # what is counted, by whom, and how often in an hour
-COUNTED = {
+RATE_LIMITS = {
     "POST /api/animals/posts": ("hana", "posts", 60),
     "PATCH /api/animals/posts/{post_id}": ("hana", "edits", 60),
     "PUT /api/animals/posts/{post_id}/like": ("taro", "like", 300),
@@ -121,16 +121,16 @@ COUNTED = {
 }
 
 
-def ask(world, programs, name):
-    """Do something that is counted."""
+def send_counted_request(site, programs, name):
+    """Send a request that a rate limit counts."""
     method, path = name.split(" ")
     sent = {
-        key: filled(world, value) if isinstance(value, str) else value
-        for key, value in DO[name].sent.items()
+        key: fill_path(site, value) if isinstance(value, str) else value
+        for key, value in WRITES[name].sent.items()
     }
     headers = {"Idempotency-Key": secrets.token_hex(4)}
     if "version" in sent:
-        version = programs["hana"].get(filled(world, path)).json()["version"]
+        version = programs["hana"].get(fill_path(site, path)).json()["version"]
         sent |= {"version": version, "title": f"x{version}", "tags": []}
     content: dict[str, object] = {"json": sent.get("", sent)}
     if "photo" in sent:
@@ -138,52 +138,52 @@ def ask(world, programs, name):
             "data": sent,
             "files": {"photo": ("x.jpg", members_and_posts.picture(70), "image/jpeg")},
         }
-    return programs[COUNTED[name][0]].request(
-        method, filled(world, path), headers=headers, **content
+    return programs[RATE_LIMITS[name][0]].request(
+        method, fill_path(site, path), headers=headers, **content
     )
 
 
 @pytest.fixture(scope="module")
-def programs(world):
-    return {name: bearer(world.res, world.app, name) for name in ("hana", "taro", "rin")}
+def programs(site):
+    return {name: bearer(site.res, site.app, name) for name in ("hana", "taro", "rin")}
 
 
-@pytest.mark.parametrize("name", COUNTED)
-def test_what_is_counted_says_what_is_left_and_at_its_end_when_to_come_again(world, programs, name):
-    who, what, most = COUNTED[name]
-    answer = ask(world, programs, name)
+@pytest.mark.parametrize("name", RATE_LIMITS)
+def test_a_rate_limit_announces_its_rest_and_then_when_to_retry(site, programs, name):
+    who, what, most = RATE_LIMITS[name]
+    answer = send_counted_request(site, programs, name)
     assert answer.status_code in (200, 201, 202, 204), answer.text
     assert f'"{what}";q={most};w=3600' in answer.headers["ratelimit-policy"]
     left = int(re.search(rf'"{what}";r=(\d+);t=\d+', answer.headers["ratelimit"])[1])
     assert 0 < left < most
-    with world.res.db.write() as db:
+    with site.res.db.write() as db:
         db.execute(
             update(RateLimitCounter)
             .where(RateLimitCounter.key == counter_key(who, what))
             .values(uses=most)
         )
-    before = snapshot(world.res)
+    before = read_all_tables(site.res)
     for _ in range(2):
-        answer = ask(world, programs, name)
+        answer = send_counted_request(site, programs, name)
         assert (answer.status_code, answer.headers["content-type"]) == (
             429,
             "application/problem+json",
         )
         assert 0 < int(answer.headers["retry-after"]) <= 3600
         assert f'"{what}";r=0;t={answer.headers["retry-after"]}' in answer.headers["ratelimit"]
-    assert snapshot(world.res) == before
-    with world.res.db.write() as db:
+    assert read_all_tables(site.res) == before
+    with site.res.db.write() as db:
         db.execute(
             update(RateLimitCounter)
             .where(RateLimitCounter.key == counter_key(who, what))
             .values(expires_at=datetime.now(UTC))
         )
-    assert ask(world, programs, name).status_code != 429
+    assert send_counted_request(site, programs, name).status_code != 429
 
 
-def test_a_limit_holds_when_many_come_at_once(world):
-    programs = [bearer(world.res, world.app, "rin") for _ in range(4)]
-    path = f"{API}/posts/{world.posts['published']}/comments"
+def test_a_rate_limit_holds_for_concurrent_requests(site):
+    programs = [bearer(site.res, site.app, "rin") for _ in range(4)]
+    path = f"{API}/posts/{site.posts['published']}/comments"
 
     def say(number):
         return (
@@ -195,34 +195,34 @@ def test_a_limit_holds_when_many_come_at_once(world):
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(say, range(70)))
     assert (answers.count(201), answers.count(429)) == (60, 10)
-    with world.res.db.read() as db:
+    with site.res.db.read() as db:
         assert (
             db.scalar(
                 select(func.count())
                 .select_from(Comment)
-                .where(Comment.member_id == world.members["rin"])
+                .where(Comment.member_id == site.members["rin"])
             )
             == 60
         )
 
 
-# ---- examples ------------------------------------------------------------------------------------------------------
+# ---- examples ------------------------------------------------------------------------------------
 
 
-def test_examples_are_what_their_schemas_say(world):
-    described = describe_api(world.app)
-    wrong = []
+def test_examples_match_their_schemas(site):
+    described = describe_api(site.app)
+    failures = []
     for name, schema in described["components"]["schemas"].items():
         for example in schema.get("examples", ()):
             found = jsonschema.Draft202012Validator(
                 {**schema, "components": described["components"]}
             ).iter_errors(example)
-            wrong += [(name, each.message) for each in found]
-    assert wrong == []
+            failures += [(name, each.message) for each in found]
+    assert failures == []
 
 
-def test_every_operation_has_an_example_of_what_it_takes_and_gives(world):
-    described = describe_api(world.app)
+def test_every_operation_has_examples_of_its_request_and_response(site):
+    described = describe_api(site.app)
     schemas, missing = described["components"]["schemas"], []
     for path, methods in described["paths"].items():
         if not path.startswith(API):

@@ -1,4 +1,4 @@
-"""What people write, search for, or put into an address stays text: on every page that shows it, in headers, in JSON."""
+"""Escaping: texts that people write or put into addresses stay texts on pages and in JSON."""
 
 import io
 import re
@@ -35,8 +35,8 @@ FIELDS = (
 PEOPLE = ("hana", "taro", "mona", "saki", None)
 
 
-def nasty(field: str) -> str:
-    """What becomes an element with a handler wherever it is not text, and 49 or an error where it is taken for a template."""
+def hostile_text(field: str) -> str:
+    """A text that becomes an element where it is not escaped, and 49 where a template runs it."""
     return (
         f"'\"><zyx-{field} onzyx=1>{{{{7*7}}}}%s"[:30]
         if field in ("tag", "name")
@@ -60,13 +60,13 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         self.texts.append(data)
 
-    def says(self, text: str) -> bool:
-        """Whether it shows a text as it was written."""
+    def contains_text(self, text: str) -> bool:
+        """Whether it shows a text unchanged."""
         values = [value or "" for _, attributes in self.elements for value in attributes.values()]
         return text in "".join(self.texts) or any(text in value for value in values)
 
-    def wrong(self) -> list[str]:
-        """What only a text that became markup can have brought."""
+    def list_faults(self) -> list[str]:
+        """Elements and attributes that only an unescaped text can cause."""
         found = [tag for tag, _ in self.elements if not re.fullmatch(r"[a-z]+[1-6]?", tag)]
         for tag, attributes in self.elements:
             found += [
@@ -77,7 +77,7 @@ class Page(HTMLParser):
             found += [
                 f"{tag} {value}"
                 for name, value in attributes.items()
-                if name in ("href", "src", "action", "formaction") and scripts(value)
+                if name in ("href", "src", "action", "formaction") and is_unsafe_url(value)
             ]
         return found + [
             f"script {attributes}"
@@ -86,14 +86,14 @@ class Page(HTMLParser):
         ]
 
 
-def scripts(value: str | None) -> bool:
-    """Whether an address is a script or leads elsewhere."""
+def is_unsafe_url(value: str | None) -> bool:
+    """Whether an address is a script or leads off the site."""
     return not (value or "").startswith(("/", "#", "?")) and value not in ("", None)
 
 
 @pytest.fixture(scope="module")
-def net(shared):
-    """A world whose people write nothing else."""
+def site(shared):
+    """A site whose members write only hostile texts."""
     resources_file.set_process_resources(shared)
     for name in ("hana", "taro"):
         members_and_posts.member(shared, name)
@@ -102,13 +102,13 @@ def net(shared):
     app = web.create_app(shared, [animals_web.SYSTEM])
     hana, taro, mona, saki = (bearer(shared, app, str(name)) for name in PEOPLE[:4])
     hana.patch(
-        f"{API}/me", json={"display": nasty("name"), "about": nasty("about")}
+        f"{API}/me", json={"display": hostile_text("name"), "about": hostile_text("about")}
     ).raise_for_status()
     form = {
-        "title": nasty("title"),
-        "description": nasty("words"),
+        "title": hostile_text("title"),
+        "description": hostile_text("words"),
         "category": "cat",
-        "tags": [nasty("tag")],
+        "tags": [hostile_text("tag")],
     }
     posts = []
     for number in range(2):
@@ -127,16 +127,17 @@ def net(shared):
     with shared.db.write() as db:
         for post_id in posts:
             post_review.run_checks(db, post_id, now=members_and_posts.NOW)
-    taro.patch(f"{API}/me", json={"display": nasty("name")}).raise_for_status()
+    taro.patch(f"{API}/me", json={"display": hostile_text("name")}).raise_for_status()
     said = taro.post(
         f"{API}/posts/{posts[0]}/comments",
-        json={"text": nasty("comment")},
+        json={"text": hostile_text("comment")},
         headers={"Idempotency-Key": "c"},
     ).json()["id"]
     taro.put(f"{API}/posts/{posts[0]}/like").raise_for_status()
     taro.put(f"{API}/members/hana/follow").raise_for_status()
     hana.patch(
-        f"{API}/posts/{posts[0]}", json={"version": 1, **form, "description": nasty("words") + "!"}
+        f"{API}/posts/{posts[0]}",
+        json={"version": 1, **form, "description": hostile_text("words") + "!"},
     ).raise_for_status()
     ids = {"post_id": posts[0], "comment_id": said}
     for number, subject in enumerate(("post", "post", "comment", "member")):
@@ -145,17 +146,17 @@ def net(shared):
             "subject": subject,
             "subject_id": what,
             "reason": "other",
-            "text": nasty("report"),
+            "text": hostile_text("report"),
         }
         who = hana if subject == "comment" else taro
         case_id = who.post(f"{API}/reports", json=report).json()["case_id"]
         if what == posts[1]:
             decided = mona.post(
                 f"{API}/moderation/cases/{case_id}/decision",
-                json={"action": "remove", "reason": "other", "note": nasty("note")},
+                json={"action": "remove", "reason": "other", "note": hostile_text("note")},
             ).json()
             ids["appeal_id"] = hana.post(
-                f"{API}/decisions/{decided['id']}/appeal", json={"text": nasty("appeal")}
+                f"{API}/decisions/{decided['id']}/appeal", json={"text": hostile_text("appeal")}
             ).json()["id"]
         else:
             ids["case_id"] = case_id if subject == "post" else ids["case_id"]
@@ -164,14 +165,15 @@ def net(shared):
         "subject_id": 1,
         "action": "warn",
         "reason": "other",
-        "note": nasty("note"),
+        "note": hostile_text("note"),
     }
     ids["decision_id"] = mona.post(f"{API}/moderation/decisions", json=warned).json()["id"]
-    answer = {"overturn": False, "text": nasty("answer")}
+    answer = {"overturn": False, "text": hostile_text("answer")}
     saki.post(f"{API}/moderation/appeals/{ids['appeal_id']}/answer", json=answer).raise_for_status()
     browser = signed_in(app, "hana")
     browser.post(
-        "/account/tokens", data={"csrf": csrf(browser), "label": nasty("label"), "scope": "read"}
+        "/account/tokens",
+        data={"csrf": csrf(browser), "label": hostile_text("label"), "scope": "read"},
     ).raise_for_status()
     new = visitor(app)
     new.post(
@@ -179,7 +181,7 @@ def net(shared):
         data={
             "csrf": csrf(new, "/sign-up"),
             "name": "new",
-            "display": nasty("name"),
+            "display": hostile_text("name"),
             "password": PASSWORD,
             "again": PASSWORD,
         },
@@ -191,8 +193,8 @@ def net(shared):
     )
 
 
-def filled(route: Any, ids: dict[str, Any], **odd: str) -> str:
-    """A route's path with what is there, or with something else."""
+def fill_path(route: Any, ids: dict[str, Any], **odd: str) -> str:
+    """A route's path with existing values, or with odd ones."""
     usual = {
         "name": "hana",
         "relation": "followers",
@@ -201,24 +203,26 @@ def filled(route: Any, ids: dict[str, Any], **odd: str) -> str:
         "digest": "0",
         **ids,
     }
-    return route.fill_path(**{**usual, **{key: quote(value, safe="") for key, value in odd.items()}})
+    return route.fill_path(
+        **{**usual, **{key: quote(value, safe="") for key, value in odd.items()}}
+    )
 
 
-def visits(app: Any, ids: dict[str, Any]) -> list[str]:
-    """Every page, and every page with something nasty in each place of its address; what takes a search is searched for what is there."""
+def list_addresses(app: Any, ids: dict[str, Any]) -> list[str]:
+    """Every page, and every page with a hostile text in each part of its address."""
     found = [
         "/account",
         "/api",
         "/sign-in",
         "/sign-up",
-        f"/nowhere/{quote(nasty('asked'))}",
-        f"/sign-in?next={quote(nasty('asked'))}",
+        f"/nowhere/{quote(hostile_text('asked'))}",
+        f"/sign-in?next={quote(hostile_text('asked'))}",
     ]
     for route in list_routes(app):
         if route.method != "GET":
             continue
         around = (
-            {"q": nasty("title")}
+            {"q": hostile_text("title")}
             if "search" in route.path
             else {"subject": "post", "id": ids["post_id"]}
         )
@@ -227,17 +231,19 @@ def visits(app: Any, ids: dict[str, Any]) -> list[str]:
             for name, value in around.items()
             if name in route.query_fields
         )
-        found.append(f"{filled(route, ids)}?{common}")
-        found += [filled(route, ids, **{name: nasty("asked")}) for name in route.path_fields]
+        found.append(f"{fill_path(route, ids)}?{common}")
         found += [
-            f"{filled(route, ids)}?{common}&{name}={quote(nasty('asked'))}"
+            fill_path(route, ids, **{name: hostile_text("asked")}) for name in route.path_fields
+        ]
+        found += [
+            f"{fill_path(route, ids)}?{common}&{name}={quote(hostile_text('asked'))}"
             for name in route.query_fields
         ]
     return found
 
 
-def faults(answer: Any) -> list[str]:
-    """What is wrong with an answer."""
+def find_faults(answer: Any) -> list[str]:
+    """What is wrong with a response."""
     kind = answer.headers.get("content-type", "").partition(";")[0]
     found = [
         f"{name}: {value}"
@@ -248,7 +254,7 @@ def faults(answer: Any) -> list[str]:
     found += [] if answer.headers["x-content-type-options"] == "nosniff" else ["nosniff"]
     found += [] if "unsafe" not in answer.headers["content-security-policy"] else ["policy"]
     if kind == "text/html":
-        found += Page(answer.text).wrong()
+        found += Page(answer.text).list_faults()
     elif kind in ("text/javascript", "application/manifest+json"):
         found += ["nasty"] if "zyx" in answer.text else []
     elif kind not in (
@@ -263,30 +269,32 @@ def faults(answer: Any) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def seen(net):
-    """What is wrong with each page for each of the people, and where each field's text is shown."""
-    app, ids, browsers = net
+def crawl_result(site):
+    """The faults of every page for every person, and the fields whose text some page shows."""
+    app, ids, browsers = site
     wrong: list[tuple[str | None, str, str]] = []
     shown: set[str] = set()
-    for name, path in product(PEOPLE, visits(app, ids)):
+    for name, path in product(PEOPLE, list_addresses(app, ids)):
         answer = browsers[name].get(path)
-        wrong += [(name, path, fault) for fault in faults(answer)]
-        shown.update(field for field in FIELDS if Page(answer.text).says(nasty(field)))
+        wrong += [(name, path, fault) for fault in find_faults(answer)]
+        shown.update(
+            field for field in FIELDS if Page(answer.text).contains_text(hostile_text(field))
+        )
     return wrong, shown
 
 
-def test_no_page_takes_a_text_for_markup(seen):
-    assert seen[0] == []
+def test_no_page_renders_a_text_as_markup(crawl_result):
+    assert crawl_result[0] == []
 
 
-def test_every_text_is_shown_as_it_was_written(seen):
-    """So they were looked at."""
-    assert seen[1] == set(FIELDS)
+def test_every_text_is_shown_unchanged(crawl_result):
+    """Proves that the test above saw every field."""
+    assert crawl_result[1] == set(FIELDS)
 
 
-def test_forms_that_are_refused_show_what_was_sent_as_text(net):
-    app, ids, browsers = net
-    wrong, seen = [], 0
+def test_refused_forms_show_sent_values_as_text(site):
+    app, ids, browsers = site
+    wrong, crawl_result = [], 0
     for name in ("hana", "saki"):
         token = csrf(browsers[name], "/animals/credits")
         for route in list_routes(app):
@@ -298,24 +306,29 @@ def test_forms_that_are_refused_show_what_was_sent_as_text(net):
                 continue
             for field in ("", *route.body_fields):
                 sent = {
-                    each: nasty("asked") * (200 if each == field else 1)
+                    each: hostile_text("asked") * (200 if each == field else 1)
                     for each in route.body_fields
                     if each not in ("photo", "camera")
                 }
-                answer = browsers[name].post(filled(route, ids), data={"csrf": token, **sent})
+                answer = browsers[name].post(fill_path(route, ids), data={"csrf": token, **sent})
                 assert answer.status_code < 500, route.name
-                wrong += [(route.name, fault) for fault in faults(answer)]
-                seen += "zyx-asked" in answer.text
+                wrong += [(route.name, fault) for fault in find_faults(answer)]
+                crawl_result += "zyx-asked" in answer.text
     assert wrong == []
-    assert seen > 10
+    assert crawl_result > 10
 
 
-def test_json_has_the_texts_as_they_were_written(net):
-    app, ids, _ = net
+def test_json_has_texts_unchanged(site):
+    app, ids, _ = site
     post = visitor(app).get(f"{API}/posts/{ids['post_id']}").json()
     assert (post["title"], post["description"], post["tags"], post["display"]) == (
-        nasty("title"), nasty("words") + "!", [nasty("tag")], nasty("name"),
-    )  # fmt: skip
-    assert visitor(app).get(f"{API}/posts/{ids['post_id']}/comments").json()["items"][0]["text"] == nasty("comment")
+        hostile_text("title"),
+        hostile_text("words") + "!",
+        [hostile_text("tag")],
+        hostile_text("name"),
+    )
+    assert visitor(app).get(f"{API}/posts/{ids['post_id']}/comments").json()["items"][0][
+        "text"
+    ] == hostile_text("comment")
     found = visitor(app).get(f"{API}/search", params={"q": "zyx-title"}).json()["items"][0]
-    assert "".join(part["text"] for part in found["title"]) == nasty("title")
+    assert "".join(part["text"] for part in found["title"]) == hostile_text("title")

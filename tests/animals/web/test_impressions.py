@@ -1,4 +1,4 @@
-"""What the pages tell those who learn: what was shown with its order, what was in sight and opened; nothing of who does not want it."""
+"""Impression logging of pages: listings with their order, seen and opened posts, consent."""
 
 import json
 import re
@@ -13,36 +13,50 @@ from tests.factories.members_and_posts import NOW, member, post
 
 
 @pytest.fixture
-def told(embedded):
-    """What was written so far, by kind."""
+def logged_events(embedded):
+    """The events logged so far, by kind."""
 
-    def read():
+    def read_events():
         embedded.events.write_later()
         embedded.events.close()
         with embedded.db.read() as db:
-            found = {}
+            search_event = {}
             for event in db.scalars(select(Event).order_by(Event.id)):
-                found.setdefault(event.kind, []).append((event.person, event.values))
-            return found
+                search_event.setdefault(event.kind, []).append((event.person, event.values))
+            return search_event
 
-    return read
+    return read_events
 
 
-def beacon(browser, *seen, token=None):
-    told = seen[0] if isinstance(seen[0], str) else json.dumps(seen)
+def send_events(browser, *seen, token=None):
+    logged_events = seen[0] if isinstance(seen[0], str) else json.dumps(seen)
     return browser.post(
-        "/animals/events", data={"csrf": token or csrf(browser, "/animals"), "events": told}
+        "/animals/events",
+        data={"csrf": token or csrf(browser, "/animals"), "events": logged_events},
     )
 
 
-def test_a_list_is_told_with_its_order_and_the_page_knows_the_request(app, embedded, told):
+def test_a_listing_is_logged_with_its_order_and_the_page_names_the_request(
+    app, embedded, logged_events
+):
     hana = member(embedded, "hana")
     made = [post(embedded, hana, title=f"Cat {n}", seed=n % 2).id for n in range(3)]
     with embedded.db.read() as db:
         pseudonym = members.require_member(db, member(embedded, "ken")).pseudonym
     ken = signed_in(app, "ken")
-    pages = {page: ken.get(path).text for page, path in {"home": "/animals", "newest": "/animals/newest", "category": "/animals/categories/cat", "search": "/animals/search?q=cat", "member": "/animals/members/hana"}.items()}  # fmt: skip
-    impressions = {values["page"]: (person, values) for person, values in told()["impression"]}
+    pages = {
+        page: ken.get(path).text
+        for page, path in {
+            "home": "/animals",
+            "newest": "/animals/newest",
+            "category": "/animals/categories/cat",
+            "search": "/animals/search?q=cat",
+            "member": "/animals/members/hana",
+        }.items()
+    }
+    impressions = {
+        values["page"]: (person, values) for person, values in logged_events()["impression"]
+    }
     for page, text in pages.items():
         person, values = impressions[page]
         assert person == pseudonym
@@ -55,22 +69,22 @@ def test_a_list_is_told_with_its_order_and_the_page_knows_the_request(app, embed
         assert sorted(shown) == sorted(made)
 
 
-def test_a_search_is_told_by_its_words(app, embedded, told):
+def test_a_search_is_logged_with_its_terms(app, embedded, logged_events):
     post(embedded, member(embedded, "hana"), title="柴犬の散歩")
     browser = visitor(app)
     browser.get("/animals/search?q=柴犬の散歩")
     browser.get("/animals/search")
-    (found,) = told()["search"]
-    assert (found[0], found[1]["results"]) == (None, 1)
-    assert "柴犬" in found[1]["terms"]
+    (search_event,) = logged_events()["search"]
+    assert (search_event[0], search_event[1]["results"]) == (None, 1)
+    assert "柴犬" in search_event[1]["terms"]
 
 
-def test_a_browser_tells_in_batches_what_was_in_sight(app, embedded, told):
+def test_a_browser_reports_seen_posts_in_batches(app, embedded, logged_events):
     made = post(embedded, member(embedded, "hana"))
     seen = {"kind": "seen", "post": made.id, "request": "0123456789abcdef", "position": 4}
     browser = visitor(app)
     assert (
-        beacon(
+        send_events(
             browser,
             seen,
             {"kind": "open", "post": made.id},
@@ -78,12 +92,12 @@ def test_a_browser_tells_in_batches_what_was_in_sight(app, embedded, told):
         ).status_code
         == 204
     )
-    found = told()
-    assert found["seen"][0][1]["position"] == 4
-    assert found["dwell"][0][1]["ms"] == 900
+    search_event = logged_events()
+    assert search_event["seen"][0][1]["position"] == 4
+    assert search_event["dwell"][0][1]["ms"] == 900
 
 
-def test_what_is_no_batch_is_refused(app, embedded):
+def test_a_malformed_batch_is_refused(app, embedded):
     browser = visitor(app)
     for wrong in (
         "no json",
@@ -92,17 +106,19 @@ def test_what_is_no_batch_is_refused(app, embedded):
         '[{"kind": "impression", "post": 1}]',
         '[{"kind": "seen"}]',
     ):
-        assert beacon(browser, wrong).status_code == 400, wrong
-    assert beacon(browser, "[]", token="0" * 64).status_code == 403
+        assert send_events(browser, wrong).status_code == 400, wrong
+    assert send_events(browser, "[]", token="0" * 64).status_code == 403
 
 
-def test_who_does_not_want_it_leaves_no_trace(app, embedded, told):
+def test_nothing_is_logged_without_consent(app, embedded, logged_events):
     made = post(embedded, member(embedded, "hana"))
     with embedded.db.write() as db:
-        members.update_profile(db, member(embedded, "ken"), members.ProfileChange(events=False), now=NOW)
+        members.update_profile(
+            db, member(embedded, "ken"), members.ProfileChange(events=False), now=NOW
+        )
     ken, stranger = signed_in(app, "ken"), visitor(app, headers={"Sec-GPC": "1"})
     for browser in (ken, stranger):
         browser.get("/animals")
         browser.get("/animals/search?q=cat")
-        assert beacon(browser, {"kind": "open", "post": made.id}).status_code == 204
-    assert set(told()) <= {"post"}  # hana's own
+        assert send_events(browser, {"kind": "open", "post": made.id}).status_code == 204
+    assert set(logged_events()) <= {"post"}  # hana's own

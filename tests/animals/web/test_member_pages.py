@@ -1,4 +1,4 @@
-"""What members do with a button: liking, following, commenting, muting, blocking, their own profile; joining; and with scripts the same in JSON."""
+"""Members' buttons and forms: likes, follows, comments, blocks, profile; JSON for scripts."""
 
 import re
 
@@ -13,7 +13,7 @@ JSON = {"Accept": "application/json"}
 
 
 @pytest.fixture
-def made(embedded):
+def mugi(embedded):
     return post(embedded, member(embedded, "hana"), title="Mugi")
 
 
@@ -23,102 +23,102 @@ def ken(app, embedded):
     return signed_in(app, "ken")
 
 
-def press(browser, path, headers=None, **sent):
+def submit(browser, path, headers=None, **sent):
     return browser.post(
         path, data={"csrf": csrf(browser, "/animals/post"), **sent}, headers=headers
     )
 
 
-def test_a_like_goes_on_where_one_was_and_a_script_gets_the_count(ken, made):
-    path = f"/animals/posts/{made.id}"
-    answer = press(ken, f"{path}/like", next="/animals/newest")
+def test_a_like_returns_to_the_page_and_gives_a_script_the_count(ken, mugi):
+    path = f"/animals/posts/{mugi.id}"
+    answer = submit(ken, f"{path}/like", next="/animals/newest")
     assert (answer.status_code, answer.headers["location"]) == (303, "/animals/newest")
-    assert press(ken, f"{path}/unlike", JSON).json() == {
+    assert submit(ken, f"{path}/unlike", JSON).json() == {
         "pressed": False,
         "count": 0,
         "next_action": f"{path}/like",
     }
-    assert press(ken, f"{path}/like", JSON).json() == {
+    assert submit(ken, f"{path}/like", JSON).json() == {
         "pressed": True,
         "count": 1,
         "next_action": f"{path}/unlike",
     }
 
 
-def test_a_button_never_leads_off_the_site(ken, made):
-    answer = press(ken, f"/animals/posts/{made.id}/like", next="https://elsewhere.example/")
+def test_a_button_never_leads_off_the_site(ken, mugi):
+    answer = submit(ken, f"/animals/posts/{mugi.id}/like", next="https://elsewhere.example/")
     assert answer.headers["location"] == "/"
 
 
-def test_following_shows_on_the_profile(ken, made):
-    assert press(ken, "/animals/members/hana/follow").status_code == 303
+def test_following_shows_on_the_profile(ken, mugi):
+    assert submit(ken, "/animals/members/hana/follow").status_code == 303
     page = ken.get("/animals/members/hana").text
     assert 'aria-pressed="true" aria-label="Follow Hana"' in page and "<b>1</b> follower" in page
     assert (
-        press(ken, "/animals/members/hana/unfollow", JSON).json()["next_action"]
+        submit(ken, "/animals/members/hana/unfollow", JSON).json()["next_action"]
         == "/animals/members/hana/follow"
     )
 
 
-def test_what_cannot_be_done_is_said_to_scripts_in_their_language(ken, made):
-    answer = press(ken, "/animals/members/ken/follow", {**JSON, "Accept-Language": "ja"})
+def test_scripts_get_errors_in_the_readers_language(ken, mugi):
+    answer = submit(ken, "/animals/members/ken/follow", {**JSON, "Accept-Language": "ja"})
     assert answer.status_code == 400
     assert answer.json()["detail"] == "自分自身はフォローできません。"
 
 
-def test_a_comment_leads_to_itself_sent_twice_is_said_once_and_can_be_taken_back(ken, made):
-    path = f"/animals/posts/{made.id}"
+def test_a_comment_is_stored_once_shown_and_deleted(ken, mugi):
+    path = f"/animals/posts/{mugi.id}"
     key = re.search(r'name="key" value="([^"]+)"', ken.get(path).text)[1]
-    answers = [press(ken, f"{path}/comments", text="かわいい", key=key) for _ in range(2)]
+    answers = [submit(ken, f"{path}/comments", text="かわいい", key=key) for _ in range(2)]
     assert answers[0].headers["location"] == answers[1].headers["location"]
     page = ken.get(path).text
     assert page.count("かわいい</p>") == 1
     number = answers[0].headers["location"].partition("#comment-")[2]
-    assert press(ken, f"/animals/comments/{number}/delete").status_code == 303
+    assert submit(ken, f"/animals/comments/{number}/delete").status_code == 303
     assert "かわいい</p>" not in ken.get(path).text
 
 
-def test_a_late_comment_leads_to_its_page(ken, made, embedded):
+def test_a_comment_on_the_second_page_leads_there(ken, mugi, embedded):
     with embedded.db.write() as db:
         for n in range(30):
             engagement.add_comment(
                 db,
-                member(embedded, "ken") if n == 0 else _ken(embedded),
-                made.id,
+                member(embedded, "ken") if n == 0 else load_ken(embedded),
+                mugi.id,
                 f"words {n}",
                 key=f"k{n}",
                 now=NOW,
             )
-    answer = press(ken, f"/animals/posts/{made.id}/comments", text="the last", key="last")
+    answer = submit(ken, f"/animals/posts/{mugi.id}/comments", text="the last", key="last")
     page = ken.get(answer.headers["location"]).text
     assert "the last" in page and "Earlier comments" in page
 
 
-def _ken(embedded):
+def load_ken(embedded):
     with embedded.db.read() as db:
         from tanuki.platform import accounts
 
         return accounts.find_person(db, "ken")
 
 
-def test_a_muted_member_is_gone_from_the_lists_and_comes_back(ken, made):
+def test_a_muted_member_is_hidden_from_lists_until_unmuted(ken, mugi):
     assert "Mugi" in ken.get("/animals/newest").text
-    assert press(ken, "/animals/members/hana/mute").headers["location"] == "/animals/blocks"
+    assert submit(ken, "/animals/members/hana/mute").headers["location"] == "/animals/blocks"
     assert "Mugi" not in ken.get("/animals/newest").text
     assert "Unmute" in ken.get("/animals/members/hana").text
-    press(ken, "/animals/members/hana/unblock")
+    submit(ken, "/animals/members/hana/unblock")
     assert "Mugi" in ken.get("/animals/newest").text
 
 
-def test_blocking_is_undone_from_the_list(ken, made):
-    press(ken, "/animals/members/hana/block")
+def test_a_block_is_ended_on_the_page_of_blocks(ken, mugi):
+    submit(ken, "/animals/members/hana/block")
     assert ken.get("/animals/members/hana").status_code == 404
     assert "/animals/members/hana/unblock" in ken.get("/animals/blocks").text
-    press(ken, "/animals/members/hana/unblock")
+    submit(ken, "/animals/members/hana/unblock")
     assert ken.get("/animals/members/hana").status_code == 200
 
 
-def test_the_profile_is_changed_with_picture_and_consent(ken, embedded):
+def test_the_settings_change_profile_picture_and_consent(ken, embedded):
     page = "/animals/settings"
     sent = {"csrf": csrf(ken, page), "display": "ケン", "about": "犬と\n猫"}
     answer = ken.post(page, data=sent, files={"photo": ("me.png", picture(5), "image/png")})
@@ -134,7 +134,7 @@ def test_the_profile_is_changed_with_picture_and_consent(ken, embedded):
         assert (now.photo, now.events) == (None, True)
 
 
-def test_what_was_typed_stays_on_a_form_that_is_refused(ken, made):
+def test_a_refused_form_keeps_what_was_typed(ken, mugi):
     sent = {
         "csrf": csrf(ken, "/animals/settings"),
         "display": "x" * 41,
@@ -151,7 +151,7 @@ def test_what_was_typed_stays_on_a_form_that_is_refused(ken, made):
         data={
             "csrf": sent["csrf"],
             "subject": "post",
-            "subject_id": str(made.id),
+            "subject_id": str(mugi.id),
             "reason": "spam",
             "text": words,
         },
@@ -161,15 +161,15 @@ def test_what_was_typed_stays_on_a_form_that_is_refused(ken, made):
     assert 'value="spam" required checked' in answer.text
     unchosen = ken.post(
         "/animals/report",
-        data={"csrf": sent["csrf"], "subject": "post", "subject_id": str(made.id), "text": "見て"},
+        data={"csrf": sent["csrf"], "subject": "post", "subject_id": str(mugi.id), "text": "見て"},
     )
     assert (unchosen.status_code, "見て" in unchosen.text) == (400, True)
 
 
-def test_news_are_told_in_words_and_marked_as_read(ken, made, app, embedded):
-    press(ken, f"/animals/posts/{made.id}/like")
-    press(ken, f"/animals/posts/{made.id}/comments", text="かわいい", key="k")
-    press(ken, "/animals/members/hana/follow")
+def test_notifications_are_described_and_marked_as_read(ken, mugi, app, embedded):
+    submit(ken, f"/animals/posts/{mugi.id}/like")
+    submit(ken, f"/animals/posts/{mugi.id}/comments", text="かわいい", key="k")
+    submit(ken, "/animals/members/hana/follow")
     hana = signed_in(app, "hana")
     page = hana.get("/animals/notifications").text
     for text in (
@@ -180,12 +180,12 @@ def test_news_are_told_in_words_and_marked_as_read(ken, made, app, embedded):
         'class="unread-count">3',
     ):
         assert text in page
-    press(hana, "/animals/notifications/read")
+    submit(hana, "/animals/notifications/read")
     page = hana.get("/animals/notifications").text
     assert 'class="unread-count"' not in page and 'class="unread"' not in page
 
 
-def test_who_signs_up_is_a_member_at_once(app, made):
+def test_signing_up_makes_a_member(app, mugi):
     new = visitor(app)
     sent = {
         "name": "new",
@@ -200,41 +200,39 @@ def test_who_signs_up_is_a_member_at_once(app, made):
         == 303
     )
     assert new.get("/animals/me").headers["location"] == "/animals/members/new"
-    assert f"/animals/posts/{made.id}/like" in new.get("/animals/newest").text
+    assert f"/animals/posts/{mugi.id}/like" in new.get("/animals/newest").text
 
 
-def test_who_was_given_an_account_becomes_a_member_with_the_first_thing_they_do(
-    app, embedded, made
-):
+def test_the_first_write_of_an_account_makes_it_a_member(app, embedded, mugi):
     make_person(embedded, "new", ("member", None))
     new = signed_in(app, "new")
     assert new.get("/animals/me").headers["location"] == "/animals/join"
     assert new.get("/animals").status_code == 200
-    assert press(new, f"/animals/posts/{made.id}/like").status_code == 303
+    assert submit(new, f"/animals/posts/{mugi.id}/like").status_code == 303
     assert new.get("/animals/me").headers["location"] == "/animals/members/new"
 
 
-def test_a_moderator_without_a_place_on_the_network_may_make_one(app, embedded):
+def test_a_moderator_may_become_a_member(app, embedded):
     staff(embedded, "mod", "moderator")
     mod = signed_in(app, "mod")
     assert "Create my profile" in mod.get("/animals/join").text
-    assert press(mod, "/animals/join").headers["location"] == "/animals/me"
+    assert submit(mod, "/animals/join").headers["location"] == "/animals/me"
     assert mod.get("/animals/me").headers["location"] == "/animals/members/mod"
 
 
-def test_a_banned_member_reads_and_is_told_why_they_cannot_write(app, ken, made, embedded):
+def test_a_banned_member_reads_but_may_not_write(app, ken, mugi, embedded):
     with embedded.db.write() as db:
         banned = db.query(Member).filter_by(name="ken").one()
         banned.banned_at, banned.ban_reason = NOW, "spam"
     assert "You are banned" in ken.get("/animals/members/ken").text
-    assert ken.get(f"/animals/posts/{made.id}").status_code == 200
-    answer = press(ken, f"/animals/posts/{made.id}/like")
+    assert ken.get(f"/animals/posts/{mugi.id}").status_code == 200
+    answer = submit(ken, f"/animals/posts/{mugi.id}/like")
     assert answer.status_code == 403 and "Moderators have banned you" in answer.text
 
 
-def test_a_form_of_another_site_is_refused_and_so_is_nobody(app, ken, made):
+def test_a_form_without_csrf_token_or_session_is_refused(app, ken, mugi):
     for path in (
-        f"/animals/posts/{made.id}/like",
+        f"/animals/posts/{mugi.id}/like",
         "/animals/members/hana/follow",
         "/animals/delete-account",
         "/animals/settings",
@@ -247,21 +245,22 @@ def test_a_form_of_another_site_is_refused_and_so_is_nobody(app, ken, made):
         )
 
 
-def test_leaving_needs_the_password_and_ends_the_session(app, ken, embedded):
-    wrong = press(ken, "/animals/delete-account", password="wrong", confirmed="1")
+def test_account_deletion_needs_the_password_and_ends_the_session(app, ken, embedded):
+    wrong = submit(ken, "/animals/delete-account", password="wrong", confirmed="1")
     assert wrong.status_code == 400 and "The password is not right." in wrong.text
     assert (
-        "Please tick the box" in press(ken, "/animals/delete-account", password="a password for tests").text
+        "Please tick the box"
+        in submit(ken, "/animals/delete-account", password="a password for tests").text
     )
-    gone = press(ken, "/animals/delete-account", password="a password for tests", confirmed="1")
+    gone = submit(ken, "/animals/delete-account", password="a password for tests", confirmed="1")
     assert gone.headers["location"] == "/animals/account-deleted"
     assert "Your account is deleted" in ken.get("/animals/account-deleted").text
     assert ken.get("/animals/settings").status_code == 303
     assert visitor(app).get("/animals/members/ken").status_code == 404
 
 
-def test_the_archive_is_ones_own_and_not_kept_by_caches(ken, made):
-    answer = press(ken, "/animals/data/export.zip")
+def test_the_data_export_is_private(ken, mugi):
+    answer = submit(ken, "/animals/data/export.zip")
     assert answer.headers["content-type"] == "application/zip" and answer.content.startswith(b"PK")
     assert answer.headers["cache-control"] == "private, no-store"
     assert "ai-animals-ken.zip" in answer.headers["content-disposition"]

@@ -1,4 +1,4 @@
-"""Whatever somebody puts into a path, a query or a form: a sentence, never a fault of ours."""
+"""Odd values in paths, queries and forms get an error message, never a server error."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,8 +12,9 @@ from tests.factories import members_and_posts, populated_site
 from tests.factories.api_routes import Route, list_routes
 from tests.factories.http_clients import bearer, csrf, signed_in
 
-# as they stand in an address: no text, half a letter, no number although a digit, too large, no number, no moment, one at the end of time
-ODD = (
+# As they stand in an address: a null byte, half a surrogate pair, a digit that is no number,
+# too large, no number, not a moment, a moment without zone, the last moment.
+ODD_VALUES = (
     "%00",
     "%ED%A0%80",
     "%C2%B2",
@@ -23,7 +24,7 @@ ODD = (
     "2021-01-01T00:00:00",
     "9999-12-31T23:59:59-14:00",
 )
-USUAL: dict[str, Any] = {
+USUAL_VALUES: dict[str, Any] = {
     "post_id": 1,
     "comment_id": 1,
     "case_id": 1,
@@ -31,7 +32,7 @@ USUAL: dict[str, Any] = {
     "appeal_id": 1,
     "name": "taro",
 }
-USUAL |= {
+USUAL_VALUES |= {
     "relation": "followers",
     "category": "cat",
     "digest": "0",
@@ -40,7 +41,7 @@ USUAL |= {
     "subject_id": 1,
     "id": 1,
 }
-USUAL |= {
+USUAL_VALUES |= {
     "title": "x",
     "key": "k",
     "text": "x",
@@ -50,50 +51,55 @@ USUAL |= {
     "display": "x",
     "kind": "mute",
 }
-USUAL |= {"reason": "other", "action": "keep", "overturn": True, "events": "[]"}
-LEFT_OUT = ("password", "photo", "camera", "confirmed")
+USUAL_VALUES |= {"reason": "other", "action": "keep", "overturn": True, "events": "[]"}
+SKIPPED_FIELDS = ("password", "photo", "camera", "confirmed")
 
 
-class Asked(NamedTuple):
-    """A request with an odd value in one place and usual ones in the others."""
+class OddRequest(NamedTuple):
+    """A request with one odd value among usual ones."""
 
     route: Route
     path: str
     form: dict[str, Any] | None
 
 
-def odd_requests(app: Any, api: bool) -> Iterator[Asked]:
-    """One for each odd value in each place of each route."""
+def generate_odd_requests(app: Any, api: bool) -> Iterator[OddRequest]:
+    """One for each odd value in each field of each route."""
     for route in list_routes(app):
         if route.path.startswith("/api") != api:
             continue
         usual, names = (
-            route.fill_path(**USUAL),
-            [name for name in route.body_fields if name not in LEFT_OUT],
+            route.fill_path(**USUAL_VALUES),
+            [name for name in route.body_fields if name not in SKIPPED_FIELDS],
         )
         around = {"q": "cat"} if route.path.endswith("search") else {"subject": "post", "id": "1"}
-        for odd in ODD:
+        for odd in ODD_VALUES:
             yield from (
-                Asked(route, route.fill_path(**{**USUAL, name: odd}), None) for name in route.path_fields
+                OddRequest(route, route.fill_path(**{**USUAL_VALUES, name: odd}), None)
+                for name in route.path_fields
             )
             for name in route.query_fields:
                 query = {**around, name: odd}
-                yield Asked(
+                yield OddRequest(
                     route,
                     f"{usual}?{'&'.join(f'{key}={value}' for key, value in query.items())}",
                     None,
                 )
             yield from (
-                Asked(route, usual, {**{each: USUAL.get(each, "") for each in names}, name: odd})
+                OddRequest(
+                    route,
+                    usual,
+                    {**{each: USUAL_VALUES.get(each, "") for each in names}, name: odd},
+                )
                 for name in names
             )
 
 
-def sent(asked: Asked, token: str) -> dict[str, Any]:
-    """What goes with it, as JSON for programs and as a form for pages."""
-    if asked.route.method == "GET":
+def build_request(odd_request: OddRequest, token: str) -> dict[str, Any]:
+    """The body: JSON for programs, a form for pages."""
+    if odd_request.route.method == "GET":
         return {}
-    form = asked.form or {}
+    form = odd_request.form or {}
     if not token:
         return {
             "json": {name: unquote(str(value), errors="replace") for name, value in form.items()}
@@ -103,17 +109,21 @@ def sent(asked: Asked, token: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", ["pages", "programs"])
-def test_odd_values_get_a_sentence(resources, kind):
+def test_odd_values_cause_no_server_error(resources, kind):
     world, api = populated_site.gather(resources), kind == "programs"
     members_and_posts.member(resources, "saki")  # moderates, and is a member
     wrong = []
     with bearer(resources, world.app, "saki") if api else signed_in(world.app, "saki") as browser:
         token = "" if api else csrf(browser, "/animals/credits")
-        for number, asked in enumerate(odd_requests(world.app, api)):
+        for number, odd_request in enumerate(generate_odd_requests(world.app, api)):
             if number % 200 == 0:
                 with resources.db.write() as db:
                     rate_limit.delete_expired_counters(db, datetime.now(UTC) + timedelta(days=1))
-            answer = browser.request(asked.route.method, asked.path, **sent(asked, token))
+            answer = browser.request(
+                odd_request.route.method, odd_request.path, **build_request(odd_request, token)
+            )
             if answer.status_code >= 500:
-                wrong.append((asked.route.name, asked.path[:100], str(asked.form)[:200]))
+                wrong.append(
+                    (odd_request.route.name, odd_request.path[:100], str(odd_request.form)[:200])
+                )
     assert wrong == []

@@ -1,4 +1,4 @@
-"""Posting through the real form: what is wrong is said, what was typed is kept, sent twice is posted once; edit, delete, undo."""
+"""The form for a post: errors, what was typed, double submission; edit, delete, undo."""
 
 import re
 from datetime import UTC, datetime
@@ -26,11 +26,11 @@ def hana(app, embedded):
     return signed_in(app, "hana")
 
 
-def form_key(browser):
+def read_form_key(browser):
     return re.search(r'name="key" value="([^"]+)"', browser.get("/animals/post").text)[1]
 
 
-def send(browser, photo=None, **words):
+def submit_post(browser, photo=None, **words):
     files = (
         {"photo": ("cat.jpg", picture(1) if photo is None else photo, "image/jpeg")}
         if photo != b""
@@ -40,13 +40,13 @@ def send(browser, photo=None, **words):
     return browser.post("/animals/post", data=sent, files=files or None)
 
 
-def count(resources):
+def count_posts(resources):
     with resources.db.read() as db:
         return db.scalar(select(func.count()).select_from(Post))
 
 
-def test_a_post_is_kept_as_it_was_written_and_seen_by_its_owner_at_once(hana, embedded, app):
-    answer = send(hana)
+def test_a_new_post_is_unchanged_and_visible_only_to_its_owner(hana, embedded, app):
+    answer = submit_post(hana)
     assert answer.status_code == 303
     page = hana.get(answer.headers["location"]).text
     assert "Your photo is being checked" in page
@@ -56,7 +56,7 @@ def test_a_post_is_kept_as_it_was_written_and_seen_by_its_owner_at_once(hana, em
     assert signed_in(app, "ken").get(answer.headers["location"]).status_code == 404
 
 
-def test_a_photo_of_the_camera_is_taken_too(hana):
+def test_the_camera_field_is_accepted(hana):
     sent = {**WORDS, "csrf": csrf(hana, "/animals/post"), "key": "k"}
     files = {
         "photo": ("", b"", "application/octet-stream"),
@@ -65,11 +65,11 @@ def test_a_photo_of_the_camera_is_taken_too(hana):
     assert hana.post("/animals/post", data=sent, files=files).status_code == 303
 
 
-def test_the_same_form_sent_twice_is_one_post_and_each_form_has_its_own_key(hana, embedded):
-    assert form_key(hana) != form_key(hana)
-    first, second = send(hana), send(hana)
+def test_a_form_sent_twice_creates_one_post(hana, embedded):
+    assert read_form_key(hana) != read_form_key(hana)
+    first, second = submit_post(hana), submit_post(hana)
     assert first.headers["location"] == second.headers["location"]
-    assert count(embedded) == 1
+    assert count_posts(embedded) == 1
 
 
 @pytest.mark.parametrize(
@@ -88,23 +88,23 @@ def test_the_same_form_sent_twice_is_one_post_and_each_form_has_its_own_key(hana
         ),
     ],
 )
-def test_what_is_wrong_is_said_on_the_form_and_what_was_typed_is_still_there(
+def test_a_refused_post_form_shows_the_error_and_keeps_what_was_typed(
     hana, embedded, photo, words, sentence
 ):
-    answer = send(hana, photo, **words)
+    answer = submit_post(hana, photo, **words)
     assert answer.status_code == 400
     assert sentence in answer.text
     assert 'name="key" value="k"' in answer.text
     assert "朝から" in answer.text
-    assert count(embedded) == 0
+    assert count_posts(embedded) == 0
 
 
-def test_a_form_that_is_too_large_is_not_read(hana):
-    answer = send(hana, b"x" * 27_000_000)
+def test_a_form_that_is_too_large_is_refused(hana):
+    answer = submit_post(hana, b"x" * 27_000_000)
     assert answer.status_code == 413
 
 
-def test_the_owner_edits_and_another_version_is_refused(hana, embedded, app):
+def test_only_the_owner_edits_and_an_old_version_is_refused(hana, embedded, app):
     made = post(embedded, member(embedded, "hana"))
     page = hana.get(f"/animals/posts/{made.id}/edit").text
     assert 'value="A cat"' in page and 'name="version" value="1"' in page
@@ -128,7 +128,7 @@ def test_the_owner_edits_and_another_version_is_refused(hana, embedded, app):
     )
 
 
-def test_a_deleted_post_can_be_brought_back_from_the_page_that_follows(hana, embedded, app):
+def test_a_deletion_is_undone_on_the_page_that_follows(hana, embedded, app):
     made = post(embedded, member(embedded, "hana"), now=datetime.now(UTC))
     token = {"csrf": csrf(hana, "/animals/post")}
     gone = hana.post(f"/animals/posts/{made.id}/delete", data=token)
@@ -142,7 +142,7 @@ def test_a_deleted_post_can_be_brought_back_from_the_page_that_follows(hana, emb
     assert ken.get(f"/animals/posts/{made.id}").status_code == 200
 
 
-def test_a_held_post_says_why_to_its_owner_only(hana, embedded, app):
+def test_only_the_owner_sees_why_a_post_is_held(hana, embedded, app):
     made = post(embedded, member(embedded, "hana"), state="held", why="banned_word")
     page = hana.get(f"/animals/posts/{made.id}").text
     assert "This post is held" in page and post_states.HOLD_RULE_MESSAGES["banned_word"] in page

@@ -1,4 +1,4 @@
-"""The search page: what is found with its words marked, filters that can be taken off, days of Tokyo, suggestions."""
+"""The search page: highlighted matches, filters, days in Tokyo, autocomplete."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ from tests.factories.members_and_posts import NOW, member, post
 
 
 @pytest.fixture
-def found(app, embedded):
+def search_page(app, embedded):
     """What a visitor's search gives: titles in order, and the page."""
     hana, ken = member(embedded, "hana"), member(embedded, "ken")
     cat = post(
@@ -43,20 +43,29 @@ def found(app, embedded):
     return search
 
 
-@pytest.mark.parametrize(("query", "titles"), [("q=猫", ["子猫のムギ"]), ("q=cat", ["子猫のムギ"]), ("q=shiba", ["柴犬の散歩"]), ("q=ｼﾊﾞ", ["柴犬の散歩"]), ("q=象", [])])  # fmt: skip
-def test_words_find_photos_in_both_languages(found, query, titles):
-    assert found(query)[:2] == (200, titles)
+@pytest.mark.parametrize(
+    ("query", "titles"),
+    [
+        ("q=猫", ["子猫のムギ"]),
+        ("q=cat", ["子猫のムギ"]),
+        ("q=shiba", ["柴犬の散歩"]),
+        ("q=ｼﾊﾞ", ["柴犬の散歩"]),
+        ("q=象", []),
+    ],
+)
+def test_words_in_both_languages_find_posts(search_page, query, titles):
+    assert search_page(query)[:2] == (200, titles)
 
 
-def test_what_was_searched_for_is_marked_and_the_rest_stays_text(found):
-    page = found("q=猫")[2]
+def test_matches_are_highlighted_and_the_rest_is_escaped(search_page):
+    page = search_page("q=猫")[2]
     assert "縁側で寝ている &lt;b&gt;<mark>猫</mark>&lt;/b&gt;" in page
 
 
-def test_filters_narrow_and_each_can_be_taken_off(found):
-    assert found("category=cat")[1] == ["子猫のムギ"]
-    assert found("q=散歩&liked=1")[1] == []
-    _, titles, page = found("q=猫&category=cat&breed=calico&tag=昼寝&liked=1&sort=newest")
+def test_each_filter_can_be_removed(search_page):
+    assert search_page("category=cat")[1] == ["子猫のムギ"]
+    assert search_page("q=散歩&liked=1")[1] == []
+    _, titles, page = search_page("q=猫&category=cat&breed=calico&tag=昼寝&liked=1&sort=newest")
     assert titles == ["子猫のムギ"]
     chips = re.findall(
         r'<a class="chip" href="(/animals/search[^"]*)" aria-label="Remove the filter ([^"]+)"',
@@ -70,36 +79,36 @@ def test_filters_narrow_and_each_can_be_taken_off(found):
     )
 
 
-def test_days_are_days_in_tokyo_and_both_count(found):
+def test_days_are_days_in_tokyo_both_included(search_page):
     day = (NOW + timedelta(hours=9)).date()  # the cat's day in Tokyo; the dog came on the next one
-    assert found(f"q=散歩&until={day}")[1] == [] and found(f"q=散歩&since={day}")[1] == [
-        "柴犬の散歩"
-    ]
-    assert found(f"q=猫&since={day}&until={day}")[1] == ["子猫のムギ"]
-    assert found("q=猫&until=9999-12-31&since=0001-01-01")[0] == 200
+    assert search_page(f"q=散歩&until={day}")[1] == [] and search_page(f"q=散歩&since={day}")[
+        1
+    ] == ["柴犬の散歩"]
+    assert search_page(f"q=猫&since={day}&until={day}")[1] == ["子猫のムギ"]
+    assert search_page("q=猫&until=9999-12-31&since=0001-01-01")[0] == 200
 
 
-def test_what_cannot_be_searched_is_said(found):
-    assert found("q=cat&sort=beauty")[0] == 400
-    assert found("category=unicorn")[0] == 400
-    assert found(f"q={'x' * 201}")[0] == 400
-    assert found("q=cat&after=nonsense")[0] == 400
-    assert found("q=cat&since=soon")[0] == 422
+def test_invalid_searches_are_refused(search_page):
+    assert search_page("q=cat&sort=beauty")[0] == 400
+    assert search_page("category=unicorn")[0] == 400
+    assert search_page(f"q={'x' * 201}")[0] == 400
+    assert search_page("q=cat&after=nonsense")[0] == 400
+    assert search_page("q=cat&since=soon")[0] == 422
 
 
-def test_an_empty_search_offers_where_to_begin(found):
-    assert 'href="/animals/categories/dog"' in found("")[2]
-    assert "Nothing found" in found("q=zzzz")[2]
+def test_an_empty_search_offers_categories(search_page):
+    assert 'href="/animals/categories/dog"' in search_page("")[2]
+    assert "Nothing search_page" in search_page("q=zzzz")[2]
 
 
-def test_blocked_members_are_not_found(app, embedded, found):
+def test_blocked_members_are_not_found(app, embedded, search_page):
     member(embedded, "mika")
     with embedded.db.write() as db:
         members.block_member(db, member(embedded, "hana"), "mika", "block", now=NOW)
     assert "子猫のムギ" not in signed_in(app, "mika").get("/animals/search?q=猫").text
 
 
-def test_the_next_page_of_a_search_goes_on_where_the_first_ended(app, embedded):
+def test_pages_of_results_do_not_overlap(app, embedded):
     hana = member(embedded, "hana")
     for n in range(30):
         post(
@@ -118,7 +127,7 @@ def test_the_next_page_of_a_search_goes_on_where_the_first_ended(app, embedded):
     assert len(seen) == len(set(seen)) == 30
 
 
-def test_suggestions_come_in_the_readers_language(app, found):
+def test_autocomplete_is_in_the_readers_language(app, search_page):
     browser = visitor(app)
     assert browser.get(
         "/animals/autocomplete?q=shib", headers={"Accept-Language": "en"}

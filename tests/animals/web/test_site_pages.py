@@ -1,4 +1,4 @@
-"""The network's pages for those who look: every page opens, in both languages; who sees what; stored texts stay texts; the pictures' cache."""
+"""Reading the site: pages in both languages, visibility, escaping, picture caching."""
 
 import json
 import re
@@ -11,8 +11,8 @@ from tanuki.animals.tables import Post
 from tests.factories.http_clients import csrf, signed_in, visitor
 from tests.factories.members_and_posts import NOW, member, post, staff
 
-NASTY = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
-LOOK = [
+HOSTILE_TEXT = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
+PUBLIC_PAGES = [
     "/animals",
     "/animals/newest",
     "/animals/categories/cat",
@@ -20,7 +20,7 @@ LOOK = [
     "/animals/offline",
     "/animals/account-deleted",
 ]
-OWN = [
+OWN_PAGES = [
     "/animals/post",
     "/animals/notifications",
     "/animals/settings",
@@ -30,8 +30,8 @@ OWN = [
 
 
 @pytest.fixture
-def world(embedded):
-    """hana with a post, ken who likes it and wrote under it, mika whom hana blocks, and a moderator."""
+def site(embedded):
+    """hana with a post, ken who likes and comments on it, mika whom hana blocks, a moderator."""
     hana, ken, mika = (member(embedded, name) for name in ("hana", "ken", "mika"))
     staff(embedded, "mod", "moderator")
     made = post(embedded, hana, title="Mugi", tags=("sun",))
@@ -44,12 +44,12 @@ def world(embedded):
 
 
 @pytest.mark.parametrize("lang", ["en", "ja"])
-def test_every_page_opens_before_anybody_posted(app, embedded, lang):
+def test_every_page_opens_on_an_empty_site(app, embedded, lang):
     member(embedded, "hana")
     browser = signed_in(app, "hana")
     for path in [
-        *LOOK,
-        *OWN,
+        *PUBLIC_PAGES,
+        *OWN_PAGES,
         "/animals/members/hana",
         "/animals/members/hana/followers",
         "/animals/members/hana/following",
@@ -59,30 +59,30 @@ def test_every_page_opens_before_anybody_posted(app, embedded, lang):
         assert f'<html lang="{lang}"' in answer.text
 
 
-def test_visitors_look_at_what_is_public_and_are_asked_to_sign_in_for_the_rest(app, world):
-    stranger, made = visitor(app), world["post"]
+def test_visitors_open_public_pages_and_are_asked_to_sign_in_for_others(app, site):
+    stranger, made = visitor(app), site["post"]
     for path in [
-        *LOOK,
+        *PUBLIC_PAGES,
         f"/animals/posts/{made.id}",
         f"/animals/posts/{made.id}/likes",
         "/animals/members/hana",
     ]:
         assert stranger.get(path).status_code == 200, path
-    for path in [*OWN, f"/animals/posts/{made.id}/edit", "/animals/me"]:
+    for path in [*OWN_PAGES, f"/animals/posts/{made.id}/edit", "/animals/me"]:
         answer = stranger.get(path)
         assert (answer.status_code, answer.headers["location"][:8]) == (303, "/sign-in"), path
 
 
-def test_a_photos_page_shows_its_words_who_likes_it_and_what_is_said(app, world):
-    page = signed_in(app, "ken").get(f"/animals/posts/{world['post'].id}").text
+def test_a_post_page_shows_text_likes_and_comments(app, site):
+    page = signed_in(app, "ken").get(f"/animals/posts/{site['post'].id}").text
     for text in ("Mugi", "#sun", "@hana", "1 member likes this", "What a face", "Your comment"):
         assert text in page
     assert re.search(r"/unlike\" aria-pressed=\"true\"", page)
-    assert "Ken" in visitor(app).get(f"/animals/posts/{world['post'].id}/likes").text
+    assert "Ken" in visitor(app).get(f"/animals/posts/{site['post'].id}/likes").text
 
 
-def test_what_pages_keep_of_cards_is_never_another_persons_or_of_before(app, embedded, world):
-    made, ken, look = world["post"], signed_in(app, "ken"), "/animals/newest"
+def test_cached_cards_are_never_stale_or_another_persons(app, embedded, site):
+    made, ken, look = site["post"], signed_in(app, "ken"), "/animals/newest"
     liked, counted = (
         re.compile(r'aria-pressed="(\w+)" aria-label="Like Mugi'),
         re.compile(r"data-count>(\d+)<"),
@@ -96,15 +96,17 @@ def test_what_pages_keep_of_cards_is_never_another_persons_or_of_before(app, emb
         assert "/sign-in?next=%2Fanimals%2Fposts%2F" in visitor(app).get(look).text
         assert "Mugi" not in signed_in(app, "mika").get(look).text
     with embedded.db.write() as db:
-        engagement.unlike_post(db, world["ken"], made.id, now=NOW)
-        members.update_profile(db, world["hana"], members.ProfileChange(display="<b>Hana</b>"), now=NOW)
+        engagement.unlike_post(db, site["ken"], made.id, now=NOW)
+        members.update_profile(
+            db, site["hana"], members.ProfileChange(display="<b>Hana</b>"), now=NOW
+        )
         db.get_one(Post, made.id).title = "Wheat"
     page = ken.get(look).text
     assert "Mugi" not in page and "&lt;b&gt;Hana&lt;/b&gt;" in page
     assert ('aria-label="Like Wheat"' in page, counted.findall(page)) == (True, ["0"])
 
 
-def test_the_menu_is_each_persons_own_and_says_where_one_is(app, world):
+def test_the_navigation_depends_on_the_person_and_marks_the_page(app, site):
     staff_page, own = (
         signed_in(app, "mod").get("/animals/newest").text,
         signed_in(app, "ken").get("/animals/newest").text,
@@ -135,8 +137,8 @@ def test_the_menu_is_each_persons_own_and_says_where_one_is(app, world):
     )
 
 
-def test_the_blocked_find_nothing_and_learn_nothing(app, world):
-    mika, made = signed_in(app, "mika"), world["post"]
+def test_a_blocked_member_finds_nothing(app, site):
+    mika, made = signed_in(app, "mika"), site["post"]
     assert mika.get(f"/animals/posts/{made.id}").status_code == 404
     assert mika.get(f"/animals/posts/{made.id}/likes").status_code == 404
     assert mika.get("/animals/members/hana").status_code == 404
@@ -150,13 +152,13 @@ def test_the_blocked_find_nothing_and_learn_nothing(app, world):
     assert re.sub(r"\d+", "", words[0]) == re.sub(r"\d+", "", words[1])
 
 
-def test_a_moderator_without_a_place_on_the_network_opens_a_held_post(app, embedded, world):
-    held = post(embedded, world["hana"], state="held", why="banned_word")
+def test_a_moderator_who_is_no_member_opens_a_held_post(app, embedded, site):
+    held = post(embedded, site["hana"], state="held", why="banned_word")
     page = signed_in(app, "mod").get(f"/animals/posts/{held.id}")
     assert page.status_code == 200 and "This post is held" not in page.text
 
 
-def test_a_page_has_a_next_one_and_nothing_comes_twice(app, embedded):
+def test_pages_of_lists_do_not_overlap(app, embedded):
     hana = member(embedded, "hana")
     made = [post(embedded, hana, title=f"Photo {n}", seed=n % 3) for n in range(30)]
     browser = visitor(app)
@@ -175,18 +177,22 @@ def test_a_page_has_a_next_one_and_nothing_comes_twice(app, embedded):
         assert sorted(map(int, seen)) == sorted(each.id for each in made), start
 
 
-def test_texts_of_members_stay_texts(app, embedded):
+def test_texts_of_members_are_escaped(app, embedded):
     hana = member(embedded, "hana")
     with embedded.db.write() as db:
-        members.update_profile(db, hana, members.ProfileChange(display=NASTY[:40], about=NASTY), now=NOW)
-    made = post(embedded, hana, title=NASTY, description=NASTY, tags=(NASTY[:30],))
+        members.update_profile(
+            db, hana, members.ProfileChange(display=HOSTILE_TEXT[:40], about=HOSTILE_TEXT), now=NOW
+        )
+    made = post(
+        embedded, hana, title=HOSTILE_TEXT, description=HOSTILE_TEXT, tags=(HOSTILE_TEXT[:30],)
+    )
     with embedded.db.write() as db:
-        engagement.add_comment(db, hana, made.id, NASTY, key="c", now=NOW)
+        engagement.add_comment(db, hana, made.id, HOSTILE_TEXT, key="c", now=NOW)
     member(embedded, "ken")
     ken = signed_in(app, "ken")
     ken.post(
         f"/animals/posts/{made.id}/comments",
-        data={"csrf": csrf(ken, "/animals/post"), "text": NASTY, "key": "k"},
+        data={"csrf": csrf(ken, "/animals/post"), "text": HOSTILE_TEXT, "key": "k"},
     )
     browser = signed_in(app, "hana")
     pages = [
@@ -202,20 +208,25 @@ def test_texts_of_members_stay_texts(app, embedded):
         assert "<script>alert" not in text and "<img src=x" not in text, path
 
 
-def test_no_page_needs_what_the_policy_forbids(app, world):
+def test_no_page_needs_what_the_content_security_policy_forbids(app, site):
     browser = signed_in(app, "hana")
-    for path in [*LOOK, *OWN, f"/animals/posts/{world['post'].id}", "/animals/members/hana"]:
+    for path in [
+        *PUBLIC_PAGES,
+        *OWN_PAGES,
+        f"/animals/posts/{site['post'].id}",
+        "/animals/members/hana",
+    ]:
         text = browser.get(path).text
         assert not re.search(r"<[^>]+\s(style|on\w+)=", text), path
         assert all("src=" in tag for tag in re.findall(r"<script[^>]*>", text)), path
 
 
-# ---- pictures ------------------------------------------------------------------------------------------------------
+# ---- pictures ------------------------------------------------------------------------------------
 
 
-def test_a_public_picture_is_kept_for_good_and_a_private_one_never(app, embedded, world):
+def test_only_public_pictures_are_cached(app, embedded, site):
     hana, ken, stranger = signed_in(app, "hana"), signed_in(app, "ken"), visitor(app)
-    public = f"/animals/pictures/{world['post'].photo}/page.jpg"
+    public = f"/animals/pictures/{site['post'].photo}/page.jpg"
     for browser in (hana, ken, stranger):
         answer = browser.get(public)
         assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
@@ -225,7 +236,7 @@ def test_a_public_picture_is_kept_for_good_and_a_private_one_never(app, embedded
         again = browser.get(public, headers={"If-None-Match": answer.headers["etag"]})
         assert (again.status_code, again.content) == (304, b"")
     for state in ("checking", "held", "removed", "deleted"):
-        private = f"/animals/pictures/{post(embedded, world['hana'], state=state).photo}/list.jpg"
+        private = f"/animals/pictures/{post(embedded, site['hana'], state=state).photo}/list.jpg"
         assert hana.get(private).headers["cache-control"] == "private, no-store", state
         assert (ken.get(private).status_code, stranger.get(private).status_code) == (404, 404), (
             state
@@ -233,8 +244,8 @@ def test_a_public_picture_is_kept_for_good_and_a_private_one_never(app, embedded
         assert signed_in(app, "mod").get(private).status_code == 200, state
 
 
-def test_a_picture_has_three_sizes_and_no_other_name_leads_anywhere(app, world):
-    stranger, digest = visitor(app), world["post"].photo
+def test_a_picture_has_three_sizes_and_no_other_name(app, site):
+    stranger, digest = visitor(app), site["post"].photo
     assert [
         stranger.get(f"/animals/pictures/{digest}/{size}.jpg").status_code
         for size in photo_files.PHOTO_SIDES
@@ -248,10 +259,10 @@ def test_a_picture_has_three_sizes_and_no_other_name_leads_anywhere(app, world):
         assert stranger.get(f"/animals/pictures/{path}").status_code == 404, path
 
 
-# ---- an app on a phone ---------------------------------------------------------------------------------------------
+# ---- an app on a phone ---------------------------------------------------------------------------
 
 
-def test_the_manifest_names_the_app_in_each_language_with_icons_that_exist(app):
+def test_the_manifest_is_in_each_language_and_its_icons_exist(app):
     browser = visitor(app)
     for lang, name in {"en": "AI Animals", "ja": "AIアニマルズ"}.items():
         answer = browser.get(f"/animals/manifest.webmanifest?lang={lang}")
@@ -262,7 +273,7 @@ def test_the_manifest_names_the_app_in_each_language_with_icons_that_exist(app):
         assert {"192x192", "512x512", "any"} == {icon["sizes"] for icon in made["icons"]}
 
 
-def test_the_worker_keeps_files_that_exist_and_a_page_that_knows_nobody(app, embedded):
+def test_the_service_worker_stores_existing_files_and_an_anonymous_page(app, embedded):
     member(embedded, "hana")
     browser = signed_in(app, "hana")
     answer = browser.get("/animals/service-worker.js?lang=ja")

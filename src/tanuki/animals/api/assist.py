@@ -118,7 +118,7 @@ def suggest_for_photo(
 ) -> SuggestionsOut:
     """Suggestions for a post with this photo; nothing is posted."""
     context.commit(lambda db: suggestions.count_request(db, context.person, now=context.now))
-    accepted = photo_files.clean_upload(photo.file.read())
+    accepted = photo_files.clean_upload(context.res, photo.file.read())
     with context.reading() as reading:
         suggested = suggestions.suggest_for_photo(
             context.res, reading.db, context.person, accepted, now=context.now

@@ -103,13 +103,13 @@ def set_picture(
     photo: Annotated[UploadFile, File(description="A JPEG, PNG, WebP or HEIC picture.")],
 ) -> MeOut:
     """Set the picture of one's profile."""
-    accepted = photo_files.clean_upload(photo.file.read())
+    accepted = photo_files.clean_upload(context.res, photo.file.read())
     objects, person = context.res.objects, context.person
     photo_files.store_files(objects, accepted)
 
     def update(db: Session) -> MeOut:
-        kept = photo_files.save_photo(db, objects, accepted, now=context.now)
-        members.update_profile(db, person, ProfileChange(photo=kept), now=context.now)
+        picture = photo_files.save_photo(db, objects, accepted, now=context.now)
+        members.update_profile(db, person, ProfileChange(photo=picture), now=context.now)
         return load_me(db, person)
 
     return context.commit(update)

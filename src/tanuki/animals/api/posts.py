@@ -100,7 +100,7 @@ def create_post(
     The same key again gives the same post.
     """
     draft = Draft(sent.title, sent.description, tuple(sent.tags or ()), sent.category, sent.breed)
-    accepted = photo_files.clean_upload(sent.photo.file.read())
+    accepted = photo_files.clean_upload(context.res, sent.photo.file.read())
     res, person = context.res, context.person
     photo_files.store_files(res.objects, accepted)
 

@@ -155,7 +155,7 @@ def search_posts(
 ) -> Page[SearchHit]:
     """Published posts that contain all the words, in any spelling."""
     db, viewer = context.db, context.viewer
-    found = search.search_posts(
+    results = search.search_posts(
         db,
         fields.q,
         hidden=members.load_hidden_member_ids(db, members.find_viewer_id(db, viewer)),
@@ -169,9 +169,9 @@ def search_posts(
         after=page.after,
         limit=page.limit,
     )
-    visible = load_posts_out(db, viewer, [hit.post_id for hit in found.posts])
-    hits = [hit for hit in found.posts if hit.post_id in visible]
-    terms = [term.text for term in found.terms] if fields.q.strip() else None
+    visible = load_posts_out(db, viewer, [hit.post_id for hit in results.posts])
+    hits = [hit for hit in results.posts if hit.post_id in visible]
+    terms = [term.text for term in results.terms] if fields.q.strip() else None
     impressions.log_listing(context, "search", [hit.post_id for hit in hits], terms=terms)
     return Page(
         items=[
@@ -182,7 +182,7 @@ def search_posts(
             )
             for hit in hits
         ],
-        next=found.next,
+        next=results.next,
     )
 
 

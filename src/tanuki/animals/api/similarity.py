@@ -20,7 +20,7 @@ from tanuki.animals.http.deps import (
     now,
 )
 from tanuki.animals.similarity import search
-from tanuki.animals.similarity.search import MAX_EXCLUDED_POSTS, SimilarFilter, SimilarPost
+from tanuki.animals.similarity.search import MAX_EXCLUDED_POSTS, SimilarFilter, SimilaritySearch, SimilarPost
 from tanuki.errors import UserError
 from tanuki.platform.web.pages import read_route, write_route
 
@@ -98,9 +98,8 @@ def find_similar_posts(
 ) -> SimilarPostsOut:
     """Published posts whose photos are similar to a post's photo, without that post."""
     filters = SimilarFilter(fields.category, fields.exclude_own, frozenset(fields.exclude or ()))
-    similar = search.find_similar_to_post(
-        context.res, context.db, context.viewer, post_id, k=fields.k, asked=filters, now=now()
-    )
+    similarity_search = SimilaritySearch(context.res, context.db, context.viewer, now())
+    similar = similarity_search.similar_to_post(post_id, fields.k, filters)
     return build_similar_out(context, "similar", similar)
 
 
@@ -115,15 +114,10 @@ def search_by_image(
     )
     context.commit(lambda db: image_search.count_search(db, context.person, now=context.now))
     with context.reading() as reading:
-        similar = search.find_similar_to_image(
-            context.res,
-            reading.db,
-            context.person,
-            content,
-            k=fields.k,
-            asked=filters,
-            now=context.now,
+        similarity_search = SimilaritySearch(
+            context.res, reading.db, context.person, context.now
         )
+        similar = similarity_search.similar_to_image(content, fields.k, filters)
         return build_similar_out(reading, "picture", similar)
 
 

@@ -252,7 +252,7 @@ def submit_settings(
     objects = context.res.objects
     try:
         accepted = (
-            photo_files.clean_upload(photo.file.read())
+            photo_files.clean_upload(context.res, photo.file.read())
             if photo is not None and photo.size
             else None
         )

@@ -82,8 +82,8 @@ def build_similar_cards(context: ReadContext, card: Card) -> list[Card]:
         return []
     db, viewer = context.db, context.viewer
     try:
-        similar = search.find_similar_to_post(
-            context.res, db, viewer, card.post.id, k=SIMILAR_PHOTOS_PER_POST, now=now()
+        similar = search.SimilaritySearch(context.res, db, viewer, now()).similar_to_post(
+            card.post.id, SIMILAR_PHOTOS_PER_POST
         )
     except ModelError:
         return []

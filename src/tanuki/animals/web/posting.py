@@ -155,7 +155,7 @@ def create_post(
     suggested, accepted = sent.suggestion.parse_suggested()
     accepted_values = [suggested[position] for position in sorted(accepted)]
     draft = sent.post.with_suggestions(accepted_values).parse_draft()
-    photo = stored or photo_files.clean_upload(sent.photos.read_photo())
+    photo = stored or photo_files.clean_upload(context.res, sent.photos.read_photo())
     res, person = context.res, context.person
     photo_files.store_files(res.objects, photo)
 

@@ -101,7 +101,9 @@ def submit_report(
         if not fields.reason:
             raise UserError("Please choose what is wrong.")
         context.commit(
-            lambda db: cases.report_subject(db, context.person, cases.SubjectRef(subject, fields.reason), fields.text, now=context.now)
+            lambda db: cases.report_subject(
+                db, context.person, subject, fields.reason, fields.text, now=context.now
+            )
         )
     except UserError as error:
         if error.status != 400:

@@ -107,13 +107,13 @@ def show_search(
     after: str | None = None,
 ) -> Response:
     db, viewer = context.db, context.viewer
-    found = (
+    results = (
         search_posts(context, query, after) if query.is_search else search.SearchPage([], None, [])
     )
-    visible = post_queries.load_listed_posts(db, viewer, [hit.post_id for hit in found.posts])
+    visible = post_queries.load_listed_posts(db, viewer, [hit.post_id for hit in results.posts])
     cards = {card.post.id: card for card in post_queries.build_cards(db, viewer, visible)}
-    hits = [hit for hit in found.posts if hit.post_id in cards]
-    terms = [term.text for term in found.terms] if query.is_search else None
+    hits = [hit for hit in results.posts if hit.post_id in cards]
+    terms = [term.text for term in results.terms] if query.is_search else None
     listing = impressions.log_listing(context, "search", [hit.post_id for hit in hits], terms=terms)
     return render_site_page(
         context,
@@ -131,7 +131,7 @@ def show_search(
         ],
         request_id=listing.request_id,
         positions=listing.positions,
-        next_url=found.next and query.build_url(after=found.next),
+        next_url=results.next and query.build_url(after=results.next),
         sizes=CARD_SIZES,
         max_upload_mb=photo_files.MAX_UPLOAD_MB,
     )
@@ -206,25 +206,23 @@ def search_by_photo(context: Write, photos: SentPhoto, category: Text = "") -> R
     similar_posts: list[similar.SimilarPost] = []
     error: UserError | None = None
     try:
-        content, filters = photos.read_photo(), similar.SimilarFilter(category or None)
+        content = photos.read_photo()
+        similar_filter = similar.SimilarFilter(category or None)
         context.commit(lambda db: image_search.count_search(db, context.person, now=context.now))
+        with context.reading() as reading:
+            similar_posts = similar.find_similar_to_image(
+                context.res,
+                reading.db,
+                context.person,
+                content,
+                k=POSTS_PER_PAGE,
+                asked=similar_filter,
+                now=context.now,
+            )
     except UserError as refusal:
         error = refusal
     with context.reading() as reading:
         db, viewer = reading.db, context.person
-        if error is None:
-            try:
-                similar_posts = similar.find_similar_to_image(
-                    context.res,
-                    db,
-                    viewer,
-                    content,
-                    k=POSTS_PER_PAGE,
-                    asked=filters,
-                    now=context.now,
-                )
-            except UserError as refusal:
-                error = refusal
         visible = post_queries.load_listed_posts(
             db, viewer, [post.post_id for post in similar_posts]
         )

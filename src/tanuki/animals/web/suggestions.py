@@ -85,7 +85,7 @@ def render_suggestions(context: MemberWrite, photo: UploadFile | None = None) ->
         raise UserError("Please take or choose a photo.")
     content = photo.file.read()
     context.commit(lambda db: suggestions.count_request(db, context.person, now=context.now))
-    accepted = photo_files.clean_upload(content)
+    accepted = photo_files.clean_upload(context.res, content)
     with context.reading() as reading:
         suggested = suggestions.suggest_for_photo(
             context.res, reading.db, context.person, accepted, now=context.now
@@ -101,7 +101,7 @@ def render_suggestions(context: MemberWrite, photo: UploadFile | None = None) ->
 def store_and_suggest(context: WriteContext, key: str, content: bytes) -> Mapping[str, Any]:
     """Store a photo for an hour, and give what the form needs to show suggestions for it."""
     context.commit(lambda db: suggestions.count_request(db, context.person, now=context.now))
-    accepted = photo_files.clean_upload(content)
+    accepted = photo_files.clean_upload(context.res, content)
     objects = context.res.objects
     photo_files.store_files(objects, accepted)
     with context.res.db.write() as db:
