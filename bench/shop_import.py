@@ -43,7 +43,7 @@ def a_million_rows() -> bytes:
 def main() -> None:
     content = a_million_rows()
     with tempfile.TemporaryDirectory() as folder:
-        res = bootstrap.resources(Settings(home=Path(folder)))
+        res = bootstrap.create_resources(Settings(home=Path(folder)))
         prices = "item,price,applied_from\n" + "".join(
             f"item-{n},120,2020-01-01\n" for n in range(100)
         )
@@ -51,16 +51,14 @@ def main() -> None:
             loading.import_file(
                 db,
                 res.warehouse,
-                "prices",
-                "prices.csv",
-                prices.encode(),
+                loading.Upload("prices", "prices.csv", prices.encode()),
                 by="bench",
                 now=datetime.now(UTC),
             )
         begun = time.perf_counter()
         with res.db.write() as db:
             made = loading.import_file(
-                db, res.warehouse, "sales", "sales.csv", content, by="bench", now=datetime.now(UTC)
+                db, res.warehouse, loading.Upload("sales", "sales.csv", content), by="bench", now=datetime.now(UTC)
             )
         ours = time.perf_counter() - begun
         begun = time.perf_counter()
@@ -68,9 +66,7 @@ def main() -> None:
             again = loading.import_file(
                 db,
                 res.warehouse,
-                "sales",
-                "sales.csv",
-                content + b"\n",
+                loading.Upload("sales", "sales.csv", content + b"\n"),
                 by="bench",
                 now=datetime.now(UTC),
             )
@@ -79,7 +75,7 @@ def main() -> None:
         pl.read_csv(content).write_parquet(Path(folder) / "plain.parquet")
         peer = time.perf_counter() - begun
         assert (made.new, made.quarantined, again.unchanged) == (1_000_000, 0, 1_000_000)
-        bootstrap.close(res)
+        bootstrap.close_resources(res)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     rows = {
         "rows": 1_000_000,

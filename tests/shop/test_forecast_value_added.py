@@ -6,7 +6,15 @@ from sqlalchemy import select
 from tanuki.errors import NotAllowed
 from tanuki.shop import forecast_value_added, rules
 from tanuki.shop.calendar import parse_week
-from tanuki.shop.forecast_value_added import Changed, Line, Touch, valued, worth_of
+from tanuki.shop.evaluation import UnitCosts
+from tanuki.shop.forecast_value_added import (
+    EvaluatedLine,
+    Override,
+    OverrideEffect,
+    Quantities,
+    measure_overrides,
+    summarise_overrides,
+)
 from tanuki.shop.tables import Change, Cycle, Evaluation, Item, OrderLine, Store
 from tests.factories.store_chain import ANALYST, CHIBA, NOBODY, NOW, OSAKA
 
@@ -16,23 +24,22 @@ LINE = {
     "item": "beer",
     "case_units": 6,
     "proposed_cases": 10,
-    "forecast": 55.0,
-    "shortage_cost": 60.0,
-    "leftover_cost": 10.0,
+    "costs": UnitCosts(60.0, 10.0),
 }
 
 
-def line(touched, *, actual, there, ordered):
-    return Line(**LINE, touched=touched, actual=actual, there=there, available=there + ordered)
+def make_line(overrides, *, actual, stock, ordered):
+    units = Quantities(actual=actual, forecast=55.0, stock=stock, available=stock + ordered)
+    return EvaluatedLine(**LINE, overrides=overrides, units=units)
 
 
 def test_each_stage_is_worth_the_cost_before_it_less_the_cost_after_it():
     """Proposed 60 (+5 there), the analyst made it 72, the manager 66; 70 sold: 5 short, 7 left, 1 left."""
-    found = worth_of(
-        line(
-            {"check": Touch("ana", 12), "confirm": Touch("mika", 11)},
+    found = measure_overrides(
+        make_line(
+            {"check": Override("ana", 12), "confirm": Override("mika", 11)},
             actual=70,
-            there=5,
+            stock=5,
             ordered=66,
         )
     )
@@ -45,10 +52,16 @@ def test_each_stage_is_worth_the_cost_before_it_less_the_cost_after_it():
 
 
 def test_a_change_that_was_taken_back_is_none():
-    assert worth_of(line({"check": Touch("ana", 10)}, actual=70, there=5, ordered=60)) == []
-    (only,) = worth_of(
-        line(
-            {"check": Touch("ana", 10), "confirm": Touch("mika", 9)}, actual=40, there=0, ordered=54
+    assert (
+        measure_overrides(make_line({"check": Override("ana", 10)}, actual=70, stock=5, ordered=60))
+        == []
+    )
+    (only,) = measure_overrides(
+        make_line(
+            {"check": Override("ana", 10), "confirm": Override("mika", 9)},
+            actual=40,
+            stock=0,
+            ordered=54,
         )
     )
     assert (only.stage, only.saved_yen) == ("confirm", 60)
@@ -56,13 +69,15 @@ def test_a_change_that_was_taken_back_is_none():
 
 def test_ordering_less_is_not_free_where_the_line_sold_out():
     """Proposed 60, ordered 30, all 30 sold: 55 were forecast, so 25 were short; against the 30 that sold, it would look like 30 saved leftovers."""
-    (only,) = worth_of(line({"confirm": Touch("mika", 5)}, actual=30, there=0, ordered=30))
+    (only,) = measure_overrides(
+        make_line({"confirm": Override("mika", 5)}, actual=30, stock=0, ordered=30)
+    )
     assert only.sold_out
     assert only.saved_yen == 5 * 10 - 25 * 60
 
 
 def changed(week, saved, person="ana", item="beer"):
-    return Changed(
+    return OverrideEffect(
         f"2021-W{week:02d}", "chiba", item, "check", person, 60, 66, float(saved), sold_out=False
     )
 
@@ -72,7 +87,9 @@ def test_advice_needs_enough_changes_in_enough_weeks_that_agree():
     hurts = [changed(week, -80 - 10 * (week % 3), "mika") for week in range(1, 9) for _ in range(3)]
     mixed = [changed(week, 100 * (-1) ** week, "jun") for week in range(1, 9) for _ in range(3)]
     few = [changed(week, 100, "rei") for week in range(1, 6) for _ in range(9)]
-    found = {each.key: each for each in valued([*helps, *hurts, *mixed, *few], "person")}
+    found = {
+        each.key: each for each in summarise_overrides([*helps, *hurts, *mixed, *few], "person")
+    }
     assert {key: each.advice for key, each in found.items()} == {
         "ana": "keep",
         "mika": "stop",
@@ -92,21 +109,23 @@ def test_advice_needs_enough_changes_in_enough_weeks_that_agree():
 def test_the_interval_is_as_wide_as_weeks_differ_not_as_lines_do():
     """Forty lines of eight weeks in which all lines of a week agree: the interval is that of eight values."""
     values = [-90, 120, 10, -60, 150, 40, -30, 80]
-    found = valued(
+    found = summarise_overrides(
         [changed(week, value) for week, value in enumerate(values, 1) for _ in range(5)], "person"
     )[0]
-    one_each = valued([changed(week, value) for week, value in enumerate(values, 1)], "person")[0]
+    one_each = summarise_overrides(
+        [changed(week, value) for week, value in enumerate(values, 1)], "person"
+    )[0]
     assert found.low_yen == pytest.approx(one_each.low_yen)
     error = (sum((v - 27.5) ** 2 for v in values) / 7 / 8) ** 0.5
     assert found.high_yen - found.low_yen == pytest.approx(2 * 1.645 * error, rel=0.15)
-    assert valued([changed(1, 5), changed(1, 9)], "person")[0].low_yen is None
+    assert summarise_overrides([changed(1, 5), changed(1, 9)], "person")[0].low_yen is None
 
 
 def test_groups_are_by_person_stage_item_or_store():
     every = [changed(1, 5), changed(1, 7, item="milk"), changed(2, 9, "mika")]
     assert {
-        by: {each.key: each.saved_yen for each in valued(every, by)}
-        for by in forecast_value_added.KEYS
+        by: {each.key: each.saved_yen for each in summarise_overrides(every, by)}
+        for by in forecast_value_added.GROUP_KEYS
     } == {
         "person": {"ana": 12, "mika": 9},
         "stage": {"check": 21},
@@ -142,9 +161,9 @@ def evaluated_week(db, week, lines, touches):
                 proposed_cases=proposed,
                 cases=ordered,
                 recent_units=60.0,
-                reason=[],
+                reasons=[],
                 unusual=0.0,
-                unusual_why=[],
+                unusual_reasons=[],
             )
         )
         numbers = dict.fromkeys(
@@ -204,25 +223,29 @@ def two_weeks(database):
 def test_the_last_change_of_each_stage_counts_with_the_costs_that_ordering_uses(two_weeks):
     """Beer keeps for long: a unit left costs a quarter of 40 yen. Chiba as by hand above; Osaka: 25 → 19 left, then 1 short → 13 short."""
     with two_weeks.read() as db:
-        found = forecast_value_added.changes(db, ANALYST)
+        found = forecast_value_added.list_override_effects(db, ANALYST)
         assert {(each.week, each.store, each.person): each.saved_yen for each in found} == {
             ("2021-W04", "osaka", "ken"): 1 * 60 - 13 * 60,
             ("2021-W03", "chiba", "ana"): 230,
             ("2021-W03", "chiba", "mika"): 60,
             ("2021-W03", "osaka", "ken"): 60,
         }
-        assert rules.get(db).holding == 0.25
+        assert rules.load_rules(db).holding == 0.25
 
 
 def test_managers_see_their_own_store_and_strangers_nothing(two_weeks):
     with two_weeks.read() as db:
-        assert {change.person for change in forecast_value_added.changes(db, CHIBA)} == {
+        assert {
+            change.person for change in forecast_value_added.list_override_effects(db, CHIBA)
+        } == {
             "ana",
             "mika",
         }
-        assert {change.person for change in forecast_value_added.changes(db, OSAKA)} == {"ken"}
+        assert {
+            change.person for change in forecast_value_added.list_override_effects(db, OSAKA)
+        } == {"ken"}
         with pytest.raises(NotAllowed):
-            forecast_value_added.changes(db, NOBODY)
+            forecast_value_added.list_override_effects(db, NOBODY)
 
 
 def test_without_changes_there_is_nothing_to_say(two_weeks):
@@ -230,4 +253,4 @@ def test_without_changes_there_is_nothing_to_say(two_weeks):
         for change in db.scalars(select(Change)):
             db.delete(change)
         db.flush()
-        assert forecast_value_added.changes(db, ANALYST) == []
+        assert forecast_value_added.list_override_effects(db, ANALYST) == []

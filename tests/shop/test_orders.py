@@ -21,7 +21,7 @@ def proposed(resources):
             for i, item in enumerate(ITEMS):
                 db.add(a_line(store, item, 10 + i, unusual=float(s == 1 and i == 2)))
     with resources.db.write() as db:
-        resources.work.enqueue(db, "weekly", orders.run_id(TARGET), str(TARGET))
+        resources.jobs.enqueue(db, "weekly", orders.weekly_run_id(TARGET), str(TARGET))
     return resources
 
 
@@ -49,28 +49,27 @@ def a_line(store, item, cases, unusual=0.0):
         proposed_cases=cases,
         cases=cases,
         recent_units=60.0,
-        reason=[],
+        reasons=[],
         unusual=unusual,
-        unusual_why=[],
+        unusual_reasons=[],
         version=1,
     )
 
 
 def set_state(resources, state):
     with resources.db.write() as db:
-        orders.cycle(db, TARGET).state = state
+        orders.get_cycle(db, TARGET).state = state
 
 
 def change(resources, who, store="chiba", item="beer", cases=20, reason="a festival", version=1):
     with resources.db.write() as db:
-        return orders.change(
-            db, who, TARGET, store, item, cases=cases, reason=reason, version=version, now=NOW
-        )
+        change = orders.LineChange(store, item, cases, version, reason)
+        return orders.change_order_line(db, who, TARGET, change, NOW)
 
 
 def seen(resources, who, store=None):
     with resources.db.read() as db:
-        return [(line.store, line.item) for line in orders.visible(db, who, TARGET, store)]
+        return [(line.store, line.item) for line in orders.list_order_lines(db, who, TARGET, store)]
 
 
 def test_the_analyst_sees_every_line_and_the_unusual_first(proposed):
@@ -92,16 +91,16 @@ def test_another_store_and_no_store_look_the_same(proposed, store):
     with pytest.raises(NotFound, match=f"There is no store {store}"):
         change(proposed, CHIBA, store=store)
     with pytest.raises(NotFound, match=f"There is no store {store}"), proposed.db.write() as db:
-        orders.confirm(db, CHIBA, proposed.work, TARGET, store, NOW)
+        orders.confirm_store(db, CHIBA, proposed.jobs, TARGET, store, NOW)
 
 
 def test_a_change_keeps_who_when_before_after_and_why(proposed):
     change(proposed, ANALYST)
     with proposed.db.read() as db:
-        (kept,) = orders.changes(db, ANALYST, TARGET)
+        (kept,) = orders.list_order_changes(db, ANALYST, TARGET)
         line = next(
             each
-            for each in orders.visible(db, ANALYST, TARGET)
+            for each in orders.list_order_lines(db, ANALYST, TARGET)
             if (each.store, each.item) == ("chiba", "beer")
         )
     assert (kept.by, kept.at, kept.before_cases, kept.after_cases, kept.reason, kept.stage) == (
@@ -121,7 +120,7 @@ def test_a_change_keeps_who_when_before_after_and_why(proposed):
         ("proposed", ANALYST, {"reason": " "}, UserError, "say why"),
         ("proposed", ANALYST, {"cases": -1}, UserError, "expected 0 to"),
         ("proposed", ANALYST, {"cases": 10**9}, UserError, "expected 0 to"),
-        ("proposed", ANALYST, {"version": 7}, Conflict, "Somebody changed"),
+        ("proposed", ANALYST, {"version": 7}, Conflict, "Somebody has changed"),
         ("proposed", ANALYST, {"item": "tea"}, NotFound, "no item tea"),
         ("proposed", CHIBA, {}, NotAllowed, "."),
         ("proposed", OPERATOR, {}, NotAllowed, "."),
@@ -139,8 +138,8 @@ def test_a_change_that_may_not_be_is_one_sentence_and_changes_nothing(
     with pytest.raises(error, match=says):
         change(proposed, who, **values)
     with proposed.db.read() as db:
-        assert {line.version for line in orders.visible(db, ANALYST, TARGET)} == {1}
-        assert orders.changes(db, ANALYST, TARGET) == []
+        assert {line.version for line in orders.list_order_lines(db, ANALYST, TARGET)} == {1}
+        assert orders.list_order_changes(db, ANALYST, TARGET) == []
 
 
 def test_two_people_changing_the_same_line_do_not_overwrite_each_other(proposed):
@@ -152,28 +151,28 @@ def test_two_people_changing_the_same_line_do_not_overwrite_each_other(proposed)
 def test_the_same_number_again_is_no_change(proposed):
     change(proposed, ANALYST, cases=10, reason="")
     with proposed.db.read() as db:
-        assert orders.changes(db, ANALYST, TARGET) == []
+        assert orders.list_order_changes(db, ANALYST, TARGET) == []
 
 
 def test_a_manager_changes_and_confirms_and_then_nothing_moves(proposed):
     set_state(proposed, "released")
     change(proposed, CHIBA, cases=7, reason="")
     with proposed.db.write() as db:
-        orders.confirm(db, CHIBA, proposed.work, TARGET, "chiba", NOW)
+        orders.confirm_store(db, CHIBA, proposed.jobs, TARGET, "chiba", NOW)
     with pytest.raises(Conflict, match="has confirmed"):
         change(proposed, CHIBA, cases=8, version=2)
     with pytest.raises(Conflict, match="has confirmed"), proposed.db.write() as db:
-        orders.confirm(db, CHIBA, proposed.work, TARGET, "chiba", NOW)
+        orders.confirm_store(db, CHIBA, proposed.jobs, TARGET, "chiba", NOW)
     with proposed.db.read() as db:
-        assert orders.unconfirmed(db, TARGET) == ["osaka"]
-        assert orders.confirmations(db, TARGET)["chiba"].by == "manager-chiba"
+        assert orders.list_unconfirmed_stores(db, TARGET) == ["osaka"]
+        assert orders.load_confirmations(db, TARGET)["chiba"].by == "manager-chiba"
 
 
 def test_an_operator_sees_the_week_but_does_not_decide_it(proposed):
     assert len(seen(proposed, OPERATOR)) == 6
     for act in (
-        lambda db: orders.release(db, OPERATOR, proposed.work, TARGET, NOW),
-        lambda db: orders.hold(db, OPERATOR, proposed.work, TARGET, why="no", now=NOW),
+        lambda db: orders.release_week(db, OPERATOR, proposed.jobs, TARGET, NOW),
+        lambda db: orders.hold_week(db, OPERATOR, proposed.jobs, TARGET, why="no"),
     ):
         with pytest.raises(NotAllowed), proposed.db.write() as db:
             act(db)
@@ -181,19 +180,18 @@ def test_an_operator_sees_the_week_but_does_not_decide_it(proposed):
 
 def test_release_and_hold_only_while_the_check_is_open(proposed):
     with proposed.db.write() as db:
-        assert orders.hold(
-            db, ANALYST, proposed.work, TARGET, why="the typhoon", now=NOW
-        ).alert == {
+        cycle = orders.hold_week(db, ANALYST, proposed.jobs, TARGET, why="the typhoon")
+        assert cycle.alert == {
             "code": "held",
             "by": "ana",
             "why": "the typhoon",
         }
     with proposed.db.write() as db:
-        assert orders.release(db, ANALYST, proposed.work, TARGET, NOW).checked_by == "ana"
+        assert orders.release_week(db, ANALYST, proposed.jobs, TARGET, NOW).checked_by == "ana"
     for act in (
-        lambda db: orders.release(db, ANALYST, proposed.work, TARGET, NOW),
-        lambda db: orders.hold(db, ANALYST, proposed.work, TARGET, why="late", now=NOW),
-        lambda db: orders.confirm(db, CHIBA, proposed.work, TARGET, "chiba", NOW),
+        lambda db: orders.release_week(db, ANALYST, proposed.jobs, TARGET, NOW),
+        lambda db: orders.hold_week(db, ANALYST, proposed.jobs, TARGET, why="late"),
+        lambda db: orders.confirm_store(db, CHIBA, proposed.jobs, TARGET, "chiba", NOW),
     ):
         with pytest.raises(Conflict, match="is checked"), proposed.db.write() as db:
             act(db)
@@ -201,9 +199,9 @@ def test_release_and_hold_only_while_the_check_is_open(proposed):
 
 def test_unusual_lines_are_counted(proposed):
     with proposed.db.read() as db:
-        assert orders.count_unusual(db, TARGET) == (1, 6)
+        assert orders.count_unusual_lines(db, TARGET) == (1, 6)
 
 
 def test_a_week_that_was_never_started_is_not_there(resources):
     with pytest.raises(NotFound, match="2021-W03 was never started"), resources.db.read() as db:
-        orders.visible(db, ANALYST, TARGET)
+        orders.list_order_lines(db, ANALYST, TARGET)

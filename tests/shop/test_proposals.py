@@ -8,20 +8,22 @@ import pytest
 
 from tanuki.errors import UserError
 from tanuki.shop import explanation, forecasts, rules
-from tanuki.shop.forecasting.forecaster import COLUMNS, SCORES
-from tanuki.shop.proposals import proposals
-from tanuki.shop.tables import Item, Store
-from tests.factories.store_chain import ANALYST, ITEMS, NOW, STORES, TARGET, bring, make_chain
+from tanuki.shop.forecasting.forecaster import NORMAL_SCORES, QUANTILE_COLUMNS
+from tanuki.shop.proposals import propose_week
+from tanuki.shop.tables import DEFAULT_RULES, Item, Store
+from tests.factories.store_chain import ANALYST, ITEMS, NOW, STORES, TARGET, import_csv, make_chain
 from tests.shop.test_orders import a_cycle
 
 MONDAY = TARGET.buffer.monday
 
 
-def forecast(res, *, moved=None, weeks=(str(TARGET.buffer), str(TARGET), TARGET.both)):
+def forecast(
+    res, *, contributions=None, weeks=(str(TARGET.buffer), str(TARGET), TARGET.two_week_interval)
+):
     """Every store and item sells 100 a week, give or take 10; the weeks independent of each other."""
     shapes = dict(
         zip(
-            (str(TARGET.buffer), str(TARGET), TARGET.both),
+            (str(TARGET.buffer), str(TARGET), TARGET.two_week_interval),
             ((100, 10), (100, 10), (200, 10 * 2**0.5)),
             strict=True,
         )
@@ -32,11 +34,11 @@ def forecast(res, *, moved=None, weeks=(str(TARGET.buffer), str(TARGET), TARGET.
             "item": item,
             "week": week,
             "mean": float(shapes[week][0]),
-            "moved": moved if week == str(TARGET) else None,
+            "contributions": contributions if week == str(TARGET) else None,
         }
         | {
             name: shapes[week][0] + shapes[week][1] * float(score)
-            for name, score in zip(COLUMNS, SCORES, strict=True)
+            for name, score in zip(QUANTILE_COLUMNS, NORMAL_SCORES, strict=True)
         }
         for store in STORES
         for item in ITEMS
@@ -45,35 +47,32 @@ def forecast(res, *, moved=None, weeks=(str(TARGET.buffer), str(TARGET), TARGET.
     with res.db.write() as db:
         db.add(a_cycle("forecast"))
         db.flush()
-        forecasts.store(
+        forecasts.save_forecast(
             db,
             TARGET,
-            pl.DataFrame([{k: v for k, v in row.items() if k != "moved"} for row in rows]),
-            "pooled",
+            pl.DataFrame([{k: v for k, v in row.items() if k != "contributions"} for row in rows]),
+            "poisson_regression",
             NOW,
         )
-        for each in forecasts.of_week(db, TARGET):
-            each.moved = moved
+        for each in forecasts.list_target_forecasts(db, TARGET):
+            each.contributions = contributions
 
 
 def made(res):
     with res.db.read() as db:
         return {
             (line.store, line.item): line
-            for line in proposals(res, db, TARGET, NOW + timedelta(hours=1))
+            for line in propose_week(res, db, TARGET, NOW + timedelta(hours=1))
         }
 
 
 def set_rules(res, **shares):
     with res.db.write() as db:
-        return rules.change(
+        return rules.change_rules(
             db,
             ANALYST,
-            release_unchecked=True,
-            order_unconfirmed=True,
-            why="tests",
-            now=NOW,
-            **shares,
+            rules.RulesChange(True, True, "tests", shares),
+            NOW,
         )
 
 
@@ -83,7 +82,7 @@ def stock(res, units, on_order=0):
         text = "\n".join(
             ["date,store,item,units", *(row.format(day=day, units=count) for row in rows)]
         )
-        bring(res, kind, text + "\n")
+        import_csv(res, kind, text + "\n")
 
 
 @pytest.fixture
@@ -96,18 +95,18 @@ def test_without_stock_each_line_is_the_quantity_to_have_and_its_sum_is_the_prop
     lines = made(chain)
     assert set(lines) == {(store, item) for store in STORES for item in ITEMS}
     for line in lines.values():
-        assert [each["code"] for each in line.reason][:2] == ["sum", "demand"]
-        assert fsum(each["units"] for each in line.reason[0]["parts"]) == pytest.approx(
+        assert [each["code"] for each in line.reasons][:2] == ["sum", "demand"]
+        assert fsum(each["units"] for each in line.reasons[0]["parts"]) == pytest.approx(
             line.proposed_cases * line.case_units
         )
-        assert "quantity to have" in explanation.because(line.reason, "en")
-        assert line.floor_units == round(line.recent_units / line.case_units) * line.case_units
+        assert "quantity to have" in explanation.render_summary(line.reasons)
+        assert line.baseline_units == round(line.recent_units / line.case_units) * line.case_units
         assert line.expected_cost_yen > 0
 
 
 def test_the_sum_starts_with_what_the_last_known_week_sold(chain):
-    forecast(chain, moved={"last": 130.0, "season": -20.0, "level": -10.0})
-    assert explanation.because(made(chain)["chiba", "milk"].reason, "en").startswith(
+    forecast(chain, contributions={"last": 130.0, "season": -20.0, "level": -10.0})
+    assert explanation.render_summary(made(chain)["chiba", "milk"].reasons).startswith(
         "Sold 130 last week; season −20, "
     )
 
@@ -115,9 +114,9 @@ def test_the_sum_starts_with_what_the_last_known_week_sold(chain):
 def test_a_forecast_that_does_not_say_what_moved_it_starts_with_the_sales(chain):
     forecast(chain)
     line = made(chain)["chiba", "beer"]
-    parts = explanation.parts_of(line.reason)
+    parts = explanation.extract_parts(line.reasons)
     with chain.db.read() as db:
-        sold = chain.warehouse.sql(
+        sold = chain.warehouse.query_facts(
             db,
             "select sum(units) from shop_sales where store = 'chiba' and item = 'beer' and date > '2021-01-03'",
             as_of=NOW,
@@ -132,7 +131,7 @@ def test_stock_and_what_is_on_the_way_are_taken_off_by_what_keeps(chain):
     stock(chain, units=120, on_order=30)
     after = made(chain)
     beer, milk = (
-        {each["code"]: each for each in after["chiba", item].reason} for item in ("beer", "milk")
+        {each["code"]: each for each in after["chiba", item].reasons} for item in ("beer", "milk")
     )
     assert (beer["stock"]["on_hand"], beer["stock"]["on_order"]) == (120, 30)
     assert beer["stock"]["left"] == pytest.approx(50, abs=1)
@@ -142,13 +141,13 @@ def test_stock_and_what_is_on_the_way_are_taken_off_by_what_keeps(chain):
     assert milk["expires"]["units"] == pytest.approx(20, abs=1)
     for item in ITEMS:
         assert after["chiba", item].proposed_cases < before["chiba", item].proposed_cases
-    assert after["chiba", "beer"].floor_units < before["chiba", "beer"].floor_units
+    assert after["chiba", "beer"].baseline_units < before["chiba", "beer"].baseline_units
 
 
 def test_without_a_forecast_of_the_week_between_stock_says_nothing(chain):
     forecast(chain, weeks=(str(TARGET),))
     stock(chain, units=120)
-    assert "stock_unknown" in {each["code"] for each in made(chain)["chiba", "beer"].reason}
+    assert "stock_unknown" in {each["code"] for each in made(chain)["chiba", "beer"].reasons}
 
 
 def test_the_service_of_an_items_class_and_the_share_of_holding_are_the_chains(chain):
@@ -157,10 +156,10 @@ def test_the_service_of_an_items_class_and_the_share_of_holding_are_the_chains(c
     with chain.db.write() as db:
         for item, service in zip(ITEMS, "ABC", strict=True):
             db.get(Item, item).service_class = service
-    ratios = [made(chain)["osaka", item].reason[2]["ratio"] for item in ITEMS]
+    ratios = [made(chain)["osaka", item].reasons[2]["ratio"] for item in ITEMS]
     assert ratios == pytest.approx([0.99, 36 / 44, 0.9])
     set_rules(chain, holding=0.5)  # the others stay
-    ratios = [made(chain)["osaka", item].reason[2]["ratio"] for item in ITEMS]
+    ratios = [made(chain)["osaka", item].reasons[2]["ratio"] for item in ITEMS]
     assert ratios == pytest.approx([0.99, 36 / 40, 0.9])
 
 
@@ -183,7 +182,8 @@ def test_each_stores_lines_share_its_truck_and_its_shelves(chain):
     )
     assert any(
         each["code"] == "at_truck"
-        for each in tight["chiba", "milk"].unusual_why + tight["chiba", "coffee"].unusual_why
+        for each in tight["chiba", "milk"].unusual_reasons
+        + tight["chiba", "coffee"].unusual_reasons
     )
 
 
@@ -201,16 +201,16 @@ def test_a_share_out_of_its_range_is_refused_and_nothing_changes(embedded, name,
     with pytest.raises(UserError, match=f"{name} is {value}; expected a share from"):
         set_rules(embedded, **{name: value})
     with embedded.db.read() as db:
-        assert rules.history(db) == []
-        assert {name: getattr(rules.get(db), name) for name in rules.SHARES} == {
-            name: rules.DEFAULT[name] for name in rules.SHARES
+        assert rules.load_rules_history(db) == []
+        assert {name: getattr(rules.load_rules(db), name) for name in rules.SHARE_RANGES} == {
+            name: DEFAULT_RULES[name] for name in rules.SHARE_RANGES
         }
 
 
 def test_masters_say_the_class_of_an_item_and_what_a_store_holds(embedded):
     make_chain(embedded)
-    bring(embedded, "items", "商品名,サービス区分\nbeer,A\ncoffee,\nmilk,D\n")
-    bring(embedded, "stores", "店舗,棚容量,配送上限\nchiba,400,25\nosaka,,-1\n")
+    import_csv(embedded, "items", "商品名,サービス区分\nbeer,A\ncoffee,\nmilk,D\n")
+    import_csv(embedded, "stores", "店舗,棚容量,配送上限\nchiba,400,25\nosaka,,-1\n")
     with embedded.db.read() as db:
         assert [db.get(Item, item).service_class for item in ITEMS] == ["A", "B", "B"]
         found = [

@@ -1,4 +1,4 @@
-"""Purchase orders: one a maker and store, never twice, the same document each time, cancelled and issued again with a trail."""
+"""Purchase orders: one a supplier and store, never twice, the same document each time, cancelled and issued again."""
 
 import csv
 import io
@@ -7,12 +7,12 @@ import pytest
 
 from tanuki.errors import Conflict, NotAllowed, NotFound, UserError
 from tanuki.shop import purchase_orders
-from tanuki.shop.tables import Confirmation, Item, Maker, Store
+from tanuki.shop.tables import Confirmation, Item, Store, Supplier
 from tests.factories.store_chain import ANALYST, CHIBA, NOBODY, NOW, OSAKA, STORES, TARGET
 from tests.shop.test_orders import a_cycle, a_line
 
 CASES = {"beer": 3, "coffee": 5, "milk": 0, "tea": 2}
-MAKERS = {"beer": "brewer", "coffee": "roaster", "milk": "roaster", "tea": None}
+SUPPLIERS = {"beer": "brewer", "coffee": "roaster", "milk": "roaster", "tea": None}
 
 
 @pytest.fixture
@@ -20,12 +20,18 @@ def confirmed(resources):
     """A released week of two stores, of which chiba has confirmed."""
     with resources.db.write() as db:
         db.add_all(Store(code=code, name_ja=code, name_en=code) for code in STORES)
-        db.add_all(Maker(code=code, name_ja=code, name_en=code) for code in ("brewer", "roaster"))
+        db.add_all(
+            Supplier(code=code, name_ja=code, name_en=code) for code in ("brewer", "roaster")
+        )
         db.flush()
-        for item, maker in MAKERS.items():
+        for item, supplier in SUPPLIERS.items():
             db.add(
                 Item(
-                    code=item, name_ja=f"{item}（ja）", name_en=item, maker_code=maker, case_units=6
+                    code=item,
+                    name_ja=f"{item}（ja）",
+                    name_en=item,
+                    supplier_code=supplier,
+                    case_units=6,
                 )
             )
         db.add(a_cycle("released"))
@@ -38,11 +44,14 @@ def confirmed(resources):
 def issue(res):
     with res.db.write() as db:
         return [
-            order.number for order in purchase_orders.issue(db, res.objects, TARGET, NOW, "tests")
+            order.number
+            for order in purchase_orders.issue_purchase_orders(
+                db, res.objects, TARGET, NOW, "tests"
+            )
         ]
 
 
-def test_each_confirmed_store_and_maker_gets_one_and_a_second_time_none(confirmed):
+def test_each_confirmed_store_and_supplier_gets_one_and_a_second_time_none(confirmed):
     assert issue(confirmed) == [
         "PO-2021W03-BREWER-CHIBA-1",
         "PO-2021W03-ROASTER-CHIBA-1",
@@ -61,11 +70,11 @@ def test_each_confirmed_store_and_maker_gets_one_and_a_second_time_none(confirme
 def test_the_document_says_everything_once_and_is_the_same_each_time(confirmed):
     issue(confirmed)
     with confirmed.db.read() as db:
-        order = purchase_orders.purchase_order(db, CHIBA, "PO-2021W03-ROASTER-CHIBA-1")
-        content = purchase_orders.document(confirmed.objects, order)
-        assert content == purchase_orders.document(confirmed.objects, order)
+        order = purchase_orders.get_purchase_order(db, CHIBA, "PO-2021W03-ROASTER-CHIBA-1")
+        content = purchase_orders.load_document(confirmed.objects, order)
+        assert content == purchase_orders.load_document(confirmed.objects, order)
         (row,) = csv.DictReader(io.StringIO(content.decode("utf-8-sig")))
-        (line,) = purchase_orders.lines(db, order.number)
+        (line,) = purchase_orders.list_purchase_order_lines(db, order.number)
     assert row["order"] == order.number
     assert (row["item"], row["item_name_ja"], row["cases"], row["units"], row["delivery"]) == (
         "coffee",
@@ -80,15 +89,15 @@ def test_the_document_says_everything_once_and_is_the_same_each_time(confirmed):
 def test_a_document_that_is_not_the_one_sent_is_not_given_out(confirmed):
     issue(confirmed)
     with confirmed.db.read() as db:
-        order = purchase_orders.purchase_order(db, CHIBA, "PO-2021W03-ROASTER-CHIBA-1")
+        order = purchase_orders.get_purchase_order(db, CHIBA, "PO-2021W03-ROASTER-CHIBA-1")
         confirmed.objects.put(purchase_orders.document_key(order), b"something else")
         with pytest.raises(Conflict, match="not the one that was sent"):
-            purchase_orders.document(confirmed.objects, order)
+            purchase_orders.load_document(confirmed.objects, order)
 
 
 def test_an_issue_that_was_rolled_back_can_be_done_again(confirmed):
     with pytest.raises(ZeroDivisionError), confirmed.db.write() as db:
-        purchase_orders.issue(db, confirmed.objects, TARGET, NOW, "tests")
+        purchase_orders.issue_purchase_orders(db, confirmed.objects, TARGET, NOW, "tests")
         raise ZeroDivisionError
     assert len(issue(confirmed)) == 3
 
@@ -96,12 +105,12 @@ def test_an_issue_that_was_rolled_back_can_be_done_again(confirmed):
 def test_another_stores_purchase_order_is_not_there(confirmed):
     issue(confirmed)
     with confirmed.db.read() as db:
-        assert purchase_orders.purchase_orders(db, OSAKA, TARGET) == []
-        assert len(purchase_orders.purchase_orders(db, CHIBA, TARGET)) == 3
+        assert purchase_orders.list_purchase_orders(db, OSAKA, TARGET) == []
+        assert len(purchase_orders.list_purchase_orders(db, CHIBA, TARGET)) == 3
         with pytest.raises(NotFound, match="no purchase order"):
-            purchase_orders.purchase_order(db, OSAKA, "PO-2021W03-BREWER-CHIBA-1")
+            purchase_orders.get_purchase_order(db, OSAKA, "PO-2021W03-BREWER-CHIBA-1")
         with pytest.raises(NotAllowed):
-            purchase_orders.purchase_orders(db, NOBODY, TARGET)
+            purchase_orders.list_purchase_orders(db, NOBODY, TARGET)
 
 
 def act(res, do, who=ANALYST):
@@ -114,26 +123,34 @@ def test_cancelled_and_issued_again_with_a_trail(confirmed):
     first = "PO-2021W03-ROASTER-CHIBA-1"
 
     def again(db, who):
-        return purchase_orders.reissue(
+        return purchase_orders.reissue_purchase_order(
             db, who, confirmed.objects, first, cases={"coffee": 9, "milk": 1}, now=NOW
         )
 
     with pytest.raises(Conflict, match="in force"):
         act(confirmed, again)
     with pytest.raises(UserError, match="say why"):
-        act(confirmed, lambda db, who: purchase_orders.cancel(db, who, first, why=" ", now=NOW))
+        act(
+            confirmed,
+            lambda db, who: purchase_orders.cancel_purchase_order(db, who, first, why=" ", now=NOW),
+        )
     with pytest.raises(NotAllowed):
         act(
             confirmed,
-            lambda db, who: purchase_orders.cancel(db, who, first, why="x", now=NOW),
+            lambda db, who: purchase_orders.cancel_purchase_order(db, who, first, why="x", now=NOW),
             CHIBA,
         )
     act(
         confirmed,
-        lambda db, who: purchase_orders.cancel(db, who, first, why="the maker has none", now=NOW),
+        lambda db, who: purchase_orders.cancel_purchase_order(
+            db, who, first, why="the supplier has none", now=NOW
+        ),
     )
     with pytest.raises(Conflict, match="cancelled already"):
-        act(confirmed, lambda db, who: purchase_orders.cancel(db, who, first, why="x", now=NOW))
+        act(
+            confirmed,
+            lambda db, who: purchase_orders.cancel_purchase_order(db, who, first, why="x", now=NOW),
+        )
     second = act(confirmed, again)
     assert (second.number, second.replaces, second.status) == (
         "PO-2021W03-ROASTER-CHIBA-2",
@@ -143,36 +160,39 @@ def test_cancelled_and_issued_again_with_a_trail(confirmed):
     with pytest.raises(Conflict, match="replaced by PO-2021W03-ROASTER-CHIBA-2"):
         act(confirmed, again)
     with confirmed.db.read() as db:
-        trail = purchase_orders.trail(db, second)
+        trail = purchase_orders.list_issues(db, second)
         assert [(order.number, order.status, order.cancelled_why) for order in trail] == [
-            (first, "cancelled", "the maker has none"),
+            (first, "cancelled", "the supplier has none"),
             (second.number, "issued", None),
         ]
-        assert [(line.item, line.cases) for line in purchase_orders.lines(db, first)] == [
-            ("coffee", 5)
-        ]
-        assert purchase_orders.document(confirmed.objects, trail[0]) != purchase_orders.document(
-            confirmed.objects, trail[1]
-        )
+        assert [
+            (line.item, line.cases) for line in purchase_orders.list_purchase_order_lines(db, first)
+        ] == [("coffee", 5)]
+        assert purchase_orders.load_document(
+            confirmed.objects, trail[0]
+        ) != purchase_orders.load_document(confirmed.objects, trail[1])
     assert issue(confirmed) == []
 
 
 @pytest.mark.parametrize(
     ("cases", "says"),
     [
-        ({"beer": 1}, "not made by roaster"),
+        ({"beer": 1}, "not supplied by roaster"),
         ({"coffee": -1}, "expected 0 to"),
         ({"coffee": 0}, "at least one case"),
     ],
 )
-def test_a_new_issue_holds_only_what_the_maker_makes(confirmed, cases, says):
+def test_a_new_issue_holds_only_items_of_its_supplier(confirmed, cases, says):
     issue(confirmed)
     number = "PO-2021W03-ROASTER-CHIBA-1"
-    act(confirmed, lambda db, who: purchase_orders.cancel(db, who, number, why="x", now=NOW))
+    act(
+        confirmed,
+        lambda db, who: purchase_orders.cancel_purchase_order(db, who, number, why="x", now=NOW),
+    )
     with pytest.raises(UserError, match=says):
         act(
             confirmed,
-            lambda db, who: purchase_orders.reissue(
+            lambda db, who: purchase_orders.reissue_purchase_order(
                 db, who, confirmed.objects, number, cases=cases, now=NOW
             ),
         )
@@ -180,9 +200,10 @@ def test_a_new_issue_holds_only_what_the_maker_makes(confirmed, cases, says):
 
 def test_numbers_of_codes_that_only_differ_in_other_letters_differ():
     numbers = {
-        purchase_orders.number(TARGET, maker, "千葉", 1) for maker in ("麦酒", "珈琲", "a-b", "ab")
+        purchase_orders.make_order_number(TARGET, supplier, "千葉", 1)
+        for supplier in ("麦酒", "珈琲", "a-b", "ab")
     }
     assert len(numbers) == 4
-    assert purchase_orders.number(TARGET, "麦酒", "千葉", 1) == purchase_orders.number(
+    assert purchase_orders.make_order_number(
         TARGET, "麦酒", "千葉", 1
-    )
+    ) == purchase_orders.make_order_number(TARGET, "麦酒", "千葉", 1)

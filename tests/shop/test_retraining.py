@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
+from tanuki.i18n import TOKYO
 from tanuki.platform import resources as resources_file
-from tanuki.platform.jobs import worker
+from tanuki.platform.jobs import run_worker
 from tanuki.platform.mlops import release
 from tanuki.platform.mlops.registry import CHAMPION
 from tanuki.platform.mlops.tables import GateVerdict, Release
 from tanuki.platform.resources import Resources
 from tanuki.shop import forecasts, panel, retraining
-from tanuki.shop.calendar import TOKYO, week_to_order
+from tanuki.shop.calendar import week_to_order
 from tanuki.shop.forecasting import forecaster
 from tanuki.shop.monitoring import alerts, messages
-from tests.factories.store_chain import ANALYST, ITEMS, NOW, STORES, TARGET, bring, make_chain
+from tests.factories.store_chain import ANALYST, ITEMS, NOW, STORES, TARGET, import_csv, make_chain
 from tests.shop.monitoring.test_alerts import evaluated, every, keep
 
 pytestmark = pytest.mark.mlflow
@@ -28,29 +29,29 @@ RUN = f"retrain-{TARGET}"
 
 @contextmanager
 def working(res: Resources):
-    resources_file.use(res)
-    with worker(res.db, "tests"):
+    resources_file.set_process_resources(res)
+    with run_worker(res.db, "tests"):
         yield
 
 
 def champion(res: Resources, kind: str) -> str:
     """A champion of a kind, however it would fare at the gate."""
     with res.db.read() as db:
-        known = panel.load(db, res.warehouse, as_of=NOW).panel(TARGET.plus(-20))
-    model = forecaster.make(kind)
+        known = panel.load_history(db, res.warehouse, as_of=NOW).build_panel(TARGET.plus(-20))
+    model = forecaster.make_forecaster(kind)
     model.fit(known)
     with TemporaryDirectory() as folder:
         model.save(Path(folder))
         parameters = {"forecaster": kind, **model.parameters}
         made = res.registry.save(
-            forecasts.REGISTERED,
+            forecasts.FORECAST_MODEL,
             Path(folder),
             parameters=parameters,
             metrics={},
             data_window=("2020-01-06", "2020-08-23"),
             code_version="0",
         )
-    return res.registry.set_alias(forecasts.REGISTERED, CHAMPION, made.version).version
+    return res.registry.set_alias(forecasts.FORECAST_MODEL, CHAMPION, made.version).version
 
 
 def growing_sales() -> str:
@@ -68,7 +69,7 @@ def growing_sales() -> str:
 
 
 def live(res: Resources) -> str | None:
-    found = release.live(res.registry, forecasts.REGISTERED)
+    found = release.version_with_alias(res.registry, forecasts.FORECAST_MODEL)
     return found.version if found else None
 
 
@@ -82,13 +83,19 @@ def test_a_planted_bias_starts_exactly_one_retraining_whose_no_go_changes_nothin
     keep(embedded, evaluated(forecast=1.6, only="osaka"))
     for hours in range(2):
         with embedded.db.write() as db:
-            alerts.watch(db, embedded.warehouse, embedded.work, NOW + timedelta(hours=hours))
+            alerts.update_alerts(
+                db, embedded.warehouse, embedded.jobs, NOW + timedelta(hours=hours)
+            )
     with working(embedded):
-        run = embedded.work.wait(RUN, seconds=120)
+        run = embedded.jobs.wait_for_run(RUN, seconds=120)
     assert run.status == "done", run.error
-    assert [step.name for step in run.steps] == ["retrain_train", "retrain_judge", "retrain_tell"]
-    assert [each.id for each in embedded.work.runs(name="retrain")] == [RUN]
-    versions = embedded.registry.versions(forecasts.REGISTERED)
+    assert [step.name for step in run.steps] == [
+        "retrain_train_version",
+        "retrain_evaluate_version",
+        "retrain_record_on_alerts",
+    ]
+    assert [each.id for each in embedded.jobs.list_runs(name="retrain")] == [RUN]
+    versions = embedded.registry.versions(forecasts.FORECAST_MODEL)
     assert [version.version for version in versions] == [str(int(before) + 1), before]
     assert {version.parameters["forecaster"] for version in versions} == {"moving_average"}
     assert live(embedded) == before
@@ -101,36 +108,36 @@ def test_a_planted_bias_starts_exactly_one_retraining_whose_no_go_changes_nothin
             "tanuki",
         )
         assert db.scalars(select(Release)).all() == []
-        alerts.watch(db, embedded.warehouse, embedded.work, NOW + timedelta(hours=3))
+        alerts.update_alerts(db, embedded.warehouse, embedded.jobs, NOW + timedelta(hours=3))
         (alarm,) = [each for each in every(db) if each.subject == "store=osaka"]
         assert alarm.values["retraining"] == {
             "state": "no_go",
             "week": str(TARGET),
             "version": verdict.version,
         }
-        assert "NO-GO" in messages.to_do(alarm.code, alarm.values, "en")
+        assert "NO-GO" in messages.render_action(alarm.code, alarm.values)
         assert [
             each.code
-            for each in alerts.alarms(db, ANALYST)[0]
+            for each in alerts.list_alerts(db, ANALYST)[0]
             if each.closed_at is None and each.id == alarm.id
         ] == ["bias"]
-    assert len(embedded.work.runs(name="retrain")) == 1
+    assert len(embedded.jobs.list_runs(name="retrain")) == 1
 
 
 @pytest.mark.slow
 def test_a_version_that_passes_goes_live_and_judging_it_again_keeps_one_verdict(embedded):
     """The champion learnt until August; the same kind of model, trained on what is known now, passes."""
-    bring(embedded, "sales", growing_sales())
+    import_csv(embedded, "sales", growing_sales())
     before = champion(embedded, "auto_ets")
-    resources_file.use(embedded)
-    version = retraining.train(str(TARGET))
+    resources_file.set_process_resources(embedded)
+    version = retraining.train_version(TARGET)
     assert live(embedded) == before
-    assert retraining.judge(str(TARGET), version)
-    assert retraining.judge(str(TARGET), version)
+    assert retraining.evaluate_version(version)
+    assert retraining.evaluate_version(version)
     assert live(embedded) == version
     with embedded.db.read() as db:
-        assert len(release.verdicts(db, forecasts.REGISTERED)) == 1
-        (made,) = release.releases(db, forecasts.REGISTERED)
+        assert len(release.list_verdicts(db, forecasts.FORECAST_MODEL)) == 1
+        (made,) = release.list_releases(db, forecasts.FORECAST_MODEL)
         assert (made.version, made.previous, made.kind, made.by) == (
             version,
             before,
@@ -140,19 +147,21 @@ def test_a_version_that_passes_goes_live_and_judging_it_again_keeps_one_verdict(
 
 
 def test_the_month_asks_for_the_same_run_as_drift_does(embedded):
-    resources_file.use(embedded)
-    week = str(week_to_order(datetime.now(UTC).astimezone(TOKYO).date()))
-    retraining.begin(week)
-    retraining.begin(week)
-    assert [(run.id, run.name) for run in embedded.work.runs()] == [(f"retrain-{week}", "retrain")]
+    resources_file.set_process_resources(embedded)
+    week = week_to_order(datetime.now(UTC).astimezone(TOKYO).date())
+    retraining.start_retraining(week)
+    retraining.start_retraining(week)
+    assert [(run.id, run.name) for run in embedded.jobs.list_runs()] == [
+        (f"retrain-{week}", "retrain")
+    ]
 
 
 def test_the_hourly_look_raises_what_is_planted(embedded):
-    resources_file.use(embedded)
-    assert retraining.look("now") == 0
+    resources_file.set_process_resources(embedded)
+    assert retraining.scan_for_alerts() == 0
     keep(embedded, evaluated(width=0.3))
-    assert retraining.look("now") == 1
-    assert retraining.look("now") == 0
+    assert retraining.scan_for_alerts() == 1
+    assert retraining.scan_for_alerts() == 0
     with embedded.db.read() as db:
         assert [each.code for each in every(db)] == ["coverage"]
 
@@ -160,8 +169,8 @@ def test_the_hourly_look_raises_what_is_planted(embedded):
 def test_without_any_sales_a_retraining_says_what_it_needs(embedded):
     with working(embedded):
         with embedded.db.write() as db:
-            embedded.work.enqueue(db, alerts.RETRAIN, RUN, str(TARGET))
-        run = embedded.work.wait(RUN, seconds=60)
+            embedded.jobs.enqueue(db, alerts.RETRAIN_WORKFLOW, RUN, str(TARGET))
+        run = embedded.jobs.wait_for_run(RUN, seconds=60)
     assert run.status == "failed"
     assert "No sales" in (run.error or "")
 

@@ -12,11 +12,13 @@ import pytest
 from sqlalchemy import func, select
 
 from tanuki.errors import UserError
+from tanuki.i18n import TOKYO
 from tanuki.platform import resources as resources_file
-from tanuki.platform.jobs import worker
+from tanuki.platform.jobs import run_worker
 from tanuki.platform.resources import Resources
 from tanuki.shop import evaluation, forecasts, orders, purchase_orders, rules, weekly
-from tanuki.shop.calendar import TOKYO, Week, clock, week_to_order
+from tanuki.shop.calendar import Week, clock, week_to_order
+from tanuki.shop.orders import LineChange
 from tanuki.shop.tables import (
     Change,
     Confirmation,
@@ -34,36 +36,37 @@ from tests.factories.store_chain import (
     OSAKA,
     STORES,
     TARGET,
-    bring,
+    import_csv,
     make_chain,
     sales_csv,
 )
+from tests.factories.translators import SAY
 
 LATER = datetime(2026, 1, 5, tzinfo=UTC)
 
 
 @contextmanager
 def working(res: Resources):
-    resources_file.use(res)
-    with worker(res.db, "tests"):
+    resources_file.set_process_resources(res)
+    with run_worker(res.db, "tests"):
         yield
 
 
 def start(res, week=TARGET, **options):
     with res.db.write() as db:
-        return weekly.start(
-            db, res.work, week, by="tests", now=options.pop("now", datetime.now(UTC)), **options
+        return weekly.start_cycle(
+            db, res.jobs, week, by="tests", now=options.pop("now", datetime.now(UTC)), **options
         )
 
 
 def state(res, week=TARGET):
     with res.db.read() as db:
-        return orders.cycle(db, week).state
+        return orders.get_cycle(db, week).state
 
 
 def until(res, wanted, week=TARGET, seconds=60):
-    run = res.work.wait(
-        orders.run_id(week), seconds=seconds, until=lambda: state(res, week) == wanted
+    run = res.jobs.wait_for_run(
+        orders.weekly_run_id(week), seconds=seconds, until=lambda: state(res, week) == wanted
     )
     assert state(res, week) == wanted, (run.status, run.error)
 
@@ -95,26 +98,26 @@ def test_a_week_that_waits_for_nobody_goes_from_sales_to_purchase_orders_and_its
         until(resources, "ordered")
     assert counts(resources) == WHOLE
     with resources.db.read() as db:
-        cycle = orders.cycle(db, TARGET)
+        cycle = orders.get_cycle(db, TARGET)
         assert (cycle.cutoff, cycle.checked_by, cycle.findings) == (TARGET.cutoff, None, [])
-        for line in orders.visible(db, ANALYST, TARGET):
+        for line in orders.list_order_lines(db, ANALYST, TARGET):
             assert 0.5 < line.cases * line.case_units / line.recent_units < 2
     with pytest.raises(UserError, match="not all there"), resources.db.write() as db:
-        evaluation.evaluate(db, resources.warehouse, TARGET, LATER)
-    bring(resources, "sales", sales_csv(TARGET.buffer.monday, TARGET.sunday), now=LATER)
+        evaluation.evaluate_week(db, resources.warehouse, TARGET, LATER)
+    import_csv(resources, "sales", sales_csv(TARGET.buffer.monday, TARGET.sunday), now=LATER)
     with resources.db.write() as db:
-        made = evaluation.evaluate(db, resources.warehouse, TARGET, LATER)
+        made = evaluation.evaluate_week(db, resources.warehouse, TARGET, LATER)
         assert len(made) == SERIES
         for row in made:
             assert row.shortage_units - row.leftover_units == row.actual - row.available_units
     with resources.db.write() as db:
-        evaluation.evaluate(db, resources.warehouse, TARGET, LATER)
+        evaluation.evaluate_week(db, resources.warehouse, TARGET, LATER)
     with resources.db.read() as db:
         assert db.scalar(select(func.count()).select_from(Evaluation)) == SERIES
-        (whole,) = evaluation.worth(evaluation.evaluations(db, ANALYST), "all")
+        (whole,) = evaluation.summarise_evaluations(evaluation.list_evaluations(db, ANALYST), "all")
         assert whole.lines == SERIES
         assert whole.wape < 0.25
-        assert {row.store for row in evaluation.evaluations(db, CHIBA)} == {"chiba"}
+        assert {row.store for row in evaluation.list_evaluations(db, CHIBA)} == {"chiba"}
 
 
 def test_people_check_release_change_and_confirm_and_the_run_follows(resources):
@@ -123,36 +126,27 @@ def test_people_check_release_change_and_confirm_and_the_run_follows(resources):
         start(resources, hours=24)
         until(resources, "proposed")
         with resources.db.write() as db:
-            orders.change(
-                db,
-                ANALYST,
-                TARGET,
-                "chiba",
-                "beer",
-                cases=40,
-                reason="a festival",
-                version=1,
-                now=NOW,
+            orders.change_order_line(
+                db, ANALYST, TARGET, LineChange("chiba", "beer", 40, 1, "a festival"), NOW
             )
-            orders.release(db, ANALYST, resources.work, TARGET, NOW)
+            orders.release_week(db, ANALYST, resources.jobs, TARGET, NOW)
         until(resources, "released")
         with resources.db.write() as db:
-            orders.change(
-                db, CHIBA, TARGET, "chiba", "coffee", cases=1, reason="", version=1, now=NOW
-            )
-            orders.confirm(db, CHIBA, resources.work, TARGET, "chiba", NOW)
+            orders.change_order_line(db, CHIBA, TARGET, LineChange("chiba", "coffee", 1, 1), NOW)
+            orders.confirm_store(db, CHIBA, resources.jobs, TARGET, "chiba", NOW)
         time.sleep(1)
         assert counts(resources)["PurchaseOrder"] == 0
         with resources.db.write() as db:
-            orders.confirm(db, OSAKA, resources.work, TARGET, "osaka", NOW)
+            orders.confirm_store(db, OSAKA, resources.jobs, TARGET, "osaka", NOW)
         until(resources, "ordered")
     assert counts(resources) == WHOLE
     with resources.db.read() as db:
         held = {
-            line.item: line.cases for line in purchase_orders.lines(db, "PO-2021W03-BREWER-CHIBA-1")
+            line.item: line.cases
+            for line in purchase_orders.list_purchase_order_lines(db, "PO-2021W03-BREWER-CHIBA-1")
         }
         assert held == {"beer": 40}
-        assert [change.stage for change in orders.changes(db, ANALYST, TARGET)] == [
+        assert [change.stage for change in orders.list_order_changes(db, ANALYST, TARGET)] == [
             "confirm",
             "check",
         ]
@@ -168,7 +162,7 @@ def chain_rules(res, **values):
         **values,
     }
     with res.db.write() as db:
-        rules.change(db, ANALYST, **wanted, why="tests", now=NOW)
+        rules.change_rules(db, ANALYST, rules.RulesChange(**wanted, why="tests"), NOW)
 
 
 def test_a_late_check_releases_by_rule_and_late_stores_are_ordered_by_rule(embedded):
@@ -177,11 +171,13 @@ def test_a_late_check_releases_by_rule_and_late_stores_are_ordered_by_rule(embed
         start(embedded, hours=0)
         until(embedded, "released")
         with embedded.db.write() as db:
-            orders.cycle(db, TARGET).confirm_due = datetime.now(UTC)
-            embedded.work.send(db, orders.run_id(TARGET), "look", orders.TOPIC)
+            orders.get_cycle(db, TARGET).confirm_due = datetime.now(UTC)
+            embedded.jobs.send_message(db, orders.weekly_run_id(TARGET), "look", orders.WAKE_TOPIC)
         until(embedded, "ordered")
     with embedded.db.read() as db:
-        assert [confirmation.by for confirmation in orders.confirmations(db, TARGET).values()] == [
+        assert [
+            confirmation.by for confirmation in orders.load_confirmations(db, TARGET).values()
+        ] == [
             None,
             None,
         ]
@@ -195,25 +191,25 @@ def test_a_late_check_holds_by_rule_and_late_stores_are_left_out_until_they_conf
         until(embedded, "held")
         with embedded.db.read() as db:
             assert "nobody had checked" in (
-                orders.alert_words(orders.cycle(db, TARGET), "en") or ""
+                orders.render_cycle_alert(orders.get_cycle(db, TARGET)) or ""
             )
         with embedded.db.write() as db:
-            orders.release(db, ANALYST, embedded.work, TARGET, NOW)
+            orders.release_week(db, ANALYST, embedded.jobs, TARGET, NOW)
         until(embedded, "released")
         with embedded.db.write() as db:
-            orders.cycle(db, TARGET).confirm_due = datetime.now(UTC)
-            orders.confirm(db, OSAKA, embedded.work, TARGET, "osaka", NOW)
+            orders.get_cycle(db, TARGET).confirm_due = datetime.now(UTC)
+            orders.confirm_store(db, OSAKA, embedded.jobs, TARGET, "osaka", NOW)
         end, said = time.monotonic() + 30, ""
         while (
             "chiba" not in said or counts(embedded)["PurchaseOrder"] < 2
         ) and time.monotonic() < end:
             time.sleep(0.2)
             with embedded.db.read() as db:
-                said = orders.alert_words(orders.cycle(db, TARGET), "ja") or ""
+                said = orders.render_cycle_alert(orders.get_cycle(db, TARGET), SAY["ja"]) or ""
         assert "chiba" in said
         assert counts(embedded)["PurchaseOrder"] == 2
         with embedded.db.write() as db:
-            orders.confirm(db, CHIBA, embedded.work, TARGET, "chiba", NOW)
+            orders.confirm_store(db, CHIBA, embedded.jobs, TARGET, "chiba", NOW)
         until(embedded, "ordered")
     assert counts(embedded) == WHOLE
 
@@ -221,16 +217,16 @@ def test_a_late_check_holds_by_rule_and_late_stores_are_left_out_until_they_conf
 def test_a_week_without_sales_says_so_and_goes_on_once_they_are_there(embedded):
     with working(embedded):
         start(embedded, auto=True)
-        run = embedded.work.wait(orders.run_id(TARGET), seconds=60)
+        run = embedded.jobs.wait_for_run(orders.weekly_run_id(TARGET), seconds=60)
         assert run.status == "failed"
         with embedded.db.read() as db:
             assert "There are no sales" in (
-                orders.alert_words(orders.cycle(db, TARGET), "en") or ""
+                orders.render_cycle_alert(orders.get_cycle(db, TARGET)) or ""
             )
         make_chain(embedded)
         with embedded.db.write() as db:
-            orders.cycle(db, TARGET).as_of = datetime.now(UTC)
-        embedded.work.resume(orders.run_id(TARGET))
+            orders.get_cycle(db, TARGET).as_of = datetime.now(UTC)
+        embedded.jobs.resume_run(orders.weekly_run_id(TARGET))
         until(embedded, "ordered")
     assert counts(embedded) == WHOLE
 
@@ -242,13 +238,13 @@ def test_a_store_that_stopped_sending_and_days_without_sales_are_found(embedded)
     from tanuki.shop.ingest.loading import SALES
 
     with embedded.db.read() as db:
-        sales = embedded.warehouse.read(db, SALES, as_of=LATER)
+        sales = embedded.warehouse.read_facts(db, SALES, as_of=LATER)
     day = TARGET.cutoff - timedelta(days=3)
     broken = sales.filter((pl.col("store") != "osaka") | (pl.col("date") < day)).filter(
         pl.col("date") != day - timedelta(days=7)
     )
-    assert weekly.check(sales, TARGET) == []
-    assert weekly.check(broken, TARGET) == [
+    assert weekly.find_data_gaps(sales, TARGET) == []
+    assert weekly.find_data_gaps(broken, TARGET) == [
         {"code": "stale_store", "store": "osaka", "last": (day - timedelta(days=1)).isoformat()},
         {"code": "missing_days", "days": 1, "first": (day - timedelta(days=7)).isoformat()},
     ]
@@ -277,7 +273,7 @@ def test_a_week_whose_sales_are_still_to_come_is_refused(embedded):
 def test_deadlines_are_the_clocks_when_in_time_and_a_fair_while_otherwise(
     started, hours, check, confirm
 ):
-    found = weekly.deadlines(TARGET, started, hours)
+    found = weekly.plan_deadlines(TARGET, started, hours)
     assert (found["check_due"], found["confirm_due"]) == (check, confirm)
 
 
@@ -289,9 +285,9 @@ def test_four_weeks_over_new_year_in_order(embedded):
             start(embedded, week, auto=True)
             until(embedded, "ordered", week)
             with embedded.db.write() as db:
-                assert len(evaluation.evaluate(db, embedded.warehouse, week, LATER)) == SERIES
+                assert len(evaluation.evaluate_week(db, embedded.warehouse, week, LATER)) == SERIES
     with embedded.db.read() as db:
-        assert [cycle.week for cycle in weekly.cycles(db)] == [
+        assert [cycle.week for cycle in weekly.list_cycles(db)] == [
             "2021-W02",
             "2021-W01",
             "2020-W53",
@@ -299,7 +295,9 @@ def test_four_weeks_over_new_year_in_order(embedded):
         ]
         assert [
             str(worth.key)
-            for worth in evaluation.worth(evaluation.evaluations(db, ANALYST), "week")
+            for worth in evaluation.summarise_evaluations(
+                evaluation.list_evaluations(db, ANALYST), "week"
+            )
         ] == [str(week) for week in year_end]
         assert db.scalar(select(func.count()).select_from(PurchaseOrder)) == 4 * 4
 
@@ -313,6 +311,7 @@ from tanuki.platform.jobs import worker
 from tanuki.settings import Settings
 from tanuki.app import bootstrap as start
 from tanuki.shop import weekly
+from tests.factories.translators import SAY
 home, url, when, number = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 res = start.resources(Settings.model_validate({"home": home, "database": url}), upgrade=False)
 done = [0]
@@ -327,13 +326,13 @@ def kill(session):
 @event.listens_for(Session, "after_flush")
 def wrote(session, context):
     names = {type(each).__name__ for each in (*session.new, *session.dirty)}
-    session.info["wrote"] = bool(names - {"WorkerBeat"})
+    session.info["wrote"] = bool(names - {"WorkerHeartbeat"})
 
 resources.use(res)
 with worker(res.db, "child"):
     end = time.monotonic() + 60
     while time.monotonic() < end:
-        if res.work.run("weekly-2021-W03").status == "done":
+        if res.jobs.load_run("weekly-2021-W03").status == "done":
             os._exit(0)
         time.sleep(0.1)
 os._exit(3)
@@ -381,31 +380,23 @@ def test_an_edit_of_a_person_survives_a_kill(resources):
     ) as child:
         until(resources, "proposed")
         with resources.db.write() as db:
-            orders.change(
-                db,
-                ANALYST,
-                TARGET,
-                "osaka",
-                "milk",
-                cases=17,
-                reason="closed on Friday",
-                version=1,
-                now=NOW,
+            orders.change_order_line(
+                db, ANALYST, TARGET, LineChange("osaka", "milk", 17, 1, "closed on Friday"), NOW
             )
         child.kill()
     with resources.db.write() as db:
-        orders.release(db, ANALYST, resources.work, TARGET, NOW)
-        orders.cycle(db, TARGET).release_at = NOW
+        orders.release_week(db, ANALYST, resources.jobs, TARGET, NOW)
+        orders.get_cycle(db, TARGET).release_at = NOW
     with working(resources):
         until(resources, "released")
         with resources.db.write() as db:
             for store in STORES:
-                orders.confirm(db, ANALYST, resources.work, TARGET, store, NOW)
+                orders.confirm_store(db, ANALYST, resources.jobs, TARGET, store, NOW)
         until(resources, "ordered")
     with resources.db.read() as db:
         assert {
             line.item: line.cases
-            for line in purchase_orders.lines(db, "PO-2021W03-ROASTER-OSAKA-1")
+            for line in purchase_orders.list_purchase_order_lines(db, "PO-2021W03-ROASTER-OSAKA-1")
         }["milk"] == 17
         assert db.scalar(select(func.count()).select_from(Change)) == 1
         assert db.scalar(select(func.count()).select_from(Cycle)) == 1
@@ -418,22 +409,29 @@ def test_steps_are_measured_and_the_models_version_is_known(embedded):
     with working(embedded):
         start(embedded, auto=True)
         until(embedded, "ordered")
-    seen = metrics.process().text().decode()
-    for step in ("aggregate", "forecast", "propose", "release", "order", "finish"):
+    seen = metrics.process_metrics().text().decode()
+    for step in (
+        "aggregate_sales",
+        "record_forecast",
+        "propose_orders",
+        "release_to_stores",
+        "order_confirmed_stores",
+        "finish_week",
+    ):
         assert f'tanuki_steps_total{{outcome="done",step="{step}",workflow="weekly"}}' in seen
 
 
 def test_the_clock_starts_the_week_that_is_ordered_now_and_leaves_an_older_one_alone(embedded):
-    resources_file.use(embedded)
+    resources_file.set_process_resources(embedded)
     target = week_to_order(datetime.now(TOKYO).date())
-    weekly.begin(target.plus(-1).monday.isoformat())
-    weekly.begin(target.monday.isoformat())
-    weekly.begin(target.monday.isoformat())
+    weekly.start_due_week(target.plus(-1))
+    weekly.start_due_week(target)
+    weekly.start_due_week(target)
     with embedded.db.read() as db:
-        assert [(cycle.week, cycle.started_by) for cycle in weekly.cycles(db)] == [
+        assert [(cycle.week, cycle.started_by) for cycle in weekly.list_cycles(db)] == [
             (str(target), "clock")
         ]
-    assert [run.id for run in embedded.work.runs()] == [orders.run_id(target)]
+    assert [run.id for run in embedded.jobs.list_runs()] == [orders.weekly_run_id(target)]
 
 
 def test_every_hour_weeks_whose_sales_have_arrived_are_evaluated_once(embedded):
@@ -441,16 +439,16 @@ def test_every_hour_weeks_whose_sales_have_arrived_are_evaluated_once(embedded):
     with working(embedded):
         start(embedded, auto=True)
         until(embedded, "ordered")
-    assert weekly.evaluate_complete("now") == 0
-    bring(embedded, "sales", sales_csv(TARGET.buffer.monday, TARGET.sunday), now=LATER)
-    assert weekly.evaluate_complete("now") == 1
-    assert weekly.evaluate_complete("now") == 0
+    assert weekly.evaluate_complete_weeks() == 0
+    import_csv(embedded, "sales", sales_csv(TARGET.buffer.monday, TARGET.sunday), now=LATER)
+    assert weekly.evaluate_complete_weeks() == 1
+    assert weekly.evaluate_complete_weeks() == 0
     assert state(embedded) == "evaluated"
 
 
 def in_parts(monkeypatch):
     """Every store is a part of its own."""
-    monkeypatch.setitem(forecasts.parts.__kwdefaults__, "most_rows", 1)
+    monkeypatch.setitem(forecasts.split_stores.__kwdefaults__, "max_rows", 1)
 
 
 def test_a_chain_in_parts_is_forecast_as_each_part_alone(resources, monkeypatch):
@@ -459,12 +457,18 @@ def test_a_chain_in_parts_is_forecast_as_each_part_alone(resources, monkeypatch)
     with working(resources):
         start(resources, auto=True)
         until(resources, "ordered")
-    assert [run.status for run in resources.work.runs(name="forecast-part")] == ["done", "done"]
+    assert [run.status for run in resources.jobs.list_runs(name="forecast-part")] == [
+        "done",
+        "done",
+    ]
     with resources.db.read() as db:
         cycle = db.get(Cycle, str(TARGET))
-        kept = {(each.store, each.item): each.mean for each in forecasts.of_week(db, TARGET)}
+        kept = {
+            (each.store, each.item): each.mean
+            for each in forecasts.list_target_forecasts(db, TARGET)
+        }
         for store in ("chiba", "osaka"):
-            frame, *_ = forecasts.make(
+            frame, *_ = forecasts.make_forecast(
                 db,
                 resources.warehouse,
                 resources.registry,
@@ -486,9 +490,9 @@ def test_resuming_a_week_resumes_its_failed_parts(embedded, monkeypatch):
         folder.rename(folder.with_name("elsewhere"))
         folder.mkdir()
         start(embedded, auto=True)
-        assert embedded.work.wait("weekly-2021-W03", seconds=90).status == "failed"
+        assert embedded.jobs.wait_for_run("weekly-2021-W03", seconds=90).status == "failed"
         folder.rmdir()
         folder.with_name("elsewhere").rename(folder)
-        embedded.work.resume("weekly-2021-W03")
+        embedded.jobs.resume_run("weekly-2021-W03")
         until(embedded, "ordered")
     assert counts(embedded) == WHOLE

@@ -1,14 +1,13 @@
-"""Weeks as the shop counts them: ISO weeks, Monday to Sunday, and the clock of the Monday on which a week is ordered."""
+"""The shop's calendar: ISO weeks, Monday to Sunday, and the times of the day on which one is ordered."""
 
 import re
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 from tanuki.errors import UserError
+from tanuki.i18n import TOKYO
 
-TOKYO = ZoneInfo("Asia/Tokyo")
 WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 
 
@@ -23,21 +22,19 @@ class Week(NamedTuple):
 
     @property
     def monday(self) -> date:
-        """Its first day."""
         return date.fromisocalendar(self.year, self.number, 1)
 
     @property
     def sunday(self) -> date:
-        """Its last day."""
         return date.fromisocalendar(self.year, self.number, 7)
 
     @property
     def days(self) -> list[date]:
-        """Its seven days, Monday first."""
+        """The seven days, Monday first."""
         return [self.monday + timedelta(days=n) for n in range(7)]
 
     def plus(self, weeks: int) -> "Week":
-        """The week so many weeks later (earlier when negative)."""
+        """The week so many weeks later; earlier when the number is negative."""
         return week_of(self.monday + timedelta(weeks=weeks))
 
     @property
@@ -47,23 +44,23 @@ class Week(NamedTuple):
 
     @property
     def buffer(self) -> "Week":
-        """The unknown week between: it begins on the order day."""
+        """The week before. It begins on the order day, so its sales are not known yet."""
         return self.plus(-1)
 
     @property
-    def both(self) -> str:
-        """The buffer week and this one together, written as an ISO 8601 interval: 2021-W02/2021-W03."""
+    def two_week_interval(self) -> str:
+        """The buffer week and this one, written as an ISO 8601 interval: 2021-W02/2021-W03."""
         return f"{self.buffer}/{self}"
 
     @property
     def cutoff(self) -> date:
-        """The last day whose sales are known when this week is ordered: the Sunday eight days before it begins."""
+        """The last day with known sales on the order day: the Sunday before it."""
         return self.order_day - timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class Clock:
-    """When things happen on the order day, as moments with a zone."""
+    """The times of the order day, with time zone."""
 
     aggregate: datetime
     forecast: datetime
@@ -73,7 +70,7 @@ class Clock:
 
 
 def week_of(day: date) -> Week:
-    """The ISO week a day is in."""
+    """The ISO week of a day."""
     year, number, _ = day.isocalendar()
     return Week(year, number)
 
@@ -84,7 +81,10 @@ def weeks_between(first: Week, last: Week) -> list[Week]:
 
 
 def parse_week(text: str) -> Week:
-    """A week written as 2021-W03. Raises UserError when it is not one, or the year has no such week."""
+    """A week written as 2021-W03.
+
+    Raises UserError when the text is no week, or when the year has no such week.
+    """
     match = re.fullmatch(r"(\d{4})-?W(\d{1,2})", text.strip(), re.IGNORECASE)
     if match is None:
         raise UserError(
@@ -94,19 +94,19 @@ def parse_week(text: str) -> Week:
     year, number = int(match[1]), int(match[2])
     try:
         date.fromisocalendar(year, number, 1)
-    except ValueError as wrong:
+    except ValueError as error:
         last = date(year, 12, 28).isocalendar().week if year >= 1 else 52
         raise UserError(
             "There is no week %(number)s in %(year)s; expected 1 to %(last)s.",
             number=number,
             year=year,
             last=last,
-        ) from wrong
+        ) from error
     return Week(year, number)
 
 
 def week_to_order(day: date) -> Week:
-    """The target week whose order day is in the ISO week of `day`: the week after it."""
+    """The target week that is ordered in the ISO week of `day`: the week after it."""
     return week_of(day).plus(1)
 
 

@@ -1,8 +1,9 @@
-"""What a week's orders were worth, once its sales are known: units short and left, yen, and the three zones."""
+"""The evaluation of a week's orders once its sales are known: units short and left over, yen, zone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -13,67 +14,79 @@ from tanuki.platform.warehouse import Warehouse
 from tanuki.shop import rules
 from tanuki.shop.calendar import Week
 from tanuki.shop.ingest.loading import SALES, STOCK
-from tanuki.shop.orders import cycle, locked
-from tanuki.shop.proposals import rules_of
-from tanuki.shop.store_access import stores_of
-from tanuki.shop.tables import Evaluation, Forecast, Item, OrderLine, Rules
+from tanuki.shop.orders import get_cycle, lock_cycle
+from tanuki.shop.proposals import make_item_rules
+from tanuki.shop.store_access import list_visible_stores
+from tanuki.shop.tables import CycleState, Evaluation, Forecast, Item, OrderLine, Rules, Zone
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MAX_EVALUATIONS = 20_000
+
+
+class UnitCosts(NamedTuple):
+    """Yen of a unit short and of a unit left over."""
+
+    shortage: float
+    overage: float
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of so many units being there: units short and left, and their cost in yen."""
+    """Units short and left over, and their cost in yen."""
 
     shortage: float
     leftover: float
     cost: float
 
 
-def outcome(available: float, actual: float, shortage_cost: float, leftover_cost: float) -> Outcome:
-    """What `available` units were worth against `actual` sales."""
+def compute_outcome(available: float, actual: float, costs: UnitCosts) -> Outcome:
+    """The outcome of `available` units where `actual` units were sold."""
     shortage, leftover = max(0.0, actual - available), max(0.0, available - actual)
-    return Outcome(shortage, leftover, shortage * shortage_cost + leftover * leftover_cost)
+    return Outcome(shortage, leftover, shortage * costs.shortage + leftover * costs.overage)
 
 
-def zone(result: Outcome, actual: float, limits: Rules) -> str:
-    """The talk's three zones: too_little is risky, too_much is tolerable, within is within tolerance."""
-    if result.shortage > limits.too_little * actual:
-        return "too_little"
-    return "too_much" if result.leftover > limits.too_much * actual else "within"
+def classify_zone(outcome: Outcome, actual: float, chain: Rules) -> Zone:
+    """The zone of an outcome by the chain's tolerances."""
+    if outcome.shortage > chain.too_little * actual:
+        return Zone.TOO_LITTLE
+    return Zone.TOO_MUCH if outcome.leftover > chain.too_much * actual else Zone.WITHIN
 
 
-def complete(db: Session, warehouse: Warehouse, week: Week, now: datetime) -> bool:
-    """Whether sales of all the week's stores have arrived up to its Sunday."""
-    sales = warehouse.read(db, SALES, as_of=now, where="date = ?", params=(week.sunday,))
+def has_all_sales(db: Session, warehouse: Warehouse, week: Week, now: datetime) -> bool:
+    """Whether every store of the week has sales on its Sunday."""
+    sales = warehouse.read_facts(db, SALES, as_of=now, where="date = ?", params=(week.sunday,))
     stores = set(db.scalars(select(OrderLine.store).where(OrderLine.week == str(week)).distinct()))
     return bool(stores) and stores <= set(sales["store"].unique())
 
 
-def evaluate(db: Session, warehouse: Warehouse, week: Week, now: datetime) -> list[Evaluation]:
-    """Evaluate every line of an ordered week; done again (after corrected sales), it replaces what was there.
+def evaluate_week(db: Session, warehouse: Warehouse, week: Week, now: datetime) -> list[Evaluation]:
+    """Evaluate every line of an ordered week. A repeated evaluation replaces the first one.
 
-    What could be sold is what was ordered plus, where stock is on record, what was on hand on the Sunday before.
-    Raises UserError when the week's sales are not all there.
+    The units that could be sold are those ordered plus, where stock is on record, those on hand on
+    the Sunday before. Raises UserError when sales of the week are missing.
     """
-    found = locked(db, week)
-    if found.state not in ("ordered", "evaluated"):
+    cycle = lock_cycle(db, week)
+    if cycle.state not in (CycleState.ORDERED, CycleState.EVALUATED):
         raise Conflict(
             "%(week)s is %(state)s; only an ordered week can be evaluated.",
             week=week,
-            state=found.state,
+            state=cycle.state,
         )
-    if not complete(db, warehouse, week, now):
+    if not has_all_sales(db, warehouse, week, now):
         raise UserError(
             "The sales of %(week)s are not all there; expected every store up to %(day)s.",
             week=week,
             day=week.sunday,
         )
-    actual = by_key(
-        warehouse.read(
+    sales = sum_units_by_key(
+        warehouse.read_facts(
             db, SALES, as_of=now, where="date between ? and ?", params=(week.monday, week.sunday)
         )
     )
-    stock = by_key(
-        warehouse.read(db, STOCK, as_of=now, where="date = ?", params=(week.buffer.sunday,))
+    stock = sum_units_by_key(
+        warehouse.read_facts(db, STOCK, as_of=now, where="date = ?", params=(week.buffer.sunday,))
     )
     items = {item.code: item for item in db.scalars(select(Item))}
     means = {
@@ -82,89 +95,91 @@ def evaluate(db: Session, warehouse: Warehouse, week: Week, now: datetime) -> li
             select(Forecast).where(Forecast.cycle == str(week), Forecast.week == str(week))
         )
     }
-    limits = rules.get(db)
+    chain = rules.load_rules(db)
     db.execute(delete(Evaluation).where(Evaluation.week == str(week)))
-    made = []
+    evaluations = []
     for line in db.scalars(
         select(OrderLine)
         .where(OrderLine.week == str(week))
         .order_by(OrderLine.store, OrderLine.item)
     ):
         key = (line.store, line.item)
-        costs = costs_of(items[line.item], limits)
-        sold, there = actual.get(key, 0.0), stock.get(key, 0.0)
+        costs = get_unit_costs(items[line.item], chain)
+        actual, on_hand = sales.get(key, 0.0), stock.get(key, 0.0)
         ordered, proposed = line.cases * line.case_units, line.proposed_cases * line.case_units
-        result = outcome(there + ordered, sold, *costs)
-        made.append(
+        outcome = compute_outcome(on_hand + ordered, actual, costs)
+        evaluations.append(
             Evaluation(
                 week=str(week),
                 store=line.store,
                 item=line.item,
-                actual=sold,
+                actual=actual,
                 forecast=means[key],
                 proposed_units=proposed,
                 ordered_units=ordered,
-                available_units=there + ordered,
-                shortage_units=result.shortage,
-                leftover_units=result.leftover,
-                cost_yen=result.cost,
-                proposed_cost_yen=outcome(there + proposed, sold, *costs).cost,
+                available_units=on_hand + ordered,
+                shortage_units=outcome.shortage,
+                leftover_units=outcome.leftover,
+                cost_yen=outcome.cost,
+                proposed_cost_yen=compute_outcome(on_hand + proposed, actual, costs).cost,
                 expected_cost_yen=line.expected_cost_yen,
-                floor_cost_yen=outcome(there + line.floor_units, sold, *costs).cost,
-                zone=zone(result, sold, limits),
+                baseline_cost_yen=compute_outcome(
+                    on_hand + line.baseline_units, actual, costs
+                ).cost,
+                zone=classify_zone(outcome, actual, chain),
                 at=now,
             )
         )
-    db.add_all(made)
-    found.state, found.evaluated_at = "evaluated", now
+    db.add_all(evaluations)
+    cycle.state, cycle.evaluated_at = CycleState.EVALUATED, now
     db.flush()
-    return made
+    return evaluations
 
 
-def costs_of(item: Item, chain: Rules) -> tuple[float, float]:
-    """Yen of a unit short and of a unit left, as the ordering rule counts them: what can still be sold next week is not lost."""
-    counted = rules_of(item, chain)
-    return counted.shortage_cost, counted.left_cost
+def get_unit_costs(item: Item, chain: Rules) -> UnitCosts:
+    """The costs by which the ordering rule orders the item."""
+    item_rules = make_item_rules(item, chain)
+    return UnitCosts(item_rules.shortage_cost, item_rules.overage_cost)
 
 
-def by_key(frame: Any) -> dict[tuple[str, str], float]:
-    """Units summed by store and item. Frame: store, item, units."""
+def sum_units_by_key(frame: "pl.DataFrame") -> dict[tuple[str, str], float]:
+    """Units by store and item. Frame: store, item, units."""
     import polars as pl
 
-    rows = frame.group_by("store", "item").agg(pl.col("units").sum())
+    sums = frame.group_by("store", "item").agg(pl.col("units").sum())
     return {
         (store, item): float(units)
-        for store, item, units in rows.select("store", "item", "units").iter_rows()
+        for store, item, units in sums.select("store", "item", "units").iter_rows()
     }
 
 
-def evaluations(
+def list_evaluations(
     db: Session,
-    who: Person,
+    person: Person,
     week: Week | None = None,
     *,
     store: str | None = None,
     item: str | None = None,
 ) -> list[Evaluation]:
-    """Evaluated lines this person may see, newest week first; all weeks unless one is given."""
-    query = select(Evaluation).where(Evaluation.store.in_(stores_of(db, who)))
+    """Evaluated lines that a person may see, newest week first; of all weeks unless one is given."""
+    query = select(Evaluation).where(Evaluation.store.in_(list_visible_stores(db, person)))
     if week is not None:
-        cycle(db, week)
+        get_cycle(db, week)
         query = query.where(Evaluation.week == str(week))
     if store is not None:
         query = query.where(Evaluation.store == store)
     if item is not None:
         query = query.where(Evaluation.item == item)
-    return list(
-        db.scalars(
-            query.order_by(Evaluation.week.desc(), Evaluation.store, Evaluation.item).limit(20_000)
-        )
-    )
+    order = (Evaluation.week.desc(), Evaluation.store, Evaluation.item)
+    return list(db.scalars(query.order_by(*order).limit(MAX_EVALUATIONS)))
 
 
 @dataclass(frozen=True)
-class Worth:
-    """Evaluated lines added up. `wape` and `fill_rate` are shares; units and yen otherwise."""
+class EvaluationSummary:
+    """Evaluated lines added up. `wape`, `bias` and `fill_rate` are shares, the others units or yen.
+
+    within, too_much, too_little: numbers of lines in each zone.
+    """
 
     key: str
     lines: int
@@ -181,30 +196,31 @@ class Worth:
     too_little: int
 
 
-def worth(rows: list[Evaluation], by: str) -> list[Worth]:
+def summarise_evaluations(evaluations: Sequence[Evaluation], by: str) -> list[EvaluationSummary]:
     """Evaluated lines added up by "week", "store", "item" or "all", in that key's order."""
     groups: dict[str, list[Evaluation]] = {}
-    for row in rows:
-        groups.setdefault("all" if by == "all" else str(getattr(row, by)), []).append(row)
-    return [added_up(key, group) for key, group in sorted(groups.items())]
+    for evaluation in evaluations:
+        key = "all" if by == "all" else str(getattr(evaluation, by))
+        groups.setdefault(key, []).append(evaluation)
+    return [summarise_group(key, group) for key, group in sorted(groups.items())]
 
 
-def added_up(key: str, rows: list[Evaluation]) -> Worth:
-    """One group of evaluated lines as one."""
-    actual = sum(row.actual for row in rows)
-    shortage = sum(row.shortage_units for row in rows)
-    return Worth(
+def summarise_group(key: str, group: Sequence[Evaluation]) -> EvaluationSummary:
+    actual = sum(line.actual for line in group)
+    shortage = sum(line.shortage_units for line in group)
+    zones = [line.zone for line in group]
+    return EvaluationSummary(
         key=key,
-        lines=len(rows),
+        lines=len(group),
         actual=actual,
-        wape=sum(abs(row.forecast - row.actual) for row in rows) / actual if actual else 0.0,
-        bias=sum(row.forecast - row.actual for row in rows) / actual if actual else 0.0,
+        wape=sum(abs(line.forecast - line.actual) for line in group) / actual if actual else 0.0,
+        bias=sum(line.forecast - line.actual for line in group) / actual if actual else 0.0,
         shortage_units=shortage,
-        leftover_units=sum(row.leftover_units for row in rows),
+        leftover_units=sum(line.leftover_units for line in group),
         fill_rate=1 - shortage / actual if actual else 1.0,
-        cost_yen=sum(row.cost_yen for row in rows),
-        proposed_cost_yen=sum(row.proposed_cost_yen for row in rows),
-        within=sum(row.zone == "within" for row in rows),
-        too_much=sum(row.zone == "too_much" for row in rows),
-        too_little=sum(row.zone == "too_little" for row in rows),
+        cost_yen=sum(line.cost_yen for line in group),
+        proposed_cost_yen=sum(line.proposed_cost_yen for line in group),
+        within=zones.count(Zone.WITHIN),
+        too_much=zones.count(Zone.TOO_MUCH),
+        too_little=zones.count(Zone.TOO_LITTLE),
     )

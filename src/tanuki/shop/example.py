@@ -203,9 +203,7 @@ def import_data_file(res: Resources, file: DataFile, now: datetime) -> Import:
         return loading.import_file(
             db,
             res.warehouse,
-            file.kind,
-            file.name,
-            file.content,
+            loading.Upload(file.kind, file.name, file.content),
             by=COMMAND_LINE.name,
             now=arrived_at,
         )

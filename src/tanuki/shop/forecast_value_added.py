@@ -1,11 +1,13 @@
-"""What people's changes were worth, and whose help: the forecast value added of each change, with its uncertainty and what follows from it.
+"""Forecast value added: what people's changes of order lines saved or cost, with its uncertainty.
 
-A line goes proposed → as the analyst's check left it → as the manager's confirmation left it. What a stage was worth is the cost before it
-less the cost after it, on the units that were there to sell (Gilliland 2010, The Business Forecasting Deal: forecast value added).
+A line goes from the proposal over the analyst's check to the manager's confirmation. The value of a
+stage is the cost before it less the cost after it, on the units that were available for sale
+(Gilliland 2010, The Business Forecasting Deal).
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 from sqlalchemy import select
@@ -13,46 +15,60 @@ from sqlalchemy.orm import Session
 
 from tanuki.platform.accounts import Person
 from tanuki.shop import evaluation, rules
-from tanuki.shop.store_access import stores_of
-from tanuki.shop.tables import Change, Evaluation, Item, OrderLine
+from tanuki.shop.evaluation import UnitCosts
+from tanuki.shop.store_access import list_visible_stores
+from tanuki.shop.tables import Change, ChangeStage, Evaluation, Item, OrderLine
 
-WEEKS = 52  # evaluated weeks that count
-STAGES = ("check", "confirm")
-DRAWS = 2000
-LEAST_CHANGES, LEAST_WEEKS = 20, 6  # fewer say nothing: an interval from fewer weeks is too narrow
-LOW, HIGH = 5.0, 95.0  # percentiles of the 90 % interval
-SOLD_OUT = 0.5  # units: nearer than this, sales stopped because nothing was left
+MAX_EVALUATED_WEEKS = 52
+BOOTSTRAP_DRAWS = 2000
+MIN_CHANGES, MIN_WEEKS = 20, 6  # with fewer weeks the interval is too narrow for an advice
+LOW_PERCENTILE, HIGH_PERCENTILE = 5.0, 95.0  # of the 90 % interval
+SOLD_OUT_MARGIN_UNITS = 0.5  # sales this near to the available units ended because of them
+
+
+class Advice(StrEnum):
+    """What follows from the interval of yen a change."""
+
+    KEEP = "keep"  # it lies above zero
+    STOP = "stop"  # it lies below zero
+    NOT_ENOUGH = "not_enough"  # it holds zero, or there are too few changes
 
 
 @dataclass(frozen=True)
-class Touch:
-    """Who changed a line last at a stage, and the cases that it then had."""
+class Override:
+    """A person's last change of a line at one stage, and the cases that it left."""
 
     by: str
     cases: int
 
 
 @dataclass(frozen=True)
-class Line:
-    """An evaluated line with what people made of it. `there` are units in stock before the order came."""
+class Quantities:
+    """The units of an evaluated line. stock: on hand before the order came."""
+
+    actual: float
+    forecast: float
+    stock: float
+    available: float
+
+
+@dataclass(frozen=True)
+class EvaluatedLine:
+    """An evaluated line with people's overrides by stage."""
 
     week: str
     store: str
     item: str
     case_units: int
     proposed_cases: int
-    touched: dict[str, Touch]  # by stage
-    actual: float
-    forecast: float
-    there: float
-    available: float
-    shortage_cost: float
-    leftover_cost: float
+    overrides: dict[str, Override]
+    units: Quantities
+    costs: UnitCosts
 
 
 @dataclass(frozen=True)
-class Changed:
-    """One person's change of one line, and what it saved (below zero: what it cost)."""
+class OverrideEffect:
+    """One person's change of one line, and the yen that it saved (below zero: cost)."""
 
     week: str
     store: str
@@ -66,8 +82,8 @@ class Changed:
 
 
 @dataclass(frozen=True)
-class Value:
-    """Changes added up under one key. Yen a change with a 90 % interval, and the advice: keep, stop or not_enough."""
+class FvaSummary:
+    """Effects added up under one key; yen a change with a 90 % interval, and the advice."""
 
     by: str
     key: str
@@ -80,138 +96,148 @@ class Value:
     per_change_yen: float
     low_yen: float | None
     high_yen: float | None
-    advice: str
+    advice: Advice
 
 
-KEYS: dict[str, Callable[[Changed], str]] = {
-    "person": lambda each: each.person,
-    "stage": lambda each: each.stage,
-    "item": lambda each: each.item,
-    "store": lambda each: each.store,
+GROUP_KEYS: dict[str, Callable[[OverrideEffect], str]] = {
+    "person": lambda effect: effect.person,
+    "stage": lambda effect: effect.stage,
+    "item": lambda effect: effect.item,
+    "store": lambda effect: effect.store,
 }
 
 
-def worth_of(line: Line) -> list[Changed]:
-    """What each stage that left another number was worth. All of a line's changes add up to the cost as proposed less the cost as ordered.
+def measure_overrides(line: EvaluatedLine) -> list[OverrideEffect]:
+    """The effect of each stage that changed the number of cases.
 
-    A line that sold out says only that at least so much would have sold: then the forecast counts where it was more, so that ordering less
-    does not look free.
+    All effects of a line add up to the cost as proposed less the cost as ordered.
+
+    A line that sold out shows only the smallest possible demand. Then the forecast counts as the
+    demand where it is higher, or else ordering less would look free.
     """
-    sold_out = abs(line.actual - line.available) < SOLD_OUT
-    wanted = max(line.actual, line.forecast) if sold_out else line.actual
-    found, before = [], line.proposed_cases
-    for stage in STAGES:
-        touch = line.touched.get(stage)
-        if touch is None or touch.cases == before:
+    units = line.units
+    sold_out = abs(units.actual - units.available) < SOLD_OUT_MARGIN_UNITS
+    demand = max(units.actual, units.forecast) if sold_out else units.actual
+
+    def cost(cases: int) -> float:
+        available = units.stock + cases * line.case_units
+        return evaluation.compute_outcome(available, demand, line.costs).cost
+
+    effects, before = [], line.proposed_cases
+    for stage in ChangeStage:
+        override = line.overrides.get(stage)
+        if override is None or override.cases == before:
             continue
-        costs = [
-            evaluation.outcome(
-                line.there + cases * line.case_units, wanted, line.shortage_cost, line.leftover_cost
-            ).cost
-            for cases in (before, touch.cases)
-        ]
-        found.append(
-            Changed(
+        effects.append(
+            OverrideEffect(
                 week=line.week,
                 store=line.store,
                 item=line.item,
                 stage=stage,
-                person=touch.by,
+                person=override.by,
                 before_units=before * line.case_units,
-                after_units=touch.cases * line.case_units,
-                saved_yen=costs[0] - costs[1],
+                after_units=override.cases * line.case_units,
+                saved_yen=cost(before) - cost(override.cases),
                 sold_out=sold_out,
             )
         )
-        before = touch.cases
-    return found
+        before = override.cases
+    return effects
 
 
-def valued(changes: Sequence[Changed], by: str, *, seed: int = 1) -> list[Value]:
-    """Changes added up by "person", "stage", "item" or "store", the most saved first."""
-    groups: dict[str, list[Changed]] = {}
-    for change in changes:
-        groups.setdefault(KEYS[by](change), []).append(change)
+def summarise_overrides(
+    effects: Sequence[OverrideEffect], by: str, *, seed: int = 1
+) -> list[FvaSummary]:
+    """Effects added up by a key of GROUP_KEYS, the most saved first."""
+    groups: dict[str, list[OverrideEffect]] = {}
+    for effect in effects:
+        groups.setdefault(GROUP_KEYS[by](effect), []).append(effect)
     return sorted(
-        (added_up(by, key, group, seed) for key, group in groups.items()),
-        key=lambda value: (-value.saved_yen, value.key),
+        (summarise_effects(by, key, group, seed) for key, group in groups.items()),
+        key=lambda summary: (-summary.saved_yen, summary.key),
     )
 
 
-def added_up(by: str, key: str, changes: Sequence[Changed], seed: int) -> Value:
-    """One group of changes as one."""
-    saved = sum(change.saved_yen for change in changes)
-    weeks = len({change.week for change in changes})
-    low, high = interval(changes, seed)
-    enough = (
-        len(changes) >= LEAST_CHANGES
-        and weeks >= LEAST_WEEKS
-        and low is not None
-        and high is not None
-    )
-    return Value(
+def summarise_effects(
+    by: str, key: str, effects: Sequence[OverrideEffect], seed: int
+) -> FvaSummary:
+    saved = sum(effect.saved_yen for effect in effects)
+    weeks = len({effect.week for effect in effects})
+    low, high = bootstrap_interval(effects, seed)
+    advice = Advice.NOT_ENOUGH
+    if len(effects) >= MIN_CHANGES and weeks >= MIN_WEEKS:
+        if low is not None and low > 0:
+            advice = Advice.KEEP
+        elif high is not None and high < 0:
+            advice = Advice.STOP
+    return FvaSummary(
         by=by,
         key=key,
-        changes=len(changes),
+        changes=len(effects),
         weeks=weeks,
-        helped=sum(change.saved_yen > 0 for change in changes),
-        hurt=sum(change.saved_yen < 0 for change in changes),
-        sold_out=sum(change.sold_out for change in changes),
+        helped=sum(effect.saved_yen > 0 for effect in effects),
+        hurt=sum(effect.saved_yen < 0 for effect in effects),
+        sold_out=sum(effect.sold_out for effect in effects),
         saved_yen=saved,
-        per_change_yen=saved / len(changes),
+        per_change_yen=saved / len(effects),
         low_yen=low,
         high_yen=high,
-        advice="keep"
-        if enough and low is not None and low > 0
-        else "stop"
-        if enough and high is not None and high < 0
-        else "not_enough",
+        advice=advice,
     )
 
 
-def interval(changes: Sequence[Changed], seed: int) -> tuple[float | None, float | None]:
-    """The 90 % interval of yen a change, by drawing whole weeks again: lines of one week share its weather. None from a single week."""
-    weeks = sorted({change.week for change in changes})
+def bootstrap_interval(
+    effects: Sequence[OverrideEffect], seed: int
+) -> tuple[float | None, float | None]:
+    """The 90 % interval of yen a change; None from a single week.
+
+    Block bootstrap: whole weeks are drawn again, because the lines of one week share its weather.
+    """
+    weeks = sorted({effect.week for effect in effects})
     if len(weeks) < 2:
         return None, None
-    place = {week: n for n, week in enumerate(weeks)}
-    of = [place[change.week] for change in changes]
-    sums, counts = (
-        np.bincount(of, weights=[change.saved_yen for change in changes]),
-        np.bincount(of),
-    )
-    drawn = np.random.default_rng(seed).multinomial(
-        len(weeks), np.full(len(weeks), 1 / len(weeks)), size=DRAWS
+    positions = {week: n for n, week in enumerate(weeks)}
+    week_numbers = [positions[effect.week] for effect in effects]
+    sums = np.bincount(week_numbers, weights=[effect.saved_yen for effect in effects])
+    counts = np.bincount(week_numbers)
+    draws = np.random.default_rng(seed).multinomial(
+        len(weeks), np.full(len(weeks), 1 / len(weeks)), size=BOOTSTRAP_DRAWS
     )
     mean = sums.sum() / counts.sum()
-    wider = (
-        len(weeks) / (len(weeks) - 1)
-    ) ** 0.5  # drawing again from few weeks spreads too little
-    means = mean + ((drawn @ sums) / (drawn @ counts) - mean) * wider
-    low, high = np.percentile(means, [LOW, HIGH])
+    # With n weeks the bootstrap's variance is (n - 1) / n of the true one.
+    widening = (len(weeks) / (len(weeks) - 1)) ** 0.5
+    means = mean + ((draws @ sums) / (draws @ counts) - mean) * widening
+    low, high = np.percentile(means, [LOW_PERCENTILE, HIGH_PERCENTILE])
     return float(low), float(high)
 
 
-# ---- from the records ----------------------------------------------------------------------------------------------
+# ---- from the records ----------------------------------------------------------------------------
 
 
-def changes(db: Session, who: Person) -> list[Changed]:
-    """What people's changes in the last year's evaluated weeks were worth, within the stores this person may see; newest week first."""
-    stores = stores_of(db, who)
+def list_override_effects(db: Session, person: Person) -> list[OverrideEffect]:
+    """Effects in the last MAX_EVALUATED_WEEKS evaluated weeks, newest week first.
+
+    Within the stores that the person may see.
+    """
+    stores = list_visible_stores(db, person)
     weeks = list(
-        db.scalars(select(Evaluation.week).distinct().order_by(Evaluation.week.desc()).limit(WEEKS))
+        db.scalars(
+            select(Evaluation.week)
+            .distinct()
+            .order_by(Evaluation.week.desc())
+            .limit(MAX_EVALUATED_WEEKS)
+        )
     )
-    touched: dict[tuple[str, str, str], dict[str, Touch]] = {}
+    overrides: dict[tuple[str, str, str], dict[str, Override]] = {}
     for change in db.scalars(
         select(Change).where(Change.week.in_(weeks), Change.store.in_(stores)).order_by(Change.id)
     ):
-        touched.setdefault((change.week, change.store, change.item), {})[change.stage] = Touch(
-            change.by, change.after_cases
-        )
-    if not touched:
+        stages = overrides.setdefault((change.week, change.store, change.item), {})
+        stages[change.stage] = Override(change.by, change.after_cases)
+    if not overrides:
         return []
-    chain = rules.get(db)
-    costs = {item.code: evaluation.costs_of(item, chain) for item in db.scalars(select(Item))}
+    chain = rules.load_rules(db)
+    costs = {item.code: evaluation.get_unit_costs(item, chain) for item in db.scalars(select(Item))}
     query = (
         select(Evaluation, OrderLine.case_units, OrderLine.proposed_cases)
         .join(
@@ -230,22 +256,22 @@ def changes(db: Session, who: Person) -> list[Changed]:
         .order_by(Evaluation.week.desc(), Evaluation.store, Evaluation.item)
         .distinct()
     )
-    found = []
-    for row, case_units, proposed in db.execute(query):
-        found += worth_of(
-            Line(
-                week=row.week,
-                store=row.store,
-                item=row.item,
-                case_units=case_units,
-                proposed_cases=proposed,
-                touched=touched[row.week, row.store, row.item],
+    effects = []
+    for row, case_units, proposed_cases in db.execute(query):
+        line = EvaluatedLine(
+            week=row.week,
+            store=row.store,
+            item=row.item,
+            case_units=case_units,
+            proposed_cases=proposed_cases,
+            overrides=overrides[row.week, row.store, row.item],
+            units=Quantities(
                 actual=row.actual,
                 forecast=row.forecast,
-                there=row.available_units - row.ordered_units,
+                stock=row.available_units - row.ordered_units,
                 available=row.available_units,
-                shortage_cost=costs[row.item][0],
-                leftover_cost=costs[row.item][1],
-            )
+            ),
+            costs=costs[row.item],
         )
-    return found
+        effects += measure_overrides(line)
+    return effects

@@ -1,9 +1,18 @@
-"""How many cases to order: pure, from quantiles of demand, costs, stock and limits; with the reasons as codes and numbers.
+"""The ordering rule: from quantiles of demand, costs, stock and limits to whole cases; pure.
 
-Periodic review, order up to a level (Silver, Pyke and Thomas, 2017, the (R, S) rule): the order arrives on the target week's Monday, after
-a buffer week that nobody has seen yet. What is left of that week is max(0, on hand + on order - its demand), so the target week needs
-min(demand, demand of both weeks - on hand - on order). A unit short costs `shortage_cost`, a unit left what `left_cost` says; the best
-quantity is the quantile shortage / (shortage + left) of what is needed (Arrow, Harris and Marschak, 1951). It knows no database, no model.
+Periodic review with an order-up-to level: the (R, S) rule of Silver, Pyke and Thomas (2017),
+Inventory and Production Management in Supply Chains. The order arrives on the target week's Monday.
+Before it lies the buffer week, whose sales are not known yet.
+
+Units left over from the buffer week: max(0, on hand + on order - its demand).
+Net requirement of the target week: its demand less that, which is
+min(demand of the target week, demand of both weeks - on hand - on order).
+
+A unit short costs `ItemRules.shortage_cost`, a unit left over `ItemRules.overage_cost`. The best
+quantity is the newsvendor's: the quantile shortage / (shortage + overage) of the net requirement
+(Arrow, Harris and Marschak, 1951, Optimal Inventory Policy, Econometrica 19).
+
+docs/decisions/ordering.md explains each formula. Quantities are units unless a name says cases.
 """
 
 from collections.abc import Sequence
@@ -16,93 +25,114 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tanuki.shop.forecasting.forecaster import NORMAL_SCORES, QUANTILE_LEVELS
+from tanuki.shop.tables import DEFAULT_LEFTOVER_COST_YEN, DEFAULT_RULES, DEFAULT_SHORTAGE_COST_YEN
+
 Numbers = NDArray[np.float64]
 Reason = dict[str, Any]
 
-LEVELS = (0.01, 0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95, 0.99)
-LOW, HIGH = LEVELS.index(0.10), LEVELS.index(0.90)
+Q10, Q90 = QUANTILE_LEVELS.index(0.10), QUANTILE_LEVELS.index(0.90)
 NORMAL = NormalDist()
-SCORES = np.array([NORMAL.inv_cdf(level) for level in LEVELS])
-WEEK, TWO_WEEKS = (
-    7,
-    14,
-)  # days; deliveries come on Mondays, so that what was delivered so long ago is so old on a Monday
-LEAST_TOGETHER, MOST_TOGETHER = -0.2, 0.98  # correlation of the two weeks
-OWN_LIMITS, SHARED_LIMITS = (
-    ("maximum", "minimum", "below_minimum", "shelf_minimum"),
-    ("truck", "space"),
-)  # codes of reasons
+# Deliveries come on Mondays, so the age of stock on a Monday is a multiple of a week.
+DAYS_PER_WEEK, DAYS_PER_TWO_WEEKS = 7, 14
+MIN_WEEK_CORRELATION, MAX_WEEK_CORRELATION = -0.2, 0.98  # of the two weeks' demand
+# Codes of reasons: limits of one item, and limits that the items of a store share.
+ITEM_LIMIT_CODES = ("maximum", "minimum", "below_minimum", "shelf_minimum")
+STORE_LIMIT_CODES = ("truck", "space")
+USUAL_WEEKS = 4  # with fewer known weeks a proposal counts as unusual
+ROUNDING_UNITS = 1e-9  # differences that only floating point makes
 
-# Pairs of equally likely weeks, as normal scores: a Fibonacci lattice, whose points are spread evenly over the square and over each side.
-POINTS, TURN = 987, 610
-FIRST = np.array([NORMAL.inv_cdf((n + 0.5) / POINTS) for n in range(POINTS)])
-SECOND = FIRST[np.arange(POINTS) * TURN % POINTS]
+# Equally likely pairs of weeks, as normal scores: a Fibonacci lattice, whose points are spread
+# evenly over the square and over each of its sides (987 and 610 are Fibonacci numbers).
+LATTICE_POINTS, LATTICE_STEP = 987, 610
+BUFFER_SCORES = np.array(
+    [NORMAL.inv_cdf((n + 0.5) / LATTICE_POINTS) for n in range(LATTICE_POINTS)]
+)
+TARGET_SCORES = BUFFER_SCORES[np.arange(LATTICE_POINTS) * LATTICE_STEP % LATTICE_POINTS]
 
 
 @dataclass(frozen=True)
 class Demand:
-    """Demand in units of one week, or of both together: its mean and its quantiles at LEVELS, non-decreasing."""
+    """The demand of one week, or of two weeks together.
+
+    quantiles: at QUANTILE_LEVELS, non-decreasing.
+    """
 
     mean: float
     quantiles: tuple[float, ...]
 
-    def at(self, level: float) -> float:
-        """The quantile at any level: between the known ones as if it were normal there, the outermost beyond them."""
-        level = min(max(level, LEVELS[0]), LEVELS[-1])
-        return float(np.interp(NORMAL.inv_cdf(level), SCORES, self.quantiles))
+    def quantile_at(self, level: float) -> float:
+        """The quantile at any level.
+
+        Between two known levels the distribution counts as normal; beyond the outermost levels
+        their quantiles are given.
+        """
+        level = min(max(level, QUANTILE_LEVELS[0]), QUANTILE_LEVELS[-1])
+        return float(np.interp(NORMAL.inv_cdf(level), NORMAL_SCORES, self.quantiles))
 
 
 @dataclass(frozen=True)
 class ItemRules:
-    """How an item is ordered, what a unit too few or too many costs (yen), and how often the week must be served at least."""
+    """How an item is ordered, and its costs in yen a unit.
+
+    leftover_cost: of a unit that cannot be sold any more.
+    holding_share: the cost of a unit that can still be sold next week, as a share of leftover_cost.
+    min_service: the smallest probability that the order is enough for the week.
+    """
 
     case_units: int = 1
     min_cases: int = 0
     max_cases: int | None = None
     shelf_life_days: int | None = None
-    shortage_cost: float = 3.0
-    leftover_cost: float = 1.0  # of a unit that cannot be sold any more
-    holding: float = (
-        0.25  # share of leftover_cost that a unit costs which can still be sold next week
-    )
-    service: float = 0.0  # least probability that the week is served
+    shortage_cost: float = DEFAULT_SHORTAGE_COST_YEN
+    leftover_cost: float = DEFAULT_LEFTOVER_COST_YEN
+    holding_share: float = DEFAULT_RULES["holding"]
+    min_service: float = 0.0
 
     @property
-    def left_cost(self) -> float:
-        """Yen of a unit left on the target week's Sunday: lost unless it keeps all of the next week, when it only was in the way."""
-        keeps = self.shelf_life_days is None or self.shelf_life_days >= TWO_WEEKS
-        return self.leftover_cost * (self.holding if keeps else 1.0)
+    def overage_cost(self) -> float:
+        """Yen of a unit left over on the target week's Sunday.
+
+        The whole leftover cost, or the holding share of it where the unit keeps all of the next
+        week.
+        """
+        keeps = self.shelf_life_days is None or self.shelf_life_days >= DAYS_PER_TWO_WEEKS
+        return self.leftover_cost * (self.holding_share if keeps else 1.0)
 
     @property
     def critical_ratio(self) -> float:
-        """The share of weeks in which the order should be enough: by the costs, but never below the service that is asked for."""
-        costs = self.shortage_cost + self.left_cost
-        return max(self.shortage_cost / costs if costs else 0.5, self.service)
+        """The share of weeks in which the order should be enough: by cost, at least min_service."""
+        costs = self.shortage_cost + self.overage_cost
+        return max(self.shortage_cost / costs if costs else 0.5, self.min_service)
 
 
 @dataclass(frozen=True)
 class Stock:
-    """Units on Sunday evening at the cut-off, and units that arrive on the buffer week's Monday. Their ages are not known."""
+    """Stock of unknown age: on hand on the cut-off's evening, and due on the buffer Monday."""
 
     on_hand: float
     on_order: float
 
 
 @dataclass(frozen=True)
-class Line:
-    """One item of one store as the rule takes it. Without stock, the quantity to have for the week is proposed."""
+class OrderInput:
+    """One item of one store. Without stock the proposal is the quantity to have for the week."""
 
     key: str
     buffer: Demand
     target: Demand
-    both: Demand
+    two_weeks: Demand
     rules: ItemRules
     stock: Stock | None
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What a store's lines share: units that fit on its shelves on the target Monday, cases that one delivery brings. None: no limit."""
+class StoreLimits:
+    """The limits that a store's items share; None: no limit.
+
+    shelf_units: units that fit on its shelves on the target week's Monday.
+    truck_cases: cases that one delivery brings.
+    """
 
     shelf_units: int | None = None
     truck_cases: int | None = None
@@ -110,326 +140,367 @@ class Limits:
 
 @dataclass(frozen=True)
 class Proposal:
-    """Whole cases, what they hold, and why.
+    """Whole cases, the units in them, and the reasons.
 
-    `moves` are units by code (safety, stock, rounding and each limit that bites) that add up, with the target's mean, to `units`.
-    `expected_cost` is in yen, shortages and leftovers of the target week; `left` are units expected to be left when it begins.
+    contributions: units by code (safety, stock, rounding, and each limit that binds). With the mean
+    of the target week they add up to `units`.
+    leftover_units: units expected to be left over when the target week begins.
+    expected_cost: yen of the expected shortages and leftovers of the target week.
     """
 
     key: str
     cases: int
     units: int
-    reason: list[Reason]
-    moves: dict[str, float]
-    left: float
+    reasons: list[Reason]
+    contributions: dict[str, float]
+    leftover_units: float
     expected_cost: float
 
 
-def propose(lines: Sequence[Line], limits: Limits | None = None) -> list[Proposal]:
-    """Cases for one store's lines, in their order, so that the target week costs least within what the lines share."""
-    plans = [plan(line) for line in lines]
+def propose_orders(
+    lines: Sequence[OrderInput], limits: StoreLimits | None = None
+) -> list[Proposal]:
+    """The cases of one store's items, in their order, at the least cost within the limits."""
+    plans = [plan_line(line) for line in lines]
     if limits is not None:
-        share(plans, limits)
-    return [settled(each) for each in plans]
+        apply_store_limits(plans, limits)
+    return [finish_proposal(plan) for plan in plans]
 
 
-# ---- one line ------------------------------------------------------------------------------------------------------
+# ---- one item ------------------------------------------------------------------------------------
 
 
 @dataclass(eq=False)
-class Plan:
-    """A line on its way to a proposal: what it needs (equally likely units, ascending), and the cases that count so far."""
+class LinePlan:
+    """A line on its way to a proposal.
 
-    line: Line
-    needed: Numbers
-    left: float
-    wanted: float
+    requirements: the net requirement in equally likely cases, ascending.
+    target_units: the best quantity before rounding to cases. cases: the number in force so far.
+    """
+
+    line: OrderInput
+    requirements: Numbers
+    leftover_units: float
+    target_units: float
     cases: int = 0
-    reason: list[Reason] = field(default_factory=list)
-    moves: dict[str, float] = field(default_factory=dict)
+    reasons: list[Reason] = field(default_factory=list)
+    contributions: dict[str, float] = field(default_factory=dict)
 
-    def move(self, code: str, cases: int) -> None:
-        """Let another number of cases count, because of `code`."""
-        self.moves[code] = (
-            self.moves.get(code, 0.0) + (cases - self.cases) * self.line.rules.case_units
-        )
+    def set_cases(self, code: str, cases: int) -> None:
+        """Change the number of cases, and put the difference down to `code`."""
+        change = (cases - self.cases) * self.line.rules.case_units
+        self.contributions[code] = self.contributions.get(code, 0.0) + change
         self.cases = cases
 
 
-def plan(line: Line) -> Plan:
-    """The cases of one line within its own limits, as if it were alone in the store."""
-    needed, left, expired = needs(line)
+def plan_line(line: OrderInput) -> LinePlan:
+    """The cases of one item within its own limits, as if it were alone in the store."""
+    requirements, leftover, expired = compute_net_requirements(line)
     rules, mean = line.rules, line.target.mean
     ratio = rules.critical_ratio
-    quantile = float(np.interp(ratio * POINTS - 0.5, np.arange(POINTS), needed))
-    wanted = max(0.0, quantile)
-    safety = quantile + left - mean
-    made = Plan(
-        line, needed, left, wanted, moves={"safety": safety, "stock": wanted - mean - safety}
+    positions = np.arange(LATTICE_POINTS)
+    quantile = float(np.interp(ratio * LATTICE_POINTS - 0.5, positions, requirements))
+    units = max(0.0, quantile)
+    safety = quantile + leftover - mean
+    plan = LinePlan(
+        line,
+        requirements,
+        leftover,
+        units,
+        contributions={"safety": safety, "stock": units - mean - safety},
     )
-    made.reason += [
-        {
-            "code": "demand",
-            "mean": mean,
-            "low": line.target.quantiles[LOW],
-            "high": line.target.quantiles[HIGH],
-        },
+    low, high = line.target.quantiles[Q10], line.target.quantiles[Q90]
+    plan.reasons += [
+        {"code": "demand", "mean": mean, "low": low, "high": high},
         {"code": "service", "ratio": ratio, "units": mean + safety},
     ]
     if line.stock is None:
-        made.reason.append({"code": "stock_unknown"})
+        plan.reasons.append({"code": "stock_unknown"})
     else:
         if expired > 0:
-            made.reason.append({"code": "expires", "units": expired, "days": rules.shelf_life_days})
-        there = {"on_hand": line.stock.on_hand, "on_order": line.stock.on_order}
-        made.reason.append({"code": "stock", **there, "buffer": line.buffer.mean, "left": left})
-    made.cases = best_cases(made)
-    made.moves["rounding"] = made.cases * rules.case_units - wanted
-    own_limits(made)
-    return made
+            plan.reasons.append(
+                {"code": "expires", "units": expired, "days": rules.shelf_life_days}
+            )
+        plan.reasons.append(
+            {
+                "code": "stock",
+                "on_hand": line.stock.on_hand,
+                "on_order": line.stock.on_order,
+                "buffer": line.buffer.mean,
+                "left": leftover,
+            }
+        )
+    plan.cases = choose_cases(plan)
+    plan.contributions["rounding"] = plan.cases * rules.case_units - units
+    apply_item_limits(plan)
+    return plan
 
 
-def needs(line: Line) -> tuple[Numbers, float, float]:
-    """What must arrive for the target week (equally likely units, ascending; below zero where more is left than sells), the units
-    expected to be left when it begins, and those expected to be too old by then."""
+def compute_net_requirements(line: OrderInput) -> tuple[Numbers, float, float]:
+    """The net requirement of the target week, on LATTICE_POINTS equally likely pairs of weeks.
+
+    Gives the requirements, ascending (below zero where more is left over than the week sells), the
+    units expected to be left over when the week begins, and those expected to be too old by then.
+    """
     if line.stock is None:
-        return np.interp(FIRST, SCORES, line.target.quantiles), 0.0, 0.0
-    together = correlation(line)
-    buffer = np.interp(FIRST, SCORES, line.buffer.quantiles)
-    target = np.interp(
-        together * FIRST + (1 - together**2) ** 0.5 * SECOND, SCORES, line.target.quantiles
+        return np.interp(BUFFER_SCORES, NORMAL_SCORES, line.target.quantiles), 0.0, 0.0
+    rho = estimate_week_correlation(line)
+    target_scores = rho * BUFFER_SCORES + (1 - rho**2) ** 0.5 * TARGET_SCORES
+    buffer = np.interp(BUFFER_SCORES, NORMAL_SCORES, line.buffer.quantiles)
+    target = np.interp(target_scores, NORMAL_SCORES, line.target.quantiles)
+    leftover, expired = carry_stock(line.rules, line.stock, buffer)
+    return np.sort(target - leftover), float(leftover.mean()), float(expired.mean())
+
+
+def estimate_week_correlation(line: OrderInput) -> float:
+    """The correlation of the two weeks' demand, from var(a + b) = var(a) + var(b) + 2 cov(a, b)."""
+    buffer, target, two_weeks = (
+        float(np.std(np.interp(BUFFER_SCORES, NORMAL_SCORES, demand.quantiles)))
+        for demand in (line.buffer, line.target, line.two_weeks)
     )
-    left, expired = carry(line.rules, line.stock, buffer)
-    return np.sort(target - left), float(left.mean()), float(expired.mean())
+    if buffer * target <= 0:
+        return 0.0
+    rho = (two_weeks**2 - buffer**2 - target**2) / (2 * buffer * target)
+    return min(max(rho, MIN_WEEK_CORRELATION), MAX_WEEK_CORRELATION)
 
 
-def correlation(line: Line) -> float:
-    """How much the two weeks' demand goes together, by how far both together spread."""
-    a, b, both = (
-        float(np.std(np.interp(FIRST, SCORES, each.quantiles)))
-        for each in (line.buffer, line.target, line.both)
-    )
-    return (
-        min(max((both**2 - a**2 - b**2) / (2 * a * b), LEAST_TOGETHER), MOST_TOGETHER)
-        if a * b > 0
-        else 0.0
-    )
+def carry_stock(rules: ItemRules, stock: Stock, buffer: Numbers) -> tuple[Numbers, Numbers]:
+    """Units left over after each of these buffer weeks: still fit for sale, and too old.
 
-
-def carry(rules: ItemRules, stock: Stock, buffer: Numbers) -> tuple[Numbers, Numbers]:
-    """Units left, and still good, after each of these buffer weeks; and units too old by then. The oldest are sold first.
-
-    What is on hand on Sunday is two weeks old or more on the target Monday: an item that keeps no longer is not counted on. What arrives on
-    the buffer Monday is a week old by then: it counts unless the item keeps a week or less.
+    The oldest are sold first. Stock on hand on Sunday is at least two weeks old on the target
+    week's Monday, so an item that keeps no longer cannot be counted on. What arrives on the buffer
+    week's Monday is then a week old: it counts unless the item keeps a week or less.
     """
     old = np.maximum(0.0, stock.on_hand - buffer)
     fresh = np.maximum(0.0, stock.on_order - np.maximum(0.0, buffer - stock.on_hand))
     nothing = np.zeros_like(buffer)
-    if rules.shelf_life_days is None or rules.shelf_life_days > TWO_WEEKS:
+    if rules.shelf_life_days is None or rules.shelf_life_days > DAYS_PER_TWO_WEEKS:
         return old + fresh, nothing
-    return (fresh, old) if rules.shelf_life_days > WEEK else (nothing, old + fresh)
+    return (fresh, old) if rules.shelf_life_days > DAYS_PER_WEEK else (nothing, old + fresh)
 
 
-def best_cases(made: Plan) -> int:
-    """Of the whole cases around the wanted units, those that are expected to cost less and serve often enough; more when they are equal."""
-    rules = made.line.rules
-    few, many = floor(made.wanted / rules.case_units), ceil(made.wanted / rules.case_units)
-    served = float(np.mean(made.needed <= few * rules.case_units + 1e-9))
-    return (
-        few if cost(made, few) < cost(made, many) and served >= rules.service - 1 / POINTS else many
-    )
+def choose_cases(plan: LinePlan) -> int:
+    """Of the two whole numbers of cases around the best quantity, the cheaper one.
 
-
-def cost(made: Plan, cases: int) -> float:
-    """What is minimised: expected yen, with a unit short as dear as the service that is asked for makes it."""
-    rules = made.line.rules
-    ratio = rules.service
-    floor_cost = rules.left_cost * ratio / (1 - ratio) if ratio < 1 else 0.0
-    return expected_cost(
-        made.needed, cases * rules.case_units, max(rules.shortage_cost, floor_cost), rules.left_cost
-    )
-
-
-def expected_cost(needed: Numbers, units: float, shortage_cost: float, left_cost: float) -> float:
-    """Yen that shortages and leftovers are expected to cost when so many units arrive."""
-    over = units - needed
-    over_sum = float(np.maximum(over, 0.0).sum())
-    return (left_cost * over_sum + shortage_cost * (over_sum - float(over.sum()))) / len(needed)
-
-
-def own_limits(made: Plan) -> None:
-    """Cases within what keeps, the minimum and the maximum of the item; each limit that bites adds its reason. The maximum wins.
-
-    Less than the minimum becomes the minimum or nothing, whichever is expected to cost less.
+    The smaller one must reach the minimum service. When both cost the same, the larger one.
     """
-    rules, days = made.line.rules, made.line.rules.shelf_life_days
-    most = None
+    rules = plan.line.rules
+    few, many = (
+        floor(plan.target_units / rules.case_units),
+        ceil(plan.target_units / rules.case_units),
+    )
+    served = float(np.mean(plan.requirements <= few * rules.case_units + ROUNDING_UNITS))
+    cheaper = compute_planning_cost(plan, few) < compute_planning_cost(plan, many)
+    return few if cheaper and served >= rules.min_service - 1 / LATTICE_POINTS else many
+
+
+def compute_planning_cost(plan: LinePlan, cases: int) -> float:
+    """The expected yen that the rule minimises.
+
+    A shortage costs at least as much as makes min_service the critical ratio.
+    """
+    rules = plan.line.rules
+    ratio = rules.min_service
+    service_cost = rules.overage_cost * ratio / (1 - ratio) if ratio < 1 else 0.0
+    return compute_expected_cost(
+        plan.requirements,
+        cases * rules.case_units,
+        max(rules.shortage_cost, service_cost),
+        rules.overage_cost,
+    )
+
+
+def compute_expected_cost(
+    requirements: Numbers, units: float, shortage_cost: float, overage_cost: float
+) -> float:
+    """Yen of the expected shortages and leftovers when so many units arrive."""
+    over = units - requirements
+    over_sum = float(np.maximum(over, 0.0).sum())
+    short_sum = over_sum - float(over.sum())
+    return (overage_cost * over_sum + shortage_cost * short_sum) / len(requirements)
+
+
+def apply_item_limits(plan: LinePlan) -> None:
+    """Bring the cases within the item's shelf life, minimum and maximum; the maximum wins.
+
+    Fewer cases than the minimum become the minimum or none, whichever is expected to cost less.
+    Each limit that binds adds its reason.
+    """
+    rules, days = plan.line.rules, plan.line.rules.shelf_life_days
+    sellable_cases = None
     if days is not None:
-        sold = float(made.needed[-1]) + (max(1, days // WEEK) - 1) * made.line.target.quantiles[-1]
-        most = ceil(max(0.0, sold) / rules.case_units)
-    if 0 < made.cases < rules.min_cases:
-        keeps = most is None or rules.min_cases <= most
-        if keeps and cost(made, rules.min_cases) <= cost(made, 0):
-            made.reason.append({"code": "minimum", "cases": rules.min_cases})
-            made.move("minimum", rules.min_cases)
+        later_weeks = max(1, days // DAYS_PER_WEEK) - 1
+        units = float(plan.requirements[-1]) + later_weeks * plan.line.target.quantiles[-1]
+        sellable_cases = ceil(max(0.0, units) / rules.case_units)
+    if 0 < plan.cases < rules.min_cases:
+        keeps = sellable_cases is None or rules.min_cases <= sellable_cases
+        if keeps and compute_planning_cost(plan, rules.min_cases) <= compute_planning_cost(plan, 0):
+            plan.reasons.append({"code": "minimum", "cases": rules.min_cases})
+            plan.set_cases("minimum", rules.min_cases)
         else:
-            made.reason.append(
-                {
-                    "code": "below_minimum" if keeps else "shelf_minimum",
-                    "cases": rules.min_cases,
-                    "days": days,
-                }
-            )
-            made.move("minimum", 0)
-    if rules.max_cases is not None and made.cases > rules.max_cases:
-        made.reason.append({"code": "maximum", "cases": rules.max_cases, "wanted": made.cases})
-        made.move("maximum", rules.max_cases)
+            code = "below_minimum" if keeps else "shelf_minimum"
+            plan.reasons.append({"code": code, "cases": rules.min_cases, "days": days})
+            plan.set_cases("minimum", 0)
+    if rules.max_cases is not None and plan.cases > rules.max_cases:
+        plan.reasons.append({"code": "maximum", "cases": rules.max_cases, "needed": plan.cases})
+        plan.set_cases("maximum", rules.max_cases)
 
 
-# ---- what lines share ----------------------------------------------------------------------------------------------
+# ---- limits that items share ---------------------------------------------------------------------
 
 
-def share(plans: list[Plan], limits: Limits) -> None:
-    """Give up cases where that costs least, until the truck and then the shelves hold the rest.
+def apply_store_limits(plans: list[LinePlan], limits: StoreLimits) -> None:
+    """Drop the cases that are worth least, until the truck and then the shelves hold the rest.
 
-    Each line's cost is convex in its cases, so one case after the other is exact for the truck, and for the shelves where all cases are
-    of one size; with other sizes, minimums, or both limits together it is near, and what then still fits is taken back.
+    A line's expected cost is convex in its cases. So dropping one case after the other is optimal
+    for the truck, and for the shelves where all cases have one size. With different sizes, minimums
+    or both limits it is near the optimum, and cases that fit after all are restored.
     """
     bounds: dict[str, int] = {}
-    for code, most in (("truck", limits.truck_cases), ("space", limits.shelf_units)):
-        if most is None:
+    for code, bound in (("truck", limits.truck_cases), ("space", limits.shelf_units)):
+        if bound is None:
             continue
-        before = [each.cases for each in plans]
-        give_up(plans, code, most)
-        bounds[code] = most
-        take_back(
-            plans, before, {each: bound - taken(plans, each) for each, bound in bounds.items()}
-        )
-        for each, cases in zip(plans, before, strict=True):
-            now, each.cases = each.cases, cases
-            if now < cases:
-                each.reason.append({"code": code, "cases": now, "wanted": cases})
-                each.move(code, now)
+        before = [plan.cases for plan in plans]
+        drop_cases(plans, code, bound)
+        bounds[code] = bound
+        room = {name: most - sum_capacity(plans, name) for name, most in bounds.items()}
+        restore_cases(plans, before, room)
+        for plan, cases in zip(plans, before, strict=True):
+            limited, plan.cases = plan.cases, cases
+            if limited < cases:
+                plan.reasons.append({"code": code, "cases": limited, "needed": cases})
+                plan.set_cases(code, limited)
 
 
-def weight(made: Plan, code: str) -> int:
-    """What a case takes of a limit."""
-    return 1 if code == "truck" else made.line.rules.case_units
+def capacity_per_case(plan: LinePlan, code: str) -> int:
+    """What one case takes of a limit: one case of the truck, its units of the shelves."""
+    return 1 if code == "truck" else plan.line.rules.case_units
 
 
-def taken(plans: Sequence[Plan], code: str) -> float:
-    """What the plans take of a limit; what is left on the shelves on the target Monday stands there too."""
-    return sum(each.cases * weight(each, code) for each in plans) + (
-        sum(each.left for each in plans) if code == "space" else 0.0
-    )
+def sum_capacity(plans: Sequence[LinePlan], code: str) -> float:
+    """What the plans take of a limit; expected leftovers take shelf space, too."""
+    ordered = sum(plan.cases * capacity_per_case(plan, code) for plan in plans)
+    leftover = sum(plan.leftover_units for plan in plans) if code == "space" else 0.0
+    return ordered + leftover
 
 
-def least(made: Plan) -> int:
-    """The fewest cases that can be ordered, beside none."""
-    rules = made.line.rules
+def min_order_cases(plan: LinePlan) -> int:
+    """The smallest order of the item that is not zero."""
+    rules = plan.line.rules
     return max(
         1, rules.min_cases if rules.max_cases is None else min(rules.min_cases, rules.max_cases)
     )
 
 
-def give_up(plans: list[Plan], code: str, most: float) -> None:
-    """Take away cases, each time where what is saved of the limit costs least."""
+def drop_cases(plans: list[LinePlan], code: str, bound: float) -> None:
+    """Drop cases, each time where a unit of the limit costs least, until the limit is kept."""
 
     def step(n: int) -> tuple[float, int, int]:
-        made = plans[n]
-        fewer = made.cases - 1 if made.cases > least(made) else 0
-        return (
-            (cost(made, fewer) - cost(made, made.cases))
-            / ((made.cases - fewer) * weight(made, code)),
-            n,
-            fewer,
-        )
+        plan = plans[n]
+        fewer = plan.cases - 1 if plan.cases > min_order_cases(plan) else 0
+        loss = compute_planning_cost(plan, fewer) - compute_planning_cost(plan, plan.cases)
+        return loss / ((plan.cases - fewer) * capacity_per_case(plan, code)), n, fewer
 
-    over = taken(plans, code) - most
-    steps = [step(n) for n, each in enumerate(plans) if each.cases]
+    over = sum_capacity(plans, code) - bound
+    steps = [step(n) for n, plan in enumerate(plans) if plan.cases]
     heapify(steps)
-    while over > 1e-9 and steps:
+    while over > ROUNDING_UNITS and steps:
         _, n, fewer = heappop(steps)
-        over -= (plans[n].cases - fewer) * weight(plans[n], code)
+        over -= (plans[n].cases - fewer) * capacity_per_case(plans[n], code)
         plans[n].cases = fewer
         if fewer:
             heappush(steps, step(n))
 
 
-def take_back(plans: list[Plan], before: list[int], room: dict[str, float]) -> None:
-    """Give back cases that fit after all, the most useful first; `room` is what each limit has left."""
+def restore_cases(plans: list[LinePlan], before: list[int], room: dict[str, float]) -> None:
+    """Restore cases that fit after all, the most valuable first. `room`: left of each limit."""
     while True:
         best: tuple[float, int, int] | None = None
-        for n, each in enumerate(plans):
-            more = max(each.cases + 1, least(each))
+        for n, plan in enumerate(plans):
+            more = max(plan.cases + 1, min_order_cases(plan))
             if more > before[n] or any(
-                (more - each.cases) * weight(each, code) > left + 1e-9
+                (more - plan.cases) * capacity_per_case(plan, code) > left + ROUNDING_UNITS
                 for code, left in room.items()
             ):
                 continue
-            saved = (cost(each, each.cases) - cost(each, more)) / (more - each.cases)
-            if saved > 1e-9 and (best is None or saved > best[0]):
-                best = saved, n, more
+            saved = compute_planning_cost(plan, plan.cases) - compute_planning_cost(plan, more)
+            saved_per_case = saved / (more - plan.cases)
+            if saved_per_case > ROUNDING_UNITS and (best is None or saved_per_case > best[0]):
+                best = saved_per_case, n, more
         if best is None:
             return
         _, n, more = best
         for code in room:
-            room[code] -= (more - plans[n].cases) * weight(plans[n], code)
+            room[code] -= (more - plans[n].cases) * capacity_per_case(plans[n], code)
         plans[n].cases = more
 
 
-def settled(made: Plan) -> Proposal:
-    """A plan as a proposal."""
-    rules, units = made.line.rules, made.cases * made.line.rules.case_units
-    made.reason.append(
+def finish_proposal(plan: LinePlan) -> Proposal:
+    """The proposal of a plan, with its last reason and its expected cost."""
+    rules, units = plan.line.rules, plan.cases * plan.line.rules.case_units
+    plan.reasons.append(
         {
-            "code": "cases" if made.cases else "nothing",
-            "cases": made.cases,
+            "code": "cases" if plan.cases else "nothing",
+            "cases": plan.cases,
             "case_units": rules.case_units,
             "units": units,
         }
     )
-    yen = expected_cost(made.needed, units, rules.shortage_cost, rules.left_cost)
-    return Proposal(made.line.key, made.cases, units, made.reason, made.moves, made.left, yen)
+    return Proposal(
+        key=plan.line.key,
+        cases=plan.cases,
+        units=units,
+        reasons=plan.reasons,
+        contributions=plan.contributions,
+        leftover_units=plan.leftover_units,
+        expected_cost=compute_expected_cost(
+            plan.requirements, units, rules.shortage_cost, rules.overage_cost
+        ),
+    )
 
 
-# ---- beside the rule -----------------------------------------------------------------------------------------------
+# ---- baseline and unusual proposals --------------------------------------------------------------
 
 
-def simple(usual: float, rules: ItemRules, stock: Stock | None) -> int:
-    """Units that the simplest rule would order: a usual week's, less what a usual week leaves of the stock, in the nearest whole cases."""
+def compute_baseline_order(usual: float, rules: ItemRules, stock: Stock | None) -> int:
+    """Units that the simplest rule would order, as a baseline for the costs.
+
+    The usual week's sales, less the stock that it leaves over, in the nearest whole cases.
+    """
     left = max(0.0, stock.on_hand + stock.on_order - usual) if stock is not None else 0.0
     return round(max(0.0, usual - left) / rules.case_units) * rules.case_units
 
 
-def unusual(
+def score_unusual(
     proposal: Proposal, demand: Demand, recent: Sequence[float], threshold: float
 ) -> tuple[float, list[Reason]]:
-    """How far a proposal is from what is usual, and why; 0 when nothing is unusual, 1 and more when an analyst should look.
+    """How unusual a proposal is, and why: from 1 on an analyst should check it.
 
-    `recent` are the units of the last known weeks, newest last; `threshold` is the share of their mean that is still usual.
+    recent: units of the last known weeks, newest last.
+    threshold: the share of their mean by which a usual forecast may differ from it.
     """
-    why: list[Reason] = []
+    reasons: list[Reason] = []
     score = 0.0
     usual = sum(recent) / len(recent) if recent else 0.0
-    if len(recent) < 4:
-        why.append({"code": "new", "weeks": len(recent)})
+    if len(recent) < USUAL_WEEKS:
+        reasons.append({"code": "new", "weeks": len(recent)})
         score = 1.0
     if usual > 0:
-        away = demand.mean / usual - 1
-        score = max(score, abs(away) / threshold)
-        if abs(away) > threshold:
-            why.append({"code": "jump", "share": away, "recent": usual})
+        change = demand.mean / usual - 1
+        score = max(score, abs(change) / threshold)
+        if abs(change) > threshold:
+            reasons.append({"code": "jump", "share": change, "recent": usual})
     elif demand.mean >= 1:
-        why.append({"code": "awake", "mean": demand.mean})
+        reasons.append({"code": "no_recent_sales", "mean": demand.mean})
         score = max(score, 1.0)
-    band = demand.quantiles[HIGH] - demand.quantiles[LOW]
-    if demand.mean >= 1 and band > demand.mean:
-        why.append({"code": "wide", "share": band / demand.mean})
+    width = demand.quantiles[Q90] - demand.quantiles[Q10]
+    if demand.mean >= 1 and width > demand.mean:
+        reasons.append({"code": "uncertain", "share": width / demand.mean})
         score = max(score, 1.0)
-    for each in proposal.reason:
-        cut = each["code"] in SHARED_LIMITS and each["cases"] < each["wanted"] * (1 - threshold)
-        if cut or each["code"] in OWN_LIMITS:
-            why.append({"code": f"at_{each['code']}"})
+    for reason in proposal.reasons:
+        code = reason["code"]
+        cut = code in STORE_LIMIT_CODES and reason["cases"] < reason["needed"] * (1 - threshold)
+        if cut or code in ITEM_LIMIT_CODES:
+            reasons.append({"code": f"at_{code}"})
             score = max(score, 1.0)
-    return score, why
+    return score, reasons

@@ -1,76 +1,78 @@
-"""The chain's rules: what happens when a deadline passes, and where the thresholds are; people change them, models do not."""
+"""The chain's rules: what happens when a deadline passes, and the thresholds.
 
+People change them; models do not.
+"""
+
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from tanuki.errors import UserError
-from tanuki.platform.accounts import Person, require
-from tanuki.shop.tables import Rules
+from tanuki.platform.accounts import Person, require_role
+from tanuki.shop.tables import DEFAULT_RULES, Rules
 
-SHARES = {  # by name: the default, the least and the most
-    "too_much": (0.20, 0.0, 10.0),  # of a week's sales
-    "too_little": (0.0, 0.0, 1.0),
-    "unusual": (0.20, 0.01, 10.0),
-    "service_a": (0.97, 0.0, 0.99),  # of weeks
-    "service_b": (0.93, 0.0, 0.99),  # 99 of 100 units sold in the closed loop (bench/shop_cost.py)
-    "service_c": (0.0, 0.0, 0.99),
-    "holding": (0.25, 0.0, 1.0),  # of the leftover cost
+SHARE_RANGES = {  # by column of Rules: the smallest and the largest share
+    "too_much": (0.0, 10.0),
+    "too_little": (0.0, 1.0),
+    "unusual": (0.01, 10.0),
+    "service_a": (0.0, 0.99),
+    "service_b": (0.0, 0.99),
+    "service_c": (0.0, 0.99),
+    "holding": (0.0, 1.0),
 }
-DEFAULT = {
-    "release_unchecked": True,
-    "order_unconfirmed": True,
-    **{name: default for name, (default, _, _) in SHARES.items()},
-}
+MAX_RULES_HISTORY = 100
 
 
-def get(db: Session) -> Rules:
-    """The rules in force; the defaults when nobody has ever changed them."""
-    return db.scalars(select(Rules).order_by(Rules.id.desc()).limit(1)).first() or Rules(**DEFAULT)
+@dataclass(frozen=True)
+class RulesChange:
+    """New rules. A share (a key of SHARE_RANGES) that is not given stays what it was."""
+
+    release_unchecked: bool
+    order_unconfirmed: bool
+    why: str
+    shares: dict[str, float] = field(default_factory=dict)
 
 
-def history(db: Session) -> list[Rules]:
-    """All rules there ever were, newest first."""
-    return list(db.scalars(select(Rules).order_by(Rules.id.desc()).limit(100)))
+def load_rules(db: Session) -> Rules:
+    """The rules in force; the defaults while nobody has changed them."""
+    newest = db.scalars(select(Rules).order_by(Rules.id.desc()).limit(1)).first()
+    return newest or Rules(**DEFAULT_RULES)
 
 
-def change(
-    db: Session,
-    who: Person,
-    *,
-    release_unchecked: bool,
-    order_unconfirmed: bool,
-    why: str,
-    now: datetime,
-    **shares: float,
-) -> Rules:
-    """Put new rules in force; the old ones stay on record. A share (SHARES) that is not given stays what it was.
+def load_rules_history(db: Session) -> list[Rules]:
+    """Past and present rules, newest first."""
+    return list(db.scalars(select(Rules).order_by(Rules.id.desc()).limit(MAX_RULES_HISTORY)))
+
+
+def change_rules(db: Session, person: Person, change: RulesChange, now: datetime) -> Rules:
+    """Put new rules in force; the old ones stay on record.
 
     Raises UserError for a share out of its range or a missing reason.
     """
-    require(who, "analyst")
-    before = get(db)
-    values = {name: shares.get(name, getattr(before, name)) for name in SHARES}
-    for name, value in values.items():
-        _, least, most = SHARES[name]
-        if not least <= value <= most:
+    require_role(person, "analyst")
+    before = load_rules(db)
+    shares = {name: change.shares.get(name, getattr(before, name)) for name in SHARE_RANGES}
+    for name, share in shares.items():
+        low, high = SHARE_RANGES[name]
+        if not low <= share <= high:
             raise UserError(
                 "%(name)s is %(value)s; expected a share from %(least)s to %(most)s.",
                 name=name,
-                value=value,
-                least=least,
-                most=most,
+                value=share,
+                least=low,
+                most=high,
             )
-    if not why.strip():
+    if not change.why.strip():
         raise UserError("Please say why the rules change.")
     rules = Rules(
-        release_unchecked=release_unchecked,
-        order_unconfirmed=order_unconfirmed,
-        by=who.name,
+        release_unchecked=change.release_unchecked,
+        order_unconfirmed=change.order_unconfirmed,
+        by=person.name,
         at=now,
-        why=why.strip(),
-        **values,
+        why=change.why.strip(),
+        **shares,
     )
     db.add(rules)
     db.flush()

@@ -1,4 +1,4 @@
-"""Who may see which stores: managers their own, everybody who works for the whole chain all of them, others nothing."""
+"""Store access: managers see their own stores, analysts and operators all of them."""
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -7,21 +7,27 @@ from tanuki.errors import NotAllowed, NotFound
 from tanuki.platform.accounts import Person
 from tanuki.shop.tables import Store
 
-CHAIN = ("analyst", "operator")  # admin is always in
+CHAIN_ROLES = ("analyst", "operator")  # see every store, as does admin, who has every role
 
 
-def stores_of(db: Session, who: Person) -> list[str]:
-    """The codes of the stores this person may see, in order. Raises NotAllowed when their work has nothing to do with stores."""
-    known = list(db.scalars(select(Store.code).order_by(Store.code)))
-    if who.has(*CHAIN):
-        return known
-    own = who.scopes("manager")
+def list_visible_stores(db: Session, person: Person) -> list[str]:
+    """The codes of the stores that a person may see, sorted.
+
+    Raises NotAllowed for a person who has no role that concerns stores.
+    """
+    stores = list(db.scalars(select(Store.code).order_by(Store.code)))
+    if person.has_role(*CHAIN_ROLES):
+        return stores
+    own = person.role_scopes("manager")
     if not own:
         raise NotAllowed("This page is for people who work with stores.")
-    return [store for store in known if store in own]
+    return [store for store in stores if store in own]
 
 
-def must_see(db: Session, who: Person, store: str) -> None:
-    """Raises NotFound unless this person may see the store: not there and not yours look the same."""
-    if store not in stores_of(db, who):
+def require_store_access(db: Session, person: Person, store: str) -> None:
+    """Raises NotFound unless the person may see the store.
+
+    The answer is the same for a store that does not exist and for another manager's store.
+    """
+    if store not in list_visible_stores(db, person):
         raise NotFound("There is no store %(store)s.", store=store)

@@ -1,18 +1,34 @@
-"""The shop's records. Sales and other daily facts are not here: they live in the warehouse (facts.py)."""
+"""The shop's records. Daily facts (sales, stock, prices, …) are in the warehouse, see `ingest/`."""
 
 from datetime import date, datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from tanuki.platform.database.engine import Base
+from tanuki.platform.database.types import one_of
 
-# ---- masters -------------------------------------------------------------------------------------------------------
+DEFAULT_SHORTAGE_COST_YEN = 3.0
+DEFAULT_LEFTOVER_COST_YEN = 1.0
+DEFAULT_RULES: dict[str, bool | float] = {
+    "release_unchecked": True,
+    "order_unconfirmed": True,
+    "too_much": 0.20,
+    "too_little": 0.0,
+    "unusual": 0.20,
+    "service_a": 0.97,
+    "service_b": 0.93,  # sells 99 of 100 units in the closed loop (bench/shop_cost.py)
+    "service_c": 0.0,
+    "holding": 0.25,
+}
+
+# ---- masters -------------------------------------------------------------------------------------
 
 
 class Region(Base):
-    """Where stores are."""
+    """An area with stores; its weather is the weather of its stores."""
 
     __tablename__ = "shop_region"
 
@@ -23,7 +39,7 @@ class Region(Base):
 
 
 class Store(Base):
-    """A shop of the chain. `code` is its name in sales files."""
+    """A store of the chain. `code` is its name in sales files."""
 
     __tablename__ = "shop_store"
 
@@ -32,87 +48,90 @@ class Store(Base):
     name_ja: Mapped[str]
     name_en: Mapped[str]
     external_id: Mapped[str | None]
-    shelf_units: Mapped[int | None]  # what fits on all its shelves; None: everything
-    truck_cases: Mapped[int | None]  # cases that one week's delivery can bring; None: all of them
+    shelf_units: Mapped[int | None]  # units that fit on all its shelves; None: no limit
+    truck_cases: Mapped[int | None]  # cases that one weekly delivery can bring; None: no limit
 
 
-class Maker(Base):
-    """Who makes items and gets purchase orders."""
+class Supplier(Base):
+    """A company that gets purchase orders and delivers items."""
 
-    __tablename__ = "shop_maker"
+    __tablename__ = "shop_supplier"
 
     code: Mapped[str] = mapped_column(primary_key=True)
     name_ja: Mapped[str]
     name_en: Mapped[str]
 
 
+class ServiceClass(StrEnum):
+    """How often an item must be in stock; the shares of weeks are in `Rules`."""
+
+    A = "A"
+    B = "B"
+    C = "C"
+
+
 class Item(Base):
-    """A beverage: how it is ordered, how long it keeps, and what a unit too few or too many costs (yen)."""
+    """A beverage: how it is ordered, its shelf life, and the costs of a shortage and a leftover."""
 
     __tablename__ = "shop_item"
 
     code: Mapped[str] = mapped_column(primary_key=True)
-    maker_code: Mapped[str | None] = mapped_column(ForeignKey("shop_maker.code"))
+    supplier_code: Mapped[str | None] = mapped_column(ForeignKey("shop_supplier.code"))
     name_ja: Mapped[str]
     name_en: Mapped[str]
     external_id: Mapped[str | None]
     case_units: Mapped[int] = mapped_column(default=1)
     min_cases: Mapped[int] = mapped_column(default=0)
     max_cases: Mapped[int | None]
-    shelf_life_days: Mapped[int | None]  # None: keeps longer than it matters
-    shortage_cost_yen: Mapped[float] = mapped_column(default=3.0)
-    leftover_cost_yen: Mapped[float] = mapped_column(
-        default=1.0
-    )  # of a unit that cannot be sold any more
-    service_class: Mapped[str] = mapped_column(
-        default="B", server_default="B"
-    )  # A, B or C: how often it must be there at least (rules)
+    shelf_life_days: Mapped[int | None]  # None: longer than matters for ordering
+    shortage_cost_yen: Mapped[float] = mapped_column(default=DEFAULT_SHORTAGE_COST_YEN)
+    # of a unit that cannot be sold any more
+    leftover_cost_yen: Mapped[float] = mapped_column(default=DEFAULT_LEFTOVER_COST_YEN)
+    service_class: Mapped[ServiceClass] = mapped_column(
+        one_of(ServiceClass), default=ServiceClass.B
+    )
 
 
 class Rules(Base):
-    """How the chain wants its week run; people change it on a page, the newest row counts. Thresholds live here, not in models."""
+    """The chain's rules for its weeks. Analysts change them on a page; the newest row is in force.
+
+    Thresholds live here, not in models.
+    """
 
     __tablename__ = "shop_rules"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    release_unchecked: Mapped[bool] = mapped_column(
-        default=True
-    )  # when the check is late: release as proposed, else hold and alert
-    order_unconfirmed: Mapped[bool] = mapped_column(
-        default=True
-    )  # when a store is late: order as released, else hold that store
-    too_much: Mapped[float] = mapped_column(
-        default=0.20
-    )  # leftovers up to this share of sales are within tolerance
-    too_little: Mapped[float] = mapped_column(
-        default=0.0
-    )  # shortages beyond this share of demand are risky
-    unusual: Mapped[float] = mapped_column(
-        default=0.20
-    )  # a proposal this share away from recent weeks is shown first
-    service_a: Mapped[float] = mapped_column(
-        default=0.97, server_default="0.97"
-    )  # an item of class A must be enough in this share of weeks
-    service_b: Mapped[float] = mapped_column(default=0.93, server_default="0.93")
-    service_c: Mapped[float] = mapped_column(default=0.0, server_default="0")
-    holding: Mapped[float] = mapped_column(
-        default=0.25, server_default="0.25"
-    )  # of its leftover cost: a unit that can be sold next week
+    # The check's deadline passed: release the week as proposed, or else hold it and raise an alert.
+    release_unchecked: Mapped[bool] = mapped_column(default=DEFAULT_RULES["release_unchecked"])
+    # A store did not confirm in time: order as released, or else leave that store out.
+    order_unconfirmed: Mapped[bool] = mapped_column(default=DEFAULT_RULES["order_unconfirmed"])
+    # Leftovers up to this share of sales are within tolerance.
+    too_much: Mapped[float] = mapped_column(default=DEFAULT_RULES["too_much"])
+    # Shortages above this share of demand are risky.
+    too_little: Mapped[float] = mapped_column(default=DEFAULT_RULES["too_little"])
+    # The analyst first sees proposals that differ from recent weeks by more than this share.
+    unusual: Mapped[float] = mapped_column(default=DEFAULT_RULES["unusual"])
+    # The smallest share of weeks in which an item of each service class is enough.
+    service_a: Mapped[float] = mapped_column(default=DEFAULT_RULES["service_a"])
+    service_b: Mapped[float] = mapped_column(default=DEFAULT_RULES["service_b"])
+    service_c: Mapped[float] = mapped_column(default=DEFAULT_RULES["service_c"])
+    # The cost of a unit that can still be sold next week, as a share of its leftover cost.
+    holding: Mapped[float] = mapped_column(default=DEFAULT_RULES["holding"])
     by: Mapped[str | None]
     at: Mapped[datetime | None]
     why: Mapped[str | None]
 
 
-# ---- files that came in --------------------------------------------------------------------------------------------
+# ---- imported files ------------------------------------------------------------------------------
 
 
 class Import(Base):
-    """One file that was imported: what it held and what became of its rows."""
+    """One imported file: its kind, how many rows it had, and what became of them."""
 
     __tablename__ = "shop_import"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    kind: Mapped[str]  # sales, stores, items, prices, regions, stock, promotions, deliveries
+    kind: Mapped[str]  # a key of ingest.schemas.LAYOUTS
     file_name: Mapped[str]
     sha256: Mapped[str] = mapped_column(index=True)
     rows: Mapped[int]
@@ -124,8 +143,16 @@ class Import(Base):
     by: Mapped[str]
 
 
+class QuarantineStatus(StrEnum):
+    """What became of a quarantined row."""
+
+    WAITING = "waiting"
+    FIXED = "fixed"
+    DROPPED = "dropped"
+
+
 class QuarantinedRow(Base):
-    """A row that could not be believed. It waits until a person fixes or drops it."""
+    """A row that failed a check. It waits until a person fixes or drops it."""
 
     __tablename__ = "shop_quarantined_row"
     __table_args__ = (Index("ix_shop_quarantined_row_status", "status", "id"),)
@@ -136,16 +163,33 @@ class QuarantinedRow(Base):
     file_name: Mapped[str]
     row: Mapped[int]  # 1 is the first line after the header
     column: Mapped[str]
-    found: Mapped[str]
-    expected: Mapped[str]
+    actual: Mapped[str]
+    expected: Mapped[str]  # a code (ingest.validation.MESSAGES) and its values
+    expected_values: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     values: Mapped[dict[str, Any]] = mapped_column(JSON)  # the whole row as it stood in the file
-    status: Mapped[str] = mapped_column(default="waiting")  # waiting, fixed or dropped
+    status: Mapped[QuarantineStatus] = mapped_column(
+        one_of(QuarantineStatus), default=QuarantineStatus.WAITING
+    )
     decided_by: Mapped[str | None]
     decided_at: Mapped[datetime | None]
     why: Mapped[str | None]
 
 
-# ---- the week ------------------------------------------------------------------------------------------------------
+# ---- the week ------------------------------------------------------------------------------------
+
+
+class CycleState(StrEnum):
+    """The stages of a week, in order; `HELD` is left again by the analyst's release."""
+
+    STARTED = "started"
+    AGGREGATED = "aggregated"
+    FORECAST = "forecast"
+    PROPOSED = "proposed"  # the analyst's turn
+    HELD = "held"  # kept from the stores until an analyst releases it
+    CHECKED = "checked"
+    RELEASED = "released"  # the store managers' turn
+    ORDERED = "ordered"
+    EVALUATED = "evaluated"
 
 
 class Cycle(Base):
@@ -154,14 +198,13 @@ class Cycle(Base):
     __tablename__ = "shop_cycle"
 
     week: Mapped[str] = mapped_column(primary_key=True)
-    # started, aggregated, forecast, proposed (the analyst's turn), held, checked, released (the managers' turn), ordered, evaluated
-    state: Mapped[str]
-    cutoff: Mapped[date]  # last day whose sales may be used
-    as_of: Mapped[datetime]  # facts recorded later are not seen
+    state: Mapped[CycleState] = mapped_column(one_of(CycleState))
+    cutoff: Mapped[date]  # the last day whose sales may be used
+    as_of: Mapped[datetime]  # facts recorded later are not used
     auto: Mapped[bool]
     started_by: Mapped[str]
     started_at: Mapped[datetime]
-    forecast_due: Mapped[datetime]  # not before
+    forecast_due: Mapped[datetime]  # the forecast does not begin earlier
     check_due: Mapped[datetime]
     release_at: Mapped[datetime]
     confirm_due: Mapped[datetime]
@@ -169,37 +212,34 @@ class Cycle(Base):
     forecast_at: Mapped[datetime | None]
     proposed_at: Mapped[datetime | None]
     checked_at: Mapped[datetime | None]
-    checked_by: Mapped[str | None]  # None when the deadline passed
+    checked_by: Mapped[str | None]  # None: the deadline passed
     released_at: Mapped[datetime | None]
     ordered_at: Mapped[datetime | None]
     evaluated_at: Mapped[datetime | None]
     sales_rows: Mapped[int | None]
-    findings: Mapped[list[dict[str, Any]]] = mapped_column(
-        JSON, default=list
-    )  # of the data check: code and fields, worded when shown
+    # Findings of the data check, as codes with values.
+    findings: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
     model: Mapped[str | None]
     model_version: Mapped[str | None]
-    alert: Mapped[dict[str, Any] | None] = mapped_column(
-        JSON(none_as_null=True)
-    )  # code and values, worded when shown (orders.alert_words): what a person must see to: why it is held, or why its run stopped
+    # What a person must see to, as a code with values (orders.render_cycle_alert): why the week is
+    # held, or why its run stopped.
+    alert: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class Forecast(Base):
-    """What a model thought of one store, item and week, as quantiles of the week's units."""
+    """The forecast of one store, item and week: mean and quantiles of the week's units."""
 
     __tablename__ = "shop_forecast"
     __table_args__ = (UniqueConstraint("cycle", "week", "store", "item"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    cycle: Mapped[str] = mapped_column(
-        ForeignKey("shop_cycle.week")
-    )  # the target week it was made for
-    week: Mapped[str]  # the target week, its buffer week, or both together (Week.both)
+    cycle: Mapped[str] = mapped_column(ForeignKey("shop_cycle.week"))  # its target week
+    week: Mapped[str]  # the target week, its buffer week, or Week.two_week_interval
     store: Mapped[str]
     item: Mapped[str]
     as_of: Mapped[datetime]
     model: Mapped[str]
-    q01: Mapped[float] = mapped_column(server_default="0")
+    q01: Mapped[float]
     q05: Mapped[float]
     q10: Mapped[float]
     q25: Mapped[float]
@@ -207,15 +247,14 @@ class Forecast(Base):
     q75: Mapped[float]
     q90: Mapped[float]
     q95: Mapped[float]
-    q99: Mapped[float] = mapped_column(server_default="0")
+    q99: Mapped[float]
     mean: Mapped[float]
-    moved: Mapped[dict[str, float] | None] = mapped_column(
-        JSON(none_as_null=True)
-    )  # of the target week: from the last known week to the mean, in units
+    # Of the target week: units that each driver adds, from the last known week to the mean.
+    contributions: Mapped[dict[str, float] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class OrderLine(Base):
-    """What one store gets of one item in one week: proposed, as the analyst left it, as the manager left it."""
+    """The order of one store for one item and week: as proposed, checked and confirmed."""
 
     __tablename__ = "shop_order_line"
     __table_args__ = (UniqueConstraint("week", "store", "item"),)
@@ -226,26 +265,29 @@ class OrderLine(Base):
     item: Mapped[str]
     case_units: Mapped[int]
     proposed_cases: Mapped[int]
-    cases: Mapped[int]  # what counts now
-    recent_units: Mapped[float]  # mean week of the last four known
-    reason: Mapped[list[dict[str, Any]]] = mapped_column(
-        JSON
-    )  # codes and numbers, worded in ja or en when shown (explain.words)
-    floor_units: Mapped[float] = mapped_column(
-        default=0.0, server_default="0"
-    )  # what the simplest rule would order: the recent mean, less what is left
-    expected_cost_yen: Mapped[float] = mapped_column(
-        default=0.0, server_default="0"
-    )  # of the proposal
-    unusual: Mapped[float]  # how far from what is usual; the analyst sees the largest first
-    unusual_why: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
-    version: Mapped[int] = mapped_column(
-        default=1
-    )  # grows with each change, so that nobody overwrites what they did not see
+    cases: Mapped[int]  # the number in force
+    recent_units: Mapped[float]  # mean of the last four known weeks
+    # Codes with values (explanation.render_reasons).
+    reasons: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    # The baseline's order: the recent mean, less the stock left over.
+    baseline_units: Mapped[float] = mapped_column(default=0.0)
+    expected_cost_yen: Mapped[float] = mapped_column(default=0.0)  # of the proposal
+    unusual: Mapped[float]  # a score; from 1 on an analyst should check the line
+    unusual_reasons: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
+    # Grows with each change; a writer names the version that they saw, so that two people cannot
+    # overwrite each other.
+    version: Mapped[int] = mapped_column(default=1)
+
+
+class ChangeStage(StrEnum):
+    """When a line was changed: at the analyst's check or at the manager's confirmation."""
+
+    CHECK = "check"
+    CONFIRM = "confirm"
 
 
 class Change(Base):
-    """A person changed a number: who, when, before, after and why."""
+    """A person's change of one order line: who, when, before, after and why."""
 
     __tablename__ = "shop_change"
 
@@ -253,7 +295,7 @@ class Change(Base):
     week: Mapped[str] = mapped_column(ForeignKey("shop_cycle.week"), index=True)
     store: Mapped[str]
     item: Mapped[str]
-    stage: Mapped[str]  # check or confirm
+    stage: Mapped[ChangeStage] = mapped_column(one_of(ChangeStage))
     before_cases: Mapped[int]
     after_cases: Mapped[int]
     reason: Mapped[str]
@@ -262,35 +304,47 @@ class Change(Base):
 
 
 class Confirmation(Base):
-    """A store's manager said yes to the week, or the deadline did."""
+    """A store's orders of a week are final: its manager confirmed them, or the deadline did."""
 
     __tablename__ = "shop_confirmation"
 
     week: Mapped[str] = mapped_column(ForeignKey("shop_cycle.week"), primary_key=True)
     store: Mapped[str] = mapped_column(primary_key=True)
-    by: Mapped[str | None]  # None when the deadline passed
+    by: Mapped[str | None]  # None: the deadline passed
     at: Mapped[datetime]
 
 
+class PurchaseOrderStatus(StrEnum):
+    """Whether a purchase order is in force."""
+
+    ISSUED = "issued"
+    CANCELLED = "cancelled"
+
+
 class PurchaseOrder(Base):
-    """What one maker delivers to one store for one week. A new issue replaces a cancelled one; nothing is ever deleted."""
+    """The delivery of one supplier to one store for one week.
+
+    A new issue replaces a cancelled one; nothing is ever deleted.
+    """
 
     __tablename__ = "shop_purchase_order"
-    __table_args__ = (UniqueConstraint("week", "maker", "store", "issue"),)
+    __table_args__ = (UniqueConstraint("week", "supplier", "store", "issue"),)
 
-    number: Mapped[str] = mapped_column(primary_key=True)  # PO-2021W03-MAKER-STORE-1
+    number: Mapped[str] = mapped_column(primary_key=True)  # PO-2021W03-SUPPLIER-STORE-1
     week: Mapped[str] = mapped_column(ForeignKey("shop_cycle.week"), index=True)
-    maker: Mapped[str]
+    supplier: Mapped[str]
     store: Mapped[str]
     issue: Mapped[int]
-    status: Mapped[str] = mapped_column(default="issued")  # issued or cancelled
+    status: Mapped[PurchaseOrderStatus] = mapped_column(
+        one_of(PurchaseOrderStatus), default=PurchaseOrderStatus.ISSUED
+    )
     issued_at: Mapped[datetime]
     issued_by: Mapped[str]
     replaces: Mapped[str | None]
     cancelled_at: Mapped[datetime | None]
     cancelled_by: Mapped[str | None]
     cancelled_why: Mapped[str | None]
-    csv_sha256: Mapped[str]  # the document as it was sent; sent again, it must be the same
+    csv_sha256: Mapped[str]  # of the document, which is the same however often it is sent
 
 
 class PurchaseOrderLine(Base):
@@ -305,8 +359,16 @@ class PurchaseOrderLine(Base):
     units: Mapped[int]
 
 
+class Zone(StrEnum):
+    """The outcome of an order line: within tolerance, too much (tolerable), too little (risky)."""
+
+    WITHIN = "within"
+    TOO_MUCH = "too_much"
+    TOO_LITTLE = "too_little"
+
+
 class Evaluation(Base):
-    """What one order line was worth, once the week's sales are known. Units and yen."""
+    """The outcome of one order line once the week's sales are known. Units and yen."""
 
     __tablename__ = "shop_evaluation"
 
@@ -317,39 +379,49 @@ class Evaluation(Base):
     forecast: Mapped[float]  # mean of the target week
     proposed_units: Mapped[float]
     ordered_units: Mapped[float]
-    available_units: Mapped[
-        float
-    ]  # what could have been sold: ordered plus stock expected on Monday
+    available_units: Mapped[float]  # ordered, plus the stock on the Sunday before
     shortage_units: Mapped[float]
     leftover_units: Mapped[float]
     cost_yen: Mapped[float]
     proposed_cost_yen: Mapped[float]  # had the proposal been ordered unchanged
-    expected_cost_yen: Mapped[float] = mapped_column(
-        default=0.0, server_default="0"
-    )  # what the proposal was expected to cost
-    floor_cost_yen: Mapped[float] = mapped_column(
-        default=0.0, server_default="0"
-    )  # had the simplest rule ordered
-    zone: Mapped[str]  # within, too_much or too_little
+    expected_cost_yen: Mapped[float] = mapped_column(default=0.0)  # of the proposal, in advance
+    baseline_cost_yen: Mapped[float] = mapped_column(default=0.0)  # had the baseline been ordered
+    zone: Mapped[Zone] = mapped_column(one_of(Zone))
     at: Mapped[datetime]
 
 
-# ---- watching ------------------------------------------------------------------------------------------------------
+# ---- monitoring ----------------------------------------------------------------------------------
 
 
-class Alarm(Base):
-    """Something is not as it should be, compared with a named reference, and what to do about it. Open until it is over or a person closes it."""
+class AlertCode(StrEnum):
+    """What an alert is about; its sentences are in monitoring/messages.py."""
 
-    __tablename__ = "shop_alarm"
-    __table_args__ = (Index("ix_shop_alarm_open", "closed_at", "id"),)
+    BIAS = "bias"
+    COVERAGE = "coverage"
+    COST_PLAN = "cost_plan"
+    COST_BASELINE = "cost_baseline"
+    DRIFT = "drift"
+    STALE_STORE = "stale_store"
+    MISSING_ITEM = "missing_item"
+    NO_EVALUATION = "no_evaluation"
+
+
+class Alert(Base):
+    """A deviation from a named reference, and what to do about it.
+
+    Open until the deviation is over or a person closes it.
+    """
+
+    __tablename__ = "shop_alert"
+    __table_args__ = (Index("ix_shop_alert_open", "closed_at", "id"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    code: Mapped[str]  # worded when shown (watch.words)
-    subject: Mapped[str]  # what it is about: "all", store=…, item=…, a model
-    week: Mapped[str]  # the last week that it was seen in
+    code: Mapped[AlertCode] = mapped_column(one_of(AlertCode))
+    subject: Mapped[str]  # "all", "store=…", "item=…", "week=…" or "input=…"
+    week: Mapped[str]  # the last week in which the deviation was measured
     values: Mapped[dict[str, Any]] = mapped_column(JSON)
     opened_at: Mapped[datetime]
-    seen_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
     closed_by: Mapped[str | None]  # None while open, and when it ended by itself
     why: Mapped[str | None]

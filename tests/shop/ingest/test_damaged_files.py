@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
-from click.testing import CliRunner
 from sqlalchemy import select
 
 from tanuki.errors import UserError
@@ -18,7 +17,8 @@ from tanuki.shop.commands.data import import_
 from tanuki.shop.ingest import quarantine, readers
 from tanuki.shop.ingest.schemas import LAYOUTS
 from tanuki.shop.tables import Import
-from tests.shop.ingest.test_loading import NOW, known, take, waiting
+from tests.factories.command_line import CommandRunner
+from tests.shop.ingest.test_loading import NOW, import_text, list_quarantined, read_facts
 
 HEAD = "date,store,item,units\n"
 DATA = Path(__file__).parents[4] / "shared" / "data"
@@ -34,7 +34,7 @@ def parquet(compression="zstd", **columns):
 
 def read(content, mapping=None):
     content = content.encode() if isinstance(content, str) else content
-    return readers.read(LAYOUTS["sales"], "x", content, mapping or {})
+    return readers.read_rows(LAYOUTS["sales"], "x", content, mapping or {})
 
 
 @pytest.mark.parametrize("compression", ["zstd", "snappy", "uncompressed"])
@@ -89,8 +89,8 @@ def test_moments_in_parquet_are_their_day_where_they_were_and_lists_are_nothing(
     ],
 )
 def test_odd_line_ends_names_and_digits_say_the_same(embedded, content):
-    assert take(embedded, content).new == 1
-    assert known(embedded)["units"].to_list() == [5]
+    assert import_text(embedded, content).new == 1
+    assert read_facts(embedded)["units"].to_list() == [5]
 
 
 @pytest.mark.parametrize(
@@ -106,21 +106,24 @@ def test_odd_line_ends_names_and_digits_say_the_same(embedded, content):
 )
 def test_what_can_be_read_two_ways_is_not_guessed(embedded, date_, units):
     assert (
-        take(embedded, f'date,store,item,units\n{date_},a,b,"{units}"\n2021-01-05,a,b,6\n').new == 1
+        import_text(
+            embedded, f'date,store,item,units\n{date_},a,b,"{units}"\n2021-01-05,a,b,6\n'
+        ).new
+        == 1
     )
-    assert known(embedded)["units"].to_list() == [6]
+    assert read_facts(embedded)["units"].to_list() == [6]
 
 
 @pytest.mark.parametrize(
     "spoilt", ['2021-01-04,"chiba,beer,5', '2021-01-04,chiba,"' + "x" * 200_000]
 )
 def test_a_quote_that_is_never_closed_spoils_its_own_row_only(embedded, spoilt):
-    report = take(
+    report = import_text(
         embedded,
         f"{HEAD}2021-01-03,chiba,beer,1\n{spoilt}\n2021-01-05,chiba,beer,2\n2021-01-06,chiba,beer,3\n",
     )
     assert (report.new, report.quarantined) == (3, 1)
-    assert [row for row, *_ in waiting(embedded)] == [2]
+    assert [row for row, *_ in list_quarantined(embedded)] == [2]
 
 
 def test_a_cell_may_hold_a_line_end():
@@ -152,35 +155,38 @@ def test_an_absurd_sale_in_a_short_file_is_seen_beside_other_series_and_beside_w
     embedded,
 ):
     assert (
-        take(
+        import_text(
             embedded, HEAD + "2021-01-04,a,b,99999\n2021-01-04,a,c,5\n2021-01-04,a,d,6\n"
         ).quarantined
         == 1
     )
-    take(embedded, HEAD + "".join(f"2021-01-0{n},a,large,4000\n" for n in range(1, 8)))
-    assert take(embedded, HEAD + "2021-01-08,a,large,9000\n").new == 1
-    report = take(embedded, HEAD + "2021-01-09,a,c,9000\n")
+    import_text(embedded, HEAD + "".join(f"2021-01-0{n},a,large,4000\n" for n in range(1, 8)))
+    assert import_text(embedded, HEAD + "2021-01-08,a,large,9000\n").new == 1
+    report = import_text(embedded, HEAD + "2021-01-09,a,c,9000\n")
     assert report.quarantined == 1
     with embedded.db.read() as db:
-        row = quarantine.waiting(db, COMMAND_LINE, import_id=report.id)[0].id
+        row = quarantine.list_waiting_rows(db, COMMAND_LINE, import_id=report.id)[0].id
     with (
         pytest.raises(UserError, match="still wrong: units is 8000, expected at most"),
         embedded.db.write() as db,
     ):
-        quarantine.fix(db, embedded.warehouse, COMMAND_LINE, row, {"units": "8000"}, NOW)
+        quarantine.fix_row(db, embedded.warehouse, COMMAND_LINE, row, {"units": "8000"}, NOW)
 
 
 def test_a_row_after_a_bad_one_about_the_same_is_no_repetition(embedded):
-    assert take(embedded, HEAD + "2021-01-04,a,b,-1\n2021-01-04,a,b,5\n2021-01-04,a,b,6\n").new == 1
-    assert known(embedded)["units"].to_list() == [5]
-    assert [(row, expected) for row, _, _, expected in waiting(embedded)] == [
+    assert (
+        import_text(embedded, HEAD + "2021-01-04,a,b,-1\n2021-01-04,a,b,5\n2021-01-04,a,b,6\n").new
+        == 1
+    )
+    assert read_facts(embedded)["units"].to_list() == [5]
+    assert [(row, expected) for row, _, _, expected in list_quarantined(embedded)] == [
         (1, "zero or more"),
         (3, "one row for each date, store, item; row 2 has it already"),
     ]
 
 
 def run(tmp_path, *arguments):
-    return CliRunner(env={"TANUKI_HOME": str(tmp_path / "home")}).invoke(
+    return CommandRunner(env={"TANUKI_HOME": str(tmp_path / "home")}).invoke(
         import_, [str(argument) for argument in arguments]
     )
 
@@ -221,11 +227,15 @@ def test_the_real_sales_and_masters_come_in_whole(embedded):
         ("items", "items"),
         ("prices", "item_prices"),
     ):
-        assert take(embedded, (AISHOP / f"{name}.csv").read_bytes(), kind, now).quarantined == 0
-    report = take(embedded, (AISHOP / "sales_2020-01-01_2021-06-30.csv").read_bytes(), now=now)
+        assert (
+            import_text(embedded, (AISHOP / f"{name}.csv").read_bytes(), kind, now).quarantined == 0
+        )
+    report = import_text(
+        embedded, (AISHOP / "sales_2020-01-01_2021-06-30.csv").read_bytes(), now=now
+    )
     assert (report.rows, report.new, report.quarantined) == (54_700, 54_700, 0)
     assert (
-        take(
+        import_text(
             embedded,
             (AISHOP / "sales_2020-01-01_2021-06-30.csv").read_bytes(),
             now=now + timedelta(1),
@@ -238,5 +248,5 @@ def test_the_real_sales_and_masters_come_in_whole(embedded):
 
 @pytest.mark.skipif(not STORE_ITEM.is_file(), reason="needs the real data beside the project")
 def test_the_real_demand_file_comes_in_whole(embedded):
-    report = take(embedded, STORE_ITEM.read_bytes())
+    report = import_text(embedded, STORE_ITEM.read_bytes())
     assert (report.rows, report.new, report.quarantined) == (730_500, 730_500, 0)

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from tanuki.errors import UserError
-from tanuki.shop.ingest import loading
+from tanuki.shop.ingest import loading, quarantine
 from tanuki.shop.ingest.loading import PRICES, SALES, STOCK
-from tanuki.shop.tables import Import, Item, Maker, QuarantinedRow, Region, Store
+from tanuki.shop.tables import Import, Item, QuarantinedRow, Region, Store, Supplier
 from tests.factories.store_chain import (
     ITEMS_CSV,
     NOW,
@@ -27,25 +27,24 @@ HEAD = "date,day_of_week,week_of_year,store,item,sales,total_sales_amount\n"
 GOOD = "2021-01-04,MON,1,chiba,beer,10,2000\n2021-01-05,TUE,1,chiba,beer,11,2200\n"
 
 
-def take(res, content, kind="sales", now=NOW, name="x.csv", **options):
+def import_text(res, content, kind="sales", now=NOW, name="x.csv", mapping=None):
     content = content.encode() if isinstance(content, str) else content
+    upload = loading.Upload(kind, name, content, mapping)
     with res.db.write() as db:
-        return loading.import_file(
-            db, res.warehouse, kind, name, content, by="tests", now=now, **options
-        )
+        return loading.import_file(db, res.warehouse, upload, by="tests", now=now)
 
 
-def waiting(res):
+def list_quarantined(res):
     with res.db.read() as db:
         return [
-            (row.row, row.column, row.found, row.expected)
+            (row.row, row.column, row.actual, quarantine.render_expected(row))
             for row in db.scalars(select(QuarantinedRow).order_by(QuarantinedRow.id))
         ]
 
 
-def known(res, table=SALES, as_of=NOW):
+def read_facts(res, table=SALES, as_of=NOW):
     with res.db.read() as db:
-        return res.warehouse.read(db, table, as_of=as_of)
+        return res.warehouse.read_facts(db, table, as_of=as_of)
 
 
 @pytest.fixture
@@ -57,7 +56,7 @@ def masters(embedded):
         ("items", ITEMS_CSV),
         ("prices", PRICES_CSV),
     ):
-        take(embedded, text, kind)
+        import_text(embedded, text, kind)
     return embedded
 
 
@@ -117,12 +116,12 @@ ROWS = [
 def test_a_row_that_cannot_be_believed_waits_with_its_sentence_and_the_others_are_in(
     masters, row, column, found, expected
 ):
-    report = take(masters, HEAD + GOOD + row + "\n2021-01-07,THU,1,osaka,milk,4,600\n")
+    report = import_text(masters, HEAD + GOOD + row + "\n2021-01-07,THU,1,osaka,milk,4,600\n")
     assert (report.rows, report.new, report.quarantined) == (4, 3, 1)
-    ((at, in_column, what, wanted),) = waiting(masters)
+    ((at, in_column, what, wanted),) = list_quarantined(masters)
     assert (at, in_column, wanted) == (3, column, expected)
     assert found is None or what == found
-    assert known(masters)["units"].to_list() == [10, 11, 4]
+    assert read_facts(masters)["units"].to_list() == [10, 11, 4]
 
 
 FILES = [
@@ -149,10 +148,10 @@ def test_what_is_no_such_file_is_one_sentence_that_names_it_and_nothing_changes(
     masters, content, says
 ):
     with pytest.raises(UserError) as error:
-        take(masters, content)
+        import_text(masters, content)
     assert str(error.value).startswith(says)
     assert "\n" not in str(error.value)
-    assert known(masters).is_empty()
+    assert read_facts(masters).is_empty()
 
 
 @pytest.mark.parametrize(
@@ -169,14 +168,14 @@ def test_what_is_no_such_file_is_one_sentence_that_names_it_and_nothing_changes(
     ],
 )
 def test_encodings_delimiters_headers_and_dates_of_all_sorts_say_the_same(embedded, content):
-    assert take(embedded, content).new == 1
-    (row,) = known(embedded).select("date", "store", "item", "units").rows()
+    assert import_text(embedded, content).new == 1
+    (row,) = read_facts(embedded).select("date", "store", "item", "units").rows()
     assert row == (date(2021, 1, 4), "千葉", "麦茶", 5)
 
 
 def test_thousands_separators_are_numbers(embedded):
-    take(embedded, 'date,store,item,sales\n2021-01-04,a,b,"1,234"\n')
-    assert known(embedded)["units"].to_list() == [1234]
+    import_text(embedded, 'date,store,item,sales\n2021-01-04,a,b,"1,234"\n')
+    assert read_facts(embedded)["units"].to_list() == [1234]
 
 
 def test_the_layout_of_the_demand_file_is_recognised_and_masters_are_made(embedded):
@@ -190,7 +189,7 @@ def test_the_layout_of_the_demand_file_is_recognised_and_masters_are_made(embedd
     )
     buffer = io.BytesIO()
     frame.write_parquet(buffer)
-    assert take(embedded, buffer.getvalue()).new == 2
+    assert import_text(embedded, buffer.getvalue()).new == 2
     with embedded.db.read() as db:
         assert list(db.scalars(select(Store.code).order_by(Store.code))) == ["1", "2"]
         item = db.get(Item, "7")
@@ -201,11 +200,11 @@ def test_the_layout_of_the_demand_file_is_recognised_and_masters_are_made(embedd
 def test_other_names_are_mapped_and_a_wrong_map_is_named(embedded):
     text = "when,shop,what,qty\n2021-01-04,a,b,5\n"
     names = {"date": "when", "store": "shop", "item": "what", "units": "qty"}
-    assert take(embedded, text, mapping=names).new == 1
+    assert import_text(embedded, text, mapping=names).new == 1
     with pytest.raises(UserError, match="no column nothing, which --map names"):
-        take(embedded, text, mapping={**names, "units": "nothing"})
+        import_text(embedded, text, mapping={**names, "units": "nothing"})
     with pytest.raises(UserError, match="sales have no column colour"):
-        take(embedded, text, mapping={**names, "colour": "qty"})
+        import_text(embedded, text, mapping={**names, "colour": "qty"})
 
 
 def test_masters_take_what_the_file_says_and_keep_what_it_leaves_empty(masters):
@@ -213,7 +212,7 @@ def test_masters_take_what_the_file_says_and_keep_what_it_leaves_empty(masters):
         beer, chiba = db.get(Item, "beer"), db.get(Store, "chiba")
         assert beer is not None
         assert chiba is not None
-        assert (beer.maker_code, beer.case_units, beer.shelf_life_days, beer.external_id) == (
+        assert (beer.supplier_code, beer.case_units, beer.shelf_life_days, beer.external_id) == (
             "brewer",
             6,
             None,
@@ -221,58 +220,58 @@ def test_masters_take_what_the_file_says_and_keep_what_it_leaves_empty(masters):
         )
         assert (chiba.region_code, chiba.external_id) == ("east", "11")
         assert set(db.scalars(select(Region.code))) == {"east", "west"}
-        assert set(db.scalars(select(Maker.code))) == {"brewer", "roaster"}
-    report = take(masters, "name,case_units,name_ja\nbeer,12,ビール\ncocoa,,\n", "items")
+        assert set(db.scalars(select(Supplier.code))) == {"brewer", "roaster"}
+    report = import_text(masters, "name,case_units,name_ja\nbeer,12,ビール\ncocoa,,\n", "items")
     assert (report.new, report.changed) == (1, 1)
     with masters.db.read() as db:
         beer = db.get(Item, "beer")
         assert beer is not None
-        assert (beer.case_units, beer.name_ja, beer.maker_code) == (12, "ビール", "brewer")
+        assert (beer.case_units, beer.name_ja, beer.supplier_code) == (12, "ビール", "brewer")
 
 
 def test_a_store_of_an_unknown_region_waits(masters):
-    assert take(masters, "name,region\nnaha,south\n", "stores").quarantined == 1
-    assert waiting(masters)[0][1:] == ("region", "south", "a known region")
+    assert import_text(masters, "name,region\nnaha,south\n", "stores").quarantined == 1
+    assert list_quarantined(masters)[0][1:] == ("region", "south", "a known region")
 
 
 def test_the_price_in_force_is_the_stores_own_and_that_of_the_day(masters):
     prices = "item,store,price,applied_from,applied_to\nbeer,osaka,180,2017-01-01,2099-12-31\nbeer,,220,2021-01-06,2099-12-31\n"
-    take(masters, prices, "prices")
+    import_text(masters, prices, "prices")
     rows = "2021-01-05,,,chiba,beer,1,200\n2021-01-06,,,chiba,beer,1,220\n2021-01-06,,,osaka,beer,1,180\n2021-01-07,,,chiba,beer,1,200\n"
-    report = take(masters, HEAD + rows)
+    report = import_text(masters, HEAD + rows)
     assert (report.new, report.quarantined) == (3, 1)
-    assert waiting(masters)[0][3] == "220 (1 × 220.0 yen, the price in force)"
-    assert known(masters, PRICES).height == 5
+    assert list_quarantined(masters)[0][3] == "220 (1 × 220.0 yen, the price in force)"
+    assert read_facts(masters, PRICES).height == 5
 
 
 def test_the_same_file_twice_changes_nothing(resources):
     make_chain(resources)
     text = sales_csv(date(2020, 1, 6), date(2021, 1, 10))
-    before = known(resources)
+    before = read_facts(resources)
     with resources.db.read() as db:
         imports = db.scalar(select(func.count()).select_from(Import))
-    report = take(resources, text, now=NOW + timedelta(hours=1))
+    report = import_text(resources, text, now=NOW + timedelta(hours=1))
     assert (report.new, report.changed, report.unchanged) == (0, 0, before.height)
-    assert known(resources, as_of=NOW + timedelta(days=1)).equals(before)
-    take(resources, "name\nchiba\nosaka\n", "stores", now=NOW + timedelta(hours=2))
-    assert take(resources, text, now=NOW + timedelta(hours=3)).unchanged == before.height
+    assert read_facts(resources, as_of=NOW + timedelta(days=1)).equals(before)
+    import_text(resources, "name\nchiba\nosaka\n", "stores", now=NOW + timedelta(hours=2))
+    assert import_text(resources, text, now=NOW + timedelta(hours=3)).unchanged == before.height
     with resources.db.read() as db:
         assert db.scalar(select(func.count()).select_from(Import)) <= imports + 1
 
 
 def test_quarantined_rows_do_not_wait_twice_when_their_file_comes_again(masters):
     bad = HEAD + GOOD + "2021-01-06,,,atlantis,beer,5,\n"
-    take(masters, bad)
-    take(masters, HEAD + "2021-01-08,FRI,1,osaka,milk,4,600\n")
-    take(masters, bad)
-    assert len(waiting(masters)) == 1
+    import_text(masters, bad)
+    import_text(masters, HEAD + "2021-01-08,FRI,1,osaka,milk,4,600\n")
+    import_text(masters, bad)
+    assert len(list_quarantined(masters)) == 1
 
 
 def test_rows_that_waited_for_a_master_are_in_when_it_has_come_and_the_file_comes_again(masters):
     text = HEAD + GOOD + "2021-01-06,,,atlantis,beer,5,\n"
-    assert take(masters, text).quarantined == 1
-    take(masters, "name,region\natlantis,east\n", "stores")
-    report = take(masters, text)
+    assert import_text(masters, text).quarantined == 1
+    import_text(masters, "name,region\natlantis,east\n", "stores")
+    report = import_text(masters, text)
     assert (report.new, report.unchanged, report.quarantined) == (1, 2, 0)
     with masters.db.read() as db:
         assert [row.status for row in db.scalars(select(QuarantinedRow))] == ["fixed"]
@@ -281,15 +280,17 @@ def test_rows_that_waited_for_a_master_are_in_when_it_has_come_and_the_file_come
 def test_a_corrected_file_replaces_and_what_was_known_before_stays_readable(resources):
     make_chain(resources)
     day = date(2021, 1, 10)
-    report = take(resources, sales_csv(day, day, more=7), now=NOW + timedelta(hours=5))
+    report = import_text(resources, sales_csv(day, day, more=7), now=NOW + timedelta(hours=5))
     assert (report.new, report.changed) == (0, 6)
-    now = known(resources, as_of=NOW + timedelta(hours=6)).filter(pl.col("date") == day)["units"]
-    before = known(resources, as_of=NOW).filter(pl.col("date") == day)["units"]
+    now = read_facts(resources, as_of=NOW + timedelta(hours=6)).filter(pl.col("date") == day)[
+        "units"
+    ]
+    before = read_facts(resources, as_of=NOW).filter(pl.col("date") == day)["units"]
     assert (now - before).to_list() == [7] * 6
-    again = take(resources, sales_csv(day, day), now=NOW + timedelta(hours=7))
+    again = import_text(resources, sales_csv(day, day), now=NOW + timedelta(hours=7))
     assert again.changed == 6
     assert (
-        known(resources, as_of=NOW + timedelta(hours=8))
+        read_facts(resources, as_of=NOW + timedelta(hours=8))
         .filter(pl.col("date") == day)["units"]
         .to_list()
         == before.to_list()
@@ -297,23 +298,33 @@ def test_a_corrected_file_replaces_and_what_was_known_before_stays_readable(reso
 
 
 def test_stock_deliveries_promotions_and_weather_come_in(masters):
-    assert take(masters, "date,store,item,stock\n2021-01-10,chiba,beer,40\n", "stock").new == 1
-    assert take(masters, "date,store,item,units\n2021-01-18,chiba,beer,24\n", "deliveries").new == 1
     assert (
-        take(
+        import_text(masters, "date,store,item,stock\n2021-01-10,chiba,beer,40\n", "stock").new == 1
+    )
+    assert (
+        import_text(masters, "date,store,item,units\n2021-01-18,chiba,beer,24\n", "deliveries").new
+        == 1
+    )
+    assert (
+        import_text(
             masters,
             "store,item,date_from,date_to,discount\n,beer,2021-02-01,2021-02-07,0.2\n",
             "promotions",
         ).new
         == 1
     )
-    assert take(masters, "date,region,temperature\n2021-01-10,east,4.5\n", "weather").new == 1
-    assert known(masters, STOCK)["units"].to_list() == [40]
     assert (
-        take(masters, "date,store,item,stock\n2021-01-12,chiba,beer,40\n", "stock").quarantined == 1
+        import_text(masters, "date,region,temperature\n2021-01-10,east,4.5\n", "weather").new == 1
+    )
+    assert read_facts(masters, STOCK)["units"].to_list() == [40]
+    assert (
+        import_text(
+            masters, "date,store,item,stock\n2021-01-12,chiba,beer,40\n", "stock"
+        ).quarantined
+        == 1
     )
     assert (
-        take(
+        import_text(
             masters,
             "store,item,date_from,date_to,discount\n,beer,2021-02-08,2021-02-07,2\n",
             "promotions",
@@ -326,7 +337,7 @@ def test_an_unknown_kind_is_named(embedded):
     with pytest.raises(
         UserError, match="weights is not a kind of file; expected one of regions, stores"
     ):
-        take(embedded, "a,b\n1,2\n", "weights")
+        import_text(embedded, "a,b\n1,2\n", "weights")
 
 
 @settings(
@@ -342,7 +353,7 @@ def test_an_unknown_kind_is_named(embedded):
 )
 def test_rubbish_is_refused_with_a_sentence_or_waits_but_never_breaks(embedded, content):
     try:
-        report = take(embedded, content, now=datetime(2026, 1, 1, tzinfo=UTC))
+        report = import_text(embedded, content, now=datetime(2026, 1, 1, tzinfo=UTC))
     except UserError as error:
         assert "x.csv" in str(error)
     else:
@@ -354,7 +365,7 @@ def test_rubbish_is_refused_with_a_sentence_or_waits_but_never_breaks(embedded, 
 
 def test_text_that_postgresql_cannot_hold_does_not_break_the_others(resources):
     make_chain(resources)
-    report = take(
+    report = import_text(
         resources,
         "date,store,item,sales\n2021-01-11,chiba,beer,5\n2021-01-11,\ud83d\ude00,beer,5\n".encode(
             "utf-16", "surrogatepass"

@@ -8,11 +8,12 @@ import pytest
 from sqlalchemy import select
 
 from tanuki.errors import Conflict, NotAllowed, NotFound, UserError
+from tanuki.i18n import TOKYO
 from tanuki.platform import metrics
-from tanuki.shop.calendar import TOKYO, Week
+from tanuki.shop.calendar import Week
 from tanuki.shop.monitoring import alerts, detectors, messages
-from tanuki.shop.monitoring.detectors import Sign
-from tanuki.shop.tables import Alarm, Cycle, Evaluation, Forecast
+from tanuki.shop.monitoring.detectors import Signal
+from tanuki.shop.tables import Alert, AlertCode, Cycle, Evaluation, Forecast
 from tests.factories.store_chain import (
     ANALYST,
     CHIBA,
@@ -21,10 +22,11 @@ from tests.factories.store_chain import (
     OPERATOR,
     STORES,
     TARGET,
-    bring,
+    import_csv,
     make_chain,
     sales_csv,
 )
+from tests.factories.translators import SAY
 
 LAST = TARGET.plus(-2)  # the last whole week of sales
 
@@ -60,10 +62,10 @@ def evaluated(seed=1, n=30, stores=STORES, items=ITEMS, **planted):
                         "cost": cost * factor.get("cost", 1.0),
                         "proposed": cost * factor.get("cost", 1.0),
                         "expected": expected,
-                        "floor": expected * 1.5,
+                        "baseline": expected * 1.5,
                     }
                 )
-    return pl.DataFrame(rows, schema=alerts.LINES)
+    return pl.DataFrame(rows, schema=alerts.EVALUATED_LINE_SCHEMA)
 
 
 def codes(found):
@@ -80,7 +82,9 @@ def test_healthy_weeks_raise_nothing_or_nearly_so():
         lines = evaluated(
             seed, stores=[f"s{n}" for n in range(4)], items=[f"i{n}" for n in range(6)]
         )
-        alarms += len(detectors.evaluated(lines)) + len(detectors.demand(lines))
+        alarms += len(detectors.detect_forecast_signals(lines)) + len(
+            detectors.detect_demand_drift(lines)
+        )
     assert alarms <= 2
 
 
@@ -94,11 +98,11 @@ def test_healthy_weeks_raise_nothing_or_nearly_so():
         ({"width": 0.4}, ("coverage", "all")),
         ({"width": 2.5}, ("coverage", "all")),
         ({"cost": 2.0}, ("cost_plan", "all")),
-        ({"cost": 3.0}, ("cost_floor", "all")),
+        ({"cost": 3.0}, ("cost_baseline", "all")),
     ],
 )
 def test_what_is_planted_is_found(planted, expected):
-    found = detectors.evaluated(evaluated(**planted))
+    found = detectors.detect_forecast_signals(evaluated(**planted))
     assert expected in codes(found)
     sign = next(each for each in found if (each.code, each.subject) == expected)
     assert sign.week == str(LAST)
@@ -107,7 +111,7 @@ def test_what_is_planted_is_found(planted, expected):
 
 
 def test_one_stores_bias_is_not_called_the_chains():
-    found = detectors.evaluated(
+    found = detectors.detect_forecast_signals(
         evaluated(forecast=1.3, only="osaka", stores=[*STORES, "nara", "kobe", "otsu"])
     )
     assert ("bias", "store=osaka") in codes(found)
@@ -119,28 +123,33 @@ def test_a_bias_within_what_weeks_differ_anyway_raises_nothing():
     lines = evaluated().with_columns(
         pl.col("forecast") * pl.when(pl.col("week") == str(LAST)).then(1.6).otherwise(1.0)
     )
-    assert codes(detectors.evaluated(lines)) == []
+    assert codes(detectors.detect_forecast_signals(lines)) == []
 
 
 def test_too_few_weeks_or_lines_say_nothing():
-    assert detectors.evaluated(evaluated(n=3, forecast=3.0)) == []
+    assert detectors.detect_forecast_signals(evaluated(n=3, forecast=3.0)) == []
     assert (
-        detectors.evaluated(evaluated(n=30, stores=STORES[:1], items=ITEMS[:1], forecast=3.0)) == []
+        detectors.detect_forecast_signals(
+            evaluated(n=30, stores=STORES[:1], items=ITEMS[:1], forecast=3.0)
+        )
+        == []
     )
-    assert detectors.evaluated(pl.DataFrame(schema=alerts.LINES)) == []
-    assert detectors.demand(pl.DataFrame(schema=alerts.LINES)) == []
-    assert ("bias", "all") in codes(detectors.evaluated(evaluated(n=4, forecast=1.5)))
+    assert (
+        detectors.detect_forecast_signals(pl.DataFrame(schema=alerts.EVALUATED_LINE_SCHEMA)) == []
+    )
+    assert detectors.detect_demand_drift(pl.DataFrame(schema=alerts.EVALUATED_LINE_SCHEMA)) == []
+    assert ("bias", "all") in codes(detectors.detect_forecast_signals(evaluated(n=4, forecast=1.5)))
 
 
 def test_slow_sellers_bands_and_weeks_without_a_plan_are_left_out():
     lines = evaluated(width=9.0).with_columns(
         pl.lit(2.0).alias("q50"), pl.lit(0.0).alias("expected"), pl.col("cost") * 9
     )
-    assert codes(detectors.evaluated(lines)) == [("cost_floor", "all")]
+    assert codes(detectors.detect_forecast_signals(lines)) == [("cost_baseline", "all")]
 
 
 def test_sums_by_week_are_those_counted_by_hand():
-    week = {"week": "2021-W01", "expected": 10.0, "floor": 20.0, "proposed": 5.0}
+    week = {"week": "2021-W01", "expected": 10.0, "baseline": 20.0, "proposed": 5.0}
     rows = [
         {
             **week,
@@ -165,7 +174,9 @@ def test_sums_by_week_are_those_counted_by_hand():
             "cost": 8.0,
         },
     ]
-    (made,) = detectors.by_week(pl.DataFrame(rows, schema=alerts.LINES)).to_dicts()
+    (made,) = detectors.summarise_by_week(
+        pl.DataFrame(rows, schema=alerts.EVALUATED_LINE_SCHEMA)
+    ).to_dicts()
     assert made == {
         "week": "2021-W01",
         "bias": 2 / 40,
@@ -174,17 +185,17 @@ def test_sums_by_week_are_those_counted_by_hand():
         "cost": 12,
         "proposed": 10,
         "expected": 20,
-        "floor": 40,
+        "baseline": 40,
     }
 
 
 def test_sales_that_the_forecast_no_longer_explains_are_drift():
     lines = evaluated(stores=[f"s{n}" for n in range(5)])
-    assert detectors.demand(lines) == []
+    assert detectors.detect_demand_drift(lines) == []
     jumped = lines.with_columns(
         pl.col("actual") * pl.when(pl.col("week") > str(LAST.plus(-4))).then(1.5).otherwise(1.0)
     )
-    assert codes(detectors.demand(jumped)) == [("drift", "input=demand")]
+    assert codes(detectors.detect_demand_drift(jumped)) == [("drift", "input=demand")]
 
 
 def shares_by_week(factor, weeks=56):
@@ -199,17 +210,21 @@ def shares_by_week(factor, weeks=56):
 
 
 def test_shares_that_moved_are_drift_unless_they_do_so_every_year():
-    assert detectors.shares("promotions", shares_by_week(lambda _: 1), LAST) == []
-    moved = detectors.shares("promotions", shares_by_week(lambda ago: 3 if ago < 4 else 1), LAST)
+    assert detectors.detect_share_drift("promotions", shares_by_week(lambda _: 1), LAST) == []
+    moved = detectors.detect_share_drift(
+        "promotions", shares_by_week(lambda ago: 3 if ago < 4 else 1), LAST
+    )
     assert codes(moved) == [("drift", "input=promotions")]
     assert (
-        detectors.shares(
+        detectors.detect_share_drift(
             "promotions", shares_by_week(lambda ago: 3 if ago < 4 or 52 <= ago < 56 else 1), LAST
         )
         == []
     )
     assert codes(
-        detectors.shares("mix", shares_by_week(lambda ago: 3 if ago < 4 else 1, weeks=30), LAST)
+        detectors.detect_share_drift(
+            "mix", shares_by_week(lambda ago: 3 if ago < 4 else 1, weeks=30), LAST
+        )
     ) == [("drift", "input=mix")]
 
 
@@ -225,15 +240,15 @@ def test_prices_that_rose_are_drift_and_new_items_are_not():
         schema={"date": pl.Date, "store": pl.String, "item": pl.String, "price_yen": pl.Float64},
         orient="row",
     )
-    assert codes(detectors.prices(frame, LAST)) == [("drift", "input=prices")]
+    assert codes(detectors.detect_price_drift(frame, LAST)) == [("drift", "input=prices")]
     steady = frame.with_columns(
         pl.col("item").str.slice(1).cast(pl.Float64).alias("price_yen") + 100
     )
-    assert detectors.prices(steady, LAST) == []
+    assert detectors.detect_price_drift(steady, LAST) == []
     new = steady.filter(pl.col("date") == LAST.monday).with_columns(
         pl.lit("new").alias("item"), pl.lit(999.0).alias("price_yen")
     )
-    assert detectors.prices(pl.concat([steady, new]), LAST) == []
+    assert detectors.detect_price_drift(pl.concat([steady, new]), LAST) == []
 
 
 def test_a_silent_store_is_found_after_three_days_and_forgotten_after_eight_weeks():
@@ -244,14 +259,14 @@ def test_a_silent_store_is_found_after_three_days_and_forgotten_after_eight_week
         "nara": day - timedelta(days=2),
         "otsu": day - timedelta(days=57),
     }
-    (only,) = detectors.silent(last)
+    (only,) = detectors.detect_silent_stores(last)
     assert (only.code, only.subject, only.values) == (
         "stale_store",
         "store=osaka",
         {"last": "2021-01-07", "days": 3},
     )
-    assert detectors.silent({}) == []
-    assert detectors.silent({"chiba": day}) == []
+    assert detectors.detect_silent_stores({}) == []
+    assert detectors.detect_silent_stores({"chiba": day}) == []
 
 
 def sold(stopped=(), since=1, weeks=12):
@@ -269,25 +284,35 @@ def sold(stopped=(), since=1, weeks=12):
 
 
 def test_an_item_that_stopped_in_half_of_its_stores_is_missing_until_it_counts_as_taken_off():
-    assert detectors.missing(sold(), LAST, set()) == []
-    assert detectors.missing(sold([("a", "milk")]), LAST, set()) == []
-    (only,) = detectors.missing(sold([("a", "milk"), ("c", "milk")]), LAST, set())
+    assert detectors.detect_missing_items(sold(), LAST, set()) == []
+    assert detectors.detect_missing_items(sold([("a", "milk")]), LAST, set()) == []
+    (only,) = detectors.detect_missing_items(sold([("a", "milk"), ("c", "milk")]), LAST, set())
     assert (only.subject, only.week, only.values) == (
         "item=milk",
         str(LAST),
         {"since": LAST.monday.isoformat(), "of": 4, "stores": 2},
     )
-    (later,) = detectors.missing(sold([("a", "milk"), ("c", "milk")], since=4), LAST, set())
+    (later,) = detectors.detect_missing_items(
+        sold([("a", "milk"), ("c", "milk")], since=4), LAST, set()
+    )
     assert later.week == str(LAST.plus(-3))
-    assert detectors.missing(sold([("a", "milk"), ("c", "milk")], since=5), LAST, set()) == []
-    assert detectors.missing(sold([("a", "milk"), ("c", "milk")]), LAST, {"a", "c"}) == []
-    assert detectors.missing(sold([("a", "milk"), ("c", "milk")], weeks=8), LAST, set()) == []
+    assert (
+        detectors.detect_missing_items(sold([("a", "milk"), ("c", "milk")], since=5), LAST, set())
+        == []
+    )
+    assert (
+        detectors.detect_missing_items(sold([("a", "milk"), ("c", "milk")]), LAST, {"a", "c"}) == []
+    )
+    assert (
+        detectors.detect_missing_items(sold([("a", "milk"), ("c", "milk")], weeks=8), LAST, set())
+        == []
+    )
 
 
 def test_an_ordered_week_without_its_sales_is_overdue_after_three_days():
     week = Week(2021, 3)
-    assert detectors.overdue([str(week)], week.sunday + timedelta(days=3)) == []
-    assert codes(detectors.overdue([str(week)], week.sunday + timedelta(days=4))) == [
+    assert detectors.detect_overdue_weeks([str(week)], week.sunday + timedelta(days=3)) == []
+    assert codes(detectors.detect_overdue_weeks([str(week)], week.sunday + timedelta(days=4))) == [
         ("no_evaluation", "week=2021-W03")
     ]
 
@@ -295,108 +320,111 @@ def test_an_ordered_week_without_its_sales_is_overdue_after_three_days():
 @pytest.mark.parametrize("lang", ["en", "ja"])
 def test_every_alarm_says_what_is_seen_against_what_and_what_to_do(lang):
     found = [
-        *detectors.evaluated(evaluated(forecast=1.6, width=0.3, cost=4.0)),
-        *detectors.evaluated(evaluated(n=4, forecast=1.5)),
-        *detectors.demand(evaluated(forecast=3.0, stores=[f"s{n}" for n in range(5)])),
-        *detectors.silent({"chiba": date(2021, 1, 10), "osaka": date(2021, 1, 1)}),
-        *detectors.missing(sold([("a", "milk"), ("c", "milk")]), LAST, set()),
-        *detectors.overdue(["2021-W03"], date(2021, 3, 1)),
+        *detectors.detect_forecast_signals(evaluated(forecast=1.6, width=0.3, cost=4.0)),
+        *detectors.detect_forecast_signals(evaluated(n=4, forecast=1.5)),
+        *detectors.detect_demand_drift(evaluated(forecast=3.0, stores=[f"s{n}" for n in range(5)])),
+        *detectors.detect_silent_stores({"chiba": date(2021, 1, 10), "osaka": date(2021, 1, 1)}),
+        *detectors.detect_missing_items(sold([("a", "milk"), ("c", "milk")]), LAST, set()),
+        *detectors.detect_overdue_weeks(["2021-W03"], date(2021, 3, 1)),
     ]
-    assert {each.code for each in found} == set(alerts.CODES)
+    assert {each.code for each in found} == set(AlertCode)
     for each in found:
-        said = messages.seen(
+        said = messages.render_observation(
             each.code,
             each.subject,
             each.values,
-            lang,
+            SAY[lang],
             {"osaka": "大阪" if lang == "ja" else "Osaka"},
         )
-        todo = messages.to_do(each.code, each.values, lang)
+        todo = messages.render_action(each.code, each.values, SAY[lang])
         assert said
         assert todo
-        assert "{" not in said + todo
+        assert "%(" not in said + todo
         if each.code == "stale_store":
             assert ("大阪" if lang == "ja" else "Osaka") in said
         if each.values.get("reference"):
             assert each.values["weeks"] in said
-    assert "NO-GO" in messages.to_do(
-        "bias", {"retraining": {"state": "no_go", "week": "2021-W03", "version": "4"}}, lang
+    assert "NO-GO" in messages.render_action(
+        "bias", {"retraining": {"state": "no_go", "week": "2021-W03", "version": "4"}}, SAY[lang]
     )
 
 
 # ---- alarms --------------------------------------------------------------------------------------------------------
 
 
-SIGN = Sign("bias", "store=chiba", "2021-W01", {"share": 0.2})
+SIGN = Signal("bias", "store=chiba", "2021-W01", {"share": 0.2})
 
 
 def every(db):
-    return list(db.scalars(select(Alarm).order_by(Alarm.id)))
+    return list(db.scalars(select(Alert).order_by(Alert.id)))
 
 
 def test_an_alarm_stays_one_while_it_is_seen_and_ends_by_itself(database):
     with database.write() as db:
-        assert len(alerts.record(db, [SIGN], NOW)) == 1
+        assert len(alerts.record_signals(db, [SIGN], NOW)) == 1
         assert (
-            alerts.record(
+            alerts.record_signals(
                 db,
-                [Sign("bias", "store=chiba", "2021-W02", {"share": 0.3})],
+                [Signal("bias", "store=chiba", "2021-W02", {"share": 0.3})],
                 NOW + timedelta(hours=1),
             )
             == []
         )
         (only,) = every(db)
-        assert (only.week, only.values, only.opened_at, only.seen_at) == (
+        assert (only.week, only.values, only.opened_at, only.last_seen_at) == (
             "2021-W02",
             {"share": 0.3},
             NOW,
             NOW + timedelta(hours=1),
         )
-        alerts.record(db, [], NOW + timedelta(hours=2))
+        alerts.record_signals(db, [], NOW + timedelta(hours=2))
         assert (only.closed_at, only.closed_by) == (NOW + timedelta(hours=2), None)
-        assert len(alerts.record(db, [SIGN], NOW + timedelta(hours=3))) == 1
+        assert len(alerts.record_signals(db, [SIGN], NOW + timedelta(hours=3))) == 1
 
 
 def test_an_alarm_that_was_opened_twice_becomes_one(database):
     with database.write() as db:
         for _ in range(2):
             db.add(
-                Alarm(
+                Alert(
                     code="bias",
                     subject="store=chiba",
                     week="2021-W01",
                     values={},
                     opened_at=NOW,
-                    seen_at=NOW,
+                    last_seen_at=NOW,
                 )
             )
         db.flush()
-        alerts.record(db, [SIGN], NOW)
+        alerts.record_signals(db, [SIGN], NOW)
         assert [each.closed_at is None for each in every(db)] == [True, False]
 
 
 def test_a_person_closes_it_with_a_reason_and_it_comes_back_only_in_a_later_week(database):
     with database.write() as db:
-        (alarm,) = alerts.record(db, [SIGN], NOW)
+        (alarm,) = alerts.record_signals(db, [SIGN], NOW)
         with pytest.raises(NotAllowed):
-            alerts.close(db, CHIBA, alarm.id, why="known", now=NOW)
+            alerts.close_alert(db, CHIBA, alarm.id, why="known", now=NOW)
         with pytest.raises(UserError, match="say why"):
-            alerts.close(db, OPERATOR, alarm.id, why=" ", now=NOW)
+            alerts.close_alert(db, OPERATOR, alarm.id, why=" ", now=NOW)
         with pytest.raises(NotFound):
-            alerts.close(db, OPERATOR, 99, why="known", now=NOW)
-        alerts.close(db, OPERATOR, alarm.id, why="a festival", now=NOW)
+            alerts.close_alert(db, OPERATOR, 99, why="known", now=NOW)
+        alerts.close_alert(db, OPERATOR, alarm.id, why="a festival", now=NOW)
         assert (alarm.closed_by, alarm.why) == ("ops", "a festival")
         with pytest.raises(Conflict):
-            alerts.close(db, ANALYST, alarm.id, why="again", now=NOW)
-        assert alerts.record(db, [SIGN], NOW) == []
-        assert len(alerts.record(db, [Sign("bias", "store=chiba", "2021-W02", {})], NOW)) == 1
-        still, past = alerts.alarms(db, ANALYST)
+            alerts.close_alert(db, ANALYST, alarm.id, why="again", now=NOW)
+        assert alerts.record_signals(db, [SIGN], NOW) == []
+        assert (
+            len(alerts.record_signals(db, [Signal("bias", "store=chiba", "2021-W02", {})], NOW))
+            == 1
+        )
+        still, past = alerts.list_alerts(db, ANALYST)
         assert ([each.week for each in still], [each.week for each in past]) == (
             ["2021-W02"],
             ["2021-W01"],
         )
         with pytest.raises(NotAllowed):
-            alerts.alarms(db, CHIBA)
+            alerts.list_alerts(db, CHIBA)
 
 
 # ---- from the records ----------------------------------------------------------------------------------------------
@@ -436,7 +464,7 @@ def keep(res, lines):
                     **key,
                     cycle=row["week"],
                     as_of=NOW,
-                    model="pooled",
+                    model="poisson_regression",
                     q10=row["q10"],
                     q50=row["q50"],
                     q90=row["q90"],
@@ -448,7 +476,7 @@ def keep(res, lines):
                 "proposed_cost_yen": row["proposed"],
                 "expected_cost_yen": row["expected"],
             }
-            numbers = {**dict.fromkeys(units, 0.0), **costs, "floor_cost_yen": row["floor"]}
+            numbers = {**dict.fromkeys(units, 0.0), **costs, "baseline_cost_yen": row["baseline"]}
             db.add(
                 Evaluation(
                     **key,
@@ -461,38 +489,40 @@ def keep(res, lines):
             )
 
 
-def open_alarms(res, now=NOW):
+def open_alerts(res, now=NOW):
     with res.db.write() as db:
-        alerts.watch(db, res.warehouse, res.work, now)
+        alerts.update_alerts(db, res.warehouse, res.jobs, now)
     with res.db.read() as db:
-        return sorted((alarm.code, alarm.subject) for alarm in alerts.alarms(db, ANALYST)[0])
+        return sorted((alarm.code, alarm.subject) for alarm in alerts.list_alerts(db, ANALYST)[0])
 
 
 def test_a_healthy_chain_raises_nothing_and_starts_nothing(resources):
     make_chain(resources)
     keep(resources, evaluated())
-    assert open_alarms(resources) == []
-    assert resources.work.runs() == []
+    assert open_alerts(resources) == []
+    assert resources.jobs.list_runs() == []
     with resources.db.read() as db:
-        weeks = alerts.weeks(db, ANALYST)
+        weeks = alerts.list_weekly_metrics(db, ANALYST)
     assert [week["week"] for week in weeks] == [str(LAST.plus(-n)) for n in range(29, -1, -1)]
 
 
 def test_nothing_at_all_raises_nothing(embedded):
-    assert open_alarms(embedded) == []
+    assert open_alerts(embedded) == []
 
 
 def test_a_planted_bias_raises_one_alarm_and_asks_for_one_retraining_of_the_week(resources):
     make_chain(resources)
     keep(resources, evaluated(forecast=1.6, only="osaka"))
     for hours in range(3):
-        assert ("bias", "store=osaka") in open_alarms(resources, NOW + timedelta(hours=hours))
+        assert ("bias", "store=osaka") in open_alerts(resources, NOW + timedelta(hours=hours))
     with resources.db.read() as db:
         found = [each for each in every(db) if each.subject == "store=osaka"]
         assert len(found) == 1
         assert found[0].values["retraining"] == {"state": "started", "week": str(TARGET)}
-    assert [run.id for run in resources.work.runs()] == [f"retrain-{TARGET}"]
-    assert 'tanuki_open_alarms{code="bias",system="shop"}' in metrics.process().text().decode()
+    assert [run.id for run in resources.jobs.list_runs()] == [f"retrain-{TARGET}"]
+    assert (
+        'tanuki_open_alerts{code="bias",system="shop"}' in metrics.process_metrics().text().decode()
+    )
 
 
 def test_a_store_that_went_silent_an_item_that_stopped_and_an_overdue_week_are_found_and_end_once_mended(
@@ -506,7 +536,7 @@ def test_a_store_that_went_silent_an_item_that_stopped_and_an_overdue_week_are_f
         if ",beer," not in line
         and not (",osaka," in line and line >= f"{LAST.monday + timedelta(days=3)}")
     ]
-    bring(embedded, "sales", "\n".join(part) + "\n")
+    import_csv(embedded, "sales", "\n".join(part) + "\n")
     with embedded.db.write() as db:
         times = dict.fromkeys(
             ("as_of", "started_at", "forecast_due", "check_due", "release_at", "confirm_due"), NOW
@@ -529,13 +559,13 @@ def test_a_store_that_went_silent_an_item_that_stopped_and_an_overdue_week_are_f
         ("stale_store", "store=osaka"),
     ]
     assert [
-        open_alarm for open_alarm in open_alarms(embedded) if open_alarm[0] != "drift"
+        open_alert for open_alert in open_alerts(embedded) if open_alert[0] != "drift"
     ] == expected
     later = NOW + timedelta(minutes=5)
-    bring(embedded, "sales", sales_csv(LAST.monday, LAST.sunday), now=later)
+    import_csv(embedded, "sales", sales_csv(LAST.monday, LAST.sunday), now=later)
     with embedded.db.write() as db:
         db.get(Cycle, str(past)).state = "evaluated"
-    assert open_alarms(embedded, later) == []
+    assert open_alerts(embedded, later) == []
 
 
 def test_prices_that_rise_and_promotions_that_come_are_found_in_what_was_imported(embedded):
@@ -544,18 +574,18 @@ def test_prices_that_rise_and_promotions_that_come_are_found_in_what_was_importe
         f"{item},{price},{LAST.plus(-3).monday},2099-12-31\n"
         for item, price in (("beer", 240), ("coffee", 144), ("milk", 180))
     )
-    bring(embedded, "prices", rise)
+    import_csv(embedded, "prices", rise)
     plans = (
         "store,item,date_from,date_to,kind,discount\n"
         + f",coffee,{LAST.plus(-3).monday},{LAST.sunday},leaflet,0.1\n"
     )
-    bring(embedded, "promotions", plans)
-    limits = [open_alarm for open_alarm in open_alarms(embedded) if open_alarm[0] == "drift"]
+    import_csv(embedded, "promotions", plans)
+    limits = [open_alert for open_alert in open_alerts(embedded) if open_alert[0] == "drift"]
     assert limits == [("drift", "input=promotions")]  # six series: too few prices to say anything
     with embedded.db.read() as db:
         sign = next(
             each
-            for each in alerts.look(db, embedded.warehouse, NOW).signs
+            for each in alerts.scan_signals(db, embedded.warehouse, NOW).signals
             if each.subject == "input=promotions"
         )
     assert sign.values["reference"] == f"{LAST.plus(-29)}–{LAST.plus(-4)}"

@@ -1,97 +1,92 @@
-"""Watching from the command line: look now, close an alarm; what people's changes were worth."""
+"""Monitoring on the command line: scan and list alerts, close one, forecast value added."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 import click
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from tanuki.cli.output import emit, json_option
+from tanuki.platform.accounts import COMMAND_LINE
 from tanuki.platform.commands.context import open_resources
+from tanuki.shop import forecast_value_added
+from tanuki.shop.commands.language import lang_option, load_translator
+from tanuki.shop.monitoring import alerts as shop_alerts
+from tanuki.shop.monitoring import messages
+from tanuki.shop.tables import Item, Store
+
+ALERT_COLUMNS = ["id", "code", "subject", "week", "observation", "action"]
+FVA_COLUMNS = [
+    "key",
+    "changes",
+    "weeks",
+    "saved_yen",
+    "per_change_yen",
+    "low_yen",
+    "high_yen",
+    "advice",
+]
 
 
-@click.command(help="Look now, raise and end alarms, and list those that are open with what to do.")
-@click.option(
-    "--lang",
-    type=click.Choice(["en", "ja"]),
-    default="en",
-    show_default=True,
-    help="Language of the words.",
-)
+@click.command(help="Scan now, open and close alerts, and list the open ones with what to do.")
+@lang_option
 @json_option
-def watch(lang: str, as_json: bool) -> None:
-    from tanuki.platform.accounts import COMMAND_LINE
-    from tanuki.shop.monitoring import alerts as alarm_file
-    from tanuki.shop.monitoring import messages
-    from tanuki.shop.web.formatting import names
-
+def alerts(lang: str, as_json: bool) -> None:
+    say = load_translator(lang)
     with open_resources() as res, res.db.write() as db:
-        alarm_file.update_alerts(db, res.warehouse, res.jobs, datetime.now(UTC))
-        called = names(db, lang)
-        known = {**called.items, **called.stores}
+        shop_alerts.update_alerts(db, res.warehouse, res.jobs, datetime.now(UTC))
+        names = load_subject_names(db, lang)
+        open_alerts, _ = shop_alerts.list_alerts(db, COMMAND_LINE)
         rows = [
             {
-                "id": alarm.id,
-                "code": alarm.code,
-                "subject": alarm.subject,
-                "week": alarm.week,
-                "opened_at": alarm.opened_at,
-                "seen": messages.render_observation(alarm.code, alarm.subject, alarm.values, lang, known),
-                "do": messages.render_action(alarm.code, alarm.values, lang),
-                **({"values": alarm.values} if as_json else {}),
+                "id": alert.id,
+                "code": alert.code,
+                "subject": alert.subject,
+                "week": alert.week,
+                "opened_at": alert.opened_at,
+                "observation": messages.render_observation(
+                    alert.code, alert.subject, alert.values, say, names
+                ),
+                "action": messages.render_action(alert.code, alert.values, say),
+                **({"values": alert.values} if as_json else {}),
             }
-            for alarm in alarm_file.list_alerts(db, COMMAND_LINE)[0]
+            for alert in open_alerts
         ]
-    emit(rows, as_json, None if as_json else ["id", "code", "subject", "week", "seen", "do"])
+    emit(rows, as_json, None if as_json else ALERT_COLUMNS)
 
 
-@click.group(help="Alarms: close one.")
-def alarms() -> None: ...
-
-
-@alarms.command(
-    help="Close an alarm that needs nothing more; it comes back only when a later week shows it again."
-)
-@click.argument("alarm_id", metavar="ID", type=int)
-@click.option("--why", required=True)
-def close(alarm_id: int, why: str) -> None:
-    from tanuki.platform.accounts import COMMAND_LINE
-    from tanuki.shop.monitoring import alerts as alarm_file
-
-    with open_resources() as res, res.db.write() as db:
-        alarm_file.close_alert(db, COMMAND_LINE, alarm_id, why=why, now=datetime.now(UTC))
-        click.echo(f"Alarm {alarm_id} is closed.")
+def load_subject_names(db: Session, lang: str) -> dict[str, str]:
+    """Names of stores and items in a language, by code."""
+    masters: list[Item | Store] = [*db.scalars(select(Item)), *db.scalars(select(Store))]
+    return {master.code: master.name_ja if lang == "ja" else master.name_en for master in masters}
 
 
 @click.command(
-    help="What people's changes were worth: yen saved (below zero: cost), with a 90 % interval and what follows from it."
+    help="Close an alert that needs nothing more; "
+    "it opens again only when a later week shows it again."
+)
+@click.argument("alert_id", metavar="ID", type=int)
+@click.option("--why", required=True)
+def close_alert(alert_id: int, why: str) -> None:
+    with open_resources() as res, res.db.write() as db:
+        shop_alerts.close_alert(db, COMMAND_LINE, alert_id, why=why, now=datetime.now(UTC))
+        click.echo(f"Alert {alert_id} is closed.")
+
+
+@click.command(
+    help="Forecast value added of people's changes: yen saved (below zero: cost), "
+    "with a 90 % interval and an advice."
 )
 @click.option(
     "--by",
-    type=click.Choice(["person", "item", "store", "stage"]),
+    type=click.Choice(list(forecast_value_added.GROUP_KEYS)),
     default="person",
     show_default=True,
 )
 @json_option
-def added_value(by: str, as_json: bool) -> None:
-    from dataclasses import asdict
-
-    from tanuki.platform.accounts import COMMAND_LINE
-    from tanuki.shop import forecast_value_added as worth
-
+def fva(by: str, as_json: bool) -> None:
     with open_resources() as res, res.db.read() as db:
-        rows = [asdict(each) for each in worth.summarise_overrides(worth.list_override_effects(db, COMMAND_LINE), by)]
-    emit(
-        rows,
-        as_json,
-        None
-        if as_json
-        else [
-            "key",
-            "changes",
-            "weeks",
-            "saved_yen",
-            "per_change_yen",
-            "low_yen",
-            "high_yen",
-            "advice",
-        ],
-    )
+        effects = forecast_value_added.list_override_effects(db, COMMAND_LINE)
+        rows = [asdict(row) for row in forecast_value_added.summarise_overrides(effects, by)]
+    emit(rows, as_json, None if as_json else FVA_COLUMNS)

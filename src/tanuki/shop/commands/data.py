@@ -1,4 +1,4 @@
-"""Data from the command line: bring files in, see what waits in quarantine, ask what was sold."""
+"""Data on the command line: import files, fix or drop quarantined rows, show sales."""
 
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -8,16 +8,26 @@ import click
 
 from tanuki.cli.output import emit, json_option
 from tanuki.errors import UserError
+from tanuki.platform.accounts import COMMAND_LINE
 from tanuki.platform.commands.context import open_resources
+from tanuki.platform.resources import Resources
+from tanuki.shop import sales as shop_sales
+from tanuki.shop.ingest import loading
+from tanuki.shop.ingest import quarantine as quarantined_rows
+from tanuki.shop.ingest.loading import Upload
+from tanuki.shop.ingest.schemas import LAYOUTS
+from tanuki.shop.sales import SalesSelection
+from tanuki.shop.tables import Import, QuarantinedRow
 
-SHOWN = 10  # quarantined rows that are shown after an import
+MAX_ROWS_AFTER_IMPORT = 10  # quarantined rows that are shown
 
 PATH = click.Path(path_type=Path)
 
 
 @click.command(
     "import",
-    help="Bring in files, CSV or Parquet; each option may be given more than once. Masters come first whatever the order.",
+    help="Import files, CSV or Parquet. Each option may be given more than once; "
+    "masters are imported first.",
 )
 @click.option("--sales", multiple=True, type=PATH)
 @click.option("--stores", multiple=True, type=PATH)
@@ -36,141 +46,129 @@ PATH = click.Path(path_type=Path)
     help="The file's name for one of our columns, e.g. units=qty.",
 )
 @json_option
-def import_(mapping: tuple[str, ...], as_json: bool, **given: tuple[Path, ...]) -> None:
-    from tanuki.platform.accounts import COMMAND_LINE
-    from tanuki.shop.ingest import loading, quarantine
-
-    names = dict(each.partition("=")[::2] for each in mapping)
+def import_(mapping: tuple[str, ...], as_json: bool, **files: tuple[Path, ...]) -> None:
+    names = dict(pair.partition("=")[::2] for pair in mapping)
     if any(not ours or not theirs for ours, theirs in names.items()):
         raise UserError("--map takes OURS=THEIRS, e.g. units=qty.")
-    if not any(given.values()):
+    kinds = [kind for kind in loading.FILE_KINDS if files.get(kind)]
+    if not kinds:
         raise UserError("Name at least one file, e.g. --sales sales.csv.")
-    unknown = set(names) - {
-        name for kind in loading.FILE_KINDS if given.get(kind) for name in loading.list_column_names(kind)
-    }
+    unknown = [name for name in names if not any(LAYOUTS[kind].find_column(name) for kind in kinds)]
     if unknown:
         raise UserError(
             "--map names %(names)s, which none of these files has.",
             names=", ".join(sorted(unknown)),
         )
-    rows: list[dict[str, Any]] = []
-    waiting: list[str] = []
     with open_resources() as res:
-        for kind in loading.FILE_KINDS:
-            for file in given.get(kind, ()):
-                content = content_of(file)
-                with res.db.write() as db:
-                    ours = {
-                        name: theirs
-                        for name, theirs in names.items()
-                        if name in loading.list_column_names(kind)
-                    }
-                    made = loading.import_file(
-                        db,
-                        res.warehouse,
-                        kind,
-                        file.name,
-                        content,
-                        by="command line",
-                        now=datetime.now(UTC),
-                        mapping=ours,
-                    )
-                    rows.append(report(made))
-                    if made.quarantined:
-                        held = quarantine.list_waiting_rows(db, COMMAND_LINE, import_id=made.id, limit=SHOWN)
-                        waiting += [sentence(row) for row in held]
-    emit(rows, as_json)
-    total = sum(row["quarantined"] for row in rows)
-    if total and not as_json:
-        click.echo(f"{total} rows wait in quarantine (`tanuki shop quarantine list`):")
-        for line in waiting[:SHOWN]:
-            click.echo(f"  {line}")
+        imports = [import_path(res, kind, path, names) for kind in kinds for path in files[kind]]
+        emit([make_import_row(report) for report in imports], as_json)
+        quarantined = sum(report.quarantined for report in imports)
+        if quarantined and not as_json:
+            click.echo(f"{quarantined} rows wait in quarantine (`tanuki shop quarantine list`):")
+            for line in render_waiting_rows(res, imports):
+                click.echo(f"  {line}")
 
 
-def content_of(file: Path) -> bytes:
-    """A file's bytes."""
+def import_path(res: Resources, kind: str, path: Path, names: dict[str, str]) -> Import:
+    """Import one file in a transaction of its own."""
+    content = read_file(path)
+    mapping = {ours: theirs for ours, theirs in names.items() if LAYOUTS[kind].find_column(ours)}
+    with res.db.write() as db:
+        report = loading.import_file(
+            db,
+            res.warehouse,
+            Upload(kind, path.name, content, mapping),
+            by="command line",
+            now=datetime.now(UTC),
+        )
+        db.flush()
+        db.expunge_all()
+    return report
+
+
+def read_file(path: Path) -> bytes:
     try:
-        return file.read_bytes()
-    except OSError as why:
+        return path.read_bytes()
+    except OSError as error:
         raise UserError(
             "%(file)s cannot be read: %(why)s.",
-            file=str(file),
-            why=why.strerror or why.__class__.__name__,
-        ) from why
+            file=str(path),
+            why=error.strerror or error.__class__.__name__,
+        ) from error
 
 
-def report(made: Any) -> dict[str, Any]:
-    """An import as one row."""
-    return {
-        name: getattr(made, name)
-        for name in ("kind", "file_name", "rows", "new", "changed", "unchanged", "quarantined")
-    }
+def make_import_row(report: Import) -> dict[str, Any]:
+    columns = ("kind", "file_name", "rows", "new", "changed", "unchanged", "quarantined")
+    return {column: getattr(report, column) for column in columns}
 
 
-def sentence(row: Any) -> str:
-    """A quarantined row in one sentence."""
-    return f"{row.id}: {row.file_name}, row {row.row}, {row.column}: found {row.found or 'nothing'}, expected {row.expected}"
+def render_waiting_rows(res: Resources, imports: list[Import]) -> list[str]:
+    """One sentence for each of the first quarantined rows of these imports."""
+    rows: list[QuarantinedRow] = []
+    with res.db.read() as db:
+        for report in imports:
+            if report.quarantined:
+                rows += quarantined_rows.list_waiting_rows(
+                    db, COMMAND_LINE, import_id=report.id, limit=MAX_ROWS_AFTER_IMPORT
+                )
+        return [
+            f"{row.id}: {row.file_name}, row {row.row}, {row.column}: "
+            f"found {row.actual or 'nothing'}, expected {quarantined_rows.render_expected(row)}"
+            for row in rows[:MAX_ROWS_AFTER_IMPORT]
+        ]
 
 
-@click.group(help="Rows that could not be believed: they wait until somebody fixes or drops them.")
+@click.group(help="Rows that failed a check: they wait until somebody fixes or drops them.")
 def quarantine() -> None: ...
 
 
-@quarantine.command("list", help="Rows that wait, oldest first.")
+@quarantine.command("list", help="Waiting rows, oldest first.")
 @click.option("--limit", default=200, show_default=True)
 @json_option
-def list_(limit: int, as_json: bool) -> None:
-    from tanuki.platform.accounts import COMMAND_LINE
-    from tanuki.shop.ingest import quarantine as rows
-
+def list_quarantined(limit: int, as_json: bool) -> None:
     with open_resources() as res, res.db.read() as db:
-        names = ("id", "kind", "file_name", "row", "column", "found", "expected")
-        shown = [
-            {name: getattr(row, name) for name in names}
-            for row in rows.list_waiting_rows(db, COMMAND_LINE, limit=limit)
+        rows = [
+            {
+                "id": row.id,
+                "kind": row.kind,
+                "file_name": row.file_name,
+                "row": row.row,
+                "column": row.column,
+                "actual": row.actual,
+                "expected": quarantined_rows.render_expected(row),
+            }
+            for row in quarantined_rows.list_waiting_rows(db, COMMAND_LINE, limit=limit)
         ]
-    emit(shown, as_json)
+    emit(rows, as_json)
 
 
-@quarantine.command(help="Put right a row's values: `fix 12 units=8 date=2021-01-03`.")
+@quarantine.command("fix", help="Correct a row's values: `fix 12 units=8 date=2021-01-03`.")
 @click.argument("row", type=int)
 @click.argument("values", nargs=-1, required=True)
-def fix(row: int, values: tuple[str, ...]) -> None:
-    from tanuki.platform.accounts import COMMAND_LINE
-    from tanuki.shop.ingest import quarantine as rows
-
+def fix_quarantined(row: int, values: tuple[str, ...]) -> None:
     if any("=" not in value for value in values):
         raise UserError("Expected column=value, e.g. units=8.")
+    corrected = dict(value.partition("=")[::2] for value in values)
     with open_resources() as res, res.db.write() as db:
-        rows.fix_row(
-            db,
-            res.warehouse,
-            COMMAND_LINE,
-            row,
-            dict(value.partition("=")[::2] for value in values),
-            datetime.now(UTC),
-        )
+        quarantined_rows.fix_row(db, res.warehouse, COMMAND_LINE, row, corrected, datetime.now(UTC))
         click.echo(f"Row {row} counts now.")
 
 
-@quarantine.command(help="Leave rows out for good: one by its number, or all of an import.")
+@quarantine.command("drop", help="Leave rows out for good: one row, or all rows of an import.")
 @click.argument("row", type=int, required=False)
 @click.option("--import", "import_id", type=int, help="All waiting rows of this import.")
 @click.option("--why", required=True)
-def drop(row: int | None, import_id: int | None, why: str) -> None:
-    from tanuki.platform.accounts import COMMAND_LINE
-    from tanuki.shop.ingest import quarantine as rows
-
+def drop_quarantined(row: int | None, import_id: int | None, why: str) -> None:
     if (row is None) == (import_id is None):
         raise UserError("Name a row, or an import with --import.")
+    now = datetime.now(UTC)
     with open_resources() as res, res.db.write() as db:
         if row is not None:
-            rows.drop_row(db, COMMAND_LINE, row, why=why, now=datetime.now(UTC))
+            quarantined_rows.drop_row(db, COMMAND_LINE, row, why=why, now=now)
             click.echo(f"Row {row} is dropped.")
         elif import_id is not None:
-            click.echo(
-                f"{rows.drop_import_rows(db, COMMAND_LINE, import_id, why=why, now=datetime.now(UTC))} rows are dropped."
-            )
+            count = quarantined_rows.drop_import_rows(db, COMMAND_LINE, import_id, why=why, now=now)
+            click.echo(f"{count} rows are dropped.")
 
 
 @click.command(help="Sales by day, week or month, of everything or by region, store, item.")
@@ -190,47 +188,32 @@ def drop(row: int | None, import_id: int | None, why: str) -> None:
 @click.option("--item")
 @json_option
 def sales(
-    by: Any,
-    group: Any,
+    by: shop_sales.Period,
+    group: shop_sales.SalesGroup,
     first: str | None,
     last: str | None,
-    region: str | None,
-    store: str | None,
-    item: str | None,
     as_json: bool,
+    **filters: str | None,
 ) -> None:
-    from tanuki.platform.accounts import COMMAND_LINE
-    from tanuki.shop import sales as sold
-
     now = datetime.now(UTC)
     with open_resources() as res, res.db.read() as db:
-        known = sold.span(db, res.warehouse, COMMAND_LINE, now)
+        known = shop_sales.find_sales_range(db, res.warehouse, COMMAND_LINE, now)
         if known.first is None or known.last is None:
             emit([], as_json)
             return
-        frame = sold.totals(
-            db,
-            res.warehouse,
-            COMMAND_LINE,
-            by=by,
-            group=group,
-            first=day(first) or known.first,
-            last=day(last) or known.last,
-            as_of=now,
-            region=region,
-            store=store,
-            item=item,
+        selection = SalesSelection(
+            by, group, parse_day(first) or known.first, parse_day(last) or known.last, **filters
         )
-    emit(frame.to_dicts(), as_json)
+        totals = shop_sales.sum_sales(db, res.warehouse, COMMAND_LINE, selection, now)
+    emit(totals.to_dicts(), as_json)
 
 
-def day(text: str | None) -> date | None:
-    """A day given on the command line."""
+def parse_day(text: str | None) -> date | None:
     if text is None:
         return None
     try:
         return date.fromisoformat(text)
-    except ValueError as wrong:
+    except ValueError as error:
         raise UserError(
             "%(text)s is not a day; expected one such as 2021-01-31.", text=text
-        ) from wrong
+        ) from error

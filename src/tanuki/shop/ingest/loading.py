@@ -1,9 +1,10 @@
-"""Facts come in: files are read, every row is checked, good rows become masters or warehouse facts, bad rows wait in quarantine.
+"""Loading: a file is read, every row is checked, good rows are loaded, bad rows are quarantined.
 
-Files: layouts.py (what files look like), files.py (bytes to rows), checks.py (which rows can be believed), quarantine.py (the others).
+Rows of masters become records, rows of daily facts go to the warehouse.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 
@@ -12,9 +13,9 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from tanuki.errors import UserError
-from tanuki.platform.accounts import Person, require
+from tanuki.i18n import TOKYO
+from tanuki.platform.accounts import Person, require_role
 from tanuki.platform.warehouse import FactTable, Warehouse
-from tanuki.shop.calendar import TOKYO
 from tanuki.shop.ingest import readers, validation
 from tanuki.shop.ingest.readers import ROW
 from tanuki.shop.ingest.schemas import (
@@ -27,22 +28,32 @@ from tanuki.shop.ingest.schemas import (
     WEATHER,
     Layout,
 )
-from tanuki.shop.tables import Import, Item, Maker, QuarantinedRow, Region, Store
+from tanuki.shop.store_access import CHAIN_ROLES
+from tanuki.shop.tables import (
+    Import,
+    Item,
+    QuarantinedRow,
+    QuarantineStatus,
+    Region,
+    Store,
+    Supplier,
+)
 
 __all__ = [
     "DELIVERIES",
-    "KINDS",
+    "FILE_KINDS",
     "PRICES",
     "PROMOTIONS",
     "SALES",
     "STOCK",
     "WEATHER",
-    "columns",
+    "Upload",
     "import_file",
-    "imports",
+    "list_column_names",
+    "list_imports",
 ]
 
-KINDS = (
+FILE_KINDS = (  # masters first
     "regions",
     "stores",
     "items",
@@ -52,146 +63,170 @@ KINDS = (
     "stock",
     "deliveries",
     "sales",
-)  # masters first
-EVERY = ""  # in a key: every store, every item
-USUAL = timedelta(days=28)  # of the last sales that are known: what a series usually sells on a day
-ITEM_DEFAULTS = {
-    "case_units": 1,
-    "min_cases": 0,
-    "shortage_cost_yen": 3.0,
-    "leftover_cost_yen": 1.0,
-}
+)
+ANY_CODE = ""  # in a key: every store, every item
+MEDIAN_WINDOW = timedelta(days=28)  # of known sales, for the median day of a series
+MAX_IMPORTS_SHOWN = 100
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file as it arrived. `mapping`: its names of our columns where they are not recognised."""
+
+    kind: str
+    name: str
+    content: bytes
+    mapping: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class RowCounts:
+    """What became of good rows: new, different from what was known, or the same."""
+
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
 
 
 def import_file(
-    db: Session,
-    warehouse: Warehouse,
-    kind: str,
-    name: str,
-    content: bytes,
-    *,
-    by: str,
-    now: datetime,
-    mapping: Mapping[str, str] | None = None,
+    db: Session, warehouse: Warehouse, upload: Upload, *, by: str, now: datetime
 ) -> Import:
-    """Bring in one file. Good rows count from now on, bad rows wait in quarantine; the same file again changes nothing.
+    """Import one file. Good rows count from now on, bad rows wait in quarantine.
 
-    Rows that say something else than what is known replace it; what was known stays readable as of before. `mapping` gives the file's
-    names of our columns where they are not recognised. Raises UserError when it is no such file at all; then nothing has changed.
+    Rows that differ from known ones replace them; reads as of an earlier moment still find the old
+    ones. The same file again changes nothing.
+
+    Raises UserError, and changes nothing, when it is no file of that kind.
     """
+    kind, mapping = upload.kind, upload.mapping or {}
     if kind not in LAYOUTS:
         raise UserError(
             "%(kind)s is not a kind of file; expected one of %(kinds)s.",
             kind=kind,
-            kinds=", ".join(KINDS),
+            kinds=", ".join(FILE_KINDS),
         )
     layout = LAYOUTS[kind]
-    rows = readers.read(layout, name, content, mapping or {})
-    digest = sha256(content + repr(sorted((mapping or {}).items())).encode()).hexdigest()
+    rows = readers.read_rows(layout, upload.name, upload.content, mapping)
+    digest = sha256(upload.content + repr(sorted(mapping.items())).encode()).hexdigest()
+    good, bad = validation.validate_rows(layout, rows, load_references(db, warehouse, layout, now))
+    earlier = list(
+        db.scalars(select(Import.id).where(Import.kind == kind, Import.sha256 == digest))
+    )
+    counts = load_rows(db, warehouse, layout, good, now=now, source=upload.name)
     report = Import(
         kind=kind,
-        file_name=name,
+        file_name=upload.name,
         sha256=digest,
         rows=rows.height,
-        new=0,
-        changed=0,
-        unchanged=0,
-        quarantined=0,
+        new=counts.new,
+        changed=counts.changed,
+        unchanged=counts.unchanged,
+        # The bad rows of a file that was imported before are quarantined or decided already.
+        quarantined=0 if earlier else len(bad),
         recorded_at=now,
         by=by,
     )
-    good, bad = validation.sort(layout, rows, known(db, warehouse, layout, now))
-    before = list(db.scalars(select(Import.id).where(Import.kind == kind, Import.sha256 == digest)))
-    report.new, report.changed, report.unchanged = take(db, warehouse, layout, good, now, name)
-    report.quarantined = (
-        0 if before else len(bad)
-    )  # the rows of a file that came before wait already, or were decided
-    if before:
-        let_go(db, before, set(good[ROW]), by, now)
+    if earlier:
+        resolve_quarantined(db, earlier, set(good[ROW]), by, now)
         if not report.new and not report.changed:
             return report
     db.add(report)
     db.flush()
     if report.quarantined:
-        for each in bad:
-            each.update(import_id=report.id, kind=kind, file_name=name, status="waiting")
+        for row in bad:
+            row.update(
+                import_id=report.id,
+                kind=kind,
+                file_name=upload.name,
+                status=QuarantineStatus.WAITING,
+            )
         db.execute(insert(QuarantinedRow), bad)
     return report
 
 
-def let_go(db: Session, imports: list[int], rows: set[int], by: str, now: datetime) -> None:
-    """Rows of a file that waited and can be believed now that it came again: a master they needed has come meanwhile."""
+def resolve_quarantined(
+    db: Session, imports: list[int], rows: set[int], by: str, now: datetime
+) -> None:
+    """Mark the waiting rows of earlier imports as fixed that are good by now.
+
+    A file comes again, for example, after the master that its rows needed.
+    """
     for row in db.scalars(
         select(QuarantinedRow).where(
-            QuarantinedRow.import_id.in_(imports), QuarantinedRow.status == "waiting"
+            QuarantinedRow.import_id.in_(imports),
+            QuarantinedRow.status == QuarantineStatus.WAITING,
         )
     ):
         if row.row in rows:
-            row.status, row.decided_by, row.decided_at, row.why = (
-                "fixed",
-                by,
-                now,
-                "the file came again",
-            )
+            row.status = QuarantineStatus.FIXED
+            row.decided_by, row.decided_at, row.why = by, now, "the file came again"
 
 
-def known(db: Session, warehouse: Warehouse, layout: Layout, now: datetime) -> validation.Known:
-    """What a file's rows are compared with. Before a master was imported, any store or item may come and is made from the sales."""
-    mastered = set(db.scalars(select(Import.kind).distinct()))
-    prices = usual = None
+def load_references(
+    db: Session, warehouse: Warehouse, layout: Layout, now: datetime
+) -> validation.References:
+    """The records with which a file's rows are compared.
+
+    Before the first master file of a kind, every code is accepted and made from the sales.
+    """
+    kinds = set(db.scalars(select(Import.kind).distinct()))
+    prices = median_units = None
     if layout.kind == "sales":
-        prices = warehouse.read(db, PRICES, as_of=now).drop("recorded_at")
-        usual = usual_units(db, warehouse, now)
-    every = {EVERY} if layout.kind in ("prices", "promotions") else set()
-    return validation.Known(
+        prices = warehouse.read_facts(db, PRICES, as_of=now).drop("recorded_at")
+        median_units = load_median_units(db, warehouse, now)
+    any_code = {ANY_CODE} if layout.kind in ("prices", "promotions") else set()
+    return validation.References(
         today=now.astimezone(TOKYO).date(),
-        stores=set(db.scalars(select(Store.code))) | every if "stores" in mastered else None,
-        items=set(db.scalars(select(Item.code))) | every if "items" in mastered else None,
-        regions=set(db.scalars(select(Region.code))) if "regions" in mastered else None,
+        stores=set(db.scalars(select(Store.code))) | any_code if "stores" in kinds else None,
+        items=set(db.scalars(select(Item.code))) | any_code if "items" in kinds else None,
+        regions=set(db.scalars(select(Region.code))) if "regions" in kinds else None,
         prices=prices,
-        usual=usual,
+        median_units=median_units,
     )
 
 
-def usual_units(db: Session, warehouse: Warehouse, now: datetime) -> pl.DataFrame | None:
-    """[store, item, _usual]: the median day of the last weeks that are known; None when nothing is. Older sales are not read: a chain has many."""
-    last = warehouse.last(db, SALES, "date", as_of=now)
+def load_median_units(db: Session, warehouse: Warehouse, now: datetime) -> pl.DataFrame | None:
+    """[store, item, _usual]: the median day of the last known weeks; None without known sales.
+
+    Older sales are not read, because a large chain has many.
+    """
+    last = warehouse.load_latest_value(db, SALES, "date", as_of=now)
     if last is None:
         return None
-    recent = warehouse.read(db, SALES, as_of=now, where="date > ?", params=(last - USUAL,))
+    recent = warehouse.read_facts(
+        db, SALES, as_of=now, where="date > ?", params=(last - MEDIAN_WINDOW,)
+    )
     return recent.group_by("store", "item").agg(pl.col("units").median().alias("_usual"))
 
 
-def take(
+def load_rows(
     db: Session,
     warehouse: Warehouse,
     layout: Layout,
     good: pl.DataFrame,
+    *,
     now: datetime,
     source: str,
-) -> tuple[int, int, int]:
-    """Let good rows count: how many are new, how many changed what was known, how many said nothing new."""
+) -> RowCounts:
+    """Load good rows into the records or the warehouse. `source`: stored with the facts."""
     if good.is_empty():
-        return 0, 0, 0
+        return RowCounts()
     if layout.table is None:
-        return masters(db, layout.kind, good)
+        return upsert_masters(db, layout.kind, good)
     if layout.kind == "sales":
-        make_missing(db, good)
-    return append_new(db, warehouse, layout.table, good.drop(ROW), now, source)
+        create_missing_masters(db, good)
+    facts, counts = select_changed_facts(db, warehouse, layout.table, good.drop(ROW), now)
+    warehouse.append_facts(db, layout.table, facts, recorded_at=now, source=source)
+    return counts
 
 
-def append_new(
-    db: Session,
-    warehouse: Warehouse,
-    table: FactTable,
-    good: pl.DataFrame,
-    now: datetime,
-    source: str,
-) -> tuple[int, int, int]:
-    """Append the facts that are not known yet or differ from what is known."""
+def select_changed_facts(
+    db: Session, warehouse: Warehouse, table: FactTable, good: pl.DataFrame, now: datetime
+) -> tuple[pl.DataFrame, RowCounts]:
+    """The facts that are not known yet or differ from what is known, and the counts of all."""
     keys = list(table.keys)
     text_keys = [key for key in keys if table.schema[key] == pl.String]
-    facts = good.with_columns(pl.col(text_keys).fill_null(EVERY)).select(
+    facts = good.with_columns(pl.col(text_keys).fill_null(ANY_CODE)).select(
         pl.col(name).cast(kind) for name, kind in table.schema.items()
     )
     where: str = "true"
@@ -199,7 +234,7 @@ def append_new(
     if "date" in keys:
         where, params = "date between ? and ?", (facts["date"].min(), facts["date"].max())
     before = (
-        warehouse.read(db, table, as_of=now, where=where, params=params)
+        warehouse.read_facts(db, table, as_of=now, where=where, params=params)
         .drop("recorded_at")
         .with_columns(_known=pl.lit(True))
     )
@@ -209,34 +244,29 @@ def append_new(
         for name in table.schema
         if name not in keys
     )
-    state = joined.select(
+    states = joined.select(
         pl.when(pl.col("_known").is_null())
         .then(pl.lit("new"))
         .when(same)
         .then(pl.lit("unchanged"))
         .otherwise(pl.lit("changed"))
-        .alias("s")
+        .alias("state")
     ).to_series()
-    warehouse.append(db, table, facts.filter(state != "unchanged"), recorded_at=now, source=source)
-    return (
-        int((state == "new").sum()),
-        int((state == "changed").sum()),
-        int((state == "unchanged").sum()),
-    )
+    counts = RowCounts(*(int((states == state).sum()) for state in ("new", "changed", "unchanged")))
+    return facts.filter(states != "unchanged"), counts
 
 
-def make_missing(db: Session, sales: pl.DataFrame) -> None:
-    """Stores and items that only the sales know."""
+def create_missing_masters(db: Session, sales: pl.DataFrame) -> None:
+    """Stores and items that only the sales know, with their codes as names."""
     for table, column in ((Store, "store"), (Item, "item")):
-        there = set(db.scalars(select(table.code)))
-        for code in sorted(set(sales[column].unique()) - there):
-            defaults = ITEM_DEFAULTS if table is Item else {}
-            db.add(table(code=code, name_ja=code, name_en=code, **defaults))
+        known = set(db.scalars(select(table.code)))
+        for code in sorted(set(sales[column].unique()) - known):
+            db.add(table(code=code, name_ja=code, name_en=code))
     db.flush()
 
 
-def masters(db: Session, kind: str, good: pl.DataFrame) -> tuple[int, int, int]:
-    """Regions, stores or items: new ones are made, known ones take what the file says; what it leaves empty stays."""
+def upsert_masters(db: Session, kind: str, good: pl.DataFrame) -> RowCounts:
+    """Create or update regions, stores or items. A value that the file leaves empty stays."""
     new = changed = unchanged = 0
     tables: dict[str, type[Region] | type[Store] | type[Item]] = {
         "regions": Region,
@@ -245,29 +275,25 @@ def masters(db: Session, kind: str, good: pl.DataFrame) -> tuple[int, int, int]:
     }
     for row in good.drop(ROW).iter_rows(named=True):
         values = {name: value for name, value in row.items() if value is not None}
-        follow(db, kind, values)
-        found = db.get(tables[kind], values["code"])
-        if found is None:
-            defaults = {
-                "name_ja": values["code"],
-                "name_en": values["code"],
-                **(ITEM_DEFAULTS if kind == "items" else {}),
-            }
-            db.add(tables[kind](**{**defaults, **values}))
+        resolve_references(db, kind, values)
+        master = db.get(tables[kind], values["code"])
+        if master is None:
+            names = {"name_ja": values["code"], "name_en": values["code"]}
+            db.add(tables[kind](**{**names, **values}))
             db.flush()
             new += 1
-        elif any(getattr(found, name) != value for name, value in values.items()):
+        elif any(getattr(master, name) != value for name, value in values.items()):
             for name, value in values.items():
-                setattr(found, name, value)
+                setattr(master, name, value)
             changed += 1
         else:
             unchanged += 1
     db.flush()
-    return new, changed, unchanged
+    return RowCounts(new, changed, unchanged)
 
 
-def follow(db: Session, kind: str, values: dict[str, object]) -> None:
-    """Turn a store's region and an item's maker into what they refer to, made when they are new."""
+def resolve_references(db: Session, kind: str, values: dict[str, object]) -> None:
+    """Replace a store's region and an item's supplier by references; new ones are created."""
     if kind == "stores" and "region" in values:
         code = str(values.pop("region"))
         if db.get(Region, code) is None:
@@ -275,27 +301,25 @@ def follow(db: Session, kind: str, values: dict[str, object]) -> None:
             db.flush()
         values["region_code"] = code
     if kind == "items":
-        names = {lang: values.pop(f"maker_name_{lang}", None) for lang in ("ja", "en")}
-        if "maker" in values:
-            code = str(values.pop("maker"))
-            maker = db.get(Maker, code)
-            if maker is None:
-                maker = Maker(code=code, name_ja=code, name_en=code)
-                db.add(maker)
-            maker.name_ja, maker.name_en = (
-                str(names["ja"] or maker.name_ja),
-                str(names["en"] or maker.name_en),
-            )
+        names = {lang: values.pop(f"supplier_name_{lang}", None) for lang in ("ja", "en")}
+        if "supplier" in values:
+            code = str(values.pop("supplier"))
+            supplier = db.get(Supplier, code)
+            if supplier is None:
+                supplier = Supplier(code=code, name_ja=code, name_en=code)
+                db.add(supplier)
+            supplier.name_ja = str(names["ja"] or supplier.name_ja)
+            supplier.name_en = str(names["en"] or supplier.name_en)
             db.flush()
-            values["maker_code"] = code
+            values["supplier_code"] = code
 
 
-def columns(kind: str) -> list[str]:
-    """Our names for the columns of a kind of file."""
+def list_column_names(kind: str) -> list[str]:
+    """The columns of a kind of file."""
     return [column.name for column in LAYOUTS[kind].columns]
 
 
-def imports(db: Session, who: Person, limit: int = 100) -> list[Import]:
-    """Files that came in, newest first."""
-    require(who, "analyst", "operator")
-    return list(db.scalars(select(Import).order_by(Import.id.desc()).limit(limit)))
+def list_imports(db: Session, person: Person) -> list[Import]:
+    """Imported files, newest first."""
+    require_role(person, *CHAIN_ROLES)
+    return list(db.scalars(select(Import).order_by(Import.id.desc()).limit(MAX_IMPORTS_SHOWN)))

@@ -1,4 +1,4 @@
-"""Rows that could not be believed: they wait until a person mends or drops them; what they said stays on record."""
+"""Quarantine: rows that failed a check wait until a person fixes or drops them; all stay on record."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -8,48 +8,53 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from tanuki.errors import Conflict, NotFound, UserError
-from tanuki.platform.accounts import Person, require
+from tanuki.i18n import Translate, english
+from tanuki.platform.accounts import Person, require_role
 from tanuki.platform.warehouse import Warehouse
 from tanuki.shop.ingest import validation
-from tanuki.shop.ingest.loading import known, take
+from tanuki.shop.ingest.loading import load_references, load_rows
 from tanuki.shop.ingest.readers import RAGGED, ROW
-from tanuki.shop.ingest.schemas import LAYOUTS
-from tanuki.shop.tables import QuarantinedRow
+from tanuki.shop.ingest.schemas import LAYOUTS, Layout
+from tanuki.shop.store_access import CHAIN_ROLES
+from tanuki.shop.tables import QuarantinedRow, QuarantineStatus
+
+MAX_ROWS_PER_DROP = 1_000_000
 
 
-def waiting(
-    db: Session, who: Person, *, import_id: int | None = None, limit: int = 200, offset: int = 0
+def list_waiting_rows(
+    db: Session, person: Person, *, import_id: int | None = None, limit: int = 200, offset: int = 0
 ) -> list[QuarantinedRow]:
-    """Rows that wait, oldest first."""
-    require(who, "analyst", "operator")
-    query = select(QuarantinedRow).where(QuarantinedRow.status == "waiting")
+    """Waiting rows, oldest first; of one import or of all."""
+    require_role(person, *CHAIN_ROLES)
+    query = select(QuarantinedRow).where(QuarantinedRow.status == QuarantineStatus.WAITING)
     if import_id is not None:
         query = query.where(QuarantinedRow.import_id == import_id)
     return list(db.scalars(query.order_by(QuarantinedRow.id).limit(limit).offset(offset)))
 
 
-def count(db: Session) -> int:
-    """How many rows wait."""
-    return int(
-        db.scalar(
-            select(func.count())
-            .select_from(QuarantinedRow)
-            .where(QuarantinedRow.status == "waiting")
-        )
-        or 0
-    )
+def count_waiting_rows(db: Session) -> int:
+    query = select(func.count()).where(QuarantinedRow.status == QuarantineStatus.WAITING)
+    return int(db.scalar(query) or 0)
 
 
-def fix(
+def render_expected(row: QuarantinedRow, say: Translate = english) -> str:
+    """What was expected of a row's column."""
+    return say(validation.MESSAGES[row.expected], **row.expected_values)
+
+
+def fix_row(
     db: Session,
     warehouse: Warehouse,
-    who: Person,
+    person: Person,
     row_id: int,
     values: Mapping[str, str],
     now: datetime,
 ) -> QuarantinedRow:
-    """Put right some of a row's values; when it can be believed now, it counts. Otherwise UserError says why, and it waits on."""
-    row = open_row(db, who, row_id)
+    """Replace some of a row's values and load it.
+
+    Raises UserError while a check still fails; then the row waits on.
+    """
+    row = get_waiting_row(db, person, row_id)
     layout = LAYOUTS[row.kind]
     names = [column.name for column in layout.columns]
     for name in values:
@@ -60,68 +65,86 @@ def fix(
                 name=name,
                 known=", ".join(names),
             )
-    whole = {name: text(value) for name, value in {**row.values, **values}.items() if name in names}
-    frame = pl.DataFrame(
-        {name: [value] for name, value in whole.items()}, schema=dict.fromkeys(whole, pl.String)
-    )
-    frame = frame.with_columns(
-        pl.lit(row.row, pl.UInt32).alias(ROW), pl.lit(None, pl.Int64).alias(RAGGED)
-    )
-    for column in layout.columns:
-        if column.required and column.name not in frame.columns:
-            frame = frame.with_columns(pl.lit(None, pl.String).alias(column.name))
-    good, bad = validation.sort(layout, frame, known(db, warehouse, layout, now))
+    frame = make_row_frame(layout, row, {**row.values, **values})
+    references = load_references(db, warehouse, layout, now)
+    good, bad = validation.validate_rows(layout, frame, references)
     if bad:
         fault = bad[0]
         raise UserError(
-            "Row %(row)s of %(file)s is still wrong: %(column)s is %(found)s, expected %(expected)s.",
+            "Row %(row)s of %(file)s is still wrong: "
+            "%(column)s is %(found)s, expected %(expected)s.",
             row=row.row,
             file=row.file_name,
             column=fault["column"],
-            found=fault["found"] or "empty",
-            expected=fault["expected"],
+            found=fault["actual"] or "empty",
+            expected=english(validation.MESSAGES[fault["expected"]], **fault["expected_values"]),
         )
-    take(
-        db, warehouse, layout, good, now, f"{row.file_name}, row {row.row}, put right by {who.name}"
-    )
-    row.status, row.decided_by, row.decided_at = "fixed", who.name, now
+    source = f"{row.file_name}, row {row.row}, put right by {person.name}"
+    load_rows(db, warehouse, layout, good, now=now, source=source)
+    row.status = QuarantineStatus.FIXED
+    row.decided_by, row.decided_at = person.name, now
     row.why = ", ".join(f"{name}: {value}" for name, value in values.items())
     db.flush()
     return row
 
 
-def text(value: object) -> str | None:
-    """A value as a file would hold it; nothing when it is empty."""
+def make_row_frame(
+    layout: Layout, row: QuarantinedRow, values: Mapping[str, object]
+) -> pl.DataFrame:
+    """One row as `readers.read_rows` would give it."""
+    texts = {
+        column.name: to_cell_text(values[column.name])
+        for column in layout.columns
+        if column.name in values
+    }
+    for column in layout.columns:
+        if column.required:
+            texts.setdefault(column.name, None)
+    frame = pl.DataFrame(
+        {name: [text] for name, text in texts.items()}, schema=dict.fromkeys(texts, pl.String)
+    )
+    return frame.with_columns(
+        pl.lit(row.row, pl.UInt32).alias(ROW), pl.lit(None, pl.Int64).alias(RAGGED)
+    )
+
+
+def to_cell_text(value: object) -> str | None:
+    """A value as a file would hold it; None when it is empty."""
     return None if value is None or not str(value).strip() else str(value).strip()
 
 
-def drop(db: Session, who: Person, row_id: int, *, why: str, now: datetime) -> QuarantinedRow:
+def drop_row(
+    db: Session, person: Person, row_id: int, *, why: str, now: datetime
+) -> QuarantinedRow:
     """Leave a row out for good; it stays on record with who and why."""
-    row = open_row(db, who, row_id)
+    row = get_waiting_row(db, person, row_id)
     if not why.strip():
         raise UserError(
             "Please say why row %(row)s of %(file)s is dropped.", row=row.row, file=row.file_name
         )
-    row.status, row.decided_by, row.decided_at, row.why = "dropped", who.name, now, why.strip()
+    row.status = QuarantineStatus.DROPPED
+    row.decided_by, row.decided_at, row.why = person.name, now, why.strip()
     db.flush()
     return row
 
 
-def drop_import(db: Session, who: Person, import_id: int, *, why: str, now: datetime) -> int:
-    """Leave out all rows of one file that still wait; gives how many."""
-    rows = waiting(db, who, import_id=import_id, limit=1_000_000)
+def drop_import_rows(
+    db: Session, person: Person, import_id: int, *, why: str, now: datetime
+) -> int:
+    """Leave out all waiting rows of one import. Returns their number."""
+    rows = list_waiting_rows(db, person, import_id=import_id, limit=MAX_ROWS_PER_DROP)
     for row in rows:
-        drop(db, who, row.id, why=why, now=now)
+        drop_row(db, person, row.id, why=why, now=now)
     return len(rows)
 
 
-def open_row(db: Session, who: Person, row_id: int) -> QuarantinedRow:
-    """A row that still waits."""
-    require(who, "analyst", "operator")
+def get_waiting_row(db: Session, person: Person, row_id: int) -> QuarantinedRow:
+    """A waiting row. Raises NotFound, or Conflict for a row that was decided already."""
+    require_role(person, *CHAIN_ROLES)
     row = db.get(QuarantinedRow, row_id)
     if row is None:
         raise NotFound("There is no quarantined row %(row)s.", row=row_id)
-    if row.status != "waiting":
+    if row.status != QuarantineStatus.WAITING:
         raise Conflict(
             "Row %(row)s was %(status)s by %(by)s already.",
             row=row_id,

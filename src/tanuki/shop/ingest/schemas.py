@@ -1,4 +1,4 @@
-"""What the shop's files look like: the columns of each kind, the names they go by in files, and the fact tables they become."""
+"""File schemas: the columns of each kind of file, their names in files, and the fact tables."""
 
 from dataclasses import dataclass
 
@@ -7,29 +7,29 @@ import polars as pl
 from tanuki.platform.warehouse import FactTable
 
 DAY, CODE, TEXT, COUNT, NUMBER = "day", "code", "text", "count", "number"
-EXPECTED = {
-    DAY: "a day such as 2021-01-31",
-    CODE: "a name",
-    TEXT: "text",
-    COUNT: "a whole number",
-    NUMBER: "a number",
-}
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of ours: what it holds, whether a file must have it, whether a row may leave it empty, and its other names in files."""
+    """A column of a file.
+
+    type: DAY, CODE, TEXT, COUNT or NUMBER. required: a file must have it. nullable: a row may leave
+    it empty. aliases: its other names in files.
+    """
 
     name: str
     type: str
     required: bool = False
-    empty: bool = False
-    names: tuple[str, ...] = ()
+    nullable: bool = False
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A kind of file. `keys` are the columns that say what a row is about."""
+    """A kind of file.
+
+    keys: the columns that identify a row. table: where its facts go; None for masters.
+    """
 
     kind: str
     keys: tuple[str, ...]
@@ -37,8 +37,14 @@ class Layout:
     table: FactTable | None = None
 
     def column(self, name: str) -> Column:
-        """A column by our name."""
+        """A column by its name."""
         return next(column for column in self.columns if column.name == name)
+
+    def find_column(self, name: str) -> Column | None:
+        """A column by its name or one of its aliases."""
+        return next(
+            (column for column in self.columns if name in (column.name, *column.aliases)), None
+        )
 
 
 SALES = FactTable(
@@ -91,20 +97,20 @@ WEATHER = FactTable(
     {"date": pl.Date, "region": pl.String, "temperature_c": pl.Float64},
 )
 
-DATE = Column("date", DAY, required=True, names=("day", "sales_date", "日付", "売上日", "年月日"))
-STORE = Column("store", CODE, required=True, names=("store_name", "shop", "店舗", "店舗名", "店"))
+DATE = Column("date", DAY, required=True, aliases=("day", "sales_date", "日付", "売上日", "年月日"))
+STORE = Column("store", CODE, required=True, aliases=("store_name", "shop", "店舗", "店舗名", "店"))
 ITEM = Column(
-    "item", CODE, required=True, names=("item_name", "product", "sku", "商品", "商品名", "品目")
+    "item", CODE, required=True, aliases=("item_name", "product", "sku", "商品", "商品名", "品目")
 )
 UNITS = Column(
     "units",
     COUNT,
     required=True,
-    names=("sales", "quantity", "qty", "count", "数量", "個数", "販売数", "販売数量"),
+    aliases=("sales", "quantity", "qty", "count", "数量", "個数", "販売数", "販売数量"),
 )
-ID = Column("external_id", TEXT, empty=True, names=("id", "ID", "コード"))
-NAME_JA = Column("name_ja", TEXT, empty=True, names=("日本語名",))
-NAME_EN = Column("name_en", TEXT, empty=True, names=("英語名",))
+ID = Column("external_id", TEXT, nullable=True, aliases=("id", "ID", "コード"))
+NAME_JA = Column("name_ja", TEXT, nullable=True, aliases=("日本語名",))
+NAME_EN = Column("name_en", TEXT, nullable=True, aliases=("英語名",))
 
 LAYOUTS = {
     layout.kind: layout
@@ -113,7 +119,7 @@ LAYOUTS = {
             "regions",
             ("code",),
             (
-                Column("code", CODE, required=True, names=("name", "region", "地域", "地域名")),
+                Column("code", CODE, required=True, aliases=("name", "region", "地域", "地域名")),
                 ID,
                 NAME_JA,
                 NAME_EN,
@@ -123,10 +129,10 @@ LAYOUTS = {
             "stores",
             ("code",),
             (
-                Column("code", CODE, required=True, names=("name", "store", "店舗", "店舗名")),
-                Column("region", CODE, empty=True, names=("region_name", "地域", "地域名")),
-                Column("shelf_units", COUNT, empty=True, names=("棚容量", "棚の容量")),
-                Column("truck_cases", COUNT, empty=True, names=("配送上限", "トラック積載数")),
+                Column("code", CODE, required=True, aliases=("name", "store", "店舗", "店舗名")),
+                Column("region", CODE, nullable=True, aliases=("region_name", "地域", "地域名")),
+                Column("shelf_units", COUNT, nullable=True, aliases=("棚容量", "棚の容量")),
+                Column("truck_cases", COUNT, nullable=True, aliases=("配送上限", "トラック積載数")),
                 ID,
                 NAME_JA,
                 NAME_EN,
@@ -136,18 +142,26 @@ LAYOUTS = {
             "items",
             ("code",),
             (
-                Column("code", CODE, required=True, names=("name", "item", "商品", "商品名")),
-                Column("maker", CODE, empty=True, names=("maker_name", "メーカー", "仕入先")),
-                Column("maker_name_ja", TEXT, empty=True),
-                Column("maker_name_en", TEXT, empty=True),
-                Column("case_units", COUNT, empty=True, names=("入数",)),
-                Column("min_cases", COUNT, empty=True, names=("最低発注数",)),
-                Column("max_cases", COUNT, empty=True, names=("最大発注数",)),
-                Column("shelf_life_days", COUNT, empty=True, names=("賞味日数",)),
-                Column("shortage_cost_yen", NUMBER, empty=True, names=("欠品費用",)),
-                Column("leftover_cost_yen", NUMBER, empty=True, names=("売残費用",)),
+                Column("code", CODE, required=True, aliases=("name", "item", "商品", "商品名")),
                 Column(
-                    "service_class", TEXT, empty=True, names=("class", "サービス区分", "ランク")
+                    "supplier",
+                    CODE,
+                    nullable=True,
+                    aliases=("supplier_name", "仕入先", "maker", "maker_name", "メーカー"),
+                ),
+                Column("supplier_name_ja", TEXT, nullable=True, aliases=("maker_name_ja",)),
+                Column("supplier_name_en", TEXT, nullable=True, aliases=("maker_name_en",)),
+                Column("case_units", COUNT, nullable=True, aliases=("入数",)),
+                Column("min_cases", COUNT, nullable=True, aliases=("最低発注数",)),
+                Column("max_cases", COUNT, nullable=True, aliases=("最大発注数",)),
+                Column("shelf_life_days", COUNT, nullable=True, aliases=("賞味日数",)),
+                Column("shortage_cost_yen", NUMBER, nullable=True, aliases=("欠品費用",)),
+                Column("leftover_cost_yen", NUMBER, nullable=True, aliases=("売残費用",)),
+                Column(
+                    "service_class",
+                    TEXT,
+                    nullable=True,
+                    aliases=("class", "サービス区分", "ランク"),
                 ),
                 ID,
                 NAME_JA,
@@ -159,10 +173,12 @@ LAYOUTS = {
             PRICES.keys,
             (
                 ITEM,
-                Column("store", CODE, empty=True, names=("store_name", "店舗", "店舗名")),
-                Column("price_yen", NUMBER, required=True, names=("price", "価格", "単価", "売価")),
-                Column("applied_from", DAY, required=True, names=("from", "適用開始日")),
-                Column("applied_to", DAY, empty=True, names=("to", "適用終了日")),
+                Column("store", CODE, nullable=True, aliases=("store_name", "店舗", "店舗名")),
+                Column(
+                    "price_yen", NUMBER, required=True, aliases=("price", "価格", "単価", "売価")
+                ),
+                Column("applied_from", DAY, required=True, aliases=("from", "適用開始日")),
+                Column("applied_to", DAY, nullable=True, aliases=("to", "適用終了日")),
                 ID,
             ),
             PRICES,
@@ -175,13 +191,13 @@ LAYOUTS = {
                 STORE,
                 ITEM,
                 UNITS,
-                Column("day_of_week", TEXT, empty=True, names=("weekday", "曜日")),
-                Column("week_of_year", COUNT, empty=True, names=("week", "週")),
+                Column("day_of_week", TEXT, nullable=True, aliases=("weekday", "曜日")),
+                Column("week_of_year", COUNT, nullable=True, aliases=("week", "週")),
                 Column(
                     "amount_yen",
                     COUNT,
-                    empty=True,
-                    names=("total_sales_amount", "amount", "売上", "売上金額", "金額"),
+                    nullable=True,
+                    aliases=("total_sales_amount", "amount", "売上", "売上金額", "金額"),
                 ),
             ),
             SALES,
@@ -194,7 +210,10 @@ LAYOUTS = {
                 STORE,
                 ITEM,
                 Column(
-                    "units", COUNT, required=True, names=("stock", *UNITS.names, "在庫", "在庫数")
+                    "units",
+                    COUNT,
+                    required=True,
+                    aliases=("stock", *UNITS.aliases, "在庫", "在庫数"),
                 ),
             ),
             STOCK,
@@ -210,7 +229,7 @@ LAYOUTS = {
                     "units",
                     COUNT,
                     required=True,
-                    names=("delivered", "orders", *UNITS.names, "納品数", "入荷数"),
+                    aliases=("delivered", "orders", *UNITS.aliases, "納品数", "入荷数"),
                 ),
             ),
             DELIVERIES,
@@ -219,12 +238,12 @@ LAYOUTS = {
             "promotions",
             PROMOTIONS.keys,
             (
-                Column("store", CODE, empty=True, names=("store_name", "店舗", "店舗名")),
-                Column("item", CODE, empty=True, names=("item_name", "商品", "商品名")),
-                Column("date_from", DAY, required=True, names=("from", "start", "開始日")),
-                Column("date_to", DAY, required=True, names=("to", "end", "終了日")),
-                Column("kind", TEXT, empty=True, names=("promotion", "種類")),
-                Column("discount", NUMBER, empty=True, names=("discount_share", "割引率")),
+                Column("store", CODE, nullable=True, aliases=("store_name", "店舗", "店舗名")),
+                Column("item", CODE, nullable=True, aliases=("item_name", "商品", "商品名")),
+                Column("date_from", DAY, required=True, aliases=("from", "start", "開始日")),
+                Column("date_to", DAY, required=True, aliases=("to", "end", "終了日")),
+                Column("kind", TEXT, nullable=True, aliases=("promotion", "種類")),
+                Column("discount", NUMBER, nullable=True, aliases=("discount_share", "割引率")),
             ),
             PROMOTIONS,
         ),
@@ -233,8 +252,8 @@ LAYOUTS = {
             WEATHER.keys,
             (
                 DATE,
-                Column("region", CODE, required=True, names=("region_name", "地域", "地域名")),
-                Column("temperature_c", NUMBER, required=True, names=("temperature", "気温")),
+                Column("region", CODE, required=True, aliases=("region_name", "地域", "地域名")),
+                Column("temperature_c", NUMBER, required=True, aliases=("temperature", "気温")),
             ),
             WEATHER,
         ),

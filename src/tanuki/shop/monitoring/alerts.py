@@ -1,10 +1,11 @@
-"""Watching: alarms about bias, coverage, cost, drift, and sales that did not come. Each is compared with a named reference and says what to do.
+"""Alerts: deviations of forecasts, costs and sales that people see until they are over.
 
-Files: signs.py (what an alarm is raised for; pure), words.py (alarms in Japanese and English).
+They are about bias, coverage, cost, drift and sales that do not arrive. Each compares the last
+weeks with a named reference and says what to do.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,75 +14,87 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from tanuki.errors import Conflict, NotFound, UserError
+from tanuki.i18n import TOKYO
 from tanuki.platform import metrics
-from tanuki.platform.accounts import Person, require
+from tanuki.platform.accounts import Person, require_role
 from tanuki.platform.warehouse import Warehouse
 from tanuki.shop import panel
-from tanuki.shop.calendar import TOKYO, Week, week_of
+from tanuki.shop.calendar import Week, parse_week, week_of
 from tanuki.shop.ingest.loading import PRICES, PROMOTIONS, SALES
-from tanuki.shop.monitoring import detectors, messages
-from tanuki.shop.monitoring.detectors import LIMITS, Sign
-from tanuki.shop.store_access import CHAIN
-from tanuki.shop.tables import Alarm, Cycle, Evaluation, Forecast
+from tanuki.shop.monitoring import detectors
+from tanuki.shop.monitoring.detectors import DETECTOR_LIMITS, Signal, WeeklyCounts
+from tanuki.shop.monitoring.messages import RetrainingState
+from tanuki.shop.store_access import CHAIN_ROLES
+from tanuki.shop.tables import Alert, AlertCode, Cycle, CycleState, Evaluation, Forecast
 
 if TYPE_CHECKING:
-    from tanuki.platform.jobs import Work
+    from tanuki.platform.jobs import Jobs
 
-RETRAIN = "retrain"  # the workflow that trains the champion's kind of model again (retrain.py)
-STARTS = ("bias", "coverage", "drift")  # alarms that start it
-CODES = tuple(messages.SEEN)
-YEAR_AND_A_BIT = timedelta(
-    weeks=58
-)  # of sales that are read: the reference weeks, and the same season a year ago
-LINES = {"week": pl.String, "store": pl.String, "item": pl.String} | dict.fromkeys(
-    ("actual", "forecast", "q10", "q50", "q90", "cost", "proposed", "expected", "floor"), pl.Float64
-)
-CLOSED_SHOWN = 20
+RETRAIN_WORKFLOW = "retrain"  # see retraining.py
+RETRAINING_CODES = (AlertCode.BIAS, AlertCode.COVERAGE, AlertCode.DRIFT)  # alerts that start it
+# The sales that are read: the reference weeks, and the same season a year ago.
+SALES_WINDOW = timedelta(weeks=58)
+EVALUATED_LINE_SCHEMA = {
+    **dict.fromkeys(("week", "store", "item"), pl.String),
+    **dict.fromkeys(("actual", "forecast", "q10", "q50", "q90"), pl.Float64),
+    **dict.fromkeys(("cost", "proposed", "expected", "baseline"), pl.Float64),
+}
+MAX_OPEN_ALERTS = 200
+MAX_CLOSED_ALERTS = 20
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a look found, and the week that the newest sales let people order."""
+class ScanResult:
+    """The signals of a scan, and the week that the newest sales allow to order."""
 
-    signs: list[Sign]
+    signals: list[Signal]
     next_week: Week | None
 
 
-# ---- looking -------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Retraining:
+    """A retraining that an alert started, as it is stored with the alert."""
+
+    state: RetrainingState
+    week: str
+    version: str | None = None
 
 
-def look(db: Session, warehouse: Warehouse, now: datetime) -> Seen:
-    """Everything that is not as it should be now."""
+# ---- scanning ------------------------------------------------------------------------------------
+
+
+def scan_signals(db: Session, warehouse: Warehouse, now: datetime) -> ScanResult:
+    """The signals of all detectors."""
     today = now.astimezone(TOKYO).date()
-    lines = evaluated_lines(db)
-    found = [*detectors.evaluated(lines), *detectors.demand(lines)]
-    found += detectors.overdue(
-        db.scalars(select(Cycle.week).where(Cycle.state == "ordered")), today
-    )
-    sales = warehouse.read(
-        db, SALES, as_of=now, where="date >= ?", params=(today - YEAR_AND_A_BIT,)
+    lines = load_evaluated_lines(db)
+    signals = [*detectors.detect_forecast_signals(lines), *detectors.detect_demand_drift(lines)]
+    ordered = db.scalars(select(Cycle.week).where(Cycle.state == CycleState.ORDERED))
+    signals += detectors.detect_overdue_weeks(ordered, today)
+    sales = warehouse.read_facts(
+        db, SALES, as_of=now, where="date >= ?", params=(today - SALES_WINDOW,)
     ).filter(pl.col("units") > 0)
     if sales.is_empty():
-        return Seen(found, None)
-    last = dict(sales.group_by("store").agg(pl.col("date").max()).iter_rows())
-    until = last_whole_week(max(last.values()))
+        return ScanResult(signals, None)
+    last_days = dict(sales.group_by("store").agg(pl.col("date").max()).iter_rows())
+    until = last_whole_week(max(last_days.values()))
     weekly = sales.group_by("store", "item", pl.col("date").dt.truncate("1w").alias("monday")).agg(
         pl.col("units").sum()
     )
-    quiet = set(last) - set(weekly.filter(pl.col("monday") == until.monday)["store"])
-    found += [*detectors.silent(last), *detectors.missing(weekly, until, quiet)]
-    found += inputs(db, warehouse, weekly, until, now)
-    return Seen(found, until.plus(2))
+    silent_stores = set(last_days) - set(weekly.filter(pl.col("monday") == until.monday)["store"])
+    signals += detectors.detect_silent_stores(last_days)
+    signals += detectors.detect_missing_items(weekly, until, silent_stores)
+    signals += scan_inputs(db, warehouse, weekly, until, now)
+    return ScanResult(signals, until.plus(2))
 
 
-def evaluated_lines(db: Session, limits: detectors.Limits = LIMITS) -> pl.DataFrame:
-    """The last evaluated weeks' lines, with the bands that were forecast."""
+def load_evaluated_lines(db: Session) -> pl.DataFrame:
+    """The lines of the last evaluated weeks with their 80 % bands, as detectors take them."""
     weeks = list(
         db.scalars(
             select(Evaluation.week)
             .distinct()
             .order_by(Evaluation.week.desc())
-            .limit(limits.weeks + limits.before)
+            .limit(DETECTOR_LIMITS.weeks + DETECTOR_LIMITS.before)
         )
     )
     e, f = Evaluation, Forecast
@@ -98,7 +111,7 @@ def evaluated_lines(db: Session, limits: detectors.Limits = LIMITS) -> pl.DataFr
             e.cost_yen,
             e.proposed_cost_yen,
             e.expected_cost_yen,
-            e.floor_cost_yen,
+            e.baseline_cost_yen,
         )
         .outerjoin(
             f, (f.cycle == e.week) & (f.week == e.week) & (f.store == e.store) & (f.item == e.item)
@@ -106,176 +119,188 @@ def evaluated_lines(db: Session, limits: detectors.Limits = LIMITS) -> pl.DataFr
         .where(e.week.in_(weeks))
         .order_by(e.week, e.store, e.item)
     )
-    return pl.DataFrame([tuple(row) for row in db.execute(query)], schema=LINES, orient="row")
+    lines = [tuple(line) for line in db.execute(query)]
+    return pl.DataFrame(lines, schema=EVALUATED_LINE_SCHEMA, orient="row")
 
 
-def inputs(
+def scan_inputs(
     db: Session, warehouse: Warehouse, weekly: pl.DataFrame, until: Week, now: datetime
-) -> list[Sign]:
-    """Drift of prices, promotions and of what sells beside what. Weekly: store, item, monday, units."""
+) -> list[Signal]:
+    """Drift of prices, of promotions and of the items' shares in sales.
+
+    Weekly: store, item, monday, units.
+    """
     mondays = weekly.select(pl.col("monday").alias("date"), "store", "item").filter(
         pl.col("date") <= until.monday
     )
-    first = detectors.periods(until, LIMITS)[1][0].monday
-    known = mondays.filter(pl.col("date") >= first)
-    plans = warehouse.read(db, PRICES, as_of=now).drop("recorded_at")
-    found = detectors.prices(panel.in_force(known, plans), until)
-    promotions = warehouse.read(db, PROMOTIONS, as_of=now).drop("recorded_at")
+    first = parse_week(detectors.list_periods(until).reference[0]).monday
+    prices = warehouse.read_facts(db, PRICES, as_of=now).drop("recorded_at")
+    in_force = panel.expand_prices(mondays.filter(pl.col("date") >= first), prices)
+    promotions = warehouse.read_facts(db, PROMOTIONS, as_of=now).drop("recorded_at")
     days = mondays.select(
         pl.date_ranges("date", pl.col("date") + pl.duration(days=6)).alias("date"), "store", "item"
     ).explode("date")
-    on = panel.promoted(days, promotions).unique(
+    promoted = panel.expand_promotions(days, promotions).unique(
         ["date", "store", "item"], keep="first", maintain_order=True
     )
-    kinds = days.join(on, on=["date", "store", "item"], how="left").with_columns(
-        pl.col("kind").fill_null("none")
+    kinds = days.join(promoted, on=["date", "store", "item"], how="left").select(
+        pl.col("date").dt.truncate("1w").alias("monday"), pl.col("kind").fill_null("none")
     )
-    found += detectors.shares(
-        "promotions",
-        counted(kinds.with_columns(pl.col("date").dt.truncate("1w").alias("monday")), "kind"),
-        until,
-    )
-    return [*found, *detectors.shares("mix", counted(weekly, "item", pl.col("units").sum()), until)]
+    return [
+        *detectors.detect_price_drift(in_force, until),
+        *detectors.detect_share_drift("promotions", count_by_week(kinds, "kind", pl.len()), until),
+        *detectors.detect_share_drift(
+            "mix", count_by_week(weekly, "item", pl.col("units").sum()), until
+        ),
+    ]
 
 
-def counted(frame: pl.DataFrame, name: str, how_many: pl.Expr | None = None) -> detectors.Weekly:
-    """How many rows (or how much) of each category in each week. Frame: monday and the category."""
-    made: detectors.Weekly = {}
-    sums = frame.group_by("monday", name).agg(
-        (pl.len() if how_many is None else how_many).alias("n")
-    )
-    for monday, category, n in sums.iter_rows():
-        made.setdefault(str(week_of(monday)), {})[category] = float(n)
-    return made
+def count_by_week(frame: pl.DataFrame, category: str, count: pl.Expr) -> WeeklyCounts:
+    """A count for each category in each week. Frame: monday and the category's column."""
+    counts: WeeklyCounts = {}
+    for monday, name, n in frame.group_by("monday", category).agg(count.alias("n")).iter_rows():
+        counts.setdefault(str(week_of(monday)), {})[name] = float(n)
+    return counts
 
 
 def last_whole_week(day: date) -> Week:
-    """The last week that a day ends or is after."""
+    """The last week that is over at the end of a day."""
     return week_of(day) if day.weekday() == 6 else week_of(day).plus(-1)
 
 
-# ---- alarms --------------------------------------------------------------------------------------------------------
+# ---- alerts --------------------------------------------------------------------------------------
 
 
-def watch(db: Session, warehouse: Warehouse, work: "Work", now: datetime) -> list[Alarm]:
-    """Look, raise and end alarms, and start a retraining where one is due; gives what was raised now."""
-    seen = look(db, warehouse, now)
-    raised = record(db, seen.signs, now)
-    due = list(db.scalars(select(Alarm).where(Alarm.closed_at.is_(None), Alarm.code.in_(STARTS))))
-    if due and seen.next_week is not None:
-        week = str(seen.next_week)
-        work.enqueue(db, RETRAIN, retrain_id(week), week)
-        for alarm in due:
-            if alarm.values.get("retraining", {}).get("week") != week:
-                alarm.values = {**alarm.values, "retraining": {"state": "started", "week": week}}
-    count(db)
-    return raised
+def update_alerts(db: Session, warehouse: Warehouse, jobs: "Jobs", now: datetime) -> list[Alert]:
+    """Scan, open and close alerts, and start a retraining that is due. Returns the new alerts."""
+    result = scan_signals(db, warehouse, now)
+    opened = record_signals(db, result.signals, now)
+    due = list(
+        db.scalars(select(Alert).where(Alert.closed_at.is_(None), Alert.code.in_(RETRAINING_CODES)))
+    )
+    if due and result.next_week is not None:
+        week = str(result.next_week)
+        enqueue_retraining(db, jobs, result.next_week)
+        for alert in due:
+            if alert.values.get("retraining", {}).get("week") != week:
+                set_retraining(alert, Retraining(RetrainingState.STARTED, week))
+    update_open_alert_metric(db)
+    return opened
 
 
-def retrain_id(week: str) -> str:
-    """The id of a week's retraining: however often it is asked for, it runs once."""
-    return f"{RETRAIN}-{week}"
+def enqueue_retraining(db: Session, jobs: "Jobs", week: Week) -> None:
+    """Start a week's retraining; a week is retrained once, however often this is called."""
+    jobs.enqueue(db, RETRAIN_WORKFLOW, retraining_run_id(week), str(week))
 
 
-def record(db: Session, found: Sequence[Sign], now: datetime) -> list[Alarm]:
-    """Raise what is new, refresh what is still so, end what is over. What a person closed is not raised again for the same week."""
-    known: dict[tuple[str, str], Alarm] = {}
-    for alarm in db.scalars(
-        select(Alarm).where(Alarm.closed_at.is_(None)).order_by(Alarm.id).with_for_update()
+def retraining_run_id(week: Week) -> str:
+    return f"{RETRAIN_WORKFLOW}-{week}"
+
+
+def record_signals(db: Session, signals: Sequence[Signal], now: datetime) -> list[Alert]:
+    """Open alerts for new signals, refresh those that persist, and close the others.
+
+    An alert that a person closed is not opened again for the same week. Returns the new alerts.
+    """
+    open_alerts: dict[tuple[str, str], Alert] = {}
+    for alert in db.scalars(
+        select(Alert).where(Alert.closed_at.is_(None)).order_by(Alert.id).with_for_update()
     ):
-        if known.setdefault((alarm.code, alarm.subject), alarm) is not alarm:
-            alarm.closed_at = now  # two looks at the same moment
-    raised = []
-    for sign in found:
-        open_one = known.pop((sign.code, sign.subject), None)
-        if open_one is not None:
-            kept = (
-                {"retraining": open_one.values["retraining"]}
-                if "retraining" in open_one.values
-                else {}
-            )
-            open_one.week, open_one.values, open_one.seen_at = (
-                sign.week,
-                {**sign.values, **kept},
-                now,
-            )
-        elif not closed_by_hand(db, sign):
-            made = Alarm(
-                code=sign.code,
-                subject=sign.subject,
-                week=sign.week,
-                values=sign.values,
+        if open_alerts.setdefault((alert.code, alert.subject), alert) is not alert:
+            alert.closed_at = now  # two scans at the same moment had opened it twice
+    opened = []
+    for signal in signals:
+        known = open_alerts.pop((signal.code, signal.subject), None)
+        if known is not None:
+            retraining = {
+                name: value for name, value in known.values.items() if name == "retraining"
+            }
+            known.week, known.last_seen_at = signal.week, now
+            known.values = {**signal.values, **retraining}
+        elif not is_closed_by_person(db, signal):
+            alert = Alert(
+                code=signal.code,
+                subject=signal.subject,
+                week=signal.week,
+                values=signal.values,
                 opened_at=now,
-                seen_at=now,
+                last_seen_at=now,
             )
-            raised.append(made)
-    for over in known.values():
-        over.closed_at = now
-    db.add_all(raised)
+            opened.append(alert)
+    for alert in open_alerts.values():
+        alert.closed_at = now
+    db.add_all(opened)
     db.flush()
-    return raised
+    return opened
 
 
-def closed_by_hand(db: Session, sign: Sign) -> bool:
-    """Whether a person has closed this very alarm for this week."""
-    same = (
-        Alarm.code == sign.code,
-        Alarm.subject == sign.subject,
-        Alarm.week == sign.week,
-        Alarm.closed_by.is_not(None),
+def is_closed_by_person(db: Session, signal: Signal) -> bool:
+    """Whether a person has closed this alert for this week."""
+    query = select(Alert.id).where(
+        Alert.code == signal.code,
+        Alert.subject == signal.subject,
+        Alert.week == signal.week,
+        Alert.closed_by.is_not(None),
     )
-    return db.scalars(select(Alarm.id).where(*same).limit(1)).first() is not None
+    return db.scalars(query.limit(1)).first() is not None
 
 
-def close(db: Session, who: Person, alarm_id: int, *, why: str, now: datetime) -> Alarm:
-    """A person says that an alarm needs nothing more."""
-    require(who, *CHAIN)
+def close_alert(db: Session, person: Person, alert_id: int, *, why: str, now: datetime) -> Alert:
+    """Close an alert by a person's decision, with the reason."""
+    require_role(person, *CHAIN_ROLES)
     if not why.strip():
-        raise UserError("Please say why the alarm is closed.")
-    alarm = db.scalars(select(Alarm).where(Alarm.id == alarm_id).with_for_update()).first()
-    if alarm is None:
-        raise NotFound("There is no alarm %(alarm)s.", alarm=alarm_id)
-    if alarm.closed_at is not None:
-        raise Conflict("Alarm %(alarm)s is closed already.", alarm=alarm_id)
-    alarm.closed_at, alarm.closed_by, alarm.why = now, who.name, why.strip()
+        raise UserError("Please say why the alert is closed.")
+    alert = db.scalars(select(Alert).where(Alert.id == alert_id).with_for_update()).first()
+    if alert is None:
+        raise NotFound("There is no alert %(alert)s.", alert=alert_id)
+    if alert.closed_at is not None:
+        raise Conflict("Alert %(alert)s is closed already.", alert=alert_id)
+    alert.closed_at, alert.closed_by, alert.why = now, person.name, why.strip()
     db.flush()
-    count(db)
-    return alarm
+    update_open_alert_metric(db)
+    return alert
 
 
-def alarms(db: Session, who: Person) -> tuple[list[Alarm], list[Alarm]]:
-    """What is open, newest first; and what was closed lately."""
-    require(who, *CHAIN)
-    order = Alarm.opened_at.desc(), Alarm.id.desc()
-    still = db.scalars(select(Alarm).where(Alarm.closed_at.is_(None)).order_by(*order).limit(200))
-    past = db.scalars(
-        select(Alarm)
-        .where(Alarm.closed_at.is_not(None))
-        .order_by(Alarm.closed_at.desc(), Alarm.id.desc())
-        .limit(CLOSED_SHOWN)
+def list_alerts(db: Session, person: Person) -> tuple[list[Alert], list[Alert]]:
+    """The open alerts, newest first, and those closed last."""
+    require_role(person, *CHAIN_ROLES)
+    open_alerts = db.scalars(
+        select(Alert)
+        .where(Alert.closed_at.is_(None))
+        .order_by(Alert.opened_at.desc(), Alert.id.desc())
+        .limit(MAX_OPEN_ALERTS)
     )
-    return list(still), list(past)
+    closed_alerts = db.scalars(
+        select(Alert)
+        .where(Alert.closed_at.is_not(None))
+        .order_by(Alert.closed_at.desc(), Alert.id.desc())
+        .limit(MAX_CLOSED_ALERTS)
+    )
+    return list(open_alerts), list(closed_alerts)
 
 
-def weeks(db: Session, who: Person) -> list[dict[str, Any]]:
-    """The last evaluated weeks' bias, coverage and costs, oldest first."""
-    require(who, *CHAIN)
-    return detectors.by_week(evaluated_lines(db)).to_dicts()
+def list_weekly_metrics(db: Session, person: Person) -> list[dict[str, Any]]:
+    """The last evaluated weeks, oldest first; columns as in `detectors.summarise_by_week`."""
+    require_role(person, *CHAIN_ROLES)
+    return detectors.summarise_by_week(load_evaluated_lines(db)).to_dicts()
 
 
-def retrained(db: Session, week: str, version: str, *, go: bool) -> None:
-    """Say on the alarms that started a retraining what became of it."""
-    for alarm in db.scalars(
-        select(Alarm).where(Alarm.closed_at.is_(None), Alarm.code.in_(STARTS)).with_for_update()
+def record_retraining(db: Session, retraining: Retraining) -> None:
+    """Put a retraining's result on the open alerts that start one."""
+    for alert in db.scalars(
+        select(Alert)
+        .where(Alert.closed_at.is_(None), Alert.code.in_(RETRAINING_CODES))
+        .with_for_update()
     ):
-        alarm.values = {
-            **alarm.values,
-            "retraining": {"state": "go" if go else "no_go", "week": week, "version": version},
-        }
+        set_retraining(alert, retraining)
 
 
-def count(db: Session) -> None:
-    """Let the metrics know how many alarms of each kind are open."""
-    still = list(db.scalars(select(Alarm.code).where(Alarm.closed_at.is_(None))))
-    for code in CODES:
-        metrics.set_open_alarms("shop", code, still.count(code))
+def set_retraining(alert: Alert, retraining: Retraining) -> None:
+    values = {name: value for name, value in asdict(retraining).items() if value is not None}
+    alert.values = {**alert.values, "retraining": values}
+
+
+def update_open_alert_metric(db: Session) -> None:
+    codes = list(db.scalars(select(Alert.code).where(Alert.closed_at.is_(None))))
+    for code in AlertCode:
+        metrics.set_open_alerts("shop", code, codes.count(code))

@@ -17,7 +17,14 @@ from tanuki.shop import explanation, forecasts, orders
 from tanuki.shop.calendar import parse_week
 from tanuki.shop.store_access import CHAIN_ROLES
 from tanuki.shop.tables import Cycle, Forecast, OrderLine
-from tanuki.shop.web.formatting import Choice, Names, build_choices, choose_week, load_names, render_model_title
+from tanuki.shop.web.formatting import (
+    Choice,
+    Names,
+    build_choices,
+    choose_week,
+    load_names,
+    render_model_title,
+)
 
 router = APIRouter(tags=["shop"])
 LINES_PER_PAGE = 50
@@ -119,7 +126,7 @@ def show_check_page(
     lines = [] if week is None else orders.list_order_lines(db, person, week, query.store)
     lines = [line for line in lines if query.item is None or line.item == query.item]
     selected = [line for line in lines if not query.unusual or line.unusual >= UNUSUAL_SCORE]
-    week_forecasts = {} if week is None else index_forecasts(forecasts.of_week(db, week))
+    week_forecasts = {} if week is None else index_forecasts(forecasts.list_target_forecasts(db, week))
     return CheckPage(
         cycle=None if cycle is None else build_checked_cycle(cycle, say),
         may_change=person.has_role("analyst"),
@@ -204,12 +211,8 @@ def change_cases(
         db,
         person,
         parse_week(week),
-        store,
-        item,
-        cases=form.cases,
-        reason=form.reason,
-        version=form.version,
-        now=datetime.now(UTC),
+        orders.LineChange(store, item, form.cases, form.version, form.reason),
+        datetime.now(UTC),
     )
     is_check_page = form.back.startswith("/shop/check")
     path = form.back if is_check_page else build_url("/shop/check", week=week)

@@ -7,9 +7,9 @@ from fastapi import APIRouter, Form, Query, UploadFile
 from pydantic import BaseModel
 
 from tanuki.errors import UserError
-from tanuki.i18n import msgid
+from tanuki.i18n import Translate, msgid
 from tanuki.platform.accounts import require_role
-from tanuki.platform.web.auth import CurrentPerson
+from tanuki.platform.web.auth import CurrentPerson, Say
 from tanuki.platform.web.pages import UPLOAD_BYTES, ActionResult, read_route, write_route
 from tanuki.platform.web.site import Res
 from tanuki.platform.web.transactions import Db, WriteDb
@@ -22,16 +22,6 @@ Text = Annotated[str, Form()]
 QUARANTINED_ROWS_PER_PAGE = 50
 MAX_OFFSET = 1_000_000_000  # databases take no larger number
 QUARANTINE_PATH = "/shop/data#quarantine"
-EXPECTED_VALUES = (  # sentences of ingest/validation.py that have no values, for translation
-    msgid("a name"),
-    msgid("a known store"),
-    msgid("a known item"),
-    msgid("a known region"),
-    msgid("zero or more"),
-    msgid("a day such as 2021-01-31"),
-    msgid("a whole number"),
-    msgid("a number"),
-)
 
 
 class ImportRow(BaseModel):
@@ -58,7 +48,7 @@ class WaitingRow(BaseModel):
     file_name: str
     row: int
     column: str
-    found: str
+    actual: str
     expected: str
     values: dict[str, str]
 
@@ -81,7 +71,7 @@ class DataPage(BaseModel):
     csv=lambda page: [row.model_dump(exclude={"values"}) for row in page.waiting],
 )
 def show_data_page(
-    db: Db, person: CurrentPerson, offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0
+    db: Db, person: CurrentPerson, say: Say, offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0
 ) -> DataPage:
     """The imported files, and the rows in quarantine."""
     waiting = quarantine.list_waiting_rows(
@@ -92,7 +82,7 @@ def show_data_page(
             ImportRow(**{field: getattr(file, field) for field in ImportRow.model_fields})
             for file in loading.list_imports(db, person)
         ],
-        waiting=[build_waiting_row(row) for row in waiting],
+        waiting=[build_waiting_row(row, say) for row in waiting],
         total=quarantine.count_waiting_rows(db),
         offset=offset,
         limit=QUARANTINED_ROWS_PER_PAGE,
@@ -100,13 +90,22 @@ def show_data_page(
     )
 
 
-def build_waiting_row(row: QuarantinedRow) -> WaitingRow:
+def build_waiting_row(row: QuarantinedRow, say: Translate) -> WaitingRow:
     """A row with its values by column, also the wrong one when the file lacked its column."""
     values = {name: str(value or "") for name, value in row.values.items()}
     if row.column in loading.list_column_names(row.kind):
         values.setdefault(row.column, "")
-    fields = {field: getattr(row, field) for field in WaitingRow.model_fields if field != "values"}
-    return WaitingRow(**fields, values=values)
+    return WaitingRow(
+        id=row.id,
+        import_id=row.import_id,
+        kind=row.kind,
+        file_name=row.file_name,
+        row=row.row,
+        column=row.column,
+        actual=row.actual,
+        expected=quarantine.render_expected(row, say),
+        values=values,
+    )
 
 
 @write_route(router, "/shop/data", max_bytes=UPLOAD_BYTES)
@@ -120,12 +119,9 @@ def upload_file(
     result = loading.import_file(
         db,
         res.warehouse,
-        kind,
-        file.filename,
-        file.file.read(),
+        loading.Upload(kind, file.filename, file.file.read(), parse_column_mapping(mapping)),
         by=person.name,
         now=datetime.now(UTC),
-        mapping=parse_column_mapping(mapping),
     )
     fields = ("file_name", "new", "changed", "unchanged", "quarantined")
     message = msgid(

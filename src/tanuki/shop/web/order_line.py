@@ -114,7 +114,7 @@ def show_order_line_page(
         )
     line_forecasts = {
         forecast.week: forecast
-        for forecast in forecasts.of_cycle(db, week)
+        for forecast in forecasts.list_cycle_forecasts(db, week)
         if (forecast.store, forecast.item) == (key.store, key.item)
     }
     history = build_history(week, load_weekly_sales(db, res, cycle, line), line_forecasts)
@@ -142,7 +142,7 @@ def load_weekly_sales(
     """Units sold by Monday, as they were known when the cycle was forecast."""
     week = parse_week(cycle.week)
     first_day = week.plus(-1 - HISTORY_WEEKS).monday
-    sales = res.warehouse.read(
+    sales = res.warehouse.read_facts(
         db,
         SALES,
         as_of=cycle.as_of,

@@ -167,12 +167,8 @@ def save_store_orders(
             db,
             person,
             target,
-            store,
-            item,
-            cases=cases,
-            reason=form.reason,
-            version=version,
-            now=now,
+            orders.LineChange(store, item, cases, version, form.reason),
+            now,
         )
     path = build_url("/shop/store", store=store, week=week)
     if form.then == NextStep.SAVE:

@@ -19,7 +19,12 @@ from tanuki.shop import orders, weekly
 from tanuki.shop.calendar import Week, parse_week
 from tanuki.shop.store_access import CHAIN_ROLES, list_visible_stores
 from tanuki.shop.tables import Cycle
-from tanuki.shop.web.formatting import choose_week, load_names, next_week_to_order, render_model_title
+from tanuki.shop.web.formatting import (
+    choose_week,
+    load_names,
+    next_week_to_order,
+    render_model_title,
+)
 
 router = APIRouter(tags=["shop"])
 Text = Annotated[str, Form()]
@@ -241,7 +246,7 @@ def release_orders(db: WriteDb, person: CurrentPerson, res: Res, week: str) -> A
 def hold_orders(db: WriteDb, person: CurrentPerson, res: Res, week: str, why: Text) -> ActionResult:
     """Keep the week from the stores until somebody releases it."""
     target = parse_week(week)
-    orders.hold_week(db, person, res.jobs, target, why=why, now=datetime.now(UTC))
+    orders.hold_week(db, person, res.jobs, target, why=why)
     return on_week_page(target, msgid("%(week)s is held."))
 
 
