@@ -1,4 +1,4 @@
-"""What was known when a week was ordered."""
+"""Panels hold what was known when a week was ordered, and nothing later."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -8,9 +8,9 @@ import pytest
 from tanuki.errors import UserError
 from tanuki.shop import panel
 from tanuki.shop.calendar import Week, weeks_between
-from tanuki.shop.features import event, grid, weekly
-from tanuki.shop.panel import History, check, of_sales
-from tests.factories.store_chain import NOW, TARGET, bring, make_chain, sales_csv
+from tanuki.shop.features import build_grid, classify_day, sum_weeks
+from tanuki.shop.panel import History, history_from_sales, validate_sales
+from tests.factories.store_chain import NOW, TARGET, import_csv, make_chain, sales_csv
 
 MONDAY = date(2020, 11, 2)
 
@@ -26,7 +26,7 @@ def sold(store: str, item: str, first: date, days: int, units: float = 5.0) -> p
     )
 
 
-def with_plans(history: History, prices=(), promotions=()) -> History:
+def add_plans(history: History, prices=(), promotions=()) -> History:
     return History(
         sales=history.sales,
         prices=pl.DataFrame(list(prices), schema=history.prices.schema, orient="row"),
@@ -41,14 +41,16 @@ def with_plans(history: History, prices=(), promotions=()) -> History:
     "target", [Week(2020, 52), Week(2020, 53), Week(2021, 1), Week(2021, 2), Week(2022, 1)]
 )
 def test_a_panel_ends_on_the_sunday_eight_days_before_its_week_over_every_new_year(target):
-    made = of_sales(sold("a", "milk", MONDAY, 500)).panel(target)
-    assert made.sales["date"].max() == target.monday - timedelta(days=8)
-    assert made.sales["date"].max().weekday() == 6
+    cut = history_from_sales(sold("a", "milk", MONDAY, 500)).build_panel(target)
+    assert cut.sales["date"].max() == target.monday - timedelta(days=8)
+    assert cut.sales["date"].max().weekday() == 6
 
 
-def test_the_grid_is_whole_from_the_first_sale_to_the_cutoff():
+def test_the_grid_has_every_day_from_the_first_sale_to_the_cutoff():
     sales = pl.concat([sold("a", "milk", MONDAY, 70), sold("a", "beer", date(2020, 11, 18), 1)])
-    beer = of_sales(sales).panel(Week(2021, 1)).sales.filter(pl.col("item") == "beer")
+    beer = (
+        history_from_sales(sales).build_panel(Week(2021, 1)).sales.filter(pl.col("item") == "beer")
+    )
     assert beer["date"].to_list() == [
         date(2020, 11, 18) + timedelta(days=n)
         for n in range((Week(2021, 1).cutoff - date(2020, 11, 18)).days + 1)
@@ -62,8 +64,8 @@ def test_a_store_silent_for_up_to_three_days_was_closed_and_for_longer_is_unknow
         ~pl.col("date").is_between(date(2020, 11, 9), date(2020, 11, 9) + timedelta(days=gap - 1))
     )
     silent = (
-        of_sales(sales)
-        .panel(Week(2020, 52))
+        history_from_sales(sales)
+        .build_panel(Week(2020, 52))
         .sales.filter(
             pl.col("date").is_between(
                 date(2020, 11, 9), date(2020, 11, 9) + timedelta(days=gap - 1)
@@ -76,16 +78,16 @@ def test_a_store_silent_for_up_to_three_days_was_closed_and_for_longer_is_unknow
 def test_days_that_a_store_has_not_reported_yet_are_unknown_and_not_zero():
     sales = pl.concat([sold("a", "milk", MONDAY, 60), sold("b", "milk", MONDAY, 40)])
     late = (
-        of_sales(sales)
-        .panel(Week(2020, 53))
+        history_from_sales(sales)
+        .build_panel(Week(2020, 53))
         .sales.filter(pl.col("store") == "b", pl.col("date") > MONDAY + timedelta(days=39))
     )
     assert late.height > 0
     assert late["units"].null_count() == late.height
 
 
-def test_a_week_is_known_only_when_the_store_reported_it_to_its_end():
-    history = of_sales(
+def test_actual_sales_are_those_of_stores_that_reported_the_whole_week():
+    history = history_from_sales(
         pl.concat(
             [
                 sold("a", "milk", MONDAY, 14),
@@ -94,28 +96,30 @@ def test_a_week_is_known_only_when_the_store_reported_it_to_its_end():
             ]
         )
     )
-    assert history.actual(Week(2020, 46)).to_dicts() == [
+    assert history.actual_sales(Week(2020, 46)).to_dicts() == [
         {"store": "a", "item": "milk", "actual": sum(5.0 + n for n in range(7, 14))}
     ]
 
 
 def test_whole_weeks_leave_out_the_partial_first_and_last_one():
-    assert of_sales(sold("a", "milk", date(2020, 1, 1), 547)).weeks() == (
+    assert history_from_sales(sold("a", "milk", date(2020, 1, 1), 547)).complete_weeks() == (
         Week(2020, 2),
         Week(2021, 25),
     )
     with pytest.raises(UserError, match="no whole week"):
-        of_sales(sold("a", "milk", date(2020, 1, 1), 9)).weeks()
+        history_from_sales(sold("a", "milk", date(2020, 1, 1), 9)).complete_weeks()
 
 
-def test_a_stores_own_price_goes_before_every_stores_and_ends_when_it_says():
-    history = of_sales(pl.concat([sold("a", "milk", MONDAY, 40), sold("b", "milk", MONDAY, 40)]))
+def test_a_stores_own_price_goes_before_the_chains_while_it_is_in_force():
+    history = history_from_sales(
+        pl.concat([sold("a", "milk", MONDAY, 40), sold("b", "milk", MONDAY, 40)])
+    )
     plans = [
         ("milk", "", date(2020, 1, 1), None, 150.0),
         ("milk", "a", date(2020, 12, 14), date(2020, 12, 20), 120.0),
         ("milk", "", date(2020, 12, 25), None, 160.0),
     ]
-    prices = with_plans(history, plans).panel(Week(2020, 52)).prices
+    prices = add_plans(history, plans).build_panel(Week(2020, 52)).prices
     paid = {(store, day): price for day, store, _, price in prices.iter_rows()}
     assert [paid["a", date(2020, 12, day)] for day in (13, 14, 20, 21, 27)] == [
         150.0,
@@ -128,8 +132,8 @@ def test_a_stores_own_price_goes_before_every_stores_and_ends_when_it_says():
     assert prices["date"].max() == Week(2020, 52).sunday
 
 
-def test_a_promotion_of_all_stores_or_items_counts_for_each_and_the_largest_wins():
-    history = of_sales(
+def test_a_promotion_of_all_stores_or_items_counts_for_each_with_the_largest_discount():
+    history = history_from_sales(
         pl.concat(
             [
                 sold("a", "milk", MONDAY, 40),
@@ -143,9 +147,9 @@ def test_a_promotion_of_all_stores_or_items_counts_for_each_and_the_largest_wins
         ("a", "", date(2020, 12, 22), date(2020, 12, 23), "price", 0.3),
     ]
     plans.append(("b", "milk", date(2020, 12, 22), date(2020, 12, 22), "display", 0.0))
-    found = with_plans(history, promotions=plans).panel(Week(2020, 52)).promotions
+    frame = add_plans(history, promotions=plans).build_panel(Week(2020, 52)).promotions
     assert {
-        (day.day, store, item, kind): off for day, store, item, kind, off in found.iter_rows()
+        (day.day, store, item, kind): off for day, store, item, kind, off in frame.iter_rows()
     } == {
         (22, "a", "milk", "price"): 0.3,
         (22, "a", "beer", "price"): 0.3,
@@ -157,24 +161,36 @@ def test_a_promotion_of_all_stores_or_items_counts_for_each_and_the_largest_wins
 
 
 def test_a_frame_that_is_not_a_panel_is_refused():
-    good = of_sales(sold("a", "milk", MONDAY, 30)).panel(Week(2020, 52)).sales
-    assert check(good) is good
-    for bad in (good.with_columns(-pl.col("units")), pl.concat([good, good]), good.drop("store")):
+    valid = history_from_sales(sold("a", "milk", MONDAY, 30)).build_panel(Week(2020, 52)).sales
+    assert validate_sales(valid) is valid
+    for frame in (
+        valid.with_columns(-pl.col("units")),
+        pl.concat([valid, valid]),
+        valid.drop("store"),
+    ):
         with pytest.raises(UserError, match="panel"):
-            check(bad)
+            validate_sales(frame)
 
 
-def test_what_is_loaded_is_what_was_recorded_by_then(embedded):
+def test_a_history_holds_what_was_recorded_by_its_moment(embedded):
     res = make_chain(embedded)
-    bring(
+    import_csv(
         res,
         "sales",
         sales_csv(date(2021, 1, 4), date(2021, 1, 10), more=100),
         NOW + timedelta(days=1),
     )
     with res.db.read() as db:
-        then = panel.load(db, res.warehouse, as_of=NOW + timedelta(hours=1)).panel(TARGET).sales
-        later = panel.load(db, res.warehouse, as_of=NOW + timedelta(days=2)).panel(TARGET).sales
+        then = (
+            panel.load_history(db, res.warehouse, as_of=NOW + timedelta(hours=1))
+            .build_panel(TARGET)
+            .sales
+        )
+        later = (
+            panel.load_history(db, res.warehouse, as_of=NOW + timedelta(days=2))
+            .build_panel(TARGET)
+            .sales
+        )
     assert later["units"].sum() - then["units"].sum() == 100 * 7 * 6
     assert then.height == later.height
 
@@ -182,25 +198,27 @@ def test_what_is_loaded_is_what_was_recorded_by_then(embedded):
 def test_prices_and_regions_are_loaded_with_the_sales(embedded):
     res = make_chain(embedded)
     with res.db.read() as db:
-        made = panel.load(db, res.warehouse, as_of=datetime(2021, 2, 1, tzinfo=UTC)).panel(TARGET)
-    assert dict(made.stores.iter_rows()) == {"chiba": "east", "osaka": "west"}
-    assert set(made.prices.filter(pl.col("date") == TARGET.sunday)["price_yen"]) == {
+        loaded = panel.load_history(
+            db, res.warehouse, as_of=datetime(2021, 2, 1, tzinfo=UTC)
+        ).build_panel(TARGET)
+    assert dict(loaded.stores.iter_rows()) == {"chiba": "east", "osaka": "west"}
+    assert set(loaded.prices.filter(pl.col("date") == TARGET.sunday)["price_yen"]) == {
         200.0,
         120.0,
         150.0,
     }
 
 
-def test_the_grid_of_numbers_holds_the_sales_and_weeks_add_them_up():
+def test_the_grid_holds_the_sales_and_its_weeks_their_sums():
     sales = pl.concat([sold("b", "milk", date(2020, 11, 4), 60), sold("a", "beer", MONDAY, 60)])
-    made = of_sales(sales).panel(Week(2020, 52))
-    numbers = grid(made)
-    assert numbers.keys.rows() == [("a", "beer"), ("b", "milk")]
-    assert numbers.days[0] == MONDAY
-    weeks = weekly(numbers.units)
-    for line, (store, item) in enumerate(numbers.keys.rows()):
+    cut = history_from_sales(sales).build_panel(Week(2020, 52))
+    grid = build_grid(cut)
+    assert grid.keys.rows() == [("a", "beer"), ("b", "milk")]
+    assert grid.days[0] == MONDAY
+    weeks = sum_weeks(grid.units)
+    for line, (store, item) in enumerate(grid.keys.rows()):
         for n, week in enumerate(weeks_between(Week(2020, 46), Week(2020, 50)), start=1):
-            inside = made.sales.filter(
+            inside = cut.sales.filter(
                 pl.col("store") == store,
                 pl.col("item") == item,
                 pl.col("date").is_between(week.monday, week.sunday),
@@ -209,7 +227,7 @@ def test_the_grid_of_numbers_holds_the_sales_and_weeks_add_them_up():
 
 
 @pytest.mark.parametrize(
-    ("day", "what"),
+    ("day", "event"),
     [
         (date(2021, 1, 1), "year_end"),
         (date(2020, 12, 31), "year_end"),
@@ -221,5 +239,5 @@ def test_the_grid_of_numbers_holds_the_sales_and_weeks_add_them_up():
         (date(2021, 6, 1), "ordinary"),
     ],
 )
-def test_days_are_what_they_are_in_japan(day, what):
-    assert event(day) == what
+def test_days_are_classified_by_japans_calendar(day, event):
+    assert classify_day(day) == event

@@ -1,4 +1,4 @@
-"""Sales added up: against a dumb loop, by period and group, within the stores that people may see."""
+"""Sums of sales by period and group, within the stores that a person may see."""
 
 from datetime import date, timedelta
 
@@ -25,16 +25,15 @@ def chain(embedded):
     return make_chain(embedded, first=FIRST)
 
 
-def totals(res, who=ANALYST, by="day", group="all", first=FIRST, last=LAST, **part):
+def sum_sales(res, person=ANALYST, by="day", group="all", first=FIRST, last=LAST, **part):
     with res.db.read() as db:
-        frame = sales.totals(
-            db, res.warehouse, who, by=by, group=group, first=first, last=last, as_of=NOW, **part
-        )
+        selection = sales.SalesSelection(by, group, first, last, **part)
+        frame = sales.sum_sales(db, res.warehouse, person, selection, NOW)
     return {(period, name): (units, yen) for period, name, units, yen in frame.iter_rows()}
 
 
-def by_hand(by, group, keep=lambda store, item: True):
-    """The same sums with a loop over the formula that chain.py makes sales by."""
+def sum_by_loop(by, group, chosen=lambda store, item: True):
+    """The same sums with a loop over the formula of tests/factories/store_chain.py."""
     sums = {}
     for n in range((LAST - FIRST).days + 1):
         day = FIRST + timedelta(days=n)
@@ -45,7 +44,7 @@ def by_hand(by, group, keep=lambda store, item: True):
         }[by]
         for s, store in enumerate(STORES):
             for i, item in enumerate(ITEMS):
-                if keep(store, item):
+                if chosen(store, item):
                     units = (
                         10
                         + 5 * s
@@ -66,39 +65,39 @@ def by_hand(by, group, keep=lambda store, item: True):
 
 @pytest.mark.parametrize("by", ["day", "week", "month"])
 @pytest.mark.parametrize("group", ["all", "region", "store", "item"])
-def test_sums_are_those_of_a_loop(chain, by, group):
-    assert totals(chain, by=by, group=group) == by_hand(by, group)
+def test_sums_agree_with_a_loop(chain, by, group):
+    assert sum_sales(chain, by=by, group=group) == sum_by_loop(by, group)
 
 
-def test_parts_are_those_of_a_loop(chain):
-    assert totals(chain, by="week", store="chiba", item="beer") == by_hand(
+def test_sums_of_a_store_item_or_region_agree_with_a_loop(chain):
+    assert sum_sales(chain, by="week", store="chiba", item="beer") == sum_by_loop(
         "week", "all", lambda store, item: (store, item) == ("chiba", "beer")
     )
-    assert totals(chain, by="week", region="west") == by_hand(
+    assert sum_sales(chain, by="week", region="west") == sum_by_loop(
         "week", "all", lambda store, item: store == "osaka"
     )
 
 
-def test_a_manager_gets_their_stores_and_nothing_of_others(chain):
-    assert totals(chain, CHIBA, group="store") == by_hand(
+def test_a_manager_sees_only_their_own_stores(chain):
+    assert sum_sales(chain, CHIBA, group="store") == sum_by_loop(
         "day", "store", lambda store, item: store == "chiba"
     )
     with pytest.raises(NotFound, match="no store osaka"):
-        totals(chain, CHIBA, store="osaka")
+        sum_sales(chain, CHIBA, store="osaka")
     with pytest.raises(NotAllowed):
-        totals(chain, NOBODY)
+        sum_sales(chain, NOBODY)
 
 
-def test_days_the_wrong_way_round_are_said(chain):
+def test_a_first_day_after_the_last_is_refused(chain):
     with pytest.raises(UserError, match="is after"):
-        totals(chain, first=LAST, last=FIRST)
+        sum_sales(chain, first=LAST, last=FIRST)
 
 
-def test_the_span_is_from_the_first_to_the_last_day_and_nothing_before_there_are_sales(
-    chain, tmp_path
-):
+def test_the_range_is_that_of_recorded_sales(chain, tmp_path):
     with chain.db.read() as db:
-        assert sales.span(db, chain.warehouse, ANALYST, NOW) == sales.Span(FIRST, LAST)
-        assert sales.span(db, chain.warehouse, ANALYST, NOW - timedelta(days=400)) == sales.Span(
-            None, None
+        assert sales.find_sales_range(db, chain.warehouse, ANALYST, NOW) == sales.SalesRange(
+            FIRST, LAST
         )
+        assert sales.find_sales_range(
+            db, chain.warehouse, ANALYST, NOW - timedelta(days=400)
+        ) == sales.SalesRange(None, None)

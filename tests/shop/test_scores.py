@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tanuki.shop import scores
-from tanuki.shop.forecasting.forecaster import QUANTILES, at
+from tanuki.shop.forecasting.forecaster import QUANTILE_LEVELS, interpolate_quantile
 
 ROWS = 300
 
@@ -19,17 +19,16 @@ def numbers() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     forecast = np.round(actual * random.uniform(0.6, 1.5, ROWS), 1)
     forecast[:10] = actual[:10]
     actual[10] = forecast[10] = 0.0
-    return actual, forecast, np.sort(random.uniform(0, 80, (ROWS, len(QUANTILES))), axis=1)
+    return actual, forecast, np.sort(random.uniform(0, 80, (ROWS, len(QUANTILE_LEVELS))), axis=1)
 
 
 @pytest.fixture(scope="module")
 def table(numbers) -> sqlite3.Connection:
     db = sqlite3.connect(":memory:")
-    db.execute(
-        f"create table t (a real, f real, {', '.join(f'q{n} real' for n in range(len(QUANTILES)))})"
-    )
+    columns = ", ".join(f"q{n} real" for n in range(len(QUANTILE_LEVELS)))
+    db.execute(f"create table t (a real, f real, {columns})")
     db.executemany(
-        f"insert into t values (?, ?{', ?' * len(QUANTILES)})",
+        f"insert into t values (?, ?{', ?' * len(QUANTILE_LEVELS)})",
         [[a, f, *q] for a, f, q in zip(*(number.tolist() for number in numbers), strict=True)],
     )
     return db
@@ -43,7 +42,7 @@ def table(numbers) -> sqlite3.Connection:
         (scores.under_forecast_share, "select avg(f < a) from t"),
         (scores.shortage_units, "select sum(max(a - f, 0)) from t"),
         (scores.leftover_units, "select sum(max(f - a, 0)) from t"),
-        (scores.cost, "select avg(case when a > f then 3 * (a - f) else f - a end) from t"),
+        (scores.mean_cost, "select avg(case when a > f then 3 * (a - f) else f - a end) from t"),
         (scores.fill_rate, "select sum(min(a, f)) / sum(a) from t"),
     ],
 )
@@ -54,11 +53,12 @@ def test_a_score_agrees_with_sql(numbers, table, score, query):
 
 def test_pinball_agrees_with_sql(numbers, table):
     parts = " union all ".join(
-        f"select case when a >= q{n} then {tau} * (a - q{n}) else (1 - {tau}) * (q{n} - a) end as loss from t"
-        for n, tau in enumerate(QUANTILES)
+        f"select case when a >= q{n} then {tau} * (a - q{n})"
+        f" else (1 - {tau}) * (q{n} - a) end as loss from t"
+        for n, tau in enumerate(QUANTILE_LEVELS)
     )
     (oracle,) = table.execute(f"select avg(loss) from ({parts})").fetchone()
-    assert scores.pinball(numbers[0], numbers[2], QUANTILES) == pytest.approx(oracle)
+    assert scores.pinball(numbers[0], numbers[2], QUANTILE_LEVELS) == pytest.approx(oracle)
 
 
 def test_coverage_agrees_with_sql(numbers, table):
@@ -68,33 +68,18 @@ def test_coverage_agrees_with_sql(numbers, table):
     )
 
 
-def test_zones_agree_with_sql(numbers, table):
-    query = "select case when a - f > 0.05 * a then 'too_little' when f - a > 0.2 * a then 'too_much' else 'within' end from t"
-    assert scores.zones(numbers[0], numbers[1], too_much=0.2, too_little=0.05) == [
-        zone for (zone,) in table.execute(query)
-    ]
-
-
-@pytest.mark.parametrize(
-    ("ordered", "zone"),
-    [(100.0, "within"), (120.0, "within"), (121.0, "too_much"), (99.0, "too_little")],
-)
-def test_leftovers_within_a_fifth_are_tolerated_and_any_shortage_is_not(ordered, zone):
-    assert scores.zones(np.array([100.0]), np.array([ordered])) == [zone]
-
-
 def test_the_order_at_the_critical_ratio_is_the_cheapest(numbers):
     actual = numbers[0]
-    quantiles = np.tile(np.quantile(actual, QUANTILES), (ROWS, 1))
+    quantiles = np.tile(np.quantile(actual, QUANTILE_LEVELS), (ROWS, 1))
     cheapest = min(
-        range(20, 70), key=lambda units: scores.cost(actual, np.full(ROWS, float(units)))
+        range(20, 70), key=lambda units: scores.mean_cost(actual, np.full(ROWS, float(units)))
     )
-    assert at(quantiles, 0.75)[0] == pytest.approx(cheapest, abs=1)
+    assert interpolate_quantile(quantiles, 0.75)[0] == pytest.approx(cheapest, abs=1)
 
 
-def test_nothing_to_score_is_no_error():
+def test_scores_of_no_rows_are_zero():
     nothing = np.zeros(0)
-    assert [score(nothing, nothing) for score in (scores.wape, scores.bias, scores.cost)] == [
+    assert [score(nothing, nothing) for score in (scores.wape, scores.bias, scores.mean_cost)] == [
         0.0,
         0.0,
         0.0,
@@ -104,6 +89,6 @@ def test_nothing_to_score_is_no_error():
 
 @pytest.mark.parametrize("level", [0.01, 0.05, 0.07, 0.5, 0.75, 5 / 6, 0.95, 0.99])
 def test_a_quantile_between_two_is_between_them_as_in_a_normal_distribution(numbers, level):
-    scores_of = [NormalDist().inv_cdf(quantile) for quantile in QUANTILES]
-    expected = [np.interp(NormalDist().inv_cdf(level), scores_of, line) for line in numbers[2]]
-    assert at(numbers[2], level) == pytest.approx(expected)
+    normal_scores = [NormalDist().inv_cdf(quantile) for quantile in QUANTILE_LEVELS]
+    expected = [np.interp(NormalDist().inv_cdf(level), normal_scores, line) for line in numbers[2]]
+    assert interpolate_quantile(numbers[2], level) == pytest.approx(expected)

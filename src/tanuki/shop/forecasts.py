@@ -1,4 +1,4 @@
-"""The forecast of a week: the champion of the registry fitted on what is known now, the rows that the cycle keeps of it, and how a challenger is made."""
+"""The forecast of a week by the champion, its rows in the database, and training of challengers."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,8 +15,13 @@ from tanuki.errors import NotFound, UserError
 from tanuki.platform.mlops.registry import CHALLENGER, CHAMPION
 from tanuki.shop import backtest, panel
 from tanuki.shop.calendar import Week
-from tanuki.shop.forecasting import forecaster
-from tanuki.shop.forecasting.forecaster import Forecaster
+from tanuki.shop.forecasting.forecaster import (
+    DEFAULT_FORECASTER,
+    DRIVERS,
+    FORECASTERS,
+    Forecaster,
+    make_forecaster,
+)
 from tanuki.shop.ingest.loading import SALES
 from tanuki.shop.panel import History
 from tanuki.shop.tables import Forecast
@@ -25,32 +30,38 @@ if TYPE_CHECKING:
     from tanuki.platform.mlops.registry import Registry, Version
     from tanuki.platform.warehouse import Warehouse
 
-REGISTERED = "shop-forecast"
-SCORED_WEEKS = 8
-PART_ROWS = 2_000_000  # daily facts forecast together: about 1.5 GB while it lasts
+FORECAST_MODEL = "shop-forecast"  # in the model registry
+SCORED_WEEKS = 8  # past weeks on which a new version is scored
+MAX_ROWS_PER_PART = 2_000_000  # daily facts forecast together; a process then holds about 1.5 GB
 
 
-def parts(
-    db: Session, warehouse: "Warehouse", week: Week, *, as_of: datetime, most_rows: int = PART_ROWS
+def split_stores(
+    db: Session,
+    warehouse: "Warehouse",
+    week: Week,
+    *,
+    as_of: datetime,
+    max_rows: int = MAX_ROWS_PER_PART,
 ) -> list[list[str]]:
-    """The stores that are forecast together, so that no part of a large chain is more than one process can hold; none when nothing is known.
+    """The stores that are forecast together, so that one process can hold each part of a chain.
 
-    Stores stay in the order of their codes, as many in a part as `most_rows` facts allow, at least one.
+    Stores stay in the order of their codes. A part has as many as `max_rows` daily facts allow, at
+    least one. Without known sales there is no part.
     """
-    found: list[list[str]] = []
-    room = 0
-    for store, rows in warehouse.counts(
+    parts: list[list[str]] = []
+    free_rows = 0
+    for store, rows in warehouse.count_facts(
         db, SALES, "store", as_of=as_of, where="date <= ?", params=(week.cutoff,)
     ):
-        if not found or rows > room:
-            found.append([])
-            room = most_rows
-        found[-1].append(store)
-        room -= rows
-    return found
+        if not parts or rows > free_rows:
+            parts.append([])
+            free_rows = max_rows
+        parts[-1].append(store)
+        free_rows -= rows
+    return parts
 
 
-def make(
+def make_forecast(
     db: Session,
     warehouse: "Warehouse",
     registry: "Registry",
@@ -59,97 +70,108 @@ def make(
     as_of: datetime,
     stores: Sequence[str] | None = None,
 ) -> tuple[pl.DataFrame, str, str | None]:
-    """The forecast of a week, its buffer week and both from what was recorded at `as_of`, for some stores or all.
+    """(forecast, forecaster's name, version) of a week, from what was recorded at `as_of`.
 
-    Gives the rows, the model's name and its version (None: nothing was ever trained). The rows have a column `moved` (with_moves).
+    The forecast is `Forecaster.predict`'s with a column `contributions` (join_contributions), for
+    some stores or all. The version is None while none has been released. Raises UserError without
+    known sales.
     """
-    known = panel.load(db, warehouse, as_of=as_of, stores=stores).panel(week)
+    known = panel.load_history(db, warehouse, as_of=as_of, stores=stores).build_panel(week)
     if known.sales.height == 0:
         raise UserError(
-            "No sales up to %(cutoff)s are known, so %(week)s cannot be forecast; import them first.",
+            "No sales up to %(cutoff)s are known, so %(week)s cannot be forecast;"
+            " import them first.",
             cutoff=week.cutoff,
             week=week,
         )
-    panel.check(known.sales)
-    model, version = champion(registry)
+    panel.validate_sales(known.sales)
+    model, version = load_champion(registry)
     model.fit(known)
-    return with_moves(model.predict(known), model.explain(known), week), model.name, version
+    forecast = join_contributions(model.predict(known), model.explain(known), week)
+    return forecast, model.name, version
 
 
-def with_moves(forecast: pl.DataFrame, explained: pl.DataFrame, week: Week) -> pl.DataFrame:
-    """A forecast with a column `moved`: of the target week, what moves the last known week's units to its mean; null elsewhere."""
-    moved = explained.select(
+def join_contributions(
+    forecast: pl.DataFrame, explanation: pl.DataFrame, week: Week
+) -> pl.DataFrame:
+    """The forecast with a column `contributions`: last week's units and the drivers' effects.
+
+    Only the target week has it; null elsewhere.
+    """
+    contributions = explanation.select(
         "store",
         "item",
         pl.lit(str(week)).alias("week"),
-        pl.struct("last", *forecaster.MOVES).alias("moved"),
+        pl.struct("last", *DRIVERS).alias("contributions"),
     )
-    return forecast.join(moved, on=["store", "item", "week"], how="left", maintain_order="left")
+    keys = ["store", "item", "week"]
+    return forecast.join(contributions, on=keys, how="left", maintain_order="left")
 
 
-def champion(registry: "Registry") -> tuple[Forecaster, str | None]:
-    """The model that the cycle uses, as it was registered, and its version; the default one when none is."""
+def load_champion(registry: "Registry") -> tuple[Forecaster, str | None]:
+    """The champion as it was registered, and its version; else the default forecaster and None."""
     try:
-        version = registry.get(REGISTERED, CHAMPION)
+        version = registry.get(FORECAST_MODEL, CHAMPION)
     except NotFound:
-        return forecaster.make(forecaster.DEFAULT), None
-    model = forecaster.make(version.parameters["forecaster"])
+        return make_forecaster(DEFAULT_FORECASTER), None
+    model = make_forecaster(version.parameters["forecaster"])
     with TemporaryDirectory() as folder:
-        model.load(registry.load(REGISTERED, version.version, into=Path(folder)))
+        model.load(registry.load(FORECAST_MODEL, version.version, into=Path(folder)))
     return model, version.version
 
 
-def next_week(history: History) -> Week:
-    """The week that is ordered next: the last whole week of sales is its cut-off."""
-    return history.weeks()[1].plus(2)
+def next_order_week(history: History) -> Week:
+    """The week to order next: its cut-off is the end of the last week of sales."""
+    return history.complete_weeks()[1].plus(2)
 
 
-def train(history: History, registry: "Registry", name: str, week: Week) -> "Version":
-    """Fit a model as if to order `week` and register it as the challenger, with its scores over the eight weeks before that were known.
+def train_challenger(history: History, registry: "Registry", name: str, week: Week) -> "Version":
+    """Fit a forecaster as if to order `week`, and register it as the challenger.
 
-    It changes nothing that is live: the gate judges it, and a release makes it the champion.
+    Its metrics are the scores of the SCORED_WEEKS weeks before that were known. Nothing in use
+    changes: the gate evaluates the version, and a release makes it the champion. Raises NotFound
+    for an unknown name, UserError without known sales.
     """
-    known = history.panel(week)
+    known = history.build_panel(week)
     if known.sales.height == 0:
         raise UserError(
-            "No sales up to %(cutoff)s are known, so nothing can be learnt for %(week)s.",
+            "No sales up to %(cutoff)s are known, so no model can be fitted for %(week)s.",
             cutoff=week.cutoff,
             week=week,
         )
-    model = forecaster.make(name)
+    model = make_forecaster(name)
     model.fit(known)
-    past = [week.plus(-n) for n in range(SCORED_WEEKS + 1, 1, -1)]
-    found = backtest.summary(backtest.run(history, past, {name: forecaster.FORECASTERS[name]}))
+    past_weeks = [week.plus(-n) for n in range(SCORED_WEEKS + 1, 1, -1)]
+    rows = backtest.run_backtest(history, past_weeks, {name: FORECASTERS[name]})
     metrics = {
-        key: float(value)
-        for row in found
-        if row["model"] == name
-        for key, value in row.items()
+        metric: float(value)
+        for scores in backtest.summarize_backtest(rows)
+        if scores["model"] == name
+        for metric, value in scores.items()
         if isinstance(value, int | float)
     }
-    first, _ = panel.days_of(known.sales)
+    first, _ = panel.sales_date_range(known.sales)
     with TemporaryDirectory() as folder:
         model.save(Path(folder))
         version = registry.save(
-            REGISTERED,
+            FORECAST_MODEL,
             Path(folder),
             parameters={"forecaster": name, **model.parameters},
             metrics=metrics,
             data_window=(first.isoformat(), week.cutoff.isoformat()),
             code_version=__version__,
         )
-    return registry.set_alias(REGISTERED, CHALLENGER, version.version)
+    return registry.set_alias(FORECAST_MODEL, CHALLENGER, version.version)
 
 
-def store(db: Session, week: Week, frame: pl.DataFrame, model: str, as_of: datetime) -> None:
-    """Keep a forecast as the one of a week's cycle for the stores it has; an earlier one of theirs is replaced."""
+def save_forecast(
+    db: Session, week: Week, frame: pl.DataFrame, model: str, as_of: datetime
+) -> None:
+    """Save the forecast of a week's cycle for its stores, in place of an earlier one of theirs."""
     if frame.height == 0:
         return
-    db.execute(
-        delete(Forecast).where(
-            Forecast.cycle == str(week), Forecast.store.in_(frame["store"].unique().to_list())
-        )
-    )
+    stores = frame["store"].unique().to_list()
+    db.execute(delete(Forecast).where(Forecast.cycle == str(week), Forecast.store.in_(stores)))
     db.execute(
         insert(Forecast),
         [
@@ -159,28 +181,23 @@ def store(db: Session, week: Week, frame: pl.DataFrame, model: str, as_of: datet
     )
 
 
-def there(db: Session, week: Week, stores: Sequence[str]) -> bool:
-    """Whether a week's cycle has a forecast for all these stores already."""
-    found = (
+def has_forecast(db: Session, week: Week, stores: Sequence[str]) -> bool:
+    """Whether a week's cycle has a forecast for all these stores."""
+    forecast_stores = (
         select(Forecast.store)
         .where(Forecast.cycle == str(week), Forecast.week == str(week))
         .distinct()
     )
-    return set(stores) <= set(db.scalars(found))
+    return set(stores) <= set(db.scalars(forecast_stores))
 
 
-def of_week(db: Session, week: Week) -> list[Forecast]:
-    """What was forecast for a target week, by store and item."""
-    wanted = (Forecast.cycle == str(week), Forecast.week == str(week))
-    return list(db.scalars(select(Forecast).where(*wanted).order_by(Forecast.store, Forecast.item)))
+def list_target_forecasts(db: Session, week: Week) -> list[Forecast]:
+    """The forecasts of a target week, by store and item."""
+    query = select(Forecast).where(Forecast.cycle == str(week), Forecast.week == str(week))
+    return list(db.scalars(query.order_by(Forecast.store, Forecast.item)))
 
 
-def of_cycle(db: Session, week: Week) -> list[Forecast]:
-    """All that was forecast when a week was ordered: the week itself and its buffer week."""
-    return list(
-        db.scalars(
-            select(Forecast)
-            .where(Forecast.cycle == str(week))
-            .order_by(Forecast.week, Forecast.store, Forecast.item)
-        )
-    )
+def list_cycle_forecasts(db: Session, week: Week) -> list[Forecast]:
+    """All forecasts of a week's cycle: the target week, its buffer week, and both."""
+    query = select(Forecast).where(Forecast.cycle == str(week))
+    return list(db.scalars(query.order_by(Forecast.week, Forecast.store, Forecast.item)))

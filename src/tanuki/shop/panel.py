@@ -148,11 +148,11 @@ class History:
         )
 
     def delivered_units(self, week: Week) -> pl.DataFrame:
-        """[store, item, ordered]: units delivered in a week; empty without known deliveries."""
+        """[store, item, order_units]: units delivered in a week; empty without known deliveries."""
         inside = self.deliveries.filter(pl.col("date").is_between(week.monday, week.sunday))
         return (
             inside.group_by("store", "item")
-            .agg(pl.col("units").sum().cast(pl.Float64).alias("ordered"))
+            .agg(pl.col("units").sum().cast(pl.Float64).alias("order_units"))
             .sort("store", "item")
         )
 

@@ -1,4 +1,4 @@
-"""What was sold: sums by day, week or month, by region, store or item, for pages and people; within the stores they may see."""
+"""Sales summed by day, week or month, by region, store or item, within the visible stores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,83 +13,101 @@ from tanuki.errors import UserError
 from tanuki.platform.accounts import Person
 from tanuki.platform.warehouse import Warehouse
 from tanuki.shop.ingest.loading import SALES
-from tanuki.shop.store_access import must_see, stores_of
+from tanuki.shop.store_access import list_visible_stores, require_store_access
 from tanuki.shop.tables import Store
 
-By = Literal["day", "week", "month"]
-Group = Literal["all", "region", "store", "item"]
-SUMS = {"period": pl.Date, "group": pl.String, "units": pl.Int64, "amount_yen": pl.Int64}
+Period = Literal["day", "week", "month"]
+SalesGroup = Literal["all", "region", "store", "item"]
+SALES_TOTALS_SCHEMA = {
+    "period": pl.Date,
+    "group": pl.String,
+    "units": pl.Int64,
+    "amount_yen": pl.Int64,
+}
 
 
 @dataclass(frozen=True)
-class Span:
+class SalesRange:
     """The first and last day with sales; None when there are none."""
 
     first: date | None
     last: date | None
 
 
-def span(db: Session, warehouse: Warehouse, who: Person, now: datetime) -> Span:
-    """From when to when there are sales this person may see."""
-    stores = stores_of(db, who)
-    if not stores or not warehouse.files(db, SALES.name, now):
-        return Span(None, None)
-    query = f"select min(date), max(date) from {SALES.name} where store in ({texts(stores)})"
-    return Span(*warehouse.sql(db, query, as_of=now).row(0))
+@dataclass(frozen=True)
+class SalesSelection:
+    """Which sales to sum, and how. Without a region, store or item: all of them."""
+
+    by: Period
+    group: SalesGroup
+    first: date
+    last: date
+    region: str | None = None
+    store: str | None = None
+    item: str | None = None
 
 
-def totals(
-    db: Session,
-    warehouse: Warehouse,
-    who: Person,
-    *,
-    by: By,
-    group: Group,
-    first: date,
-    last: date,
-    as_of: datetime,
-    region: str | None = None,
-    store: str | None = None,
-    item: str | None = None,
+def find_sales_range(
+    db: Session, warehouse: Warehouse, person: Person, now: datetime
+) -> SalesRange:
+    """The days with sales of the stores that a person may see."""
+    stores = list_visible_stores(db, person)
+    if not stores or not warehouse.load_files(db, SALES.name, now):
+        return SalesRange(None, None)
+    query = f"select min(date), max(date) from {SALES.name} where store in ({sql_literals(stores)})"
+    return SalesRange(*warehouse.query_facts(db, query, as_of=now).row(0))
+
+
+def sum_sales(
+    db: Session, warehouse: Warehouse, person: Person, selection: SalesSelection, as_of: datetime
 ) -> pl.DataFrame:
-    """Units and yen of each period that has sales, oldest first: period (its first day), group, units, amount_yen.
+    """SALES_TOTALS_SCHEMA, a row for each period and group with sales, oldest first.
 
-    Weeks begin on Monday. The first and last period hold only the days within `first` and `last`.
+    `period` is its first day; weeks begin on Monday. The first and last period hold only the days
+    within the selection. Raises UserError when its first day is after its last, NotFound for a
+    store that the person may not see.
     """
-    if first > last:
+    if selection.first > selection.last:
         raise UserError(
             "%(first)s is after %(last)s; expected the first day before the last.",
-            first=first,
-            last=last,
+            first=selection.first,
+            last=selection.last,
         )
-    if store is not None:
-        must_see(db, who, store)
-    stores = [store] if store is not None else stores_of(db, who)
     regions = {
         code: region_code or ""
         for code, region_code in db.execute(select(Store.code, Store.region_code))
     }
-    if region is not None:
-        stores = [code for code in stores if regions.get(code) == region]
-    if not stores or not warehouse.files(db, SALES.name, as_of):
-        return pl.DataFrame(schema=SUMS)
-    region_of = " ".join(
-        f"when {texts([code])} then {texts([name])}" for code, name in regions.items()
+    if selection.store is None:
+        stores = list_visible_stores(db, person)
+    else:
+        require_store_access(db, person, selection.store)
+        stores = [selection.store]
+    if selection.region is not None:
+        stores = [code for code in stores if regions.get(code) == selection.region]
+    if not stores or not warehouse.load_files(db, SALES.name, as_of):
+        return pl.DataFrame(schema=SALES_TOTALS_SCHEMA)
+    region_cases = " ".join(
+        f"when {sql_literals([code])} then {sql_literals([region])}"
+        for code, region in regions.items()
     )
-    named = {
+    group = {
         "all": "'all'",
-        "region": f"case store {region_of} end",
+        "region": f"case store {region_cases} end",
         "store": "store",
         "item": "item",
-    }[group]
-    only = "" if item is None else f" and item = {texts([item])}"
+    }[selection.group]
+    of_item = "" if selection.item is None else f" and item = {sql_literals([selection.item])}"
     query = (
-        f"select date_trunc('{by}', date)::date as period, {named} as \"group\", sum(units) as units, coalesce(sum(amount_yen), 0) as amount_yen "
-        f"from {SALES.name} where date between date '{first}' and date '{last}' and store in ({texts(stores)}){only} group by all order by all"
+        f"select date_trunc('{selection.by}', date)::date as period, {group} as \"group\","
+        " sum(units) as units, coalesce(sum(amount_yen), 0) as amount_yen"
+        f" from {SALES.name}"
+        f" where date between date '{selection.first}' and date '{selection.last}'"
+        f" and store in ({sql_literals(stores)}){of_item}"
+        " group by all order by all"
     )
-    return warehouse.sql(db, query, as_of=as_of).cast(pl.Schema(SUMS))
+    return warehouse.query_facts(db, query, as_of=as_of).cast(pl.Schema(SALES_TOTALS_SCHEMA))
 
 
-def texts(values: Sequence[str]) -> str:
-    """Texts for SQL."""
+def sql_literals(values: Sequence[str]) -> str:
+    """Texts as SQL literals, separated by commas."""
     return ", ".join("'" + value.replace("'", "''") + "'" for value in values)

@@ -1,76 +1,67 @@
-"""How good forecasts and orders were: one line each, lower is better unless it says otherwise."""
+"""Accuracy of forecasts and cost of orders; lower is better unless a score says otherwise.
 
-from typing import Literal
+All take arrays with one entry a row (a store and item in a week) and give 0 for no rows.
+"""
 
 import numpy as np
-from numpy.typing import NDArray
 
-Numbers = NDArray[np.float64]
-Zone = Literal["within", "too_much", "too_little"]
+from tanuki.shop.features import Numbers
+from tanuki.shop.tables import DEFAULT_LEFTOVER_COST_YEN, DEFAULT_SHORTAGE_COST_YEN
 
 
 def wape(actual: Numbers, forecast: Numbers) -> float:
-    """Absolute error as a share of everything sold: 0.2 means 20 % off, big sellers count most."""
-    return share(float(np.abs(actual - forecast).sum()), float(np.abs(actual).sum()))
+    """Weighted absolute percentage error: Σ |actual - forecast| / Σ |actual|."""
+    return safe_ratio(float(np.abs(actual - forecast).sum()), float(np.abs(actual).sum()))
 
 
 def bias(actual: Numbers, forecast: Numbers) -> float:
-    """Forecast too much (above 0) or too little (below 0), as a share of everything sold; best is 0."""
-    return share(float((forecast - actual).sum()), float(np.abs(actual).sum()))
+    """Σ (forecast - actual) / Σ |actual|: above 0 too much was forecast; best is 0."""
+    return safe_ratio(float((forecast - actual).sum()), float(np.abs(actual).sum()))
 
 
 def under_forecast_share(actual: Numbers, forecast: Numbers) -> float:
-    """The share of rows forecast below what was sold: each is a possible sell-out."""
-    return share(float((forecast < actual).sum()), len(actual))
+    """The share of rows forecast below sales: each is a possible sell-out."""
+    return safe_ratio(float((forecast < actual).sum()), len(actual))
 
 
 def pinball(actual: Numbers, quantiles: Numbers, levels: tuple[float, ...]) -> float:
-    """Mean pinball loss over rows (lines of `quantiles`) and levels (its columns): how good the whole distribution is, in units."""
+    """The mean pinball (quantile) loss in units over rows and levels.
+
+    `quantiles` are rows × levels. It scores the whole distribution (Koenker and Bassett, 1978).
+    """
     errors = actual[:, None] - quantiles
     taus = np.array(levels)
     return float(np.maximum(taus * errors, (taus - 1) * errors).mean()) if len(actual) else 0.0
 
 
 def coverage_80(actual: Numbers, low: Numbers, high: Numbers) -> float:
-    """The share of rows between the 10 % and the 90 % quantile, both included; best is 0.8."""
-    return share(float(((actual >= low) & (actual <= high)).sum()), len(actual))
+    """The share of rows from the 10 % to the 90 % quantile, both included; best is 0.8."""
+    return safe_ratio(float(((actual >= low) & (actual <= high)).sum()), len(actual))
 
 
 def shortage_units(actual: Numbers, ordered: Numbers) -> float:
-    """Units that customers wanted and did not find."""
     return float(np.maximum(actual - ordered, 0.0).sum())
 
 
 def leftover_units(actual: Numbers, ordered: Numbers) -> float:
-    """Units ordered and not sold."""
     return float(np.maximum(ordered - actual, 0.0).sum())
 
 
-def cost(actual: Numbers, ordered: Numbers, shortage: float = 3.0, leftover: float = 1.0) -> float:
-    """Mean cost of a row: each unit short costs `shortage`, each unit left `leftover`."""
-    return share(
-        shortage * shortage_units(actual, ordered) + leftover * leftover_units(actual, ordered),
-        len(actual),
-    )
+def mean_cost(
+    actual: Numbers,
+    ordered: Numbers,
+    shortage: float = DEFAULT_SHORTAGE_COST_YEN,
+    leftover: float = DEFAULT_LEFTOVER_COST_YEN,
+) -> float:
+    """The mean cost of a row: `shortage` for each unit short, `leftover` for each unit left."""
+    cost = shortage * shortage_units(actual, ordered) + leftover * leftover_units(actual, ordered)
+    return safe_ratio(cost, len(actual))
 
 
 def fill_rate(actual: Numbers, ordered: Numbers) -> float:
-    """The share of wanted units that were there; best is 1."""
-    return share(float(np.minimum(actual, ordered).sum()), float(actual.sum()), nothing=1.0)
+    """The share of demanded units that the order covers; best is 1, also without demand."""
+    return safe_ratio(float(np.minimum(actual, ordered).sum()), float(actual.sum()), if_empty=1.0)
 
 
-def zones(
-    actual: Numbers, ordered: Numbers, too_much: float = 0.2, too_little: float = 0.0
-) -> list[Zone]:
-    """Per row: short by more than the share `too_little` of what was wanted, left by more than the share `too_much` of it, or within both."""
-    short = (actual - ordered) > too_little * actual
-    left = (ordered - actual) > too_much * actual
-    return [
-        "too_little" if s else "too_much" if m else "within"
-        for s, m in zip(short, left, strict=True)
-    ]
-
-
-def share(part: float, whole: float, nothing: float = 0.0) -> float:
-    """A part of a whole; `nothing` when there is no whole."""
-    return part / whole if whole else nothing
+def safe_ratio(part: float, whole: float, if_empty: float = 0.0) -> float:
+    return part / whole if whole else if_empty

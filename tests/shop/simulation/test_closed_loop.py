@@ -10,8 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tanuki.app.cli import tanuki
-from tanuki.cli.output import resources
+from tanuki.app.cli import open_engines, tanuki
 from tanuki.errors import NotFound, UserError
 from tanuki.shop.calendar import Week, week_of
 from tanuki.shop.ordering import ItemRules
@@ -319,7 +318,7 @@ def test_the_command_needs_no_database(tmp_path, monkeypatch):
 
 def test_the_command_simulates_recorded_sales(tmp_path, monkeypatch):
     monkeypatch.setenv("TANUKI_HOME", str(tmp_path / "home"))
-    with resources() as res:
+    with open_engines() as res:
         make_chain(res)
     result = invoke(
         "--from-history", "--first", "2020-W40", "--weeks", 3, "--model", "moving_average", "--json"
@@ -348,7 +347,8 @@ def test_the_table_is_formatted_and_the_page_holds_the_chart(tmp_path):
     [
         (
             ("--policy", "luck"),
-            "There is no policy luck; expected one of managers, published, tanuki, oracle, perfect_information.",
+            "There is no policy luck; expected one of managers, published, tanuki, oracle,"
+            " perfect_information.",
         ),
         (("--plot", "out.png"), "expected a name that ends in .svg or .html"),
         (("--from-history",), "go together"),

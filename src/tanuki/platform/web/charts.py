@@ -1,4 +1,4 @@
-"""Charts as SVG inside the page: a Vega-Lite spec rendered in this process, in the theme's colours."""
+"""Charts: Vega-Lite specs as SVG inside the page, in the colours of its theme."""
 
 import json
 from collections.abc import Mapping
@@ -64,7 +64,7 @@ def render_chart(spec: Mapping[str, Any], lang: str) -> Markup:
 
 
 def render_svg(spec: Mapping[str, Any], lang: str, *, css_class: str = "chart") -> str:
-    """One SVG of a Vega-Lite spec with a width and a description."""
+    """One SVG of a Vega-Lite spec with a description, and a width unless it is concatenated."""
     return render_spec(json.dumps(spec, sort_keys=True, default=str), lang, css_class)
 
 
@@ -74,8 +74,10 @@ def render_spec(text: str, lang: str, css_class: str) -> str:
 
     spec = json.loads(text)
     label = spec.pop("description")
-    columns = max(1, spec["width"] // LEGEND_COLUMN_WIDTH)
-    config = {**CONFIG, "legend": {**CONFIG["legend"], "columns": columns}}
+    config = CONFIG
+    if "width" in spec:  # a concatenated chart has a width in each of its parts
+        columns = max(1, spec["width"] // LEGEND_COLUMN_WIDTH)
+        config = {**CONFIG, "legend": {**CONFIG["legend"], "columns": columns}}
     locale: dict[str, Any] = {"format_locale": FORMATS[lang], "time_format_locale": FORMATS[lang]}
     svg = vl_convert.vegalite_to_svg(
         spec, config=config, allowed_base_urls=[], show_warnings=False, **locale
