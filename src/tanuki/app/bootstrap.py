@@ -5,6 +5,7 @@ from pathlib import Path
 from sqlalchemy.exc import OperationalError
 
 from tanuki.animals.events import EVENT_KINDS
+from tanuki.animals.similarity.gate import INDEX_SPEC
 from tanuki.animals.similarity.index import INDEX_KIND, SimilarityIndex
 from tanuki.animals.vision.evaluation import ENCODER_SPEC
 from tanuki.app.metadata import MIGRATIONS
@@ -19,12 +20,13 @@ from tanuki.platform.mlops.registry import Registry
 from tanuki.platform.object_store import ObjectStore
 from tanuki.platform.resources import Resources
 from tanuki.platform.serving import client
-from tanuki.platform.serving.server import Inference, ModelServer
+from tanuki.platform.serving.inference import Inference
+from tanuki.platform.serving.server import ModelServer
 from tanuki.platform.warehouse import Warehouse
 from tanuki.settings import Settings
 from tanuki.shop.gate import FORECAST_SPEC
 
-MODEL_SPECS = (FORECAST_SPEC, ENCODER_SPEC)
+MODEL_SPECS = (FORECAST_SPEC, ENCODER_SPEC, INDEX_SPEC)
 
 
 def create_resources(settings: Settings, *, upgrade: bool | None = None) -> Resources:
@@ -73,7 +75,7 @@ def create_inference(
 ) -> Inference:
     """The models of this process, or those of the server that the settings name."""
     if settings.model_server:
-        return client.connect(settings.model_server)
+        return client.connect_model_server(settings.model_server)
     return ModelServer(db, registry, cache, sample_rate=settings.prediction_sample_rate)
 
 

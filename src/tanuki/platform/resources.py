@@ -15,7 +15,7 @@ from tanuki.platform.warehouse import Warehouse
 from tanuki.settings import Settings
 
 if TYPE_CHECKING:
-    from tanuki.platform.serving.server import Inference
+    from tanuki.platform.serving.inference import Inference
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,28 @@
-"""`tanuki models`: the model server, and what is registered, judged, live and beside it; the steps there and back."""
+"""`tanuki models`: the model server, and the life cycle of every model of both systems."""
 
-import signal
-import threading
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+from sqlalchemy.orm import Session
 
-from tanuki.cli.output import emit, json_option, resources
+from tanuki.cli.context import echo, say
+from tanuki.cli.output import emit, json_option
 from tanuki.errors import NotFound, UserError
+from tanuki.platform import accounts
+from tanuki.platform.accounts import COMMAND_LINE, Person
+from tanuki.platform.commands.context import open_resources
+from tanuki.platform.mlops import overview, release, rollout
+from tanuki.platform.mlops.evaluation import OVERALL, Comparison
+from tanuki.platform.mlops.guardrails import Bounds
+from tanuki.platform.mlops.registry import CHALLENGER
+from tanuki.platform.mlops.release import ModelChange
+from tanuki.platform.mlops.tables import GateVerdict, Release, Rollout
 
 if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
-
-    from tanuki.platform.accounts import Person
-    from tanuki.platform.mlops.guardrails import Bounds
-    from tanuki.platform.mlops.tables import Release, Serving
     from tanuki.platform.resources import Resources
-
-DRAIN_SECONDS = 30  # for what was begun, when the server ends
 
 by_option = click.option(
     "--by", help="The person's account; the command line itself, unless given."
@@ -28,14 +32,13 @@ bound_option = click.option(
     "bounds",
     multiple=True,
     metavar="NAME=NUMBER",
-    help="A bound that it must keep within; may be given again.",
+    help="A guardrail's bound that the version must keep within; may be given again.",
 )
-share_help = "Share of the people who get its answers; always the same people."
 
 
 @click.group(
     invoke_without_command=True,
-    help="Models: serve those that are live (without a subcommand, too), list, release, watch, go back.",
+    help="Models: serve (also without a subcommand), list, evaluate, release, roll back.",
 )
 @click.pass_context
 def models(ctx: click.Context) -> None:
@@ -44,208 +47,223 @@ def models(ctx: click.Context) -> None:
 
 
 @models.command(
-    help="Serve every live model by the Open Inference Protocol v2, over HTTP and gRPC, until SIGTERM or Ctrl-C."
+    help="Serve every live model by the Open Inference Protocol v2, over HTTP and gRPC, "
+    "until SIGTERM or Ctrl-C."
 )
 def serve() -> None:
-    from tanuki.platform.serving.server import Models
+    from tanuki.platform.commands.model_server import serve_models
+    from tanuki.platform.serving.server import ModelServer
 
-    with resources() as res:
-        if not isinstance(res.models, Models):
+    with open_resources() as res:
+        if not isinstance(res.models, ModelServer):
             raise UserError(
-                "TANUKI_MODELS names another server; a model server answers itself, so leave it empty here."
+                "TANUKI_MODEL_SERVER names another server. "
+                "A model server answers itself, so leave the setting empty here."
             )
         serve_models(res, res.models)
 
 
-def serve_models(res: "Resources", served: Any) -> None:
-    """HTTP and gRPC until stopped; what was begun is answered before the end."""
-    import uvicorn
-
-    from tanuki.platform import gc_tuning, log
-    from tanuki.platform.serving import grpc_server as grpc_service
-    from tanuki.platform.serving import rest_server
-
-    log.set_up(res.settings)
-    grpc_server, grpc_port = grpc_service.server(
-        served, f"{res.settings.host}:{res.settings.models_grpc_port}"
-    )
-    config = uvicorn.Config(
-        rest_server.app(served),
-        host=res.settings.host,
-        port=res.settings.models_port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-    )
-
-    class Announcing(uvicorn.Server):
-        async def startup(self, sockets: Any = None) -> None:
-            await super().startup(sockets)
-            for server in self.servers if self.started else []:
-                host, port = server.sockets[0].getsockname()[:2]
-                click.echo(
-                    f"Models are at http://{host}:{port}/v2 and grpc://{res.settings.host}:{grpc_port}"
-                )
-
-        async def shutdown(self, sockets: Any = None) -> None:
-            ended = grpc_server.stop(DRAIN_SECONDS)  # takes no more, as HTTP does now
-            await super().shutdown(sockets)
-            ended.wait()
-
-    load_all(served)
-    stop = threading.Event()
-    follower = threading.Thread(
-        target=follow, args=(served, stop), name="models-follow", daemon=True
-    )
-    follower.start()
-    grpc_server.start()
-    server = Announcing(config)
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(
-            name, lambda *_: None
-        )  # uvicorn sends itself again what ended it, when it has ended
-    gc_tuning.keep_short()
-    server.run()
-    stop.set()
-    if not server.started:
-        raise UserError(
-            "Port %(port)s cannot be listened on; another program may have it.",
-            port=res.settings.models_port,
-        )
-
-
-def load_all(served: Any) -> None:
-    """Load what is live, before anybody asks; what cannot be loaded is said in the log, and the others serve."""
-    for name in served.names():
-        served.ready(name)
-
-
-def follow(served: Any, stop: threading.Event) -> None:
-    """Load models that went live for the first time since the server began."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    while not stop.wait(1.0):
-        try:
-            load_all(served)
-        except SQLAlchemyError:
-            continue  # the next look will do; the plans' own look says so in the log
-
-
-@models.command(
-    "list",
-    help="Every model: what is live, what stands beside it, and how many versions there are.",
-)
+@models.command("list", help="Every model: champion, challenger and number of versions.")
 @json_option
-def list_(as_json: bool) -> None:
-    from tanuki.platform.mlops import rollout
+def list_models(as_json: bool) -> None:
+    with open_resources() as res, res.db.read() as db:
+        rollouts = {row.model: row for row in rollout.list_rollouts(db)}
+        names = sorted({*res.registry.names(), *rollouts})
+        emit([model_row(db, res, name, rollouts.get(name)) for name in names], as_json)
 
-    with resources() as res, res.db.read() as db:
-        rows = []
-        serving = {each.model: each for each in rollout.plans(db)}
-        for name in sorted({*res.registry.names(), *serving}):
-            plan = serving.get(name)
-            versions = res.registry.versions(name)
-            rows.append(
-                {
-                    "model": name,
-                    "champion": rollout.champion(db, res.registry, name),
-                    "challenger": plan.challenger if plan else None,
-                    "mode": plan.mode if plan else "not served",
-                    "share": plan.share if plan and plan.challenger else None,
-                    "versions": len(versions),
-                    "since": plan.at if plan else None,
-                }
-            )
-        emit(rows, as_json)
+
+def model_row(db: Session, res: "Resources", model: str, row: Rollout | None) -> dict[str, object]:
+    return {
+        "model": model,
+        "title": say(res.lifecycle.title(model)),
+        "champion": rollout.champion_version(db, res.registry, model),
+        "challenger": row.challenger if row else None,
+        "mode": row.mode if row else "not_served",
+        "share": row.share if row and row.challenger else None,
+        "versions": len(res.registry.versions(model)),
+        "since": row.at if row else None,
+    }
 
 
 @models.command(
-    help="One model: its versions, what was counted of them, verdicts with their sentences, releases."
+    help="One model: versions, counts of the servers, verdicts with their reasons, releases."
 )
 @click.argument("model")
 @json_option
 def show(model: str, as_json: bool) -> None:
-    from tanuki.platform.mlops import overview
-
-    with resources() as res, res.db.read() as db:
-        found = overview.of(db, res.registry, model)
+    with open_resources() as res, res.db.read() as db:
+        details = overview.load_overview(db, res.registry, model)
         if as_json:
-            emit([overview.as_json(found)], as_json)
+            emit([overview.overview_json(res.lifecycle, details)], as_json)
             return
-        for title, rows in overview.tables(found):
+        for title, rows in overview.overview_tables(res.lifecycle, details):
             click.echo(f"\n{title}")
             emit(rows, as_json)
 
 
 @models.command(
-    help="What the gate found about a model's versions, newest first; exit code 1 when the newest is a NO-GO."
+    help="Verdicts about a model's versions, newest first. "
+    "The exit code is 1 when the newest is a NO-GO."
 )
 @click.argument("model")
 @click.argument("version", required=False)
 @json_option
 @click.pass_context
-def gate(ctx: click.Context, model: str, version: str | None, as_json: bool) -> None:
-    from tanuki.platform.mlops import overview, release
-
-    with resources() as res, res.db.read() as db:
-        found = [
-            verdict for verdict in release.verdicts(db, model) if version in (None, verdict.version)
+def verdicts(ctx: click.Context, model: str, version: str | None, as_json: bool) -> None:
+    with open_resources() as res, res.db.read() as db:
+        records = [
+            verdict
+            for verdict in release.list_verdicts(db, model)
+            if version in (None, verdict.version)
         ]
-    if not found:
-        raise NotFound(
-            "No version of the model %(model)s was judged; its own training judges it.", model=model
+        if not records:
+            raise NotFound("The model %(model)s has no evaluated version.", model=model)
+        emit([overview.verdict_row(res.lifecycle, verdict) for verdict in records], as_json)
+        exit_on_no_go(ctx, records[0])
+
+
+@models.command(
+    help="Evaluate VERSION (a number or alias) beside the champion and record the verdict. "
+    "On GO it becomes the champion. On NO-GO nothing changes, there is a sentence for each "
+    "reason, and the exit code is 1."
+)
+@click.argument("model")
+@click.argument("version", default=CHALLENGER)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=NUMBER",
+    help="An option of this model's evaluation, such as weeks=8; may be given again.",
+)
+@click.option("--no-release", is_flag=True, help="Only record the verdict.")
+@json_option
+@click.pass_context
+def evaluate(
+    ctx: click.Context,
+    model: str,
+    version: str,
+    settings: tuple[str, ...],
+    no_release: bool,
+    as_json: bool,
+) -> None:
+    options = {name: int(value) for name, value in parse_numbers(settings).items()}
+    with open_resources() as res:
+        verdict, released = evaluate_model(
+            res, model, version, options=options, release_on_go=not no_release
         )
-    emit([overview.verdict(each) for each in found], as_json)
-    if not found[0].go:
+        print_verdict(res, verdict, released=released, as_json=as_json)
+        exit_on_no_go(ctx, verdict)
+
+
+def evaluate_model(
+    res: "Resources",
+    model: str,
+    version: str,
+    *,
+    options: Mapping[str, int],
+    release_on_go: bool,
+) -> tuple[GateVerdict, bool]:
+    """Evaluate a version again, record the verdict and release on GO; whether it was released."""
+    now = datetime.now(UTC)
+    evaluation = res.lifecycle.evaluate(model, version, now, options)
+    verdict = res.lifecycle.record_evaluation(model, evaluation, actor=COMMAND_LINE, now=now)
+    released = release_on_go and res.lifecycle.release_on_go(verdict, actor=COMMAND_LINE, now=now)
+    return verdict, released
+
+
+def verdict_json(res: "Resources", verdict: GateVerdict, *, released: bool) -> dict[str, object]:
+    """A verdict as one JSON object; sentences in English."""
+    return {
+        "version": verdict.version,
+        "verdict": verdict.decision,
+        "verdict_id": verdict.id,
+        "champion": verdict.champion,
+        "released": released,
+        "baseline": verdict.report.get("baseline"),
+        "reasons": verdict.report["reasons"],
+        "sentences": res.lifecycle.render_reasons(verdict),
+        "comparisons": verdict.report.get("comparisons", []),
+    }
+
+
+def print_verdict(res: "Resources", verdict: GateVerdict, *, released: bool, as_json: bool) -> None:
+    """A verdict, its comparisons over all rows, and a sentence for each reason."""
+    details = verdict_json(res, verdict, released=released)
+    if as_json:
+        emit([details], as_json)
+        return
+    columns = ("version", "verdict", "champion", "released", "baseline")
+    emit([details], as_json, columns)
+    comparisons: Sequence[Comparison] = verdict.report.get("comparisons", [])
+    emit([comparison_row(line) for line in comparisons if line["slice"] == OVERALL], as_json)
+    for sentence in res.lifecycle.render_reasons(verdict, say):
+        click.echo(sentence)
+
+
+def comparison_row(comparison: Comparison) -> dict[str, object]:
+    return {
+        "measure": comparison["measure"],
+        "compared with": comparison["other"],
+        "rows": comparison["rows"],
+        "worse by": f"{comparison['change']:+.1%}",
+        "from": f"{comparison['low']:+.1%}",
+        "to": f"{comparison['high']:+.1%}",
+    }
+
+
+def exit_on_no_go(ctx: click.Context, verdict: GateVerdict) -> None:
+    """Exit with code 1 when a verdict is NO-GO."""
+    if not verdict.go:
         ctx.exit(1)
 
 
 @models.command(
-    help="Make VERSION the champion: on the GO that it has or, with --override, against a NO-GO, by a named person with a reason."
+    "release",
+    help="Make VERSION the champion: on its GO or, with --override, against a NO-GO, by a named "
+    "person with a reason.",
 )
 @click.argument("model")
 @click.argument("version")
 @click.option("--override", is_flag=True, help="Against the gate's NO-GO.")
 @click.option("--why", default="", help="The reason; needed with --override.")
 @click.option(
-    "--other-shape",
+    "--other-interface",
     is_flag=True,
-    help="It takes or gives something else than the live version, and who asks it changes with it.",
+    help="Its inputs or outputs differ from the champion's, and the callers change with it.",
 )
 @by_option
 @json_option
-def release(
+def release_(
     model: str,
     version: str,
     override: bool,
     why: str,
-    other_shape: bool,
+    other_interface: bool,
     by: str | None,
     as_json: bool,
 ) -> None:
-    from tanuki.platform.mlops import release as live
-
-    with resources() as res:
+    with open_resources() as res:
         with res.db.write() as db:
-            who, now = person(db, by), datetime.now(UTC)
+            change = open_change(db, res, model, by)
             if override:
-                made = live.override(db, res.registry, who, model, version, why=why, now=now)
+                entry = release.override_verdict(change, version, why)
             else:
-                verdict = live.latest(db, model, version)
+                verdict = release.latest_verdict(db, model, version)
                 if verdict is None:
                     raise UserError(
-                        "Version %(version)s was never judged; let the gate judge it first.",
+                        "Version %(version)s has no verdict; please evaluate it first.",
                         version=version,
                     )
-                made = live.release(db, res.registry, who, verdict, now, other_shape=other_shape)
-        emit([released(made)], as_json)
+                entry = release.release_version(change, verdict, other_interface=other_interface)
+        emit([release_json(entry)], as_json)
 
 
-@models.command(help="Let VERSION answer a share of the requests, too; nobody sees what it says.")
+@models.command(help="Let VERSION answer a share of the requests as well; nobody sees its answers.")
 @click.argument("model")
 @click.argument("version")
 @click.option(
-    "--share", default=1.0, show_default=True, help="Share of the requests that it answers, too."
+    "--share", default=1.0, show_default=True, help="Share of the requests that it answers."
 )
 @bound_option
 @by_option
@@ -253,179 +271,156 @@ def release(
 def shadow(
     model: str, version: str, share: float, bounds: tuple[str, ...], by: str | None, as_json: bool
 ) -> None:
-    from tanuki.platform.mlops import release as live
-
-    with resources() as res, res.db.write() as db:
-        made = live.shadow(
-            db,
-            res.registry,
-            person(db, by),
-            model,
-            version,
-            datetime.now(UTC),
-            share=share,
-            bounds=bounds_of(bounds),
-        )
-        emit([planned(made)], as_json)
+    with open_resources() as res, res.db.write() as db:
+        change = open_change(db, res, model, by)
+        row = release.start_shadow(change, version, share=share, bounds=parse_bounds(bounds))
+        emit([rollout_json(row)], as_json)
 
 
 @models.command(
-    help="Let some people have VERSION's answers, on its GO; it goes by itself when it leaves its bounds."
+    help="Give some people VERSION's answers, on its GO. "
+    "It is taken back automatically when it violates a guardrail."
 )
 @click.argument("model")
 @click.argument("version")
-@click.option("--share", default=0.1, show_default=True, help=share_help)
+@click.option(
+    "--share",
+    default=0.1,
+    show_default=True,
+    help="Share of the people who get its answers; always the same people.",
+)
 @bound_option
 @by_option
 @json_option
 def canary(
     model: str, version: str, share: float, bounds: tuple[str, ...], by: str | None, as_json: bool
 ) -> None:
-    from tanuki.platform.mlops import release as live
-
-    with resources() as res, res.db.write() as db:
-        made = live.canary(
-            db,
-            res.registry,
-            person(db, by),
-            model,
-            version,
-            datetime.now(UTC),
-            share=share,
-            bounds=bounds_of(bounds),
-        )
-        emit([planned(made)], as_json)
+    with open_resources() as res, res.db.write() as db:
+        change = open_change(db, res, model, by)
+        row = release.start_canary(change, version, share=share, bounds=parse_bounds(bounds))
+        emit([rollout_json(row)], as_json)
 
 
 @models.command(help="Make the challenger the champion, on its GO.")
 @click.argument("model")
-@click.option("--why", default="", help="A reason to remember.")
+@click.option("--why", default="", help="A reason for the record.")
 @by_option
 @json_option
 def promote(model: str, why: str, by: str | None, as_json: bool) -> None:
-    from tanuki.platform.mlops import release as live
-
-    with resources() as res, res.db.write() as db:
-        emit(
-            [
-                released(
-                    live.promote(
-                        db, res.registry, person(db, by), model, datetime.now(UTC), why=why
-                    )
-                )
-            ],
-            as_json,
-        )
+    with open_resources() as res, res.db.write() as db:
+        entry = release.promote_challenger(open_change(db, res, model, by), why)
+        emit([release_json(entry)], as_json)
 
 
 @models.command(
-    help="Back: the challenger goes or, where there is none, the version that was live before is live again."
+    help="Take the challenger away or, where there is none, make the previous champion live again. "
+    "A second call undoes the latter."
 )
 @click.argument("model")
 @click.option("--why", required=True, help="The reason.")
 @by_option
 @json_option
 def rollback(model: str, why: str, by: str | None, as_json: bool) -> None:
-    from tanuki.platform.mlops import release as live
-    from tanuki.platform.mlops import rollout
-
-    with resources() as res, res.db.write() as db:
-        who, now, found = person(db, by), datetime.now(UTC), rollout.plan(db, model)
-        if found is not None and found.challenger is not None:
-            gone = live.dismiss(db, res.registry, who, model, now, why=why)
+    with open_resources() as res, res.db.write() as db:
+        change, row = open_change(db, res, model, by), rollout.load_rollout(db, model)
+        if row is not None and row.challenger is not None:
+            version = release.dismiss_challenger(change, why)
             emit(
-                [{"model": model, "dismissed": gone, "champion": found.champion, "why": why}],
+                [{"model": model, "dismissed": version, "champion": row.champion, "why": why}],
                 as_json,
             )
         else:
-            emit([released(live.rollback(db, res.registry, who, model, why=why, now=now))], as_json)
+            emit([release_json(release.roll_back_version(change, why))], as_json)
 
 
 @models.command(
-    help="Compute answers that were kept again, byte for byte; exit code 1 when one differs."
+    help="Compute kept predictions again. The exit code is 1 when one differs by a byte."
 )
 @click.option("--model", help="Of one model only.")
 @click.option("--last", default=100, show_default=True, help="How many, the newest first.")
 @json_option
 @click.pass_context
 def replay(ctx: click.Context, model: str | None, last: int, as_json: bool) -> None:
-    from tanuki.platform.serving import shadow_replay as kept
+    from tanuki.platform.serving.shadow_replay import replay_predictions
 
-    with resources() as res, res.db.read() as db:
-        found = list(
-            kept.again(
-                db, res.registry, res.settings.home.absolute() / "models", model=model, last=last
-            )
+    with open_resources() as res, res.db.read() as db:
+        replays = list(
+            replay_predictions(db, res.registry, model_cache(res), model=model, limit=last)
         )
-    different = [each for each in found if each.different is not None]
+    different = [replayed for replayed in replays if replayed.difference is not None]
     if as_json or different:
         emit(
             [
                 {
-                    "id": each.prediction.id,
-                    "model": each.prediction.model,
-                    "version": each.prediction.version,
-                    "at": each.prediction.at,
-                    "same": each.different is None,
-                    "different": each.different,
+                    "id": replayed.prediction.id,
+                    "model": replayed.prediction.model,
+                    "version": replayed.prediction.version,
+                    "at": replayed.prediction.at,
+                    "same": replayed.difference is None,
+                    "difference": replayed.difference,
                 }
-                for each in (found if as_json else different)
+                for replayed in (replays if as_json else different)
             ],
             as_json,
         )
     if not as_json:
-        click.echo(
-            f"{len(found) - len(different)} of {len(found)} answers are the same, byte for byte."
+        echo(
+            "%(same)s of %(all)s predictions are the same, byte for byte.",
+            same=len(replays) - len(different),
+            all=len(replays),
         )
     if different:
         ctx.exit(1)
 
 
-def person(db: "Session", name: str | None) -> "Person":
-    """Somebody by their account; the command line itself when nobody is named. Raises NotFound."""
-    from tanuki.platform import accounts
+def model_cache(res: "Resources") -> Path:
+    """The folder for copies of model files."""
+    return res.settings.home.absolute() / "models"
 
+
+def open_change(db: Session, res: "Resources", model: str, by: str | None) -> ModelChange:
+    """A change of a model by a person's account, or by the command line."""
+    return ModelChange(db, res.registry, model, load_actor(db, by), datetime.now(UTC))
+
+
+def load_actor(db: Session, name: str | None) -> Person:
+    """A person by account; the command line itself when nobody is named. Raises NotFound."""
     if name is None:
-        return accounts.COMMAND_LINE
-    found = accounts.person(db, name)
-    if found is None:
+        return COMMAND_LINE
+    person = accounts.find_person(db, name)
+    if person is None:
         raise NotFound("There is no account %(name)s.", name=name)
-    return found
+    return person
 
 
-def bounds_of(given: tuple[str, ...]) -> "Bounds | None":
-    """Bounds from the command line. Raises UserError."""
-    from tanuki.platform.mlops.guardrails import Bounds
+def parse_bounds(texts: Sequence[str]) -> Bounds | None:
+    """Bounds from `NAME=NUMBER`; None without any. Raises UserError."""
+    values, names = parse_numbers(texts), Bounds().as_json().keys()
+    for name in values.keys() - names:
+        raise UserError(
+            "%(name)s is not a bound; expected one of %(known)s.", name=name, known=", ".join(names)
+        )
+    return Bounds.from_json(values) if values else None
 
-    known, found = Bounds().as_json(), {}
-    for each in given:
-        name, _, value = each.partition("=")
-        if name not in known:
-            raise UserError(
-                "%(name)s is no bound; expected one of %(known)s.",
-                name=name,
-                known=", ".join(known),
-            )
+
+def parse_numbers(texts: Sequence[str]) -> dict[str, float]:
+    """Numbers by name from texts like `weeks=8`. Raises UserError."""
+    values = {}
+    for text in texts:
+        name, _, value = text.partition("=")
         try:
-            found[name] = float(value)
+            values[name] = float(value)
         except ValueError as error:
             raise UserError(
-                "The bound %(name)s is %(value)s; expected a number.", name=name, value=value
+                "%(name)s is given as %(value)r; expected NAME=NUMBER.", name=name, value=value
             ) from error
-    return Bounds.read(found) if found else None
+    return values
 
 
-def released(made: "Release") -> dict[str, Any]:
-    """A change of what is live, in a line."""
-    return {
-        name: getattr(made, name)
-        for name in ("model", "version", "previous", "kind", "at", "by", "why")
-    }
+def release_json(entry: Release) -> dict[str, object]:
+    return {"model": entry.model, **overview.release_row(entry)}
 
 
-def planned(made: "Serving") -> dict[str, Any]:
-    """A plan, in a line."""
-    return {
-        name: getattr(made, name)
-        for name in ("model", "champion", "challenger", "mode", "share", "at")
-    }
+def rollout_json(row: Rollout) -> dict[str, object]:
+    names = ("model", "champion", "challenger", "mode", "share", "at")
+    return {name: getattr(row, name) for name in names}

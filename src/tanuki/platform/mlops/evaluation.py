@@ -1,10 +1,14 @@
-"""GO or NO-GO: is a challenger at least as good as the champion and better than the floor, everywhere, on the same rows? Pure; knows no shop.
+"""Paired statistics of a release gate: is a challenger worse than the champion? Pure.
 
-Losses are paired: every model answers for the same rows (a store, an item, a week), so what makes a week hard is hard for all of them. Rows of one
-week are not independent, so whole weeks are drawn again, as blocks of consecutive ones (the circular block bootstrap: Künsch, 1989; Politis and
-Romano, 1992). A few weeks cannot fill the tail of a bootstrap, so its standard error goes with Student's t (Efron and Tibshirani, 1993, ch. 12).
-The question is non-inferiority: an honest retraining is a little better or worse by chance and must pass; what is refused is worse than
-the champion by more than a tolerance, beyond chance. Where rows are independent, such as queries or posts, each is a block of its own, drawn alone (`length=1`). Over all slices chance is kept at 1 - confidence together (Holm, 1979).
+Losses are paired: every model answers for the same rows (such as a store, an item and a week), so
+what makes a week hard is hard for all models. Rows of one week are not independent. The bootstrap
+therefore resamples whole weeks, in blocks of consecutive ones (circular block bootstrap: Künsch
+1989; Politis and Romano 1992). With few weeks the tail of a bootstrap is too thin, so its standard
+error is used with Student's t (Efron and Tibshirani 1993, chapter 12). The test is one of
+non-inferiority: a challenger is refused when it is worse than the champion by more than a margin,
+beyond chance. Where rows are independent, such as queries or posts, each is a block of its own
+(`block_length=1`). Over all slices together the chance of a false refusal stays at
+1 - confidence (Holm 1979). docs/decisions/gate.md has the formulas.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,73 +22,85 @@ Numbers = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Labels = Sequence[str]
 Reason = dict[str, Any]
+Comparison = dict[str, Any]
 
 OVERALL = "all"
-LANGS = ("ja", "en")
-MOST = 10.0  # times as much: no difference is told larger
+MAX_RELATIVE_LOSS = 10.0
+"""A difference is reported as at most ten times the denominator."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much worse is too much, as a share, and how sure one must be. Not settings of a machine: kept with every verdict."""
+    """Non-inferiority margins, as shares, and how the test is done. Stored with every verdict."""
 
-    overall: float = 0.02  # worse than the champion over all rows
-    slice: float = 0.15  # worse than the champion in a slice
-    floor_slice: float = 0.50  # worse than the floor in a slice, where there is no champion
+    overall: float = 0.02
+    """Margin against the champion over all rows."""
+    slice: float = 0.15
+    """Margin against the champion in a slice."""
+    baseline_slice: float = 0.50
+    """Margin against the baseline in a slice, where there is no champion."""
     confidence: float = 0.95
-    draws: int = 2000
+    bootstrap_draws: int = 2000
     seed: int = 1
-    length: int = 2  # weeks (blocks) drawn together; 1 where they are independent
-    rows: int = 16  # a slice with fewer is shown and not judged
-    blocks: int = 6  # weeks, likewise
+    block_length: int = 2
+    """Consecutive blocks (weeks) that are drawn together; 1 where blocks are independent."""
+    min_rows: int = 16
+    """A slice with fewer rows is reported and not tested."""
+    min_blocks: int = 6
+    """A slice with fewer blocks is reported and not tested."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One way to count losses: per model a number a row, lower is better, NaN where a model has no answer.
+    """One loss: for each model a number per row, lower is better, NaN where it has no answer.
 
-    A loss is worse as a share of the other model's loss, or, where `per` is given, as a share of that (units short per unit sold). A measure that
-    does not decide over the floor may be traded for another: ordering less costs service and saves leftovers.
+    A difference is a share of the other model's loss or, where `denominator` is given, of that
+    (units short per unit sold). A measure that need not beat the baseline may be traded for
+    another: ordering less costs service and saves leftovers.
     """
 
     name: str
     losses: Mapping[str, Numbers]
-    per: Numbers | None = None
-    beats_floor: bool = True
+    denominator: Numbers | None = None
+    must_beat_baseline: bool = True
 
 
 @dataclass(frozen=True)
-class Case:
-    """What the gate is asked: rows with their block (a week, in order of time) and their labels in each kind of slice."""
+class ComparisonData:
+    """Rows with their block (a week, in time order) and labels, and every model's losses on them.
+
+    Models in `references` are reported beside the others; no version is refused because of them.
+    """
 
     block: Labels
     slices: Mapping[str, Labels]
     measures: Sequence[Measure]
     challenger: str
     champion: str | None
-    floors: Sequence[str]
-    people: Sequence[
-        str
-    ] = ()  # shown beside the others; nobody is refused for being worse than they
+    baselines: Sequence[str]
+    references: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """GO when nothing speaks against it; else every reason as a code and its values. Comparisons are per measure, slice and other model."""
+    """GO without reasons, NO-GO with every reason as a code and its values.
+
+    There is a comparison for each measure, other model and slice. `baseline` is the best of the
+    baselines.
+    """
 
     go: bool
     reasons: list[Reason]
-    comparisons: list[dict[str, Any]] = field(default_factory=list)
-    floor: str | None = None  # the best of them
+    comparisons: list[Comparison] = field(default_factory=list)
+    baseline: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What the gate found about a registered version, ready to be kept."""
+class Evaluation:
+    """A registered version's verdict beside the champion, with the report to store."""
 
     version: str
     champion: str | None
@@ -93,90 +109,101 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Sums:
-    """Losses of two models in one slice, summed by block; `per` is what a difference is a share of."""
+class BlockSums:
+    """Losses of two models in one slice and the denominator, summed by block."""
 
-    ours: Numbers
-    theirs: Numbers
-    per: Numbers
+    challenger: Numbers
+    other: Numbers
+    denominator: Numbers
     rows: int
-    blocks: int  # that have any
+    blocks: int
+    """Blocks that have any row of the slice."""
 
 
-def judge(case: Case, limits: Limits | None = None, faults: Sequence[Reason] = ()) -> Verdict:
-    """The verdict over paired losses. `faults` found before (see `faults`, or a system's own checks) are reasons in any case."""
+def compare_models(
+    data: ComparisonData, limits: Limits | None = None, faults: Sequence[Reason] = ()
+) -> Verdict:
+    """The verdict over paired losses.
+
+    `faults` are reasons found before, by checks of the system; with any of them it is a NO-GO.
+    """
     limits = limits or Limits()
-    floor = best(case)
-    others = [each for each in (case.champion, floor) if each is not None]
-    found = [
-        compare(case, measure, other, limits)
-        for measure in case.measures
-        for other in [*others, *case.people]
+    baseline = best_baseline(data)
+    rivals = [model for model in (data.champion, baseline) if model is not None]
+    comparisons = [
+        comparison
+        for measure in data.measures
+        for model in [*rivals, *data.references]
+        for comparison in compare_with(data, measure, model, limits)
     ]
-    lines = [line for lines in found for line in lines]
     reasons: list[Reason] = [*faults]
-    if not any(line["slice"] == OVERALL and line["other"] in others for line in lines):
-        return Verdict(False, [*reasons, {"code": "nothing"}], lines, floor)
-    reasons += worse_overall(case, lines, floor, limits)
-    reasons += worse_in_slices(case, lines, floor, limits)
-    return Verdict(not reasons, reasons, lines, floor)
+    if not any(line["slice"] == OVERALL and line["other"] in rivals for line in comparisons):
+        return Verdict(False, [*reasons, {"code": "no_common_rows"}], comparisons, baseline)
+    reasons += find_overall_losses(data, comparisons, baseline, limits)
+    reasons += find_slice_losses(data, comparisons, baseline, limits)
+    return Verdict(not reasons, reasons, comparisons, baseline)
 
 
-def best(case: Case) -> str | None:
-    """The floor with the least loss by the first measure, on the rows that all floors and the challenger answer."""
-    if not case.floors:
+def best_baseline(data: ComparisonData) -> str | None:
+    """The baseline with the least loss by the first measure, on rows that all models answer."""
+    if not data.baselines:
         return None
-    losses = case.measures[0].losses
-    every = np.stack([losses[name] for name in case.floors])
-    both = np.isfinite(every).all(axis=0) & np.isfinite(losses[case.challenger])
-    return case.floors[int(np.argmin(every[:, both].sum(axis=1)))]
+    losses = data.measures[0].losses
+    baselines = np.stack([losses[name] for name in data.baselines])
+    common = np.isfinite(baselines).all(axis=0) & np.isfinite(losses[data.challenger])
+    return data.baselines[int(np.argmin(baselines[:, common].sum(axis=1)))]
 
 
-def worse_overall(
-    case: Case, lines: Sequence[dict[str, Any]], floor: str | None, limits: Limits
+def find_overall_losses(
+    data: ComparisonData, comparisons: Sequence[Comparison], baseline: str | None, limits: Limits
 ) -> list[Reason]:
-    """Reasons over all rows: worse than the champion beyond the tolerance and chance, or not better than the floor."""
+    """Reasons over all rows: inferior to the champion, or not better than the baseline."""
     reasons: list[Reason] = []
-    must_beat = {measure.name for measure in case.measures if measure.beats_floor}
-    for line in lines:
+    must_beat = {measure.name for measure in data.measures if measure.must_beat_baseline}
+    for line in comparisons:
         if line["slice"] != OVERALL:
             continue
-        if line["other"] == case.champion and line["p"] < 1 - limits.confidence:
-            reasons.append({"code": "worse", **told(line), "tolerance": limits.overall})
+        if line["other"] == data.champion and line["p_value"] < 1 - limits.confidence:
+            reasons.append(
+                {"code": "worse_overall", **reason_values(line), "tolerance": limits.overall}
+            )
         if (
-            line["other"] == floor
+            line["other"] == baseline
             and line["measure"] in must_beat
-            and line["ours"] >= line["theirs"]
+            and line["loss"] >= line["other_loss"]
         ):
-            reasons.append({"code": "floor", **told(line)})
+            reasons.append({"code": "not_above_baseline", **reason_values(line)})
     return reasons
 
 
-def worse_in_slices(
-    case: Case, lines: Sequence[dict[str, Any]], floor: str | None, limits: Limits
+def find_slice_losses(
+    data: ComparisonData, comparisons: Sequence[Comparison], baseline: str | None, limits: Limits
 ) -> list[Reason]:
-    """Reasons per slice, the first measure before the others and the worst first: worse than the champion, or, where there is none, far worse than the floor."""
-    other, code = (
-        (case.champion, "worse_slice") if case.champion is not None else (floor, "floor_slice")
-    )
-    tolerance = limits.slice if case.champion is not None else limits.floor_slice
-    asked = [
+    """Reasons per slice: inferior to the champion or, where there is none, to the baseline.
+
+    Those of the first measure come first, and the worst slice before the others.
+    """
+    if data.champion is not None:
+        other, code, tolerance = data.champion, "worse_slice", limits.slice
+    else:
+        other, code, tolerance = baseline or "", "baseline_slice", limits.baseline_slice
+    tested = [
         line
-        for line in lines
-        if line["other"] == other and line["slice"] != OVERALL and line["judged"]
+        for line in comparisons
+        if line["other"] == other and line["slice"] != OVERALL and line["tested"]
     ]
-    refused = holm([line["p"] for line in asked], 1 - limits.confidence)
-    failed = [line for line, no in zip(asked, refused, strict=True) if no]
+    rejected = holm_rejections([line["p_value"] for line in tested], 1 - limits.confidence)
+    failed = [line for line, is_rejected in zip(tested, rejected, strict=True) if is_rejected]
     failed.sort(
         key=lambda line: (
-            line["measure"] != case.measures[0].name,
-            -line["ours"] / max(line["theirs"], 1e-9),
+            line["measure"] != data.measures[0].name,
+            -line["loss"] / max(line["other_loss"], 1e-9),
         )
     )
     return [
         {
             "code": code,
-            **told(line),
+            **reason_values(line),
             "tolerance": tolerance,
             "slice": line["slice"],
             "label": line["label"],
@@ -185,237 +212,154 @@ def worse_in_slices(
     ]
 
 
-def told(line: Mapping[str, Any]) -> Reason:
-    """What a sentence needs of a comparison."""
-    return {
-        name: line[name]
-        for name in ("measure", "other", "ours", "theirs", "change", "low", "high", "rows")
-    }
+def reason_values(comparison: Comparison) -> Reason:
+    names = ("measure", "other", "loss", "other_loss", "change", "low", "high", "rows")
+    return {name: comparison[name] for name in names}
 
 
-def compare(case: Case, measure: Measure, other: str, limits: Limits) -> list[dict[str, Any]]:
-    """The challenger beside one other model: over all rows, then slice by slice; only rows that both answer."""
-    ours, theirs = measure.losses[case.challenger], measure.losses[other]
-    both = np.isfinite(ours) & np.isfinite(theirs)
-    if not both.any():
+def compare_with(
+    data: ComparisonData, measure: Measure, other: str, limits: Limits
+) -> list[Comparison]:
+    """The challenger beside one other model, on rows that both answer: all, then by slice."""
+    losses, other_losses = measure.losses[data.challenger], measure.losses[other]
+    common = np.isfinite(losses) & np.isfinite(other_losses)
+    if not common.any():
         return []
-    blocks, block = np.unique(np.asarray(case.block)[both], return_inverse=True)
-    per = theirs if measure.per is None else measure.per
-    values = (ours[both], theirs[both], per[both])
+    blocks, block = np.unique(np.asarray(data.block)[common], return_inverse=True)
+    denominator = other_losses if measure.denominator is None else measure.denominator
+    values = (losses[common], other_losses[common], denominator[common])
     keys = [(OVERALL, "")]
-    parts = [summed(values, block, len(blocks), np.ones(int(both.sum()), dtype=bool))]
-    for kind, labels in case.slices.items():
-        label = np.asarray(labels)[both]
-        for value in np.unique(label):
-            keys.append((kind, str(value)))
-            parts.append(summed(values, block, len(blocks), label == value))
-    drawn = draws(len(blocks), limits.draws, limits.length, limits.seed)
+    sums = [sum_by_block(values, block, len(blocks), np.ones(int(common.sum()), dtype=bool))]
+    for kind, labels in data.slices.items():
+        row_label = np.asarray(labels)[common]
+        for label in np.unique(row_label):
+            keys.append((kind, str(label)))
+            sums.append(sum_by_block(values, block, len(blocks), row_label == label))
+    weights = block_bootstrap_weights(len(blocks), limits)
     lines = []
-    for (kind, value), part in zip(keys, parts, strict=True):
-        allowed = (
-            limits.overall
-            if kind == OVERALL
-            else limits.slice
-            if other == case.champion
-            else limits.floor_slice
-        )
-        line = {
-            "measure": measure.name,
-            "other": other,
-            "slice": kind,
-            "label": value,
-            **compared(part, drawn, allowed, limits.confidence),
-        }
+    for (kind, label), part in zip(keys, sums, strict=True):
+        tolerance = limits.overall
+        if kind != OVERALL:
+            tolerance = limits.slice if other == data.champion else limits.baseline_slice
         lines.append(
-            {**line, "judged": part.rows >= limits.rows and line["blocks"] >= limits.blocks}
+            {
+                "measure": measure.name,
+                "other": other,
+                "slice": kind,
+                "label": label,
+                **summarize_comparison(part, weights, tolerance, limits.confidence),
+                "tested": part.rows >= limits.min_rows and part.blocks >= limits.min_blocks,
+            }
         )
     return lines
 
 
-def summed(
+def sum_by_block(
     values: tuple[Numbers, Numbers, Numbers], block: NDArray[np.intp], blocks: int, rows: Flags
-) -> Sums:
-    """Some of the rows, added up by block."""
-    ours, theirs, per = (
+) -> BlockSums:
+    """Losses and denominator of some rows, summed by block; `block` numbers each row's block."""
+    challenger, other, denominator = (
         np.bincount(block[rows], value[rows], blocks).astype(np.float64) for value in values
     )
-    return Sums(ours, theirs, per, int(rows.sum()), len(np.unique(block[rows])))
+    return BlockSums(challenger, other, denominator, int(rows.sum()), len(np.unique(block[rows])))
 
 
-def compared(part: Sums, drawn: Numbers, tolerance: float, confidence: float) -> dict[str, Any]:
-    """How much worse ours is as a share, between what and what (each side at this confidence), and how likely that is if it were just tolerable."""
-    ours, theirs = float(part.ours.sum()), float(part.theirs.sum())
-    change = float(share(part.ours.sum() - part.theirs.sum(), part.per.sum()))
+def summarize_comparison(
+    part: BlockSums, weights: Numbers, tolerance: float, confidence: float
+) -> Comparison:
+    """Relative difference, its interval (each side at `confidence`) and the p-value of H0.
+
+    H0: the difference is at most `tolerance`.
+    """
+    difference = part.challenger - part.other
+    change = float(relative_loss(difference.sum(), part.denominator.sum()))
     low, high = np.quantile(
-        share(drawn @ (part.ours - part.theirs), drawn @ part.per), [1 - confidence, confidence]
+        relative_loss(weights @ difference, weights @ part.denominator),
+        [1 - confidence, confidence],
     )
     return {
         "rows": part.rows,
         "blocks": part.blocks,
-        "ours": ours,
-        "theirs": theirs,
+        "loss": float(part.challenger.sum()),
+        "other_loss": float(part.other.sum()),
         "change": change,
         "low": min(float(low), change),
         "high": max(float(high), change),
-        "p": chance(part.ours - part.theirs - tolerance * part.per, drawn),
+        "p_value": p_value(difference - tolerance * part.denominator, weights),
     }
 
 
-def share(part: Any, whole: Any) -> Any:
-    """A part of a whole (numbers or arrays), at most MOST either way, so that it can be kept and read; nothing of nothing is nothing."""
-    none = np.where(np.asarray(part) > 0, MOST, 0.0)
-    return np.where(
-        np.asarray(whole) > 0,
-        np.clip(part / np.where(np.asarray(whole) > 0, whole, 1.0), -MOST, MOST),
-        none,
-    )
+def relative_loss(difference: Numbers | float, denominator: Numbers | float) -> Numbers:
+    """Difference per denominator, at most MAX_RELATIVE_LOSS either way; 0 / 0 is 0."""
+    difference, denominator = np.asarray(difference), np.asarray(denominator)
+    undefined = np.where(difference > 0, MAX_RELATIVE_LOSS, 0.0)
+    divisor = np.where(denominator > 0, denominator, 1.0)
+    ratio = np.clip(difference / divisor, -MAX_RELATIVE_LOSS, MAX_RELATIVE_LOSS)
+    return np.where(denominator > 0, ratio, undefined)
 
 
-def draws(blocks: int, count: int, length: int, seed: int) -> Numbers:
-    """How often each of the blocks is drawn, count × blocks: runs of `length` neighbours, the first following the last, cut to as many as there are."""
-    random = np.random.default_rng(seed)
-    length = min(length, blocks)
-    starts = random.integers(0, blocks, size=(count, -(-blocks // length)))
-    chosen = ((starts[:, :, None] + np.arange(length)) % blocks).reshape(count, -1)[:, :blocks]
-    flat = (np.arange(count)[:, None] * blocks + chosen).ravel()
-    return np.bincount(flat, minlength=count * blocks).reshape(count, blocks).astype(np.float64)
+def block_bootstrap_weights(blocks: int, limits: Limits) -> Numbers:
+    """How often each block is drawn, shape (draws, blocks); circular block bootstrap.
+
+    Each draw takes runs of `block_length` neighbours, where the first block follows the last, and
+    is cut to as many blocks as there are.
+    """
+    draws, length = limits.bootstrap_draws, min(limits.block_length, blocks)
+    random = np.random.default_rng(limits.seed)
+    starts = random.integers(0, blocks, size=(draws, -(-blocks // length)))
+    chosen = ((starts[:, :, None] + np.arange(length)) % blocks).reshape(draws, -1)[:, :blocks]
+    flat = (np.arange(draws)[:, None] * blocks + chosen).ravel()
+    return np.bincount(flat, minlength=draws * blocks).reshape(draws, blocks).astype(np.float64)
 
 
-def chance(excess: Numbers, drawn: Numbers) -> float:
-    """How likely blocks so bad are (their excess over the tolerance above 0) if it were not more than tolerable: small means worse."""
+def p_value(excess: Numbers, weights: Numbers) -> float:
+    """One-sided p-value of H0 "the sum of `excess` over all blocks is at most 0".
+
+    Student's t with blocks - 1 degrees of freedom; the standard error is that of the bootstrap
+    sums, times sqrt(blocks / (blocks - 1)) because a bootstrap of few blocks is too narrow by that.
+    """
     from scipy.stats import t
 
     blocks, total = len(excess), float(excess.sum())
     if blocks < 2:
         return 0.0 if total > 0 else 1.0
-    error = float((drawn @ excess).std()) * np.sqrt(
-        blocks / (blocks - 1)
-    )  # a bootstrap of few blocks is too narrow by as much
+    error = float((weights @ excess).std()) * np.sqrt(blocks / (blocks - 1))
     if error <= 1e-12 * max(abs(total), 1.0):
         return 0.0 if total > 1e-9 else 1.0
     return float(t.sf(total / error, blocks - 1))
 
 
-def holm(p: Sequence[float], alpha: float) -> list[bool]:
-    """Which of several tests are refused when the chance of refusing any wrongly is to be `alpha` (Holm, 1979)."""
-    refused = [False] * len(p)
-    for n, at in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
-        if p[at] > alpha / (len(p) - n):
-            break
-        refused[at] = True
-    return refused
+def holm_rejections(p_values: Sequence[float], alpha: float) -> list[bool]:
+    """Which tests are rejected with a family-wise error rate of `alpha` (Holm 1979)."""
+    from statsmodels.stats.multitest import multipletests
+
+    if not p_values:
+        return []
+    return [bool(rejected) for rejected in multipletests(p_values, alpha, method="holm")[0]]
 
 
-# ---- what is wrong before anything is compared ---------------------------------------------------------------------
+def find_missing_rows(present: Flags, slices: Mapping[str, Labels]) -> list[Reason]:
+    """Rows that were asked for and not answered.
 
-
-def faults(
-    present: Flags, quantiles: Numbers, mean: Numbers, slices: Mapping[str, Labels]
-) -> list[Reason]:
-    """What no forecast may be: absent, not a number, negative, with quantiles that decrease. One line for each row that was asked for.
-
-    A label (a whole region) of which every row is absent is named, by the first kind of slice that shows it; of other rows only how many.
+    A label (a whole region) without any answer is named, by the first kind of slice that shows it;
+    other absent rows are only counted.
     """
-    reasons = missing(present, slices)
-    values = np.column_stack([quantiles, mean])
-    finite = np.isfinite(values).all(axis=1)
-    for code, wrong in (
-        ("nan", ~finite),
-        ("negative", finite & (values < 0).any(axis=1)),
-        ("crossed", finite & (np.diff(quantiles, axis=1) < -1e-9).any(axis=1)),
-    ):
-        if count := int((present & wrong).sum()):
-            reasons.append({"code": code, "rows": count, "of": int(present.sum())})
-    return reasons
-
-
-def missing(present: Flags, slices: Mapping[str, Labels]) -> list[Reason]:
-    """Rows that were asked for and not answered."""
     reasons: list[Reason] = []
     absent = ~present
     for kind, labels in slices.items():
-        label = np.asarray(labels)
-        for value in np.unique(label[absent]):
-            inside = label == value
-            if not present[inside].any() and len(np.unique(label)) > 1:
+        row_label = np.asarray(labels)
+        for label in np.unique(row_label[absent]):
+            inside = row_label == label
+            if not present[inside].any() and len(np.unique(row_label)) > 1:
                 reasons.append(
                     {
                         "code": "missing_slice",
                         "slice": kind,
-                        "label": str(value),
+                        "label": str(label),
                         "rows": int((absent & inside).sum()),
                     }
                 )
                 absent = absent & ~inside
     if absent.any():
-        reasons.append({"code": "missing", "rows": int(absent.sum()), "of": len(present)})
+        reasons.append({"code": "missing_rows", "rows": int(absent.sum()), "of": len(present)})
     return reasons
-
-
-# ---- in words ------------------------------------------------------------------------------------------------------
-
-MEASURES: dict[str, dict[str, str]] = {"loss": {"en": "loss", "ja": "損失"}}
-KINDS: dict[str, dict[str, str]] = {OVERALL: {"en": "all rows", "ja": "全体"}}
-WORDS: dict[str, dict[str, str]] = {
-    "nothing": {
-        "en": "There is nothing to compare it on: no row is answered by it and by another model.",
-        "ja": "比べられる行がありません。ほかのモデルと共通の行が1つもありません。",
-    },
-    "worse": {
-        "en": "Over all rows the {measure} is worse than the champion's by {change:.1%} (at least {low:.1%}; up to {tolerance:.0%} is allowed).",
-        "ja": "全体で{measure}が現行より{change:.1%}悪い（少なくとも{low:.1%}、許容は{tolerance:.0%}まで）。",
-    },
-    "floor": {
-        "en": "Over all rows the {measure} is not better than that of the plain rule {other} ({change:+.1%}).",
-        "ja": "全体で{measure}が単純な規則「{other}」より良くない（{change:+.1%}）。",
-    },
-    "worse_slice": {
-        "en": "{kind} {label}: the {measure} is worse than the champion's by {change:.0%} (at least {low:.0%}; up to {tolerance:.0%} is allowed).",
-        "ja": "{kind}「{label}」：{measure}が現行より{change:.0%}悪い（少なくとも{low:.0%}、許容は{tolerance:.0%}まで）。",
-    },
-    "floor_slice": {
-        "en": "{kind} {label}: the {measure} is worse than that of the plain rule {other} by {change:.0%} (up to {tolerance:.0%} is allowed).",
-        "ja": "{kind}「{label}」：{measure}が単純な規則「{other}」より{change:.0%}悪い（許容は{tolerance:.0%}まで）。",
-    },
-    "missing_slice": {
-        "en": "{kind} {label} has no answer at all ({rows:,} rows are absent).",
-        "ja": "{kind}「{label}」の答えがまったくありません（{rows:,}行が欠けています）。",
-    },
-    "missing": {
-        "en": "{rows:,} of {of:,} rows have no answer.",
-        "ja": "{of:,}行のうち{rows:,}行の答えがありません。",
-    },
-    "nan": {
-        "en": "{rows:,} of {of:,} rows are not numbers.",
-        "ja": "{of:,}行のうち{rows:,}行が数値ではありません。",
-    },
-    "negative": {
-        "en": "{rows:,} of {of:,} rows are below zero.",
-        "ja": "{of:,}行のうち{rows:,}行が負の値です。",
-    },
-    "crossed": {
-        "en": "In {rows:,} of {of:,} rows a higher quantile is below a lower one.",
-        "ja": "{of:,}行のうち{rows:,}行で、上の分位点が下の分位点より小さくなっています。",
-    },
-}
-Table = Mapping[str, Mapping[str, str]]
-
-
-def words(
-    reason: Mapping[str, Any],
-    lang: str,
-    *,
-    more: Table | None = None,
-    kinds: Table | None = None,
-    measures: Table | None = None,
-) -> str:
-    """A reason as a sentence. A system brings the words for its own codes, kinds of slice and measures."""
-    kind, measure = ({**KINDS, **(kinds or {})}, {**MEASURES, **(measures or {})})
-    said = dict(reason)
-    if "slice" in said:
-        said["kind"] = kind.get(said["slice"], {}).get(lang, said["slice"])
-        said["label"] = kind.get(f"{said['slice']}:{said['label']}", {}).get(lang, said["label"])
-    if "measure" in said:
-        said["measure"] = measure.get(said["measure"], {}).get(lang, said["measure"])
-    text = {**WORDS, **(more or {})}[said["code"]][lang].format(**said)
-    return text[0].upper() + text[1:]

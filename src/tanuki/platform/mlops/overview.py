@@ -1,166 +1,153 @@
-"""One model as people look at it: its versions, its plan, what was counted, what the gate found, what went live. For the command and the page."""
+"""One model for the command and the page: versions, rollout, counts, verdicts and releases."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy.orm import Session
 
 from tanuki.errors import NotFound
-from tanuki.platform.mlops import evaluation, guardrails, release, rollout
-from tanuki.platform.mlops.guardrails import Counts
-from tanuki.platform.mlops.tables import GateVerdict, Release, Serving
+from tanuki.i18n import Translate, english
+from tanuki.platform.mlops import guardrails, release, rollout
+from tanuki.platform.mlops.guardrails import VersionCounts, render_violation
+from tanuki.platform.mlops.lifecycle import Lifecycle
+from tanuki.platform.mlops.registry import Registry, Version
+from tanuki.platform.mlops.tables import GateVerdict, Release, Rollout, ServedAs
 
-if TYPE_CHECKING:
-    from tanuki.platform.mlops.registry import Registry, Version
-
-LATELY = 20
-OWN_WORDS: dict[
-    str, str
-] = {}  # by model: `module:function` that says the reasons of its own gate, given a reason and the language
+RECORDS_PER_MODEL = 20
 
 
 @dataclass(frozen=True)
-class Watching:
-    """What all servers counted of a version under the plan of now."""
+class ServedVersion:
+    """What all servers counted of a version under the present rollout; `role` None: it has left."""
 
     version: str
-    role: str
-    counts: Counts
+    role: ServedAs | None
+    counts: VersionCounts
 
 
 @dataclass(frozen=True)
-class Overview:
-    """A model. The plan is None when no server answers with it."""
+class ModelOverview:
+    """A model, its newest versions and records. Without servers that answer, no rollout."""
 
     model: str
     champion: str | None
-    plan: Serving | None
-    versions: "list[Version]"
-    watched: list[Watching]
+    rollout: Rollout | None
+    versions: list[Version]
+    served: list[ServedVersion]
     verdicts: list[GateVerdict]
     releases: list[Release]
 
 
-def of(db: Session, registry: "Registry", model: str) -> Overview:
+def load_overview(db: Session, registry: Registry, model: str) -> ModelOverview:
     """All about one model. Raises NotFound."""
-    plan, versions = rollout.plan(db, model), registry.versions(model)
-    if plan is None and not versions:
+    row, versions = rollout.load_rollout(db, model), registry.versions(model)
+    if row is None and not versions:
         raise NotFound("There is no model %(model)s.", model=model)
-    counted = guardrails.counted(db, model, [plan.serial]) if plan else {}
-    roles = {plan.champion: "champion", plan.challenger: "challenger"} if plan else {}
-    watched = [
-        Watching(version, roles.get(version, "left"), counts)
-        for version, counts in sorted(counted.items())
-    ]
-    champion = plan.champion if plan else rollout.champion(db, registry, model)
-    return Overview(
+    counts = guardrails.load_counts(db, model, [row.serial]) if row else {}
+    return ModelOverview(
         model,
-        champion,
-        plan,
-        versions[:LATELY],
-        watched,
-        release.verdicts(db, model, LATELY),
-        release.releases(db, model, LATELY),
+        rollout.champion_version(db, registry, model),
+        row,
+        versions[:RECORDS_PER_MODEL],
+        [
+            ServedVersion(version, role_of(row, version), version_counts)
+            for version, version_counts in sorted(counts.items())
+        ],
+        release.list_verdicts(db, model, RECORDS_PER_MODEL),
+        release.list_releases(db, model, RECORDS_PER_MODEL),
     )
 
 
-def sentences(found: GateVerdict, lang: str) -> list[str]:
-    """A verdict's reasons in words: the system's own, where it has some."""
-    module, _, function = OWN_WORDS.get(found.model, f"{__name__}:plain").partition(":")
-    say = getattr(import_module(module), function)
-    return [say(reason, lang) for reason in found.report.get("reasons", [])]
+def role_of(row: Rollout | None, version: str) -> ServedAs | None:
+    if row is not None and version == row.champion:
+        return ServedAs.CHAMPION
+    return ServedAs.CHALLENGER if row is not None and version == row.challenger else None
 
 
-def plain(reason: Mapping[str, Any], lang: str) -> str:
-    """A reason in the platform's words; one that it has none for as it was kept."""
-    if reason.get("code") in evaluation.WORDS:
-        return evaluation.words(reason, lang)
-    return str(
-        reason.get("sentence")
-        or reason.get(lang)
-        or ", ".join(f"{name} {value}" for name, value in reason.items())
-    )
+def release_reason(
+    why: str | None, violation: dict[str, Any] | None, say: Translate = english
+) -> str | None:
+    """Why the champion changed: a person's words, or the violated guardrail as a sentence."""
+    return render_violation(violation, say) if violation else why
 
 
-def verdict(found: GateVerdict) -> dict[str, Any]:
-    """A verdict in a line."""
+# ---- as table rows -------------------------------------------------------------------------------
+
+
+def verdict_row(lifecycle: Lifecycle, verdict: GateVerdict) -> dict[str, Any]:
     return {
-        "id": found.id,
-        "version": found.version,
-        "verdict": "GO" if found.go else "NO-GO",
-        "champion": found.champion,
-        "at": found.at,
-        "by": found.by,
-        "reasons": " ".join(sentences(found, "en")),
+        "id": verdict.id,
+        "version": verdict.version,
+        "verdict": verdict.decision,
+        "champion": verdict.champion,
+        "at": verdict.at,
+        "by": verdict.by,
+        "reasons": " ".join(lifecycle.render_reasons(verdict)),
     }
 
 
-def counts_line(each: Watching) -> dict[str, Any]:
-    """What was counted, in a line."""
-    counts = each.counts
+def counts_row(served: ServedVersion) -> dict[str, Any]:
+    counts = served.counts
     return {
-        "version": each.version,
-        "role": each.role,
+        "version": served.version,
+        "role": served.role,
         "requests": counts.requests,
         "errors": counts.errors,
         "p50_ms": counts.quantile(0.5),
         "p95_ms": counts.quantile(0.95),
         "compared": counts.compared,
-        "agreement": counts.agreed / counts.compared if counts.compared else None,
+        "agreement": counts.agreement,
         "last_error": counts.last_error or None,
     }
 
 
-def version_line(each: "Version") -> dict[str, Any]:
-    """A version in a line."""
+def version_row(version: Version) -> dict[str, Any]:
     return {
-        "version": each.version,
-        "aliases": " ".join(each.aliases),
-        "data_first": each.data_window[0],
-        "data_last": each.data_window[1],
-        "code": each.code_version,
-        "created": each.created_at,
+        "version": version.version,
+        "aliases": " ".join(version.aliases),
+        "data_first": version.data_window[0],
+        "data_last": version.data_window[1],
+        "code": version.code_version,
+        "created": version.created_at,
     }
 
 
-def release_line(each: Release) -> dict[str, Any]:
-    """A change of what is live, in a line."""
-    return {
-        name: getattr(each, name) for name in ("version", "previous", "kind", "at", "by", "why")
-    }
+def release_row(entry: Release) -> dict[str, Any]:
+    names = ("version", "previous", "kind", "at", "by")
+    why = release_reason(entry.why, entry.violation)
+    return {**{name: getattr(entry, name) for name in names}, "why": why}
 
 
-def plan_line(plan: Serving) -> dict[str, Any]:
-    """A plan in a line."""
-    return {
-        name: getattr(plan, name)
-        for name in ("champion", "challenger", "mode", "share", "serial", "at")
-    }
+def rollout_row(row: Rollout) -> dict[str, Any]:
+    names = ("champion", "challenger", "mode", "share", "serial", "at")
+    return {name: getattr(row, name) for name in names}
 
 
-def tables(found: Overview) -> list[tuple[str, list[dict[str, Any]]]]:
-    """The same as titled tables."""
+def overview_tables(
+    lifecycle: Lifecycle, overview: ModelOverview
+) -> list[tuple[str, list[dict[str, Any]]]]:
+    """An overview as titled tables."""
     return [
-        ("Plan", [plan_line(found.plan)] if found.plan else []),
-        ("Counted under this plan", [counts_line(each) for each in found.watched]),
-        ("Versions", [version_line(version) for version in found.versions]),
-        ("Verdicts", [verdict(each) for each in found.verdicts]),
-        ("Releases", [release_line(each) for each in found.releases]),
+        ("Rollout", [rollout_row(overview.rollout)] if overview.rollout else []),
+        ("Counted under this rollout", [counts_row(served) for served in overview.served]),
+        ("Versions", [version_row(version) for version in overview.versions]),
+        ("Verdicts", [verdict_row(lifecycle, verdict) for verdict in overview.verdicts]),
+        ("Releases", [release_row(entry) for entry in overview.releases]),
     ]
 
 
-def as_json(found: Overview) -> dict[str, Any]:
-    """The same as one object."""
+def overview_json(lifecycle: Lifecycle, overview: ModelOverview) -> dict[str, Any]:
+    """An overview as one JSON object."""
+    row = overview.rollout
     return {
-        "model": found.model,
-        "champion": found.champion,
-        "plan": {**plan_line(found.plan), "bounds": found.plan.bounds} if found.plan else None,
-        "watched": [counts_line(each) for each in found.watched],
+        "model": overview.model,
+        "title": lifecycle.title(overview.model),
+        "champion": overview.champion,
+        "rollout": {**rollout_row(row), "bounds": row.bounds} if row else None,
+        "served": [counts_row(served) for served in overview.served],
         "versions": [
-            {**version_line(version), "metrics": version.metrics} for version in found.versions
+            {**version_row(version), "metrics": version.metrics} for version in overview.versions
         ],
-        "verdicts": [verdict(each) for each in found.verdicts],
-        "releases": [release_line(each) for each in found.releases],
+        "verdicts": [verdict_row(lifecycle, verdict) for verdict in overview.verdicts],
+        "releases": [release_row(entry) for entry in overview.releases],
     }

@@ -1,6 +1,7 @@
-"""The model registry, on MLflow: versions with what they were made from, and the aliases champion and challenger."""
+"""The model registry, on MLflow: versions with their provenance, and the aliases of live ones."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -10,20 +11,25 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from tanuki.errors import NotFound
-from tanuki.platform.object_store import Objects
+from tanuki.platform.mlops import runtimes
+from tanuki.platform.mlops.runtimes import Runner, RunnerFactory
+from tanuki.platform.object_store import ObjectStore
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 log = structlog.get_logger()
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
+PREVIOUS = "previous"
+"""Aliases: the version that is live, the one beside it, and the champion before this one."""
 
 
 @dataclass(frozen=True)
 class Version:
-    """A registered model: its parameters, the days it was trained on, its metrics and the code that made it."""
+    """A registered version: parameters, metrics, first and last day of data, and code version."""
 
     name: str
     version: str
@@ -36,32 +42,41 @@ class Version:
 
 
 class Registry:
-    """Models under a name, each with versions. Nothing of MLflow is loaded before the first use.
+    """Models by name, each with versions. Nothing of MLflow is loaded before the first use.
 
-    MLflow keeps what is known of a version; its files go where MLflow looks for them, a folder or S3 with our own credentials.
+    MLflow keeps what is known of a version. Its files are `files`, a folder or S3 with our own
+    credentials, where MLflow's pages look for them. `runner_factories`: what
+    loads a version, by the kind that its model.json names.
     """
 
     def __init__(
-        self, tracking_uri: str, artifacts: str, endpoint: str = "", key: str = "", secret: str = ""
+        self,
+        tracking_uri: str,
+        files: ObjectStore,
+        runner_factories: Mapping[str, RunnerFactory] | None = None,
     ) -> None:
         self.tracking_uri = tracking_uri
-        self.artifacts = artifacts
-        self.files = Objects(artifacts, endpoint, key, secret)
+        self.files = files
+        self.runner_factories = {**runtimes.RUNNER_FACTORIES, **(runner_factories or {})}
+
+    def load_runner(self, prefix: str, cache: Path) -> Runner:
+        """The version whose files are below a prefix, loaded and warmed up. Raises ModelError."""
+        return runtimes.load_runner(self.files, prefix, cache, self.runner_factories)
 
     def started(self) -> bool:
-        """Whether anything may be registered, told without loading MLflow; an embedded registry begins with its first use."""
+        """Whether anything may be registered; does not load MLflow."""
         file = self.tracking_uri.removeprefix("sqlite:///")
         return file == self.tracking_uri or Path(file).exists()
 
     @cached_property
     def client(self) -> "MlflowClient":
-        """MLflow's client; the first time ever it makes its database, which takes some seconds."""
+        """MLflow's client; its first use creates the registry's database, in some seconds."""
         from mlflow import MlflowClient
         from mlflow.environment_variables import MLFLOW_DISABLE_TELEMETRY
 
         MLFLOW_DISABLE_TELEMETRY.set(True)
         if not self.started():
-            log.info("making the model registry, which takes some seconds")
+            log.info("model registry is being created")
             Path(self.tracking_uri.removeprefix("sqlite:///")).parent.mkdir(
                 parents=True, exist_ok=True
             )
@@ -84,7 +99,7 @@ class Registry:
         experiment_id = (
             experiment.experiment_id
             if experiment
-            else self.client.create_experiment(name, f"{self.artifacts}/{name}")
+            else self.client.create_experiment(name, self.files.path_of(name))
         )
         run = self.client.create_run(experiment_id)
         for key, value in parameters.items():
@@ -93,16 +108,16 @@ class Registry:
             self.client.log_metric(run.info.run_id, key, value)
         for file in sorted(file for file in folder.rglob("*") if file.is_file()):
             self.files.put(
-                f"{place(name, run.info.run_id)}/{file.relative_to(folder).as_posix()}",
+                f"{artifact_prefix(name, run.info.run_id)}/{file.relative_to(folder).as_posix()}",
                 file.read_bytes(),
             )
         try:
             self.client.get_registered_model(name)
         except MlflowException:
             self.client.create_registered_model(name)
-        made = self.client.create_model_version(
+        registered = self.client.create_model_version(
             name,
-            source=self.files.path(place(name, run.info.run_id)),
+            source=self.files.path_of(artifact_prefix(name, run.info.run_id)),
             run_id=run.info.run_id,
             tags={
                 "data_first": data_window[0],
@@ -111,15 +126,15 @@ class Registry:
             },
         )
         self.client.set_terminated(run.info.run_id)
-        return self.get(name, str(made.version))
+        return self.get(name, str(registered.version))
 
     def versions(self, name: str) -> list[Version]:
         """All versions of a model, newest first; none when there is no such model."""
         if not self.started() or name not in self.names():
             return []
-        found = self.client.search_model_versions(f"name = '{name}'")
+        registered = self.client.search_model_versions(f"name = '{name}'")
         return sorted(
-            (self.get(name, str(each.version)) for each in found),
+            (self.get(name, str(version.version)) for version in registered),
             key=lambda version: -int(version.version),
         )
 
@@ -131,47 +146,47 @@ class Registry:
             else sorted(model.name for model in self.client.search_registered_models())
         )
 
-    def get(self, name: str, wanted: str) -> Version:
-        """One version by its number or alias. Raises NotFound."""
-        found = self._found(name, wanted)
-        run = self.client.get_run(found.run_id).data
+    def get(self, name: str, version: str) -> Version:
+        """A version by its number or alias. Raises NotFound."""
+        registered = self._find_version(name, version)
+        run = self.client.get_run(registered.run_id).data
         return Version(
             name=name,
-            version=str(found.version),
-            aliases=tuple(sorted(found.aliases)),
+            version=str(registered.version),
+            aliases=tuple(sorted(registered.aliases)),
             parameters={key: json.loads(value) for key, value in run.params.items()},
             metrics=dict(run.metrics),
-            data_window=(found.tags["data_first"], found.tags["data_last"]),
-            code_version=found.tags["code_version"],
-            created_at=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
+            data_window=(registered.tags["data_first"], registered.tags["data_last"]),
+            code_version=registered.tags["code_version"],
+            created_at=datetime.fromtimestamp(registered.creation_timestamp / 1000, UTC),
         )
 
-    def load(self, name: str, wanted: str, into: Path) -> Path:
-        """Copy a version's files into a folder and give the folder that holds them. Raises NotFound."""
-        begins = f"{place(name, self._found(name, wanted).run_id)}/"
-        keys = self.files.list(begins)
+    def load(self, name: str, version: str, into: Path) -> Path:
+        """Copy a version's files below a folder; gives their folder. Raises NotFound."""
+        prefix = f"{artifact_prefix(name, self._find_version(name, version).run_id)}/"
+        keys = self.files.list_keys(prefix)
         if not keys:
-            raise NotFound("There is no object %(key)s.", key=self.files.path(begins))
+            raise NotFound("There is no object %(key)s.", key=self.files.path_of(prefix))
         for key in keys:
-            file = into / "model" / key.removeprefix(begins)
+            file = into / "model" / key.removeprefix(prefix)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(self.files.get(key))
         return into / "model"
 
-    def prefix(self, name: str, wanted: str) -> str:
-        """Where a version's files are among `files`; servers read them there and ask the registry nothing. Raises NotFound."""
-        return place(name, self._found(name, wanted).run_id)
+    def prefix(self, name: str, version: str) -> str:
+        """Where a version's files are in `files`. Raises NotFound."""
+        return artifact_prefix(name, self._find_version(name, version).run_id)
 
     def discard(self, name: str, version: str) -> None:
-        """Delete a version and its files for good; its number is never given again. Raises NotFound."""
-        begins = f"{place(name, self._found(name, version).run_id)}/"
-        for key in self.files.list(begins):
+        """Delete a version and its files; its number is never used again. Raises NotFound."""
+        prefix = f"{artifact_prefix(name, self._find_version(name, version).run_id)}/"
+        for key in self.files.list_keys(prefix):
             self.files.delete(key)
         self.client.delete_model_version(name, version)
 
     def set_alias(self, name: str, alias: str, version: str) -> Version:
-        """Let an alias mean a version from now on. Raises NotFound."""
-        self._found(name, version)
+        """Let an alias mean a version. Raises NotFound."""
+        self._find_version(name, version)
         self.client.set_registered_model_alias(name, alias, version)
         return self.get(name, version)
 
@@ -179,24 +194,24 @@ class Registry:
         """Let an alias mean nothing."""
         self.client.delete_registered_model_alias(name, alias)
 
-    def _found(self, name: str, wanted: str) -> Any:
+    def _find_version(self, name: str, version: str) -> "ModelVersion":
         from mlflow.exceptions import MlflowException
 
         missing = NotFound(
-            "There is no version %(wanted)s of the model %(name)s.", wanted=wanted, name=name
+            "There is no version %(version)s of the model %(name)s.", version=version, name=name
         )
         if not self.started():
             raise missing
         try:
-            if wanted.isdigit():
-                number = wanted
+            if version.isdigit():
+                number = version
             else:
-                number = self.client.get_model_version_by_alias(name, wanted).version
+                number = self.client.get_model_version_by_alias(name, version).version
             return self.client.get_model_version(name, number)
         except MlflowException as error:
             raise missing from error
 
 
-def place(name: str, run_id: str) -> str:
-    """Where a version's files are below the artifacts: where MLflow's own pages look for them."""
+def artifact_prefix(name: str, run_id: str) -> str:
+    """Where a version's files are among the artifacts: where MLflow's own pages look for them."""
     return f"{name}/{run_id}/artifacts/model"

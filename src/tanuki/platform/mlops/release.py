@@ -1,472 +1,402 @@
-"""What is live: a GO makes a version the champion, a named person may against a NO-GO, and one step leads back. Every change is kept for ever.
+"""Changes of what is live: release, override, rollback, shadow and canary. All stay on record.
 
-Before that a version may answer beside the champion as its challenger: in the shadow, where nobody sees it, or in a canary, for some people. It
-goes by itself when it leaves its bounds, and so does a new champion.
+A GO makes a version the champion, a named person may do so against a NO-GO, and one step leads
+back. Before that a version may answer beside the champion as its challenger: in shadow, where
+nobody sees its answers, or in a canary, for some people. A challenger or a new champion that
+violates its guardrails is taken back automatically.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from tanuki.errors import Conflict, NotAllowed, UserError
 from tanuki.platform import audit_log
-from tanuki.platform.accounts import RESERVED, SYSTEM, Person, require
+from tanuki.platform.accounts import RESERVED_NAMES, Person, require_role
+from tanuki.platform.audit_log import AuditedAction
 from tanuki.platform.mlops import rollout
-from tanuki.platform.mlops.evaluation import Judged
+from tanuki.platform.mlops.evaluation import Evaluation, Reason
 from tanuki.platform.mlops.guardrails import Bounds
-from tanuki.platform.mlops.registry import CHALLENGER, CHAMPION
-from tanuki.platform.mlops.rollout import ALONE, CANARY, PREVIOUS, SHADOW, live
-from tanuki.platform.mlops.tables import GateVerdict, Release, Serving
+from tanuki.platform.mlops.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
+from tanuki.platform.mlops.rollout import change_rollout, load_rollout, version_with_alias
+from tanuki.platform.mlops.tables import (
+    Decision,
+    GateVerdict,
+    Release,
+    ReleaseKind,
+    Rollout,
+    RolloutMode,
+)
 
-if TYPE_CHECKING:
-    from tanuki.platform.mlops.registry import Registry
-
-__all__ = ["PREVIOUS", "live"]
-GATE, OVERRIDE, ROLLBACK = "gate", "override", "rollback"
-MAY_RELEASE = ("analyst", "operator")  # on a GO, and back
-MAY_OVERRIDE = ("analyst",)  # who knows what the sentences of a NO-GO mean
-SHOWN = 50
+MAY_RELEASE = ("analyst", "operator")
+"""Roles that may release on a GO and roll back."""
+MAY_OVERRIDE = ("analyst",)
+"""Roles that may release against a NO-GO: those that know what its reasons mean."""
+RECORDS_PER_PAGE = 50
 
 
-def keep_verdict(db: Session, verdict: GateVerdict) -> GateVerdict:
-    """Put a verdict on record."""
+@dataclass(frozen=True)
+class ModelChange:
+    """Who changes what is live of a model, when, and in which transaction."""
+
+    db: Session
+    registry: Registry
+    model: str
+    actor: Person
+    now: datetime
+
+    def record(self, action: str, **values: object) -> None:
+        """Put the change on the audit log."""
+        details = {name: value for name, value in values.items() if value is not None}
+        audit_log.append_entry(
+            self.db,
+            AuditedAction(self.actor.name, action, f"model:{self.model}", details),
+            self.now,
+        )
+
+
+@dataclass(frozen=True)
+class ReleaseRecord:
+    """Why a version becomes the champion."""
+
+    kind: ReleaseKind
+    verdict: GateVerdict | None = None
+    why: str | None = None
+
+
+def record_verdict(
+    db: Session, model: str, evaluation: Evaluation, *, by: str, now: datetime
+) -> GateVerdict:
+    """Put the verdict on a version on record."""
+    verdict = GateVerdict(
+        model=model,
+        version=evaluation.version,
+        champion=evaluation.champion,
+        decision=Decision.GO if evaluation.verdict.go else Decision.NO_GO,
+        report=evaluation.report,
+        at=now,
+        by=by,
+    )
     db.add(verdict)
     db.flush()
     return verdict
 
 
-def keep(db: Session, model: str, found: Judged, *, by: str, now: datetime) -> GateVerdict:
-    """Put what the gate found about a version of a model on record."""
-    made = GateVerdict(
-        model=model,
-        version=found.version,
-        champion=found.champion,
-        go=found.verdict.go,
-        report=found.report,
-        at=now,
-        by=by,
-    )
-    return keep_verdict(db, made)
-
-
-def release(
-    db: Session,
-    registry: "Registry",
-    who: Person,
+def release_version(
+    change: ModelChange,
     verdict: GateVerdict,
-    now: datetime,
     *,
     bounds: Bounds | None = None,
-    other_shape: bool = False,
+    other_interface: bool = False,
 ) -> Release:
-    """Make the version of a GO the champion. Raises Conflict for a NO-GO, and when what it was compared with is no longer live.
+    """Make the version of a GO the champion.
 
-    `other_shape`: it may take and give something else than the version that is live, because who asks it changes with it.
+    `other_interface`: its inputs and outputs may differ from the champion's, because the callers
+    change with it. Raises Conflict for a NO-GO, and when the champion changed since the verdict.
     """
-    require(who, *MAY_RELEASE)
-    newest = must_go(db, registry, verdict.model, verdict.version, verdict.id)
-    return go_live(
-        db,
-        registry,
-        verdict.model,
-        verdict.version,
-        GATE,
-        who,
-        now,
-        verdict=newest,
-        bounds=bounds,
-        other_shape=other_shape,
+    require_role(change.actor, *MAY_RELEASE)
+    newest = require_go(change, verdict.version, verdict.id)
+    record = ReleaseRecord(ReleaseKind.GATE, newest)
+    return make_champion(
+        change, verdict.version, record, bounds=bounds, other_interface=other_interface
     )
 
 
-def must_go(
-    db: Session, registry: "Registry", model: str, version: str, verdict_id: int | None = None
-) -> GateVerdict:
-    """The newest verdict about a version, when it is a GO beside what is live now. Raises Conflict."""
-    newest = latest(db, model, version)
+def require_go(change: ModelChange, version: str, verdict_id: int | None = None) -> GateVerdict:
+    """The newest verdict about a version, a GO beside the champion of now. Raises Conflict."""
+    newest = latest_verdict(change.db, change.model, version)
     if newest is None or (verdict_id is not None and newest.id != verdict_id) or not newest.go:
         raise Conflict(
-            "The newest verdict about version %(version)s is not this GO; a NO-GO goes live only by a person's own decision, with a reason.",
+            "The newest verdict about version %(version)s is not this GO. "
+            "Against a NO-GO only a person may release a version, with a reason.",
             version=version,
         )
-    if rollout.champion(db, registry, model) != newest.champion:
+    if rollout.champion_version(change.db, change.registry, change.model) != newest.champion:
         raise Conflict(
-            "Another version went live since version %(version)s was judged; judge it again.",
+            "Another version became the champion since version %(version)s was evaluated. "
+            "Please evaluate it again.",
             version=version,
         )
     return newest
 
 
-def override(
-    db: Session,
-    registry: "Registry",
-    who: Person,
-    model: str,
-    version: str,
-    *,
-    why: str,
-    now: datetime,
-) -> Release:
-    """Make a version the champion although the gate said NO-GO: a named person's decision, with a reason."""
-    require(who, *MAY_OVERRIDE)
-    if who.name in RESERVED:
+def override_verdict(change: ModelChange, version: str, why: str) -> Release:
+    """Make a version the champion against a NO-GO: a named person's decision, with a reason."""
+    require_role(change.actor, *MAY_OVERRIDE)
+    if change.actor.name in RESERVED_NAMES:
         raise NotAllowed(
-            "Against a NO-GO a version goes live only by a person with a name; say who with --by."
+            "Only a person with an account may release a version against a NO-GO; "
+            "name the account with --by."
         )
     if not why.strip():
         raise UserError(
-            "Please say why version %(version)s goes live against the gate.", version=version
+            "Please say why version %(version)s is released against the NO-GO.", version=version
         )
-    verdict = latest(db, model, version)
+    verdict = latest_verdict(change.db, change.model, version)
     if verdict is None:
         raise UserError(
-            "Version %(version)s was never judged; let the gate judge it first.", version=version
+            "Version %(version)s has no verdict; please evaluate it first.", version=version
         )
     if verdict.go:
-        raise Conflict(
-            "Version %(version)s has a GO and needs nobody's decision against it.", version=version
-        )
-    return go_live(
-        db,
-        registry,
-        model,
-        version,
-        OVERRIDE,
-        who,
-        now,
-        verdict=verdict,
-        why=why.strip(),
-        other_shape=True,
-    )
+        raise Conflict("Version %(version)s has a GO, so no override is needed.", version=version)
+    record = ReleaseRecord(ReleaseKind.OVERRIDE, verdict, why.strip())
+    return make_champion(change, version, record, other_interface=True)
 
 
-def rollback(
-    db: Session, registry: "Registry", who: Person, model: str, *, why: str, now: datetime
-) -> Release:
-    """Back to the version that was live before; done again, forth to the one that was left."""
-    require(who, *MAY_RELEASE)
+def roll_back_version(change: ModelChange, why: str) -> Release:
+    """Make the version that was champion before champion again; a second call undoes the first."""
+    require_role(change.actor, *MAY_RELEASE)
     if not why.strip():
-        raise UserError("Please say why the model goes back.")
-    found = rollout.plan(db, model)
-    if found is not None:
-        align(registry, found)
-    before = live(registry, model, PREVIOUS)
-    if before is None:
-        raise Conflict("No version was live before this one, so there is no way back.")
-    return go_live(
-        db, registry, model, before.version, ROLLBACK, who, now, why=why.strip(), other_shape=True
-    )
+        raise UserError("Please say why the model is rolled back.")
+    current = load_rollout(change.db, change.model)
+    if current is not None:
+        align_aliases(change.registry, current)
+    previous = version_with_alias(change.registry, change.model, PREVIOUS)
+    if previous is None:
+        raise Conflict("No version was live before this one, so there is nothing to roll back to.")
+    record = ReleaseRecord(ReleaseKind.ROLLBACK, why=why.strip())
+    return make_champion(change, previous.version, record, other_interface=True)
 
 
-def go_live(
-    db: Session,
-    registry: "Registry",
-    model: str,
+def make_champion(
+    change: ModelChange,
     version: str,
-    kind: str,
-    who: Person,
-    now: datetime,
+    record: ReleaseRecord,
     *,
-    verdict: GateVerdict | None = None,
-    why: str | None = None,
     bounds: Bounds | None = None,
-    other_shape: bool = False,
+    other_interface: bool = False,
 ) -> Release:
-    """Record the change, then move the aliases, so that a change without its record cannot be. Raises Conflict when it is live already, or cannot serve."""
-    before = rollout.champion(db, registry, model)
+    """Record the change, then move the aliases: no change is without its record.
+
+    Raises Conflict when the version is the champion already, or cannot serve.
+    """
+    db, registry, model = change.db, change.registry, change.model
+    before = rollout.champion_version(db, registry, model)
     if before == version:
         raise Conflict("Version %(version)s is live already.", version=version)
-    prefix = rollout.fits(registry, model, version, before, other_shape=other_shape)
-    verdict_id = verdict.id if verdict else None
-    made = Release(
+    prefix = rollout.check_version(registry, model, version, None if other_interface else before)
+    release = Release(
         model=model,
         version=version,
         previous=before,
-        kind=kind,
-        verdict_id=verdict_id,
-        at=now,
-        by=who.name,
-        why=why,
+        kind=record.kind,
+        verdict_id=record.verdict.id if record.verdict else None,
+        at=change.now,
+        by=change.actor.name,
+        why=record.why,
     )
-    db.add(made)
+    db.add(release)
     db.flush()
-    note(db, model, "model release", who, now, version=version, previous=before, kind=kind, why=why)
+    change.record(
+        "model release", version=version, previous=before, kind=record.kind, why=record.why
+    )
     if prefix is not None:
-        found = rollout.put(
-            db,
-            model,
-            now,
-            files={version: prefix},
-            bounds=bounds,
-            champion=version,
-            challenger=None,
-            mode=ALONE,
-            share=0.0,
-        )
-        found.files = rollout.only(found.files, [version, before])
+        with change_rollout(db, model, change.now, bounds=bounds) as row:
+            row.champion = version
+            row.files = rollout.pick_files({**row.files, version: prefix}, [version, before])
+            rollout.remove_challenger(row)
     if before is not None:
         registry.set_alias(model, PREVIOUS, before)
     registry.set_alias(model, CHAMPION, version)
-    if prefix is not None and live(registry, model, CHALLENGER) is not None:
+    if prefix is not None and version_with_alias(registry, model, CHALLENGER) is not None:
         registry.drop_alias(model, CHALLENGER)
-    return made
+    return release
 
 
-def forget_unrecorded(db: Session, registry: "Registry", model: str) -> None:
-    """Take the alias away that a first release left when it was killed before its record: only the record counts. For models that have a plan."""
-    if rollout.plan(db, model) is None and live(registry, model) is not None:
+def drop_unrecorded_champion(db: Session, registry: Registry, model: str) -> None:
+    """Drop the alias of a first release that was killed before its record was committed.
+
+    Only the record counts. For models that servers answer with.
+    """
+    if load_rollout(db, model) is None and version_with_alias(registry, model) is not None:
         registry.drop_alias(model, CHAMPION)
 
 
-def note(db: Session, model: str, what: str, who: Person, now: datetime, **values: object) -> None:
-    """Put a step on the audit trail."""
-    audit_log.add(
-        db,
-        by=who.name,
-        what=what,
-        about=f"model:{model}",
-        values={name: each for name, each in values.items() if each is not None},
-        now=now,
-    )
+# ---- beside the champion -------------------------------------------------------------------------
 
 
-# ---- beside the champion -------------------------------------------------------------------------------------------
+def start_shadow(
+    change: ModelChange, version: str, *, share: float = 1.0, bounds: Bounds | None = None
+) -> Rollout:
+    """Let a version answer a share of the requests as well; nobody sees its answers.
+
+    It needs no verdict.
+    """
+    return start_challenger(change, version, RolloutMode.SHADOW, share, bounds)
 
 
-def shadow(
-    db: Session,
-    registry: "Registry",
-    who: Person,
-    model: str,
-    version: str,
-    now: datetime,
-    *,
-    share: float = 1.0,
-    bounds: Bounds | None = None,
-) -> Serving:
-    """Let a version answer a share of the requests, too; nobody sees what it says, so it needs no verdict."""
-    return challenge(db, registry, who, model, version, SHADOW, share, now, bounds)
+def start_canary(
+    change: ModelChange, version: str, *, share: float = 0.1, bounds: Bounds | None = None
+) -> Rollout:
+    """Give a share of the people, always the same ones, a version's answers; needs a GO."""
+    require_role(change.actor, *MAY_RELEASE)
+    require_go(change, version)
+    return start_challenger(change, version, RolloutMode.CANARY, share, bounds)
 
 
-def canary(
-    db: Session,
-    registry: "Registry",
-    who: Person,
-    model: str,
-    version: str,
-    now: datetime,
-    *,
-    share: float = 0.1,
-    bounds: Bounds | None = None,
-) -> Serving:
-    """Let some people, always the same, have a version's answers. It needs a GO beside what is live."""
-    require(who, *MAY_RELEASE)
-    must_go(db, registry, model, version)
-    return challenge(db, registry, who, model, version, CANARY, share, now, bounds)
-
-
-def challenge(
-    db: Session,
-    registry: "Registry",
-    who: Person,
-    model: str,
-    version: str,
-    mode: str,
-    share: float,
-    now: datetime,
-    bounds: Bounds | None,
-) -> Serving:
-    """Put a version beside the champion; another that stood there goes."""
-    require(who, *MAY_RELEASE)
+def start_challenger(
+    change: ModelChange, version: str, mode: RolloutMode, share: float, bounds: Bounds | None
+) -> Rollout:
+    """Put a version beside the champion; another challenger goes."""
+    require_role(change.actor, *MAY_RELEASE)
     if not 0 < share <= 1:
         raise UserError("A share is more than 0 and at most 1; %(share)s is not.", share=share)
-    found = rollout.plan(db, model)
-    if found is None or found.champion is None:
+    current = load_rollout(change.db, change.model)
+    if current is None or current.champion is None:
         raise Conflict(
-            "No version of the model %(model)s is live, so there is nothing to answer beside.",
-            model=model,
+            "No version of the model %(model)s is live, so none can be put beside it.",
+            model=change.model,
         )
-    if found.champion == version:
+    champion = current.champion
+    if champion == version:
         raise Conflict("Version %(version)s is live already.", version=version)
-    prefix = rollout.fits(registry, model, version, found.champion)
+    prefix = rollout.check_version(change.registry, change.model, version, champion)
     if prefix is None:
         raise Conflict(
             "Version %(version)s has no model.json, so no server can answer with it.",
             version=version,
         )
-    made = rollout.put(
-        db,
-        model,
-        now,
-        files={version: prefix},
-        bounds=bounds,
-        challenger=version,
-        mode=mode,
-        share=share,
-    )
-    note(
-        db, model, f"model {mode}", who, now, version=version, share=share, champion=found.champion
-    )
-    registry.set_alias(model, CHALLENGER, version)
-    return made
+    with change_rollout(change.db, change.model, change.now, bounds=bounds) as row:
+        row.files = {**row.files, version: prefix}
+        row.challenger, row.mode, row.share = version, mode, share
+    change.record(f"model {mode}", version=version, share=share, champion=champion)
+    change.registry.set_alias(change.model, CHALLENGER, version)
+    return row
 
 
-def promote(
-    db: Session,
-    registry: "Registry",
-    who: Person,
-    model: str,
-    now: datetime,
-    *,
-    why: str | None = None,
-) -> Release:
+def promote_challenger(change: ModelChange, why: str | None = None) -> Release:
     """Make the challenger the champion, on its GO."""
-    require(who, *MAY_RELEASE)
-    found = rollout.plan(db, model)
-    if found is None or found.challenger is None:
-        raise Conflict("No version of the model %(model)s stands beside the live one.", model=model)
-    verdict = must_go(db, registry, model, found.challenger)
-    bounds = Bounds.read(found.bounds)
-    return go_live(
-        db,
-        registry,
-        model,
-        found.challenger,
-        GATE,
-        who,
-        now,
-        verdict=verdict,
-        why=why or None,
-        bounds=bounds,
-    )
+    require_role(change.actor, *MAY_RELEASE)
+    current, version = load_challenged(change)
+    record = ReleaseRecord(ReleaseKind.GATE, require_go(change, version), why or None)
+    return make_champion(change, version, record, bounds=Bounds.from_json(current.bounds))
 
 
-def dismiss(
-    db: Session, registry: "Registry", who: Person, model: str, now: datetime, *, why: str
-) -> str:
-    """Take the challenger away; gives its version. The champion answers everybody."""
-    require(who, *MAY_RELEASE)
+def dismiss_challenger(change: ModelChange, why: str) -> str:
+    """Take the challenger away, so that the champion answers everybody; gives its version."""
+    require_role(change.actor, *MAY_RELEASE)
     if not why.strip():
-        raise UserError("Please say why the model goes back.")
-    found = rollout.plan(db, model)
-    if found is None or found.challenger is None:
-        raise Conflict("No version of the model %(model)s stands beside the live one.", model=model)
-    version = found.challenger
-    take_away(db, found, who, now, why.strip())
-    align(registry, found)
+        raise UserError("Please say why the challenger is taken away.")
+    current, version = load_challenged(change)
+    record_dismissal(change, current, why=why.strip())
+    align_aliases(change.registry, current)
     return version
 
 
-def take_away(db: Session, found: Serving, who: Person, now: datetime, why: str) -> None:
-    """The plan without its challenger, and the step on the trail."""
-    note(
-        db,
-        found.model,
+def load_challenged(change: ModelChange) -> tuple[Rollout, str]:
+    """The rollout of a model with a challenger, and the challenger's version. Raises Conflict."""
+    current = load_rollout(change.db, change.model)
+    if current is None or current.challenger is None:
+        raise Conflict("The model %(model)s has no challenger.", model=change.model)
+    return current, current.challenger
+
+
+def record_dismissal(
+    change: ModelChange,
+    current: Rollout,
+    *,
+    why: str | None = None,
+    violation: Reason | None = None,
+) -> None:
+    """Take the challenger out of the rollout, and put that on the audit log."""
+    change.record(
         "model dismiss",
-        who,
-        now,
-        version=found.challenger,
-        champion=found.champion,
+        version=current.challenger,
+        champion=current.champion,
         why=why,
+        violation=violation,
     )
-    rollout.put(
-        db,
-        found.model,
-        now,
-        files={},
-        bounds=Bounds.read(found.bounds),
-        challenger=None,
-        mode=ALONE,
-        share=0.0,
-    )
+    bounds = Bounds.from_json(current.bounds)
+    with change_rollout(change.db, change.model, change.now, bounds=bounds) as row:
+        rollout.remove_challenger(row)
 
 
-def go_back(db: Session, model: str, serial: int, why: str, now: datetime) -> str | None:
-    """What servers do by themselves when a version leaves its bounds: the challenger goes, or the new champion makes way for the one before.
+def roll_back_automatically(
+    change: ModelChange, serial: int, violation: dict[str, Any]
+) -> str | None:
+    """Take back the version that violates a guardrail; gives that version.
 
-    Gives the version that went; None when the plan is another by now, or there is no way back. The registry is not asked: see align.
+    The challenger goes or, where there is none, the champion before the new one is champion again.
+    None when the rollout's serial is another by now, or there is nothing to go back to. The
+    registry is not asked, because servers do this: see `align_aliases`.
     """
-    found = db.get(Serving, model, with_for_update=True, populate_existing=True)
-    if found is None or found.serial != serial:
+    db, model = change.db, change.model
+    current = db.get(Rollout, model, with_for_update=True, populate_existing=True)
+    if current is None or current.serial != serial:
         return None
-    if found.challenger is not None:
-        gone = found.challenger
-        take_away(db, found, SYSTEM, now, why)
-        return gone
-    last = releases(db, model, 1)
+    if current.challenger is not None:
+        challenger = current.challenger
+        record_dismissal(change, current, violation=violation)
+        return challenger
+    newest = next(iter(list_releases(db, model, 1)), None)
     if (
-        not last
-        or last[0].kind == ROLLBACK
-        or last[0].version != found.champion
-        or last[0].previous not in found.files
+        newest is None
+        or newest.kind == ReleaseKind.ROLLBACK
+        or newest.version != current.champion
+        or newest.previous not in current.files
     ):
         return None
-    gone, before = last[0].version, last[0].previous
+    before, champion = newest.version, newest.previous
     db.add(
         Release(
             model=model,
-            version=before,
-            previous=gone,
-            kind=ROLLBACK,
+            version=champion,
+            previous=before,
+            kind=ReleaseKind.ROLLBACK,
             verdict_id=None,
-            at=now,
-            by=SYSTEM.name,
-            why=why,
+            at=change.now,
+            by=change.actor.name,
+            why=None,
+            violation=violation,
         )
     )
-    note(
-        db,
-        model,
+    change.record(
         "model release",
-        SYSTEM,
-        now,
-        version=before,
-        previous=gone,
-        kind=ROLLBACK,
-        why=why,
+        version=champion,
+        previous=before,
+        kind=ReleaseKind.ROLLBACK,
+        violation=violation,
     )
-    rollout.put(db, model, now, files={}, bounds=Bounds.read(found.bounds), champion=before)
-    return gone
+    with change_rollout(db, model, change.now, bounds=Bounds.from_json(current.bounds)) as row:
+        row.champion = champion
+    return before
 
 
-def align(registry: "Registry", found: Serving) -> None:
-    """Let the registry's aliases mean what the plan says: servers that go back by themselves do not ask the registry."""
-    now = live(registry, found.model)
-    if found.champion is not None and (now is None or now.version != found.champion):
-        if now is not None:
-            registry.set_alias(found.model, PREVIOUS, now.version)
-        registry.set_alias(found.model, CHAMPION, found.champion)
-    wanted = live(registry, found.model, CHALLENGER)
-    if found.challenger is not None and (wanted is None or wanted.version != found.challenger):
-        registry.set_alias(found.model, CHALLENGER, found.challenger)
-    if found.challenger is None and wanted is not None:
-        registry.drop_alias(found.model, CHALLENGER)
+def align_aliases(registry: Registry, current: Rollout) -> None:
+    """Let the aliases mean what the rollout says: automatic rollbacks do not ask the registry."""
+    champion = version_with_alias(registry, current.model)
+    if current.champion is not None and (champion is None or champion.version != current.champion):
+        if champion is not None:
+            registry.set_alias(current.model, PREVIOUS, champion.version)
+        registry.set_alias(current.model, CHAMPION, current.champion)
+    challenger = version_with_alias(registry, current.model, CHALLENGER)
+    if current.challenger is not None and (
+        challenger is None or challenger.version != current.challenger
+    ):
+        registry.set_alias(current.model, CHALLENGER, current.challenger)
+    if current.challenger is None and challenger is not None:
+        registry.drop_alias(current.model, CHALLENGER)
 
 
-def latest(db: Session, model: str, version: str) -> GateVerdict | None:
+# ---- on record -----------------------------------------------------------------------------------
+
+
+def latest_verdict(db: Session, model: str, version: str) -> GateVerdict | None:
     """The newest verdict about a version."""
-    wanted = select(GateVerdict).where(GateVerdict.model == model, GateVerdict.version == version)
-    return db.scalars(wanted.order_by(GateVerdict.id.desc()).limit(1)).first()
+    query = select(GateVerdict).where(GateVerdict.model == model, GateVerdict.version == version)
+    return db.scalars(query.order_by(GateVerdict.id.desc()).limit(1)).first()
 
 
-def verdicts(db: Session, model: str, limit: int = SHOWN) -> list[GateVerdict]:
+def list_verdicts(db: Session, model: str, limit: int = RECORDS_PER_PAGE) -> list[GateVerdict]:
     """Verdicts about a model's versions, newest first."""
-    return list(
-        db.scalars(
-            select(GateVerdict)
-            .where(GateVerdict.model == model)
-            .order_by(GateVerdict.id.desc())
-            .limit(limit)
-        )
-    )
+    query = select(GateVerdict).where(GateVerdict.model == model)
+    return list(db.scalars(query.order_by(GateVerdict.id.desc()).limit(limit)))
 
 
-def releases(db: Session, model: str, limit: int = SHOWN) -> list[Release]:
-    """What went live, newest first."""
-    return list(
-        db.scalars(
-            select(Release).where(Release.model == model).order_by(Release.id.desc()).limit(limit)
-        )
-    )
+def list_releases(db: Session, model: str, limit: int = RECORDS_PER_PAGE) -> list[Release]:
+    """Changes of a model's champion, newest first."""
+    query = select(Release).where(Release.model == model)
+    return list(db.scalars(query.order_by(Release.id.desc()).limit(limit)))

@@ -1,10 +1,10 @@
-"""What the servers of each model do: the row that they read, and whether a version may stand in it at all."""
+"""The rollout of each model: which versions its servers answer with, and which may be."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -12,19 +12,14 @@ from sqlalchemy.orm import Session
 from tanuki.errors import Conflict, NotFound
 from tanuki.platform.mlops import runtimes
 from tanuki.platform.mlops.guardrails import Bounds
-from tanuki.platform.mlops.registry import CHAMPION
-from tanuki.platform.mlops.runtimes import ModelError, Spec
-from tanuki.platform.mlops.tables import Serving
+from tanuki.platform.mlops.registry import CHAMPION, Registry, Version
+from tanuki.platform.mlops.runtimes import ModelError, ModelSignature
+from tanuki.platform.mlops.tables import Rollout, RolloutMode
 
-if TYPE_CHECKING:
-    from tanuki.platform.mlops.registry import Registry, Version
-
-ALONE, SHADOW, CANARY = "alone", "shadow", "canary"
-PREVIOUS = "previous"
-MOST_MODELS = 1_000
+MAX_MODELS = 1_000
 
 
-def live(registry: "Registry", model: str, alias: str = CHAMPION) -> "Version | None":
+def version_with_alias(registry: Registry, model: str, alias: str = CHAMPION) -> Version | None:
     """The version that an alias means now; None when it means none."""
     try:
         return registry.get(model, alias)
@@ -32,106 +27,105 @@ def live(registry: "Registry", model: str, alias: str = CHAMPION) -> "Version | 
         return None
 
 
-def plan(db: Session, model: str) -> Serving | None:
-    """What the servers of a model do now; None when none serves it."""
-    return db.get(Serving, model, populate_existing=True)
+def load_rollout(db: Session, model: str) -> Rollout | None:
+    """A model's rollout; None when no server answers with it."""
+    return db.get(Rollout, model, populate_existing=True)
 
 
-def plans(db: Session) -> list[Serving]:
-    """What all servers do now."""
-    return list(db.scalars(select(Serving).order_by(Serving.model).limit(MOST_MODELS)))
+def list_rollouts(db: Session) -> list[Rollout]:
+    return list(db.scalars(select(Rollout).order_by(Rollout.model).limit(MAX_MODELS)))
 
 
-def champion(db: Session, registry: "Registry", model: str) -> str | None:
-    """The version that is live: by its plan, else (no server answers with it) by its alias."""
-    found = plan(db, model)
-    if found is not None:
-        return found.champion
-    version = live(registry, model)
+def champion_version(db: Session, registry: Registry, model: str) -> str | None:
+    """The champion: by the rollout, else (no server answers with the model) by the alias."""
+    rollout = load_rollout(db, model)
+    if rollout is not None:
+        return rollout.champion
+    version = version_with_alias(registry, model)
     return version.version if version else None
 
 
-def put(
-    db: Session,
-    model: str,
-    now: datetime,
-    *,
-    files: dict[str, str],
-    bounds: Bounds | None = None,
-    **values: Any,
-) -> Serving:
-    """Change a model's plan; a version's prefix is kept as long as it is named, or was live before."""
-    found = db.get(Serving, model, with_for_update=True, populate_existing=True)
-    if found is None:
-        found = Serving(
+@contextmanager
+def change_rollout(
+    db: Session, model: str, now: datetime, *, bounds: Bounds | None = None
+) -> Iterator[Rollout]:
+    """A model's rollout, locked, to be changed; stored under the next serial with these bounds.
+
+    A model without a rollout gets one. Without `bounds` the default ones hold.
+    """
+    rollout = db.get(Rollout, model, with_for_update=True, populate_existing=True)
+    if rollout is None:
+        rollout = Rollout(
             model=model,
             champion=None,
             challenger=None,
             files={},
-            mode=ALONE,
+            mode=RolloutMode.CHAMPION_ONLY,
             share=0.0,
             bounds={},
             serial=0,
             at=now,
         )
-        db.add(found)
-    for name, value in values.items():
-        setattr(found, name, value)
-    found.files = {**found.files, **files}
-    found.bounds = (bounds or Bounds()).as_json()
-    found.serial += 1
-    found.at = now
+        db.add(rollout)
+    yield rollout
+    rollout.bounds = (bounds or Bounds()).as_json()
+    rollout.serial += 1
+    rollout.at = now
     db.flush()
-    return found
 
 
-def only(files: dict[str, str], versions: Sequence[str | None]) -> dict[str, str]:
+def remove_challenger(rollout: Rollout) -> None:
+    rollout.challenger, rollout.mode, rollout.share = None, RolloutMode.CHAMPION_ONLY, 0.0
+
+
+def pick_files(files: dict[str, str], versions: Sequence[str | None]) -> dict[str, str]:
     """The prefixes of these versions."""
     return {version: prefix for version, prefix in files.items() if version in versions}
 
 
-def fits(
-    registry: "Registry", model: str, version: str, beside: str | None, *, other_shape: bool = False
-) -> str | None:
-    """Load a version, let it answer, and give its files' prefix; None when it is of a kind that no server answers with.
+def check_version(registry: Registry, model: str, version: str, champion: str | None) -> str | None:
+    """Load a version, run it once and give its files' prefix.
 
-    Raises Conflict when it cannot be loaded, or (unless `other_shape`) takes or gives something else than the version beside it.
+    None: its files have no description, so no server answers with it. Raises Conflict when it
+    cannot be loaded or its inputs and outputs differ from those of `champion` (None: not compared).
     """
     prefix = registry.prefix(model, version)
     with TemporaryDirectory() as folder:
         try:
-            if runtimes.described(registry.files, prefix) is None:
+            if runtimes.read_description(registry.files, prefix) is None:
                 return None
-            ours = runtimes.opened(registry.files, prefix, Path(folder)).spec
+            signature = registry.load_runner(prefix, Path(folder)).spec
         except ModelError as error:
             raise Conflict(
                 "Version %(version)s cannot serve: %(why)s", version=version, why=str(error)
             ) from error
-        theirs = (
+        expected = (
             None
-            if beside is None or other_shape
-            else spec_of(registry, registry.prefix(model, beside), Path(folder))
+            if champion is None
+            else load_signature(registry, registry.prefix(model, champion), Path(folder))
         )
-    if theirs is not None and (what := runtimes.same_shape(ours, theirs)):
+    if expected is not None and (difference := runtimes.interface_difference(signature, expected)):
         raise Conflict(
-            "Version %(version)s does not take and give what version %(live)s does (%(what)s).",
+            "The inputs or outputs of version %(version)s differ from those of version %(live)s "
+            "(%(difference)s).",
             version=version,
-            live=beside,
-            what=what,
+            live=champion,
+            difference=difference,
         )
     return prefix
 
 
-def spec_of(registry: "Registry", prefix: str, cache: Path) -> Spec | None:
-    """What a version takes and gives, read if it says so, else by loading it; None when no server can answer with it."""
+def load_signature(registry: Registry, prefix: str, cache: Path) -> ModelSignature | None:
+    """A version's inputs and outputs, by its description or else by loading it.
+
+    None when no server can answer with it.
+    """
     try:
-        told = runtimes.described(registry.files, prefix)
-        if told is None:
+        description = runtimes.read_description(registry.files, prefix)
+        if description is None:
             return None
-        return (
-            Spec.read(told)
-            if "inputs" in told and "outputs" in told
-            else runtimes.opened(registry.files, prefix, cache).spec
-        )
+        if "inputs" in description and "outputs" in description:
+            return ModelSignature.from_json(description)
+        return registry.load_runner(prefix, cache).spec
     except ModelError:
         return None

@@ -1,4 +1,7 @@
-"""Requests to one version: those that wait at the same moment share a run; nobody waits for company when the version is idle."""
+"""Dynamic batching: requests to one version that wait at the same moment share a run.
+
+A request never waits for others when the version is idle.
+"""
 
 import threading
 import time
@@ -16,50 +19,51 @@ from tanuki.errors import UserError
 from tanuki.platform.mlops.runtimes import (
     Array,
     Arrays,
-    Busy,
+    InferenceTimeout,
     ModelError,
+    ModelSignature,
     Runner,
-    Spec,
-    TooSlow,
-    brief,
-    checked_outputs,
-    rows_of,
+    ServerBusy,
+    count_rows,
+    first_line,
+    validate_outputs,
 )
 
 log = structlog.get_logger()
 
-IDLE_SECONDS = 1.0  # after which a thread looks whether it is still wanted
+IDLE_WAIT_SECONDS = 1.0
+"""After so long a waiting thread checks whether the queue was closed."""
 
 
 @dataclass(frozen=True)
-class Ran:
-    """The outputs of a request, and its run: milliseconds a row, and how many rows and requests shared it."""
+class InferenceResult:
+    """The outputs of a request, and its run: milliseconds per row, its rows and requests."""
 
     outputs: dict[str, Array]
     milliseconds: float
     rows: int
-    sharing: int = 1
+    requests: int = 1
 
 
 @dataclass(eq=False)
-class Job:
-    """A request that waits. Those with the same `kind` can share a run."""
+class BatchItem:
+    """A request that waits until `deadline`. Those with the same `batch_key` can share a run."""
 
     inputs: Arrays
     rows: int
-    kind: object
-    until: float
-    answer: "Future[Ran]" = field(default_factory=Future)
+    batch_key: object
+    deadline: float
+    future: "Future[InferenceResult]" = field(default_factory=Future)
 
 
-class Group:
-    """Jobs that share a run. As a context it gives an error to each of them, and none to the thread."""
+class Batch:
+    """Requests that share a run; as a context it hands an error to each of them."""
 
-    def __init__(self, jobs: list[Job]) -> None:
-        self.jobs = jobs
+    def __init__(self, items: list[BatchItem]) -> None:
+        self.items = items
 
-    def __enter__(self) -> list[Job]:
-        return self.jobs
+    def __enter__(self) -> list[BatchItem]:
+        return self.items
 
     def __exit__(
         self,
@@ -67,134 +71,151 @@ class Group:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        for job in self.jobs:
-            if error is not None and not job.answer.done():
-                job.answer.set_exception(error)
+        for item in self.items:
+            if error is not None and not item.future.done():
+                item.future.set_exception(error)
         return True
 
 
-class Lane:
-    """The way to one loaded version: its queue and the threads that run it, at most `concurrency` runs at a time."""
+class ModelQueue:
+    """The queue of one loaded version and its threads; at most `concurrency` runs at a time."""
 
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
-        self.spec: Spec = runner.spec
-        self.waiting: deque[Job] = deque()
+        self.signature: ModelSignature = runner.spec
+        self.waiting: deque[BatchItem] = deque()
         self.changed = threading.Condition()
         self.closed = False
         self.started = False
 
-    def ask(self, inputs: Arrays, *, seconds: float | None = None, alone: bool = False) -> Ran:
-        """The answer to checked inputs. `alone` shares no run with others. Raises TooSlow, Busy, ModelError."""
-        allowed = self.spec.seconds if seconds is None else min(seconds, self.spec.seconds)
-        job = Job(
+    def infer(
+        self, inputs: Arrays, *, seconds: float | None = None, unbatched: bool = False
+    ) -> InferenceResult:
+        """The result for validated inputs; `unbatched` shares no run with others.
+
+        Raises InferenceTimeout, ServerBusy and ModelError.
+        """
+        timeout = (
+            self.signature.seconds if seconds is None else min(seconds, self.signature.seconds)
+        )
+        item = BatchItem(
             inputs,
-            rows_of(self.spec, inputs),
-            object() if alone else kind_of(self.spec, inputs),
-            time.monotonic() + allowed,
+            count_rows(self.signature, inputs),
+            object() if unbatched else find_batch_key(self.signature, inputs),
+            time.monotonic() + timeout,
         )
         with self.changed:
-            if len(self.waiting) >= self.spec.most_waiting:
-                raise Busy(
-                    "It has too much to do: %(count)s requests wait.", count=len(self.waiting)
-                )
-            self.waiting.append(job)
+            if len(self.waiting) >= self.signature.max_queue:
+                raise ServerBusy("It is busy: %(count)s requests wait.", count=len(self.waiting))
+            self.waiting.append(item)
             self.changed.notify()
             if not self.started:
-                self.start()
+                self.start_threads()
         try:
-            error = job.answer.exception(allowed)
+            error = item.future.exception(timeout)
         except NotYet:
-            job.answer.cancel()
-            with self.changed, suppress(ValueError):  # it is being run
-                self.waiting.remove(job)
-            raise TooSlow(
-                "It did not answer within %(seconds)s seconds.", seconds=f"{allowed:g}"
+            item.future.cancel()
+            with self.changed, suppress(ValueError):  # it is no longer in the queue: it runs
+                self.waiting.remove(item)
+            raise InferenceTimeout(
+                "It did not answer within %(seconds)s seconds.", seconds=f"{timeout:g}"
             ) from None
         if error is None:
-            return job.answer.result()
+            return item.future.result()
         if isinstance(error, UserError):
             raise error
-        log.error("model failed", kind=self.spec.kind, exc_info=error)
-        raise ModelError("It failed (%(reason)s).", reason=brief(error)) from error
+        log.error("model failed", kind=self.signature.kind, exc_info=error)
+        raise ModelError("It failed (%(reason)s).", reason=first_line(error)) from error
 
-    def start(self) -> None:
-        """Begin the threads with the first request, so that they are as prompt as it is: who loads versions is not. Under the lock."""
+    def start_threads(self) -> None:
+        """Start the threads, under the lock.
+
+        They inherit the priority of the thread that starts them. That is the first request's, not
+        the low one of the thread that loads versions.
+        """
         self.started = True
-        for number in range(self.spec.concurrency):
-            threading.Thread(target=self.work, name=f"model-{number}", daemon=True).start()
+        for number in range(self.signature.concurrency):
+            threading.Thread(target=self.run_batches, name=f"model-{number}", daemon=True).start()
 
-    def work(self) -> None:
-        """Run what waits, until closed."""
+    def run_batches(self) -> None:
+        """Run batches, until closed."""
         while True:
             with self.changed:
                 while not self.waiting:
                     if self.closed:
                         return
-                    self.changed.wait(IDLE_SECONDS)
-                jobs = self.next()
-            with Group(jobs):
-                self.run(jobs)
+                    self.changed.wait(IDLE_WAIT_SECONDS)
+                items = self.take_batch()
+            with Batch(items):
+                self.run_batch(items)
 
-    def next(self) -> list[Job]:
-        """The job that waits longest and those that can share its run, as far as rows fit; jobs whose time is over are left out."""
+    def take_batch(self) -> list[BatchItem]:
+        """The request that waits longest and those that fit into its run; without expired ones."""
         now = time.monotonic()
         first = self.waiting.popleft()
-        jobs, rows, others = [first], first.rows, []
-        while self.waiting and rows < self.spec.max_batch:
-            job = self.waiting.popleft()
-            if job.kind == first.kind and rows + job.rows <= self.spec.max_batch:
-                jobs.append(job)
-                rows += job.rows
+        items, rows, others = [first], first.rows, []
+        while self.waiting and rows < self.signature.max_batch:
+            item = self.waiting.popleft()
+            fits = rows + item.rows <= self.signature.max_batch
+            if fits and item.batch_key == first.batch_key:
+                items.append(item)
+                rows += item.rows
             else:
-                others.append(job)
+                others.append(item)
         self.waiting.extendleft(reversed(others))
         return [
-            job for job in jobs if job.until > now and job.answer.set_running_or_notify_cancel()
+            item
+            for item in items
+            if item.deadline > now and item.future.set_running_or_notify_cancel()
         ]
 
-    def run(self, jobs: list[Job]) -> None:
-        """One run for these jobs. When it fails for several, each is tried by itself: a bad neighbour is nobody else's fault."""
-        if not jobs:
+    def run_batch(self, items: list[BatchItem]) -> None:
+        """One run for these requests. If it fails, each is run alone: one may have spoilt it."""
+        if not items:
             return
-        rows = sum(job.rows for job in jobs)
+        rows = sum(item.rows for item in items)
         inputs = (
-            jobs[0].inputs if len(jobs) == 1 else joined(self.spec, [job.inputs for job in jobs])
+            items[0].inputs
+            if len(items) == 1
+            else concatenate_inputs(self.signature, [item.inputs for item in items])
         )
         started = time.perf_counter()
         try:
-            outputs = self.whole(inputs, rows)
+            outputs = self.run_in_parts(inputs, rows)
         except ModelError:
-            if len(jobs) == 1:
+            if len(items) == 1:
                 raise
-            for job in jobs:
-                with Group([job]):
-                    self.run([job])
+            for item in items:
+                with Batch([item]):
+                    self.run_batch([item])
             return
-        each = (time.perf_counter() - started) * 1000 / max(rows, 1)
-        at = 0
-        for job in jobs:
-            part = (
-                outputs
-                if len(jobs) == 1
-                else {t.name: outputs[t.name][at : at + job.rows] for t in self.spec.outputs}
-            )
-            at += job.rows
-            job.answer.set_result(Ran(part, each, rows, len(jobs)))
+        milliseconds = (time.perf_counter() - started) * 1000 / max(rows, 1)
+        start = 0
+        for item in items:
+            part = outputs
+            if len(items) > 1:
+                names = [tensor.name for tensor in self.signature.outputs]
+                part = {name: outputs[name][start : start + item.rows] for name in names}
+            start += item.rows
+            item.future.set_result(InferenceResult(part, milliseconds, rows, len(items)))
 
-    def whole(self, inputs: Arrays, rows: int) -> dict[str, Array]:
+    def run_in_parts(self, inputs: Arrays, rows: int) -> dict[str, Array]:
         """A run, or several when there are more rows than the version takes in one."""
-        most = self.spec.max_batch
-        if rows <= most or most <= 1 or not all(output.rows for output in self.spec.outputs):
-            return checked_outputs(self.spec, inputs, self.runner.run(inputs))
+        signature, size = self.signature, self.signature.max_batch
+        splittable = all(tensor.counts_rows for tensor in signature.outputs)
+        if rows <= size or size <= 1 or not splittable:
+            return validate_outputs(signature, inputs, self.runner.run(inputs))
         parts = []
-        for start in range(0, rows, most):
-            some = {
-                t.name: inputs[t.name][start : start + most] if t.rows else inputs[t.name]
-                for t in self.spec.inputs
+        for start in range(0, rows, size):
+            part = {
+                tensor.name: inputs[tensor.name][start : start + size]
+                if tensor.counts_rows
+                else inputs[tensor.name]
+                for tensor in signature.inputs
             }
-            parts.append(checked_outputs(self.spec, some, self.runner.run(some)))
-        return {t.name: np.concatenate([part[t.name] for part in parts]) for t in self.spec.outputs}
+            parts.append(validate_outputs(signature, part, self.runner.run(part)))
+        names = [tensor.name for tensor in signature.outputs]
+        return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
     def close(self) -> None:
         """Let the threads end once nothing waits."""
@@ -203,23 +224,27 @@ class Lane:
             self.changed.notify_all()
 
 
-def kind_of(spec: Spec, inputs: Arrays) -> object:
-    """What must be equal for two requests to share a run: the lengths beside rows, and inputs that hold for the whole request."""
-    if not all(output.rows for output in spec.outputs) or not any(
-        each.rows for each in spec.inputs
+def find_batch_key(signature: ModelSignature, inputs: Arrays) -> object:
+    """Equal for requests that can share a run.
+
+    That is: the same lengths beside rows, and the same inputs that hold for the whole request.
+    """
+    if not all(tensor.counts_rows for tensor in signature.outputs) or not any(
+        tensor.counts_rows for tensor in signature.inputs
     ):
         return object()
     return tuple(
-        inputs[t.name].shape[1:] if t.rows else (inputs[t.name].shape, inputs[t.name].tobytes())
-        for t in spec.inputs
+        array.shape[1:] if tensor.counts_rows else (array.shape, array.tobytes())
+        for tensor in signature.inputs
+        for array in [inputs[tensor.name]]
     )
 
 
-def joined(spec: Spec, requests: list[Arrays]) -> dict[str, Array]:
+def concatenate_inputs(signature: ModelSignature, requests: list[Arrays]) -> dict[str, Array]:
     """The rows of several requests, one after the other."""
     return {
-        t.name: np.concatenate([request[t.name] for request in requests])
-        if t.rows
-        else requests[0][t.name]
-        for t in spec.inputs
+        tensor.name: np.concatenate([request[tensor.name] for request in requests])
+        if tensor.counts_rows
+        else requests[0][tensor.name]
+        for tensor in signature.inputs
     }

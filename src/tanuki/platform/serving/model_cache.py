@@ -1,4 +1,4 @@
-"""Versions in memory: each loaded once, held by its requests, and let go with the last of them when nobody wants it any more."""
+"""Versions in memory: loaded once, held by their requests, unloaded with the last of them."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -6,96 +6,98 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tanuki.platform.mlops import runtimes
-from tanuki.platform.object_store import Objects
-from tanuki.platform.serving.batching import Lane
+from tanuki.platform.mlops.registry import Registry
+from tanuki.platform.serving.batching import ModelQueue
 
-Key = tuple[str, str]  # model and version
+VersionKey = tuple[str, str]  # model and version
 
-EXTRA = 2  # versions that are asked for by number and stand in no plan, kept loaded
+MAX_UNPLANNED_VERSIONS = 2
+"""Versions that were asked for by number and stand in no rollout, kept loaded."""
 
 
 @dataclass
-class Loaded:
+class LoadedVersion:
     """A version in memory, and how many requests hold it."""
 
     version: str
-    lane: Lane
+    queue: ModelQueue
     users: int = 0
     retired: bool = False
 
 
-class Memory:
-    """The versions of this process. `lock` is held for moments only, never while a version is loaded."""
+class ModelCache:
+    """The versions of this process. `lock` is held for moments only, never during a load."""
 
-    def __init__(self, files: Objects, cache: Path) -> None:
-        self.files, self.cache = files, cache
+    def __init__(self, registry: Registry, folder: Path) -> None:
+        self.registry, self.folder = registry, folder
         self.lock = threading.RLock()
-        self.found: dict[Key, Loaded] = {}
-        self.extra: list[Key] = []
+        self.loaded: dict[VersionKey, LoadedVersion] = {}
+        self.unplanned: list[VersionKey] = []
 
-    def load(self, key: Key, prefix: str) -> Loaded:
+    def load(self, key: VersionKey, prefix: str) -> LoadedVersion:
         """A version in memory, warmed up. Raises ModelError."""
         with self.lock:
-            found = self.found.get(key)
-            if found is not None:
-                found.retired = False
-                return found
-        made = Loaded(key[1], Lane(runtimes.opened(self.files, prefix, self.cache)))
+            version = self.loaded.get(key)
+            if version is not None:
+                version.retired = False
+                return version
+        runner = self.registry.load_runner(prefix, self.folder)
+        version = LoadedVersion(key[1], ModelQueue(runner))
         with self.lock:
-            self.found[key] = made
-        return made
+            self.loaded[key] = version
+        return version
 
-    def hold(self, key: Key) -> Loaded | None:
-        """A version that stays until it is let go of; None when it is not loaded."""
+    def acquire(self, key: VersionKey) -> LoadedVersion | None:
+        """A version that stays until it is released; None when it is not loaded."""
         with self.lock:
-            found = self.found.get(key)
-            if found is not None:
-                found.users += 1
-            return found
+            version = self.loaded.get(key)
+            if version is not None:
+                version.users += 1
+            return version
 
     @contextmanager
-    def holding(self, key: Key, found: Loaded) -> Iterator[Loaded]:
-        """Let go of a version when its request has ended."""
+    def releasing(self, key: VersionKey, version: LoadedVersion) -> Iterator[LoadedVersion]:
+        """Release an acquired version at the end of the block."""
         try:
-            yield found
+            yield version
         finally:
             with self.lock:
-                found.users -= 1
-                if found.retired and not found.users:
-                    self.free(key, found)
+                version.users -= 1
+                if version.retired and not version.users:
+                    self.unload(key, version)
 
-    def borrow(self, key: Key, prefix: str, planned: Callable[[Key], bool]) -> Loaded:
-        """Load a version that no plan names, and hold it; the one borrowed longest ago goes."""
-        found = self.load(key, prefix)
+    def acquire_unplanned(
+        self, key: VersionKey, prefix: str, is_planned: Callable[[VersionKey], bool]
+    ) -> LoadedVersion:
+        """Load and acquire a version that no rollout names; the least recent of them goes."""
+        version = self.load(key, prefix)
         with self.lock:
-            found.users += 1
-            self.extra = [*(each for each in self.extra if each != key), key]
-            while len(self.extra) > EXTRA:
-                gone = self.extra.pop(0)
-                if not planned(gone):
-                    self.retire(gone)
-        return found
+            version.users += 1
+            self.unplanned = [*(other for other in self.unplanned if other != key), key]
+            while len(self.unplanned) > MAX_UNPLANNED_VERSIONS:
+                oldest = self.unplanned.pop(0)
+                if not is_planned(oldest):
+                    self.retire(oldest)
+        return version
 
-    def retire(self, key: Key) -> None:
-        """Let a version go, now or with its last request; one that was asked for by its number stays a while."""
+    def retire(self, key: VersionKey) -> None:
+        """Unload a version, now or with its last request, unless it is kept as an unplanned one."""
         with self.lock:
-            found = self.found.get(key)
-            if found is None or key in self.extra:
+            version = self.loaded.get(key)
+            if version is None or key in self.unplanned:
                 return
-            found.retired = True
-            if not found.users:
-                self.free(key, found)
+            version.retired = True
+            if not version.users:
+                self.unload(key, version)
 
-    def free(self, key: Key, found: Loaded) -> None:
-        """Forget a version."""
+    def unload(self, key: VersionKey, version: LoadedVersion) -> None:
         with self.lock:
-            if self.found.get(key) is found:
-                del self.found[key]
-        found.lane.close()
+            if self.loaded.get(key) is version:
+                del self.loaded[key]
+        version.queue.close()
 
     def close(self) -> None:
-        """Let everything go."""
+        """Unload everything."""
         with self.lock:
-            for key, found in list(self.found.items()):
-                self.free(key, found)
+            for key, version in list(self.loaded.items()):
+                self.unload(key, version)

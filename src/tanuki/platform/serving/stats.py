@@ -1,121 +1,145 @@
-"""What this process counts of each version, and the answers that it keeps, until they are written."""
+"""What this process counts of each version, and its sampled predictions, until they are stored."""
 
 import threading
 import time
 from collections import deque
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 
 from tanuki.platform import metrics
 from tanuki.platform.database.engine import Database
 from tanuki.platform.mlops import guardrails
-from tanuki.platform.mlops.guardrails import Counts
+from tanuki.platform.mlops.guardrails import StatsKey, VersionCounts
 from tanuki.platform.mlops.runtimes import Arrays
-from tanuki.platform.mlops.tables import Prediction
+from tanuki.platform.mlops.tables import Prediction, ServedAs
 from tanuki.platform.serving import oip_json
-from tanuki.platform.serving.batching import Ran
+from tanuki.platform.serving.batching import InferenceResult
 
-Under = tuple[str, str, int]  # model, version, and the plan's serial
-
-KEPT_WAITING = 200
+MAX_QUEUED_PREDICTIONS = 200
 
 
-class Tally:
-    """Counts by version and plan, to judge versions by; and by version alone, to tell who asks the server."""
+@dataclass
+class ServedTotals:
+    """What the protocol's statistics report of a version since the process began; times in seconds.
+
+    runs: executions, where requests that shared a run count as one together.
+    """
+
+    success: float = 0.0
+    fail: float = 0.0
+    success_seconds: float = 0.0
+    fail_seconds: float = 0.0
+    run_seconds: float = 0.0
+    runs: float = 0.0
+    last_at: float = 0.0
+
+
+@dataclass(frozen=True)
+class ServedRequest:
+    """A request that a version answered or, without a result, failed.
+
+    serial: of the rollout under which it is counted; None: asked for by its number.
+    """
+
+    model: str
+    version: str
+    serial: int | None
+    served_as: ServedAs
+    seconds: float
+    result: InferenceResult | None = None
+    error: str = ""
+
+
+class ModelStats:
+    """Counts by version and rollout for the guardrails, and totals by version for the protocol."""
 
     def __init__(self, process: str) -> None:
         self.process = process
         self.lock = threading.RLock()
-        self.counts: dict[Under, Counts] = {}
-        self.dirty: set[Under] = set()
-        self.stated: dict[tuple[str, str], dict[str, float]] = {}
-        self.keeping: deque[Prediction] = deque(maxlen=KEPT_WAITING)
+        self.counts: dict[StatsKey, VersionCounts] = {}
+        self.dirty: set[StatsKey] = set()
+        self.totals: dict[tuple[str, str], ServedTotals] = {}
+        self.predictions: deque[Prediction] = deque(maxlen=MAX_QUEUED_PREDICTIONS)
 
-    def of(self, key: Under) -> Counts:
-        """What is counted of a version under a plan, to be added to. Under the lock."""
+    def counts_for(self, key: StatsKey) -> VersionCounts:
+        """The counts of a version under a rollout, to be added to. Called under the lock."""
         self.dirty.add(key)
-        return self.counts.setdefault(key, Counts())
+        return self.counts.setdefault(key, VersionCounts())
 
-    def answered(
-        self,
-        model: str,
-        version: str,
-        serial: int | None,
-        role: str,
-        ran: Ran | None,
-        took: float,
-        why: str = "",
-    ) -> Counts | None:
-        """A request was answered or, without a run, was not; gives what is counted under the plan."""
+    def count_request(self, request: ServedRequest) -> VersionCounts | None:
+        """Count a request; gives the counts under its rollout."""
+        result = request.result
         metrics.observe_inference(
-            model, version, role, took, rows=ran.rows if ran else 0, failed=ran is None
+            request.model,
+            request.version,
+            request.served_as,
+            request.seconds,
+            rows=result.rows if result else 0,
+            failed=result is None,
         )
         with self.lock:
-            stated = self.stated.setdefault(
-                (model, version),
-                dict.fromkeys(
-                    ("success", "fail", "success_s", "fail_s", "run_s", "runs", "last"), 0.0
-                ),
-            )
-            outcome = "fail" if ran is None else "success"
-            stated[outcome] += 1
-            stated[f"{outcome}_s"] += took
-            stated["last"] = time.time()
-            if ran is not None:
-                stated["run_s"] += ran.milliseconds * ran.rows / 1000
-                stated["runs"] += 1 / max(ran.sharing, 1)
-            if serial is None:
-                return None
-            counts = self.of((model, version, serial))
-            if ran is None:
-                counts.failed(why)
+            totals = self.totals.setdefault((request.model, request.version), ServedTotals())
+            totals.last_at = time.time()
+            if result is None:
+                totals.fail += 1
+                totals.fail_seconds += request.seconds
             else:
-                counts.answered(ran.milliseconds, ran.rows)
+                totals.success += 1
+                totals.success_seconds += request.seconds
+                totals.run_seconds += result.milliseconds * result.rows / 1000
+                totals.runs += 1 / max(result.requests, 1)
+            if request.serial is None:
+                return None
+            counts = self.counts_for(StatsKey(request.model, request.version, request.serial))
+            if result is None:
+                counts.count_error(request.error)
+            else:
+                counts.count_answer(result.milliseconds, result.rows)
             return counts
 
-    def not_loaded(self, key: Under, requests: int, why: str) -> None:
-        """A version that cannot be loaded fails every request that it would have had: so many at once."""
+    def count_unloadable(self, key: StatsKey, requests: int, error: str) -> None:
+        """Count the requests that a version which cannot be loaded would have failed."""
         with self.lock:
             for _ in range(requests):
-                self.of(key).failed(why)
+                self.counts_for(key).count_error(error)
 
-    def forget(self, model: str, before: int) -> None:
-        """Forget what was counted under older plans and is written."""
+    def drop_old_counts(self, model: str, serial: int) -> None:
+        """Drop stored counts of rollouts before a serial."""
         with self.lock:
             self.counts = {
-                key: each
-                for key, each in self.counts.items()
-                if key[0] != model or key[2] >= before or key in self.dirty
+                key: counts
+                for key, counts in self.counts.items()
+                if key.model != model or key.serial >= serial or key in self.dirty
             }
 
-    def keep(
-        self, model: str, version: str, role: str, inputs: Arrays, ran: Ran, took: float
-    ) -> None:
-        """Keep an answer, to be computed again some day."""
-        content = oip_json.packed(inputs)
-        self.keeping.append(
+    def keep_prediction(self, request: ServedRequest, inputs: Arrays) -> None:
+        """Keep an answered request, so that it can be computed again."""
+        assert request.result is not None
+        content = oip_json.pack_tensors(inputs)
+        self.predictions.append(
             Prediction(
-                model=model,
-                version=version,
-                served_as=role,
+                model=request.model,
+                version=request.version,
+                served_as=request.served_as,
                 input_hash=sha256(content).hexdigest(),
                 inputs=content,
-                outputs=oip_json.packed(ran.outputs),
-                milliseconds=took * 1000,
+                outputs=oip_json.pack_tensors(request.result.outputs),
+                milliseconds=request.seconds * 1000,
                 at=datetime.now(UTC),
             )
         )
 
-    def write(self, database: Database) -> None:
-        """Write counts that changed and answers that are kept."""
+    def flush(self, database: Database) -> None:
+        """Store changed counts and kept predictions."""
         with self.lock:
             dirty, self.dirty = self.dirty, set()
-            told = {key: Counts.read(self.counts[key].as_json()) for key in dirty}
-            kept = [self.keeping.popleft() for _ in range(len(self.keeping))]
-        if not told and not kept:
+            changed = {key: VersionCounts.from_json(self.counts[key].as_json()) for key in dirty}
+            predictions = [self.predictions.popleft() for _ in range(len(self.predictions))]
+        if not changed and not predictions:
             return
         now = datetime.now(UTC)
         with database.write() as db:
-            for (model, version, serial), counts in sorted(told.items(), key=lambda each: each[0]):
-                guardrails.keep(db, model, version, serial, self.process, counts, now)
-            db.add_all(kept)
+            for key in sorted(changed, key=lambda key: (key.model, key.version, key.serial)):
+                guardrails.save_counts(db, key, self.process, changed[key], now)
+            db.add_all(predictions)

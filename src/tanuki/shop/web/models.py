@@ -1,32 +1,34 @@
-"""Models: the versions in the registry, what the gate found about them, what went live and why, and which one each week used."""
+"""Forecast models: accuracy of the versions, comparison by store and item, and the weeks' model.
 
-from datetime import UTC, datetime
-from typing import Annotated, Any
+Verdicts, releases and rollbacks are on the page of all models, `/models/shop-forecast`.
+"""
 
-from fastapi import APIRouter, Form
+from datetime import datetime
+from typing import Any
+
+from fastapi import APIRouter
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from tanuki.i18n import msgid
 from tanuki.platform.accounts import require_role
 from tanuki.platform.mlops import release
-from tanuki.platform.mlops.evaluation import OVERALL
-from tanuki.platform.mlops.registry import CHAMPION
 from tanuki.platform.mlops.tables import GateVerdict
-from tanuki.platform.web.admin.models import Released
-from tanuki.platform.web.auth import CurrentPerson, Lang
-from tanuki.platform.web.pages import ActionResult, read_route, write_route
-from tanuki.platform.web.site import Res
-from tanuki.platform.web.transactions import Db, WriteDb
-from tanuki.shop import forecasts, gate, weekly
-from tanuki.shop.forecasting import forecaster as forecasters
+from tanuki.platform.web.admin.models import CurrentReader, Reader
+from tanuki.platform.web.auth import CurrentPerson
+from tanuki.platform.web.pages import read_route
+from tanuki.platform.web.transactions import Db
+from tanuki.shop import forecasts, weekly
+from tanuki.shop.forecasting import forecaster
 from tanuki.shop.store_access import CHAIN_ROLES
-from tanuki.shop.web.formatting import load_names
 
 router = APIRouter()
+WEEKS_PER_PAGE = 20
+COMPARED_SLICES = ("store", "item")
+COMPARED_MEASURE = "yen"
+COMPARISONS_PER_PAGE = 40
 
 
-class ModelVersion(BaseModel):
+class ForecastVersion(BaseModel):
     """A registered version."""
 
     version: str
@@ -40,8 +42,8 @@ class ModelVersion(BaseModel):
     created_at: datetime
 
 
-class UsedBy(BaseModel):
-    """The model that a week used."""
+class WeekModel(BaseModel):
+    """The model that a week was forecast with."""
 
     week: str
     model: str | None
@@ -49,91 +51,34 @@ class UsedBy(BaseModel):
     forecast_at: datetime | None
 
 
-class Compared(BaseModel):
-    """A version beside another model over all rows: how much worse (below 0: better) as a share, and between what and what."""
+class SliceComparison(BaseModel):
+    """The newest evaluated version's cost in a store or item; `change` is positive when worse."""
 
-    measure: str
-    other: str
+    slice: str
+    label: str
     rows: int
-    ours: float
-    theirs: float
+    cost_yen: float
+    other_cost_yen: float
     change: float
     low: float
     high: float
 
 
-class Verdict(BaseModel):
-    """What the gate found about a version, with a sentence for each reason."""
+class ForecastModelsView(BaseModel):
+    """Versions, newest first. Without any the default model is used.
 
-    id: int
-    version: str
-    champion: str | None
-    default: str | None  # the model that stood for the champion while none was released
-    go: bool
-    at: datetime
-    by: str
-    weeks: list[str]
-    reasons: list[dict[str, Any]]
-    sentences: list[str]
-    compared: list[Compared]
-    live: bool
-    may_override: bool
+    comparisons: of the newest evaluated version with the champion or, where there was none, with
+    the best baseline; the worst first.
+    """
 
-
-class ModelsView(BaseModel):
-    """Versions, newest first; none when nothing was ever trained, and then the default is used."""
-
+    model: str
     default: str
     known: list[str]
-    champion: str | None
-    previous: str | None
-    may_roll_back: bool
-    versions: list[ModelVersion]
-    verdicts: list[Verdict]
-    releases: list[Released]
-    weeks: list[UsedBy]
-
-
-def verdicts(db: Session, person: CurrentPerson, lang: str, champion: str | None) -> list[Verdict]:
-    """The gate's verdicts as the page shows them; only the newest about a version that is not live can be decided against."""
-    called = load_names(db, lang)
-    known = {**called.items, **called.stores, **called.regions}
-    rows: list[Verdict] = []
-    for each in release.list_verdicts(db, forecasts.FORECAST_MODEL):
-        newest = each.version not in {row.version for row in rows}
-        may = (
-            newest
-            and not each.go
-            and each.version != champion
-            and person.has_role(*release.MAY_OVERRIDE)
-        )
-        rows.append(verdict(each, lang, known, live=each.version == champion, may_override=may))
-    return rows
-
-
-def verdict(
-    each: GateVerdict, lang: str, known: dict[str, str], *, live: bool, may_override: bool
-) -> Verdict:
-    """One verdict in the reader's words."""
-    return Verdict(
-        id=each.id,
-        version=each.version,
-        champion=each.champion,
-        default=each.report["default"],
-        go=each.go,
-        at=each.at,
-        by=each.by,
-        weeks=each.report["weeks"],
-        reasons=each.report["reasons"],
-        sentences=[gate.render_reasons(reason, lang, known) for reason in each.report["reasons"]],
-        compared=[
-            Compared(**{**line, "measure": gate.MEASURES[line["measure"]][lang]})
-            for line in each.report["comparisons"]
-            if line["slice"] == OVERALL
-        ],
-        live=live,
-        may_override=may_override,
-    )
+    versions: list[ForecastVersion]
+    evaluated: str | None
+    other: str | None
+    comparisons: list[SliceComparison]
+    weeks: list[WeekModel]
 
 
 @read_route(
@@ -145,72 +90,76 @@ def verdict(
         for version in page.versions
     ],
 )
-def show_forecasters_page(db: Db, person: CurrentPerson, res: Res, lang: Lang) -> ModelsView:
-    """The registry's versions, the gate's verdicts, and the weeks that used them."""
+def show_forecast_models_page(
+    db: Db, person: CurrentPerson, reader: CurrentReader
+) -> ForecastModelsView:
+    """The forecast's versions, where the newest is better or worse, and what each week used."""
     require_role(person, *CHAIN_ROLES)
-    versions = [
-        ModelVersion(
-            version=version.version,
-            forecaster=str(version.parameters["forecaster"]),
-            aliases=list(version.aliases),
-            data_first=version.data_window[0],
-            data_last=version.data_window[1],
-            metrics=version.metrics,
-            parameters=version.parameters,
-            code_version=version.code_version,
-            created_at=version.created_at,
-        )
-        for version in res.registry.versions(forecasts.FORECAST_MODEL)
-    ]
-    meant = {alias: version.version for version in versions for alias in version.aliases}
-    champion, previous = meant.get(CHAMPION), meant.get(release.PREVIOUS)
-    return ModelsView(
-        default=forecasters.DEFAULT_FORECASTER,
-        known=list(forecasters.FORECASTERS),
-        champion=champion,
-        previous=previous,
-        may_roll_back=previous is not None and person.has_role(*release.MAY_RELEASE),
-        versions=versions,
-        verdicts=verdicts(db, person, lang, champion),
-        releases=[
-            Released(**{name: getattr(each, name) for name in Released.model_fields})
-            for each in release.list_releases(db, forecasts.FORECAST_MODEL)
+    newest = next(iter(release.list_verdicts(db, forecasts.FORECAST_MODEL, 1)), None)
+    return ForecastModelsView(
+        model=forecasts.FORECAST_MODEL,
+        default=forecaster.DEFAULT_FORECASTER,
+        known=list(forecaster.FORECASTERS),
+        versions=[
+            ForecastVersion(
+                version=version.version,
+                forecaster=str(version.parameters["forecaster"]),
+                aliases=list(version.aliases),
+                data_first=version.data_window[0],
+                data_last=version.data_window[1],
+                metrics=version.metrics,
+                parameters=version.parameters,
+                code_version=version.code_version,
+                created_at=version.created_at,
+            )
+            for version in reader.registry.versions(forecasts.FORECAST_MODEL)
         ],
+        evaluated=newest.version if newest else None,
+        other=compared_model(newest) if newest else None,
+        comparisons=build_slice_comparisons(db, reader, newest) if newest else [],
         weeks=[
-            UsedBy(
+            WeekModel(
                 week=cycle.week,
                 model=cycle.model,
                 version=cycle.model_version,
                 forecast_at=cycle.forecast_at,
             )
-            for cycle in weekly.list_cycles(db, 20)
+            for cycle in weekly.list_cycles(db, WEEKS_PER_PAGE)
         ],
     )
 
 
-@write_route(router, "/shop/models/rollback")
-def roll_back(
-    db: WriteDb, person: CurrentPerson, res: Res, why: Annotated[str, Form()]
-) -> ActionResult:
-    """Back to the version that was live before."""
-    made = release.roll_back_version(
-        db, res.registry, person, forecasts.FORECAST_MODEL, why=why, now=datetime.now(UTC)
-    )
-    return ActionResult(
-        "/shop/models", msgid("Version %(version)s is live again."), {"version": made.version}
-    )
+def compared_model(verdict: GateVerdict) -> str | None:
+    """The model that slices were compared with: a champion's version, or the best baseline."""
+    return verdict.champion or verdict.report.get("default") or verdict.report.get("baseline")
 
 
-@write_route(router, "/shop/models/{version}/override")
-def override(
-    db: WriteDb, person: CurrentPerson, res: Res, version: str, why: Annotated[str, Form()]
-) -> ActionResult:
-    """Make a version live against a NO-GO."""
-    release.override_verdict(
-        db, res.registry, person, forecasts.FORECAST_MODEL, version, why=why, now=datetime.now(UTC)
-    )
-    return ActionResult(
-        "/shop/models",
-        msgid("Version %(version)s is live, against the gate."),
-        {"version": version},
-    )
+def build_slice_comparisons(
+    db: Session, reader: Reader, verdict: GateVerdict
+) -> list[SliceComparison]:
+    """A verdict's comparison of cost by store and item, the worst first."""
+    spec = reader.lifecycle.spec(verdict.model)
+    labels = reader.labels(db, verdict.model)
+    has_champion = verdict.champion or verdict.report.get("default")
+    other = "champion" if has_champion else verdict.report.get("baseline")
+    lines = [
+        line
+        for line in verdict.report.get("comparisons", [])
+        if line["slice"] in COMPARED_SLICES
+        and line["measure"] == COMPARED_MEASURE
+        and line["other"] == other
+    ]
+    lines.sort(key=lambda line: -line["change"])
+    return [
+        SliceComparison(
+            slice=reader.say(spec.texts.slices[line["slice"]]),
+            label=labels.get(line["label"], line["label"]),
+            rows=line["rows"],
+            cost_yen=line["loss"],
+            other_cost_yen=line["other_loss"],
+            change=line["change"],
+            low=line["low"],
+            high=line["high"],
+        )
+        for line in lines[:COMPARISONS_PER_PAGE]
+    ]

@@ -1,53 +1,80 @@
-"""Models of both systems: what is live, what stands beside it and how it does, what the gate found, what went live; there and back with a reason."""
+"""Models of both systems: champion, challenger, counts, verdicts, releases, and the steps."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form
+from fastapi import APIRouter, Depends, Form
 from pydantic import BaseModel
+from sqlalchemy.orm import Session
 
 from tanuki.errors import UserError
-from tanuki.i18n import msgid
+from tanuki.i18n import Translate, msgid
 from tanuki.platform import audit_log
-from tanuki.platform.accounts import require_role
+from tanuki.platform.accounts import Person, require_role
 from tanuki.platform.mlops import overview, release, rollout
-from tanuki.platform.mlops.overview import Overview
+from tanuki.platform.mlops.evaluation import OVERALL
+from tanuki.platform.mlops.lifecycle import Lifecycle
+from tanuki.platform.mlops.overview import ModelOverview
+from tanuki.platform.mlops.reasons import MEASURES as PLATFORM_MEASURES
+from tanuki.platform.mlops.reasons import PLAIN
+from tanuki.platform.mlops.registry import CHAMPION, Registry
+from tanuki.platform.mlops.release import ModelChange
+from tanuki.platform.mlops.tables import (
+    GateVerdict,
+    Release,
+    ReleaseKind,
+    Rollout,
+    RolloutMode,
+    ServedAs,
+)
 from tanuki.platform.web.auth import CurrentPerson, Lang
 from tanuki.platform.web.pages import ActionResult, read_route, write_route
-from tanuki.platform.web.site import Res
+from tanuki.platform.web.site import Res, Site, get_site
 from tanuki.platform.web.transactions import Db, WriteDb
 
 router = APIRouter()
-LOOK = ("analyst", "operator")
-STEPS = 50
-MODES = {
-    rollout.ALONE: msgid("alone"),
-    rollout.SHADOW: msgid("in the shadow"),
-    rollout.CANARY: msgid("in a canary"),
+MAY_SEE_MODELS = ("analyst", "operator")
+AUDIT_ENTRIES_PER_MODEL = 50
+MODE_TITLES: dict[str, str] = {
+    RolloutMode.CHAMPION_ONLY: msgid("champion only"),
+    RolloutMode.SHADOW: msgid("shadow"),
+    RolloutMode.CANARY: msgid("canary"),
 }
-ROLES = {"champion": msgid("live"), "challenger": msgid("beside it"), "left": msgid("gone")}
-KINDS = {
-    release.GATE: msgid("by the gate’s GO"),
-    release.OVERRIDE: msgid("against the gate"),
-    release.ROLLBACK: msgid("the way back"),
+ROLE_TITLES: dict[str | None, str] = {
+    ServedAs.CHAMPION: msgid("champion"),
+    ServedAs.CHALLENGER: msgid("challenger"),
+    None: msgid("no longer used"),
 }
-WHAT = {
-    "model release": msgid("went live"),
-    "model shadow": msgid("into the shadow"),
-    "model canary": msgid("into a canary"),
-    "model dismiss": msgid("taken away"),
+KIND_TITLES: dict[str, str] = {
+    ReleaseKind.GATE: msgid("on a GO"),
+    ReleaseKind.OVERRIDE: msgid("override of a NO-GO"),
+    ReleaseKind.ROLLBACK: msgid("rollback"),
 }
+ACTION_TITLES: dict[str, str] = {
+    "model release": msgid("released"),
+    "model shadow": msgid("shadow started"),
+    "model canary": msgid("canary started"),
+    "model dismiss": msgid("challenger removed"),
+}
+OTHER_TITLES: dict[str, str] = {
+    CHAMPION: msgid("the champion"),
+    "managers": msgid("the managers’ orders"),
+}
+"""Whom a version is compared with; baselines have their technical names."""
 
 
 class ModelRow(BaseModel):
-    """A model. The mode is empty when no server answers with it."""
+    """A model. Without servers that answer with it `mode` is empty."""
 
     model: str
+    title: str
     champion: str | None
     challenger: str | None
     mode: str
     share: float | None
     since: datetime | None
+    page: str | None
 
 
 class ModelsView(BaseModel):
@@ -56,8 +83,8 @@ class ModelsView(BaseModel):
     models: list[ModelRow]
 
 
-class WatchedRow(BaseModel):
-    """What all servers counted of a version under the plan of now."""
+class ServedRow(BaseModel):
+    """What all servers counted of a version under the present rollout."""
 
     version: str
     role: str
@@ -71,8 +98,6 @@ class WatchedRow(BaseModel):
 
 
 class VersionRow(BaseModel):
-    """A registered version."""
-
     version: str
     aliases: str
     data_first: str
@@ -82,9 +107,18 @@ class VersionRow(BaseModel):
     metrics: dict[str, float]
 
 
-class VerdictRow(BaseModel):
-    """What the gate found about a version."""
+class ComparisonRow(BaseModel):
+    """A version compared with another model over all rows; `change` is positive when worse."""
 
+    measure: str
+    other: str
+    rows: int
+    change: float
+    low: float
+    high: float
+
+
+class VerdictRow(BaseModel):
     id: int
     version: str
     champion: str | None
@@ -92,12 +126,11 @@ class VerdictRow(BaseModel):
     at: datetime
     by: str
     sentences: list[str]
+    comparisons: list[ComparisonRow]
     may_override: bool
 
 
-class Released(BaseModel):
-    """A change of what is live."""
-
+class ReleaseRow(BaseModel):
     version: str
     previous: str | None
     kind: str
@@ -106,11 +139,9 @@ class Released(BaseModel):
     why: str | None
 
 
-class StepRow(BaseModel):
-    """A step on the audit trail."""
-
+class AuditRow(BaseModel):
     id: int
-    what: str
+    action: str
     version: str | None
     at: datetime
     by: str
@@ -120,46 +151,72 @@ class StepRow(BaseModel):
 class ModelView(BaseModel):
     """One model."""
 
-    plan: ModelRow
+    model: ModelRow
     bounds: dict[str, float]
-    watched: list[WatchedRow]
+    served: list[ServedRow]
     versions: list[VersionRow]
     verdicts: list[VerdictRow]
-    releases: list[Released]
-    steps: list[StepRow]
+    releases: list[ReleaseRow]
+    audit_log: list[AuditRow]
     previous: str | None
     may_release: bool
 
 
+class Reader:
+    """What rendering needs: the models' specs, the reader's language and its translator."""
+
+    def __init__(self, site: Annotated[Site, Depends(get_site)], lang: Lang) -> None:
+        self.lifecycle: Lifecycle = site.resources.lifecycle
+        self.registry: Registry = site.resources.registry
+        self.lang = lang
+        self.say: Translate = site.texts.translator(lang)
+
+    def labels(self, db: Session, model: str) -> Mapping[str, str]:
+        """Names of slices' labels, such as stores, by code."""
+        spec = self.lifecycle.specs.get(model)
+        return spec.load_labels(db, self.lang) if spec and spec.load_labels else {}
+
+    def measure(self, model: str, measure: str) -> str:
+        spec = self.lifecycle.specs.get(model)
+        texts = spec.texts if spec else PLAIN
+        return self.say({**PLATFORM_MEASURES, **texts.measures}.get(measure, measure))
+
+
+CurrentReader = Annotated[Reader, Depends()]
+
+
 @read_route(router, "/models", "models.html", csv=lambda page: page.models)
-def show_models_page(db: Db, person: CurrentPerson, res: Res) -> ModelsView:
+def show_models_page(db: Db, person: CurrentPerson, reader: CurrentReader) -> ModelsView:
     """Every model."""
-    require_role(person, *LOOK)
-    serving = {plan.model: plan for plan in rollout.list_rollouts(db)}
-    names = sorted({*res.registry.names(), *serving})
+    require_role(person, *MAY_SEE_MODELS)
+    rollouts = {row.model: row for row in rollout.list_rollouts(db)}
+    names = sorted({*reader.registry.names(), *rollouts})
     return ModelsView(
         models=[
             build_model_row(
+                reader,
                 name,
-                serving[name].champion
-                if name in serving
-                else rollout.champion_version(db, res.registry, name),
-                serving.get(name),
+                rollout.champion_version(db, reader.registry, name),
+                rollouts.get(name),
             )
             for name in names
         ]
     )
 
 
-def build_model_row(model: str, champion: str | None, plan: Any) -> ModelRow:
-    """A model as the page shows it."""
+def build_model_row(
+    reader: Reader, model: str, champion: str | None, row: Rollout | None
+) -> ModelRow:
+    spec = reader.lifecycle.specs.get(model)
     return ModelRow(
         model=model,
+        title=reader.say(reader.lifecycle.title(model)),
         champion=champion,
-        challenger=plan.challenger if plan else None,
-        mode=MODES[plan.mode] if plan else "",
-        share=plan.share if plan and plan.challenger else None,
-        since=plan.at if plan else None,
+        challenger=row.challenger if row else None,
+        mode=MODE_TITLES[row.mode] if row else "",
+        share=row.share if row and row.challenger else None,
+        since=row.at if row else None,
+        page=spec.page if spec else None,
     )
 
 
@@ -169,138 +226,152 @@ def build_model_row(model: str, champion: str | None, plan: Any) -> ModelRow:
     "model.html",
     csv=lambda page: [version.model_dump(exclude={"metrics"}) for version in page.versions],
 )
-def show_model_page(db: Db, person: CurrentPerson, res: Res, lang: Lang, model: str) -> ModelView:
+def show_model_page(db: Db, person: CurrentPerson, reader: CurrentReader, model: str) -> ModelView:
     """One model."""
-    require_role(person, *LOOK)
-    found = overview.of(db, res.registry, model)
-    last = found.releases[0] if found.releases else None
+    require_role(person, *MAY_SEE_MODELS)
+    details = overview.load_overview(db, reader.registry, model)
+    newest = details.releases[0] if details.releases else None
     return ModelView(
-        plan=build_model_row(model, found.champion, found.plan),
-        bounds=dict(found.plan.bounds) if found.plan else {},
-        watched=[
-            WatchedRow(**{**overview.counts_line(each), "role": ROLES[each.role]})
-            for each in found.watched
+        model=build_model_row(reader, model, details.champion, details.rollout),
+        bounds=dict(details.rollout.bounds) if details.rollout else {},
+        served=[
+            ServedRow(**{**overview.counts_row(served), "role": ROLE_TITLES[served.role]})
+            for served in details.served
         ],
         versions=[
-            VersionRow(**overview.version_line(version), metrics=version.metrics)
-            for version in found.versions
+            VersionRow(**overview.version_row(version), metrics=version.metrics)
+            for version in details.versions
         ],
-        verdicts=verdicts(found, lang, person.has_role(*release.MAY_OVERRIDE)),
-        releases=[
-            Released(**{**overview.release_line(each), "kind": KINDS[each.kind]})
-            for each in found.releases
+        verdicts=build_verdict_rows(db, reader, details, person),
+        releases=[build_release_row(reader, entry) for entry in details.releases],
+        audit_log=[
+            build_audit_row(reader, entry)
+            for entry in audit_log.load_entries(db, f"model:{model}", limit=AUDIT_ENTRIES_PER_MODEL)
         ],
-        steps=[
-            StepRow(
-                id=entry.id,
-                what=WHAT[entry.action],
-                version=entry.details.get("version"),
-                at=entry.at,
-                by=entry.actor,
-                why=entry.details.get("why"),
-            )
-            for entry in audit_log.load_entries(db, f"model:{model}", limit=STEPS)
-        ],
-        previous=last.previous if last else None,
+        previous=newest.previous if newest else None,
         may_release=person.has_role(*release.MAY_RELEASE),
     )
 
 
-def verdicts(found: Overview, lang: str, may_override: bool) -> list[VerdictRow]:
-    """Verdicts in the reader's words; only the newest about a version that is not live can be decided against."""
+def build_release_row(reader: Reader, entry: Release) -> ReleaseRow:
+    why = overview.release_reason(entry.why, entry.violation, reader.say)
+    return ReleaseRow(
+        **{**overview.release_row(entry), "kind": KIND_TITLES[entry.kind], "why": why}
+    )
+
+
+def build_audit_row(reader: Reader, entry: audit_log.AuditLogEntry) -> AuditRow:
+    details = entry.details
+    return AuditRow(
+        id=entry.id,
+        action=ACTION_TITLES[entry.action],
+        version=details.get("version"),
+        at=entry.at,
+        by=entry.actor,
+        why=overview.release_reason(details.get("why"), details.get("violation"), reader.say),
+    )
+
+
+def build_verdict_rows(
+    db: Session, reader: Reader, details: ModelOverview, person: Person
+) -> list[VerdictRow]:
+    """Verdicts, newest first. Only the newest one about a version that is not live can be overridden."""
+    labels = reader.labels(db, details.model)
+    may_override = person.has_role(*release.MAY_OVERRIDE)
     rows: list[VerdictRow] = []
-    for verdict in found.verdicts:
-        newest = verdict.version not in {made.version for made in rows}
-        said = {
-            name: getattr(verdict, name) for name in ("id", "version", "champion", "go", "at", "by")
-        }
-        may = may_override and newest and not verdict.go and verdict.version != found.champion
+    for verdict in details.verdicts:
+        is_newest = verdict.version not in {row.version for row in rows}
         rows.append(
-            VerdictRow(**said, sentences=overview.sentences(verdict, lang), may_override=may)
+            VerdictRow(
+                id=verdict.id,
+                version=verdict.version,
+                champion=verdict.champion,
+                go=verdict.go,
+                at=verdict.at,
+                by=verdict.by,
+                sentences=reader.lifecycle.render_reasons(verdict, reader.say, labels),
+                comparisons=build_comparison_rows(reader, verdict),
+                may_override=may_override
+                and is_newest
+                and not verdict.go
+                and verdict.version != details.champion,
+            )
         )
     return rows
 
 
+def build_comparison_rows(reader: Reader, verdict: GateVerdict) -> list[ComparisonRow]:
+    """A verdict's comparisons over all rows."""
+    comparisons: list[dict[str, Any]] = verdict.report.get("comparisons", [])
+    return [
+        ComparisonRow(
+            measure=reader.measure(verdict.model, comparison["measure"]),
+            other=OTHER_TITLES.get(comparison["other"], comparison["other"]),
+            rows=comparison["rows"],
+            change=comparison["change"],
+            low=comparison["low"],
+            high=comparison["high"],
+        )
+        for comparison in comparisons
+        if comparison["slice"] == OVERALL
+    ]
+
+
+# ---- actions -------------------------------------------------------------------------------------
+
+
+def open_change(db: WriteDb, person: CurrentPerson, res: Res, model: str) -> ModelChange:
+    """The change of a model that a request makes, a dependency."""
+    return ModelChange(db, res.registry, model, person, datetime.now(UTC))
+
+
+Change = Annotated[ModelChange, Depends(open_change)]
+
+
 @write_route(router, "/models/{model}/promote")
-def promote(
-    db: WriteDb, person: CurrentPerson, res: Res, model: str, why: Annotated[str, Form()] = ""
-) -> ActionResult:
+def promote_challenger(change: Change, why: Annotated[str, Form()] = "") -> ActionResult:
     """Make the challenger the champion."""
-    made = release.promote_challenger(
-        db, res.registry, person, model, datetime.now(UTC), why=why.strip() or None
-    )
-    return ActionResult(
-        f"/models/{model}", msgid("Version %(version)s is live."), {"version": made.version}
-    )
+    entry = release.promote_challenger(change, why.strip() or None)
+    return model_result(change, msgid("Version %(version)s is live."), entry.version)
 
 
 @write_route(router, "/models/{model}/dismiss")
-def dismiss(
-    db: WriteDb, person: CurrentPerson, res: Res, model: str, why: Annotated[str, Form()]
-) -> ActionResult:
+def dismiss_challenger(change: Change, why: Annotated[str, Form()]) -> ActionResult:
     """Take the challenger away."""
-    version = release.dismiss_challenger(
-        db, res.registry, person, model, datetime.now(UTC), why=why
-    )
-    return ActionResult(
-        f"/models/{model}", msgid("Version %(version)s was taken away."), {"version": version}
-    )
+    version = release.dismiss_challenger(change, why)
+    return model_result(change, msgid("The challenger %(version)s was taken away."), version)
 
 
 @write_route(router, "/models/{model}/rollback")
-def roll_back(
-    db: WriteDb, person: CurrentPerson, res: Res, model: str, why: Annotated[str, Form()]
-) -> ActionResult:
-    """Back to the version that was live before."""
-    made = release.roll_back_version(
-        db, res.registry, person, model, why=why, now=datetime.now(UTC)
-    )
-    return ActionResult(
-        f"/models/{model}", msgid("Version %(version)s is live again."), {"version": made.version}
-    )
+def roll_back_version(change: Change, why: Annotated[str, Form()]) -> ActionResult:
+    """Make the previous champion live again."""
+    entry = release.roll_back_version(change, why)
+    return model_result(change, msgid("Version %(version)s is live again."), entry.version)
 
 
-@write_route(router, "/models/{model}/beside")
-def beside(
-    db: WriteDb,
-    person: CurrentPerson,
-    res: Res,
-    model: str,
+@write_route(router, "/models/{model}/challenge")
+def start_challenger(
+    change: Change,
     version: Annotated[str, Form()],
-    how: Annotated[str, Form()],
+    mode: Annotated[str, Form()],
     percent: Annotated[float, Form()],
 ) -> ActionResult:
-    """Put a version into the shadow or a canary."""
-    steps = {rollout.SHADOW: release.start_shadow, rollout.CANARY: release.start_canary}
-    if how not in steps:
+    """Put a version beside the champion, in shadow or as a canary."""
+    starts = {RolloutMode.SHADOW: release.start_shadow, RolloutMode.CANARY: release.start_canary}
+    if mode not in starts:
         raise UserError(
-            "%(how)s is no way for a version to stand beside the live one; expected %(known)s.",
-            how=how,
-            known=" / ".join(steps),
+            "The mode is %(mode)s; expected one of %(known)s.", mode=mode, known=", ".join(starts)
         )
-    steps[how](db, res.registry, person, model, version, datetime.now(UTC), share=percent / 100)
-    return ActionResult(
-        f"/models/{model}",
-        msgid("Version %(version)s stands beside the live one."),
-        {"version": version},
-    )
+    starts[RolloutMode(mode)](change, version, share=percent / 100)
+    return model_result(change, msgid("Version %(version)s is the challenger now."), version)
 
 
 @write_route(router, "/models/{model}/{version}/override")
-def override(
-    db: WriteDb,
-    person: CurrentPerson,
-    res: Res,
-    model: str,
-    version: str,
-    why: Annotated[str, Form()],
-) -> ActionResult:
+def override_verdict(change: Change, version: str, why: Annotated[str, Form()]) -> ActionResult:
     """Make a version live against a NO-GO."""
-    release.override_verdict(
-        db, res.registry, person, model, version, why=why, now=datetime.now(UTC)
-    )
-    return ActionResult(
-        f"/models/{model}",
-        msgid("Version %(version)s is live, against the gate."),
-        {"version": version},
-    )
+    release.override_verdict(change, version, why)
+    return model_result(change, msgid("Version %(version)s is live, against the NO-GO."), version)
+
+
+def model_result(change: ModelChange, message: str, version: str) -> ActionResult:
+    return ActionResult(f"/models/{change.model}", message, {"version": version})
