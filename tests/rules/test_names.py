@@ -24,11 +24,9 @@ RECORD = "docs/log.md"
 def banned_words(glossary: str) -> list[str]:
     """The first column of the glossary's list of words that the project does not use."""
     section = glossary.partition("## Words we do not use")[2]
-    return [
-        word.strip()
-        for row in re.findall(r"^\| ([^|]+) \|", section, re.MULTILINE)[1:]
-        for word in row.split(",")
-    ]
+    cells = [row.strip() for row in re.findall(r"^\|([^|]+)\|", section, re.MULTILINE)]
+    rows = [cell for cell in cells[1:] if cell.strip("-")]
+    return [word.strip() for row in rows for word in row.split(",")]
 
 
 def uses_of(words: list[str], files: Files) -> list[str]:
