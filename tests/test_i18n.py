@@ -1,64 +1,101 @@
-"""Every text that a page can show has its Japanese, with the same values in it; formats are each language's own."""
+"""Every text of pages and commands has its Japanese, with the same values; so have formats."""
 
+import ast
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import click
 import pytest
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
 import tanuki
 from tanuki import i18n
+from tanuki.app.cli import LOCALES
+from tanuki.app.cli import tanuki as command_line
+from tanuki.cli.lazy_group import LazyGroup
 from tanuki.errors import UserError
 from tanuki.i18n import Texts
+from tanuki.settings import Settings
 
 SOURCE = Path(tanuki.__file__).parent
 PACKAGES = ["platform", "shop", "animals"]
-WITH_TEXTS: dict[str, tuple[int, ...] | None] = dict.fromkeys(
-    (
-        "_",
-        "gettext",
-        "msgid",
-        "UserError",
-        "NotFound",
-        "NotAllowed",
-        "SignInNeeded",
-        "TooMany",
-        "Conflict",
-        "Stale",
-        "ModelError",
-        "TooSlow",
-        "Busy",
-        "Damaged",
-    )
-) | {"ngettext": (1, 2), "ActionResult": (2,)}
-HERE_ONLY = ("commands", "migrations")  # commands speak English
+LOWER_PACKAGES = ["app", "cli"]  # their Japanese is the platform's
+TEMPLATE_FUNCTIONS = ("_", "gettext", "say")
+ERRORS = (
+    "UserError",
+    "NotFound",
+    "NotAllowed",
+    "SignInNeeded",
+    "TooMany",
+    "Conflict",
+    "Stale",
+    "ModelError",
+    "InferenceTimeout",
+    "ServerBusy",
+    "CorruptIndex",
+)
+PYTHON_FUNCTIONS = dict.fromkeys(("msgid", "say", "echo", "progress", "spinner", *ERRORS), 0) | {
+    "ActionResult": 1
+}
+"""Functions that take a msgid, and the position of that argument."""
 PLACE = re.compile(r"%\((\w+)\)s")
 
 
 def texts_in(package: str) -> Iterator[tuple[str, str]]:
     """Every msgid in a package's code and templates, with where it stands."""
-    methods = [("**.py", "python"), ("**/templates/**.html", "jinja2")]
-    options = {
-        "**/templates/**.html": {
-            "newstyle_gettext": "true",
-            "trimmed": "true",
-            "extensions": "jinja2.ext.do",
-        }
-    }
-    found = extract_from_dir(
+    for file in sorted((SOURCE / package).rglob("*.py")):
+        name = file.relative_to(SOURCE)
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Call):
+                yield from ((text, f"{name}:{node.lineno}") for text in literal_texts(node))
+    options = {"newstyle_gettext": "true", "trimmed": "true", "extensions": "jinja2.ext.do"}
+    for file, line, message, _, _ in extract_from_dir(
         SOURCE / package,
-        methods,
-        options,
-        WITH_TEXTS,
-        directory_filter=lambda path: Path(path).name not in HERE_ONLY,
-    )
-    for file, line, message, _, _ in found:
+        [("**/templates/**.html", "jinja2")],
+        {"**/templates/**.html": options},
+        dict.fromkeys(TEMPLATE_FUNCTIONS) | {"ngettext": (1, 2)},
+    ):
         text = message if isinstance(message, str) else message[0]
         if text:
             yield text, f"{package}/{file}:{line}"
+
+
+def literal_texts(call: ast.Call) -> Iterator[str]:
+    """The msgid that a call has as a literal, if its function takes one."""
+    function = call.func
+    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    position = PYTHON_FUNCTIONS.get(name)
+    if position is not None and len(call.args) > position:
+        argument = call.args[position]
+        if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+            yield argument.value
+
+
+def texts_of(package: str) -> Iterator[tuple[str, str]]:
+    """The msgids that a package's catalogue translates, without help texts."""
+    for name in [package, *(LOWER_PACKAGES if package == "platform" else [])]:
+        yield from texts_in(name)
+
+
+def help_texts(command: click.Command, name: str = "tanuki") -> Iterator[tuple[str, str]]:
+    """The help of a command, its options and its subcommands, with the command's name."""
+    if command.help:
+        yield command.help, name
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and parameter.help:
+            yield parameter.help, f"{name} {parameter.opts[0]}"
+    if isinstance(command, LazyGroup):
+        for subcommand, (_, line) in command.table.items():
+            yield line, f"{name} {subcommand}"
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for subcommand in command.list_commands(context):
+            found = command.get_command(context, subcommand)
+            assert found is not None
+            yield from help_texts(found, f"{name} {subcommand}")
 
 
 def japanese(package: str) -> dict[str, str]:
@@ -71,9 +108,25 @@ def japanese(package: str) -> dict[str, str]:
 def test_every_text_has_its_japanese(package):
     known = japanese(package)
     missing = sorted(
-        {f"{where}: {text!r}" for text, where in texts_in(package) if text not in known}
+        {f"{where}: {text!r}" for text, where in texts_of(package) if text not in known}
     )
     assert not missing, "\n".join(["no Japanese for:", *missing])
+
+
+def test_every_help_text_of_the_command_line_has_its_japanese():
+    texts = Texts(LOCALES)
+    missing = [
+        f"{where}: {text!r}"
+        for text, where in help_texts(command_line)
+        if text not in texts.texts["ja"]
+    ]
+    assert not missing, "\n".join(["no Japanese for:", *missing])
+
+
+def test_every_setting_has_its_japanese():
+    texts = Texts(LOCALES)
+    descriptions = [str(field.description) for field in Settings.model_fields.values()]
+    assert [text for text in descriptions if text not in texts.texts["ja"]] == []
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -88,7 +141,9 @@ def test_a_translation_has_the_same_values_as_its_text(package):
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_no_translation_is_left_over_or_said_twice(package):
-    used = {text for text, _ in texts_in(package)}
+    used = {text for text, _ in texts_of(package)}
+    used |= {text for text, _ in help_texts(command_line)}
+    used |= {str(field.description) for field in Settings.model_fields.values()}
     with (SOURCE / package / "web/locale/ja.po").open("rb") as opened:
         catalog = read_po(opened, locale="ja")
     ids = [

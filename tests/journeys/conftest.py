@@ -25,10 +25,10 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Resources]:
     """The engines of an empty home folder, its database made as `tanuki` makes it."""
-    made = bootstrap.resources(Settings(home=tmp_path / "home"))
-    resources_file.use(made)
+    made = bootstrap.create_resources(Settings(home=tmp_path / "home"))
+    resources_file.set_process_resources(made)
     yield made
-    bootstrap.close(made)
+    bootstrap.close_resources(made)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tanuki.platform.event_log import Event
 from tanuki.platform.resources import Resources
 from tanuki.settings import Settings
 from tests.factories.browser import Visit
-from tests.factories.members_and_posts import member, picture, post, staff
+from tests.factories.members_and_posts import make_member, make_picture, make_post, make_staff
 from tests.factories.server_process import serving
 
 pytestmark = pytest.mark.browser
@@ -66,16 +66,16 @@ def server(home) -> Iterator[str]:
 def content(home):
     """hana's posts in each state, a like, a comment, reports, an appeal. Gives their ids."""
     now = datetime.now(UTC)
-    hana, ken = member(home, "hana"), member(home, "ken")
-    staff(home, "mod", "moderator")
-    other = staff(home, "mod-2", "moderator")
+    hana, ken = make_member(home, "hana"), make_member(home, "ken")
+    make_staff(home, "mod", "moderator")
+    other = make_staff(home, "mod-2", "moderator")
     shown = [
-        post(home, hana, title=f"Mugi {n}", seed=n % 5, now=now - timedelta(minutes=n))
+        make_post(home, hana, title=f"Mugi {n}", seed=n % 5, now=now - timedelta(minutes=n))
         for n in range(30)
     ]
     held, removed = (
-        post(home, hana, state="held", why="banned_word"),
-        post(home, hana, title="Cushion"),
+        make_post(home, hana, state="held", why="banned_word"),
+        make_post(home, hana, title="Cushion"),
     )
     with home.db.write() as db:
         engagement.like_post(db, ken, shown[0].id, now=now)
@@ -259,7 +259,7 @@ def test_everything_works_without_scripts(chromium, content, home, server):
     ken.go("/animals/post")
     ken.page.set_input_files(
         "input[name=photo]",
-        {"name": "dog.jpg", "mimeType": "image/jpeg", "buffer": picture(9, 320, 240)},
+        {"name": "dog.jpg", "mimeType": "image/jpeg", "buffer": make_picture(9, 320, 240)},
     )
     ken.page.fill("input[name=title]", "Rex")
     ken.page.select_option("select[name=category]", "dog")

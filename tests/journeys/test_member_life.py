@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.factories.browser import Visit
 from tests.factories.http_clients import PASSWORD
-from tests.factories.members_and_posts import member, picture, staff
+from tests.factories.members_and_posts import make_member, make_picture, make_staff
 from tests.factories.server_process import CHROMIUM, FLAGS
 
 pytestmark = pytest.mark.browser
@@ -56,9 +56,9 @@ def phones() -> Iterator[Browser]:
 @pytest.mark.parametrize("lang", ["en", "ja"])
 def test_a_member_posts_is_reported_appeals_and_deletes_their_account(phones, home, server, lang):
     texts = TEXTS[lang]
-    member(home, "ken")
+    make_member(home, "ken")
     for name in ("mod", "mod-2"):
-        staff(home, name, "moderator")
+        make_staff(home, name, "moderator")
     hana, ken, mod, second = (Visit(phones, server, lang, 390, scripts=True) for _ in range(4))
 
     sign_up(hana, texts)
@@ -122,7 +122,7 @@ def post_chosen_photo(hana, texts):
     hana.page.locator(".main-nav .post a").click()
     hana.page.set_input_files(
         "input[name=photo]",
-        {"name": "cat.jpg", "mimeType": "image/jpeg", "buffer": picture(1, 640, 480)},
+        {"name": "cat.jpg", "mimeType": "image/jpeg", "buffer": make_picture(1, 640, 480)},
     )
     expect(hana.page.locator("[data-preview] canvas")).to_be_visible()
     fill_post_form(hana, "ひなたのムギ", "昼寝 sun")

@@ -11,20 +11,32 @@ from tanuki.platform.mlops import release
 from tanuki.platform.mlops.tables import GateVerdict
 from tests.factories.browser import Visit
 from tests.factories.http_clients import make_person
-from tests.factories.onnx_models import graph, rows
+from tests.factories.onnx_models import write_onnx_model, rows
 
 pytestmark = [pytest.mark.browser, pytest.mark.mlflow]
 MODEL = "animals-drawn"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-WORDS = {
-    "en": {"beside": "Let another version answer beside it", "begin": "Begin", "live": "Make version 2 live", "back": "Back to version 1", "again": "Version 1 is live again."},
-    "ja": {"beside": "別のバージョンを並べて動かす", "begin": "始める", "live": "バージョン2を本番にする", "back": "バージョン1に戻す", "again": "バージョン1が再び本番になりました。"},
-}  # fmt: skip
+TEXTS = {
+    "en": {
+        "beside": "Let another version answer beside it",
+        "begin": "Begin",
+        "live": "Make version 2 live",
+        "back": "Back to version 1",
+        "again": "Version 1 is live again.",
+    },
+    "ja": {
+        "beside": "別のバージョンを並べて動かす",
+        "begin": "始める",
+        "live": "バージョン2を本番にする",
+        "back": "バージョン1に戻す",
+        "again": "バージョン1が再び本番になりました。",
+    },
+}
 
 
 @pytest.mark.parametrize(("lang", "width"), [("en", 1280), ("ja", 390)])
 def test_a_version_goes_live_and_back(chromium, home, server, tmp_path, lang, width):
-    words = WORDS[lang]
+    texts = TEXTS[lang]
     made = {
         "parameters": {},
         "metrics": {"recall": 0.981},
@@ -32,7 +44,7 @@ def test_a_version_goes_live_and_back(chromium, home, server, tmp_path, lang, wi
         "code_version": "1",
     }
     for n in (1, 2):
-        home.registry.save(MODEL, graph(tmp_path / str(n)), **made)
+        home.registry.save(MODEL, write_onnx_model(tmp_path / str(n)), **made)
         verdict = GateVerdict(
             model=MODEL,
             version=str(n),
@@ -45,28 +57,28 @@ def test_a_version_goes_live_and_back(chromium, home, server, tmp_path, lang, wi
         with home.db.write() as db:
             release.keep_verdict(db, verdict)
             if n == 1:
-                release.release(db, home.registry, COMMAND_LINE, verdict, NOW)
+                release.release_version(db, home.registry, COMMAND_LINE, verdict, NOW)
     make_person(home, "oda", ("operator", None))
     desk = Visit(chromium, server, lang, width)
     desk.sign_in("oda")
     desk.go("/models")
     desk.page.get_by_role("link", name=MODEL).click()
     expect(desk.page.locator("h1")).to_have_text(MODEL)
-    desk.page.get_by_text(words["beside"]).click()
+    desk.page.get_by_text(texts["beside"]).click()
     desk.page.locator("select[name=how]").select_option("canary")
     desk.page.locator("input[name=percent]").fill("100")
-    desk.page.get_by_role("button", name=words["begin"]).click()
+    desk.page.get_by_role("button", name=texts["begin"]).click()
     expect(desk.page.locator(".flash").first).to_be_visible()
     home.models.infer(MODEL, rows(1), person="hana")
     home.models.refresh()
     desk.go(f"/models/{MODEL}")
     expect(desk.page.locator("main")).to_contain_text("0.981")
-    desk.page.get_by_role("button", name=words["live"]).click()
+    desk.page.get_by_role("button", name=texts["live"]).click()
     expect(desk.page).to_have_url(re.compile(f"/models/{MODEL}$"))
     form = desk.page.locator("form[action$='/rollback']")
     form.locator("input[name=why]").fill("逆戻り")
-    form.get_by_role("button", name=words["back"]).click()
-    expect(desk.page.locator(".flash").first).to_contain_text(words["again"])
+    form.get_by_role("button", name=texts["back"]).click()
+    expect(desk.page.locator(".flash").first).to_contain_text(texts["again"])
     desk.go(f"/models/{MODEL}")
     expect(desk.page.locator("main")).to_contain_text("逆戻り")
     assert desk.faults == []

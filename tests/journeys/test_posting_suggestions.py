@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from tanuki.animals.enhance import advice, apply
 from tests.factories.animal_pictures import built_eyes, jpeg, open_eyes, pet, scene
 from tests.factories.browser import Visit
-from tests.factories.members_and_posts import NOW, member
+from tests.factories.members_and_posts import NOW, make_member
 from tests.factories.server_process import serving
 
 pytestmark = pytest.mark.browser
@@ -34,11 +34,11 @@ def test_suggestions_are_accepted_dropped_and_replaced_with_the_photo(
     chromium, home, tmp_path, lang, width
 ):
     open_eyes(home, built_eyes(tmp_path / "eyes"))
-    hana, ken = member(home, "hana"), member(home, "ken")
+    hana, ken = make_member(home, "hana"), make_member(home, "ken")
     pet(home, hana, scene(1), title="A nap", tags=("sunny", "昼寝"), category="cat")
     pet(
         home,
-        member(home, "mei"),
+        make_member(home, "mei"),
         scene(1)[:, ::-1].copy(),
         title="Nap time",
         tags=("sunny", "昼寝"),
@@ -83,7 +83,7 @@ def test_suggestions_are_accepted_dropped_and_replaced_with_the_photo(
 
 
 def test_the_comparison_slider_works_with_the_keyboard(chromium, home, tmp_path, monkeypatch):
-    hana = member(home, "hana")
+    hana = make_member(home, "hana")
     open_eyes(home, built_eyes(tmp_path / "eyes"))
     made = pet(home, hana, scene(3, 240, 180), title="Small")
     monkeypatch.setattr(advice, "CRISP", 0.0)
@@ -126,13 +126,13 @@ def test_without_scripts_suggestions_come_with_a_button(chromium, home, tmp_path
     for name in ("hana", "mei"):
         pet(
             home,
-            member(home, name),
+            make_member(home, name),
             scene(1) if name == "hana" else scene(1)[:, ::-1].copy(),
             title="A nap",
             tags=("sunny",),
             category="cat",
         )
-    member(home, "ken")
+    make_member(home, "ken")
     with serving(home) as server:
         visit = Visit(chromium, server, "en", 390, scripts=False)
         visit.sign_in("ken")

@@ -1,4 +1,4 @@
-"""What helps people decide, in a real browser: why a proposal is what it is, the gate, alarms, what changes were worth, the chain's rules."""
+"""Decisions in a real browser: explained proposals, the gate, alerts, manual changes, rules."""
 
 from datetime import UTC, datetime
 
@@ -17,17 +17,37 @@ from tests.shop.test_forecast_value_added import evaluated_week
 
 pytestmark = [pytest.mark.browser, pytest.mark.mlflow]
 
-WORDS = {
-    "en": {"check": "waiting for the check", "sum": "How the proposal adds up", "reason": "Store chiba is not forecast at all", "live": "against the gate", "alarm": "osaka has sent no sales since 2021-01-04", "todo": "Ask the store for its files", "calm": "No alerts", "force": "Put the new rules in force", "floors": "97%, 95%, 0%"},
-    "ja": {"check": "確認待ち", "sum": "提案数の内訳", "reason": "店舗「chiba」の予測がまったくありません", "live": "判定に反して", "alarm": "osakaの売上が2021-01-04を最後に届いていません", "todo": "店舗にファイルを求め", "calm": "アラートはありません", "force": "このルールにする", "floors": "97%, 95%, 0%"},
-}  # fmt: skip
+TEXTS = {
+    "en": {
+        "check": "waiting for the check",
+        "sum": "How the proposal adds up",
+        "reason": "Store chiba is not forecast at all",
+        "live": "against the gate",
+        "alarm": "osaka has sent no sales since 2021-01-04",
+        "todo": "Ask the store for its files",
+        "calm": "No alerts",
+        "force": "Put the new rules in force",
+        "floors": "97%, 95%, 0%",
+    },
+    "ja": {
+        "check": "確認待ち",
+        "sum": "提案数の内訳",
+        "reason": "店舗「chiba」の予測がまったくありません",
+        "live": "判定に反して",
+        "alarm": "osakaの売上が2021-01-04を最後に届いていません",
+        "todo": "店舗にファイルを求め",
+        "calm": "アラートはありません",
+        "force": "このルールにする",
+        "floors": "97%, 95%, 0%",
+    },
+}
 
 
 @pytest.mark.parametrize("lang", ["en", "ja"])
 def test_an_analyst_sees_why_decides_about_a_version_closes_an_alarm_and_raises_a_floor(
     chromium, home, server, lang
 ):
-    words = WORDS[lang]
+    texts = TEXTS[lang]
     make_chain(home)
     for name, grant in (
         ("ana", ("analyst", None)),
@@ -76,38 +96,38 @@ def test_an_analyst_sees_why_decides_about_a_version_closes_an_alarm_and_raises_
             evaluated_week(db, week, {"chiba": (10, 12, 70)}, [("chiba", "check", "ana", 10, 12)])
         weekly.start_cycle(db, home.jobs, TARGET, by="tests", now=datetime.now(UTC), hours=24)
 
-    desk = Visit(chromium, server, lang, 1280)
-    desk.sign_in("ana")
-    expect(desk.page.locator("main")).to_contain_text(words["check"], timeout=60_000)
-    desk.go("/shop/check/2021-W03/chiba/beer")
-    adds_up(desk, words["sum"])
+    analyst = Visit(chromium, server, lang, 1280)
+    analyst.sign_in("ana")
+    expect(analyst.page.locator("main")).to_contain_text(texts["check"], timeout=60_000)
+    analyst.go("/shop/check/2021-W03/chiba/beer")
+    assert_sum(analyst, texts["sum"])
 
-    desk.go("/shop/models")
-    expect(desk.page.locator("main")).to_contain_text(words["reason"])
-    desk.page.locator(f"form[action$='/{version}/override'] input[name=why]").fill("店が新しい")
-    desk.page.locator(f"form[action$='/{version}/override'] button").click()
-    expect(desk.page.locator(".flash").first).to_contain_text(words["live"])
+    analyst.go("/shop/models")
+    expect(analyst.page.locator("main")).to_contain_text(texts["reason"])
+    analyst.page.locator(f"form[action$='/{version}/override'] input[name=why]").fill("店が新しい")
+    analyst.page.locator(f"form[action$='/{version}/override'] button").click()
+    expect(analyst.page.locator(".flash").first).to_contain_text(texts["live"])
     assert release.version_with_alias(home.registry, forecasts.FORECAST_MODEL).version == version
 
-    desk.go("/shop/alerts")
-    expect(desk.page.locator("main")).to_contain_text(words["alarm"])
-    expect(desk.page.locator("main")).to_contain_text(words["todo"])
-    desk.page.locator("form[action$='/close'] input[name=why]").fill("電話した")
-    desk.page.locator("form[action$='/close'] button").click()
-    expect(desk.page.locator("main")).to_contain_text(words["calm"])
-    expect(desk.page.locator("main")).to_contain_text("電話した")
+    analyst.go("/shop/alerts")
+    expect(analyst.page.locator("main")).to_contain_text(texts["alarm"])
+    expect(analyst.page.locator("main")).to_contain_text(texts["todo"])
+    analyst.page.locator("form[action$='/close'] input[name=why]").fill("電話した")
+    analyst.page.locator("form[action$='/close'] button").click()
+    expect(analyst.page.locator("main")).to_contain_text(texts["calm"])
+    expect(analyst.page.locator("main")).to_contain_text("電話した")
 
-    desk.go("/shop/forecast-value-added")
-    expect(desk.page.locator("svg.chart:visible")).to_be_visible()
-    expect(desk.page.locator("main tbody").first).to_contain_text("ana")
+    analyst.go("/shop/forecast-value-added")
+    expect(analyst.page.locator("svg.chart:visible")).to_be_visible()
+    expect(analyst.page.locator("main tbody").first).to_contain_text("ana")
 
-    desk.go("/shop/rules")
-    desk.page.fill("input[name=service_b]", "0.95")
-    desk.page.fill("input[name=why]", "欠品が多い")
-    desk.page.get_by_role("button", name=words["force"]).click()
-    expect(desk.page.locator("table.data tbody tr").first).to_contain_text(words["floors"])
-    assert desk.faults == []
-    desk.context.close()
+    analyst.go("/shop/rules")
+    analyst.page.fill("input[name=service_b]", "0.95")
+    analyst.page.fill("input[name=why]", "欠品が多い")
+    analyst.page.get_by_role("button", name=texts["force"]).click()
+    expect(analyst.page.locator("table.data tbody tr").first).to_contain_text(texts["floors"])
+    assert analyst.faults == []
+    analyst.context.close()
 
     phone = Visit(chromium, server, lang, 390)
     phone.sign_in("ops")
@@ -129,12 +149,12 @@ def history_of(home):
         return panel.load_history(db, home.warehouse, as_of=NOW)
 
 
-def adds_up(desk, caption):
+def assert_sum(analyst, caption):
     """The parts of the proposal's sum, as the page shows them, are its number."""
-    table = desk.page.locator("table", has=desk.page.locator("caption", has_text=caption))
+    table = analyst.page.locator("table", has=analyst.page.locator("caption", has_text=caption))
     shown = table.locator("tbody td:nth-child(2)").all_inner_texts()
     total = table.locator("tfoot td:last-child").inner_text()
-    units = desk.page.locator(".figure").first.inner_text().split("=")[-1]
+    units = analyst.page.locator(".figure").first.inner_text().split("=")[-1]
     assert len(shown) >= 3
     assert sum(number(each) for each in shown) == number(total) == number(units)
 

@@ -1,4 +1,4 @@
-"""A week as people live it, in a real browser: the analyst checks at a desk, managers confirm on phones, orders leave; in both languages."""
+"""A week in a real browser: the analyst checks, managers confirm on phones, orders are sent."""
 
 import re
 from datetime import UTC, datetime
@@ -13,15 +13,33 @@ from tests.factories.store_chain import TARGET, make_chain
 
 pytestmark = pytest.mark.browser
 
-WORDS = {
-    "en": {"waiting": "waiting for the check", "save": "Save", "done": "Finish the check", "stores": "waiting for the stores", "confirm": "Confirm all", "thanks": "Confirmed. Thank you!", "issued": "issued", "order": "Purchase order"},
-    "ja": {"waiting": "確認待ち", "save": "保存", "done": "確認を終える", "stores": "店舗の確定待ち", "confirm": "すべて確定する", "thanks": "確定しました。ありがとうございます。", "issued": "発行済み", "order": "発注書"},
-}  # fmt: skip
+TEXTS = {
+    "en": {
+        "waiting": "waiting for the check",
+        "save": "Save",
+        "done": "Finish the check",
+        "stores": "waiting for the stores",
+        "confirm": "Confirm all",
+        "thanks": "Confirmed. Thank you!",
+        "issued": "issued",
+        "order": "Purchase order",
+    },
+    "ja": {
+        "waiting": "確認待ち",
+        "save": "保存",
+        "done": "確認を終える",
+        "stores": "店舗の確定待ち",
+        "confirm": "すべて確定する",
+        "thanks": "確定しました。ありがとうございます。",
+        "issued": "発行済み",
+        "order": "発注書",
+    },
+}
 
 
 @pytest.mark.parametrize("lang", ["en", "ja"])
 def test_a_week_from_the_check_to_the_purchase_orders(chromium, home, server, lang):
-    words = WORDS[lang]
+    texts = TEXTS[lang]
     make_chain(home)
     make_person(home, "ana", ("analyst", None))
     for store in ("chiba", "osaka"):
@@ -29,23 +47,23 @@ def test_a_week_from_the_check_to_the_purchase_orders(chromium, home, server, la
     with home.db.write() as db:
         weekly.start_cycle(db, home.jobs, TARGET, by="tests", now=datetime.now(UTC), hours=24)
 
-    desk = Visit(chromium, server, lang, 1280)
-    desk.sign_in("ana")
-    expect(desk.page).to_have_url(re.compile("/shop/week"))
-    expect(desk.page.locator("h1")).to_contain_text(words["waiting"], timeout=60_000)
-    desk.go("/shop/check")
-    row = desk.page.locator("tr#chiba-beer")
+    analyst = Visit(chromium, server, lang, 1280)
+    analyst.sign_in("ana")
+    expect(analyst.page).to_have_url(re.compile("/shop/week"))
+    expect(analyst.page.locator("h1")).to_contain_text(texts["waiting"], timeout=60_000)
+    analyst.go("/shop/check")
+    row = analyst.page.locator("tr#chiba-beer")
     row.locator("input[name=cases]").fill("33")
     row.locator("input[name=reason]").fill("祭り")
     row.get_by_role("button").click()
-    expect(desk.page).to_have_url(re.compile("#chiba-beer"))
-    expect(desk.page.locator("tr#chiba-beer input[name=cases]")).to_have_value("33")
-    desk.go("/shop/check/2021-W03/chiba/beer")
-    expect(desk.page.locator("svg.chart:visible")).to_be_visible()
-    expect(desk.page.locator("main")).to_contain_text("祭り")
-    desk.go("/shop/check")
-    desk.page.get_by_role("button", name=words["done"]).first.click()
-    expect(desk.page.locator("h1")).to_contain_text(words["stores"], timeout=60_000)
+    expect(analyst.page).to_have_url(re.compile("#chiba-beer"))
+    expect(analyst.page.locator("tr#chiba-beer input[name=cases]")).to_have_value("33")
+    analyst.go("/shop/check/2021-W03/chiba/beer")
+    expect(analyst.page.locator("svg.chart:visible")).to_be_visible()
+    expect(analyst.page.locator("main")).to_contain_text("祭り")
+    analyst.go("/shop/check")
+    analyst.page.get_by_role("button", name=texts["done"]).first.click()
+    expect(analyst.page.locator("h1")).to_contain_text(texts["stores"], timeout=60_000)
 
     for store in ("chiba", "osaka"):
         phone = Visit(chromium, server, lang, 390)
@@ -54,8 +72,8 @@ def test_a_week_from_the_check_to_the_purchase_orders(chromium, home, server, la
         if store == "chiba":
             expect(phone.page.locator("input[name=cases]").first).to_have_value("33")
             phone.page.locator("input[name=cases]").nth(1).fill("5")
-        phone.page.get_by_role("button", name=words["confirm"]).click()
-        expect(phone.page.locator(".flash").first).to_contain_text(words["thanks"])
+        phone.page.get_by_role("button", name=texts["confirm"]).click()
+        expect(phone.page.locator(".flash").first).to_contain_text(texts["thanks"])
         assert (
             phone.page.goto(
                 f"{server}/shop/store?store={'osaka' if store == 'chiba' else 'chiba'}"
@@ -67,14 +85,14 @@ def test_a_week_from_the_check_to_the_purchase_orders(chromium, home, server, la
         phone.context.close()
 
     home.jobs.wait_for_run(orders.weekly_run_id(TARGET), seconds=60)
-    desk.go("/shop/orders")
-    expect(desk.page.locator("tbody tr")).to_have_count(4)
-    expect(desk.page.locator("tbody tr").first).to_contain_text(words["issued"])
-    desk.page.get_by_role("link", name="PO-2021W03-BREWER-CHIBA-1").click()
-    expect(desk.page.locator("h1")).to_contain_text(words["order"])
-    expect(desk.page.locator("tbody tr").first).to_contain_text("33")
-    with desk.page.expect_download() as download:
-        desk.page.locator("a[href$='/sent.csv']").click()
+    analyst.go("/shop/orders")
+    expect(analyst.page.locator("tbody tr")).to_have_count(4)
+    expect(analyst.page.locator("tbody tr").first).to_contain_text(texts["issued"])
+    analyst.page.get_by_role("link", name="PO-2021W03-BREWER-CHIBA-1").click()
+    expect(analyst.page.locator("h1")).to_contain_text(texts["order"])
+    expect(analyst.page.locator("tbody tr").first).to_contain_text("33")
+    with analyst.page.expect_download() as download:
+        analyst.page.locator("a[href$='/sent.csv']").click()
     assert "PO-2021W03-BREWER-CHIBA-1" in download.value.path().read_text("utf-8-sig")
     for path in (
         "/shop/week",
@@ -88,27 +106,27 @@ def test_a_week_from_the_check_to_the_purchase_orders(chromium, home, server, la
         "/account",
         "/api",
     ):
-        desk.go(path)
-        assert desk.page.locator("html").get_attribute("lang") == lang
-    assert desk.faults == []
-    desk.context.close()
+        analyst.go(path)
+        assert analyst.page.locator("html").get_attribute("lang") == lang
+    assert analyst.faults == []
+    analyst.context.close()
 
 
 def test_language_and_theme_are_switched_on_any_page_and_remembered(chromium, home, server):
     make_person(home, "ana", ("analyst", None))
-    desk = Visit(chromium, server, "en", 1280)
-    desk.sign_in("ana")
-    desk.page.locator(".wide .personal > summary").click()
-    desk.page.locator(".wide button[name=lang][value=ja]").click()
-    expect(desk.page.locator("h1")).to_contain_text("今週")
-    desk.page.locator(".wide .personal > summary").click()
-    desk.page.locator(".wide button[name=theme][value=dark]").click()
-    expect(desk.page.locator("html")).to_have_attribute("data-theme", "dark")
-    desk.go("/shop/sales")
-    assert desk.page.locator("html").get_attribute("lang") == "ja"
-    assert desk.page.locator("html").get_attribute("data-theme") == "dark"
-    assert desk.faults == []
-    desk.context.close()
+    analyst = Visit(chromium, server, "en", 1280)
+    analyst.sign_in("ana")
+    analyst.page.locator(".wide .personal > summary").click()
+    analyst.page.locator(".wide button[name=lang][value=ja]").click()
+    expect(analyst.page.locator("h1")).to_contain_text("今週")
+    analyst.page.locator(".wide .personal > summary").click()
+    analyst.page.locator(".wide button[name=theme][value=dark]").click()
+    expect(analyst.page.locator("html")).to_have_attribute("data-theme", "dark")
+    analyst.go("/shop/sales")
+    assert analyst.page.locator("html").get_attribute("lang") == "ja"
+    assert analyst.page.locator("html").get_attribute("data-theme") == "dark"
+    assert analyst.faults == []
+    analyst.context.close()
 
 
 def test_a_file_is_brought_in_and_a_row_is_put_right_on_the_page(chromium, home, server, tmp_path):
@@ -119,16 +137,16 @@ def test_a_file_is_brought_in_and_a_row_is_put_right_on_the_page(chromium, home,
         "date,store,item,sales\n2021-01-11,chiba,beer,12\n2021-01-11,chiba,coffee,many\n",
         encoding="utf-8",
     )
-    desk = Visit(chromium, server, "en", 1280)
-    desk.sign_in("ana")
-    desk.go("/shop/data")
-    desk.page.set_input_files("input[type=file]", str(file))
-    desk.page.get_by_role("button", name="Import").click()
-    expect(desk.page.locator(".flash")).to_contain_text("1 rows new")
-    desk.page.locator("details.waiting summary").click()
-    desk.page.locator("input[aria-invalid]").fill("15")
-    desk.page.get_by_role("button", name="Save the correction").click()
-    expect(desk.page.locator(".flash")).to_contain_text("The row is corrected and counts now.")
-    expect(desk.page.locator("details.waiting")).to_have_count(0)
-    assert desk.faults == []
-    desk.context.close()
+    analyst = Visit(chromium, server, "en", 1280)
+    analyst.sign_in("ana")
+    analyst.go("/shop/data")
+    analyst.page.set_input_files("input[type=file]", str(file))
+    analyst.page.get_by_role("button", name="Import").click()
+    expect(analyst.page.locator(".flash")).to_contain_text("1 rows new")
+    analyst.page.locator("details.waiting summary").click()
+    analyst.page.locator("input[aria-invalid]").fill("15")
+    analyst.page.get_by_role("button", name="Save the correction").click()
+    expect(analyst.page.locator(".flash")).to_contain_text("The row is corrected and counts now.")
+    expect(analyst.page.locator("details.waiting")).to_have_count(0)
+    assert analyst.faults == []
+    analyst.context.close()

@@ -1,8 +1,9 @@
-"""The page kit, with a small system of its own: pages, JSON and CSV, forms and tokens, errors, headers, languages."""
+"""Pages, JSON, CSV, forms, tokens, errors, headers and languages of a small system for tests."""
 
 import json
 import re
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -27,14 +28,35 @@ from tanuki.platform.web.transactions import Db, WriteDb
 from tanuki.settings import Settings
 from tests.factories.http_clients import PASSWORD, bearer, csrf, make_person, signed_in, visitor
 
-SHELF = """{% extends "base.html" %}{% block title %}{{ _('Shelf') }}{% endblock %}
+SHELF_CHART = {
+    "description": "Units <b>",
+    "width": 200,
+    "data": {"values": [{"x": 1, "y": 2}]},
+    "mark": "point",
+    "encoding": {"x": {"field": "x"}, "y": {"field": "y"}},
+}
+SHELF = (
+    """{% extends "base.html" %}{% block title %}{{ _('Shelf') }}{% endblock %}
 {% block content %}<h1>{{ _('Shelf') }}</h1>
 {% for row in page.rows %}<p>{{ row.item }} {{ row.units | n }}</p>{% endfor %}
-{{ chart({'description': 'Units <b>', 'data': {'values': [{'x': 1, 'y': 2}]}, 'mark': 'point', 'encoding': {'x': {'field': 'x'}, 'y': {'field': 'y'}}}) }}
+{{ chart("""
+    + repr(SHELF_CHART)
+    + """) }}
 {% endblock %}"""
-WINDOW = """{% extends "base.html" %}{% block head %}<link rel="manifest" href="{{ static('app.webmanifest') }}">{% endblock %}
+)
+WINDOW = """{% extends "base.html" %}
+{% block head %}<link rel="manifest" href="{{ static('app.webmanifest') }}">{% endblock %}
 {% block content %}<p>{{ page.rows[0].item }}</p>{% endblock %}"""
-JAPANESE = 'msgid "Shelf"\nmsgstr "棚"\n\nmsgid "Now %(units)s on the shelf."\nmsgstr "棚に%(units)sあります。"\n\nmsgid "No shelf %(shelf)s."\nmsgstr "棚 %(shelf)s はありません。"\n'
+JAPANESE = """
+msgid "Shelf"
+msgstr "棚"
+
+msgid "Now %(units)s on the shelf."
+msgstr "棚に%(units)sあります。"
+
+msgid "No shelf %(shelf)s."
+msgstr "棚 %(shelf)s はありません。"
+"""
 
 
 class Row(BaseModel):
@@ -49,7 +71,7 @@ class Shelf(BaseModel):
 
 def show_shelf(db: Db, person: CurrentPerson, lang: Lang, shelf: str, least: int = -9) -> Shelf:
     """What is on a shelf."""
-    require_role(who, "analyst")
+    require_role(person, "analyst")
     if shelf == "none":
         raise NotFound("No shelf %(shelf)s.", shelf=shelf)
     if shelf == "broken":
@@ -77,7 +99,7 @@ def put_units(
     why: Annotated[str, Form()] = "",
 ) -> ActionResult:
     """Put units on a shelf; the account's display name keeps the number for the test."""
-    db.execute(update(Account).where(Account.name == person.name).values(display=f"units {units}"))
+    db.execute(update(Account).where(Account.name == person.name).values(display_name=f"units {units}"))
     if why == "conflict":
         raise Conflict("Somebody was faster.")
     if why == "commit":
@@ -554,10 +576,9 @@ def test_a_page_has_no_inline_style_or_script_and_asks_nobody_else(hana, path):
 
 
 def test_over_https_cookies_are_secure_and_bound_to_the_host(tmp_path, embedded):
-    made = embedded.__class__(
-        **{**embedded.__dict__, "settings": embedded.settings.model_copy(update={"https": True})}
-    )
-    answer = visitor(web.create_app(made, [])).get("/sign-in")
+    settings = embedded.settings.model_copy(update={"https": True})
+    resources = replace(embedded, settings=settings)
+    answer = visitor(web.create_app(resources, [])).get("/sign-in")
     assert re.match(
         r"__Host-tanuki-visitor=.*; HttpOnly; Path=/; SameSite=lax; Secure",
         answer.headers["set-cookie"],

@@ -1,6 +1,7 @@
 """Pages of people: signing up, API tokens and what they are for, the account; what strangers type stays text."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -151,10 +152,10 @@ def test_who_is_signed_in_needs_no_second_account(app, hana, embedded):
         assert accounts.find_person(db, "rio") is None
 
 
-def test_where_it_is_shut_nobody_signs_up(embedded):
-    shut = embedded.settings.model_copy(update={"sign_up": False})
+def test_a_closed_site_lets_nobody_sign_up(embedded):
+    closed = embedded.settings.model_copy(update={"sign_up": False})
     browser = visitor(
-        web.create_app(embedded.__class__(**{**embedded.__dict__, "settings": shut}), [])
+        web.create_app(replace(embedded, settings=closed), [])
     )
     assert "Sign up" not in browser.get("/sign-in").text
     assert browser.get("/sign-up").status_code == 404
@@ -220,25 +221,15 @@ def test_only_a_moderator_is_offered_a_token_that_moderates(app, hana):
     assert make_token(mei, "write", "moderate")
 
 
-def routes_of(router):
-    """Every route of a router and of those included in it, listed in the API's description or not."""
-    for route in router.routes:
-        yield from (
-            routes_of(route.original_router) if hasattr(route, "original_router") else [route]
-        )
-
-
 def test_a_token_that_only_reads_is_refused_at_every_route_that_writes(embedded):
     make_person(embedded, "boss", ("admin", None))
-    made = web.create_app(embedded, SYSTEMS)
-    reader = bearer(embedded, made, "boss", ("read",))
-    asked = {
-        (method, re.sub(r"\{\w+(:\w+)?\}", "1", each.path))
-        for each in routes_of(made)
-        for method in getattr(each, "methods", None) or ()
-    }
+    app = web.create_app(embedded, SYSTEMS)
+    reader = bearer(embedded, app, "boss", ("read",))
     writing = sorted(
-        (method, path) for method, path in asked if method not in ("GET", "HEAD", "OPTIONS")
+        (method, re.sub(r"\{\w+(:\w+)?\}", "1", route.path))
+        for route in app.routes
+        for method in route.methods
+        if method not in ("GET", "HEAD", "OPTIONS")
     )
     assert (
         len(writing) > 30
@@ -248,8 +239,8 @@ def test_a_token_that_only_reads_is_refused_at_every_route_that_writes(embedded)
     answers = {(method, path): reader.request(method, path) for method, path in writing}
     refused = "This API token may only read; make one that may write on the account page."
     assert [
-        asked
-        for asked, answer in answers.items()
+        operation
+        for operation, answer in answers.items()
         if answer.status_code != 403 or answer.json()["detail"] != refused
     ] == []
     for path in ("/api/shop/week", "/shop/week", "/runs", "/account"):
@@ -285,7 +276,7 @@ def test_a_token_makes_no_token_and_changes_no_password(app, embedded):
         ),
     ]
     assert {(answer.status_code, answer.json()["detail"]) for answer in asked} == {
-        (403, "Only somebody who is signed in does this; an API token cannot.")
+        (403, "Only somebody who is signed in may do this; an API token may not.")
     }
 
 

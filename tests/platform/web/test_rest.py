@@ -1,4 +1,4 @@
-"""What programs are promised, with a small API of its own: problems as announced, entity tags, keys, limits, and its description."""
+"""The API's promises, on a small API for tests: problems, entity tags, keys, limits, OpenAPI."""
 
 import json
 from typing import Annotated
@@ -275,7 +275,7 @@ def test_limits_are_announced_and_a_refusal_says_when_to_come_again(hana):
         "60",
         '"likes";r=0;t=60',
     )
-    assert refused.json()["detail"] == "That was too often; try again in 60 seconds."
+    assert refused.json()["detail"] == "That was too often. Please try again in 60 seconds."
 
 
 def test_tags_differ_when_what_is_said_differs():

@@ -1,4 +1,4 @@
-"""Many requests at once do not wait for each other for ever; every route of the site has a page of its own."""
+"""Routes that `read_route` and `write_route` register: access, problems, and many at once."""
 
 import asyncio
 from typing import Annotated
@@ -60,7 +60,7 @@ def load_display(db: Db, person: CurrentPerson) -> str:
 
 @write_route(router, "/test/rename")
 def rename(db: WriteDb, person: CurrentPerson, display: Annotated[str, Form()]) -> ActionResult:
-    db.execute(update(Account).where(Account.name == person.name).values(display=display))
+    db.execute(update(Account).where(Account.name == person.name).values(display_name=display))
     return ActionResult("/")
 
 

@@ -1,4 +1,4 @@
-"""Who may open and do what: every route of the shop and of runs, for every role; and a page's JSON and CSV say what it says."""
+"""Access to every route of the shop and of runs for every role; pages, JSON and CSV agree."""
 
 import csv
 import io
@@ -37,11 +37,11 @@ FILLED = {
     "version": "1",
     "alert_id": "1",
 }
-# path: who may look; everybody else who is signed in gets 403, or 404 where a store's things are not theirs
+# path: the roles that may read it. Others who are signed in get 403, or 404 for another's store.
 CHAIN = {"analyst", "operator", "admin"}
 WITH_STORE = CHAIN | {"own"}
 ALL = WITH_STORE | {"other"}
-LOOK = {
+READERS = {
     "/shop/week": ALL,
     "/shop/check": CHAIN,
     "/shop/check/{week}/{store}/{item}": CHAIN,
@@ -69,8 +69,8 @@ RULES = {
     "holding": 0.25,
     "why": "x",
 }
-# path: who may try, and what is sent; "may" means that the answer is about the thing, not about the person
-DO = {
+# path: the roles that may use it, and a form. For them the answer is about the form's content.
+WRITERS = {
     "/shop/week/start": (CHAIN, {"week": "2021-W02"}),
     "/shop/week/{week}/release": ({"analyst", "admin"}, {}),
     "/shop/week/{week}/hold": ({"analyst", "admin"}, {"why": "x"}),
@@ -133,7 +133,7 @@ def released_week(res: Resources) -> None:
                     "cases": 10,
                     "recent_units": 60.0,
                     "unusual": 0.0,
-                    "unusual_why": [],
+                    "unusual_reasons": [],
                     "version": 1,
                 }
                 db.add(
@@ -141,7 +141,7 @@ def released_week(res: Resources) -> None:
                         week=str(TARGET),
                         store=store,
                         item=item,
-                        reason=[SUM, {"code": "stock_unknown"}],
+                        reasons=[SUM, {"code": "stock_unknown"}],
                         **values,
                     )
                 )
@@ -162,39 +162,39 @@ def app(embedded):
 
 def test_no_route_is_missing_in_the_tables(app):
     spec = app.openapi()["paths"]
-    ours = {
+    operations = {
         path.removeprefix("/api"): set(methods)
         for path, methods in spec.items()
         if path.startswith(("/api/shop", "/api/runs"))
     }
-    assert {path for path, methods in ours.items() if "get" in methods} == set(LOOK)
-    assert {path for path, methods in ours.items() if "post" in methods} == set(DO)
+    assert {path for path, methods in operations.items() if "get" in methods} == set(READERS)
+    assert {path for path, methods in operations.items() if "post" in methods} == set(WRITERS)
 
 
 def test_everybody_opens_exactly_what_is_theirs(app, embedded):
     wrong = []
     for role in ROLES:
         browser = visitor(app) if role == "stranger" else signed_in(app, role)
-        for path, may in LOOK.items():
-            for twin in ("", "/api"):
-                answer = browser.get(twin + filled(path), follow_redirects=False)
+        for path, may in READERS.items():
+            for prefix in ("", "/api"):
+                answer = browser.get(prefix + filled(path), follow_redirects=False)
                 if role == "stranger":
-                    good = answer.status_code == (401 if twin else 303)
+                    good = answer.status_code == (401 if prefix else 303)
                 elif role in may:
                     good = answer.status_code == 200
                 else:
                     good = answer.status_code in (403, 404)
                 if not good:
-                    wrong.append((role, twin + path, answer.status_code))
+                    wrong.append((role, prefix + path, answer.status_code))
     assert wrong == []
 
 
 def test_everybody_does_exactly_what_is_theirs(app, embedded):
-    """Who may not is refused before anything is looked at; who may gets an answer about the thing itself (done, or 409, 400, 404)."""
+    """Others are refused before the form is read; these get 200, or 400, 404, 409 about it."""
     wrong = []
     for role in ROLES:
         program = visitor(app) if role == "stranger" else bearer(embedded, app, role)
-        for path, (may, sent) in DO.items():
+        for path, (may, sent) in WRITERS.items():
             answer = program.post(
                 f"/api{filled(path)}",
                 **(
@@ -221,11 +221,15 @@ def test_another_stores_things_never_appear_on_a_managers_pages(app, embedded):
         "/shop/forecast-value-added",
         "/shop/sales?group=store",
     ):
-        for twin in ("", "/api"):
-            answer = browser.get(twin + path)
+        for prefix in ("", "/api"):
+            answer = browser.get(prefix + path)
             assert answer.status_code == 200
             assert "chiba" not in answer.text.lower(), path
-    for path in ("/shop/store?store=chiba", "/shop/evaluation?store=chiba", "/shop/sales?store=chiba"):
+    for path in (
+        "/shop/store?store=chiba",
+        "/shop/evaluation?store=chiba",
+        "/shop/sales?store=chiba",
+    ):
         assert browser.get(path).status_code == 404
 
 
@@ -264,7 +268,7 @@ def test_every_page_opens_before_anything_was_ever_done(embedded, lang):
     make_person(embedded, "admin", ("admin", None))
     empty = web.create_app(embedded, [shop_web.SYSTEM])
     browser = signed_in(empty, "admin")
-    for path in sorted(LOOK):
+    for path in sorted(READERS):
         if "{" not in path:
             answer = browser.get(path, headers={"Accept-Language": lang})
             assert answer.status_code in (200, 404), path
@@ -294,7 +298,8 @@ def test_an_edit_on_the_page_is_kept_and_a_stale_one_is_refused(app, embedded):
     [
         (
             "en",
-            "Sold 70 last week; season −14, room for a good week +6, whole cases −2 → 60 units (10 × 6).",
+            "Sold 70 last week; season −14, room for a good week +6, whole cases −2 "
+            "→ 60 units (10 × 6).",
             "season",
         ),
         (

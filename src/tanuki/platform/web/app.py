@@ -1,4 +1,4 @@
-"""The web application: the systems together, and around every request an id, a log line, metrics, headers and an answer."""
+"""The web application: all systems, and what happens around every request."""
 
 import re
 import secrets

@@ -1,4 +1,4 @@
-"""What pages are made with, loaded once: static files under hashed URLs, and Jinja for each language."""
+"""Static files under hashed URLs, and a Jinja environment for each language."""
 
 import gzip
 import mimetypes

@@ -13,7 +13,7 @@ YEAR_SECONDS = 365 * 24 * 3600
 
 @dataclass(frozen=True)
 class Cookies:
-    """Reads and writes the site's cookies: scripts cannot read them, other sites' forms do not send them."""
+    """The site's cookies: scripts cannot read them, other sites' forms do not send them."""
 
     https: bool
 

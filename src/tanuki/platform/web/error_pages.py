@@ -49,7 +49,8 @@ SENTENCES = {
 ADVICE = {
     400: msgid("Go back, correct it, and send it again."),
     403: msgid(
-        "Go back and open the page again. If you need this often, ask an administrator for the role."
+        "Go back and open the page again. "
+        "If you need this often, ask an administrator for the role."
     ),
     404: msgid("Check the address, or start from the menu."),
     405: msgid("Start from the menu."),

@@ -27,7 +27,7 @@ async def check_idempotency_key(
         ),
     ],
 ) -> str:
-    """The request's Idempotency-Key, as the IETF drafts it; raises UserError for a malformed one."""
+    """The request's Idempotency-Key (IETF draft). Raises UserError for a malformed one."""
     if not 1 <= len(key) <= MAX_IDEMPOTENCY_KEY_LENGTH or not all(
         "!" <= char <= "~" for char in key
     ):

@@ -1,4 +1,4 @@
-"""Seen from outside: alive, ready, and the numbers for Prometheus."""
+"""Health checks and metrics for the outside: liveness, readiness, and numbers for Prometheus."""
 
 import secrets
 from datetime import UTC, datetime
@@ -13,25 +13,26 @@ from tanuki.platform.resources import Resources
 from tanuki.platform.web.site import Res
 
 router = APIRouter(tags=["health"])
+PARTS_NEEDED = ("database", "schema", "objects")
 
 
 @router.get("/healthz", include_in_schema=False)
-def alive() -> dict[str, str]:
-    """The process answers."""
+def answer_liveness() -> dict[str, str]:
     return {"status": "alive"}
 
 
 @router.get("/readyz", include_in_schema=False)
-def ready(res: Res) -> Response:
-    """Whether requests can be served: the database answers with the right schema, and objects can be written."""
-    found = {**database_state(res), "objects": objects_state(res)}
-    good = all(found[part] == "ok" for part in ("database", "schema", "objects"))
-    return JSONResponse({"status": "ready" if good else "not ready", **found}, 200 if good else 503)
+def answer_readiness(res: Res) -> Response:
+    """Whether requests can be served: the database has the right schema, objects can be written."""
+    parts = {**check_database(res), "objects": check_objects(res)}
+    is_ready = all(parts[part] == "ok" for part in PARTS_NEEDED)
+    status = "ready" if is_ready else "not ready"
+    return JSONResponse({"status": status, **parts}, 200 if is_ready else 503)
 
 
 @router.get("/metrics", include_in_schema=False)
-def numbers(res: Res) -> Response:
-    """Everything in Prometheus's text format; what waits is counted now."""
+def export_metrics(res: Res) -> Response:
+    """All metrics in Prometheus's text format. The queues' lengths are counted now."""
     for queue, length in res.jobs.count_queued_runs().items():
         metrics.set_queue_length(queue, length)
     return Response(
@@ -39,25 +40,25 @@ def numbers(res: Res) -> Response:
     )
 
 
-def database_state(res: Resources) -> dict[str, object]:
-    """Database and schema, and how many workers have lately said that they are alive (for information)."""
+def check_database(res: Resources) -> dict[str, object]:
+    """The state of database and schema, and for information how many workers are alive."""
+    newest = res.migrations.newest_revision()
     try:
         with res.db.read() as db:
             is_reachable(db)
             revision = load_revision(db)
-            current = revision == res.migrations.newest_revision()
-            alive = len(jobs.load_live_workers(db, datetime.now(UTC)))
+            workers = len(jobs.load_live_workers(db, datetime.now(UTC)))
     except SQLAlchemyError as error:
         return {"database": error.__class__.__name__, "schema": "unknown", "workers": 0}
     return {
         "database": "ok",
-        "schema": "ok" if current else f"{revision}, needs {res.migrations.newest_revision()}",
-        "workers": alive,
+        "schema": "ok" if revision == newest else f"{revision}, needs {newest}",
+        "workers": workers,
     }
 
 
-def objects_state(res: Resources) -> str:
-    """Whether an object can be written and taken away again."""
+def check_objects(res: Resources) -> str:
+    """Whether an object can be written and deleted: "ok" or the name of the error."""
     key = f"health/{secrets.token_hex(8)}"
     try:
         res.objects.put(key, b"ready?")

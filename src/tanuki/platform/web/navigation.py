@@ -1,4 +1,4 @@
-"""The site's navigation: a switch between the systems, and one system's menu as a person sees it."""
+"""The navigation: a switch between the systems, and a system's menu as a person sees it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ class Navigation:
 
 
 def build_navigation(menus: Sequence[Menu], person: Person | None, path: str) -> Navigation:
-    """The navigation for a page; without a system of its own, such as the account, the first menu."""
+    """A page's navigation. A page of no system, such as the account, shows the first menu."""
     visible = [menu for menu in (filter_menu(menu, person) for menu in menus) if menu.all_entries()]
     if not visible:
         return Navigation()

@@ -1,17 +1,16 @@
 """The one way to register routes: a view becomes HTML, JSON and CSV, an action takes forms and JSON.
 
-`read_route` and `write_route` are for pages and for the API of every system, so that all routes have
-the same authentication, CSRF protection, size limit, threading and documented problems. Closed by
-default: a route is for people who are signed in, unless it says `public=True`.
+`read_route` and `write_route` register the pages and the API of every system, so that all routes
+share authentication, CSRF protection, size limit, threads and documented problems. They are closed
+by default: only people who are signed in may use a route, unless it says `public=True`.
 
 What is registered follows from the path and from what the function returns:
 
-| path         | returns        | read_route                     | write_route                            |
-|--------------|----------------|--------------------------------|----------------------------------------|
-| `/api/…`     | a value        | JSON                           | JSON                                   |
-| another      | a model        | HTML, JSON at `/api` + path, and, with `csv`, CSV | –                   |
-| another      | `ActionResult` | –                              | form, JSON at `/api` + path            |
-| another      | a `Response`   | a page that renders itself     | a form that answers itself             |
+- under `/api/`, any value: JSON.
+- elsewhere, a model (`read_route` with a template): HTML, JSON at `/api` + path, and with `csv`
+  a table at path + `.csv`.
+- elsewhere, an `ActionResult` (`write_route`): a form, and JSON at `/api` + path.
+- elsewhere, a `Response`: a page or a form that answers itself.
 """
 
 import inspect

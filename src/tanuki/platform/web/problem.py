@@ -28,7 +28,10 @@ Responses = dict[int | str, dict[str, Any]]  # as FastAPI's `responses`: parts o
 
 
 class Problem(BaseModel):
-    """What went wrong (RFC 9457): `detail` is a sentence for people, in their language; `request_id` finds it in our log."""
+    """What went wrong (RFC 9457).
+
+    `detail` is a sentence for people, in their language. `request_id` finds it in our log.
+    """
 
     model_config = ConfigDict(extra="forbid")
 

@@ -17,14 +17,21 @@ Endpoint = Callable[..., Any]
 def wrap_view(view: Endpoint, answer: Callable[[Request, Any], object]) -> Endpoint:
     """An endpoint with the view's parameters that answers with `answer(request, view(…))`."""
     signature = inspect.signature(view, eval_str=True)
+    # FastAPI gives the request to one parameter only: a view that asks for it shares ours
+    shared = [
+        name
+        for name, parameter in signature.parameters.items()
+        if parameter.annotation is Request
+    ]
 
     def endpoint(**arguments: Any) -> object:
         request = arguments.pop(REQUEST)
-        return answer(request, view(**arguments))
+        return answer(request, view(**arguments, **dict.fromkeys(shared, request)))
 
     keywords = [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for parameter in signature.parameters.values()
+        for name, parameter in signature.parameters.items()
+        if name not in shared
     ]
     request = inspect.Parameter(REQUEST, inspect.Parameter.KEYWORD_ONLY, annotation=Request)
     endpoint.__signature__ = signature.replace(  # type: ignore[attr-defined]
@@ -79,7 +86,7 @@ def build_body_model(name: str, fields: Mapping[str, inspect.Parameter]) -> type
 
 
 def strict_model(name: str, model: type[BaseModel]) -> type[BaseModel]:
-    """The model, refusing unknown fields: a form has some, such as the CSRF token, JSON has none."""
+    """The form's model for JSON, which refuses unknown fields. A form has the CSRF token as one."""
     return type(name, (model,), {"model_config": ConfigDict(extra="forbid")})
 
 

@@ -26,13 +26,14 @@ HERE = Path(__file__).parent
 class System:
     """What a system adds to the site.
 
-    Its routers have no prefix: paths are whole, such as `/shop/week`. A page's template extends
-    `base.html`. Files in `static` get URLs that change with their content: templates ask
-    `static('name')` for them. `leave_path` is the page where people delete their account. `on_sign_up`
-    runs in the transaction in which somebody made themselves an account. `layout` is the template
-    that the system's pages extend; the platform's own pages, such as errors, use it for people who
-    use only this system. `template_globals` are functions that templates know by these names. `run_titles` has
-    titles (msgids) of durable runs and their steps by the names of workflows and steps.
+    routers: their paths are whole, such as `/shop/week`; included routers are not found.
+    static: files under URLs that change with their content; templates ask `static('name')`.
+    leave_path: the page where people delete their account.
+    on_sign_up: runs in the transaction in which somebody made themselves an account.
+    layout: the template that the system's pages extend. The platform's own pages, such as errors,
+        extend it, too, for people who use only this system.
+    template_globals: functions that templates know by these names.
+    run_titles: titles (msgids) of durable runs and their steps, by workflow and step.
     """
 
     key: str
@@ -114,7 +115,7 @@ def build_url(path: str, **query: object) -> str:
 
 
 def sanitize_path(path: str) -> str:
-    """The path if it stays on this site, else the front page: for redirects that a form asks for."""
+    """A path that a form redirects to, if it stays on this site; else the front page."""
     is_local = (
         path.startswith("/")
         and not path.startswith(("//", "/\\"))

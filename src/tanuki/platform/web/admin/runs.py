@@ -1,4 +1,4 @@
-"""Durable runs: what runs and ran, with steps, durations and errors; operators cancel and resume."""
+"""Pages of durable runs: their steps, durations and errors; operators cancel and resume them."""
 
 import re
 from collections.abc import Mapping
