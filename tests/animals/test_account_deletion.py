@@ -50,12 +50,12 @@ from tanuki.animals.tables import (
     Report,
 )
 from tanuki.errors import Conflict, NotFound, UserError
-from tanuki.platform import accounts, audit_log, maintenance, tokens
+from tanuki.platform import accounts, audit_log, maintenance, sessions, tokens
 from tanuki.platform import resources as resources_file
 from tanuki.platform.accounts import Account
 from tanuki.platform.jobs import run_worker
 from tests.factories.http_clients import PASSWORD
-from tests.factories.members_and_posts import NOW, accepted, member, post, staff
+from tests.factories.members_and_posts import NOW, make_photo, make_member, make_post, make_staff
 
 NAME, DISPLAY = "zebulon", "Zebulon Quagga"
 TITLES = ("Kumquat of the morning", "朝の金柑")
@@ -101,28 +101,21 @@ def finish(res, member_id):
 @pytest.fixture
 def world(resources):
     """Zebulon, with a little of everything, among others."""
-    zeb, ann, ben = member(resources, NAME), member(resources, "ann"), member(resources, "ben")
-    mod, other = staff(resources, "mod"), staff(resources, "other")
+    zeb, ann, ben = make_member(resources, NAME), make_member(resources, "ann"), make_member(resources, "ben")
+    mod, other = make_staff(resources, "mod"), make_staff(resources, "other")
     with resources.db.write() as db:
-        members.update_profile(
-            db,
-            zeb,
-            display=DISPLAY,
-            about=WORDS[0],
-            photo=photo_files.keep(db, resources.objects, accepted(9), now=NOW),
-            now=NOW,
-        )
-        accounts.sign_in(db, NAME, PASSWORD, address="1.2.3.4", now=NOW)
-        tokens.add_token(db, NAME, WORDS[1], now=NOW)
+        members.update_profile(db, zeb, members.ProfileChange(display=DISPLAY, about=WORDS[0], photo=photo_files.save_photo(db, resources.objects, make_photo(9), now=NOW)), now=NOW)
+        sessions.sign_in(db, sessions.Credentials(NAME, PASSWORD, "1.2.3.4"), NOW)
+        tokens.create_token(db, NAME, tokens.NewToken(WORDS[1]), NOW)
     mine = [
-        post(resources, zeb, title=title, description=WORDS[0], tags=(WORDS[1],), seed=n)
+        make_post(resources, zeb, title=title, description=WORDS[0], tags=(WORDS[1],), seed=n)
         for n, title in enumerate(TITLES)
     ]
     mine += [
-        post(resources, zeb, title=TITLES[0], state=state)
+        make_post(resources, zeb, title=TITLES[0], state=state)
         for state in ("checking", "held", "removed", "deleted")
     ]
-    theirs = post(resources, ann, title="Stays", seed=1)  # with the same picture as one of his
+    theirs = make_post(resources, ann, title="Stays", seed=1)  # with the same picture as one of his
     for who in (zeb, ben):
         do(resources, engagement.like_post, who, theirs.id)
         do(
@@ -141,15 +134,7 @@ def world(resources):
     do(resources, cases.report_subject, zeb, "post", theirs.id, "spam", WORDS[3])
     do(resources, cases.report_subject, ann, "post", mine[1].id, "spam", f"by {DISPLAY}")
     with resources.db.write() as db:
-        posts.edit_post(
-            db,
-            resources.jobs,
-            zeb,
-            mine[0].id,
-            posts.Draft(TITLES[1], category="cat"),
-            version=1,
-            now=NOW,
-        )
+        posts.edit_post(db, resources.jobs, zeb, posts.PostVersion(mine[0].id, 1), posts.Draft(TITLES[1], category="cat"), now=NOW)
     made = do(
         resources,
         decisions.decide_subject,
@@ -220,10 +205,10 @@ def test_nothing_of_who_left_is_found_anywhere(world):
     assert [value for _, _, value in grown(res) if value == pseudonym] == []
     for words in TRACES:
         assert read(res, search_posts, words).posts == []
-    digests = {accepted(9).digest, *(each.photo for each in mine)} - {theirs.photo}
+    digests = {make_photo(9).digest, *(each.photo for each in mine)} - {theirs.photo}
     assert [key for key in res.objects.list_keys() if any(digest in key for digest in digests)] == []
     assert theirs.photo == mine[1].photo
-    assert res.objects.exists(photo_files.key(theirs.photo, "full"))
+    assert res.objects.exists(photo_files.object_key(theirs.photo, "full"))
     assert read(res, lambda db: set(db.scalars(select(Photo.digest)))) == {theirs.photo}
 
 
@@ -286,11 +271,11 @@ def test_reports_and_decisions_stay_without_him(world):
 
 def test_from_the_same_second_he_is_not_there(world):
     res, zeb, ann, _, mine, theirs = world
-    session = do(res, accounts.sign_in, NAME, PASSWORD, address="1.2.3.4")
+    session = do(res, sessions.sign_in, NAME, PASSWORD, address="1.2.3.4")
     goes(res, zeb)
     shown = (mine[0], mine[1])
     with res.db.read() as db:
-        assert accounts.person_of_session(db, session, NOW) is None
+        assert sessions.find_session_person(db, session, NOW) is None
         for viewer in (ann, None):
             for look in (members.load_profile, engagement.list_followers, post_queries.list_member_posts):
                 with pytest.raises(NotFound):
@@ -328,11 +313,9 @@ def test_from_the_same_second_he_is_not_there(world):
             if item.actor
         } == {"ben"}
     with res.db.write() as db, pytest.raises(NotFound):
-        posts.create_post(
-            db, res.objects, res.jobs, zeb, posts.Draft("Again"), accepted(5), key="late", now=NOW
-        )
+        posts.create_post(db, res, zeb, posts.NewPost(posts.Draft("Again"), make_photo(5), "late"), now=NOW)
     with res.db.write() as db:
-        assert accounts.sign_in(db, NAME, PASSWORD, address="1.2.3.4", now=NOW) is None
+        assert sessions.sign_in(db, sessions.Credentials(NAME, PASSWORD, "1.2.3.4"), NOW) is None
 
 
 def test_the_name_is_not_given_again_and_the_member_neither(world):
@@ -340,16 +323,16 @@ def test_the_name_is_not_given_again_and_the_member_neither(world):
     goes(res, zeb)
     for _ in range(2):
         with pytest.raises(Conflict):
-            do(res, accounts.sign_up, NAME, "four words of mine", display="Z", address="1.2.3.4")
+            do(res, sessions.sign_up, NAME, "four words of mine", display="Z", address="1.2.3.4")
         finish(res, mine[0].member_id)
     assert read(res, lambda db: db.get(Account, NAME)) is None
     assert (
-        read(res, lambda db: members.require_member(db, member(res, "zoe")).id) > mine[0].member_id
+        read(res, lambda db: members.require_member(db, make_member(res, "zoe")).id) > mine[0].member_id
     )
 
 
 def test_it_needs_the_password(resources):
-    res, zeb = resources, member(resources, NAME)
+    res, zeb = resources, make_member(resources, NAME)
     for password in ("", "wrong", PASSWORD + "x"):
         with pytest.raises(UserError, match="password"):
             do(res, account_deletion.delete_account, res.jobs, zeb, password)
@@ -358,18 +341,18 @@ def test_it_needs_the_password(resources):
 
 
 def test_who_left_cannot_leave_again_and_staff_has_nothing_here_to_leave(resources):
-    res, zeb = resources, member(resources, NAME)
+    res, zeb = resources, make_member(resources, NAME)
     goes(res, zeb)
-    for who in (zeb, staff(res, "boss", "operator")):
+    for who in (zeb, make_staff(res, "boss", "operator")):
         with pytest.raises(NotFound):
             goes(res, who)
 
 
 def test_the_last_administrator_stays(resources):
-    boss = member(resources, "boss", roles=("member", "admin"))
+    boss = make_member(resources, "boss", roles=("member", "admin"))
     with pytest.raises(Conflict, match="last administrator"):
         goes(resources, boss)
-    member(resources, "second", roles=("admin",))
+    make_member(resources, "second", roles=("admin",))
     goes(resources, boss)
     finish(resources, 1)
 
@@ -412,7 +395,7 @@ with worker(res.db, "child"):
 def test_a_kill_in_the_middle_changes_nothing_of_what_is_left_at_the_end(world):
     res, zeb, _, ben, mine, theirs = world
     for number in range(10):
-        do(res, engagement.like_post, zeb, post(res, ben, title=f"Ben {number}").id)
+        do(res, engagement.like_post, zeb, make_post(res, ben, title=f"Ben {number}").id)
     goes(res, zeb)
     before = read(res, remaining)
     for _ in range(2):
@@ -466,9 +449,9 @@ def test_a_run_that_gave_up_goes_on(world, monkeypatch):
 
 def test_thousands_of_posts_hold_nobody_up_because_each_transaction_does_a_little(embedded):
     """bench/animals_leave.py measures how long others wait, with 5,000 posts."""
-    zeb, ann = member(embedded, NAME), member(embedded, "ann")
-    photo = post(embedded, zeb)
-    other = post(embedded, ann)
+    zeb, ann = make_member(embedded, NAME), make_member(embedded, "ann")
+    photo = make_post(embedded, zeb)
+    other = make_post(embedded, ann)
     with embedded.db.write() as db:
         row = {
             name: getattr(photo, name)

@@ -14,9 +14,9 @@ from tanuki.animals.images import photo_files
 from tanuki.animals.moderation import appeals, cases, decisions
 from tanuki.animals.tables import Comment, Post
 from tanuki.errors import NotFound
-from tanuki.platform import accounts, maintenance, tokens
+from tanuki.platform import maintenance, tokens
 from tests.factories.http_clients import PASSWORD
-from tests.factories.members_and_posts import NOW, accepted, member, picture, post, staff
+from tests.factories.members_and_posts import NOW, make_photo, make_member, make_picture, make_post, make_staff
 
 
 def taken(res, who, now=NOW):
@@ -39,8 +39,8 @@ def do(res, what, *given, **more):
 @pytest.fixture
 def life(resources):
     """Ann with a little of everything, and Ben, who wrote and did things to her."""
-    ann, ben, mod = member(resources, "ann"), member(resources, "ben"), staff(resources, "mod")
-    mine = post(
+    ann, ben, mod = make_member(resources, "ann"), make_member(resources, "ben"), make_staff(resources, "mod")
+    mine = make_post(
         resources,
         ann,
         title="柴犬 Rex",
@@ -50,8 +50,8 @@ def life(resources):
         breed="shiba",
         seed=1,
     )
-    held = post(resources, ann, title="Held", state="held", seed=2)
-    theirs = post(resources, ben, title="Secret title of Ben", seed=3)
+    held = make_post(resources, ann, title="Held", state="held", seed=2)
+    theirs = make_post(resources, ben, title="Secret title of Ben", seed=3)
     do(resources, engagement.like_post, ann, theirs.id)
     do(resources, engagement.like_post, ben, mine.id)
     do(resources, engagement.add_comment, ann, theirs.id, "Nice <cat>", key="a")
@@ -65,15 +65,9 @@ def life(resources):
     )
     do(resources, appeals.submit_appeal, ann, made.id, "It is a tomato.")
     with resources.db.write() as db:
-        accounts.sign_in(db, "ann", PASSWORD, address="1.2.3.4", now=NOW)
-        tokens.add_token(db, "ann", "script", now=NOW)
-        members.update_profile(
-            db,
-            ann,
-            about="I like dogs.",
-            photo=photo_files.keep(db, resources.objects, accepted(4), now=NOW),
-            now=NOW,
-        )
+        sessions.sign_in(db, sessions.Credentials("ann", PASSWORD, "1.2.3.4"), NOW)
+        tokens.create_token(db, "ann", tokens.NewToken("script"), NOW)
+        members.update_profile(db, ann, members.ProfileChange(about="I like dogs.", photo=photo_files.save_photo(db, resources.objects, make_photo(4), now=NOW)), now=NOW)
     return resources, ann, ben, (mine, held, theirs)
 
 
@@ -91,7 +85,7 @@ def test_everything_of_ones_own_is_in_it(life):
         "posts": 0,
         "followers": 1,
         "following": 1,
-        "picture": f"pictures/{accepted(4).digest}.jpg",
+        "picture": f"pictures/{make_photo(4).digest}.jpg",
         "roles": ["member"],
         "language": None,
         "theme": None,
@@ -139,9 +133,9 @@ def test_pictures_are_in_it_as_they_were_taken_in(life):
         name: content for name, content in taken(res, ann).items() if name.startswith("pictures/")
     }
     assert files == {
-        f"pictures/{accepted(seed).digest}.jpg": accepted(seed).files["full"] for seed in (1, 2, 4)
+        f"pictures/{make_photo(seed).digest}.jpg": make_photo(seed).files["full"] for seed in (1, 2, 4)
     }
-    assert picture(1) not in files.values()
+    assert make_picture(1) not in files.values()
 
 
 def test_of_others_there_is_nothing_but_their_names(life):
@@ -177,18 +171,18 @@ def test_a_banned_member_takes_it_along_and_a_stranger_nothing(life):
         members.require_member(db, ann).banned_at = NOW
     assert taken(res, ann)["profile.json"]["banned_at"] == NOW.isoformat()
     with pytest.raises(NotFound):
-        data_export.stream_own_archive(res.db, res.objects, staff(res, "boss"), now=NOW)
+        data_export.stream_own_archive(res.db, res.objects, make_staff(res, "boss"), now=NOW)
 
 
 def test_a_picture_that_was_just_taken_away_does_not_break_it(life):
     res, ann, *_ = life
-    res.objects.delete(photo_files.key(accepted(2).digest, "full"))
+    res.objects.delete(photo_files.object_key(make_photo(2).digest, "full"))
     assert len([name for name in taken(res, ann) if name.startswith("pictures/")]) == 2
 
 
 def test_a_long_life_takes_little_memory(embedded):
-    ann = member(embedded, "ann")
-    photo = post(embedded, ann)
+    ann = make_member(embedded, "ann")
+    photo = make_post(embedded, ann)
     with embedded.db.write() as db:
         row = {
             name: getattr(photo, name)

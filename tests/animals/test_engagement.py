@@ -13,19 +13,19 @@ from tanuki.animals.post_states import hot_score
 from tanuki.animals.tables import Comment, Follow, Like, Member, Post
 from tanuki.errors import Conflict, NotAllowed, NotFound, TooMany, UserError
 from tanuki.platform.database.engine import Database
-from tests.factories.members_and_posts import NOW, member, post, staff
+from tests.factories.members_and_posts import NOW, make_member, make_post, make_staff
 
 STRANGER = None
 
 
 @pytest.fixture
 def ann(resources):
-    return member(resources, "ann")
+    return make_member(resources, "ann")
 
 
 @pytest.fixture
 def ben(resources):
-    return member(resources, "ben")
+    return make_member(resources, "ben")
 
 
 def write(res, do, *given, now=NOW, **more):
@@ -75,7 +75,7 @@ def names(page):
 
 
 def test_liking_twice_is_one_like(resources, ann, ben):
-    photo = post(resources, ben)
+    photo = make_post(resources, ben)
     assert [write(resources, engagement.like_post, ann, photo.id) for _ in range(2)] == [1, 1]
     assert write(resources, engagement.like_post, ben, photo.id) == 2
     assert [write(resources, engagement.unlike_post, ann, photo.id) for _ in range(2)] == [1, 1]
@@ -84,14 +84,14 @@ def test_liking_twice_is_one_like(resources, ann, ben):
 
 
 def test_a_like_taken_back_and_given_anew_is_told_once(resources, ann, ben):
-    photo = post(resources, ben)
+    photo = make_post(resources, ben)
     for do in (engagement.like_post, engagement.unlike_post, engagement.like_post):
         write(resources, do, ann, photo.id)
     assert told(resources, ben) == [("like", "ann")]
 
 
 def test_a_liked_post_is_hotter(resources, ann, ben):
-    photo = post(resources, ben)
+    photo = make_post(resources, ben)
     write(resources, engagement.like_post, ann, photo.id)
     with resources.db.read() as db:
         kept = db.get(Post, photo.id)
@@ -111,7 +111,7 @@ def test_a_liked_post_is_hotter(resources, ann, ben):
 )
 def test_nothing_is_left_at_a_post_that_one_does_not_see(resources, ann, ben, do):
     hidden = [
-        post(resources, ben, state=state).id for state in ("checking", "held", "removed", "deleted")
+        make_post(resources, ben, state=state).id for state in ("checking", "held", "removed", "deleted")
     ]
     for post_id in (*hidden, 4711, 0, -1, 2**70):
         with pytest.raises(NotFound):
@@ -123,7 +123,7 @@ def test_nothing_is_left_at_a_post_that_one_does_not_see(resources, ann, ben, do
 
 @pytest.mark.parametrize("by_ann", [True, False])
 def test_who_blocks_or_is_blocked_can_do_nothing_with_the_other(resources, ann, ben, by_ann):
-    photo = post(resources, ben)
+    photo = make_post(resources, ben)
     shut(resources, *((ann, ben) if by_ann else (ben, ann)), "block")
     for do, given in (
         (engagement.like_post, [photo.id]),
@@ -143,7 +143,7 @@ def test_who_blocks_or_is_blocked_can_do_nothing_with_the_other(resources, ann, 
 
 
 def test_a_banned_member_writes_nothing(resources, ann, ben):
-    photo = post(resources, ben)
+    photo = make_post(resources, ben)
     ban(resources, ann)
     for do, *given in (
         (engagement.like_post, photo.id),
@@ -158,14 +158,14 @@ def test_a_banned_member_writes_nothing(resources, ann, ben):
 
 
 def test_who_is_no_member_likes_nothing(resources, ben):
-    photo = post(resources, ben)
+    photo = make_post(resources, ben)
     with pytest.raises(NotFound, match="not a member"):
-        write(resources, engagement.like_post, staff(resources, "mod"), photo.id)
+        write(resources, engagement.like_post, make_staff(resources, "mod"), photo.id)
 
 
 def test_too_many_likes_wait_for_the_next_hour(resources, ann, ben, monkeypatch):
     monkeypatch.setitem(engagement.ACTIONS_PER_HOUR, "like", 3)
-    photos = [post(resources, ben).id for _ in range(4)]
+    photos = [make_post(resources, ben).id for _ in range(4)]
     for photo in photos[:3]:
         write(resources, engagement.like_post, ann, photo)
     with pytest.raises(TooMany):
@@ -175,8 +175,8 @@ def test_too_many_likes_wait_for_the_next_hour(resources, ann, ben, monkeypatch)
 
 
 def test_who_likes_a_post_is_listed_in_pages_that_stay_put(resources, ben):
-    photo = post(resources, ben)
-    fans = [member(resources, f"fan{number}") for number in range(7)]
+    photo = make_post(resources, ben)
+    fans = [make_member(resources, f"fan{number}") for number in range(7)]
     for number, fan in enumerate(fans):
         write(
             resources, engagement.like_post, fan, photo.id, now=NOW + timedelta(seconds=number // 2)
@@ -230,13 +230,13 @@ def test_nobody_follows_themselves_or_nobody_or_everybody(resources, ann, ben, m
         write(resources, engagement.follow_member, ann, "nobody")
     monkeypatch.setattr(engagement, "FOLLOWS_MOST", 1)
     write(resources, engagement.follow_member, ann, "ben")
-    member(resources, "cat")
+    make_member(resources, "cat")
     with pytest.raises(UserError, match="at most 1"):
         write(resources, engagement.follow_member, ann, "cat")
 
 
 def test_followers_come_in_pages_without_who_is_blocked_or_leaving(resources, ben):
-    fans = [member(resources, f"fan{number}") for number in range(6)]
+    fans = [make_member(resources, f"fan{number}") for number in range(6)]
     for number, fan in enumerate(fans):
         write(
             resources,
@@ -268,7 +268,7 @@ def said(res, viewer, photo, **more):
 
 
 def test_the_same_key_is_the_same_comment(resources, ann, ben):
-    photo = post(resources, ben)
+    photo = make_post(resources, ben)
     assert (
         say(resources, ann, photo, "Hello", key="k").id
         == say(resources, ann, photo, "Hello", key="k").id
@@ -283,11 +283,11 @@ def test_the_same_key_is_the_same_comment(resources, ann, ben):
 @pytest.mark.parametrize("words", ["", "   ", "\n\t", "\u200b", "x" * 1001])
 def test_a_comment_has_words_and_not_too_many(resources, ann, ben, words):
     with pytest.raises(UserError, match="1 to 1000"):
-        say(resources, ann, post(resources, ben), words, key="k")
+        say(resources, ann, make_post(resources, ben), words, key="k")
 
 
 def test_a_comment_is_kept_as_text(resources, ann, ben):
-    photo = post(resources, ben)
+    photo = make_post(resources, ben)
     assert (
         say(resources, ann, photo, "<b>猫</b>\r\nかわいい", key="a").words == "<b>猫</b>\nかわいい"
     )
@@ -298,7 +298,7 @@ def test_a_comment_is_kept_as_text(resources, ann, ben):
 
 
 def test_comments_come_in_order_in_pages_that_stay_put(resources, ann, ben):
-    photo = post(resources, ben)
+    photo = make_post(resources, ben)
     written = [say(resources, ann, photo, str(number)) for number in range(5)]
     first = read(resources, engagement.list_comments, STRANGER, photo.id, limit=2)
     write(resources, engagement.delete_comment, ann, written[0].id)
@@ -316,7 +316,7 @@ def test_comments_come_in_order_in_pages_that_stay_put(resources, ann, ben):
 
 
 def test_a_comment_is_taken_back_by_its_writer_only(resources, ann, ben):
-    photo = post(resources, ben)
+    photo = make_post(resources, ben)
     comment = say(resources, ann, photo)
     for who, comment_id in ((ben, comment.id), (ann, 4711), (ann, 2**70)):
         with pytest.raises(NotFound):
@@ -327,7 +327,7 @@ def test_a_comment_is_taken_back_by_its_writer_only(resources, ann, ben):
 
 
 def test_a_removed_comment_is_seen_by_its_writer_and_can_come_back(resources, ann, ben):
-    photo = post(resources, ben)
+    photo = make_post(resources, ben)
     comment = say(resources, ann, photo)
 
     def turn(state, **more):
@@ -345,9 +345,9 @@ def test_a_removed_comment_is_seen_by_its_writer_and_can_come_back(resources, an
 
 
 def test_comments_of_the_muted_and_blocked_are_not_shown(resources, ann, ben):
-    photo = post(resources, ben)
+    photo = make_post(resources, ben)
     for name, kind in (("cat", "mute"), ("dan", "block")):
-        other = member(resources, name)
+        other = make_member(resources, name)
         say(resources, other, photo, name)
         shut(resources, ann, other, kind)
     say(resources, ben, photo, "Hello")
@@ -381,8 +381,8 @@ def at_once(tasks):
 
 @pytest.mark.parametrize("together", [True, False])
 def test_counts_are_right_when_fifty_do_everything_at_once(resources, ben, together):
-    photos = [post(resources, ben).id for _ in range(3)]
-    people = [member(resources, f"m{number}") for number in range(10)]
+    photos = [make_post(resources, ben).id for _ in range(3)]
+    people = [make_member(resources, f"m{number}") for number in range(10)]
     beside = Database(resources.db.url)  # another process, as far as the database can tell
 
     def busy(number):
@@ -440,8 +440,8 @@ def test_a_block_beside_a_follow_leaves_no_follow(resources, ann, ben):
 
 
 def test_what_is_deleted_meanwhile_is_not_liked(resources, ben):
-    photo = post(resources, ben)
-    people = [member(resources, f"m{number}") for number in range(6)]
+    photo = make_post(resources, ben)
+    people = [make_member(resources, f"m{number}") for number in range(6)]
 
     def gone():
         write(resources, posts.delete_post, ben, photo.id)

@@ -22,7 +22,7 @@ from tanuki.animals.tables import Member
 from tanuki.errors import TooMany, UserError
 from tanuki.platform import maintenance
 from tanuki.platform.event_log import Event
-from tests.factories.members_and_posts import NOW, member, post, staff
+from tests.factories.members_and_posts import NOW, make_member, make_post, make_staff
 
 STRANGER = None
 NO_HEADERS: dict[str, str] = {}
@@ -30,12 +30,12 @@ NO_HEADERS: dict[str, str] = {}
 
 @pytest.fixture
 def ann(resources):
-    return member(resources, "ann")
+    return make_member(resources, "ann")
 
 
 @pytest.fixture
 def ben(resources):
-    return member(resources, "ben")
+    return make_member(resources, "ben")
 
 
 def kept(res, *kinds):
@@ -76,7 +76,7 @@ def beacon(res, viewer, body, headers=NO_HEADERS, now=NOW, address="1.2.3.4"):
     ],
 )
 def test_a_browser_that_asks_not_to_be_followed_is_not(embedded, headers, may):
-    ann = member(embedded, "ann")
+    ann = make_member(embedded, "ann")
     with embedded.db.read() as db:
         assert [identify_viewer(db, viewer, headers) is not None for viewer in (ann, STRANGER)] == [
             may,
@@ -85,7 +85,7 @@ def test_a_browser_that_asks_not_to_be_followed_is_not(embedded, headers, may):
 
 
 def test_a_member_is_a_pseudonym_and_a_stranger_nobody(embedded):
-    ann, mod = member(embedded, "ann"), staff(embedded, "mod")
+    ann, mod = make_member(embedded, "ann"), make_staff(embedded, "mod")
     with embedded.db.read() as db:
         assert identify_viewer(db, ann, {}) == Viewer(pseudonym(embedded, ann))
         assert identify_viewer(db, STRANGER, {}) == identify_viewer(db, mod, {}) == Viewer(None)
@@ -111,7 +111,7 @@ def test_nothing_is_made_of_who_is_not_watched():
 def test_a_page_of_the_feed_is_told_in_the_warehouse_with_all_that_could_have_been_on_it(
     resources, ann, ben
 ):
-    ids = [post(resources, ben).id for _ in range(12)]
+    ids = [make_post(resources, ben).id for _ in range(12)]
     with resources.db.read() as db:
         found = feed.load_home_feed(db, ann, limit=10, now=NOW, request_id="request-1")
         who = identify_viewer(db, ann, {})
@@ -121,8 +121,8 @@ def test_a_page_of_the_feed_is_told_in_the_warehouse_with_all_that_could_have_be
     resources.events.write_now(told)
     maintenance.export_events_now(resources, NOW)
     with resources.db.read() as db:
-        [request] = resources.warehouse.sql(db, "select * from events_request").to_dicts()
-        rows = resources.warehouse.sql(
+        [request] = resources.warehouse.query_facts(db, "select * from events_request").to_dicts()
+        rows = resources.warehouse.query_facts(
             db, "select * from events_impression order by position"
         ).to_dicts()
     assert set(request["considered"]) == set(ids)
@@ -163,14 +163,14 @@ def test_of_a_search_the_terms_are_kept_and_not_too_many():
 
 
 def test_every_value_that_is_logged_has_its_column(resources, ann, ben):
-    photo = post(resources, ben, category="dog", breed="shiba")
+    photo = make_post(resources, ben, category="dog", breed="shiba")
     with resources.db.write() as db:
         engagement.like_post(db, ann, photo.id, now=NOW)
         engagement.unlike_post(db, ann, photo.id, now=NOW)
         engagement.follow_member(db, ann, "ben", now=NOW)
         engagement.unfollow_member(db, ann, "ben", now=NOW)
         engagement.add_comment(db, ann, photo.id, "Hello", key="k", now=NOW)
-        cases.report_subject(db, ann, "post", photo.id, "spam", now=NOW)
+        cases.report_subject(db, ann, cases.SubjectRef("post", photo.id), "spam", now=NOW)
         who = identify_viewer(db, ann, {})
         suggested = {
             "request": "request-1",
@@ -198,7 +198,7 @@ def test_every_value_that_is_logged_has_its_column(resources, ann, ben):
     maintenance.export_events_now(resources, NOW)
     with resources.db.read() as db:
         for kind in EVENT_KINDS:
-            frame = resources.warehouse.sql(db, f"select * from {kind.table.name}")
+            frame = resources.warehouse.query_facts(db, f"select * from {kind.table.name}")
             assert frame["more"].null_count() == frame.height > 0, kind.name
             assert [name for name in kind.schema if frame[name].null_count()] == [], kind.name
 
@@ -207,7 +207,7 @@ def test_every_value_that_is_logged_has_its_column(resources, ann, ben):
 
 
 def test_acts_are_kept_in_the_transaction_of_the_act(resources, ann, ben):
-    photo = post(resources, ben)
+    photo = make_post(resources, ben)
     with resources.db.write() as db:
         engagement.like_post(db, ann, photo.id, now=NOW)
         engagement.like_post(db, ann, photo.id, now=NOW)
@@ -226,7 +226,7 @@ def test_acts_are_kept_in_the_transaction_of_the_act(resources, ann, ben):
 
 def test_who_said_no_leaves_no_trace_in_what_they_do_and_in_what_others_do(resources, ann, ben):
     refuse(resources, ben)
-    photo = post(resources, ben)
+    photo = make_post(resources, ben)
     with resources.db.write() as db:
         engagement.like_post(db, ben, photo.id, now=NOW)
         engagement.add_comment(db, ben, photo.id, "Hello", key="k", now=NOW)
@@ -239,7 +239,7 @@ def test_who_said_no_leaves_no_trace_in_what_they_do_and_in_what_others_do(resou
 
 
 def test_what_is_deleted_and_brought_back_was_posted_once(resources, ben):
-    photo = post(resources, ben)
+    photo = make_post(resources, ben)
     with resources.db.write() as db:
         posts.delete_post(db, ben, photo.id, now=NOW)
         posts.undo_delete(db, ben, photo.id, now=NOW)

@@ -16,7 +16,7 @@ def folder(tmp_path):
     made = tmp_path / "photos"
     (made / "more").mkdir(parents=True)
     for n, name in enumerate(("shiba_1.jpg", "more/ねこ.jpg", "boat.jpeg")):
-        (made / name).write_bytes(members_and_posts.picture(n))
+        (made / name).write_bytes(members_and_posts.make_picture(n))
     (made / "note.txt").write_text("not a photo")
     return made
 
@@ -27,7 +27,7 @@ def posts_of(res):
 
 
 def test_each_file_is_a_post_once_and_its_name_says_what_it_is(resources, folder):
-    hana = members_and_posts.member(resources, "hana")
+    hana = members_and_posts.make_member(resources, "hana")
     assert (
         import_photos(resources, hana, folder).posted,
         import_photos(resources, hana, folder).already_posted,
@@ -43,7 +43,7 @@ def test_each_file_is_a_post_once_and_its_name_says_what_it_is(resources, folder
 
 
 def test_what_was_interrupted_goes_on(embedded, folder):
-    hana = members_and_posts.member(embedded, "hana")
+    hana = members_and_posts.make_member(embedded, "hana")
 
     def stop(done, whole):
         if done == 2:
@@ -58,15 +58,15 @@ def test_what_was_interrupted_goes_on(embedded, folder):
 
 def test_what_is_no_picture_is_refused_by_itself(embedded, folder):
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
-    done = import_photos(embedded, members_and_posts.member(embedded, "hana"), folder)
+    done = import_photos(embedded, members_and_posts.make_member(embedded, "hana"), folder)
     assert done.posted == 3
     assert [name for name, _ in done.refused] == ["broken.jpg"]
     assert isinstance(done.refused[0][1], UserError)
 
 
 def test_the_same_picture_under_two_names_is_one_post(embedded, folder):
-    (folder / "zz.jpg").write_bytes(members_and_posts.picture(0))
-    done = import_photos(embedded, members_and_posts.member(embedded, "hana"), folder)
+    (folder / "zz.jpg").write_bytes(members_and_posts.make_picture(0))
+    done = import_photos(embedded, members_and_posts.make_member(embedded, "hana"), folder)
     assert (done.posted, done.already_posted) == (3, 1)
 
 
@@ -84,7 +84,7 @@ def test_a_manifest_gives_the_words(embedded, folder, tmp_path):
         ["boat.jpeg", "", "", "", "", ""],
     ]
     import_photos(
-        embedded, members_and_posts.member(embedded, "hana"), folder, manifest(tmp_path, rows)
+        embedded, members_and_posts.make_member(embedded, "hana"), folder, manifest(tmp_path, rows)
     )
     boat, dog = posts_of(embedded)
     assert (dog.title, dog.tags, dog.breed) == ("昼寝", ["犬", "nap"], "shiba")
@@ -104,11 +104,11 @@ def test_a_wrong_manifest_gets_a_sentence_and_nothing_is_posted(
 ):
     with pytest.raises(UserError, match=sentence):
         import_photos(
-            embedded, members_and_posts.member(embedded, "hana"), folder, manifest(tmp_path, rows)
+            embedded, members_and_posts.make_member(embedded, "hana"), folder, manifest(tmp_path, rows)
         )
     assert posts_of(embedded) == []
 
 
 def test_an_empty_folder_gets_a_sentence(embedded, tmp_path):
     with pytest.raises(UserError, match="There are no photos"):
-        import_photos(embedded, members_and_posts.member(embedded, "hana"), tmp_path)
+        import_photos(embedded, members_and_posts.make_member(embedded, "hana"), tmp_path)

@@ -9,7 +9,7 @@ from tanuki.animals import members
 from tanuki.animals.tables import BlockedImageHash, Follow, Member, Photo
 from tanuki.errors import NotAllowed, NotFound, UserError
 from tanuki.platform.accounts import Person
-from tests.factories.members_and_posts import NOW, member, staff
+from tests.factories.members_and_posts import NOW, make_member, make_staff
 
 STRANGER = None
 
@@ -23,7 +23,7 @@ def follow(res, follower, followed):
 
 
 def test_joining_twice_is_joining_once(resources):
-    rex = member(resources, "rex")
+    rex = make_member(resources, "rex")
     with resources.db.write() as db:
         first = members.require_member(db, rex)
         assert members.join_community(db, rex, now=NOW).id == first.id
@@ -32,7 +32,7 @@ def test_joining_twice_is_joining_once(resources):
 
 
 def test_joining_twice_at_the_same_time_is_joining_once(resources):
-    rex = staff(resources, "rex", "member")
+    rex = make_staff(resources, "rex", "member")
     together, failed = threading.Barrier(4), []
 
     def join():
@@ -61,21 +61,21 @@ def test_nobody_becomes_a_member_without_the_role(embedded):
 
 
 def test_a_banned_member_reads_and_cannot_write(resources):
-    rex = member(resources, "rex")
+    rex = make_member(resources, "rex")
     with resources.db.write() as db:
         members.require_member(db, rex).banned_at = NOW
     with resources.db.write() as db:
         assert members.require_member(db, rex).name == "rex"
         for write in (
             members.require_active_member,
-            lambda db, who: members.update_profile(db, who, about="hello", now=NOW),
+            lambda db, who: members.update_profile(db, who, members.ProfileChange(about="hello"), now=NOW),
         ):
             with pytest.raises(NotAllowed, match="banned"):
                 write(db, rex)
 
 
 def test_who_left_is_not_there(resources):
-    rex, ann = member(resources, "rex"), member(resources, "ann")
+    rex, ann = make_member(resources, "rex"), make_member(resources, "ann")
     with resources.db.write() as db:
         gone = members.require_member(db, rex).id
         db.execute(update(Member).where(Member.id == gone).values(left_at=NOW))
@@ -106,33 +106,33 @@ def test_who_left_is_not_there(resources):
     ],
 )
 def test_a_name_is_kept_as_it_can_be_seen(resources, given, kept):
-    rex = member(resources, "rex")
+    rex = make_member(resources, "rex")
     with resources.db.write() as db:
-        members.update_profile(db, rex, display=given, now=NOW)
+        members.update_profile(db, rex, members.ProfileChange(display=given), now=NOW)
     with resources.db.read() as db:
         assert members.load_profile(db, None, "REX").display == kept
 
 
 @pytest.mark.parametrize("given", ["", "   ", "\u200d\ufe0f", "x" * 41, "\u3000"])
 def test_a_name_that_cannot_be_seen_or_is_too_long_is_refused(embedded, given):
-    rex = member(embedded, "rex")
+    rex = make_member(embedded, "rex")
     with embedded.db.write() as db, pytest.raises(UserError, match="1 to 40 characters"):
-        members.update_profile(db, rex, display=given, now=NOW)
+        members.update_profile(db, rex, members.ProfileChange(display=given), now=NOW)
 
 
 def test_about_keeps_its_lines_and_what_is_not_given_stays(embedded):
-    rex = member(embedded, "rex")
+    rex = make_member(embedded, "rex")
     with embedded.db.write() as db:
-        members.update_profile(db, rex, about="one\r\n\r\ntwo\n", events=False, now=NOW)
-        members.update_profile(db, rex, display="R", now=NOW)
+        members.update_profile(db, rex, members.ProfileChange(about="one\r\n\r\ntwo\n", events=False), now=NOW)
+        members.update_profile(db, rex, members.ProfileChange(display="R"), now=NOW)
         found = members.require_member(db, rex)
         assert (found.display, found.about, found.events) == ("R", "one\n\ntwo", False)
         with pytest.raises(UserError, match="at most 500"):
-            members.update_profile(db, rex, about="x" * 501, now=NOW)
+            members.update_profile(db, rex, members.ProfileChange(about="x" * 501), now=NOW)
 
 
 def test_a_profile_has_a_picture_until_it_is_taken_away_but_not_one_that_was_removed(resources):
-    rex = member(resources, "rex")
+    rex = make_member(resources, "rex")
     with resources.db.write() as db:
         for digest in ("good", "bad"):
             db.add(
@@ -148,11 +148,11 @@ def test_a_profile_has_a_picture_until_it_is_taken_away_but_not_one_that_was_rem
             )
         db.flush()
         db.add(BlockedImageHash(digest="bad", reason="blood", at=NOW))
-        members.update_profile(db, rex, photo=db.get(Photo, "good"), now=NOW)
+        members.update_profile(db, rex, members.ProfileChange(photo=db.get(Photo, "good")), now=NOW)
         with pytest.raises(UserError, match="removed this picture"):
-            members.update_profile(db, rex, photo=db.get(Photo, "bad"), now=NOW)
-        assert members.update_profile(db, rex, about="kept", now=NOW).photo == "good"
-        assert members.update_profile(db, rex, photo=None, now=NOW).photo is None
+            members.update_profile(db, rex, members.ProfileChange(photo=db.get(Photo, "bad")), now=NOW)
+        assert members.update_profile(db, rex, members.ProfileChange(about="kept"), now=NOW).photo == "good"
+        assert members.update_profile(db, rex, members.ProfileChange(photo=None), now=NOW).photo is None
 
 
 # ---- blocking and muting -------------------------------------------------------------------------------------------
@@ -160,9 +160,9 @@ def test_a_profile_has_a_picture_until_it_is_taken_away_but_not_one_that_was_rem
 
 def test_who_blocks_and_is_blocked_do_not_see_each_other_but_moderators_see_both(resources):
     rex, ann, mod = (
-        member(resources, "rex"),
-        member(resources, "ann"),
-        member(resources, "mod", roles=("member", "moderator")),
+        make_member(resources, "rex"),
+        make_member(resources, "ann"),
+        make_member(resources, "mod", roles=("member", "moderator")),
     )
     with resources.db.write() as db:
         for name in ("ann", "mod"):
@@ -181,7 +181,7 @@ def test_who_blocks_and_is_blocked_do_not_see_each_other_but_moderators_see_both
 
 
 def test_who_is_muted_stays_there_and_does_not_notice(resources):
-    rex, ann = member(resources, "rex"), member(resources, "ann")
+    rex, ann = make_member(resources, "rex"), make_member(resources, "ann")
     with resources.db.write() as db:
         members.block_member(db, rex, "ann", "mute", now=NOW)
     with resources.db.read() as db:
@@ -193,7 +193,7 @@ def test_who_is_muted_stays_there_and_does_not_notice(resources):
 
 
 def test_blocking_ends_following_both_ways_and_the_counts_follow(resources):
-    rex, ann, bob = (member(resources, name) for name in ("rex", "ann", "bob"))
+    rex, ann, bob = (make_member(resources, name) for name in ("rex", "ann", "bob"))
     for pair in ((rex, ann), (ann, rex), (bob, rex)):
         follow(resources, *pair)
     with resources.db.write() as db:
@@ -209,7 +209,7 @@ def test_blocking_ends_following_both_ways_and_the_counts_follow(resources):
 
 
 def test_a_block_is_not_weakened_by_muting_and_ends_when_it_is_taken_back(resources):
-    rex, ann = member(resources, "rex"), member(resources, "ann")
+    rex, ann = make_member(resources, "rex"), make_member(resources, "ann")
     with resources.db.write() as db:
         members.block_member(db, rex, "ann", "block", now=NOW)
         assert [(shut.kind, other.name) for shut, other in members.list_blocks(db, rex)] == [
@@ -230,7 +230,7 @@ def test_a_block_is_not_weakened_by_muting_and_ends_when_it_is_taken_back(resour
     ],
 )
 def test_what_cannot_be_blocked_is_refused(embedded, name, kind, sentence):
-    rex = member(embedded, "rex")
-    member(embedded, "ann")
+    rex = make_member(embedded, "rex")
+    make_member(embedded, "ann")
     with embedded.db.write() as db, pytest.raises(UserError, match=sentence):
         members.block_member(db, rex, name, kind, now=NOW)

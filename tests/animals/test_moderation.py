@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from tanuki.animals import engagement, members, notifications, post_queries, post_review, posts
+from tanuki.animals import banned_words, engagement, members, notifications, post_queries, post_review, posts
 from tanuki.animals.moderation import appeals, cases, decisions
 from tanuki.animals.moderation.reasons import ACTIONS_BY_SUBJECT
 from tanuki.animals.search.search import search_posts
@@ -25,12 +25,12 @@ class Net:
     def __init__(self, resources):
         self.res = resources
         self.hana, self.taro, self.ken = (
-            members_and_posts.member(resources, name) for name in ("hana", "taro", "ken")
+            members_and_posts.make_member(resources, name) for name in ("hana", "taro", "ken")
         )
         self.mona, self.saki = (
-            members_and_posts.staff(resources, name) for name in ("mona", "saki")
+            members_and_posts.make_staff(resources, name) for name in ("mona", "saki")
         )
-        self.post = members_and_posts.post(resources, self.hana, title="子猫")
+        self.post = members_and_posts.make_post(resources, self.hana, title="子猫")
 
     def do(self, function, *given, **named):
         with self.res.db.write() as db:
@@ -109,7 +109,7 @@ def test_reports_about_one_thing_make_one_case_and_the_same_member_counts_once(n
 
 
 def test_reports_at_the_same_moment_are_one_case(net):
-    reporters = [members_and_posts.member(net.res, f"member{n}") for n in range(8)]
+    reporters = [members_and_posts.make_member(net.res, f"member{n}") for n in range(8)]
     threads = [threading.Thread(target=net.report, args=(who,)) for who in reporters]
     for thread in threads:
         thread.start()
@@ -123,7 +123,7 @@ def test_reports_at_the_same_moment_are_one_case(net):
 
 
 def test_the_queue_has_the_most_urgent_first_page_by_page(net):
-    others = [members_and_posts.post(net.res, net.hana, title=f"猫{n}") for n in range(4)]
+    others = [members_and_posts.make_post(net.res, net.hana, title=f"猫{n}") for n in range(4)]
     for post, reason in zip(others, ("spam", "cruelty", "spam", "nudity"), strict=True):
         net.report(reason=reason, subject_id=post.id)
     wanted = [others[n].id for n in (1, 3, 0, 2)]
@@ -138,7 +138,7 @@ def test_the_queue_has_the_most_urgent_first_page_by_page(net):
 
 
 def test_what_one_cannot_see_or_owns_cannot_be_reported(net):
-    hidden = members_and_posts.post(net.res, net.hana, state="held")
+    hidden = members_and_posts.make_post(net.res, net.hana, state="held")
     with pytest.raises(NotFound):
         net.report(subject_id=hidden.id)
     with pytest.raises(NotFound):
@@ -161,8 +161,8 @@ def test_only_moderators_see_cases_and_none_about_themselves(net):
             net.see(cases.list_open_cases, who)
         with pytest.raises(NotAllowed):
             net.see(cases.load_case, who, case.id)
-    both = members_and_posts.member(net.res, "both", roles=("member", "moderator"))
-    own = members_and_posts.post(net.res, both)
+    both = members_and_posts.make_member(net.res, "both", roles=("member", "moderator"))
+    own = members_and_posts.make_post(net.res, both)
     about = net.report(subject_id=own.id)
     assert [item.id for item in net.see(cases.list_open_cases, both).items] == [case.id]
     with pytest.raises(NotFound):
@@ -177,7 +177,7 @@ def test_a_case_shows_what_was_said_before_an_edit(net):
         net.res.jobs,
         net.hana,
         net.post.id,
-        members_and_posts.draft("かわいい"),
+        members_and_posts.make_draft("かわいい"),
         version=1,
         now=NOW,
     )
@@ -247,8 +247,8 @@ def test_restoring_restores_the_search_the_lists_the_counts_and_the_likes(net):
 
 
 def test_what_a_rule_holds_is_in_the_queue_and_nothing_wrong_publishes_it(net):
-    net.do(post_review.ban_word, net.mona, "casino", now=NOW)
-    held = members_and_posts.post(net.res, net.hana, title="casino", state="checking")
+    net.do(banned_words.ban_word, net.mona, "casino", now=NOW)
+    held = members_and_posts.make_post(net.res, net.hana, title="casino", state="checking")
     assert net.do(post_review.run_checks, held.id, now=NOW) == "held"
     (case,) = net.see(cases.list_open_cases, net.mona).items
     assert (case.subject_id, case.reports) == (held.id, 0)
@@ -275,8 +275,8 @@ def test_who_is_banned_reads_and_appeals_but_does_not_write(net):
     for write in (
         lambda db: engagement.like_post(db, net.hana, net.post.id, now=LATER),
         lambda db: engagement.add_comment(db, net.hana, net.post.id, "x", key="k", now=LATER),
-        lambda db: cases.report_subject(db, net.hana, "post", net.post.id, "spam", now=LATER),
-        lambda db: members.update_profile(db, net.hana, display="x", now=LATER),
+        lambda db: cases.report_subject(db, net.hana, cases.SubjectRef("post", net.post.id), "spam", now=LATER),
+        lambda db: members.update_profile(db, net.hana, members.ProfileChange(display="x"), now=LATER),
         lambda db: posts.delete_post(db, net.hana, net.post.id, now=LATER),
     ):
         with pytest.raises(NotAllowed, match="banned"):
@@ -383,7 +383,7 @@ def test_one_appeals_once_and_only_against_what_is_ones_own(net):
     with pytest.raises(Conflict, match="already"):
         net.appeal(decision)
     kept = net.decide(
-        "keep", case=net.report(subject_id=members_and_posts.post(net.res, net.hana).id)
+        "keep", case=net.report(subject_id=members_and_posts.make_post(net.res, net.hana).id)
     )
     with pytest.raises(UserError, match="Nothing was decided against you"):
         net.appeal(kept)

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 
 from tanuki.animals import members, notifications, pagination
-from tanuki.animals.tables import Member
+from tanuki.animals.notifications import NewNotification
+from tanuki.animals.tables import Member, NotificationKind
 from tanuki.errors import NotFound, UserError
-from tests.factories.members_and_posts import NOW, member
+from tests.factories.members_and_posts import NOW, make_member
 
 
 def tell(res, who, actor, kind="like", about="post:1", **more):
@@ -18,11 +19,13 @@ def tell(res, who, actor, kind="like", about="post:1", **more):
         return notifications.notify(
             db,
             members.require_member(db, who).id,
-            kind,
-            about=about,
-            actor_id=actor and members.require_member(db, actor).id,
+            NewNotification(
+                NotificationKind(kind),
+                about,
+                actor_id=actor and members.require_member(db, actor).id,
+                **more,
+            ),
             now=NOW,
-            **more,
         )
 
 
@@ -37,7 +40,7 @@ def unseen(res, who):
 
 
 def test_the_same_thing_is_told_once(resources):
-    rex, ann = member(resources, "rex"), member(resources, "ann")
+    rex, ann = make_member(resources, "rex"), make_member(resources, "ann")
     assert [
         tell(resources, rex, ann),
         tell(resources, rex, ann),
@@ -53,7 +56,7 @@ def test_the_same_thing_is_told_once(resources):
 
 
 def test_nobody_is_told_of_what_they_did_themselves(resources):
-    rex = member(resources, "rex")
+    rex = make_member(resources, "rex")
     assert not tell(resources, rex, rex)
     assert tell(resources, rex, None, kind="held", values={"why": "banned_words"})
     (only,) = told(resources, rex).items
@@ -68,7 +71,7 @@ def test_nobody_is_told_of_what_they_did_themselves(resources):
 def test_who_is_blocked_or_muted_is_not_heard_from_then_on_and_no_longer_shown(
     resources, shutter, other, kind, heard
 ):
-    people = {name: member(resources, name) for name in ("rex", "ann")}
+    people = {name: make_member(resources, name) for name in ("rex", "ann")}
     tell(resources, people["rex"], people["ann"], about="before")
     with resources.db.write() as db:
         members.block_member(db, people[shutter], other, kind, now=NOW)
@@ -81,7 +84,7 @@ def test_who_is_blocked_or_muted_is_not_heard_from_then_on_and_no_longer_shown(
 
 
 def test_who_left_is_no_longer_shown(resources):
-    rex, ann = member(resources, "rex"), member(resources, "ann")
+    rex, ann = make_member(resources, "rex"), make_member(resources, "ann")
     tell(resources, rex, ann)
     with resources.db.write() as db:
         db.execute(update(Member).where(Member.name == "ann").values(left_at=NOW))
@@ -89,7 +92,7 @@ def test_who_left_is_no_longer_shown(resources):
 
 
 def test_seen_ones_stay_and_are_no_longer_counted(resources):
-    rex, ann = member(resources, "rex"), member(resources, "ann")
+    rex, ann = make_member(resources, "rex"), make_member(resources, "ann")
     tell(resources, rex, ann)
     tell(resources, ann, rex)
     with resources.db.write() as db:
@@ -99,7 +102,7 @@ def test_seen_ones_stay_and_are_no_longer_counted(resources):
 
 
 def test_pages_go_through_all_of_them_once_while_new_ones_come(resources):
-    rex, ann = member(resources, "rex"), member(resources, "ann")
+    rex, ann = make_member(resources, "rex"), make_member(resources, "ann")
     for n in range(7):
         tell(resources, rex, ann, about=str(n))
     seen, after = [], None
@@ -113,7 +116,7 @@ def test_pages_go_through_all_of_them_once_while_new_ones_come(resources):
 
 
 def test_somebody_who_is_no_member_has_none(embedded):
-    rex = member(embedded, "rex")
+    rex = make_member(embedded, "rex")
     with embedded.db.write() as db:
         db.execute(update(Member).values(left_at=NOW))
     with pytest.raises(NotFound):

@@ -17,7 +17,7 @@ from tanuki.platform.database.engine import Base
 from tests.factories import members_and_posts, populated_site
 from tests.factories.api_routes import list_routes
 from tests.factories.http_clients import bearer, csrf, signed_in, visitor
-from tests.factories.populated_site import SECRET
+from tests.factories.populated_site import SECRET_WORDS
 
 ROLES = {
     "stranger": None,
@@ -206,7 +206,7 @@ VOLATILE_TABLES = (
 @pytest.fixture(scope="module")
 def site(shared):
     """One site for all tests: refused requests change nothing, and the others come last."""
-    return populated_site.gather(shared)
+    return populated_site.populate_site(shared)
 
 
 @pytest.fixture(scope="module")
@@ -343,20 +343,20 @@ def read_response(browser, path):
 @pytest.mark.parametrize("role", ["stranger", "writer", "other", "blocked", "banned"])
 def test_no_response_contains_anything_of_a_hidden_post(site, clients, role):
     secret = {
-        *(SECRET[state] for state in HIDDEN),
+        *(SECRET_WORDS[state] for state in HIDDEN),
         *(site.digests[state] for state in HIDDEN),
         "zyxnote",
         "zyxappeal",
         "zyxban",
     }
     secret |= (
-        set() if role == "writer" else {populated_site.UNDER, populated_site.GONE, "zyxreport"}
+        set() if role == "writer" else {populated_site.HIDDEN_COMMENT_TEXT, populated_site.REMOVED_COMMENT_TEXT, "zyxreport"}
     )
     secret -= (
         {"zyxnote"} if role == "writer" else {"zyxban"} if role == "banned" else set()
     )  # their own reasons
     secret |= (
-        {*SECRET.values(), *site.digests.values(), "zyxabout", "zyxtalk"}
+        {*SECRET_WORDS.values(), *site.digests.values(), "zyxabout", "zyxtalk"}
         if role == "blocked"
         else set()
     )
@@ -391,7 +391,7 @@ def test_a_search_for_hidden_words_answers_like_one_for_words_nobody_wrote(site,
         for tag in ("", "&category=dog", "&breed=shiba", "&sort=newest", "&liked=1"):
             if tag and "search" not in path:
                 continue
-            browser, words = client_for(clients, role, path), (SECRET[state], "zyxnever")
+            browser, words = client_for(clients, role, path), (SECRET_WORDS[state], "zyxnever")
             answers = [browser.get(path + word + tag).text.replace(word, "") for word in words]
             if len({re.sub(r"[0-9a-f]{16,}", "", text) for text in answers}) > 1:
                 failures.append((path, state, tag))
@@ -432,7 +432,7 @@ def attempt_write(site, clients, role, name, state="published"):
     headers, files = {"Idempotency-Key": f"{role}-{state}"}, None
     if "photo" in sent:
         sent.pop("photo")
-        files = {"photo": ("x.jpg", members_and_posts.picture(70), "image/jpeg")}
+        files = {"photo": ("x.jpg", members_and_posts.make_picture(70), "image/jpeg")}
     if role not in ("reader", "stranger") and not path.startswith("/api"):
         sent["csrf"] = csrf(browser, "/animals/credits")
     if role == "stranger":

@@ -13,7 +13,9 @@ from sqlalchemy import event, func, select
 from tanuki.animals import members, notifications, post_queries, post_states, posts
 from tanuki.animals.images import photo_files
 from tanuki.animals.search.search import search_posts
+from tanuki.animals.notifications import NewNotification
 from tanuki.animals.tables import (
+    NotificationKind,
     BlockedImageHash,
     Comment,
     Follow,
@@ -27,7 +29,8 @@ from tanuki.animals.tables import (
 )
 from tanuki.errors import Conflict, NotAllowed, NotFound, TooMany, UserError
 from tests.factories import members_and_posts
-from tests.factories.members_and_posts import NOW, accepted, draft, member, post, staff
+from tanuki.platform.rate_limit import RateLimit
+from tests.factories.members_and_posts import NOW, make_photo, make_draft, make_member, make_post, make_staff
 
 STATES = ("checking", "published", "held", "removed", "deleted")
 LATER = NOW + timedelta(minutes=1)
@@ -35,17 +38,9 @@ LATER = NOW + timedelta(minutes=1)
 
 def send(res, who, *, key="k", seed=1, now=NOW, most=None, **words):
     with res.db.write() as db:
-        return posts.create_post(
-            db,
-            res.objects,
-            res.jobs,
-            who,
-            draft(**words),
-            accepted(seed),
-            key=key,
-            now=now,
-            most=most,
-        )
+        limit = None if most is None else RateLimit("posts", most, 3600)
+        new_post = posts.NewPost(make_draft(**words), make_photo(seed), key, limit=limit)
+        return posts.create_post(db, res, who, new_post, now=now)
 
 
 def found(res, words, viewer=None):
@@ -105,7 +100,7 @@ def everything(res, viewer=None):
     ],
 )
 def test_a_draft_is_kept_as_it_can_be_seen(given, kept):
-    made = draft(**given)
+    made = make_draft(**given)
     assert {name: getattr(made, name) for name in kept} == kept
 
 
@@ -124,14 +119,14 @@ def test_a_draft_is_kept_as_it_can_be_seen(given, kept):
 )
 def test_a_draft_that_cannot_be_posted_is_refused_with_a_sentence(given, sentence):
     with pytest.raises(UserError, match=sentence):
-        draft(**given)
+        make_draft(**given)
 
 
 # ---- sent once -----------------------------------------------------------------------------------------------------
 
 
 def test_a_post_is_there_for_its_owner_at_once_and_its_check_is_begun_with_it(resources):
-    rex, ann = member(resources, "rex"), member(resources, "ann")
+    rex, ann = make_member(resources, "rex"), make_member(resources, "ann")
     made = send(resources, rex, title="柴犬のポチ")
     assert (made.state, made.version, made.posted_at) == ("checking", 1, NOW)
     assert [run.id for run in resources.jobs.list_runs()] == [f"post-{made.id}"]
@@ -140,22 +135,20 @@ def test_a_post_is_there_for_its_owner_at_once_and_its_check_is_begun_with_it(re
         with pytest.raises(NotFound):
             post_queries.load_visible_post(db, made.id, ann)
         assert db.get(Photo, made.photo).width == 96
-    assert resources.objects.exists(photo_files.key(made.photo, "full"))
+    assert resources.objects.exists(photo_files.object_key(made.photo, "full"))
     assert found(resources, "柴犬", rex) == newest(resources, rex) == []
 
 
 def test_nothing_is_begun_when_the_transaction_fails(embedded):
-    rex = member(embedded, "rex")
+    rex = make_member(embedded, "rex")
     with pytest.raises(UserError), embedded.db.write() as db:
-        posts.create_post(
-            db, embedded.objects, embedded.jobs, rex, draft(), accepted(), key="k", now=NOW
-        )
+        posts.create_post(db, embedded, rex, posts.NewPost(make_draft(), make_photo(), "k"), now=NOW)
         raise UserError("no")
     assert (count(embedded, Post), embedded.jobs.list_runs()) == (0, [])
 
 
 def test_the_same_key_is_the_same_post_and_each_member_has_their_own_keys(resources):
-    rex, ann = member(resources, "rex"), member(resources, "ann")
+    rex, ann = make_member(resources, "rex"), make_member(resources, "ann")
     assert send(resources, rex).id == send(resources, rex, now=LATER).id
     assert send(resources, rex, key="other").id != send(resources, ann).id
     assert (count(resources, Post), count(resources, Photo)) == (3, 1)
@@ -163,31 +156,29 @@ def test_the_same_key_is_the_same_post_and_each_member_has_their_own_keys(resour
 
 @pytest.mark.parametrize("other", [{"seed": 2}, {"title": "Another cat"}])
 def test_the_same_key_with_something_else_is_refused(embedded, other):
-    rex = member(embedded, "rex")
+    rex = make_member(embedded, "rex")
     send(embedded, rex)
     with pytest.raises(Conflict, match="Something else"):
         send(embedded, rex, **other)
 
 
 def test_an_edited_post_is_still_the_one_that_was_sent(embedded):
-    rex = member(embedded, "rex")
+    rex = make_member(embedded, "rex")
     sent = send(embedded, rex)
     with embedded.db.write() as db:
-        posts.edit_post(db, embedded.jobs, rex, sent.id, draft("Another title"), version=1, now=NOW)
+        posts.edit_post(db, embedded.jobs, rex, posts.PostVersion(sent.id, 1), make_draft("Another title"), now=NOW)
     assert send(embedded, rex).id == sent.id
 
 
 def test_the_same_key_many_times_at_once_is_one_post(resources):
-    rex = member(resources, "rex")
-    begin, made, accepted_once = threading.Barrier(8), [], accepted(1)
+    rex = make_member(resources, "rex")
+    begin, made, accepted_once = threading.Barrier(8), [], make_photo(1)
     assert resources.jobs.client
 
     def sending():
         begin.wait()
         with resources.db.write() as db:
-            sent = posts.create_post(
-                db, resources.objects, resources.jobs, rex, draft(), accepted_once, key="k", now=NOW
-            )
+            sent = posts.create_post(db, resources, rex, posts.NewPost(make_draft(), accepted_once, "k"), now=NOW)
         made.append(sent.id)
 
     threads = [threading.Thread(target=sending) for _ in range(8)]
@@ -205,11 +196,11 @@ def test_the_same_key_many_times_at_once_is_one_post(resources):
 @pytest.mark.parametrize("key", ["", "x" * 101, "a\x00b", " a"])
 def test_a_key_that_cannot_be_kept_is_refused(embedded, key):
     with pytest.raises(UserError, match="idempotency key"):
-        send(embedded, member(embedded, "rex"), key=key)
+        send(embedded, make_member(embedded, "rex"), key=key)
 
 
 def test_sixty_posts_an_hour_and_a_repeated_one_costs_nothing(resources):
-    rex = member(resources, "rex")
+    rex = make_member(resources, "rex")
     for n in range(3):
         send(resources, rex, key=f"{n}", most=3)
         send(resources, rex, key=f"{n}", most=3)
@@ -224,17 +215,17 @@ def test_sixty_posts_an_hour_and_a_repeated_one_costs_nothing(resources):
 
 def test_who_sees_a_post_in_each_state(resources):
     owner, other, blocked, blocker = (
-        member(resources, name) for name in ("owner", "other", "blocked", "blocker")
+        make_member(resources, name) for name in ("owner", "other", "blocked", "blocker")
     )
     mod, shut_mod = (
-        staff(resources, "mod"),
-        member(resources, "shut-mod", roles=("member", "moderator")),
+        make_staff(resources, "mod"),
+        make_member(resources, "shut-mod", roles=("member", "moderator")),
     )
     with resources.db.write() as db:
         members.block_member(db, owner, "blocked", "block", now=NOW)
         members.block_member(db, blocker, "owner", "block", now=NOW)
         members.block_member(db, owner, "shut-mod", "block", now=NOW)
-    made = {state: post(resources, owner, title="柴犬", state=state) for state in STATES}
+    made = {state: make_post(resources, owner, title="柴犬", state=state) for state in STATES}
     viewers = {
         "owner": owner,
         "mod": mod,
@@ -294,7 +285,7 @@ def sees(look, *what):
 
 
 def test_a_post_that_is_not_there_is_not_found_whatever_its_number(resources):
-    rex = member(resources, "rex")
+    rex = make_member(resources, "rex")
     with resources.db.write() as db:
         for id_ in (0, -1, 999, 2**31, 2**63, 10**30):
             assert not sees(post_queries.load_visible_post, db, id_, rex)
@@ -303,8 +294,8 @@ def test_a_post_that_is_not_there_is_not_found_whatever_its_number(resources):
 
 
 def test_a_muted_members_posts_are_left_out_of_lists_and_still_there(embedded):
-    rex, ann = member(embedded, "rex"), member(embedded, "ann")
-    made = post(embedded, ann)
+    rex, ann = make_member(embedded, "rex"), make_member(embedded, "ann")
+    made = make_post(embedded, ann)
     with embedded.db.write() as db:
         members.block_member(db, rex, "ann", "mute", now=NOW)
     assert (newest(embedded, rex), newest(embedded, ann)) == ([], [made.id])
@@ -315,8 +306,8 @@ def test_a_muted_members_posts_are_left_out_of_lists_and_still_there(embedded):
 
 
 def test_who_left_takes_their_posts_out_of_sight(resources):
-    rex, ann = member(resources, "rex"), member(resources, "ann")
-    made = post(resources, ann)
+    rex, ann = make_member(resources, "rex"), make_member(resources, "ann")
+    made = make_post(resources, ann)
     with resources.db.write() as db:
         members.require_member(db, ann).left_at = NOW
     assert newest(resources, rex) == newest(resources) == []
@@ -327,16 +318,16 @@ def test_who_left_takes_their_posts_out_of_sight(resources):
 
 
 def test_a_picture_is_seen_while_a_post_or_a_profile_has_it(resources):
-    rex, ann = member(resources, "rex"), member(resources, "ann")
-    held = post(resources, rex, state="held", seed=5)
+    rex, ann = make_member(resources, "rex"), make_member(resources, "ann")
+    held = make_post(resources, rex, state="held", seed=5)
     with resources.db.read() as db:
         assert not sees(post_queries.load_visible_photo, db, ann, held.photo)
         assert not sees(post_queries.load_visible_photo, db, ann, "nothing")
     with resources.db.write() as db:
-        members.update_profile(db, ann, photo=db.get(Photo, held.photo), now=NOW)
+        members.update_profile(db, ann, members.ProfileChange(photo=db.get(Photo, held.photo)), now=NOW)
     with resources.db.read() as db:
         assert post_queries.load_visible_photo(db, None, held.photo).digest == held.photo
-    other = post(resources, ann, seed=6)
+    other = make_post(resources, ann, seed=6)
     with resources.db.write() as db:
         assert post_queries.load_visible_photo(db, None, other.photo).digest == other.photo
         posts.delete_post(db, ann, other.id, now=NOW)
@@ -348,14 +339,14 @@ def test_a_picture_is_seen_while_a_post_or_a_profile_has_it(resources):
 
 def edit(res, who, made, *, version=1, now=LATER, **words):
     with res.db.write() as db:
-        return posts.edit_post(db, res.jobs, who, made.id, draft(**words), version=version, now=now)
+        return posts.edit_post(db, res.jobs, who, posts.PostVersion(made.id, version), make_draft(**words), now=now)
 
 
 def test_an_edited_post_stays_in_its_place_is_found_by_its_new_words_and_checked_again(resources):
-    rex = member(resources, "rex")
+    rex = make_member(resources, "rex")
     first, second = (
-        post(resources, rex, title="柴犬", tags=("inu",)),
-        post(resources, rex, title="三毛猫"),
+        make_post(resources, rex, title="柴犬", tags=("inu",)),
+        make_post(resources, rex, title="三毛猫"),
     )
     edited = edit(resources, rex, first, title="秋田犬", tags=("akita", "犬"))
     assert (edited.state, edited.version, edited.edited_at) == ("published", 2, LATER)
@@ -369,8 +360,8 @@ def test_an_edited_post_stays_in_its_place_is_found_by_its_new_words_and_checked
 
 
 def test_an_edit_of_what_was_changed_meanwhile_is_refused(embedded):
-    rex = member(embedded, "rex")
-    made = post(embedded, rex)
+    rex = make_member(embedded, "rex")
+    made = make_post(embedded, rex)
     edit(embedded, rex, made, title="first")
     with pytest.raises(Conflict, match="changed meanwhile"):
         edit(embedded, rex, made, title="second")
@@ -379,8 +370,8 @@ def test_an_edit_of_what_was_changed_meanwhile_is_refused(embedded):
 
 
 def test_of_two_edits_at_once_one_wins(resources):
-    rex = member(resources, "rex")
-    made, begin, ended = post(resources, rex), threading.Barrier(2), []
+    rex = make_member(resources, "rex")
+    made, begin, ended = make_post(resources, rex), threading.Barrier(2), []
 
     def editing(title):
         begin.wait()
@@ -403,35 +394,33 @@ def test_of_two_edits_at_once_one_wins(resources):
         ("published", None, "published", True),
         ("held", "banned_word", "checking", True),
         ("held", "cruelty", "held", False),
-        ("held", "barred_photo", "held", False),
+        ("held", "blocked_image", "held", False),
     ],
 )
 def test_what_an_edit_does_in_each_state(embedded, state, why, then, begun):
-    rex = member(embedded, "rex")
-    made = post(embedded, rex, state=state, why=why)
+    rex = make_member(embedded, "rex")
+    made = make_post(embedded, rex, state=state, why=why)
     assert edit(embedded, rex, made, title="new").state == then
     assert (f"post-{made.id}-v2" in [run.id for run in embedded.jobs.list_runs()]) == begun
 
 
 @pytest.mark.parametrize(("state", "error"), [("removed", Conflict), ("deleted", NotFound)])
 def test_what_was_taken_away_cannot_be_edited(embedded, state, error):
-    rex = member(embedded, "rex")
-    made = post(embedded, rex, state=state)
+    rex = make_member(embedded, "rex")
+    made = make_post(embedded, rex, state=state)
     with pytest.raises(error):
         edit(embedded, rex, made, title="new")
 
 
 def test_nobody_but_its_owner_changes_a_post(embedded):
     rex, ann, mod = (
-        member(embedded, "rex"),
-        member(embedded, "ann"),
-        member(embedded, "mod", roles=("member", "moderator")),
+        make_member(embedded, "rex"),
+        make_member(embedded, "ann"),
+        make_member(embedded, "mod", roles=("member", "moderator")),
     )
-    made = post(embedded, rex)
+    made = make_post(embedded, rex)
     changes = [
-        lambda db, who: posts.edit_post(
-            db, embedded.jobs, who, made.id, draft("mine"), version=1, now=NOW
-        ),
+        lambda db, who: posts.edit_post(db, embedded.jobs, who, posts.PostVersion(made.id, 1), make_draft("mine"), now=NOW),
         lambda db, who: posts.delete_post(db, who, made.id, now=NOW),
         lambda db, who: posts.undo_delete(db, who, made.id, now=NOW),
     ]
@@ -442,18 +431,14 @@ def test_nobody_but_its_owner_changes_a_post(embedded):
 
 
 def test_a_banned_member_cannot_post_edit_delete_or_bring_back(embedded):
-    rex = member(embedded, "rex")
-    made = post(embedded, rex)
+    rex = make_member(embedded, "rex")
+    made = make_post(embedded, rex)
     with embedded.db.write() as db:
         members.require_member(db, rex).banned_at = NOW
     with embedded.db.write() as db:
         for write in (
-            lambda: posts.create_post(
-                db, embedded.objects, embedded.jobs, rex, draft(), accepted(), key="new", now=NOW
-            ),
-            lambda: posts.edit_post(
-                db, embedded.jobs, rex, made.id, draft("new"), version=1, now=NOW
-            ),
+            lambda: posts.create_post(db, embedded, rex, posts.NewPost(make_draft(), make_photo(), "new"), now=NOW),
+            lambda: posts.edit_post(db, embedded.jobs, rex, posts.PostVersion(made.id, 1), make_draft("new"), now=NOW),
             lambda: posts.delete_post(db, rex, made.id, now=NOW),
             lambda: posts.undo_delete(db, rex, made.id, now=NOW),
         ):
@@ -466,10 +451,10 @@ def test_a_banned_member_cannot_post_edit_delete_or_bring_back(embedded):
 
 
 def test_a_deleted_post_is_nowhere_and_an_undo_brings_all_of_it_back(resources):
-    rex, ann = member(resources, "rex"), member(resources, "ann")
-    post(resources, rex, title="柴犬 one", tags=("犬",))
-    made = post(resources, rex, title="柴犬 two", tags=("犬", "walk"), now=LATER)
-    post(resources, ann, title="柴犬 three", now=LATER)
+    rex, ann = make_member(resources, "rex"), make_member(resources, "ann")
+    make_post(resources, rex, title="柴犬 one", tags=("犬",))
+    made = make_post(resources, rex, title="柴犬 two", tags=("犬", "walk"), now=LATER)
+    make_post(resources, ann, title="柴犬 three", now=LATER)
     with resources.db.write() as db:
         liked = db.get(Post, made.id)
         liked.likes, liked.comments = 12, 3
@@ -477,10 +462,9 @@ def test_a_deleted_post_is_nowhere_and_an_undo_brings_all_of_it_back(resources):
         notifications.notify(
             db,
             liked.member_id,
-            "like",
-            about="x",
-            actor_id=members.require_member(db, ann).id,
-            post_id=made.id,
+            NewNotification(
+                NotificationKind.LIKE, "x", members.require_member(db, ann).id, made.id
+            ),
             now=NOW,
         )
     before = everything(resources)
@@ -500,8 +484,8 @@ def test_a_deleted_post_is_nowhere_and_an_undo_brings_all_of_it_back(resources):
 
 @pytest.mark.parametrize("state", ["checking", "held", "removed"])
 def test_an_undo_gives_back_the_state_that_was(embedded, state):
-    rex = member(embedded, "rex")
-    made = post(embedded, rex, state=state, why="cruelty")
+    rex = make_member(embedded, "rex")
+    made = make_post(embedded, rex, state=state, why="cruelty")
     with embedded.db.write() as db:
         posts.delete_post(db, rex, made.id, now=NOW)
         assert posts.undo_delete(db, rex, made.id, now=NOW).state == state
@@ -514,15 +498,15 @@ def test_an_undo_gives_back_the_state_that_was(embedded, state):
     ("decide", "then"), [("publish", "published"), ("hold", "held"), ("remove", "removed")]
 )
 def test_what_is_decided_about_a_deleted_post_holds_when_it_comes_back(embedded, decide, then):
-    rex = member(embedded, "rex")
-    made = post(embedded, rex, state="checking")
+    rex = make_member(embedded, "rex")
+    made = make_post(embedded, rex, state="checking")
     with embedded.db.write() as db:
         posts.delete_post(db, rex, made.id, now=NOW)
     with embedded.db.write() as db:
         {
             "publish": lambda: post_states.publish_post(db, made, now=NOW),
             "hold": lambda: post_states.hold_post(db, made, "banned_word", now=NOW),
-            "remove": lambda: post_states.withdraw_post(db, made, "removed", "cruelty", now=NOW),
+            "remove": lambda: post_states.remove_post(db, made, "cruelty", now=NOW),
         }[decide]()
     assert newest(embedded) == found(embedded, "cat") == []
     with embedded.db.write() as db:
@@ -531,8 +515,8 @@ def test_what_is_decided_about_a_deleted_post_holds_when_it_comes_back(embedded,
 
 
 def test_after_ten_minutes_a_deleted_post_does_not_come_back(embedded):
-    rex = member(embedded, "rex")
-    made = post(embedded, rex, state="deleted")
+    rex = make_member(embedded, "rex")
+    made = make_post(embedded, rex, state="deleted")
     with embedded.db.write() as db, pytest.raises(Conflict, match="10 minutes"):
         posts.undo_delete(db, rex, made.id, now=NOW + posts.UNDO_PERIOD + timedelta(microseconds=1))
 
@@ -541,13 +525,13 @@ def test_after_ten_minutes_a_deleted_post_does_not_come_back(embedded):
 
 
 def test_a_post_that_is_held_and_given_back_is_where_it_was(resources):
-    rex = member(resources, "rex")
-    made = post(resources, rex, title="柴犬", tags=("犬",))
-    post(resources, rex, now=LATER)
+    rex = make_member(resources, "rex")
+    made = make_post(resources, rex, title="柴犬", tags=("犬",))
+    make_post(resources, rex, now=LATER)
     before = everything(resources)
-    for state in ("held", "removed"):
+    for hide in (post_states.hold_post, post_states.remove_post):
         with resources.db.write() as db:
-            post_states.withdraw_post(db, made, state, "cruelty", note="look at the tail", now=LATER)
+            hide(db, made, "cruelty", note="look at the tail", now=LATER)
             assert (
                 post_queries.load_visible_post(db, made.id, rex).reason,
                 post_queries.load_visible_post(db, made.id, rex).note,
@@ -567,10 +551,10 @@ def test_a_post_that_is_held_and_given_back_is_where_it_was(resources):
 
 
 def test_the_picture_of_a_removed_post_is_barred_until_none_that_has_it_is_removed(resources):
-    rex, ann = member(resources, "rex"), member(resources, "ann")
+    rex, ann = make_member(resources, "rex"), make_member(resources, "ann")
     one, two = (
-        post(resources, rex, state="removed", seed=3),
-        post(resources, ann, state="removed", seed=3),
+        make_post(resources, rex, state="removed", seed=3),
+        make_post(resources, ann, state="removed", seed=3),
     )
     with resources.db.write() as db:
         post_states.publish_post(db, one, now=NOW)
@@ -581,19 +565,22 @@ def test_the_picture_of_a_removed_post_is_barred_until_none_that_has_it_is_remov
 
 
 def test_nothing_of_an_erased_post_is_left(resources):
-    rex, ann = member(resources, "rex"), member(resources, "ann")
+    rex, ann = make_member(resources, "rex"), make_member(resources, "ann")
     made, kept = (
-        post(resources, rex, title="柴犬", tags=("犬",)),
-        post(resources, rex, title="柴犬"),
+        make_post(resources, rex, title="柴犬", tags=("犬",)),
+        make_post(resources, rex, title="柴犬"),
     )
     with resources.db.write() as db:
         other = members.require_member(db, ann).id
         db.add(Like(post_id=made.id, member_id=other, at=NOW))
         db.add(Comment(post_id=made.id, member_id=other, key="k", text="nice", at=NOW))
         notifications.notify(
-            db, made.member_id, "like", about="x", actor_id=other, post_id=made.id, now=NOW
+            db,
+            made.member_id,
+            NewNotification(NotificationKind.LIKE, "x", other, made.id),
+            now=NOW,
         )
-        posts.edit_post(db, resources.jobs, rex, made.id, draft("柴犬 again"), version=1, now=NOW)
+        posts.edit_post(db, resources.jobs, rex, posts.PostVersion(made.id, 1), make_draft("柴犬 again"), now=NOW)
     with resources.db.write() as db:
         assert post_states.erase_posts(db, [made.id, 12345]) == [made.photo]
     assert found(resources, "柴犬") == newest(resources) == [kept.id]
@@ -608,9 +595,9 @@ def test_nothing_of_an_erased_post_is_left(resources):
 
 
 def test_lists_are_newest_first_and_categories_hold_their_own(resources):
-    rex = member(resources, "rex")
+    rex = make_member(resources, "rex")
     cat, dog, cat_again = (
-        post(resources, rex, category=category, now=NOW) for category in ("cat", "dog", "cat")
+        make_post(resources, rex, category=category, now=NOW) for category in ("cat", "dog", "cat")
     )
     assert newest(resources) == [cat_again.id, dog.id, cat.id]
     assert (newest(resources, category="cat"), newest(resources, category="bird")) == (
@@ -626,9 +613,9 @@ def test_lists_are_newest_first_and_categories_hold_their_own(resources):
 def test_an_owner_sees_what_they_sent_in_their_order_and_others_what_is_published_in_that_order(
     resources,
 ):
-    rex = member(resources, "rex")
+    rex = make_member(resources, "rex")
     late, held, early = (
-        post(resources, rex, state=state, now=now)
+        make_post(resources, rex, state=state, now=now)
         for state, now in (("published", LATER), ("held", NOW), ("published", NOW))
     )
     with resources.db.read() as db:
@@ -642,9 +629,9 @@ def test_an_owner_sees_what_they_sent_in_their_order_and_others_what_is_publishe
 
 
 def test_many_come_in_the_order_asked_for_and_only_those_to_be_seen(resources):
-    rex = member(resources, "rex")
+    rex = make_member(resources, "rex")
     made = [
-        post(resources, rex, state=state) for state in ("published", "held", "published", "deleted")
+        make_post(resources, rex, state=state) for state in ("published", "held", "published", "deleted")
     ]
     with resources.db.read() as db:
         asked = [made[2].id, 999, made[1].id, made[0].id, made[3].id]
@@ -669,8 +656,8 @@ def queries(res):
 
 
 def test_cards_say_what_is_around_a_post_in_as_many_queries_for_one_as_for_many(resources):
-    rex, ann, bob = (member(resources, name) for name in ("rex", "ann", "bob"))
-    made = [post(resources, who) for who in (rex, ann, bob) for _ in range(3)]
+    rex, ann, bob = (make_member(resources, name) for name in ("rex", "ann", "bob"))
+    made = [make_post(resources, who) for who in (rex, ann, bob) for _ in range(3)]
     with resources.db.write() as db:
         me, followed = members.require_member(db, rex).id, members.require_member(db, ann).id
         db.add(Follow(follower_id=me, followed_id=followed, at=NOW))
@@ -711,9 +698,9 @@ def test_paging_shows_nothing_twice_and_misses_nothing_that_was_there_all_the_ti
     resources, moves, limit
 ):
     """Between any two pages somebody posts, deletes, brings back, holds or gives back."""
-    rex = member(resources, "rex")
+    rex = make_member(resources, "rex")
     for n in range(6):
-        post(resources, rex, seed=1, now=NOW + timedelta(seconds=n // 2))
+        make_post(resources, rex, seed=1, now=NOW + timedelta(seconds=n // 2))
     with resources.db.read() as db:
         always = {each.id for each in db.scalars(select(Post).where(Post.state == "published"))}
     seen, after, waiting, walked = [], None, list(moves), Counter()
@@ -739,7 +726,7 @@ def test_paging_shows_nothing_twice_and_misses_nothing_that_was_there_all_the_ti
 def move(res, who, act, which):
     """One change to some post; gives its id."""
     if act == "post":
-        return post(res, who, seed=1, now=NOW + timedelta(minutes=which)).id
+        return make_post(res, who, seed=1, now=NOW + timedelta(minutes=which)).id
     with res.db.write() as db:
         made = list(db.scalars(select(Post).order_by(Post.id)))
         chosen = made[which % len(made)]
@@ -753,8 +740,8 @@ def move(res, who, act, which):
 
 
 def test_counts_are_right_when_many_change_at_once(resources):
-    rex = member(resources, "rex")
-    made = [post(resources, rex, seed=1) for _ in range(6)]
+    rex = make_member(resources, "rex")
+    made = [make_post(resources, rex, seed=1) for _ in range(6)]
     begin, failed = threading.Barrier(6), []
 
     def churn(mine):
@@ -785,9 +772,9 @@ def test_heat_is_worth_ten_times_the_likes_in_twelve_hours():
 
 
 def test_the_zoo_gives_each_post_its_own_picture_and_key(embedded):
-    rex = member(embedded, "rex")
-    one, two = post(embedded, rex), post(embedded, rex)
+    rex = make_member(embedded, "rex")
+    one, two = make_post(embedded, rex), make_post(embedded, rex)
     assert one.photo != two.photo
     assert (
-        members_and_posts.picture(1) == members_and_posts.picture(1) != members_and_posts.picture(2)
+        members_and_posts.make_picture(1) == members_and_posts.make_picture(1) != members_and_posts.make_picture(2)
     )

@@ -16,43 +16,44 @@ from tanuki.animals.tables import Post
 from tanuki.platform import accounts
 from tanuki.platform.accounts import Account, AccountGrant, Person
 from tanuki.platform.resources import Resources
+from tests.factories.decoding import clean_image
 from tests.factories.http_clients import PASSWORD
 
 NOW = datetime(2026, 5, 1, 9, 0, tzinfo=UTC)
 
 
-def member(
+def make_member(
     resources: Resources, name: str, *, roles: tuple[str, ...] = ("member",), now: datetime = NOW
 ) -> Person:
     """A member whose password is the one for tests; asked again, the same one."""
     with resources.db.write() as db:
         found = accounts.find_person(db, name)
         if found is None:
-            account(db, name, roles, now)
+            make_account(db, name, roles, now)
             found = accounts.find_person(db, name)
         assert found is not None
         members.join_community(db, found, now=now)
         return found
 
 
-def staff(resources: Resources, name: str, *roles: str, now: datetime = NOW) -> Person:
+def make_staff(resources: Resources, name: str, *roles: str, now: datetime = NOW) -> Person:
     """Somebody with an account and no place on the network, such as a moderator."""
     with resources.db.write() as db:
-        account(db, name, roles or ("moderator",), now)
+        make_account(db, name, roles or ("moderator",), now)
         found = accounts.find_person(db, name)
         assert found is not None
         return found
 
 
-def account(db: Any, name: str, roles: tuple[str, ...], now: datetime) -> None:
+def make_account(db: Any, name: str, roles: tuple[str, ...], now: datetime) -> None:
     """An account. Hashing a password takes a while on purpose, so all tests share one hash."""
     values = {
-        "password_hash": hashed(),
+        "password_hash": password_hash(),
         "password_changed_at": now,
         "created_at": now,
         "created_by": "tests",
     }
-    db.execute(insert(Account).values(name=name, display=name.title(), **values))
+    db.execute(insert(Account).values(name=name, display_name=name.title(), **values))
     db.execute(
         insert(AccountGrant),
         [
@@ -63,12 +64,12 @@ def account(db: Any, name: str, roles: tuple[str, ...], now: datetime) -> None:
 
 
 @cache
-def hashed() -> str:
+def password_hash() -> str:
     """The hash of the password for tests."""
     return PasswordHasher().hash(PASSWORD)
 
 
-def picture(seed: int = 0, width: int = 96, height: int = 72) -> bytes:
+def make_picture(seed: int = 0, width: int = 96, height: int = 72) -> bytes:
     """A small JPEG; each seed gives another."""
     drawn = random.Random(seed)
     image = Image.new("RGB", (width, height), tuple(drawn.randrange(256) for _ in range(3)))
@@ -82,12 +83,12 @@ def picture(seed: int = 0, width: int = 96, height: int = 72) -> bytes:
 
 
 @cache
-def accepted(seed: int = 0) -> photo_files.Accepted:
+def make_photo(seed: int = 0) -> photo_files.CleanPhoto:
     """That picture as it is taken in."""
-    return photo_files.accept(picture(seed))
+    return clean_image(make_picture(seed))
 
 
-def draft(title: str = "A cat", **values: Any) -> posts.Draft:
+def make_draft(title: str = "A cat", **values: Any) -> posts.Draft:
     """Words for a post."""
     return posts.Draft(
         **{
@@ -101,7 +102,7 @@ def draft(title: str = "A cat", **values: Any) -> posts.Draft:
     )
 
 
-def post(
+def make_post(
     resources: Resources,
     who: Person,
     *,
@@ -115,23 +116,13 @@ def post(
 ) -> Post:
     """A post of somebody's in a state. Its picture is its own unless a seed is given."""
     with resources.db.write() as db:
-        number = count(resources)
-        made = posts.create_post(
-            db,
-            resources.objects,
-            resources.jobs,
-            who,
-            draft(title, **words),
-            accepted(number if seed is None else seed),
-            key=key or f"zoo-{number}",
-            now=now,
-            most=None,
-        )
-        into(db, resources, who, made, state, why, now)
+        number = next_number(resources)
+        made = posts.create_post(db, resources, who, posts.NewPost(make_draft(title, **words), make_photo(number if seed is None else seed), key or f"zoo-{number}", limit=None), now=now)
+        set_state(db, resources, who, made, state, why, now)
         return made
 
 
-def into(
+def set_state(
     db: Any, resources: Resources, who: Person, made: Post, state: str, why: str, now: datetime
 ) -> None:
     """Bring a new post into a state."""
@@ -140,7 +131,7 @@ def into(
     if state == "held":
         post_states.hold_post(db, made, why, now=now)
     if state == "removed":
-        post_states.withdraw_post(db, made, "removed", why, now=now)
+        post_states.remove_post(db, made, why, now=now)
     if state == "deleted":
         posts.delete_post(db, who, made.id, now=now)
     assert made.state == state
@@ -149,16 +140,15 @@ def into(
 _counts: dict[str, int] = {}
 
 
-def count(resources: Resources) -> int:
+def next_number(resources: Resources) -> int:
     """1, 2, 3 …, for each test's database."""
     _counts[resources.db.url] = _counts.get(resources.db.url, 0) + 1
     return _counts[resources.db.url]
 
 
-def caught_up(resources: Resources, now: datetime) -> int:
+def embed_all_photos(resources: Resources, now: datetime) -> int:
     """The live eyes look at every picture that they have not looked at, here and now; how many those were."""
     from tanuki.animals.vision import backfill, embeddings
 
-    return backfill.run_batches(
-        partial(backfill.embed_images, resources, now), embeddings.image_encoder(resources).version, ""
-    )
+    part = backfill.BackfillPart(embeddings.image_encoder(resources).version, "")
+    return backfill.run_batches(partial(backfill.embed_images, resources, now), part)

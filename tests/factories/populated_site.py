@@ -15,19 +15,19 @@ from tanuki.platform.web import app as web
 from tests.factories import members_and_posts
 
 STATES = ("published", "checking", "held", "removed", "deleted")
-SECRET = {
+SECRET_WORDS = {
     state: f"zyx{state}" for state in STATES
 }  # a word that is in that post of hana's and in nothing else
-TALK, GONE = (
+COMMENT_TEXT, REMOVED_COMMENT_TEXT = (
     "zyxtalk",
     "zyxgone",
 )  # what taro wrote under the published post, and what moderators removed of it
-UNDER = "zyxunder"  # what taro wrote under the posts that are out of sight by now
+HIDDEN_COMMENT_TEXT = "zyxunder"  # what taro wrote under the posts that are out of sight by now
 PEOPLE = ("hana", "taro", "rin", "mika", "bo")
 
 
 @dataclass(frozen=True)
-class Crowd:
+class PopulatedSite:
     """Who is who: hana posted, taro wrote and liked, rin did nothing, mika is blocked by hana, bo is banned, mona and saki moderate, root administers."""
 
     res: Resources
@@ -43,20 +43,20 @@ class Crowd:
     members: dict[str, int]
 
 
-def gather(res: Resources) -> Crowd:
+def populate_site(res: Resources) -> PopulatedSite:
     """That world, in empty resources."""
     resources_file.set_process_resources(res)
     now = datetime.now(UTC)
-    who = {name: members_and_posts.member(res, name) for name in PEOPLE}
+    who = {name: members_and_posts.make_member(res, name) for name in PEOPLE}
     mona, _, _ = (
-        members_and_posts.staff(res, "mona"),
-        members_and_posts.staff(res, "saki"),
-        members_and_posts.staff(res, "root", "admin"),
+        members_and_posts.make_staff(res, "mona"),
+        members_and_posts.make_staff(res, "saki"),
+        members_and_posts.make_staff(res, "root", "admin"),
     )
     words = {"description": "zyx", "tags": ("nap",), "breed": "shiba", "category": "dog"}
     made = {
-        state: members_and_posts.post(
-            res, who["hana"], title=SECRET[state], state="checking", now=now, **words
+        state: members_and_posts.make_post(
+            res, who["hana"], title=SECRET_WORDS[state], state="checking", now=now, **words
         )
         for state in STATES
     }
@@ -70,38 +70,26 @@ def gather(res: Resources) -> Crowd:
                 db,
                 who["taro"],
                 made[state].id,
-                TALK if number == 0 else UNDER,
+                COMMENT_TEXT if number == 0 else HIDDEN_COMMENT_TEXT,
                 key=f"c{number}",
                 now=now,
             )
         engagement.follow_member(db, who["taro"], "hana", now=now)
         engagement.follow_member(db, who["mika"], "taro", now=now)
-        members.update_profile(
-            db,
-            who["hana"],
-            about="zyxabout",
-            photo=photo_files.keep(db, res.objects, members_and_posts.accepted(900), now=now),
-            now=now,
-        )
+        members.update_profile(db, who["hana"], members.ProfileChange(about="zyxabout", photo=photo_files.save_photo(db, res.objects, members_and_posts.make_photo(900), now=now)), now=now)
         shown = made["published"].id
         [first] = engagement.list_comments(db, None, shown).items
-        gone = engagement.add_comment(db, who["taro"], shown, GONE, key="gone", now=now)
-        decisions.decide_subject(
-            db, mona, "comment", gone.id, "remove", "harassment", "zyxnote", now=now
-        )
-        held = decisions.decide_subject(
-            db, mona, "post", made["held"].id, "hold", "blood", "zyxnote", now=now
-        )
-        decision = decisions.decide_subject(
-            db, mona, "post", made["removed"].id, "remove", "stolen", "zyxnote", now=now
-        )
+        gone = engagement.add_comment(db, who["taro"], shown, REMOVED_COMMENT_TEXT, key="gone", now=now)
+        decisions.decide_subject(db, mona, cases.SubjectRef("comment", gone.id), decisions.Ruling("remove", "harassment", "zyxnote"), now=now)
+        held = decisions.decide_subject(db, mona, cases.SubjectRef("post", made["held"].id), decisions.Ruling("hold", "blood", "zyxnote"), now=now)
+        decision = decisions.decide_subject(db, mona, cases.SubjectRef("post", made["removed"].id), decisions.Ruling("remove", "stolen", "zyxnote"), now=now)
         posts.delete_post(db, who["hana"], made["deleted"].id, now=now)
         appeal = appeals.submit_appeal(db, who["hana"], decision.id, "zyxappeal", now=now)
-        case = cases.report_subject(db, who["taro"], "post", shown, "other", "zyxreport", now=now)
+        case = cases.report_subject(db, who["taro"], cases.SubjectRef("post", shown), "other", "zyxreport", now=now)
         members.block_member(db, who["hana"], "mika", "block", now=now)
         ids = {name: members.require_member(db, person).id for name, person in who.items()}
-        decisions.decide_subject(db, mona, "member", ids["bo"], "ban", "spam", "zyxban", now=now)
-        return Crowd(
+        decisions.decide_subject(db, mona, cases.SubjectRef("member", ids["bo"]), decisions.Ruling("ban", "spam", "zyxban"), now=now)
+        return PopulatedSite(
             res,
             web.create_app(res, [animals_web.SYSTEM]),
             {state: post.id for state, post in made.items()},

@@ -13,14 +13,14 @@ from tanuki.platform.accounts import Account
 NOW = datetime(2026, 5, 1, 9, 0, tzinfo=UTC)
 
 
-def member(db: Session, id: int = 1) -> None:
+def make_member(db: Session, id: int = 1) -> None:
     """A member; all posts show the same picture."""
     if db.get(Member, id) is None:
         name = f"member-{id}"
         db.add(
             Account(
                 name=name,
-                display=name,
+                display_name=name,
                 password_hash="-",
                 password_changed_at=NOW,
                 created_at=NOW,
@@ -44,7 +44,7 @@ def member(db: Session, id: int = 1) -> None:
         db.flush()
 
 
-def unindexed(db: Session, title: str, description: str = "", **values: Any) -> Post:
+def make_unindexed_post(db: Session, title: str, description: str = "", **values: Any) -> Post:
     """A post that search does not know yet; each is published a minute after the one before."""
     given: dict[str, Any] = {
         "member_id": 1,
@@ -53,7 +53,7 @@ def unindexed(db: Session, title: str, description: str = "", **values: Any) -> 
         "state": "published",
         **values,
     }
-    member(db, given["member_id"])
+    make_member(db, given["member_id"])
     post = Post(
         title=title, description=description, photo="picture", posted_at=NOW, key="-", **given
     )
@@ -67,13 +67,13 @@ def unindexed(db: Session, title: str, description: str = "", **values: Any) -> 
     return post
 
 
-def posted(db: Session, title: str, description: str = "", **values: Any) -> Post:
+def make_indexed_post(db: Session, title: str, description: str = "", **values: Any) -> Post:
     """A published post that can be found."""
-    post = unindexed(db, title, description, **values)
+    post = make_unindexed_post(db, title, description, **values)
     index.index_post(db, post)
     return post
 
 
-def titles(db: Session, query: str, **values: Any) -> list[str]:
+def search_titles(db: Session, query: str, **values: Any) -> list[str]:
     """The titles that a search finds, in order."""
     return ["".join(part for part, _ in hit.title) for hit in search_posts(db, query, **values).posts]

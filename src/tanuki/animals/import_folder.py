@@ -1,4 +1,8 @@
-"""A folder of one's own photos becomes posts: one by one, what is no picture set aside with its sentence, and a second run goes on where the first was."""
+"""Import of a folder of photos as one member's posts.
+
+A file is one post however often it is imported, so an interrupted import continues where it was.
+Files that cannot be posted are reported with the reason.
+"""
 
 import csv
 from collections import deque
@@ -13,8 +17,7 @@ from sqlalchemy import select
 
 from tanuki.animals import members, posts
 from tanuki.animals.images import photo_files
-from tanuki.animals.images.photo_files import Accepted
-from tanuki.animals.posts import MAX_DESCRIPTION_LENGTH, MAX_TITLE_LENGTH, Draft
+from tanuki.animals.posts import MAX_DESCRIPTION_LENGTH, MAX_TITLE_LENGTH, Draft, NewPost
 from tanuki.animals.search.tokenize import find_codes
 from tanuki.animals.tables import Post
 from tanuki.animals.taxonomy import BREEDS, CATEGORIES
@@ -24,36 +27,33 @@ from tanuki.platform.resources import Resources
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif")
 MANIFEST_COLUMNS = ("file", "title", "description", "tags", "category", "breed", "label")
-KEY_PREFIX = (
-    "import-"  # how the keys of posts begin that a folder brought; `source` of those is the file
-)
-PHOTOS_PREPARED_AHEAD = 16  # pictures taken in while others are written down
+KEY_PREFIX = "import-"  # of the idempotency keys of imported posts
+PHOTOS_PREPARED_AHEAD = 16  # decoded while others are written to the database
+DECODING_THREADS = 3
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class PhotoFile:
-    """A file, and what the manifest says about it by column."""
+    """A file, its name below the folder, and its row of the manifest by column."""
 
     file: Path
-    name: str  # below the folder
+    name: str
     manifest: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class PreparedPost:
-    """A file on its way: its key, what its post says, and its picture; nothing when it is a post already, a sentence when it cannot be one."""
+class PreparedPhoto:
+    """A file that was read: a post to create, an error, or neither if it has been posted before."""
 
     photo: PhotoFile
-    key: str = ""
-    draft: Draft | None = None
-    accepted: Accepted | None = None
+    new_post: NewPost | None = None
     error: UserError | None = None
 
 
 @dataclass
 class ImportResult:
-    """How many became posts now, were posts already, and why others did not."""
+    """The numbers of photos that were posted now and before, and the refused ones with reasons."""
 
     posted: int = 0
     already_posted: int = 0
@@ -68,82 +68,67 @@ def import_photos(
     *,
     progress: Progress = lambda *_: None,
 ) -> ImportResult:
-    """Post every photo of a folder as somebody's. The same file is the same post, however often it is brought."""
-    given = list_photo_files(folder, manifest)
+    """Post the photos of a folder, or those that a manifest lists.
+
+    `progress` is called with the number of photos that are done and the number of all.
+    """
+    photos = list_photo_files(folder, manifest)
     with res.db.write() as db:
-        me = members.join_community(db, who, now=datetime.now(UTC))
-        known = set(
-            db.scalars(
-                select(Post.key).where(Post.member_id == me.id, Post.key.startswith(KEY_PREFIX))
-            )
-        )
-    done = ImportResult()
+        member = members.join_community(db, who, now=datetime.now(UTC))
+        imported = Post.key.startswith(KEY_PREFIX)
+        keys = set(db.scalars(select(Post.key).where(Post.member_id == member.id, imported)))
+    result = ImportResult()
 
-    def take(each: PhotoFile) -> PreparedPost:
+    def prepare(photo: PhotoFile) -> PreparedPhoto:
         try:
-            content = each.file.read_bytes()
+            content = photo.file.read_bytes()
             key = f"{KEY_PREFIX}{sha256(content).hexdigest()[:40]}"
-            if key in known:
-                return PreparedPost(each, key)
-            draft, accepted = draft_post(each), photo_files.accept(content)
-        except UserError as wrong:
-            return PreparedPost(each, error=wrong)
-        photo_files.store(res.objects, accepted)
-        return PreparedPost(each, key, draft, accepted)
+            if key in keys:
+                return PreparedPhoto(photo)
+            draft, clean = draft_post(photo), photo_files.clean_upload(res, content)
+        except UserError as error:
+            return PreparedPhoto(photo, error=error)
+        photo_files.store_files(res.objects, clean)
+        return PreparedPhoto(photo, NewPost(draft, clean, key, source=photo.name, limit=None))
 
-    with ThreadPoolExecutor(max_workers=3) as pool:
-        for number, taken in enumerate(prepare_ahead(pool, take, given), start=1):
-            if taken.error is not None:
-                done.refused.append((taken.photo.name, taken.error))
-            elif taken.draft is None or taken.accepted is None or taken.key in known:
-                done.already_posted += 1
+    with ThreadPoolExecutor(max_workers=DECODING_THREADS) as pool:
+        for number, prepared in enumerate(prepare_ahead(pool, prepare, photos), start=1):
+            if prepared.error is not None:
+                result.refused.append((prepared.photo.name, prepared.error))
+            elif prepared.new_post is None or prepared.new_post.key in keys:
+                result.already_posted += 1
             else:
-                post_photo(res, who, taken, taken.draft, taken.accepted)
-                known.add(taken.key)
-                done.posted += 1
-            progress(number, len(given))
-    return done
+                save_post(res, who, prepared.new_post)
+                keys.add(prepared.new_post.key)
+                result.posted += 1
+            progress(number, len(photos))
+    return result
 
 
 def prepare_ahead(
-    pool: ThreadPoolExecutor, take: Callable[[PhotoFile], PreparedPost], given: list[PhotoFile]
-) -> Iterator[PreparedPost]:
-    """What `take` gives for each in their order, a few of them worked on beforehand: a large folder does not fit in memory."""
-    waiting = deque(pool.submit(take, each) for each in given[:PHOTOS_PREPARED_AHEAD])
-    for number in range(len(given)):
-        if number + PHOTOS_PREPARED_AHEAD < len(given):
-            waiting.append(pool.submit(take, given[number + PHOTOS_PREPARED_AHEAD]))
+    pool: ThreadPoolExecutor,
+    prepare: Callable[[PhotoFile], PreparedPhoto],
+    photos: list[PhotoFile],
+) -> Iterator[PreparedPhoto]:
+    """The prepared photos in order. Only a few are prepared ahead, since a large folder does not
+    fit in memory."""
+    waiting = deque(pool.submit(prepare, photo) for photo in photos[:PHOTOS_PREPARED_AHEAD])
+    for number in range(len(photos)):
+        if number + PHOTOS_PREPARED_AHEAD < len(photos):
+            waiting.append(pool.submit(prepare, photos[number + PHOTOS_PREPARED_AHEAD]))
         yield waiting.popleft().result()
 
 
-def post_photo(
-    res: Resources, who: Person, taken: PreparedPost, draft: Draft, accepted: Accepted
-) -> None:
-    """One photo."""
-    now, source = datetime.now(UTC), taken.photo.name
-    res.db.write_batched(
-        lambda db: (
-            posts.create_post(
-                db,
-                res.objects,
-                res.jobs,
-                who,
-                draft,
-                accepted,
-                key=taken.key,
-                now=now,
-                source=source,
-                most=None,
-            ).id
-        )
-    )
+def save_post(res: Resources, who: Person, new_post: NewPost) -> None:
+    now = datetime.now(UTC)
+    res.db.write_batched(lambda db: posts.create_post(db, res, who, new_post, now=now).id)
 
 
-# ---- what to post --------------------------------------------------------------------------------------------------
+# ---- files and drafts ----------------------------------------------------------------------------
 
 
 def list_photo_files(folder: Path, manifest: Path | None) -> list[PhotoFile]:
-    """The photos to bring: those the manifest names, or all files of the folder that end like pictures. Raises UserError when there are none."""
+    """The photos that a manifest lists, or all of a folder. Raises UserError if there are none."""
     if manifest is not None:
         return read_manifest(folder, manifest)
     files = [
@@ -161,7 +146,10 @@ def list_photo_files(folder: Path, manifest: Path | None) -> list[PhotoFile]:
 
 
 def read_manifest(folder: Path, manifest: Path) -> list[PhotoFile]:
-    """The files that a manifest names. Raises UserError for a file that is not CSV with a column `file`, and for names that lead elsewhere."""
+    """The files that a manifest lists.
+
+    Raises UserError if it is not CSV with a column `file`, or lists a file outside the folder.
+    """
     try:
         with manifest.open(encoding="utf-8-sig", newline="") as opened:
             rows = list(csv.DictReader(opened))
@@ -175,7 +163,7 @@ def read_manifest(folder: Path, manifest: Path) -> list[PhotoFile]:
             file=manifest,
             known=", ".join(MANIFEST_COLUMNS),
         )
-    made = []
+    photos = []
     for number, row in enumerate(rows, start=2):
         name = row["file"] or ""
         file = folder / name
@@ -187,38 +175,33 @@ def read_manifest(folder: Path, manifest: Path) -> list[PhotoFile]:
                 name=name or "name",
                 folder=folder,
             )
-        made.append(
-            PhotoFile(
-                file,
-                name,
-                {
-                    column: value
-                    for column, value in row.items()
-                    if column in MANIFEST_COLUMNS and value
-                },
-            )
-        )
-    return made
+        cells = {name: cell for name, cell in row.items() if name in MANIFEST_COLUMNS and cell}
+        photos.append(PhotoFile(file, name, cells))
+    return photos
 
 
-def draft_post(each: PhotoFile) -> Draft:
-    """What a file's post says: the manifest's words, or what can be read from its label or name."""
-    says = each.manifest
-    label = says.get("label") or Path(each.name).stem.replace("_", " ").replace("-", " ")
-    category, breed = says.get("category", ""), says.get("breed") or None
+def draft_post(photo: PhotoFile) -> Draft:
+    """The text of a photo's post: from the manifest, otherwise from its label or file name."""
+    cells = photo.manifest
+    label = cells.get("label") or Path(photo.name).stem.replace("_", " ").replace("-", " ")
+    category, breed = cells.get("category", ""), cells.get("breed") or None
     if category not in CATEGORIES:
         category, breed = infer_category(" ".join((label, category)))
-    title = (says.get("title") or label).strip()[:MAX_TITLE_LENGTH] or "…"
-    tags = tuple(
-        tag.strip() for tag in says.get("tags", "").replace("、", ",").split(",") if tag.strip()
+    title = (cells.get("title") or label).strip()[:MAX_TITLE_LENGTH] or "…"
+    tags = cells.get("tags", "").replace("、", ",").split(",")
+    return Draft(
+        title,
+        cells.get("description", "")[:MAX_DESCRIPTION_LENGTH],
+        tuple(tag.strip() for tag in tags if tag.strip()),
+        category,
+        breed,
     )
-    return Draft(title, says.get("description", "")[:MAX_DESCRIPTION_LENGTH], tags, category, breed)
 
 
 def infer_category(label: str) -> tuple[str, str | None]:
-    """The category and breed that a label names, or `other`."""
-    found = find_codes(label)
-    breed = next((code for code in found if code in BREEDS), None)
+    """The category and the breed that a label names; `other` if it names none."""
+    codes = find_codes(label)
+    breed = next((code for code in codes if code in BREEDS), None)
     if breed is not None:
         return BREEDS[breed].category, breed
-    return next((code for code in found if code in CATEGORIES), "other"), None
+    return next((code for code in codes if code in CATEGORIES), "other"), None

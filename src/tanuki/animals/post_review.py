@@ -1,9 +1,9 @@
-"""After a post was sent: a durable run looks at its picture, checks it and publishes or holds it. And what is owed: checks that were lost, and the end of what was deleted.
+"""Review of posts: a durable run embeds a post's photo, runs the checks, and publishes or holds it.
 
-The run of a post is `post-<id>`, enqueued in the transaction that accepted it; an edit is checked by `post-<id>-v<version>`.
+The run of a post is `post-<id>`, enqueued in the transaction that created it; an edit is reviewed
+by `post-<id>-v<version>`. This module also restarts lost reviews and erases what was deleted.
 """
 
-import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,74 +11,74 @@ from typing import Any
 import cv2
 import structlog
 from dbos import DBOS
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from tanuki.animals import members, notifications, pagination, post_states
+from tanuki.animals import notifications, pagination, post_states
+from tanuki.animals.banned_words import find_banned_word
 from tanuki.animals.images import photo_files
 from tanuki.animals.moderation import cases
+from tanuki.animals.notifications import NewNotification
 from tanuki.animals.posts import POST_REVIEW, UNDO_PERIOD, review_run_id
-from tanuki.animals.search.normalize import fold
 from tanuki.animals.similarity import search
-from tanuki.animals.tables import BannedWord, BlockedImageHash, Member, Post, PostState
+from tanuki.animals.tables import (
+    BannedWord,
+    BlockedImageHash,
+    Member,
+    NotificationKind,
+    Post,
+    PostState,
+)
 from tanuki.animals.vision import backfill, embeddings
 from tanuki.errors import UserError
-from tanuki.i18n import msgid
-from tanuki.platform import accounts, audit_log
-from tanuki.platform.accounts import Person
-from tanuki.platform.database.upsert import insert_or_ignore
-from tanuki.platform.durable_steps import stepping
+from tanuki.platform.durable_steps import durable_step
 from tanuki.platform.jobs import PROMPT_QUEUE
 from tanuki.platform.resources import Resources, process_resources
 
 log = structlog.get_logger()
 
-PURGE, TIDY = "animals-purge", "animals-tidy"
-EMBEDDING_ERRORS = (
-    UserError,
-    OSError,
-    ValueError,
-    LookupError,
-    cv2.error,
-    SQLAlchemyError,
-)  # of the eyes, the objects, the records
+PURGE, UNUSED_PHOTOS = "animals-purge", "animals-unused-photos"
+# What the image model, the object store and the database raise when they are out of reach.
+EMBEDDING_ERRORS = (UserError, OSError, ValueError, LookupError, cv2.error, SQLAlchemyError)
 SWEEP_SECONDS = 15.0
-REVIEW_LOST_AFTER = timedelta(seconds=30)  # a post still unchecked by then is looked after
-RESUME_FAILED_AFTER = timedelta(minutes=1)  # what failed is tried again, for as long as it is owed
-PHOTO_UNUSED_AFTER = timedelta(hours=1)  # pictures are taken in a little before what uses them
-POSTS_PER_PURGE = 50  # posts purged in one transaction
-MAX_BANNED_WORD_LENGTH = 40
-LATIN = re.compile(r"[a-z0-9]")
+REVIEW_LOST_AFTER = timedelta(seconds=30)  # in state `checking`
+RESUME_FAILED_AFTER = timedelta(minutes=1)  # failed runs are resumed until they succeed
+PHOTO_UNUSED_AFTER = timedelta(hours=1)  # a photo is stored shortly before the row that uses it
+POSTS_PER_PURGE = 50  # in one transaction
 
 
-# ---- the run of a post ---------------------------------------------------------------------------------------------
+# ---- the review ----------------------------------------------------------------------------------
 
 
 def run_post_review(post_id: int) -> str:
-    """A post from accepted to published or held; gives the state it then has. Running it twice leaves what running it once does."""
-    return str(review_post(post_id))
+    """Review a post and give its state. Repeating it changes nothing."""
+    return review_post(post_id)
 
 
-@stepping("animals", POST_REVIEW)
+@durable_step(POST_REVIEW)
 def review_post(res: Resources, now: datetime, post_id: int) -> str:
-    """Look, then check and publish or hold in one transaction. It need not be on the disk before the run goes on: what a power cut takes, the run does again."""
-    embed_photo(res, now, post_id)  # what it finds that holds a post belongs into reason_to_hold()
+    """Compute the embedding, then run the checks and publish or hold the post in one transaction.
+
+    The commit does not wait for the disk; after a power failure the workflow repeats this step. A
+    check of the photo's content would belong into `find_hold_reason`.
+    """
+    embed_photo(res, now, post_id)
     with res.db.write() as db:
         return run_checks(db, post_id, now=now)
 
 
 def embed_photo(res: Resources, now: datetime, post_id: int) -> None:
-    """Let the eyes look at the picture, once for all posts that have it. Eyes that are away keep no post: the look is owed, see batch.
+    """Compute the embedding of a post's photo, once for all posts that have it.
 
-    As long as the index of similar pictures is in the eyes that were live before, these look too, or nobody would find the post by its likeness.
+    If the image model is unreachable the post is not delayed; the backfill adds the embedding
+    later. While the live similarity index was still built with the previous model, compute that
+    model's embedding as well, so that the new post appears in similar-image results.
     """
     try:
         with res.db.read() as db:
-            digest, index = (
-                db.scalar(select(Post.photo).where(Post.id == post_id)),
-                search.find_current_index(res, db),
-            )
+            digest = db.scalar(select(Post.photo).where(Post.id == post_id))
+            index = search.find_current_index(res, db)
         if digest is None or index is None:
             return
         embeddings.ensure_embedding(res, digest, now)
@@ -86,114 +86,65 @@ def embed_photo(res: Resources, now: datetime, post_id: int) -> None:
             embeddings.ensure_embedding(res, digest, now, index.encoder_version)
     except EMBEDDING_ERRORS as error:
         log.warning(
-            "picture not looked at", post=post_id, error=type(error).__name__, why=str(error)[:200]
+            "photo not embedded", post=post_id, error=type(error).__name__, why=str(error)[:200]
         )
 
 
 def run_checks(db: Session, post_id: int, *, now: datetime) -> str:
-    """Decide about a post that is still to be checked, or was published and then edited; what moderators have decided stays."""
+    """Publish or hold a post that is in review, or was published and then edited; gives its state.
+
+    Moderators' decisions stay. A deleted post is decided as well, because its owner may undo the
+    deletion.
+    """
     post = post_states.lock_post(db, post_id)
     if post is None:
         return "gone"
-    state = (
-        post.previous_state if post.state == PostState.DELETED else post.state
-    )  # a deleted one is decided about too: an undo may bring it back
+    state = post.previous_state if post.state == PostState.DELETED else post.state
     if state not in (PostState.CHECKING, PostState.PUBLISHED):
         return str(state)
-    why = find_hold_reason(db, post)
-    if why is not None:
-        post_states.hold_post(db, post, why, now=now)
+    reason = find_hold_reason(db, post)
+    if reason is not None:
+        post_states.hold_post(db, post, reason, now=now)
         cases.open_case_for_held_post(db, post, now=now)
-        notifications.notify(
-            db,
-            post.member_id,
-            "held",
-            about=review_run_id(post, post.version),
+        notification = NewNotification(
+            NotificationKind.HELD,
+            review_run_id(post, post.version),
             post_id=post.id,
-            values={"why": why},
-            now=now,
+            values={"why": reason},
         )
-        log.info("post held", post=post_id, why=why)
+        notifications.notify(db, post.member_id, notification, now=now)
+        log.info("post held", post=post_id, why=reason)
     elif state == PostState.CHECKING:
         post_states.publish_post(db, post, now=now)
     return post.state
 
 
 def find_hold_reason(db: Session, post: Post) -> str | None:
-    """The first of posts.HELD_BY_RULE that a post falls under."""
-    barred = (
+    """The first of `post_states.HOLD_RULE_MESSAGES` that applies to a post."""
+    blocked = (
         select(BlockedImageHash.digest)
         .where(BlockedImageHash.digest.in_(post_states.image_digests(post)))
         .exists()
     )
-    barred_photo, banned_at = db.execute(
-        select(barred, Member.banned_at).where(Member.id == post.member_id)
-    ).one()
-    if barred_photo:
-        return "barred_photo"
-    if (
-        find_banned_word(
-            db.scalars(select(BannedWord.word)),
-            " ".join((post.title, post.description, *post.tags)),
-        )
-        is not None
-    ):
+    owner = select(blocked, Member.banned_at).where(Member.id == post.member_id)
+    has_blocked_image, banned_at = db.execute(owner).one()
+    if has_blocked_image:
+        return "blocked_image"
+    text = " ".join((post.title, post.description, *post.tags))
+    if find_banned_word(db.scalars(select(BannedWord.word)), text) is not None:
         return "banned_word"
     return None if banned_at is None else "banned_member"
-
-
-def find_banned_word(words: Iterable[str], text: str) -> str | None:
-    """The first of some folded words that a text has: as a word of its own where it is written in Latin letters, anywhere otherwise."""
-    text = fold(text)
-    for word in words:
-        if word in text and (
-            not LATIN.match(word) or re.search(rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])", text)
-        ):
-            return word
-    return None
 
 
 post_review_workflow = DBOS.workflow(name=POST_REVIEW)(run_post_review)
 
 
-# ---- words that hold a post ----------------------------------------------------------------------------------------
-
-
-def list_banned_words(db: Session, who: Person) -> list[BannedWord]:
-    """The words that hold a post, in order. For moderators."""
-    accounts.require_role(who, "moderator")
-    return list(db.scalars(select(BannedWord).order_by(BannedWord.word).limit(10_000)))
-
-
-def ban_word(db: Session, who: Person, word: str, *, now: datetime) -> None:
-    """From now on a post with this word is held for a moderator."""
-    accounts.require_role(who, "moderator")
-    folded = fold(
-        members.validate_text(
-            word,
-            1,
-            MAX_BANNED_WORD_LENGTH,
-            msgid("A word has 1 to %(most)s characters; found %(found)s."),
-        )
-    )
-    if insert_or_ignore(db, BannedWord, word=folded, by=who.name, at=now):
-        audit_log.append_entry(db, audit_log.AuditedAction(actor=who.name, action="ban word", target=f"word:{folded}", details={}), now)
-
-
-def allow_word(db: Session, who: Person, word: str, *, now: datetime) -> None:
-    """A word holds posts no longer."""
-    accounts.require_role(who, "moderator")
-    banned = db.get(BannedWord, fold(word))
-    if banned is not None:
-        db.delete(banned)
-        audit_log.append_entry(db, audit_log.AuditedAction(actor=who.name, action="allow word", target=f"word:{banned.word}", details={}), now)
-
-
-# ---- what is owed --------------------------------------------------------------------------------------------------
+# ---- lost reviews --------------------------------------------------------------------------------
 
 
 def start_due_runs() -> None:
-    """Start checks that are owed and were lost, and the purge when there is something to purge. Any number of workers may look at once."""
+    """Restart lost reviews, and start the purge if a deleted post is due. Every worker may do this
+    at the same time."""
     res, now = process_resources(), datetime.now(UTC)
     start_lost_reviews(res, now)
     with res.db.read() as db:
@@ -204,105 +155,107 @@ def start_due_runs() -> None:
 
 
 def start_lost_reviews(res: Resources, now: datetime) -> int:
-    """Start the run of each post that has waited long for its check and has none, and let failed ones go on; gives how many."""
-    begun, last = 0, 0
-    since = func.coalesce(Post.edited_at, Post.posted_at)
-    owed = (
+    """Start the review of every post that has waited for long and has none, and resume failed
+    ones; gives how many."""
+    started, last_id = 0, 0
+    waiting_since = func.coalesce(Post.edited_at, Post.posted_at)
+    waiting = (
         select(Post)
-        .where(Post.state == PostState.CHECKING, since < now - REVIEW_LOST_AFTER)
+        .where(Post.state == PostState.CHECKING, waiting_since < now - REVIEW_LOST_AFTER)
         .order_by(Post.id)
         .limit(pagination.MAX_PAGE_SIZE)
     )
     while True:
         with res.db.read() as db:
-            found = db.scalars(owed.where(Post.id > last)).all()
-        if not found:
+            posts = db.scalars(waiting.where(Post.id > last_id)).all()
+        if not posts:
             break
-        last = found[-1].id
-        runs = {post.id: (review_run_id(post), review_run_id(post, post.version)) for post in found}
-        known = res.jobs.load_run_statuses({run for pair in runs.values() for run in pair})
-        for post in found:
-            first, after_edit = runs[post.id]
-            if first in known and (after_edit in known or known[first] in ("queued", "running")):
+        last_id = posts[-1].id
+        run_ids = {post.id: (review_run_id(post), review_run_id(post, post.version)) for post in posts}
+        states = res.jobs.load_run_statuses({run_id for pair in run_ids.values() for run_id in pair})
+        for post in posts:
+            first, after_edit = run_ids[post.id]
+            if first in states and (
+                after_edit in states or states[first] in ("queued", "running")
+            ):
                 continue
+            run_id = first if first not in states else after_edit
             with res.db.write() as db:
-                res.jobs.enqueue(
-                    db,
-                    POST_REVIEW,
-                    first if first not in known else after_edit,
-                    post.id,
-                    queue=PROMPT_QUEUE,
-                )
-            begun += 1
-    begun += res.jobs.resume_failed_runs(POST_REVIEW, before=now - RESUME_FAILED_AFTER)
-    if begun:
-        log.warning("owed checks begun", posts=begun)
-    return begun
+                res.jobs.enqueue(db, POST_REVIEW, run_id, post.id, queue=PROMPT_QUEUE)
+            started += 1
+    started += res.jobs.resume_failed_runs(POST_REVIEW, before=now - RESUME_FAILED_AFTER)
+    if started:
+        log.warning("lost reviews started", posts=started)
+    return started
 
 
-def undo_expired(now: datetime) -> tuple[Any, ...]:
-    """What holds for a deleted post that can no longer be brought back."""
+# ---- deleted posts and unused photos -------------------------------------------------------------
+
+
+def undo_expired(now: datetime) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """The conditions of a deleted post whose deletion can no longer be undone."""
     return (Post.state == PostState.DELETED, Post.deleted_at < now - UNDO_PERIOD)
 
 
 def erase_deleted_posts(res: Resources, now: datetime) -> int:
-    """Everything of the posts that were deleted long enough ago gone for good: rows first, then pictures; a kill in between leaves those to forget_unused()."""
-    gone = 0
+    """Erase the posts whose undo period is over; gives how many.
+
+    Rows go first, then photos. If the process is killed in between, `delete_unused_photos` deletes
+    those photos.
+    """
+    erased = 0
+    due = (
+        select(Post.id)
+        .where(*undo_expired(now))
+        .order_by(Post.id)
+        .limit(POSTS_PER_PURGE)
+        .with_for_update(skip_locked=True)
+    )
     while True:
         with res.db.write() as db:
-            ids = list(
-                db.scalars(
-                    select(Post.id)
-                    .where(*undo_expired(now))
-                    .order_by(Post.id)
-                    .limit(POSTS_PER_PURGE)
-                    .with_for_update(skip_locked=True)
-                )
-            )
+            ids = list(db.scalars(due))
             digests = post_states.erase_posts(db, ids)
         delete_photos(res, digests)
-        gone += len(ids)
+        erased += len(ids)
         if not ids:
-            return gone
+            return erased
 
 
 def delete_unused_photos(res: Resources, now: datetime) -> int:
-    """Pictures that nothing uses: of profiles that have another one now, of posts that were given up, of purges that were killed."""
+    """Delete the photos that no post or profile uses: replaced profile photos, posts that were
+    never completed, interrupted purges. Gives how many."""
     with res.db.read() as db:
-        digests = photo_files.unused(db, before=now - PHOTO_UNUSED_AFTER)
+        digests = photo_files.find_unused_photos(db, before=now - PHOTO_UNUSED_AFTER)
     return delete_photos(res, digests)
 
 
 def delete_photos(res: Resources, digests: Iterable[str]) -> int:
-    """Take away the pictures among these that nothing uses; each in a transaction of its own, because files cannot be brought back."""
-    gone = 0
+    """Delete those of the photos that nothing uses, one per transaction, because deleted files
+    cannot be rolled back."""
+    deleted = 0
     for digest in digests:
         with res.db.write() as db:
-            gone += photo_files.forget(db, res.objects, digest)
-    return gone
+            deleted += photo_files.delete_unused_photo(db, res.objects, digest)
+    return deleted
 
 
-erase, tidy = (
-    stepping("animals", PURGE)(erase_deleted_posts),
-    stepping("animals", TIDY)(delete_unused_photos),
-)
+erase_deleted_posts_step = durable_step(PURGE)(erase_deleted_posts)
+delete_unused_photos_step = durable_step(UNUSED_PHOTOS)(delete_unused_photos)
 
 
 @DBOS.workflow(name=PURGE)
 def purge_deleted_posts() -> int:
-    """When there is something to purge: posts that can no longer be brought back."""
-    return int(erase())
+    return erase_deleted_posts_step()
 
 
-@DBOS.workflow(name=TIDY)
-def delete_unused_photos_hourly(due: datetime, _context: Any) -> int:
-    """Every hour: pictures that nothing uses."""
-    return int(tidy())
+@DBOS.workflow(name=UNUSED_PHOTOS)
+def delete_unused_photos_hourly(due: datetime, _context: object) -> int:
+    return delete_unused_photos_step()
 
 
 SCHEDULES: list[dict[str, Any]] = [
     {
-        "schedule_name": TIDY,
+        "schedule_name": UNUSED_PHOTOS,
         "workflow_fn": delete_unused_photos_hourly,
         "schedule": "40 * * * *",
         "context": None,
@@ -310,4 +263,7 @@ SCHEDULES: list[dict[str, Any]] = [
     },
     *backfill.SCHEDULES,
 ]
-CHORES: list[tuple[Callable[[], None], float]] = [(start_due_runs, SWEEP_SECONDS), *backfill.CHORES]
+PERIODIC_TASKS: list[tuple[Callable[[], None], float]] = [
+    (start_due_runs, SWEEP_SECONDS),
+    *backfill.PERIODIC_TASKS,
+]

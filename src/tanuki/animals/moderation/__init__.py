@@ -1,1 +1,1 @@
-"""Moderation: members report, moderators decide with a reason, owners appeal, another moderator answers, and a trail keeps it all."""
+"""Moderation: reports, decisions with a reason, appeals, and the moderators' audit log."""

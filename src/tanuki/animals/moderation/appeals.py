@@ -1,4 +1,4 @@
-"""Appeals: whom a decision is about says why it is wrong, once; another moderator than the one who decided upholds or overturns it."""
+"""Appeals: the member whom a decision is about objects once, and another moderator answers."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -9,38 +9,49 @@ from sqlalchemy.orm import Session
 
 from tanuki.animals import members, notifications, pagination
 from tanuki.animals.moderation import cases, decisions
-from tanuki.animals.moderation.reasons import APPEALABLE_ACTIONS, BAN, RESTORE, UNBAN
+from tanuki.animals.moderation.cases import SubjectRef
+from tanuki.animals.moderation.decisions import CaseDecision, Ruling
+from tanuki.animals.moderation.reasons import APPEALABLE_ACTIONS
+from tanuki.animals.notifications import NewNotification
 from tanuki.animals.pagination import Page
-from tanuki.animals.tables import Appeal, AppealState, Case, Decision
+from tanuki.animals.tables import (
+    Action,
+    Appeal,
+    AppealState,
+    Case,
+    Decision,
+    NotificationKind,
+    SubjectKind,
+)
 from tanuki.errors import Conflict, NotAllowed, NotFound, UserError
 from tanuki.i18n import msgid
 from tanuki.platform import rate_limit
 from tanuki.platform.accounts import Person, require_role
 from tanuki.platform.database.upsert import insert_or_ignore
+from tanuki.platform.rate_limit import RateLimit
 
 APPEAL_PERIOD = timedelta(days=180)  # after the decision
-MAX_APPEAL_LENGTH, MAX_ANSWER_LENGTH = 2_000, 1_000
-APPEALS_PER_HOUR = 30  # appeals of one member
+APPEALS_PER_MEMBER = RateLimit("appeals", 30, 3600)
+MAX_APPEAL_LENGTH = 2_000
+MAX_ANSWER_LENGTH = 1_000
 
 
 class AppealCase(NamedTuple):
-    """An appeal with the decision that it is against, and that one's case."""
+    """An appeal, the decision that it objects to, and the decision's case."""
 
     appeal: Appeal
     decision: Decision
     case: Case
 
 
-def can_appeal(db: Session, who: Person, decided: decisions.CaseDecision, *, now: datetime) -> bool:
-    """Whether somebody can appeal against a decision: it is about them, against them, not too old, and they have not yet."""
-    me = members.find_viewer_id(db, who)
-    against_me = (
-        me is not None
-        and decided.case.member_id == me
-        and decided.decision.action in APPEALABLE_ACTIONS
-    )
+def can_appeal(db: Session, who: Person, decided: CaseDecision, *, now: datetime) -> bool:
+    """Whether a person can appeal against a decision: it is about them and unfavourable, not older
+    than the appeal period, and they have not appealed yet."""
+    member_id = members.find_viewer_id(db, who)
     return (
-        against_me
+        member_id is not None
+        and decided.case.member_id == member_id
+        and decided.decision.action in APPEALABLE_ACTIONS
         and now - decided.decision.at <= APPEAL_PERIOD
         and find_appeal(db, decided.decision.id) is None
     )
@@ -52,19 +63,24 @@ def find_appeal(db: Session, decision_id: int) -> Appeal | None:
 
 
 def find_appeals(db: Session, decision_ids: Sequence[int]) -> dict[int, Appeal]:
-    """The appeals against some decisions, by the decision."""
-    return {
-        each.decision_id: each
-        for each in db.scalars(select(Appeal).where(Appeal.decision_id.in_(decision_ids)))
-    }
+    """The appeals against some decisions, by decision id."""
+    appeals = db.scalars(select(Appeal).where(Appeal.decision_id.in_(decision_ids)))
+    return {appeal.decision_id: appeal for appeal in appeals}
 
 
 def submit_appeal(
-    db: Session, who: Person, decision_id: int, words: str, *, now: datetime
+    db: Session, who: Person, decision_id: int, text: str, *, now: datetime
 ) -> Appeal:
-    """Say why a decision is wrong. Who is banned may, too."""
-    me, decided = members.require_member(db, who), decisions.load_decision(db, who, decision_id)
-    if decided.case.member_id != me.id:
+    """Appeal against a decision; a banned member may, too.
+
+    Raises Conflict after the appeal period and for a second appeal, UserError for a decision that
+    took nothing away.
+    """
+    member, decided = (
+        members.require_member(db, who),
+        decisions.load_decision(db, who, decision_id),
+    )
+    if decided.case.member_id != member.id:
         raise NotFound("There is no such decision.")
     if decided.decision.action not in APPEALABLE_ACTIONS:
         raise UserError("Nothing was decided against you here.")
@@ -72,44 +88,44 @@ def submit_appeal(
         raise Conflict(
             "A decision can be appealed against for %(days)s days only.", days=APPEAL_PERIOD.days
         )
-    words = members.validate_text(
-        words,
+    text = members.validate_text(
+        text,
         1,
         MAX_APPEAL_LENGTH,
         msgid("An appeal has 1 to %(most)s characters; found %(found)s."),
         lines=True,
     )
-    rate_limit.use(db, who.name, "appeals", now=now, most=APPEALS_PER_HOUR, seconds=3600)
+    rate_limit.count_use(db, who.name, APPEALS_PER_MEMBER, now)
     if not insert_or_ignore(
-        db, Appeal, decision_id=decision_id, member_id=me.id, text=words, at=now
+        db, Appeal, decision_id=decision_id, member_id=member.id, text=text, at=now
     ):
         raise Conflict("You have appealed against this already.")
-    made = find_appeal(db, decision_id)
-    assert made is not None
-    decisions.audit_case(
-        db,
-        f"member:{me.id}",
-        decided.case,
-        "appeal",
-        {"appeal": made.id, "decision": decision_id},
-        now=now,
-    )
-    return made
+    appeal = find_appeal(db, decision_id)
+    assert appeal is not None
+    details = {"appeal": appeal.id, "decision": decision_id}
+    decisions.audit_case(db, f"member:{member.id}", decided.case, "appeal", details, now=now)
+    return appeal
 
 
-def select_open_appeals(db: Session, who: Person) -> Select[Appeal, Decision, Case]:
-    """Open appeals that this moderator may answer: not against their own decisions, not their own."""
-    require_role(who, "moderator")
-    me = members.find_viewer_id(db, who) or 0
-    joined = (
+# ---- the queue -----------------------------------------------------------------------------------
+
+
+def select_appeals() -> Select[Appeal, Decision, Case]:
+    return (
         select(Appeal, Decision, Case)
         .join(Decision, Decision.id == Appeal.decision_id)
         .join(Case, Case.id == Decision.case_id)
     )
-    return joined.where(
+
+
+def select_open_appeals(db: Session, who: Person) -> Select[Appeal, Decision, Case]:
+    """Open appeals that a moderator may answer: not their own, not against their own decisions."""
+    require_role(who, "moderator")
+    member_id = members.find_viewer_id(db, who) or 0
+    return select_appeals().where(
         Appeal.state == AppealState.OPEN,
         Decision.decided_by != who.name,
-        or_(Appeal.member_id.is_(None), Appeal.member_id != me),
+        or_(Appeal.member_id.is_(None), Appeal.member_id != member_id),
     )
 
 
@@ -117,103 +133,100 @@ def list_open_appeals(
     db: Session, who: Person, *, after: str | None = None, limit: int = 24
 ) -> Page[AppealCase]:
     """Appeals that wait for this moderator, the oldest first."""
-    wanted, limit = select_open_appeals(db, who), pagination.clamp_page_size(limit)
+    query, limit = select_open_appeals(db, who), pagination.clamp_page_size(limit)
     if after is not None:
-        wanted = wanted.where(Appeal.id > pagination.parse_id_cursor(after))
-    found = [AppealCase(*row) for row in db.execute(wanted.order_by(Appeal.id).limit(limit + 1))]
-    return pagination.make_page(found, limit, lambda each: str(each.appeal.id))
+        query = query.where(Appeal.id > pagination.parse_id_cursor(after))
+    rows = db.execute(query.order_by(Appeal.id).limit(limit + 1))
+    return pagination.make_page(
+        [AppealCase(*row) for row in rows],
+        limit,
+        lambda open_appeal: pagination.id_cursor(open_appeal.appeal.id),
+    )
 
 
 def count_open_appeals(db: Session, who: Person) -> int:
     """How many appeals wait for this moderator."""
-    return (
-        db.scalar(
-            select(func.count()).select_from(
-                select_open_appeals(db, who).with_only_columns(Appeal.id).subquery()
-            )
-        )
-        or 0
-    )
+    ids = select_open_appeals(db, who).with_only_columns(Appeal.id).subquery()
+    return db.scalar(select(func.count()).select_from(ids)) or 0
 
 
 def load_appeal(db: Session, who: Person, appeal_id: int) -> AppealCase:
-    """An appeal, for moderators; not one's own."""
+    """An appeal, for a moderator who did not make it."""
     require_role(who, "moderator")
-    joined = (
-        select(Appeal, Decision, Case)
-        .join(Decision, Decision.id == Appeal.decision_id)
-        .join(Case, Case.id == Decision.case_id)
-    )
-    row = (
-        db.execute(joined.where(Appeal.id == appeal_id)).first()
-        if 0 < appeal_id <= pagination.MAX_ID
-        else None
-    )
-    me = members.find_viewer_id(db, who)
-    if row is None or (me is not None and row[0].member_id == me):
+    query = select_appeals().where(Appeal.id == appeal_id)
+    row = db.execute(query).first() if 0 < appeal_id <= pagination.MAX_ID else None
+    member_id = members.find_viewer_id(db, who)
+    if row is None or (member_id is not None and row[0].member_id == member_id):
         raise NotFound("There is no such appeal.")
     return AppealCase(*row)
 
 
 def answer_appeal(
-    db: Session, who: Person, appeal_id: int, *, overturn: bool, words: str, now: datetime
+    db: Session, who: Person, appeal_id: int, *, overturn: bool, text: str, now: datetime
 ) -> Appeal:
-    """Uphold a decision, or overturn it: then what it took away comes back. Raises NotAllowed for who decided it."""
-    asked = load_appeal(db, who, appeal_id)
-    db.refresh(asked.appeal, with_for_update=True)
-    if asked.decision.decided_by == who.name:
+    """Uphold a decision, or overturn it, which reverts it.
+
+    Raises NotAllowed for the moderator who made the decision, Conflict if the appeal has been
+    answered.
+    """
+    appeal, decision, case = load_appeal(db, who, appeal_id)
+    db.refresh(appeal, with_for_update=True)
+    if decision.decided_by == who.name:
         raise NotAllowed("You made this decision; another moderator answers the appeal.")
-    if asked.appeal.state != AppealState.OPEN:
+    if appeal.state != AppealState.OPEN:
         raise Conflict("Somebody has answered this appeal meanwhile.")
-    words = members.validate_text(
-        words,
+    text = members.validate_text(
+        text,
         1,
         MAX_ANSWER_LENGTH,
         msgid("An answer has 1 to %(most)s characters; found %(found)s."),
         lines=True,
     )
-    found = asked.appeal
-    found.state, found.decided_by, found.decided_at, found.answer = (
-        (AppealState.OVERTURNED if overturn else AppealState.UPHELD),
-        who.name,
-        now,
-        words,
-    )
+    appeal.state = AppealState.OVERTURNED if overturn else AppealState.UPHELD
+    appeal.decided_by = who.name
+    appeal.decided_at = now
+    appeal.answer = text
     db.flush()
-    values = {
-        "appeal": found.id,
-        "decision": asked.decision.id,
-        "answer": decisions.note_digest(words),
+    details = {
+        "appeal": appeal.id,
+        "decision": decision.id,
+        "answer": decisions.note_digest(text),
     }
-    decisions.audit_case(db, who.name, asked.case, found.state, values, now=now)
+    decisions.audit_case(db, who.name, case, appeal.state, details, now=now)
     if overturn:
-        revert_decision(db, who, asked, now=now)
-    if found.member_id is not None:
-        told = {
-            "decision": asked.decision.id,
-            "state": found.state,
-            "answer": words,
-            "subject": asked.case.subject,
-        }
-        post_id = asked.case.subject_id if asked.case.subject == "post" else None
-        notifications.notify(
-            db,
-            found.member_id,
-            "appeal",
-            about=f"appeal:{found.id}",
-            post_id=post_id,
-            values=told,
-            now=now,
-        )
-    return found
+        revert_decision(db, who, decision, case, now=now)
+    notify_appellant(db, AppealCase(appeal, decision, case), now=now)
+    return appeal
 
 
-def revert_decision(db: Session, who: Person, asked: AppealCase, *, now: datetime) -> None:
-    """Take back what a decision did, by a decision of its own. A warning, and what is gone or came back meanwhile, need none."""
-    subject, subject_id, back = asked.case.subject, asked.case.subject_id, RESTORE
-    if asked.decision.action == BAN:
-        subject, subject_id, back = "member", asked.case.member_id or 0, UNBAN
-    about = Case(subject=subject, subject_id=subject_id, member_id=asked.case.member_id)
-    if asked.case.member_id is not None and back in decisions.possible_actions(db, about):
-        case = cases.open_case(db, subject, subject_id, asked.case.member_id, now=now)
-        decisions.record_decision(db, who, case, back, asked.decision.reason, "", now=now)
+def notify_appellant(db: Session, answered: AppealCase, *, now: datetime) -> None:
+    """Tell the member who appealed how the appeal was answered."""
+    appeal, decision, case = answered
+    if appeal.member_id is None:
+        return
+    values = {
+        "decision": decision.id,
+        "state": appeal.state,
+        "answer": appeal.answer,
+        "subject": case.subject,
+    }
+    post_id = case.subject_id if case.subject == SubjectKind.POST else None
+    notification = NewNotification(
+        NotificationKind.APPEAL, f"appeal:{appeal.id}", post_id=post_id, values=values
+    )
+    notifications.notify(db, appeal.member_id, notification, now=now)
+
+
+def revert_decision(
+    db: Session, who: Person, decision: Decision, case: Case, *, now: datetime
+) -> None:
+    """Revert a decision by another one: restore, or lift the ban. There is nothing to revert about
+    a warning, or if the subject is gone or has been restored already."""
+    action, subject = Action.RESTORE, SubjectRef(case.subject, case.subject_id)
+    if decision.action == Action.BAN:
+        action, subject = Action.UNBAN, SubjectRef(SubjectKind.MEMBER, case.member_id or 0)
+    about = Case(subject=SubjectKind(subject.kind), subject_id=subject.id, member_id=case.member_id)
+    if case.member_id is not None and action in decisions.possible_actions(db, about):
+        new_case = cases.open_case(db, subject, case.member_id, now=now)
+        ruling = Ruling(action, decision.reason)
+        decisions.record_decision(db, who, new_case, ruling, now=now)

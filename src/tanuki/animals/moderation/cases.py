@@ -1,4 +1,7 @@
-"""Reports and the queue they make: one open case for each post, comment or member, the most urgent first."""
+"""Reports, and the queue of open cases: one open case per post, comment or member.
+
+The queue is ordered by weight, which every report and its reason add to, and then by age.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +12,7 @@ from sqlalchemy import Select, exists, func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from tanuki.animals import events, members, pagination, post_queries
-from tanuki.animals.moderation.reasons import ACTIONS_BY_SUBJECT, HELD_WEIGHT, REASONS
+from tanuki.animals.moderation.reasons import ACTIONS_BY_SUBJECT, HELD_POST_WEIGHT, REASONS
 from tanuki.animals.pagination import Page
 from tanuki.animals.tables import (
     Case,
@@ -22,23 +25,32 @@ from tanuki.animals.tables import (
     Post,
     PostEdit,
     Report,
+    SubjectKind,
 )
 from tanuki.errors import NotFound, UserError
 from tanuki.i18n import msgid
 from tanuki.platform import rate_limit
 from tanuki.platform.accounts import Person, require_role
 from tanuki.platform.database.upsert import insert_or_ignore
+from tanuki.platform.rate_limit import RateLimit
 
-REPORTS_PER_HOUR = 60  # reports of one member
+REPORTS_PER_MEMBER = RateLimit("report", 60, 3600)
 MAX_REPORT_LENGTH = 1_000
 MAX_EDITS_SHOWN = 10
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What a case is about, as far as it is still there; `state` of a member is banned or nothing."""
+class SubjectRef(NamedTuple):
+    """What a report or a decision is about. The kind comes from outside and is checked in use."""
 
     kind: str
+    id: int
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a case is about, as far as it still exists."""
+
+    kind: SubjectKind
     id: int
     member: Member | None
     post: Post | None = None
@@ -48,172 +60,161 @@ class Subject:
 
     @property
     def state(self) -> str | None:
-        """Its state now; None when it has none, or is gone."""
-        if self.kind == "member":
-            return (
-                "banned" if self.member is not None and self.member.banned_at is not None else None
-            )
-        found = self.post if self.kind == "post" else self.comment
-        return found.state if found is not None else None
+        """The state of the post or comment, `banned` for a banned member, otherwise None."""
+        if self.kind == SubjectKind.MEMBER:
+            banned = self.member is not None and self.member.banned_at is not None
+            return "banned" if banned else None
+        content = self.post if self.kind == SubjectKind.POST else self.comment
+        return content.state if content is not None else None
 
 
 class ReportWithReporter(NamedTuple):
-    """A report with who made it; None once they left."""
+    """A report and the member who made it; None once they have left."""
 
     report: Report
     reporter: Member | None
 
 
-# ---- reports -------------------------------------------------------------------------------------------------------
+# ---- reports -------------------------------------------------------------------------------------
 
 
 def report_subject(
-    db: Session,
-    who: Person,
-    subject: str,
-    subject_id: int,
-    reason: str,
-    words: str = "",
-    *,
-    now: datetime,
+    db: Session, who: Person, subject: SubjectRef, reason: str, text: str = "", *, now: datetime
 ) -> Case:
-    """Somebody says that something they can see is not right. Saying so again while the case is open changes nothing."""
-    me = members.require_active_member(db, who)
+    """Report a post, comment or member that the person can see; gives the case.
+
+    A second report by the same member changes nothing while the case is open. Raises UserError for
+    an unknown reason and for one's own content.
+    """
+    member = members.require_active_member(db, who)
     if reason not in REASONS:
         raise UserError(
             "%(reason)s is not a reason; expected one of %(known)s.",
             reason=reason,
             known=", ".join(REASONS),
         )
-    words = members.validate_text(
-        words,
+    text = members.validate_text(
+        text,
         0,
         MAX_REPORT_LENGTH,
         msgid("A report has at most %(most)s characters; found %(found)s."),
         lines=True,
     )
-    owner_id = load_owner_id(db, who, subject, subject_id)
-    if owner_id == me.id:
+    owner_id = load_owner_id(db, who, subject)
+    if owner_id == member.id:
         raise UserError("This is your own; you can change or delete it yourself.")
-    rate_limit.use(db, who.name, "report", now=now, most=REPORTS_PER_HOUR, seconds=3600)
-    case = open_case(db, subject, subject_id, owner_id, now=now)
+    rate_limit.count_use(db, who.name, REPORTS_PER_MEMBER, now)
+    case = open_case(db, subject, owner_id, now=now)
     if insert_or_ignore(
-        db, Report, case_id=case.id, reporter_id=me.id, reason=reason, text=words, at=now
+        db, Report, case_id=case.id, reporter_id=member.id, reason=reason, text=text, at=now
     ):
         case.reports += 1
         case.weight += REASONS[reason].weight
         db.flush()
-        events.record_action(
-            db, me, "report", subject=subject, subject_id=subject_id, reason=reason, now=now
-        )
+        values = {"subject": subject.kind, "subject_id": subject.id, "reason": reason}
+        events.record_action(db, member, "report", now=now, **values)
     return case
 
 
-def load_owner_id(db: Session, viewer: Person, subject: str, subject_id: int) -> int:
-    """Whose a thing is, if this viewer may see it."""
-    if subject == "post":
-        return post_queries.load_visible_post(db, subject_id, viewer).member_id
-    if subject == "comment":
-        comment = db.get(Comment, subject_id) if 0 < subject_id <= pagination.MAX_ID else None
-        mine = comment is not None and comment.member_id == members.find_viewer_id(db, viewer)
-        if comment is None or not (
-            comment.state == CommentState.SHOWN or mine or members.is_moderator(viewer)
-        ):
+def load_owner_id(db: Session, viewer: Person, subject: SubjectRef) -> int:
+    """The member whose content this is. Raises NotFound if the viewer may not see it."""
+    storable = 0 < subject.id <= pagination.MAX_ID
+    if subject.kind == SubjectKind.POST:
+        return post_queries.load_visible_post(db, subject.id, viewer).member_id
+    if subject.kind == SubjectKind.COMMENT:
+        comment = db.get(Comment, subject.id) if storable else None
+        if comment is None or not may_see_comment(db, viewer, comment):
             raise NotFound("There is no such comment.")
         post_queries.load_visible_post(db, comment.post_id, viewer)
         return comment.member_id
-    if subject == "member":
-        member = db.get(Member, subject_id) if 0 < subject_id <= pagination.MAX_ID else None
+    if subject.kind == SubjectKind.MEMBER:
+        member = db.get(Member, subject.id) if storable else None
         if member is None:
             raise NotFound("There is no such member.")
         return members.load_profile(db, viewer, member.name).id
     raise UserError(
         "%(subject)s cannot be reported; expected one of %(known)s.",
-        subject=subject,
+        subject=subject.kind,
         known=", ".join(ACTIONS_BY_SUBJECT),
     )
 
 
+def may_see_comment(db: Session, viewer: Person, comment: Comment) -> bool:
+    """A comment that is not shown is visible to its author and to moderators."""
+    return (
+        comment.state == CommentState.SHOWN
+        or comment.member_id == members.find_viewer_id(db, viewer)
+        or members.is_moderator(viewer)
+    )
+
+
 def open_case(
-    db: Session,
-    subject: str,
-    subject_id: int,
-    member_id: int,
-    *,
-    now: datetime,
-    weight: float = 0.0,
+    db: Session, subject: SubjectRef, member_id: int, *, now: datetime, weight: float = 0.0
 ) -> Case:
-    """The open case about a thing, made when there is none; locked until the transaction ends."""
-    wanted = (
+    """The open case about a subject, created if there is none; locked until the transaction ends.
+
+    `member_id` is the subject's owner, `weight` that of a new case.
+    """
+    kind = SubjectKind(subject.kind)
+    open_one = (
         select(Case)
-        .where(Case.subject == subject, Case.subject_id == subject_id, Case.state == CaseState.OPEN)
+        .where(Case.subject == kind, Case.subject_id == subject.id, Case.state == CaseState.OPEN)
         .with_for_update()
+        .execution_options(populate_existing=True)
     )
-    insert_or_ignore(
-        db,
-        Case,
-        subject=subject,
-        subject_id=subject_id,
-        member_id=member_id,
-        weight=weight,
-        opened_at=now,
-    )
-    while (
-        found := db.scalar(wanted.execution_options(populate_existing=True))
-    ) is None:  # decided between the two: a new one
-        insert_or_ignore(
-            db,
-            Case,
-            subject=subject,
-            subject_id=subject_id,
-            member_id=member_id,
-            weight=weight,
-            opened_at=now,
-        )
-    return found
+    values = {"subject": kind, "subject_id": subject.id, "member_id": member_id}
+    while True:  # again if somebody decides the case between the two statements
+        insert_or_ignore(db, Case, weight=weight, opened_at=now, **values)
+        case = db.scalar(open_one)
+        if case is not None:
+            return case
 
 
 def open_case_for_held_post(db: Session, post: Post, *, now: datetime) -> Case:
-    """A rule holds a post: a moderator must look."""
-    return open_case(db, "post", post.id, post.member_id, now=now, weight=HELD_WEIGHT)
+    """The case in which a moderator decides about a post that a rule holds."""
+    subject = SubjectRef(SubjectKind.POST, post.id)
+    return open_case(db, subject, post.member_id, now=now, weight=HELD_POST_WEIGHT)
 
 
-# ---- the queue -----------------------------------------------------------------------------------------------------
+# ---- the queue -----------------------------------------------------------------------------------
 
 
 def list_open_cases(
     db: Session, who: Person, *, after: str | None = None, limit: int = 24
 ) -> Page[Case]:
-    """Open cases that this moderator may decide, the most urgent first, then the oldest."""
-    wanted, limit = select_open_cases(db, who), pagination.clamp_page_size(limit)
+    """Open cases that this moderator may decide: the heaviest first, then the oldest."""
+    cases, limit = select_open_cases(db, who), pagination.clamp_page_size(limit)
     if after is not None:
-        weight, _, id_ = after.partition("-")
-        try:
-            last = -float(weight), pagination.parse_id_cursor(id_)
-        except ValueError:
-            raise pagination.invalid_cursor() from None
-        wanted = wanted.where(tuple_(-Case.weight, Case.id) > tuple_(*last))
-    found = db.scalars(wanted.order_by(Case.weight.desc(), Case.id).limit(limit + 1)).all()
-    return pagination.make_page(found, limit, queue_cursor)
+        cases = cases.where(tuple_(-Case.weight, Case.id) > tuple_(*parse_queue_cursor(after)))
+    rows = db.scalars(cases.order_by(Case.weight.desc(), Case.id).limit(limit + 1)).all()
+    return pagination.make_page(rows, limit, queue_cursor)
 
 
 def queue_cursor(case: Case) -> str:
-    """Where a case stands in the queue."""
-    return f"{case.weight}-{case.id}"
+    """The cursor of a case in the queue."""
+    return pagination.encode_cursor(float(case.weight), case.id)
+
+
+def parse_queue_cursor(cursor: str) -> tuple[float, int]:
+    """The negative weight and the id of a `queue_cursor`. Raises UserError for anything else."""
+    values = pagination.decode_cursor(cursor)
+    if len(values) != 2 or not isinstance(values[0], float):
+        raise pagination.invalid_cursor()
+    return -values[0], pagination.whole_number(values[1])
 
 
 def select_open_cases(db: Session, who: Person) -> Select[Case]:
     """Open cases that are not about this moderator."""
     require_role(who, "moderator")
-    me = members.find_viewer_id(db, who)
+    member_id = members.find_viewer_id(db, who) or 0
     return select(Case).where(
-        Case.state == CaseState.OPEN, or_(Case.member_id.is_(None), Case.member_id != (me or 0))
+        Case.state == CaseState.OPEN, or_(Case.member_id.is_(None), Case.member_id != member_id)
     )
 
 
-def load_case_members(db: Session, found: Sequence[Case]) -> dict[int, Member]:
-    """Whose the subjects of cases are, by id, as far as they are still there."""
-    ids = {case.member_id for case in found if case.member_id is not None}
+def load_case_members(db: Session, cases: Sequence[Case]) -> dict[int, Member]:
+    """The owners of the cases' subjects by id, as far as they are still members."""
+    ids = {case.member_id for case in cases if case.member_id is not None}
     return {member.id: member for member in db.scalars(select(Member).where(Member.id.in_(ids)))}
 
 
@@ -223,30 +224,27 @@ def count_open_cases(db: Session, who: Person) -> int:
 
 
 def load_case(db: Session, who: Person, case_id: int) -> Case:
-    """A case. Nobody looks at one about themselves: who reported them is in it."""
+    """A case, for a moderator. Nobody sees a case about themselves: it names the reporters."""
     require_role(who, "moderator")
-    found = db.get(Case, case_id) if 0 < case_id <= pagination.MAX_ID else None
-    if found is None or (
-        found.member_id is not None and found.member_id == members.find_viewer_id(db, who)
+    case = db.get(Case, case_id) if 0 < case_id <= pagination.MAX_ID else None
+    if case is None or (
+        case.member_id is not None and case.member_id == members.find_viewer_id(db, who)
     ):
         raise NotFound("There is no such case.")
-    return found
+    return case
 
 
 def load_subject(db: Session, case: Case) -> Subject:
-    """What a case is about, as it is now, and what it said before."""
+    """What a case is about, as it is now, with the post's earlier texts."""
     member = db.get(Member, case.member_id) if case.member_id is not None else None
-    if case.subject == "member":
+    if case.subject == SubjectKind.MEMBER:
         photo = db.get(Photo, member.photo) if member is not None and member.photo else None
-        return Subject("member", case.subject_id, member, photo=photo)
-    comment = db.get(Comment, case.subject_id) if case.subject == "comment" else None
-    post = (
-        db.get(Post, comment.post_id if comment is not None else case.subject_id)
-        if case.subject == "post" or comment
-        else None
-    )
-    if case.subject == "comment":
-        return Subject("comment", case.subject_id, member, post=post, comment=comment)
+        return Subject(SubjectKind.MEMBER, case.subject_id, member, photo=photo)
+    if case.subject == SubjectKind.COMMENT:
+        comment = db.get(Comment, case.subject_id)
+        post = db.get(Post, comment.post_id) if comment is not None else None
+        return Subject(SubjectKind.COMMENT, case.subject_id, member, post=post, comment=comment)
+    post = db.get(Post, case.subject_id)
     edits = db.scalars(
         select(PostEdit)
         .where(PostEdit.post_id == case.subject_id)
@@ -254,38 +252,48 @@ def load_subject(db: Session, case: Case) -> Subject:
         .limit(MAX_EDITS_SHOWN)
     ).all()
     photo = db.get(Photo, post.photo) if post is not None else None
-    return Subject("post", case.subject_id, member, post=post, photo=photo, edits=edits)
+    return Subject(SubjectKind.POST, case.subject_id, member, post=post, photo=photo, edits=edits)
 
 
 def list_reports(db: Session, case: Case) -> list[ReportWithReporter]:
-    """What was reported, the first one first."""
-    wanted = (
+    """The reports of a case, the first one first."""
+    reports = (
         select(Report, Member)
         .outerjoin(Member, Member.id == Report.reporter_id)
         .where(Report.case_id == case.id)
+        .order_by(Report.id)
+        .limit(pagination.MAX_PAGE_SIZE)
     )
-    return [
-        ReportWithReporter(*row)
-        for row in db.execute(wanted.order_by(Report.id).limit(pagination.MAX_PAGE_SIZE))
-    ]
+    return [ReportWithReporter(*row) for row in db.execute(reports)]
 
 
 def list_related_decisions(db: Session, case: Case) -> list[Decision]:
-    """Decisions about the same thing and about the same member, newest first."""
-    same = (Case.subject == case.subject) & (Case.subject_id == case.subject_id)
-    related = same if case.member_id is None else same | (Case.member_id == case.member_id)
-    wanted = select(Decision).join(Case, Case.id == Decision.case_id).where(related)
-    return list(db.scalars(wanted.order_by(Decision.id.desc()).limit(pagination.MAX_PAGE_SIZE)))
+    """Decisions about the same subject or the same member, the newest first."""
+    same_subject = (Case.subject == case.subject) & (Case.subject_id == case.subject_id)
+    related = (
+        same_subject
+        if case.member_id is None
+        else same_subject | (Case.member_id == case.member_id)
+    )
+    decisions = (
+        select(Decision)
+        .join(Case, Case.id == Decision.case_id)
+        .where(related)
+        .order_by(Decision.id.desc())
+        .limit(pagination.MAX_PAGE_SIZE)
+    )
+    return list(db.scalars(decisions))
 
 
-def has_reported(db: Session, who: Person, subject: str, subject_id: int) -> bool:
-    """Whether somebody has reported a thing whose case is still open."""
-    me = members.find_viewer_id(db, who)
-    about = (
-        (Case.subject == subject) & (Case.subject_id == subject_id) & (Case.state == CaseState.OPEN)
+def has_reported(db: Session, who: Person, subject: SubjectRef) -> bool:
+    """Whether a person has reported a subject whose case is still open."""
+    member_id = members.find_viewer_id(db, who)
+    about_subject = (
+        (Case.subject == SubjectKind(subject.kind))
+        & (Case.subject_id == subject.id)
+        & (Case.state == CaseState.OPEN)
     )
-    return bool(
-        db.scalar(
-            select(exists().where(about, Report.case_id == Case.id, Report.reporter_id == me))
-        )
+    report = exists().where(
+        about_subject, Report.case_id == Case.id, Report.reporter_id == member_id
     )
+    return bool(db.scalar(select(report)))

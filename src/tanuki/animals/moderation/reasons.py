@@ -1,12 +1,16 @@
-"""Why something is reported, and what moderators can do about it: codes, their words, how urgent they are. Changing a line here needs no training."""
+"""Reasons for reports and decisions, and what moderators can do with each kind of subject.
+
+The codes are stored, their texts are translated when they are shown.
+"""
 
 from typing import NamedTuple
 
+from tanuki.animals.tables import Action, SubjectKind
 from tanuki.i18n import msgid
 
 
 class Reason(NamedTuple):
-    """What is wrong with something, in words, and how much a report of it moves its case forward in the queue."""
+    """The text of a reason, and how far a report of it moves its case up in the queue."""
 
     label: str
     weight: float
@@ -23,29 +27,27 @@ REASONS = {
     "not_an_animal": Reason(msgid("Not an animal"), 1.0),
     "other": Reason(msgid("Something else"), 1.0),
 }
-HELD_WEIGHT = 2.0  # of a post that a rule holds: its owner waits
+HELD_POST_WEIGHT = 2.0  # of a post that a rule holds: its owner waits for the decision
 
-KEEP, HOLD, REMOVE, RESTORE, WARN, BAN, UNBAN = (
-    "keep",
-    "hold",
-    "remove",
-    "restore",
-    "warn",
-    "ban",
-    "unban",
-)
 ACTIONS = {
-    KEEP: msgid("Nothing is wrong"),
-    HOLD: msgid("Hold it"),
-    REMOVE: msgid("Remove it"),
-    RESTORE: msgid("Restore it"),
-    WARN: msgid("Warn the member"),
-    BAN: msgid("Ban the member"),
-    UNBAN: msgid("Lift the ban"),
+    Action.KEEP: msgid("Nothing is wrong"),
+    Action.HOLD: msgid("Hold it"),
+    Action.REMOVE: msgid("Remove it"),
+    Action.RESTORE: msgid("Restore it"),
+    Action.WARN: msgid("Warn the member"),
+    Action.BAN: msgid("Ban the member"),
+    Action.UNBAN: msgid("Lift the ban"),
 }
 ACTIONS_BY_SUBJECT = {
-    "post": (KEEP, HOLD, REMOVE, RESTORE, WARN, BAN),
-    "comment": (KEEP, REMOVE, RESTORE, WARN, BAN),
-    "member": (KEEP, WARN, BAN, UNBAN),
+    SubjectKind.POST: (
+        Action.KEEP,
+        Action.HOLD,
+        Action.REMOVE,
+        Action.RESTORE,
+        Action.WARN,
+        Action.BAN,
+    ),
+    SubjectKind.COMMENT: (Action.KEEP, Action.REMOVE, Action.RESTORE, Action.WARN, Action.BAN),
+    SubjectKind.MEMBER: (Action.KEEP, Action.WARN, Action.BAN, Action.UNBAN),
 }
-APPEALABLE_ACTIONS = (HOLD, REMOVE, WARN, BAN)  # decisions that somebody can appeal against
+APPEALABLE_ACTIONS = (Action.HOLD, Action.REMOVE, Action.WARN, Action.BAN)

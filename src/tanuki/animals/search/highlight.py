@@ -1,4 +1,7 @@
-"""What of a text is shown for a query: the title and a piece of the description, cut into parts that say whether they were searched for. Nothing is escaped here; templates do that to every part."""
+"""Highlights: a title, or a snippet of a description, cut into parts that are hits or not.
+
+Nothing is escaped here; templates escape every part.
+"""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,32 +10,38 @@ from tanuki.animals.search.query_parser import Term
 
 HighlightedText = list[tuple[str, bool]]  # parts of a text in order, and whether each is a hit
 
-SNIPPET_LENGTH = 140  # letters of a snippet
-SNIPPET_LEAD = 30  # letters before its first hit
+SNIPPET_LENGTH = 140  # characters
+SNIPPET_LEAD = 30  # characters before the first hit
 ELLIPSIS = "…"
 
 
-def highlight_text(text: str, terms: Iterable[Term], at: Sequence[TokenOffset] | None = None) -> HighlightedText:
-    """The whole text with its hits; `at` is where its tokens stand, if that is known."""
-    return split_at_hits(text, find_hits(token_offsets(text) if at is None else at, terms), 0, len(text))
+def highlight_text(
+    text: str, terms: Iterable[Term], offsets: Sequence[TokenOffset] | None = None
+) -> HighlightedText:
+    """The whole text with its hits. `offsets` are those of its tokens, if they are known."""
+    hits = find_hits(token_offsets(text) if offsets is None else offsets, terms)
+    return split_at_hits(text, hits, 0, len(text))
 
 
-def make_snippet(text: str, terms: Iterable[Term], at: Sequence[TokenOffset] | None = None) -> HighlightedText:
-    """So much of a long text as is worth a look: from shortly before the first hit, or its beginning."""
-    found = find_hits(token_offsets(text) if at is None else at, terms)
-    start = max(0, found[0][0] - SNIPPET_LEAD) if found else 0
+def make_snippet(
+    text: str, terms: Iterable[Term], offsets: Sequence[TokenOffset] | None = None
+) -> HighlightedText:
+    """A part of a long text from shortly before its first hit, or its beginning."""
+    hits = find_hits(token_offsets(text) if offsets is None else offsets, terms)
+    start = max(0, hits[0][0] - SNIPPET_LEAD) if hits else 0
     start = max(0, min(start, len(text) - SNIPPET_LENGTH))
     end = min(len(text), start + SNIPPET_LENGTH)
-    made = split_at_hits(text, found, start, end)
-    return [*([(ELLIPSIS, False)] if start else []), *made, *([(ELLIPSIS, False)] if end < len(text) else [])]
+    before = [(ELLIPSIS, False)] if start else []
+    after = [(ELLIPSIS, False)] if end < len(text) else []
+    return [*before, *split_at_hits(text, hits, start, end), *after]
 
 
-def find_hits(at: Iterable[TokenOffset], terms: Iterable[Term]) -> list[tuple[int, int]]:
-    """Where a text has what was searched for; hits that touch within one word are one."""
-    wanted = {token for term in terms for tokens in term.alternatives for token in tokens}
+def find_hits(offsets: Iterable[TokenOffset], terms: Iterable[Term]) -> list[tuple[int, int]]:
+    """Start and end of each place with a token of the terms; overlapping hits are merged."""
+    searched = {token for term in terms for tokens in term.alternatives for token in tokens}
     merged: list[tuple[int, int]] = []
     for start, end in sorted(
-        (start, end) for start, end, tokens in at if not wanted.isdisjoint(tokens.split(" "))
+        (start, end) for start, end, tokens in offsets if not searched.isdisjoint(tokens.split(" "))
     ):
         if merged and start < merged[-1][1]:
             merged[-1] = merged[-1][0], max(end, merged[-1][1])
@@ -41,15 +50,15 @@ def find_hits(at: Iterable[TokenOffset], terms: Iterable[Term]) -> list[tuple[in
     return merged
 
 
-def split_at_hits(text: str, found: list[tuple[int, int]], start: int, end: int) -> HighlightedText:
-    """A piece of a text cut at its hits."""
-    made: HighlightedText = []
+def split_at_hits(text: str, hits: list[tuple[int, int]], start: int, end: int) -> HighlightedText:
+    """The part of a text from `start` to `end`, cut at its hits."""
+    parts: HighlightedText = []
     place = start
-    for first, last in found:
-        first, last = max(first, start), min(last, end)
+    for hit_start, hit_end in hits:
+        first, last = max(hit_start, start), min(hit_end, end)
         if first >= last:
             continue
-        made += [(text[place:first], False)] if place < first else []
-        made.append((text[first:last], True))
+        parts += [(text[place:first], False)] if place < first else []
+        parts.append((text[first:last], True))
         place = last
-    return [*made, (text[place:end], False)] if place < end else made
+    return [*parts, (text[place:end], False)] if place < end else parts

@@ -27,10 +27,10 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tanuki.animals.search.japanese import split_words
-from tanuki.animals.search.kana import to_hiragana, is_kana, hiragana_to_romaji
+from tanuki.animals.search.kana import hiragana_to_romaji, is_kana, to_hiragana
 from tanuki.animals.search.normalize import fold
 from tanuki.animals.search.synonyms import concept_token, concept_tokens, join_as_token
-from tanuki.animals.search.tokenize import tokens_of_text, tokenize
+from tanuki.animals.search.tokenize import tokenize, tokens_of_text
 from tanuki.animals.tables import Post
 from tanuki.animals.taxonomy import BREEDS
 from tanuki.platform.database.engine import Base
@@ -232,11 +232,17 @@ def suggestion_entries(post: Post) -> set[tuple[str, str, str]]:
         found.add((concept_token(post.breed), "breed", post.breed))
     for tag in post.tags:
         shown = fold(tag)
-        read = "".join(piece.word.reading for piece in split_words(shown)) if not shown.isascii() else ""
+        read = (
+            "".join(piece.word.reading for piece in split_words(shown))
+            if not shown.isascii()
+            else ""
+        )
         found |= {(key, "tag", shown) for key in prefix_keys(shown, read)}
     for span in tokenize(post.title):
         if span.suggestion:
-            found |= {(key, "word", span.suggestion) for key in prefix_keys(span.suggestion, span.reading)}
+            found |= {
+                (key, "word", span.suggestion) for key in prefix_keys(span.suggestion, span.reading)
+            }
     return found
 
 
@@ -246,7 +252,11 @@ def prefix_keys(shown: str, reading: str) -> set[str]:
     spoken = {each for each in (kana, reading) if is_kana(each)}
     return {
         key[:MAX_KEY_LENGTH]
-        for key in (kana, *spoken, *(LATIN_KEY_PREFIX + hiragana_to_romaji(each) for each in spoken))
+        for key in (
+            kana,
+            *spoken,
+            *(LATIN_KEY_PREFIX + hiragana_to_romaji(each) for each in spoken),
+        )
         if key
     }
 
@@ -269,7 +279,11 @@ def write_rows(db: Session, rows: Iterable[IndexRow], gone: Iterable[int] = ()) 
         db.execute(
             insert(PostText),
             [
-                {"post_id": each.post_id, "tokens": each.tokens, "suggestion_keys": each.suggestion_keys}
+                {
+                    "post_id": each.post_id,
+                    "tokens": each.tokens,
+                    "suggestion_keys": each.suggestion_keys,
+                }
                 for each in new.values()
             ],
         )
@@ -289,7 +303,8 @@ def add_suggestion_counts(db: Session, changes: dict[tuple[str, ...], int]) -> N
     statement = insert_for(db, SearchWord)
     ordered = sorted(changes)
     for part in (
-        ordered[start : start + ROWS_PER_STATEMENT] for start in range(0, len(ordered), ROWS_PER_STATEMENT)
+        ordered[start : start + ROWS_PER_STATEMENT]
+        for start in range(0, len(ordered), ROWS_PER_STATEMENT)
     ):
         db.execute(
             statement.on_conflict_do_update(

@@ -1,30 +1,44 @@
-"""Japanese words as the dictionary (SudachiPy) knows them: their forms, readings and parts, and the kanji that they are made of.
+"""Japanese words from the dictionary (SudachiPy): their forms, readings, parts and kanji.
 
-SudachiPy is loaded by the first text, not by the import. What is asked of a word is remembered: texts repeat their words.
+SudachiPy is loaded with the first text, not with the import. What is computed of a word is cached,
+because texts repeat their words.
 """
 
-import threading
 from collections.abc import Iterator
 from functools import cache, lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from tanuki.animals.search.kana import to_hiragana, is_kana, drop_long_vowels
-from tanuki.animals.search.normalize import ALL_KATAKANA, HAS_KANJI, MAX_TOKEN_LENGTH, fold_with_offsets
-from tanuki.animals.search.synonyms import MAX_SHORT_NAME, find_names, synonym_tables, concept_tokens
+from tanuki.animals.search.kana import drop_long_vowels, is_kana, to_hiragana
+from tanuki.animals.search.normalize import (
+    ALL_KATAKANA,
+    HAS_KANJI,
+    MAX_TOKEN_LENGTH,
+    fold_with_offsets,
+)
+from tanuki.animals.search.synonyms import (
+    MAX_SHORT_NAME,
+    concept_tokens,
+    find_names,
+    synonym_tables,
+)
 
-SHORTENED_PREFIX = "ー"  # begins the token of a reading without its long vowels; no word begins with it
-WORDS_CACHED = 50_000  # words
-LETTERS_PER_CALL = 10_000  # letters; the dictionary refuses 48 KB
+if TYPE_CHECKING:
+    from sudachipy import Dictionary, Morpheme
+
+SHORTENED_PREFIX = "ー"  # of a reading's token without long vowels; no word begins with it
+WORDS_CACHED = 50_000
+LETTERS_PER_CALL = 10_000  # the dictionary refuses texts of 48 KB
 CONTENT_PARTS_OF_SPEECH = frozenset(
     ("名詞", "代名詞", "形状詞", "動詞", "形容詞", "副詞", "感動詞", "接尾辞", "接頭辞", "連体詞")
 )
 INFLECTED = frozenset(("動詞", "形容詞"))
 AFFIXES = frozenset(("接尾辞", "接頭辞"))
 EMPTY_DETAILS = frozenset(("助動詞語幹", "フィラー"))
-STOP_FORMS = frozenset(  # usual forms that say nothing of a picture
-    """為る 居る 有る 成る 遣る 無い 良い 事 物 為 様 よう 所 訳 筈 の 御 さん ちゃん 君 達 等 此の 其の 此れ 其れ まー 以下 以上 以外 場合""".split()  # noqa: SIM905 a table of words
+STOP_FORMS = frozenset(  # normalized forms that say nothing about a photo
+    """為る 居る 有る 成る 遣る 無い 良い 事 物 為 様 よう 所 訳 筈 の 御 さん ちゃん 君 達 等 此の 其の 此れ
+    其れ まー 以下 以上 以外 場合""".split()  # noqa: SIM905 a table of words
 )
-FINAL_READINGS = {
+FINAL_READINGS = {  # of kanji that end a word: 番犬, 愛猫, 競馬
     "犬": "けん",
     "猫": "びょう",
     "馬": "ば",
@@ -32,20 +46,21 @@ FINAL_READINGS = {
     "魚": "ぎょ",
     "虫": "ちゅう",
     "牛": "ぎゅう",
-}  # 番犬, 愛猫, 競馬
+}
 VOICED = str.maketrans(
     "かきくけこさしすせそたちつてとはひふへほ", "がぎぐげござじずぜぞだぢづでどばびぶべぼ"
 )
-NOT_ANIMALS = frozenset(  # words that hold an animal's kanji with its reading and are none
-    """猫背 猫舌 虫歯 虫眼鏡 鳥肌 鳥居 鹿威し 熊手 蛇口 虎の巻 狐の嫁入り 弱虫 泣き虫 馬力 犬歯 亀裂 牛乳 牛肉 豚肉 鶏肉 馬肉 鮫肌 鴨居""".split()  # noqa: SIM905 a table of words
+NOT_ANIMALS = frozenset(  # words with an animal's kanji and reading that name no animal
+    """猫背 猫舌 虫歯 虫眼鏡 鳥肌 鳥居 鹿威し 熊手 蛇口 虎の巻 狐の嫁入り 弱虫 泣き虫 馬力 犬歯 亀裂 牛乳 牛肉
+    豚肉 鶏肉 馬肉 鮫肌 鴨居""".split()  # noqa: SIM905 a table of words
 )
 
 
 class DictionaryWord(NamedTuple):
     """A word of the dictionary."""
 
-    surface: str  # as it stands in the text
-    normalized: str  # as it is usually written: 子猫 for 仔猫 and こねこ, 遊ぶ for 遊ん
+    surface: str  # as the text writes it
+    normalized: str  # the usual form: 子猫 for 仔猫 and こねこ, 遊ぶ for 遊ん
     reading: str  # hiragana
     part_of_speech: str
     detail: str
@@ -56,7 +71,7 @@ class DictionaryWord(NamedTuple):
 
 
 class WordInText(NamedTuple):
-    """A word in a text, and what it is made of: its parts in mode B where they differ, and the smallest (mode A)."""
+    """A word in a text with its parts: in mode B where that differs, and the smallest (mode A)."""
 
     word: DictionaryWord
     start: int
@@ -68,7 +83,7 @@ class WordInText(NamedTuple):
         return self.levels[-1] if self.levels else (self,)
 
     def shift(self, by: int) -> "WordInText":
-        """The same, in a text that has `by` letters before."""
+        """The same word, `by` letters further on."""
         return WordInText(
             self.word,
             self.start + by,
@@ -77,43 +92,29 @@ class WordInText(NamedTuple):
         )
 
 
-_mine = threading.local()  # a tokenizer keeps its lattice: one for each thread
-_once = threading.Lock()
-
-
 @cache
-def load_dictionary() -> Any:
-    """SudachiPy's dictionary: 0.2 s and 70 MB, once a process."""
+def load_dictionary() -> "Dictionary":
+    """SudachiPy's dictionary, loaded once per process: 0.2 s and 70 MB."""
     from sudachipy import Dictionary
 
     return Dictionary()
 
 
 def split_words(text: str) -> list[WordInText]:
-    """The words of a Japanese text, the longest ones (mode C), with their parts."""
-    if not hasattr(_mine, "tokenizer"):
-        with _once:
-            _mine.tokenizer = load_dictionary().tokenizer()
-    found = []
+    """The words of a Japanese text in their longest form (mode C), with their parts."""
+    tokenizer = load_dictionary().tokenizer()  # one per call, as it is not thread-safe: 2 to 8 µs
+    words = []
     for place in range(0, len(text), LETTERS_PER_CALL):
-        for morpheme in _mine.tokenizer.tokenize(text[place : place + LETTERS_PER_CALL]):
+        for morpheme in tokenizer.tokenize(text[place : place + LETTERS_PER_CALL]):
             word, start = dictionary_word(morpheme), place + morpheme.begin()
-            found.append(
-                WordInText(
-                    word,
-                    start,
-                    place + morpheme.end(),
-                    tuple(
-                        tuple(part.shift(start) for part in level)
-                        for level in split_levels(word, morpheme)
-                    ),
-                )
+            levels = tuple(
+                tuple(part.shift(start) for part in level) for level in split_levels(word, morpheme)
             )
-    return found
+            words.append(WordInText(word, start, place + morpheme.end(), levels))
+    return words
 
 
-def dictionary_word(morpheme: Any) -> DictionaryWord:
-    """What the dictionary says of a word."""
+def dictionary_word(morpheme: "Morpheme") -> DictionaryWord:
     kind, detail = morpheme.part_of_speech()[:2]
     return DictionaryWord(
         morpheme.surface(),
@@ -124,45 +125,57 @@ def dictionary_word(morpheme: Any) -> DictionaryWord:
     )
 
 
-_levels: dict[DictionaryWord, tuple[tuple[WordInText, ...], ...]] = {}
+# The parts of words that were split before. They depend on the word alone, so nothing resets this.
+LEVELS_BY_WORD: dict[DictionaryWord, tuple[tuple[WordInText, ...], ...]] = {}
 
 
-def split_levels(word: DictionaryWord, morpheme: Any) -> tuple[tuple[WordInText, ...], ...]:
+def split_levels(word: DictionaryWord, morpheme: "Morpheme") -> tuple[tuple[WordInText, ...], ...]:
     """A word's parts, with their places in it."""
-    known = _levels.get(word)
-    if known is None:
-        from sudachipy import SplitMode
+    levels = LEVELS_BY_WORD.get(word)
+    if levels is not None:
+        return levels
+    from sudachipy import SplitMode
 
-        begin = morpheme.begin()
-        smallest, middle = (
-            tuple(
-                WordInText(dictionary_word(part), part.begin() - begin, part.end() - begin)
-                for part in morpheme.split(mode)
-            )
-            for mode in (SplitMode.A, SplitMode.B)
+    begin = morpheme.begin()
+    smallest, middle = (
+        tuple(
+            WordInText(dictionary_word(part), part.begin() - begin, part.end() - begin)
+            for part in morpheme.split(mode)
         )
-        known = (
-            ()
-            if len(smallest) < 2
-            else (smallest,)
-            if len(middle) in (1, len(smallest))
-            else (middle, smallest)
-        )
-        if len(_levels) >= WORDS_CACHED:
-            _levels.clear()
-        _levels[word] = known
-    return known
+        for mode in (SplitMode.A, SplitMode.B)
+    )
+    if len(smallest) < 2:
+        levels = ()
+    elif len(middle) in (1, len(smallest)):
+        levels = (smallest,)
+    else:
+        levels = (middle, smallest)
+    if len(LEVELS_BY_WORD) >= WORDS_CACHED:
+        LEVELS_BY_WORD.clear()
+    LEVELS_BY_WORD[word] = levels
+    return levels
 
 
 @lru_cache(maxsize=WORDS_CACHED)
 def word_tokens(word: DictionaryWord) -> tuple[str, ...]:
-    """The tokens of a word: as it is written, its usual form, its reading; of what is inflected only the usual form; nothing of what says nothing."""
-    if word.part_of_speech not in CONTENT_PARTS_OF_SPEECH or word.detail in EMPTY_DETAILS or word.normalized in STOP_FORMS:
+    """The tokens of a word: its surface, its normalized form and its reading.
+
+    An inflected word has only its normalized form, a word without meaning of its own has none.
+    """
+    if (
+        word.part_of_speech not in CONTENT_PARTS_OF_SPEECH
+        or word.detail in EMPTY_DETAILS
+        or word.normalized in STOP_FORMS
+    ):
         return ()
     usual = normalize_form(word.normalized)
     if word.part_of_speech in INFLECTED:
         return (usual,)
-    read = reading_tokens(word.reading) if word.part_of_speech not in AFFIXES and word.detail != "数詞" else ()
+    read = (
+        reading_tokens(word.reading)
+        if word.part_of_speech not in AFFIXES and word.detail != "数詞"
+        else ()
+    )
     return tuple(
         dict.fromkeys(
             token
@@ -173,13 +186,13 @@ def word_tokens(word: DictionaryWord) -> tuple[str, ...]:
 
 
 def normalize_form(form: str) -> str:
-    """A form of the dictionary as a token: hiragana for katakana, small, no signs, not too long."""
+    """A form of the dictionary as a token: in hiragana and lower case, without signs, shortened."""
     small = to_hiragana(fold_with_offsets(form).text)
     return (small if small.isalnum() else "".join(filter(str.isalnum, small)))[:MAX_TOKEN_LENGTH]
 
 
 def reading_tokens(kana: str) -> tuple[str, ...]:
-    """A reading in hiragana, and the same without its long vowels where it has some."""
+    """The tokens of a reading in hiragana: as it is, and without long vowels if it has some."""
     if len(kana) < 2 or not is_kana(kana):
         return ()
     shortened = drop_long_vowels(kana)
@@ -191,29 +204,44 @@ def reading_tokens(kana: str) -> tuple[str, ...]:
 
 
 def can_name_animal(word: DictionaryWord) -> bool:
-    """Whether it can be the name of an animal by itself: ワシ is an eagle, わし is me."""
-    return word.is_noun or word.part_of_speech in AFFIXES or ALL_KATAKANA.fullmatch(word.surface) is not None
+    """Whether a word can name an animal by itself: ワシ is an eagle, わし is me."""
+    return (
+        word.is_noun
+        or word.part_of_speech in AFFIXES
+        or ALL_KATAKANA.fullmatch(word.surface) is not None
+    )
 
 
 @lru_cache(maxsize=WORDS_CACHED)
 def name_form(word: DictionaryWord) -> str:
-    """A word as names are compared when it is one by itself: as it is written, or in its usual form when only that is a name (さる: 猿). What is no noun is none."""
+    """A word as it is compared with names of one word.
+
+    That is its surface, or its normalized form if only that is a name (さる: 猿). A word that can
+    name nothing gives a line break, which no name has.
+    """
     if not can_name_animal(word):
         return "\n"
-    known, kana, usual = synonym_tables().written, to_hiragana(word.surface), normalize_form(word.normalized)
+    known, kana, usual = (
+        synonym_tables().written,
+        to_hiragana(word.surface),
+        normalize_form(word.normalized),
+    )
     if len(word.surface) <= MAX_SHORT_NAME and word.surface in known:
         return word.surface
     return usual if usual in known and kana not in known else kana
 
 
 def codes_of_word(word: DictionaryWord) -> tuple[str, ...]:
-    """The categories and breeds that a word alone names."""
+    """The categories and breeds that a single word names."""
     return synonym_tables().written.get(name_form(word), ())
 
 
 @lru_cache(maxsize=WORDS_CACHED)
 def kanji_spans(word: DictionaryWord) -> tuple[tuple[int, int, tuple[str, ...]], ...]:
-    """The kanji of a word and their tokens: 柴 and 犬 of 柴犬. Those of animals only when the reading agrees: 馬鹿 has no horse, 印象 no elephant."""
+    """The kanji of a word, with their places and tokens: 柴 and 犬 of 柴犬.
+
+    An animal's kanji counts only if the word is read like it: 馬鹿 has no horse, 印象 no elephant.
+    """
     written = word.surface if HAS_KANJI.search(word.surface) else word.normalized
     if (
         word.part_of_speech != "名詞"
@@ -232,14 +260,21 @@ def kanji_spans(word: DictionaryWord) -> tuple[tuple[int, int, tuple[str, ...]],
 
 
 def kanji_tokens(letter: str, whole: str, own: set[str]) -> tuple[str, ...]:
-    """A kanji within a word that is read so, and that names these kinds of animal itself (海豚 is a dolphin and no pig)."""
+    """The tokens of a kanji in a word with the reading `whole`.
+
+    `own` are the concept tokens of the word itself, which decide: 海豚 is a dolphin and no pig.
+    """
     read = read_kanji(letter)
     spoken = bool(read) and (
         whole.startswith(read) or whole.endswith((read, read[0].translate(VOICED) + read[1:]))
     )
-    animal = [sign for code in synonym_tables().written.get(letter, ()) for sign in concept_tokens(code)]
+    animal = [
+        sign for code in synonym_tables().written.get(letter, ()) for sign in concept_tokens(code)
+    ]
     if animal and not (
-        own.issuperset(animal) if own else spoken or whole.endswith(FINAL_READINGS.get(letter, "\n"))
+        own.issuperset(animal)
+        if own
+        else spoken or whole.endswith(FINAL_READINGS.get(letter, "\n"))
     ):
         return ()
     return (letter, *(reading_tokens(read) if spoken else ()), *animal)
@@ -247,13 +282,13 @@ def kanji_tokens(letter: str, whole: str, own: set[str]) -> tuple[str, ...]:
 
 @lru_cache(maxsize=WORDS_CACHED)
 def read_kanji(letter: str) -> str:
-    """How a kanji is read when it stands alone."""
+    """The reading of a kanji that stands alone."""
     found = split_words(letter)
     return found[0].word.reading if len(found) == 1 and is_kana(found[0].word.reading) else ""
 
 
 def find_written_names(found: list[WordInText]) -> Iterator[tuple[int, int, tuple[str, ...]]]:
-    """The names of animals among neighbouring words: start, end and codes."""
+    """The names of animals in neighbouring words: start, end and codes."""
     beside = [to_hiragana(piece.word.surface) for piece in found]
     for first, last, codes in find_names(
         beside, synonym_tables().written, "", [name_form(piece.word) for piece in found]

@@ -1,8 +1,7 @@
-"""Kana and their spellings in Latin letters: widths, Hepburn and kunrei, long vowels. Knows no dictionary."""
+"""Kana and romaji: katakana as hiragana, Hepburn and kunrei, long vowels. Uses no dictionary."""
 
 import re
 
-KATAKANA_TO_HIRAGANA = {code: code - 0x60 for code in [*range(0x30A1, 0x30F7), 0x30FD, 0x30FE]}
 VOWELS = "aiueo"
 ROWS = {
     "": "あいうえお", "k": "かきくけこ", "g": "がぎぐげご", "s": "さしすせそ", "z": "ざじずぜぞ", "t": "たちつてと", "d": "だぢづでど", "n": "なにぬねの", "h": "はひふへほ",
@@ -45,17 +44,18 @@ SYLLABLES = (
 )
 MAX_SYLLABLE_LENGTH = max(map(len, SYLLABLES))
 VOWEL_OF = {kana[-1]: latin[-1] for latin, kana in SYLLABLES.items()}
-LONG_VOWEL_SIGNS = {
+LONG_VOWEL_SIGNS = {  # what makes the vowel before it long
     "a": "あ",
     "i": "い",
     "u": "う",
     "e": "え",
     "o": "おう",
-}  # what makes the vowel before it long
+}
 HEPBURN_TO_KUNREI = (
     ("tch", "tty"), ("cch", "tty"), ("shi", "si"), ("sh", "sy"), ("chi", "ti"), ("ch", "ty"), ("tsu", "tu"), ("ji", "zi"), ("jy", "zy"), ("j", "zy"), ("fu", "hu"), ("dzu", "zu"),
     ("du", "zu"), ("di", "zi"), ("ou", "o"),
 )  # fmt: skip
+# (typed, folded, what every syllable that begins so has in common)
 PREFIX_RULES = (
     ("sh", "sy", "s"),
     ("ch", "ty", "t"),
@@ -63,64 +63,73 @@ PREFIX_RULES = (
     ("ts", "ts", "t"),
     ("j", "zy", "z"),
     ("f", "f", "h"),
-)  # typed, folded, and what all its syllables begin with
+)
 
 
 def to_hiragana(text: str) -> str:
     """The text with its katakana as hiragana, letter for letter."""
-    return text.translate(KATAKANA_TO_HIRAGANA)
+    from jaconv import kata2hira
+
+    hiragana: str = kata2hira(text)
+    return hiragana
 
 
 def is_kana(text: str) -> bool:
-    """Whether there is nothing but hiragana, katakana and the long vowel's sign."""
+    """Whether a text has only hiragana, katakana and long vowel signs, and at least one."""
     return bool(text) and all(
         "ぁ" <= letter <= "ゖ" or "ァ" <= letter <= "ヺ" or letter == "ー" for letter in text
     )
 
 
 def drop_long_vowels(kana: str) -> str:
-    """Hiragana without what only makes a vowel long: とうきょう and ときょ are ときょ, こーぎー is こぎ."""
-    kept: list[str] = []
+    """Hiragana without the signs of long vowels: とうきょう and ときょ give ときょ, こーぎー gives こぎ."""
+    letters: list[str] = []
     for letter in kana.replace("ー", ""):
-        if not (kept and letter in LONG_VOWEL_SIGNS.get(VOWEL_OF.get(kept[-1], ""), "")):
-            kept.append(letter)
-    return "".join(kept)
+        if not (letters and letter in LONG_VOWEL_SIGNS.get(VOWEL_OF.get(letters[-1], ""), "")):
+            letters.append(letter)
+    return "".join(letters)
 
 
 def romaji_to_hiragana(word: str) -> str | None:
-    """Hiragana of a word in Latin letters, Hepburn or kunrei, or None where it cannot be one: shiba and siba are しば, cat is none."""
+    """Hiragana of a word in Hepburn or kunrei, None for a word that is neither.
+
+    shiba and siba give しば, cat gives None.
+    """
     word = word.replace("-", "")
-    made, place = "", 0
+    kana, place = "", 0
     while place < len(word):
-        here, after = word[place], word[place + 1 : place + 2]
-        if (here == after and here not in "aiueon") or (here == "t" and after == "c"):
-            made, place = made + "っ", place + 1
+        letter, following = word[place], word[place + 1 : place + 2]
+        if (letter == following and letter not in "aiueon") or (letter == "t" and following == "c"):
+            kana, place = kana + "っ", place + 1
             continue
         for size in range(min(MAX_SYLLABLE_LENGTH, len(word) - place), 0, -1):
-            if kana := SYLLABLES.get(word[place : place + size]):
-                made, place = made + kana, place + size
+            if syllable := SYLLABLES.get(word[place : place + size]):
+                kana, place = kana + syllable, place + size
                 break
         else:
-            if here == "n" or (here == "m" and after in ("b", "p", "m")):
-                apart = after == "'" or (
-                    after == "n"
-                    and word[place + 2 : place + 3] not in ("a", "i", "u", "e", "o", "y")
-                )
-                made, place = made + "ん", place + 1 + apart
-            else:
+            if letter != "n" and not (letter == "m" and following in ("b", "p", "m")):
                 return None
-    return made or None
+            # kin'en and onna: the n ends its syllable.
+            ends_syllable = following == "'" or (
+                following == "n"
+                and word[place + 2 : place + 3] not in ("a", "i", "u", "e", "o", "y")
+            )
+            kana, place = kana + "ん", place + 1 + ends_syllable
+    return kana or None
 
 
 def hiragana_to_romaji(kana: str) -> str:
-    """Latin letters of hiragana, as `folded` gives them back for every way to write them."""
+    """Romaji of hiragana, folded by `fold_romaji`."""
     from jaconv import kana2alphabet
 
     return fold_romaji(str(kana2alphabet(kana)))
 
 
 def fold_romaji(latin: str) -> str:
-    """Latin letters so that Hepburn, kunrei and long vowels written or not are the same: shiba, siba → siba; toukyou, tokyo → tokyo."""
+    """Romaji in which Hepburn, kunrei and long vowels do not differ.
+
+    shiba and siba give siba, toukyou and tokyo give tokyo.
+    """
     latin = latin.replace("-", "").replace("'", "")
     latin = re.sub(r"m(?=[bpm])", "n", latin)
     for hepburn, kunrei in HEPBURN_TO_KUNREI:
@@ -129,9 +138,9 @@ def fold_romaji(latin: str) -> str:
 
 
 def fold_romaji_prefix(latin: str) -> str:
-    """`folded` for a word that is still being typed: its last syllable may be only begun."""
-    made = fold_romaji(latin)
-    for typed, so_far, start in PREFIX_RULES:
-        if latin.endswith(typed) and made.endswith(so_far):
-            return made.removesuffix(so_far) + start
-    return made
+    """`fold_romaji` for a word that is being typed, whose last syllable may be incomplete."""
+    folded = fold_romaji(latin)
+    for typed, folded_end, common in PREFIX_RULES:
+        if latin.endswith(typed) and folded.endswith(folded_end):
+            return folded.removesuffix(folded_end) + common
+    return folded

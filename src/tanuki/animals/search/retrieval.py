@@ -60,7 +60,9 @@ class MatchedPost(NamedTuple):
     tier: int = 0  # of relevance
 
 
-def find_first_posts(db: Session, match: TokenQuery, order: Order, filters: Filters, limit: int) -> list[MatchedPost]:
+def find_first_posts(
+    db: Session, match: TokenQuery, order: Order, filters: Filters, limit: int
+) -> list[MatchedPost]:
     """The first posts that match, in order."""
     found = scan_posts(db, match, order, filters, limit, FIRST_SCAN_POSTS)
     if len(found) == limit:
@@ -80,7 +82,12 @@ def find_few_ids(db: Session, match: TokenQuery) -> list[int] | None:
         asked = text(
             "select post_id from post_text where tokens @@ cast(:match as tsquery) limit :most"
         )
-    ids = [int(id) for id in db.scalars(asked, {"match": match_expression(db, match), "most": MAX_FEW_POSTS + 1})]
+    ids = [
+        int(id)
+        for id in db.scalars(
+            asked, {"match": match_expression(db, match), "most": MAX_FEW_POSTS + 1}
+        )
+    ]
     return ids if len(ids) <= MAX_FEW_POSTS else None
 
 
@@ -125,7 +132,9 @@ def sort_posts(
     )
 
 
-def sort_all_matches(db: Session, match: TokenQuery, order: Order, filters: Filters, limit: int) -> list[MatchedPost]:
+def sort_all_matches(
+    db: Session, match: TokenQuery, order: Order, filters: Filters, limit: int
+) -> list[MatchedPost]:
     """All posts that match, put in order: for what is common, but nowhere near the beginning of the order."""
     if is_sqlite(db):
         posts = "post_fts cross join post p on p.id = post_fts.rowid where post_fts match :match"

@@ -14,17 +14,23 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from tanuki.animals.search.highlight import HighlightedText, highlight_text, make_snippet
-from tanuki.animals.search.index import ANYWHERE, IN_NAMES, IN_TITLE, PostTokenOffsets, filter_tokens
+from tanuki.animals.search.index import (
+    ANYWHERE,
+    IN_NAMES,
+    IN_TITLE,
+    PostTokenOffsets,
+    filter_tokens,
+)
 from tanuki.animals.search.query_parser import Term, parse_query
 from tanuki.animals.search.retrieval import (
     Filters,
-    TokenQuery,
-    Order,
     MatchedPost,
+    Order,
+    TokenQuery,
     Wanted,
     find_few_ids,
-    sort_posts,
     find_first_posts,
+    sort_posts,
 )
 from tanuki.animals.tables import Post
 from tanuki.animals.taxonomy import BREEDS, CATEGORIES
@@ -78,7 +84,9 @@ def search_posts(
         return SearchPage([], None, [])
     filters = Filters(since, until, liked, frozenset(hidden))
     by_tier = sort == "relevance" and bool(terms)
-    place = decode_place(after, "relevance" if by_tier else "likes" if sort == "likes" else "newest")
+    place = decode_place(
+        after, "relevance" if by_tier else "likes" if sort == "likes" else "newest"
+    )
     if by_tier:
         found = find_by_relevance(
             db, [required_tokens(terms, mark, chosen) for mark in TIERS], place, filters, limit + 1
@@ -156,18 +164,26 @@ def find_by_relevance(
 
 def load_hits(db: Session, ids: list[int], terms: list[Term]) -> list[Hit]:
     """The posts with their hits marked."""
-    texts = select(Post.id, Post.title, Post.description, PostTokenOffsets.title, PostTokenOffsets.description)
+    texts = select(
+        Post.id, Post.title, Post.description, PostTokenOffsets.title, PostTokenOffsets.description
+    )
     words = {
         id: rest
         for id, *rest in db.execute(
-            texts.join(PostTokenOffsets, PostTokenOffsets.post_id == Post.id).where(Post.id.in_(ids))
+            texts.join(PostTokenOffsets, PostTokenOffsets.post_id == Post.id).where(
+                Post.id.in_(ids)
+            )
         )
     }
     made = []
     for id in filter(words.__contains__, ids):
         title, description, at_title, at_description = words[id]
         made.append(
-            Hit(id, highlight_text(title, terms, at_title), make_snippet(description, terms, at_description))
+            Hit(
+                id,
+                highlight_text(title, terms, at_title),
+                make_snippet(description, terms, at_description),
+            )
         )
     return made
 

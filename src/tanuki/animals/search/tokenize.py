@@ -1,6 +1,7 @@
-"""What a text is found by: its pieces with their tokens and places, for the index and for highlights.
+"""The tokens by which a text is found, with their places, for the index and for highlights.
 
-A Japanese word gives its forms, its reading, its parts (SudachiPy's modes C, B and A) and its kanji; an English word gives its stem; a name of species.py gives the sign of its kind.
+A Japanese word gives its forms, its reading, its parts (SudachiPy's modes C, B and A) and its kanji.
+An English word gives its stem. A name of the taxonomy gives the concept tokens of its kind.
 """
 
 from collections.abc import Iterator
@@ -8,7 +9,14 @@ from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
-from tanuki.animals.search.japanese import WordInText, word_tokens, kanji_spans, split_words, reading_tokens, find_written_names
+from tanuki.animals.search.japanese import (
+    WordInText,
+    find_written_names,
+    kanji_spans,
+    reading_tokens,
+    split_words,
+    word_tokens,
+)
 from tanuki.animals.search.kana import to_hiragana
 from tanuki.animals.search.normalize import (
     ALL_HIRAGANA,
@@ -19,14 +27,25 @@ from tanuki.animals.search.normalize import (
     split_runs,
     stem_word,
 )
-from tanuki.animals.search.synonyms import Codes, find_names, synonym_tables, concept_token, concept_tokens
+from tanuki.animals.search.synonyms import (
+    Codes,
+    concept_token,
+    concept_tokens,
+    find_names,
+    synonym_tables,
+)
 from tanuki.animals.taxonomy import BREEDS, CATEGORIES
 
-MAX_UNCERTAIN_LENGTH = 8  # hiragana: what is so short is a token as a whole too, where the dictionary cuts it
+# Hiragana up to this length are also one token as a whole when the dictionary splits them.
+MAX_UNCERTAIN_LENGTH = 8
+TEXTS_CACHED = 2_000  # a page highlights texts that were just indexed or shown
 
 
 class Span(NamedTuple):
-    """A piece of a text and the tokens by which it is found. `shown` is the word itself where it is one that can be suggested, with its reading."""
+    """A part of a text and the tokens by which it is found.
+
+    `suggestion` is the word itself if it can be suggested, with its reading.
+    """
 
     start: int
     end: int
@@ -36,7 +55,7 @@ class Span(NamedTuple):
 
 
 def tokens_of_text(text: str) -> list[str]:
-    """All tokens by which a text is found."""
+    """All tokens of a text, sorted."""
     return sorted({token for span in tokenize(text) for token in span.tokens})
 
 
@@ -46,28 +65,30 @@ def find_codes(text: str) -> list[str]:
     return [code for code in (*BREEDS, *CATEGORIES) if concept_token(code) in tokens]
 
 
-@lru_cache(maxsize=2_000)  # a page shows what was just indexed or shown before
+@lru_cache(maxsize=TEXTS_CACHED)
 def tokenize(text: str) -> tuple[Span, ...]:
-    """The pieces of a text that can be found, with their places in it; they may lie within each other."""
-    fold = fold_with_offsets(text)
-    found: list[Span] = []
-    for group in group_runs(fold.text):
-        if group[0].kind == "latin":
-            found += tokenize_latin(group)
-        elif group[0].kind == "japanese":
-            found += tokenize_japanese(group[0])
+    """The spans of a text that can be found. A span may lie within another."""
+    folded = fold_with_offsets(text)
+    spans: list[Span] = []
+    for group in group_runs(folded.text):
+        run = group[0]
+        if run.kind == "latin":
+            spans += tokenize_latin(group)
+        elif run.kind == "japanese":
+            spans += tokenize_japanese(run)
         else:
-            found.append(
-                Span(group[0].start, group[0].end, (group[0].text[:MAX_TOKEN_LENGTH],), group[0].text)
-            )
+            spans.append(Span(run.start, run.end, (run.text[:MAX_TOKEN_LENGTH],), run.text))
     return tuple(
-        Span(*fold.original_span(span.start, span.end), span.tokens, span.suggestion, span.reading)
-        for span in found
+        Span(
+            *folded.original_span(span.start, span.end), span.tokens, span.suggestion, span.reading
+        )
+        for span in spans
     )
 
 
 def group_runs(text: str) -> Iterator[list[Run]]:
-    """The runs of a folded text, words of Latin letters together with those that only spaces and hyphens part from them."""
+    """The runs of a folded text. Latin words with only spaces and hyphens between them are one
+    group."""
     group: list[Run] = []
     for run in split_runs(text):
         if group and not (
@@ -82,59 +103,52 @@ def group_runs(text: str) -> Iterator[list[Run]]:
 
 
 def tokenize_latin(words: list[Run]) -> Iterator[Span]:
-    """Words of Latin letters: each by its stem, and names of animals by their signs."""
+    """Latin words by their stems, and names of animals by their concept tokens."""
     stems = [stem_word(word.text) for word in words]
     for word, token in zip(words, stems, strict=True):
         if token:
-            yield Span(
-                word.start,
-                word.end,
-                (token,),
-                word.text.removesuffix("'s")
-                if len(word.text) > 2 and not word.text.isdigit()
-                else "",
-            )
+            can_suggest = len(word.text) > 2 and not word.text.isdigit()
+            suggestion = word.text.removesuffix("'s") if can_suggest else ""
+            yield Span(word.start, word.end, (token,), suggestion)
     for first, last, codes in find_names(stems, synonym_tables().latin, " "):
         yield Span(words[first].start, words[last].end, tokens_of_codes(codes))
 
 
 def tokenize_japanese(run: Run) -> Iterator[Span]:
-    """A run of Japanese: names that stand alone are cut out first, the rest is left to the dictionary."""
+    """A run of Japanese: standalone names first, the rest as the dictionary splits it."""
     for start, text, is_name in split_at_names(run):
         kana = to_hiragana(text).replace("・", "")
         if is_name:
-            yield Span(
-                start,
-                start + len(text),
-                (*reading_tokens(kana), *tokens_of_codes(synonym_tables().japanese.get(kana, ()))),
-                text,
-                kana,
-            )
+            codes = synonym_tables().japanese.get(kana, ())
+            tokens = (*reading_tokens(kana), *tokens_of_codes(codes))
+            yield Span(start, start + len(text), tokens, text, kana)
         if not (is_name and ALL_HIRAGANA.fullmatch(text)):
-            found = [piece.shift(start) for piece in split_words(text)]
-            yield from tokenize_words(found, is_name)
-            yield from (
-                Span(chunk[0].start, chunk[-1].end, (whole,))
-                for chunk in split_at_particles(found)
-                if (whole := uncertain_hiragana(chunk))
-            )
+            words = [word.shift(start) for word in split_words(text)]
+            yield from tokenize_words(words, is_name)
+            for chunk in split_at_particles(words):
+                if whole := uncertain_hiragana(chunk):
+                    yield Span(chunk[0].start, chunk[-1].end, (whole,))
 
 
-def split_at_particles(found: list[WordInText]) -> Iterator[list[WordInText]]:
-    """Words that no particle parts."""
-    for particle, chunk in groupby(found, lambda piece: piece.word.part_of_speech == "助詞"):
-        if not particle:
+def split_at_particles(words: list[WordInText]) -> Iterator[list[WordInText]]:
+    """The groups of words between particles."""
+    for is_particle, chunk in groupby(words, lambda word: word.word.part_of_speech == "助詞"):
+        if not is_particle:
             yield list(chunk)
 
 
 def uncertain_hiragana(chunk: list[WordInText]) -> str:
-    """Short hiragana that the dictionary cut into pieces, perhaps wrongly: いぬま is a name that it does not know. Else empty."""
-    text = "".join(piece.word.surface for piece in chunk)
-    return text if len(chunk) > 1 and len(text) <= MAX_UNCERTAIN_LENGTH and ALL_HIRAGANA.fullmatch(text) else ""
+    """Short hiragana that the dictionary may have split wrongly, such as the name いぬま; otherwise
+    empty."""
+    text = "".join(word.word.surface for word in chunk)
+    is_uncertain = (
+        len(chunk) > 1 and len(text) <= MAX_UNCERTAIN_LENGTH and ALL_HIRAGANA.fullmatch(text)
+    )
+    return text if is_uncertain else ""
 
 
 def split_at_names(run: Run) -> Iterator[tuple[int, str, bool]]:
-    """The pieces of a run: where, what, and whether it is a name that stands alone."""
+    """The parts of a run: place, text, and whether it is a standalone name."""
     place = 0
     for match in synonym_tables().standalone.finditer(run.text):
         if place < match.start():
@@ -145,32 +159,36 @@ def split_at_names(run: Run) -> Iterator[tuple[int, str, bool]]:
         yield run.start + place, run.text[place:], False
 
 
-def tokenize_words(found: list[WordInText], is_name: bool) -> Iterator[Span]:
-    """What the dictionary finds: words, their parts and kanji, and the names among them (unless all of it is one)."""
-    for piece in found:
-        if tokens := word_tokens(piece.word):
-            shown = piece.word.surface if can_be_suggested(piece) and not is_name else ""
-            yield Span(piece.start, piece.end, tokens, shown, piece.word.reading if shown else "")
-        for part in (part for level in piece.levels for part in level):
+def tokenize_words(words: list[WordInText], is_name: bool) -> Iterator[Span]:
+    """Words of the dictionary with their parts and kanji, and the names in them, unless all of them
+    are one name."""
+    for word in words:
+        if tokens := word_tokens(word.word):
+            suggestion = word.word.surface if can_be_suggested(word) and not is_name else ""
+            reading = word.word.reading if suggestion else ""
+            yield Span(word.start, word.end, tokens, suggestion, reading)
+        for part in (part for level in word.levels for part in level):
             if tokens := word_tokens(part.word):
                 yield Span(part.start, part.end, tokens)
-        for part in piece.smallest:
+        for part in word.smallest:
             for start, end, tokens in kanji_spans(part.word):
                 yield Span(part.start + start, part.start + end, tokens)
     if not is_name:
-        for start, end, codes in find_written_names(
-            [part for piece in found for part in piece.smallest]
-        ):
+        parts = [part for word in words for part in word.smallest]
+        for start, end, codes in find_written_names(parts):
             yield Span(start, end, tokens_of_codes(codes))
 
 
-def can_be_suggested(piece: WordInText) -> bool:
-    """Whether it is a noun that says something by itself."""
-    word = piece.word
+def can_be_suggested(word: WordInText) -> bool:
+    """Whether a word is a noun with a meaning of its own."""
+    dictionary_word = word.word
     return (
-        word.is_noun
-        and word.detail != "数詞"
-        and (len(word.surface) > 1 or HAS_KANJI.fullmatch(word.surface) is not None)
+        dictionary_word.is_noun
+        and dictionary_word.detail != "数詞"
+        and (
+            len(dictionary_word.surface) > 1
+            or HAS_KANJI.fullmatch(dictionary_word.surface) is not None
+        )
     )
 
 
