@@ -7,30 +7,30 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tanuki.animals import posts
-from tanuki.animals.images import photo_files
+from tanuki.animals import post_states, posts
 from tanuki.animals.tables import Post
 from tanuki.animals.vision import embeddings, encoder
 from tanuki.platform.accounts import Person
-from tanuki.platform.mlops import rollout
 from tanuki.platform.resources import Resources
-from tests.factories.members_and_posts import NOW, draft
+from tests.factories.decoding import clean_image
+from tests.factories.members_and_posts import NOW, make_draft
+from tests.factories.rollouts import make_champion
 
 Picture = NDArray[np.uint8]
 
 
 def built_eyes(folder: Path) -> Path:
     """The files of the real eyes."""
-    encoder.build(folder)
+    encoder.build_encoder(folder)
     return folder
 
 
 def open_eyes(res: Resources, folder: Path) -> None:
     """They are live, without a registry."""
     for file in folder.iterdir():
-        res.registry.files.put(f"eyes/1/{file.name}", file.read_bytes())
+        res.registry.files.put(f"encoder/1/{file.name}", file.read_bytes())
     with res.db.write() as db:
-        rollout.put(db, encoder.ENCODER_MODEL, NOW, files={"1": "eyes/1"}, champion="1")
+        make_champion(db, encoder.ENCODER_MODEL, "1", "encoder/1", NOW)
 
 
 def scene(seed: int = 1, width: int = 320, height: int = 240) -> Picture:
@@ -59,26 +59,16 @@ def pet(
     res: Resources, who: Person, image: Picture, *, state: str = "published", **words: Any
 ) -> Post:
     """A post with a picture, which the eyes have seen."""
-    accepted = photo_files.accept(jpeg(image))
+    accepted = clean_image(jpeg(image))
     with res.db.write() as db:
-        made = posts.create_post(
-            db,
-            res.objects,
-            res.work,
-            who,
-            draft(**words),
-            accepted,
-            key=f"k{accepted.digest[:9]}{who.name}",
-            now=NOW,
-            most=None,
-        )
+        made = posts.create_post(db, res, who, posts.NewPost(make_draft(**words), accepted, f"k{accepted.digest[:9]}{who.name}", limit=None), now=NOW)
         if state in ("published", "removed", "deleted"):
-            posts.publish_post(db, made, now=NOW)
+            post_states.publish_post(db, made, now=NOW)
         if state == "held":
-            posts.hold_post(db, made, "other", now=NOW)
+            post_states.hold_post(db, made, "other", now=NOW)
         if state == "deleted":
             posts.delete_post(db, who, made.id, now=NOW)
     [seen] = embeddings.image_encoder(res).encode([accepted.files["page"]])
     with res.db.write() as db:
-        embeddings.save_features(db, accepted.digest, seen.encoder_version, seen, NOW)
+        embeddings.save_features(db, accepted.digest, seen, NOW)
     return made

@@ -28,7 +28,7 @@ from starlette.testclient import TestClient
 from tanuki.platform import rate_limit
 from tanuki.platform.web.openapi import describe_api
 from tests.factories import members_and_posts
-from tests.factories.populated_site import Crowd
+from tests.factories.populated_site import PopulatedSite
 
 CHECKS = [
     not_a_server_error,
@@ -77,7 +77,7 @@ def generate_cases(app: FastAPI, *, examples: int) -> list[Case]:
     return cases
 
 
-def existing_ids(crowd: Crowd) -> dict[str, list[Any]]:
+def existing_ids(crowd: PopulatedSite) -> dict[str, list[Any]]:
     """Values of path parameters that exist."""
     return {
         "post_id": list(crowd.posts.values()),
@@ -91,7 +91,7 @@ def existing_ids(crowd: Crowd) -> dict[str, list[Any]]:
     }
 
 
-def find_violations(crowd: Crowd, browser: TestClient, cases: list[Case]) -> Iterator[Violation]:
+def find_violations(crowd: PopulatedSite, browser: TestClient, cases: list[Case]) -> Iterator[Violation]:
     """Send the requests in a fixed random order; yields the wrong responses."""
     ids = existing_ids(crowd)
     for number, case in enumerate(random.Random(1).sample(cases, len(cases))):
@@ -122,9 +122,7 @@ def find_violations(crowd: Crowd, browser: TestClient, cases: list[Case]) -> Ite
             )
 
 
-def prepare_request(
-    case: Case, ids: dict[str, list[Any]], number: int
-) -> requests.PreparedRequest:
+def prepare_request(case: Case, ids: dict[str, list[Any]], number: int) -> requests.PreparedRequest:
     """The HTTP request of a case; every second one uses existing ids and real pictures."""
     path, body = dict(case.path_parameters), case.body
     choice, is_real = divmod(crc32(f"{number}".encode()), 2)
@@ -133,7 +131,7 @@ def prepare_request(
             {key: ids[key][choice % len(ids[key])] for key in path if key in ids}
         )
         if isinstance(body, dict) and "photo" in body:
-            case.body = {**body, "photo": members_and_posts.picture(choice % 5)}
+            case.body = {**body, "photo": members_and_posts.make_picture(choice % 5)}
     request = requests.Request(**case.as_transport_kwargs(base_url="http://testserver")).prepare()
     case.path_parameters.update(path)
     case.body = body

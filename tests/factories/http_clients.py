@@ -43,7 +43,9 @@ def bearer(
         assert person is not None
         if scopes is None:
             scopes = tokens.allowed_token_scopes(person)
-        token = tokens.create_token(db, name, tokens.NewToken("test", scopes=scopes), datetime.now(UTC))
+        token = tokens.create_token(
+            db, name, tokens.NewToken("test", scopes=scopes), datetime.now(UTC)
+        )
     return visitor(app, headers={"Authorization": f"Bearer {token}"})
 
 

@@ -1,4 +1,4 @@
-"""Small real graphs for tests of serving: good ones, and ones that are bad in a way that people know; and a place where they are served."""
+"""Small ONNX models for tests of serving, good and spoilt ones, and a host that serves them."""
 
 import json
 from datetime import UTC, datetime
@@ -9,13 +9,14 @@ import numpy as np
 
 from tanuki.platform.mlops import rollout
 from tanuki.platform.mlops.registry import Registry
-from tanuki.platform.mlops.tables import Release, Serving
-from tanuki.platform.serving.server import Models
+from tanuki.platform.mlops.tables import Release, ReleaseKind, Rollout
+from tanuki.platform.object_store import ObjectStore
+from tanuki.platform.serving.server import ModelServer
 
 OPSET, IR = 17, 9
 
 
-def graph(
+def write_onnx_model(
     into: Path,
     *,
     scale: float = 2.0,
@@ -23,12 +24,13 @@ def graph(
     nan: bool = False,
     slow: int = 0,
     fails: bool = False,
-    **described: Any,
+    **description: Any,
 ) -> Path:
-    """A version's folder: `x` FP32 [-1, 3] in; `y` FP32 [-1, dimension], which is x · W · scale, and `scores`, its softmax, out.
+    """Write a version's folder: input `x` FP32 [-1, 3]; outputs `y` and `scores`.
 
-    `slow` multiplies so many large matrices besides; `nan` divides by zero where x is 0, which an example for warming up does not show;
-    `fails` breaks at the run when the first number is above 100.
+    `y` FP32 [-1, dimension] is x · W · scale, `scores` its softmax. `slow` multiplies so many large
+    matrices as well. `nan` divides by zero, which only an example for warming up shows. `fails`
+    breaks the run when the first number is above 100.
     """
     import onnx
     from onnx import TensorProto as T
@@ -87,63 +89,74 @@ def graph(
         last = "f"
     nodes += [h.make_node("Identity", [last], ["y"]), h.make_node("Softmax", [last], ["scores"])]
     outs = [h.make_tensor_value_info(name, T.FLOAT, ["n", dimension]) for name in ("y", "scores")]
-    made = h.make_model(
+    model = h.make_model(
         h.make_graph(nodes, "g", [h.make_tensor_value_info("x", T.FLOAT, ["n", 3])], outs, known),
         opset_imports=[h.make_opsetid("", OPSET)],
     )
-    made.ir_version = IR
-    onnx.checker.check_model(made)
-    (into / "model.onnx").write_bytes(made.SerializeToString())
-    told = {
+    model.ir_version = IR
+    onnx.checker.check_model(model)
+    (into / "model.onnx").write_bytes(model.SerializeToString())
+    content = {
         "kind": "onnx",
         "max_batch": 8,
         "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}],
         "outputs": [
             {"name": name, "datatype": "FP32", "shape": [-1, dimension]} for name in ("y", "scores")
         ],
-        **described,
+        **description,
     }
-    (into / "model.json").write_text(json.dumps(told), "utf-8")
+    (into / "model.json").write_text(json.dumps(content), "utf-8")
     return into
 
 
-def rows(*values: float) -> dict[str, Any]:
+def row_inputs(*values: float) -> dict[str, Any]:
     """Inputs: a row of three equal numbers for each value."""
     return {"x": np.repeat(np.array(values, np.float32)[:, None], 3, axis=1)}
 
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-M = "m"
+MODEL_NAME = "m"
 
 
-class Place:
-    """A database with plans and a folder with versions, and the models on them. Nothing of MLflow is needed to serve."""
+class ModelHost:
+    """A database with rollouts, a folder with versions, and model servers on both.
+
+    Nothing of MLflow is needed to serve.
+    """
 
     def __init__(self, database, folder: Path) -> None:
         self.database, self.folder = database, folder
-        self.registry = Registry(f"sqlite:///{folder / 'mlflow.db'}", str(folder / "artifacts"))
-        self.made: list[Models] = []
+        artifacts = ObjectStore(str(folder / "artifacts"))
+        self.registry = Registry(f"sqlite:///{folder / 'mlflow.db'}", artifacts)
+        self.servers: list[ModelServer] = []
 
-    def version(self, number: str, **how) -> str:
+    def write_version(self, number: str, **options) -> str:
         """Write a version's files."""
-        graph(self.folder / "artifacts" / M / number, **how)
+        write_onnx_model(self.folder / "artifacts" / MODEL_NAME / number, **options)
         return number
 
-    def plan(self, champion: str, challenger: str | None = None, **values) -> Serving:
-        files = {each: f"{M}/{each}" for each in (champion, challenger) if each}
-        with self.database.write() as db:
-            return rollout.put(
-                db, M, NOW, files=files, champion=champion, challenger=challenger, **values
-            )
+    def set_rollout(
+        self, champion: str, challenger: str | None = None, *, bounds=None, **values
+    ) -> None:
+        versions = [version for version in (champion, challenger) if version]
+        with (
+            self.database.write() as db,
+            rollout.change_rollout(db, MODEL_NAME, NOW, bounds=bounds) as row,
+        ):
+            prefixes = {version: f"{MODEL_NAME}/{version}" for version in versions}
+            row.files = {**row.files, **prefixes}
+            row.champion, row.challenger = champion, challenger
+            for name, value in values.items():
+                setattr(row, name, value)
 
-    def released(self, version: str, previous: str | None) -> None:
+    def record_release(self, version: str, previous: str | None) -> None:
         with self.database.write() as db:
             db.add(
                 Release(
-                    model=M,
+                    model=MODEL_NAME,
                     version=version,
                     previous=previous,
-                    kind="gate",
+                    kind=ReleaseKind.GATE,
                     verdict_id=None,
                     at=NOW,
                     by="ana",
@@ -151,19 +164,16 @@ class Place:
                 )
             )
 
-    def models(self, **how) -> Models:
-        self.made.append(
-            Models(
-                self.database,
-                self.registry,
-                self.folder / "cache",
-                **{"process": f"p{len(self.made)}", "kept": 0.0, **how},
-            )
+    def start_models(self, **options) -> ModelServer:
+        """A model server; it keeps no predictions unless told."""
+        options = {"process": f"p{len(self.servers)}", "sample_rate": 0.0, **options}
+        self.servers.append(
+            ModelServer(self.database, self.registry, self.folder / "cache", **options)
         )
-        return self.made[-1]
+        return self.servers[-1]
 
-    def now(self) -> Serving:
+    def load_rollout(self) -> Rollout:
         with self.database.read() as db:
-            found = rollout.plan(db, M)
-        assert found is not None
-        return found
+            row = rollout.load_rollout(db, MODEL_NAME)
+        assert row is not None
+        return row

@@ -11,9 +11,10 @@ from bench.lib.damaged_images import honest, mutated, strangers
 from bench.lib.decompression_bombs import heavy, many_scans
 from PIL import Image
 
-from tanuki.animals.images import photo_files
-from tanuki.animals.images.decoder import MEMORY_MB, WALL_S
+from tanuki.animals.images import decoder, photo_files
+from tanuki.animals.images.decoder import MAX_MEMORY_MB, MAX_WALL_SECONDS
 from tanuki.errors import UserError
+from tests.factories.decoding import DECODER, clean_image
 
 SENTENCES = (
     "The file is empty;",
@@ -33,12 +34,12 @@ def outcome(content: bytes) -> tuple[str, float]:
     """`a picture` or the sentence, and how long it took."""
     begun = time.perf_counter()
     try:
-        accepted = photo_files.accept(content)
+        accepted = clean_image(content)
     except UserError as error:
         return str(error), time.perf_counter() - begun
     seconds = time.perf_counter() - begun
     with Image.open(io.BytesIO(accepted.files["list"])) as small:
-        assert max(small.size) <= photo_files.SIZES["list"]
+        assert max(small.size) <= photo_files.PHOTO_SIDES["list"]
         small.load()
     return "a picture", seconds
 
@@ -52,12 +53,12 @@ def survived(files: Iterable[tuple[str, bytes]]) -> dict[str, set[str]]:
     for (name, _), (said, seconds) in zip(named, outcomes, strict=True):
         assert said == "a picture" or said.startswith(SENTENCES), (name, said)
         assert "\n" not in said and len(said) < 160, (name, said)
-        assert seconds < 2 * WALL_S + OVERHEAD_S, (
+        assert seconds < 2 * MAX_WALL_SECONDS + OVERHEAD_S, (
             name,
             seconds,
         )  # one before it in the queue may take as long
         became.setdefault(name, set()).add(said)
-    assert photo_files.decoder.shared().peak_mb <= MEMORY_MB
+    assert DECODER.peak_mb <= MAX_MEMORY_MB
     return became
 
 
@@ -89,8 +90,8 @@ def test_two_thousand_mutated_pictures_get_a_picture_or_a_sentence():
 @pytest.mark.parametrize("name", heavy())
 def test_what_would_cost_much_costs_little(name):
     said, seconds = outcome(heavy()[name])
-    assert seconds < WALL_S + OVERHEAD_S
-    assert photo_files.decoder.shared().peak_mb <= MEMORY_MB
+    assert seconds < MAX_WALL_SECONDS + OVERHEAD_S
+    assert DECODER.peak_mb <= MAX_MEMORY_MB
     if any(size in name for size in ("100 MP", "268 MP", "900 MP", "4,290 MP")):
         assert said.startswith("The picture has") and said.endswith(
             "pixels; expected at most 50 million."
@@ -98,13 +99,13 @@ def test_what_would_cost_much_costs_little(name):
 
 
 def test_a_picture_that_takes_too_long_is_given_up(monkeypatch):
-    monkeypatch.setattr(photo_files.decoder, "CPU_S", 0.4)
+    monkeypatch.setattr(decoder, "MAX_CPU_SECONDS", 0.4)
     said, seconds = outcome(many_scans())
     assert (
         said
         == "Reading the JPEG picture took longer than the 2 seconds that one may take; expected a smaller or simpler one."
     )
-    assert seconds < WALL_S + OVERHEAD_S
+    assert seconds < MAX_WALL_SECONDS + OVERHEAD_S
     assert outcome(honest()["jpeg of one pixel"])[0] == "a picture"
 
 

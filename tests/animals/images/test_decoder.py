@@ -15,16 +15,18 @@ from bench.lib.damaged_images import FORMATS, encoded, photo
 from bench.lib.decompression_bombs import many_scans
 
 from tanuki.animals.images import decoder, photo_files
-from tanuki.animals.images.decoder import Decoder, Done, Job, Refusal
+from tanuki.animals.images.decoder import DecodedPhoto, DecodeJob, Decoder, Refusal
 from tanuki.errors import TooMany
 
 SIZES = {"list": 320, "full": 2048}
 JPEG = encoded(photo(1, 200, 150), "jpeg")
 PROGRAM = """
 import sys, time
-from tanuki.animals.images import decoder, photo_files as images
-images.accept(open(sys.argv[1], "rb").read())
-print(*[child.process.pid for child in decoder.shared().alive], flush=True)
+from tanuki.animals.images import photo_files
+from tanuki.animals.images.decoder import Decoder
+decoder = Decoder()
+photo_files.clean_image(decoder, open(sys.argv[1], "rb").read())
+print(*[child.process.pid for child in decoder.alive], flush=True)
 time.sleep(float(sys.argv[2]))
 """
 
@@ -36,8 +38,8 @@ def pool():
     made.close()
 
 
-def job(source: str = "jpeg") -> Job:
-    return Job(source, 50_000_000, SIZES, 82)
+def job(source: str = "jpeg") -> DecodeJob:
+    return DecodeJob(source, 50_000_000, SIZES, 82)
 
 
 def pids(pool: Decoder) -> set[int]:
@@ -74,11 +76,11 @@ def until_busy(pool: Decoder, pid: int) -> None:
 
 def test_a_child_is_ready_soon_and_kept(pool):
     begun = time.perf_counter()
-    pool.clean(JPEG, job())
+    pool.decode(JPEG, job())
     assert time.perf_counter() - begun < 5  # 0.2 s where nothing else runs
     first = pids(pool)
     for _ in range(5):
-        assert isinstance(pool.clean(JPEG, job()), Done)
+        assert isinstance(pool.decode(JPEG, job()), DecodedPhoto)
     assert pids(pool) == first and len(first) == 1
 
 
@@ -88,18 +90,18 @@ def test_threads_share_the_children_and_get_their_own_pictures(pool):
         for seed in range(6)
         for source in FORMATS
     ]
-    alone = [pool.clean(content, job(source)) for source, content in sent]
+    alone = [pool.decode(content, job(source)) for source, content in sent]
     with ThreadPoolExecutor(8) as threads:
-        together = list(threads.map(lambda pair: pool.clean(pair[1], job(pair[0])), sent * 3))
+        together = list(threads.map(lambda pair: pool.decode(pair[1], job(pair[0])), sent * 3))
     assert together == alone * 3
     assert len(pids(pool)) == 2
 
 
 def test_a_child_is_replaced_after_many_jobs(pool, monkeypatch):
-    monkeypatch.setattr(decoder, "JOBS", 3)
+    monkeypatch.setattr(decoder, "JOBS_PER_PROCESS", 3)
     seen = set()
     for _ in range(7):
-        pool.clean(JPEG, job())
+        pool.decode(JPEG, job())
         seen |= pids(pool)
     assert len(seen) >= 2
     assert all(gone(pid) for pid in seen - pids(pool))
@@ -107,7 +109,7 @@ def test_a_child_is_replaced_after_many_jobs(pool, monkeypatch):
 
 def test_children_know_nothing_that_is_secret(pool, monkeypatch):
     monkeypatch.setenv("TANUKI_SECRET_KEY", "hush")
-    pool.clean(JPEG, job())
+    pool.decode(JPEG, job())
     for pid in pids(pool):
         names = {
             line.partition(b"=")[0]
@@ -116,22 +118,22 @@ def test_children_know_nothing_that_is_secret(pool, monkeypatch):
         }
         assert names <= {b"LANG", b"VIPS_CONCURRENCY", b"MALLOC_ARENA_MAX"}
         limits = Path(f"/proc/{pid}/limits").read_text()
-        assert f"Max data size             {decoder.DATA_MB << 20}" in limits
+        assert f"Max data size             {decoder.MAX_HEAP_MB << 20}" in limits
         assert "Max file size             0" in limits
 
 
 def test_callers_wait_for_their_turn_but_not_for_ever(monkeypatch):
     pool = Decoder(1)
-    pool.clean(JPEG, job())
+    pool.decode(JPEG, job())
     (pid,) = pids(pool)
-    slow = threading.Thread(target=pool.clean, args=(many_scans(), job()))
+    slow = threading.Thread(target=pool.decode, args=(many_scans(), job()))
     slow.start()
     until_busy(pool, pid)
-    monkeypatch.setattr(decoder, "WAIT_S", 0.05)
+    monkeypatch.setattr(decoder, "QUEUE_TIMEOUT_SECONDS", 0.05)
     with pytest.raises(TooMany, match="Too many pictures are being read"):
-        pool.clean(JPEG, job())
-    monkeypatch.setattr(decoder, "WAIT_S", 20.0)
-    assert isinstance(pool.clean(JPEG, job()), Done)
+        pool.decode(JPEG, job())
+    monkeypatch.setattr(decoder, "QUEUE_TIMEOUT_SECONDS", 20.0)
+    assert isinstance(pool.decode(JPEG, job()), DecodedPhoto)
     slow.join()
     pool.close()
 
@@ -140,40 +142,40 @@ def test_callers_wait_for_their_turn_but_not_for_ever(monkeypatch):
 
 
 def test_a_child_killed_at_work_costs_its_own_picture_only(pool, caplog):
-    pool.clean(JPEG, job())
+    pool.decode(JPEG, job())
     (pid,) = pids(pool)
     with ThreadPoolExecutor(2) as threads, caplog.at_level(logging.WARNING):
-        slow = threads.submit(pool.clean, many_scans(), job())
+        slow = threads.submit(pool.decode, many_scans(), job())
         until_busy(pool, pid)
-        beside = threads.submit(pool.clean, JPEG, job())
-        assert isinstance(beside.result(), Done)
+        beside = threads.submit(pool.decode, JPEG, job())
+        assert isinstance(beside.result(), DecodedPhoto)
         os.kill(pid, signal.SIGKILL)
         assert slow.result() == Refusal("damaged")
     assert caplog.records[-1].code == -signal.SIGKILL
     assert pid not in pids(pool)
-    assert isinstance(pool.clean(JPEG, job()), Done)
+    assert isinstance(pool.decode(JPEG, job()), DecodedPhoto)
 
 
 def test_a_child_killed_while_it_waits_is_replaced_without_loss(pool):
-    pool.clean(JPEG, job())
+    pool.decode(JPEG, job())
     (pid,) = pids(pool)
     os.kill(pid, signal.SIGKILL)
     assert gone(pid)
-    assert isinstance(pool.clean(JPEG, job()), Done)
+    assert isinstance(pool.decode(JPEG, job()), DecodedPhoto)
     assert pid not in pids(pool)
 
 
 def test_a_child_that_hangs_is_killed(pool, monkeypatch):
-    pool.clean(JPEG, job())
+    pool.decode(JPEG, job())
     (pid,) = pids(pool)
     os.kill(pid, signal.SIGSTOP)
-    monkeypatch.setattr(decoder, "WALL_S", 0.3)
-    assert pool.clean(JPEG + bytes(1_000_000), job()) == Refusal(
+    monkeypatch.setattr(decoder, "MAX_WALL_SECONDS", 0.3)
+    assert pool.decode(JPEG + bytes(1_000_000), job()) == Refusal(
         "time"
     )  # more than fits into a pipe: writing ends too
     assert gone(pid)
     monkeypatch.undo()
-    assert isinstance(pool.clean(JPEG, job()), Done)
+    assert isinstance(pool.decode(JPEG, job()), DecodedPhoto)
 
 
 def test_a_child_that_says_nonsense_is_not_believed(pool, monkeypatch, tmp_path):
@@ -188,12 +190,12 @@ def test_a_child_that_says_nonsense_is_not_believed(pool, monkeypatch, tmp_path)
             f"import sys\nsys.stdout.buffer.write(b'\\n' + {said})\nsys.stdout.flush()\nsys.stdin.buffer.readline()\n"
         )
         monkeypatch.setattr(decoder, "SCRIPT", script)
-        assert pool.clean(JPEG, job()) == Refusal("damaged")
+        assert pool.decode(JPEG, job()) == Refusal("damaged")
     script.write_text("raise SystemExit(3)")
     with pytest.raises(OSError, match="does not start: exit status 3"):
-        pool.clean(JPEG, job())
+        pool.decode(JPEG, job())
     monkeypatch.undo()
-    assert isinstance(pool.clean(JPEG, job()), Done)
+    assert isinstance(pool.decode(JPEG, job()), DecodedPhoto)
 
 
 # ---- at the end ----------------------------------------------------------------------------------------------------
@@ -202,7 +204,7 @@ def test_a_child_that_says_nonsense_is_not_believed(pool, monkeypatch, tmp_path)
 def test_closing_leaves_no_process_behind():
     pool = Decoder(2)
     with ThreadPoolExecutor(4) as threads:
-        list(threads.map(lambda _: pool.clean(JPEG, job()), range(8)))
+        list(threads.map(lambda _: pool.decode(JPEG, job()), range(8)))
     children = pids(pool)
     pool.close()
     assert children and not any(Path(f"/proc/{pid}").exists() for pid in children)
@@ -227,11 +229,12 @@ def test_children_end_with_their_process(tmp_path, end):
     assert parent.returncode == (0 if end == "ends" else -signal.SIGKILL)
 
 
-def test_a_process_shares_one_decoder_and_can_start_anew():
-    photo_files.accept(JPEG)
-    first = decoder.shared()
-    assert decoder.shared() is first
-    decoder.close()
+def test_resources_keep_one_decoder_and_end_it_when_they_close(embedded):
+    photo_files.clean_upload(embedded, JPEG)
+    first = embedded.process_cache.get(Decoder, Decoder)
+    assert embedded.process_cache.get(Decoder, Decoder) is first
+    assert first.alive
+    embedded.process_cache.close()
     assert not first.alive
-    assert photo_files.accept(JPEG).source == "jpeg"
-    assert decoder.shared() is not first
+    assert photo_files.clean_upload(embedded, JPEG).source == "jpeg"
+    assert embedded.process_cache.get(Decoder, Decoder) is not first

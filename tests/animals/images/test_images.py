@@ -23,14 +23,15 @@ from PIL import Image, ImageChops, ImageCms, ImageStat
 
 from tanuki.animals.images import formats, photo_files
 from tanuki.errors import UserError
+from tests.factories.decoding import clean_image
 
 
-def opened(accepted: photo_files.Accepted, size: str = "full") -> Image.Image:
+def opened(accepted: photo_files.CleanPhoto, size: str = "full") -> Image.Image:
     """A picture as somebody who looks at it decodes it."""
     return Image.open(io.BytesIO(accepted.files[size])).convert("RGB")
 
 
-def quarters(accepted: photo_files.Accepted) -> list[tuple[int, ...]]:
+def quarters(accepted: photo_files.CleanPhoto) -> list[tuple[int, ...]]:
     """The colours in the middle of the four quarters, in the order of CORNERS."""
     image = opened(accepted)
     right, bottom = image.width * 3 // 4, image.height * 3 // 4
@@ -57,7 +58,7 @@ def segments(jpeg: bytes) -> set[int]:
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_picture_stands_as_its_camera_was_held(source, orientation):
     sent = encoded(turned(corners(), orientation), source, exif=exif(orientation), quality=95)
-    accepted = photo_files.accept(sent)
+    accepted = clean_image(sent)
     assert (accepted.width, accepted.height, accepted.source) == (120, 80, source)
     assert all(near(*pair) for pair in zip(quarters(accepted), CORNERS, strict=True))
 
@@ -82,11 +83,11 @@ ORANGE = Image.new("RGB", (40, 30), (200, 100, 50))
     ids=lambda value: getattr(value, "mode", ""),
 )
 def test_every_kind_of_pixel_becomes_the_colour_it_means(image, wanted):
-    assert near(opened(photo_files.accept(encoded(image, "png"))).getpixel((20, 15)), wanted, 1)
+    assert near(opened(clean_image(encoded(image, "png"))).getpixel((20, 15)), wanted, 1)
 
 
 def test_print_colours_stay_what_they_were():
-    accepted = photo_files.accept(encoded(ORANGE.convert("CMYK"), "jpeg", quality=95))
+    accepted = clean_image(encoded(ORANGE.convert("CMYK"), "jpeg", quality=95))
     red, green, blue = opened(accepted).getpixel((20, 15))
     assert red > 150 and red > green > blue  # how orange exactly depends on the printer
 
@@ -98,7 +99,7 @@ def test_a_wide_profile_is_brought_to_srgb_as_another_engine_does_it():
     assert not near(wanted, (200, 120, 60))
     for source in FORMATS:
         sent = encoded(image, source, quality=97, icc_profile=profile("p3"))
-        assert near(opened(photo_files.accept(sent)).getpixel((20, 15)), wanted), source
+        assert near(opened(clean_image(sent)).getpixel((20, 15)), wanted), source
 
 
 def test_print_colours_with_their_profile_and_a_broken_profile_are_read():
@@ -108,14 +109,14 @@ def test_print_colours_with_their_profile_and_a_broken_profile_are_read():
         quality=95,
         icc_profile=profile("cmyk"),
     )
-    red, green, blue = opened(photo_files.accept(cmyk)).getpixel((20, 15))
+    red, green, blue = opened(clean_image(cmyk)).getpixel((20, 15))
     assert red > green > blue
     broken = encoded(
         Image.new("RGB", (40, 30), (200, 100, 50)),
         "png",
         icc_profile=b"nothing like a profile" * 20,
     )
-    assert near(opened(photo_files.accept(broken)).getpixel((20, 15)), (200, 100, 50))
+    assert near(opened(clean_image(broken)).getpixel((20, 15)), (200, 100, 50))
 
 
 @pytest.mark.parametrize("source", ["png", "webp"])
@@ -123,7 +124,7 @@ def test_what_is_transparent_becomes_white(source):
     image = Image.new("RGBA", (60, 40), (10, 20, 30, 0))
     image.paste((200, 40, 40, 255), (0, 0, 30, 40))
     image.paste((0, 0, 0, 128), (0, 0, 15, 40))
-    found = opened(photo_files.accept(encoded(image, source, lossless=True)))
+    found = opened(clean_image(encoded(image, source, lossless=True)))
     assert near(found.getpixel((50, 20)), (255, 255, 255))
     assert near(found.getpixel((22, 20)), (200, 40, 40), 6)
     assert near(found.getpixel((6, 20)), (127, 127, 127), 6)
@@ -131,18 +132,18 @@ def test_what_is_transparent_becomes_white(source):
 
 @pytest.mark.parametrize("source", ["png", "webp"])
 def test_of_an_animated_picture_the_first_frame_is_taken(source):
-    accepted = photo_files.accept(damaged_images.animated(source))
+    accepted = clean_image(damaged_images.animated(source))
     assert all(near(*pair) for pair in zip(quarters(accepted), CORNERS, strict=True))
 
 
 def test_the_mean_colour_is_that_of_the_pixels():
     assert (
-        photo_files.accept(encoded(Image.new("RGB", (50, 50), (16, 128, 240)), "png")).colour
+        clean_image(encoded(Image.new("RGB", (50, 50), (16, 128, 240)), "png")).colour
         == "#1080f0"
     )
     half = Image.new("RGB", (64, 64), (255, 255, 255))
     half.paste((0, 0, 0), (0, 0, 64, 32))
-    assert photo_files.accept(encoded(half, "png")).colour in ("#7f7f7f", "#808080")
+    assert clean_image(encoded(half, "png")).colour in ("#7f7f7f", "#808080")
 
 
 # ---- nothing but the picture ---------------------------------------------------------------------------------------
@@ -152,7 +153,7 @@ def test_the_mean_colour_is_that_of_the_pixels():
 def test_no_metadata_gets_through(source):
     sent = telling(source, 6)
     assert SECRET in sent
-    accepted = photo_files.accept(sent)
+    accepted = clean_image(sent)
     for size, file in accepted.files.items():
         assert SECRET not in file
         assert not segments(file) & {*range(0xE1, 0xF0), 0xFE}, (
@@ -172,7 +173,7 @@ def test_what_hides_behind_or_inside_a_picture_stays_outside():
     for bend in (damaged_images.with_zip, damaged_images.with_script):
         for source in FORMATS:
             sent = bend(random.Random(1), encoded(corners(), source), source)
-            for file in photo_files.accept(sent).files.values():
+            for file in clean_image(sent).files.values():
                 assert (
                     b"PK\x03\x04" not in file
                     and b"<script" not in file
@@ -182,16 +183,16 @@ def test_what_hides_behind_or_inside_a_picture_stays_outside():
 
 def test_the_same_pixels_have_the_same_digest():
     image = photo(5, 300, 200)
-    one = photo_files.accept(encoded(image, "jpeg"))
-    other = photo_files.accept(
+    one = clean_image(encoded(image, "jpeg"))
+    other = clean_image(
         encoded(image, "jpeg", exif=exif(1), comment=b"from elsewhere", dpi=(300, 300))
     )
     assert one == other
     assert one.digest == hashlib.sha256(one.files["full"]).hexdigest()
-    assert photo_files.accept(encoded(photo(6, 300, 200), "jpeg")).digest != one.digest
+    assert clean_image(encoded(photo(6, 300, 200), "jpeg")).digest != one.digest
     assert (
-        photo_files.accept(encoded(image, "png")).digest
-        == photo_files.accept(encoded(image, "webp", lossless=True)).digest
+        clean_image(encoded(image, "png")).digest
+        == clean_image(encoded(image, "webp", lossless=True)).digest
     )
 
 
@@ -216,8 +217,8 @@ def test_the_same_pixels_have_the_same_digest():
     ],
 )
 def test_sizes_are_made_and_never_enlarged(source, width, height, wanted):
-    accepted = photo_files.accept(encoded(Image.new("RGB", (width, height), (90, 120, 60)), source))
-    assert {size: opened(accepted, size).size for size in photo_files.SIZES} == wanted
+    accepted = clean_image(encoded(Image.new("RGB", (width, height), (90, 120, 60)), source))
+    assert {size: opened(accepted, size).size for size in photo_files.PHOTO_SIDES} == wanted
     assert (accepted.width, accepted.height) == wanted["full"]
 
 
@@ -227,8 +228,8 @@ def test_sizes_are_made_and_never_enlarged(source, width, height, wanted):
 )
 def test_a_picture_made_smaller_looks_like_the_one_that_was_sent(source, width, height):
     image = photo(8, width, height)
-    accepted = photo_files.accept(encoded(image, source))
-    for size in photo_files.SIZES:
+    accepted = clean_image(encoded(image, source))
+    for size in photo_files.PHOTO_SIDES:
         found = opened(accepted, size)
         wanted = image.resize(found.size, Image.Resampling.LANCZOS)
         assert mean_difference(found, wanted) < 5, size
@@ -244,7 +245,7 @@ def mean_difference(one: Image.Image, other: Image.Image) -> float:
 
 @pytest.mark.parametrize("source", FORMATS)
 def test_a_format_is_decided_by_content(source):
-    assert formats.found(encoded(corners(), source)) == source
+    assert formats.detect_format(encoded(corners(), source)) == source
 
 
 @pytest.mark.parametrize(
@@ -273,4 +274,4 @@ def test_a_format_is_decided_by_content(source):
 )  # fmt: skip
 def test_what_is_not_a_picture_of_ours_gets_a_sentence(content, wanted):
     with pytest.raises(UserError, match=f"^{re.escape(wanted)}$"):
-        photo_files.accept(content)
+        clean_image(content)

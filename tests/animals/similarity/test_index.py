@@ -5,22 +5,22 @@ import pytest
 
 from tanuki.animals.images import photo_files
 from tanuki.animals.similarity import index
-from tanuki.animals.similarity.index import Damaged, Index
-from tanuki.animals.similarity.subprocess_call import apart
+from tanuki.animals.similarity.index import CorruptIndex, SimilarityIndex
+from tanuki.animals.similarity.subprocess_call import call_in_subprocess
 from tanuki.errors import UserError
 from tanuki.platform.mlops import runtimes
-from tests.factories import image_embeddings
+from tests.factories.image_embeddings import build_candidate, build_index, make_images, slice_images
 
-EVERY = image_embeddings.made(3_200)
-SHOWN, NEW = image_embeddings.part(EVERY, 0, 3_000), EVERY.vectors[3_000:]
+EVERY = make_images(3_200)
+SHOWN, NEW = slice_images(EVERY, 0, 3_000), EVERY.vectors[3_000:]
 
 
 @pytest.fixture(scope="module", params=["scann", "exact"])
 def found(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
-    few = 10_000 if request.param == "exact" else index.FEW
-    assert image_embeddings.build(SHOWN, folder, few=few)["method"] == request.param
-    return Index(folder)
+    exact_below = 10_000 if request.param == "exact" else index.EXACT_BELOW
+    assert build_index(SHOWN, folder, exact_below=exact_below)["method"] == request.param
+    return SimilarityIndex(folder)
 
 
 def by_hand(query, k):
@@ -47,44 +47,48 @@ def test_a_vector_of_its_own_is_the_first_that_is_found(found):
 
 
 def test_where_there_are_fewer_than_asked_for_the_rest_is_minus_one(tmp_path):
-    few = image_embeddings.candidate(image_embeddings.made(30), tmp_path).index
+    few = build_candidate(make_images(30), tmp_path).index
     ids, scores = few.find(NEW[:2], 40)
     assert ids.shape == scores.shape == (2, 40)
     assert [sorted(row[:30]) for row in ids.tolist()] == [
-        sorted(image_embeddings.made(30).ids.tolist())
+        sorted(make_images(30).ids.tolist())
     ] * 2
     assert (ids[:, 30:] == -1).all()
 
 
 def test_a_server_runs_it_as_any_model_and_refuses_another_dimension(found):
-    inputs = runtimes.checked_inputs(
+    inputs = runtimes.validate_inputs(
         "it", found.spec, {"embedding": NEW[:3], "k": np.array([5], np.int32)}
     )
-    outputs = runtimes.checked_outputs(found.spec, inputs, found.run(inputs))
+    outputs = runtimes.validate_outputs(found.spec, inputs, found.run(inputs))
     assert (outputs["ids"].shape, outputs["ids"].dtype, outputs["scores"].dtype) == (
         (3, 5),
         np.int64,
         np.float32,
     )
-    assert found.run(runtimes.checked_inputs("it", found.spec, {"embedding": NEW[:1]}))[
+    assert found.run(runtimes.validate_inputs("it", found.spec, {"embedding": NEW[:1]}))[
         "ids"
-    ].shape == (1, index.K)
+    ].shape == (1, index.DEFAULT_NEIGHBOURS)
     with pytest.raises(UserError, match="embedding"):
-        runtimes.checked_inputs("it", found.spec, {"embedding": NEW[:1, :-1]})
+        runtimes.validate_inputs("it", found.spec, {"embedding": NEW[:1, :-1]})
 
 
 def test_a_child_process_builds_the_same_index(tmp_path):
-    said = apart(
-        index.build, SHOWN.vectors, SHOWN.ids, tmp_path, {"encoder_version": "1", "max_features_id": 9_000}
-    )
-    assert (said["method"], said["count"], said["encoder_version"], said["max_features_id"], said["kind"]) == (
+    said = call_in_subprocess(index.build_index, SHOWN, tmp_path, 9_000)
+    assert (
+        said["method"],
+        said["count"],
+        said["encoder_version"],
+        said["max_features_id"],
+        said["kind"],
+    ) == (
         "scann",
         3_000,
         "1",
         9_000,
-        "similar",
+        "similarity-index",
     )
-    ids, _ = Index(tmp_path).find(NEW, 10)
+    ids, _ = SimilarityIndex(tmp_path).find(NEW, 10)
     assert (
         np.mean(
             [
@@ -104,16 +108,16 @@ def test_it_holds_the_vectors_that_it_was_made_from(found):
     "file", ["ids.npy", "index/dataset.npy", "index/hashed_dataset.npy", "model.json"]
 )
 def test_half_a_file_is_refused_in_a_sentence(tmp_path, file):
-    image_embeddings.build(SHOWN, tmp_path)
+    build_index(SHOWN, tmp_path)
     content = (tmp_path / file).read_bytes()
     (tmp_path / file).write_bytes(content[: len(content) // 2])
-    with pytest.raises(Damaged, match=r"incomplete|cannot be read"):
-        Index(tmp_path)
+    with pytest.raises(CorruptIndex, match=r"incomplete|cannot be read"):
+        SimilarityIndex(tmp_path)
 
 
 def test_what_a_child_process_refuses_is_refused_here_and_what_breaks_it_is_told():
     with pytest.raises(UserError, match="The file is empty") as told:
-        apart(photo_files.readable, b"")
+        call_in_subprocess(photo_files.detect_source, b"")
     assert told.value.message.startswith("The file is empty")
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
-        apart(divmod, 1, 0)
+        call_in_subprocess(divmod, 1, 0)

@@ -12,7 +12,7 @@ from tanuki.platform.event_log import Event
 from tanuki.platform.web import app as web
 from tests.factories import members_and_posts
 from tests.factories.http_clients import bearer, csrf, signed_in, visitor
-from tests.factories.members_and_posts import caught_up, member, post
+from tests.factories.members_and_posts import embed_all_photos, make_member, make_post
 
 pytestmark = pytest.mark.mlflow
 COUNT = 12
@@ -21,18 +21,18 @@ COUNT = 12
 @pytest.fixture(scope="module")
 def world(shared):
     """Hana's posts with the pictures 0 to 11, seen by the real eyes; taro and rin are members, and hana blocks mika."""
-    resources_file.use(shared)
-    hana = member(shared, "hana")
+    resources_file.set_process_resources(shared)
+    hana = make_member(shared, "hana")
     made = [
-        post(shared, hana, title=f"Photo {n}", seed=n, category="cat" if n % 2 else "dog")
+        make_post(shared, hana, title=f"Photo {n}", seed=n, category="cat" if n % 2 else "dog")
         for n in range(COUNT)
     ]
     for name in ("taro", "mika"):
-        member(shared, name)
+        make_member(shared, name)
     with shared.db.write() as db:
         members.block_member(db, hana, "mika", "block", now=datetime.now(UTC))
-    caught_up(shared, datetime.now(UTC))
-    return shared, web.create(shared, [animals_web.SYSTEM]), made
+    embed_all_photos(shared, datetime.now(UTC))
+    return shared, web.create_app(shared, [animals_web.SYSTEM]), made
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_a_post_has_similar_ones_the_most_similar_first(world, taro):
 
 def test_a_picture_finds_the_post_that_has_it(world, taro):
     _, _, made = world
-    answer = search(taro, members_and_posts.picture(3), k=3)
+    answer = search(taro, members_and_posts.make_picture(3), k=3)
     assert answer.status_code == 200, answer.text
     first = answer.json()["items"][0]
     assert (first["post"]["id"], first["score"]) == (made[3].id, pytest.approx(1, abs=0.01))
@@ -79,7 +79,7 @@ def test_a_picture_finds_the_post_that_has_it(world, taro):
     assert "picture searches" in answer.headers["ratelimit-policy"]
     assert [
         each["post"]["category"]
-        for each in search(taro, members_and_posts.picture(3), category="dog", k=2).json()["items"]
+        for each in search(taro, members_and_posts.make_picture(3), category="dog", k=2).json()["items"]
     ] == [
         "dog",
         "dog",
@@ -88,10 +88,10 @@ def test_a_picture_finds_the_post_that_has_it(world, taro):
 
 def test_somebody_who_is_blocked_finds_none_of_it_and_ones_own_can_be_left_out(world):
     res, app, _ = world
-    assert search(bearer(res, app, "mika"), members_and_posts.picture(3)).json()["items"] == []
+    assert search(bearer(res, app, "mika"), members_and_posts.make_picture(3)).json()["items"] == []
     hana = bearer(res, app, "hana")
-    assert len(search(hana, members_and_posts.picture(3)).json()["items"]) == 10
-    assert search(hana, members_and_posts.picture(3), not_mine="true").json()["items"] == []
+    assert len(search(hana, members_and_posts.make_picture(3)).json()["items"]) == 10
+    assert search(hana, members_and_posts.make_picture(3), not_mine="true").json()["items"] == []
 
 
 def test_an_address_is_refused_with_a_sentence_and_so_is_what_is_no_picture(world, taro):
@@ -102,30 +102,30 @@ def test_an_address_is_refused_with_a_sentence_and_so_is_what_is_no_picture(worl
     )
     assert taro.post("/api/animals/search/image", data={"k": "3"}).status_code == 400
     assert search(taro, b"not a picture").status_code == 400
-    assert search(taro, members_and_posts.picture(1)[:300]).status_code == 400
-    assert search(taro, members_and_posts.picture(1), category="dragon").status_code == 404
-    assert search(taro, members_and_posts.picture(1), k=1_000).status_code == 422
+    assert search(taro, members_and_posts.make_picture(1)[:300]).status_code == 400
+    assert search(taro, members_and_posts.make_picture(1), category="dragon").status_code == 404
+    assert search(taro, members_and_posts.make_picture(1), k=1_000).status_code == 422
 
 
 def test_what_is_sent_is_not_kept(world, taro):
     res, _, _ = world
-    before = sorted(res.objects.list("animals/pictures/"))
-    search(taro, members_and_posts.picture(777))
-    assert sorted(res.objects.list("animals/pictures/")) == before
+    before = sorted(res.objects.list_keys("animals/pictures/"))
+    search(taro, members_and_posts.make_picture(777))
+    assert sorted(res.objects.list_keys("animals/pictures/")) == before
 
 
 def test_a_deleted_post_is_gone_from_the_next_answer_and_comes_back(world, taro):
     res, _, made = world
     with res.db.read() as db:
-        hana = members_and_posts.accounts.person(db, "hana")
+        hana = members_and_posts.accounts.find_person(db, "hana")
     with res.db.write() as db:
         posts.delete_post(db, hana, made[3].id, now=datetime.now(UTC))
     assert made[3].id not in [
-        each["post"]["id"] for each in search(taro, members_and_posts.picture(3)).json()["items"]
+        each["post"]["id"] for each in search(taro, members_and_posts.make_picture(3)).json()["items"]
     ]
     with res.db.write() as db:
         posts.undo_delete(db, hana, made[3].id, now=datetime.now(UTC))
-    assert search(taro, members_and_posts.picture(3)).json()["items"][0]["post"]["id"] == made[3].id
+    assert search(taro, members_and_posts.make_picture(3)).json()["items"][0]["post"]["id"] == made[3].id
 
 
 def test_what_was_shown_is_logged_as_in_other_lists(world, taro):
@@ -166,7 +166,7 @@ def test_a_picture_is_searched_for_without_scripts(world):
     assert 'capture="environment"' in begin
     files = {
         "camera": ("", b"", "application/octet-stream"),
-        "photo": ("x.jpg", members_and_posts.picture(3), "image/jpeg"),
+        "photo": ("x.jpg", members_and_posts.make_picture(3), "image/jpeg"),
     }
     answer = browser.post(
         "/animals/search/image", data={"csrf": csrf(browser), "category": ""}, files=files

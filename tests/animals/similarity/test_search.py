@@ -7,22 +7,25 @@ import numpy as np
 import pytest
 from sqlalchemy import insert
 
-from tanuki.animals import members, nightly, posts
-from tanuki.animals.similarity import dataset, delta_index, index_client, search, training
-from tanuki.animals.similarity.index import KIND, INDEX_MODEL, Index
-from tanuki.animals.similarity.search import Asked
+from tanuki.animals import members, nightly, post_states, posts
+from tanuki.animals.similarity import dataset, delta_index, index_client, training
+from tanuki.animals.similarity.index import INDEX_KIND, INDEX_MODEL, SimilarityIndex
+from tanuki.animals.similarity.search import SimilarFilter, SimilaritySearch, find_current_index
 from tanuki.animals.tables import ImageFeatures, Photo, Post
 from tanuki.animals.vision import embeddings
+from tanuki.animals.vision.encoder import ENCODER_MODEL
 from tanuki.errors import NotFound, UserError
 from tanuki.platform import resources as resources_file
-from tanuki.platform.mlops import rollout, runtimes
-from tests.factories import image_embeddings
-from tests.factories.members_and_posts import member, post, staff
+from tanuki.platform.mlops import rollout
+from tanuki.platform.mlops.tables import RolloutMode
+from tests.factories.image_embeddings import build_index, make_images
+from tests.factories.members_and_posts import make_member, make_post, make_staff
+from tests.factories.rollouts import make_champion
 
 NOW = datetime(2026, 5, 1, 9, 0, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
 EYES = "1"
-SHOWN = image_embeddings.made(60)
+SHOWN = make_images(60)
 
 
 def look(res, made, vector, at=NOW, eyes=EYES):
@@ -47,15 +50,15 @@ def look(res, made, vector, at=NOW, eyes=EYES):
 def open_eyes(res, version=EYES):
     """The eyes are live in that version."""
     with res.db.write() as db:
-        rollout.put(db, "animals-image-encoder", NOW, files={version: "nowhere"}, champion=version)
+        make_champion(db, ENCODER_MODEL, version, "nowhere", NOW)
 
 
 def built(res, version, eyes=EYES, now=LATER):
     """Where the files are of an index of all looks there are."""
     with res.db.read() as db:
-        found, newest = dataset.every(db, eyes), delta_index.as_of(db, eyes, now)
+        found, newest = dataset.load_all_images(db, eyes), delta_index.find_settled_id(db, eyes, now)
     folder, place = Path(res.settings.home) / "made" / version, f"similar/{version}"
-    image_embeddings.build(found, folder, max_features_id=newest)
+    build_index(found, folder, max_features_id=newest)
     for file in folder.rglob("*"):
         if file.is_file():
             res.registry.files.put(
@@ -68,7 +71,7 @@ def index_of(res, version="1", eyes=EYES, now=LATER):
     """An index of all looks there are, live in that version."""
     place = built(res, version, eyes, now)
     with res.db.write() as db:
-        rollout.put(db, INDEX_MODEL, now, files={version: place}, champion=version)
+        make_champion(db, INDEX_MODEL, version, place, now)
     res.models.refresh()
 
 
@@ -76,19 +79,19 @@ def similar(res, viewer, made, k=10, now=LATER, **asked):
     with res.db.read() as db:
         return [
             each.post_id
-            for each in search.to_post(res, db, viewer, made.id, k=k, asked=Asked(**asked), now=now)
+            for each in SimilaritySearch(res, db, viewer, now).similar_to_post(made.id, k, SimilarFilter(**asked))
         ]
 
 
 @pytest.fixture
 def ring(resources):
     """Hana's posts, each a little further from the first one, all of them in the index but the last three."""
-    hana = member(resources, "hana")
+    hana = make_member(resources, "hana")
     open_eyes(resources)
     made = []
     for number in range(12):
         made.append(
-            post(
+            make_post(
                 resources, hana, title=f"Cat {number}", category="cat" if number % 2 == 0 else "dog"
             )
         )
@@ -120,7 +123,7 @@ def test_posts_of_the_index_and_newer_ones_come_in_one_order_of_similarity_witho
         [made[4], made[5], made[7], made[8]]
     )
     with resources.db.read() as db:
-        found = search.to_post(resources, db, None, made[0].id, k=11, now=LATER)
+        found = SimilaritySearch(resources, db, None, LATER).similar_to_post(made[0].id, 11)
     assert [each.score for each in found] == pytest.approx(
         [float(np.cos(n / 20)) for n in range(1, 12)], abs=2e-3
     )
@@ -128,13 +131,13 @@ def test_posts_of_the_index_and_newer_ones_come_in_one_order_of_similarity_witho
 
 
 def test_before_anything_was_looked_at_nothing_is_similar(embedded):
-    assert similar(embedded, None, post(embedded, member(embedded, "hana"))) == []
+    assert similar(embedded, None, make_post(embedded, make_member(embedded, "hana"))) == []
 
 
 def test_without_an_index_every_picture_is_compared(resources):
-    hana = member(resources, "hana")
+    hana = make_member(resources, "hana")
     open_eyes(resources)
-    made = [post(resources, hana) for _ in range(5)]
+    made = [make_post(resources, hana) for _ in range(5)]
     for number, each in enumerate(made):
         look(resources, each, at_angle(number))
     assert similar(resources, None, made[0]) == ids(made[1:])
@@ -142,7 +145,7 @@ def test_without_an_index_every_picture_is_compared(resources):
 
 def test_a_new_post_is_found_by_the_next_question_and_a_removed_one_never(resources, ring):
     hana, made = ring
-    new = post(resources, hana)
+    new = make_post(resources, hana)
     look(resources, new, at_angle(0.5), at=datetime.now(UTC))
     assert similar(resources, None, made[0], k=3, now=datetime.now(UTC)) == [
         new.id,
@@ -160,17 +163,17 @@ def test_a_new_post_is_found_by_the_next_question_and_a_removed_one_never(resour
 @pytest.mark.parametrize("in_index", [True, False], ids=["in the index", "newer"])
 @pytest.mark.parametrize("state", ["checking", "held", "removed", "deleted"])
 def test_what_is_not_published_is_not_found_until_it_is(embedded, state, in_index):
-    hana = member(embedded, "hana")
+    hana = make_member(embedded, "hana")
     open_eyes(embedded)
-    first, hidden = post(embedded, hana), post(embedded, hana, state=state)
+    first, hidden = make_post(embedded, hana), make_post(embedded, hana, state=state)
     for number, each in enumerate((first, hidden)):
         look(embedded, each, at_angle(number))
     if in_index:
         index_of(embedded)
-    for viewer in (None, hana, staff(embedded, "mod")):
+    for viewer in (None, hana, make_staff(embedded, "mod")):
         assert similar(embedded, viewer, first) == []
     with embedded.db.write() as db:
-        posts.publish_post(db, db.get(Post, hidden.id), now=NOW)
+        post_states.publish_post(db, db.get(Post, hidden.id), now=NOW)
         if state == "deleted":
             posts.undo_delete(db, hana, hidden.id, now=NOW)
     assert similar(embedded, None, first) == [hidden.id]
@@ -178,8 +181,8 @@ def test_what_is_not_published_is_not_found_until_it_is(embedded, state, in_inde
 
 def test_blocked_and_muted_members_are_not_found_by_whom_it_concerns(resources, ring):
     _, made = ring
-    taro, rin, mika = (member(resources, name) for name in ("taro", "rin", "mika"))
-    asked = post(resources, taro)
+    taro, rin, mika = (make_member(resources, name) for name in ("taro", "rin", "mika"))
+    asked = make_post(resources, taro)
     look(resources, asked, at_angle(0))
     with resources.db.write() as db:
         members.block_member(db, rin, "hana", "mute", now=NOW)
@@ -192,7 +195,7 @@ def test_blocked_and_muted_members_are_not_found_by_whom_it_concerns(resources, 
 
 def test_a_post_that_somebody_may_not_see_is_not_there_to_ask_about(resources, ring):
     hana, made = ring
-    hidden = post(resources, hana, state="held")
+    hidden = make_post(resources, hana, state="held")
     look(resources, hidden, at_angle(3))
     with pytest.raises(NotFound):
         similar(resources, None, hidden)
@@ -202,25 +205,25 @@ def test_a_post_that_somebody_may_not_see_is_not_there_to_ask_about(resources, r
 def test_filters_narrow_what_is_found(resources, ring):
     hana, made = ring
     assert similar(resources, None, made[0], category="dog") == ids(made[1::2])
-    assert similar(resources, None, made[0], leave_out=frozenset(ids(made[1:5])), k=3) == ids(
+    assert similar(resources, None, made[0], excluded_ids=frozenset(ids(made[1:5])), k=3) == ids(
         made[5:8]
     )
-    assert similar(resources, hana, made[0], not_mine=True) == []
-    assert similar(resources, None, made[0], not_mine=True, k=2) == ids(made[1:3])
+    assert similar(resources, hana, made[0], exclude_own=True) == []
+    assert similar(resources, None, made[0], exclude_own=True, k=2) == ids(made[1:3])
     with pytest.raises(NotFound, match="no such category"):
         similar(resources, None, made[0], category="dragon")
     with pytest.raises(UserError, match="At most"):
-        similar(resources, None, made[0], leave_out=frozenset(range(2_000)))
+        similar(resources, None, made[0], excluded_ids=frozenset(range(2_000)))
 
 
 def test_the_same_picture_posted_twice_is_the_most_similar_there_is(resources, ring):
     _, made = ring
-    taro = member(resources, "taro")
+    taro = make_member(resources, "taro")
     with resources.db.write() as db:
-        again = post(resources, taro, seed=900, key="again")
+        again = make_post(resources, taro, seed=900, key="again")
         db.get(Post, again.id).photo = made[0].photo
     with resources.db.read() as db:
-        found = search.to_post(resources, db, None, made[0].id, k=2, now=LATER)
+        found = SimilaritySearch(resources, db, None, LATER).similar_to_post(made[0].id, 2)
     assert [each.post_id for each in found] == [again.id, made[1].id]
     assert found[0].score == pytest.approx(1, abs=1e-3)
 
@@ -228,7 +231,7 @@ def test_the_same_picture_posted_twice_is_the_most_similar_there_is(resources, r
 def test_a_picture_that_is_gone_for_good_is_gone_from_the_search(resources, ring):
     _, made = ring
     with resources.db.write() as db:
-        posts.erase_posts(db, [made[1].id])
+        post_states.erase_posts(db, [made[1].id])
         db.delete(db.get(Photo, made[1].photo))
     assert similar(resources, None, made[0], k=2) == ids(made[2:4])
 
@@ -242,22 +245,23 @@ def test_a_new_index_answers_at_once_and_finds_the_same(resources, ring):
     index_of(resources, "2")
     assert similar(resources, None, made[0]) == before
     with resources.db.read() as db:
-        index = search.current(resources, db)
-        _, _, version = index_client.nearest(resources, index, at_angle(0), 10, None)
+        index = find_current_index(resources, db)
+        version = index_client.query_index(resources, index, at_angle(0), 10, None).version
     assert (index.version, version, index.count) == ("2", "2", 12)
 
 
 def test_the_same_question_is_put_to_the_index_once_until_it_changes(embedded):
-    hana = member(embedded, "hana")
+    hana = make_member(embedded, "hana")
     open_eyes(embedded)
-    made = [post(embedded, hana) for _ in range(4)]
+    made = [make_post(embedded, hana) for _ in range(4)]
     for number, each in enumerate(made):
         look(embedded, each, at_angle(number))
     index_of(embedded)
     for _ in range(3):
         similar(embedded, None, made[0])
     assert (
-        sum(statistic["success"] for statistic in embedded.models.statistics(INDEX_MODEL).values()) == 1
+        sum(statistic["success"] for statistic in embedded.models.statistics(INDEX_MODEL).values())
+        == 1
     )
     index_of(embedded, "2")
     similar(embedded, None, made[0])
@@ -272,7 +276,7 @@ def test_the_eyes_of_the_index_are_asked_and_not_newer_ones(resources, ring):
         look(resources, each, other, eyes="2")
     assert similar(resources, None, made[0], k=3) == ids(made[1:4])
     with resources.db.read() as db:
-        assert search.current(resources, db).eyes == EYES
+        assert find_current_index(resources, db).encoder_version == EYES
         assert embeddings.load_features(db, made[0].photo, "2") is not None
 
 
@@ -284,30 +288,28 @@ def test_a_canary_in_other_eyes_answers_nobody_because_one_question_is_in_one_ve
     for number, each in enumerate(made):
         look(resources, each, at_angle(12 - number), eyes="2")
     other = built(resources, "9", eyes="2")
-    with resources.db.write() as db:
-        files = {**rollout.plan(db, INDEX_MODEL).files, "9": other}
-        rollout.put(
-            db, INDEX_MODEL, LATER, files=files, champion="1", challenger="9", mode="canary", share=1.0
-        )
+    with resources.db.write() as db, rollout.change_rollout(db, INDEX_MODEL, LATER) as row:
+        row.files = {**row.files, "9": other}
+        row.challenger, row.mode, row.share = "9", RolloutMode.CANARY, 1.0
     resources.models.refresh()
     assert similar(resources, hana, made[0]) == before
     with resources.db.read() as db:
-        index = search.current(resources, db)
-        assert (index.steady, index_client.nearest(resources, index, at_angle(0), 10, hana)[2]) == (
+        index = find_current_index(resources, db)
+        assert (index.single_encoder, index_client.query_index(resources, index, at_angle(0), 10, hana).version) == (
             False,
             "1",
         )
 
 
 def test_when_other_eyes_go_live_an_index_of_theirs_is_asked_for_once(resources, ring):
-    resources_file.use(resources)
-    nightly.look_after()
-    assert resources.work.runs(name=training.TRAINING) == []
+    resources_file.set_process_resources(resources)
+    nightly.retrain_for_new_encoder()
+    assert resources.jobs.list_runs(name=training.TRAINING) == []
     open_eyes(resources, "2")
     for _ in range(2):
-        nightly.look_after()
-    assert [run.id for run in resources.work.runs(name=training.TRAINING)] == [
-        training.run_id("eyes-2")
+        nightly.retrain_for_new_encoder()
+    assert [run.id for run in resources.jobs.list_runs(name=training.TRAINING)] == [
+        training.training_run_id("encoder-2")
     ]
 
 
@@ -317,9 +319,9 @@ def test_when_other_eyes_go_live_an_index_of_theirs_is_asked_for_once(resources,
 @pytest.fixture(scope="module")
 def crowded(shared):
     """Three thousand pictures in ScaNN's tree, one in a hundred of them of fish; the posts by copying one row."""
-    hana, shown = member(shared, "hana"), image_embeddings.made(3_000)
+    hana, shown = make_member(shared, "hana"), make_images(3_000)
     open_eyes(shared)
-    template = post(shared, hana)
+    template = make_post(shared, hana)
     with shared.db.write() as db:
         row = {column.name: getattr(template, column.name) for column in Post.__table__.columns}
         photo = {
@@ -327,7 +329,7 @@ def crowded(shared):
             for column in Photo.__table__.columns
         }
         kept = {
-            "eyes": EYES,
+            "encoder_version": EYES,
             "classes": [],
             "animal_score": 1.0,
             "lightness": 0.5,
@@ -367,7 +369,7 @@ def test_a_filter_that_one_in_a_hundred_passes_loses_nothing(crowded):
             key=lambda n: -float(shown.vectors[n] @ shown.vectors[asked]),
         )[:10]
         with res.db.read() as db:
-            found = search.to_post(res, db, None, 10 + asked, k=10, asked=Asked("fish"), now=LATER)
+            found = SimilaritySearch(res, db, None, LATER).similar_to_post(10 + asked, 10, SimilarFilter("fish"))
         hits.append(len({each.post_id - 10 for each in found} & set(near)) / 10)
     assert np.mean(hits) >= 0.95
 
@@ -384,30 +386,30 @@ def test_the_tree_finds_what_comparing_with_each_finds(crowded):
             if n != asked
         ][:10]
         with res.db.read() as db:
-            found = search.to_post(res, db, None, 10 + asked, k=10, now=LATER)
+            found = SimilaritySearch(res, db, None, LATER).similar_to_post(10 + asked, 10)
         hits.append(len({each.post_id - 10 for each in found} & set(near)) / 10)
     assert np.mean(hits) >= 0.97
-    assert runtimes.KINDS[KIND] is Index
+    assert res.registry.runner_factories[INDEX_KIND] is SimilarityIndex
 
 
 def test_the_command_names_what_a_folder_brought_by_its_file_and_the_rest_by_their_numbers(
     resources, ring
 ):
-    from tanuki.animals.commands.similarity import answers
-    from tanuki.animals.import_folder import KEYS
+    from tanuki.animals.commands.similarity import find_similar_to_posts
+    from tanuki.animals.import_folder import KEY_PREFIX
 
     _, made = ring
     with resources.db.write() as db:
         brought = db.get(Post, made[1].id)
-        brought.key, brought.source = f"{KEYS}1", "cats/mike.jpg"
+        brought.key, brought.source = f"{KEY_PREFIX}1", "cats/mike.jpg"
         db.get(Post, made[0].id).source = "not a file"
-    (told,) = answers(resources, made[0].id, None, 3, Asked())
+    (told,) = find_similar_to_posts(resources, made[0].id, 3, SimilarFilter())
     assert (told["post"], told["similar"][0]) == (made[0].id, "cats/mike.jpg")
     assert set(told["similar"][1:]) <= {each.id for each in made}
     assert told["scores"] == sorted(told["scores"], reverse=True)
     by_file = {
         answer["file"]: answer
-        for answer in answers(resources, None, None, 3, Asked())
+        for answer in find_similar_to_posts(resources, None, 3, SimilarFilter())
         if "file" in answer
     }
     assert list(by_file) == ["cats/mike.jpg"]

@@ -9,52 +9,58 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from sqlalchemy import func, select
 
 from tanuki.animals import nightly, post_review
-from tanuki.animals.similarity import dataset, delta_index, index, search, training
+from tanuki.animals.similarity import dataset, delta_index, index, training
 from tanuki.animals.similarity.index import INDEX_MODEL
+from tanuki.animals.similarity.search import SimilaritySearch
 from tanuki.animals.similarity.training import TRAINING
 from tanuki.animals.tables import ImageFeatures
 from tanuki.animals.vision import embeddings, encoder, registration
 from tanuki.platform import resources as resources_file
 from tanuki.platform.accounts import SYSTEM
-from tanuki.platform.jobs import worker
+from tanuki.platform.jobs import run_worker
 from tanuki.platform.mlops import release, rollout
+from tanuki.platform.mlops.evaluation import Evaluation, Verdict
 from tanuki.platform.mlops.tables import GateVerdict, Release
 from tests.animals.vision.test_encoder import backbone
-from tests.factories.members_and_posts import member, post
+from tests.factories.command_line import CommandRunner
+from tests.factories.image_embeddings import take_images
+from tests.factories.members_and_posts import make_member, make_post
 
 pytestmark = pytest.mark.mlflow
 assert post_review.POST_REVIEW  # whose runs a worker must know
-STEPS = ["similar_collect", "similar_build", "similar_judge", "similar_put_live", "similar_discard"]
+STEPS = [
+    f"{TRAINING}_{name}"
+    for name in ("choose_encoder", "build_version", "evaluate_and_release", "delete_old_versions")
+]
 KINDS = ("cat", "dog", "bird")
 
 
 @contextmanager
 def working(res):
-    resources_file.use(res)
-    with worker(res.db, "tests"):
+    resources_file.set_process_resources(res)
+    with run_worker(res.db, "tests"):
         yield
 
 
 def network(res, count=24):
-    hana = member(res, "hana")
-    return [post(res, hana, category=KINDS[n % 3]) for n in range(count)]
+    hana = make_member(res, "hana")
+    return [make_post(res, hana, category=KINDS[n % 3]) for n in range(count)]
 
 
 def run(res, name):
     with res.db.write() as db:
-        res.work.enqueue(db, TRAINING, training.run_id(name))
-    ended = res.work.wait(training.run_id(name), seconds=240)
+        res.jobs.enqueue(db, TRAINING, training.training_run_id(name))
+    ended = res.jobs.wait_for_run(training.training_run_id(name), seconds=240)
     assert ended.status == "done", ended.error
     return ended
 
 
 def live(res):
     with res.db.read() as db:
-        plan = rollout.plan(db, INDEX_MODEL)
+        plan = rollout.load_rollout(db, INDEX_MODEL)
         return plan.champion if plan else None
 
 
@@ -62,7 +68,9 @@ def found_for(res, asked):
     with res.db.read() as db:
         return [
             each.post_id
-            for each in search.to_post(res, db, None, asked.id, k=30, now=datetime.now(UTC))
+            for each in SimilaritySearch(res, db, None, datetime.now(UTC)).similar_to_post(
+                asked.id, 30
+            )
         ]
 
 
@@ -78,7 +86,7 @@ def test_from_published_pictures_to_what_answers(resources):
     made = network(resources)
     with working(resources):
         ended = run(resources, "2026-05-01")
-        assert [step.name for step in ended.steps if step.name.startswith("similar")] == STEPS
+        assert [step.name for step in ended.steps if step.name.startswith(TRAINING)] == STEPS
         assert live(resources) == "1"
         with resources.db.read() as db:
             (verdict,) = db.scalars(select(GateVerdict).where(GateVerdict.model == INDEX_MODEL))
@@ -87,7 +95,7 @@ def test_from_published_pictures_to_what_answers(resources):
                 verdict.go,
                 verdict.by,
                 verdict.champion,
-                verdict.report["pictures"],
+                verdict.report["images"],
                 verdict.report["recall"],
             ) == (
                 True,
@@ -99,14 +107,14 @@ def test_from_published_pictures_to_what_answers(resources):
             assert (gone_live.version, gone_live.kind, gone_live.by) == ("1", "gate", "tanuki")
             assert db.scalar(select(func.count(ImageFeatures.id))) == 24
         assert sorted(found_for(resources, made[0])) == sorted(each.id for each in made[1:])
-        hana = member(resources, "hana")
-        new = post(resources, hana)
+        hana = make_member(resources, "hana")
+        new = make_post(resources, hana)
         until(lambda: new.id in found_for(resources, made[0]))
         run(resources, "2026-05-02")
         assert live(resources) == "2"
         assert new.id in found_for(resources, made[0])
         with resources.db.read() as db:
-            assert rollout.plan(db, INDEX_MODEL).files.keys() == {"1", "2"}
+            assert rollout.load_rollout(db, INDEX_MODEL).files.keys() == {"1", "2"}
         run(resources, "2026-05-02")
         assert live(resources) == "2"
 
@@ -115,22 +123,22 @@ def test_from_published_pictures_to_what_answers(resources):
 def test_old_versions_are_deleted_with_their_files_unless_somebody_needs_them(
     embedded, monkeypatch
 ):
-    monkeypatch.setattr(training, "KEPT", 1)
+    monkeypatch.setattr(training, "MAX_INDEX_VERSIONS", 1)
     network(embedded)
     with working(embedded):
         for day in range(1, 5):
             run(embedded, f"2026-05-0{day}")
     assert live(embedded) == "4"
     with embedded.db.read() as db:
-        files = rollout.plan(db, INDEX_MODEL).files
+        files = rollout.load_rollout(db, INDEX_MODEL).files
     assert [version.version for version in embedded.registry.versions(INDEX_MODEL)] == [
         "4",
         "3",
     ]  # the live one and the way back
-    kept = {key.split("/")[1] for key in embedded.registry.files.list(f"{INDEX_MODEL}/")}
+    kept = {key.split("/")[1] for key in embedded.registry.files.list_keys(f"{INDEX_MODEL}/")}
     assert kept == {prefix.split("/")[1] for prefix in files.values()}
     with embedded.db.read() as db:
-        assert len(release.releases(db, INDEX_MODEL)) == 4  # what was decided stays on record
+        assert len(release.list_releases(db, INDEX_MODEL)) == 4  # what was decided stays on record
 
 
 @pytest.mark.slow
@@ -140,36 +148,32 @@ def test_while_the_index_is_in_older_eyes_both_look_at_what_is_new(embedded, tmp
         run(embedded, "2026-05-01")
     other = replace(
         embedded,
-        settings=embedded.settings.model_copy(update={"image_model": str(backbone(tmp_path / "theirs"))}),
+        settings=embedded.settings.model_copy(
+            update={"image_model": str(backbone(tmp_path / "theirs"))}
+        ),
     )
-    newer = registration.registered(other, datetime.now(UTC))
+    newer = registration.register_version(other, datetime.now(UTC))
     with embedded.db.write() as db:
-        release.keep_verdict(
-            db,
-            GateVerdict(
-                model=encoder.ENCODER_MODEL,
-                version=newer,
-                champion="1",
-                go=True,
-                report={},
-                at=datetime.now(UTC),
-                by="tests",
-            ),
+        change = release.ModelChange(
+            db, embedded.registry, encoder.ENCODER_MODEL, SYSTEM, datetime.now(UTC)
         )
-        release.release(
+        verdict = release.record_verdict(
             db,
-            embedded.registry,
-            SYSTEM,
-            release.latest(db, encoder.ENCODER_MODEL, newer),
-            datetime.now(UTC),
-            other_shape=True,
+            encoder.ENCODER_MODEL,
+            Evaluation(newer, "1", Verdict(True, []), {}),
+            by="tests",
+            now=datetime.now(UTC),
         )
+        release.release_version(change, verdict, same_interface=False)
     embedded.models.refresh()
     until(lambda: embeddings.image_encoder(embedded).live_version() == newer)
-    new = post(embedded, member(embedded, "ken"))
-    post_review.look_at(embedded, datetime.now(UTC), new.id)
+    new = make_post(embedded, make_member(embedded, "ken"))
+    post_review.embed_photo(embedded, datetime.now(UTC), new.id)
     with embedded.db.read() as db:
-        assert {look.eyes for look in db.scalars(select(ImageFeatures).where(ImageFeatures.digest == new.photo))} == {
+        assert {
+            look.encoder_version
+            for look in db.scalars(select(ImageFeatures).where(ImageFeatures.digest == new.photo))
+        } == {
             "1",
             newer,
         }
@@ -179,29 +183,28 @@ def test_while_the_index_is_in_older_eyes_both_look_at_what_is_new(embedded, tmp
 def test_with_too_few_pictures_there_is_a_sentence_and_no_index(embedded):
     network(embedded, 3)
     with working(embedded):
-        assert [step.name for step in run(embedded, "2026-05-01").steps] == ["similar_collect"]
+        assert [step.name for step in run(embedded, "2026-05-01").steps] == STEPS[:1]
     assert live(embedded) is None
     assert not embedded.registry.started()
 
 
 def test_every_night_asks_for_one_run_a_day(embedded):
-    resources_file.use(embedded)
+    resources_file.set_process_resources(embedded)
     for _ in range(2):
-        nightly.begin("2026-05-01")
-        nightly.look_after()
-    assert [(each.id, each.name) for each in embedded.work.runs()] == [
-        ("similar-training-2026-05-01", TRAINING)
+        nightly.enqueue_training_step("2026-05-01")
+        nightly.retrain_for_new_encoder()
+    assert [(each.id, each.name) for each in embedded.jobs.list_runs()] == [
+        (f"{TRAINING}-2026-05-01", TRAINING)
     ]
 
 
 # ---- refused -------------------------------------------------------------------------------------------------------
 
 
-def halved(found, into, newest):
+def build_half(images, folder, max_features_id):
     """A bad build: every second picture is left out."""
-    return index.build(
-        found.vectors[::2], found.ids[::2], into, {"encoder_version": found.eyes, "max_features_id": newest}
-    )
+    half = take_images(images, range(0, len(images), 2))
+    return index.build_index(half, folder, max_features_id)
 
 
 @pytest.mark.slow
@@ -209,17 +212,19 @@ def test_a_bad_build_is_judged_kept_and_does_not_go_live(embedded, monkeypatch):
     network(embedded, 40)
     with working(embedded):
         run(embedded, "2026-05-01")
-        monkeypatch.setattr(training, "build_index", halved)
+        monkeypatch.setattr(
+            training, "call_in_subprocess", lambda function, *arguments: build_half(*arguments)
+        )
         run(embedded, "2026-05-02")
     assert live(embedded) == "1"
     with embedded.db.read() as db:
-        verdict = release.latest(db, INDEX_MODEL, "2")
+        verdict = release.latest_verdict(db, INDEX_MODEL, "2")
         assert (verdict.go, verdict.champion, verdict.report["reasons"][0]["code"]) == (
             False,
             "1",
-            "lost",
+            "missing_images",
         )
-        assert len(release.releases(db, INDEX_MODEL)) == 1
+        assert len(release.list_releases(db, INDEX_MODEL)) == 1
 
 
 @pytest.mark.slow
@@ -228,62 +233,69 @@ def test_a_truncated_version_gets_a_no_go(embedded):
     with working(embedded):
         run(embedded, "2026-05-01")
     with embedded.db.read() as db:
-        eyes = registration.live(embedded)
-        found, newest = dataset.every(db, eyes), delta_index.as_of(db, eyes, datetime.now(UTC))
+        encoder_version = registration.find_live_version(embedded)
+        images = dataset.load_all_images(db, encoder_version)
+        newest = delta_index.find_settled_id(db, encoder_version, datetime.now(UTC))
     folder = Path(embedded.settings.home) / "truncated"
-    training.build_index(found, folder, newest)
+    index.build_index(images, folder, newest)
     (folder / "vectors.npy").write_bytes((folder / "vectors.npy").read_bytes()[:-50])
     made = embedded.registry.save(
         INDEX_MODEL,
         folder,
-        parameters={"encoder_version": eyes},
+        parameters={"encoder_version": encoder_version},
         metrics={},
         data_window=("2026-05-01", "2026-05-01"),
         code_version="0",
     )
-    judged = training.judged(embedded, made.version)
-    assert [reason["code"] for reason in judged.verdict.reasons] == ["unreadable"]
+    evaluation = embedded.lifecycle.evaluate(INDEX_MODEL, made.version, datetime.now(UTC))
+    assert [reason["code"] for reason in evaluation.verdict.reasons] == ["unreadable"]
 
 
 # ---- killed --------------------------------------------------------------------------------------------------------
 
 CHILD = """
 import os, signal, sys, time
-from tanuki.app import bootstrap as start
-from tanuki.animals import post_review as after_post
-from tanuki.animals.similarity import training
+from tanuki.animals import post_review
+from tanuki.animals.similarity import gate, training
+from tanuki.animals.vision import embeddings
+from tanuki.app import bootstrap
 from tanuki.platform import resources
+from tanuki.platform.jobs import run_worker
 from tanuki.platform.mlops import release
-from tanuki.platform.jobs import worker
 from tanuki.settings import Settings
-home, url, where = sys.argv[1:4]
-res = start.resources(Settings.model_validate({"home": home, "database": url}), upgrade=False)
+home, url, place = sys.argv[1:4]
+settings = Settings.model_validate({"home": home, "database": url})
+res = bootstrap.create_resources(settings, upgrade=False)
 
-def dying(owner, name, after):
-    kept = getattr(owner, name)
-    def do(*given, **named):
-        made = kept(*given, **named) if after else None
+def kill_at(owner, name, after):
+    original = getattr(owner, name)
+    def replaced(*args, **kwargs):
+        result = original(*args, **kwargs) if after else None
         os.kill(os.getpid(), signal.SIGKILL)
-        return made
-    setattr(owner, name, do)
+        return result
+    setattr(owner, name, replaced)
 
 PLACES = {
-    "collect": (training.looks, "eyes", False), "embed": (training.looks, "keep", True), "build": (training, "build_index", False),
-    "built": (res.registry.__class__, "save", True), "judge": (training, "judged", False), "judged": (training.release, "keep_verdict", True),
-    "put_live": (training.release, "release", False), "released": (training.release, "release", True), "refresh": (res.models.__class__, "refresh", False),
+    "embed": (embeddings, "save_features", True),
+    "build": (training, "call_in_subprocess", False),
+    "built": (type(res.registry), "save", True),
+    "evaluate": (gate, "call_in_subprocess", False),
+    "evaluated": (release, "record_verdict", True),
+    "release": (release, "release_version", False),
+    "released": (release, "release_version", True),
 }
-if where in PLACES:
-    dying(*PLACES[where])
-resources.use(res)
-with worker(res.db, "child"):
+if place in PLACES:
+    kill_at(*PLACES[place])
+resources.set_process_resources(res)
+with run_worker(res.db, "child"):
     end = time.monotonic() + 120
     while time.monotonic() < end:
-        if not res.work.runs(status="queued") and not res.work.runs(status="running"):
+        if not res.jobs.list_runs(status="queued") and not res.jobs.list_runs(status="running"):
             os._exit(0)
         time.sleep(0.05)
 os._exit(3)
 """
-WHERE = ["embed", "build", "built", "judge", "judged", "put_live", "released"]
+PLACES = ["embed", "build", "built", "evaluate", "evaluated", "release", "released"]
 
 
 @pytest.mark.slow
@@ -291,17 +303,17 @@ def test_killed_in_every_step_the_run_completes_and_what_is_live_changes_only_by
     embedded,
 ):
     network(embedded, 24)
-    registration.opened(embedded, datetime.now(UTC))
+    registration.ensure_live_version(embedded, datetime.now(UTC))
     with embedded.db.write() as db:
-        embedded.work.enqueue(db, TRAINING, training.run_id("killed"))
-    for where in WHERE:
+        embedded.jobs.enqueue(db, TRAINING, training.training_run_id("killed"))
+    for where in PLACES:
         assert child(embedded, where) == -9, where
         with embedded.db.read() as db:
             assert live(embedded) is None
-            assert release.releases(db, INDEX_MODEL) == []
+            assert release.list_releases(db, INDEX_MODEL) == []
     assert child(embedded, "nowhere") == 0
     with embedded.db.read() as db:
-        assert len(release.verdicts(db, INDEX_MODEL)) == len(release.releases(db, INDEX_MODEL)) == 1
+        assert len(release.list_verdicts(db, INDEX_MODEL)) == len(release.list_releases(db, INDEX_MODEL)) == 1
         assert db.scalar(select(func.count(ImageFeatures.id))) == 24
     assert live(embedded) == "1"
     assert [version.version for version in embedded.registry.versions(INDEX_MODEL)] == ["1"]
@@ -327,6 +339,6 @@ def child(res, where):
 def test_the_command_wants_one_thing_to_compare():
     from tanuki.animals.commands.similarity import similar
 
-    answer = CliRunner().invoke(similar, ["--all", "1"])
+    answer = CommandRunner().invoke(similar, ["--all", "1"])
     assert answer.exit_code == 2
     assert "a post, a file" in answer.output

@@ -8,30 +8,45 @@ import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import uvicorn
-from click.testing import CliRunner
 from sqlalchemy import func, select
 
-from tanuki.animals import posts
+from tanuki.animals import post_states
 from tanuki.animals.commands import image_model as commands
 from tanuki.animals.images import photo_files
 from tanuki.animals.tables import ImageFeatures, Post
-from tanuki.animals.vision import backfill, embeddings, encoder, evaluation, registration
+from tanuki.animals.vision import (
+    backfill,
+    embeddings,
+    encoder,
+    evaluation,
+    nearest_neighbours,
+    registration,
+)
 from tanuki.app import bootstrap
 from tanuki.errors import NotFound, UserError
 from tanuki.platform import resources as resources_file
-from tanuki.platform.jobs import worker
+from tanuki.platform.jobs import run_worker
 from tanuki.platform.mlops import release, rollout
+from tanuki.platform.mlops.reasons import render_reason
 from tanuki.platform.mlops.runtimes import ModelError
 from tanuki.platform.serving import client, grpc_server
 from tanuki.platform.serving import rest_server as http_server
 from tanuki.settings import Settings
 from tests.animals.test_post_review import send, until
 from tests.animals.vision.test_encoder import backbone
-from tests.factories.members_and_posts import NOW, accepted, caught_up, member, post
+from tests.factories.command_line import CommandRunner
+from tests.factories.members_and_posts import (
+    NOW,
+    embed_all_photos,
+    make_member,
+    make_photo,
+    make_post,
+)
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::sqlalchemy.exc.SADeprecationWarning"
@@ -40,15 +55,21 @@ pytestmark = pytest.mark.filterwarnings(
 
 @contextmanager
 def working(res, chores=()):
-    resources_file.use(res)
-    with worker(res.db, "tests", chores=chores):
+    resources_file.set_process_resources(res)
+    with run_worker(res.db, "tests", chores=chores):
         yield
 
 
 def kept(res, version=None):
     with res.db.read() as db:
         wanted = select(ImageFeatures).order_by(ImageFeatures.id)
-        return list(db.scalars(wanted if version is None else wanted.where(ImageFeatures.encoder_version == version)))
+        return list(
+            db.scalars(
+                wanted
+                if version is None
+                else wanted.where(ImageFeatures.encoder_version == version)
+            )
+        )
 
 
 def states(res):
@@ -60,7 +81,7 @@ def states(res):
 def broken(res):
     """The live version's graph cannot be read meanwhile."""
     with res.db.read() as db:
-        key = f"{rollout.plan(db, encoder.ENCODER_MODEL).files['1']}/model.onnx"
+        key = f"{rollout.load_rollout(db, encoder.ENCODER_MODEL).files['1']}/model.onnx"
     content = res.registry.files.get(key)
     res.registry.files.put(key, b"no graph")
     yield
@@ -76,39 +97,41 @@ def test_the_first_use_makes_checks_and_releases_a_version_once(resources):
     assert see.version == "1"
     with resources.db.read() as db:
         assert [
-            (verdict.go, verdict.champion) for verdict in release.verdicts(db, encoder.ENCODER_MODEL)
+            (verdict.go, verdict.champion)
+            for verdict in release.list_verdicts(db, encoder.ENCODER_MODEL)
         ] == [(True, None)]
-        assert [(each.version, each.kind) for each in release.releases(db, encoder.ENCODER_MODEL)] == [
-            ("1", release.GATE)
-        ]
-        assert rollout.plan(db, encoder.ENCODER_MODEL).champion == "1"
-    assert registration.opened(resources, NOW) == "1"
-    assert registration.registered(resources, NOW) == "1"
-    [one, other] = see.encode([accepted(1).files["page"], accepted(2).files["page"]])
-    assert (one.encoder_version, len(one.classes)) == ("1", encoder.MOST)
+        assert [
+            (each.version, each.kind) for each in release.list_releases(db, encoder.ENCODER_MODEL)
+        ] == [("1", release.GATE)]
+        assert rollout.load_rollout(db, encoder.ENCODER_MODEL).champion == "1"
+    assert registration.ensure_live_version(resources, NOW) == "1"
+    assert registration.register_version(resources, NOW) == "1"
+    [one, other] = see.encode([make_photo(1).files["page"], make_photo(2).files["page"]])
+    assert (one.encoder_version, len(one.classes)) == ("1", encoder.CLASSES_PER_IMAGE)
     assert float(one.embedding @ other.embedding) < 0.99
 
-    who = member(resources, "rex")
-    made = post(resources, who, seed=1)
+    who = make_member(resources, "rex")
+    made = make_post(resources, who, seed=1)
     for expected in (1, 0):
         assert embeddings.embed_images(resources, [made.photo], None, NOW) == expected
     [look] = kept(resources)
-    assert float(embeddings.embedding_of(look) @ one.embedding) == pytest.approx(1, abs=1e-4)
-    assert np.linalg.norm(embeddings.embedding_of(look)) == pytest.approx(1, abs=1e-6)
+    assert float(embeddings.decode_embedding(look) @ one.embedding) == pytest.approx(1, abs=1e-4)
+    assert np.linalg.norm(embeddings.decode_embedding(look)) == pytest.approx(1, abs=1e-6)
     assert [tuple(each) for each in look.classes] == one.classes
     with resources.db.read() as db:
         assert embeddings.load_features(db, made.photo, "1").id == look.id
         assert embeddings.load_features(db, made.photo, "2") is None
 
 
-def test_eyes_that_see_nothing_usable_never_go_live(embedded, tmp_path, monkeypatch):
-    monkeypatch.setattr(registration, "faults", lambda _: [{"code": "nan", "rows": 6, "of": 6}])
+def test_an_encoder_with_unusable_embeddings_never_goes_live(embedded, tmp_path, monkeypatch):
+    fault = {"code": "unusable_embeddings", "rows": 6, "of": 6}
+    monkeypatch.setattr(evaluation, "find_faults", lambda _: [fault])
     for _ in range(2):
-        with pytest.raises(UserError, match="nothing that can be used"):
-            registration.opened(embedded, NOW)
+        with pytest.raises(UserError, match="gives unusable output"):
+            registration.ensure_live_version(embedded, NOW)
     with embedded.db.read() as db:
-        assert [verdict.go for verdict in release.verdicts(db, encoder.ENCODER_MODEL)] == [False]
-        assert rollout.plan(db, encoder.ENCODER_MODEL) is None
+        assert [verdict.go for verdict in release.list_verdicts(db, encoder.ENCODER_MODEL)] == [False]
+        assert rollout.load_rollout(db, encoder.ENCODER_MODEL) is None
 
 
 @pytest.mark.parametrize("given", ["nan", "long", "blind"])
@@ -126,12 +149,14 @@ def test_what_no_eyes_may_do_is_a_fault(given):
                 ].astype(np.float32)
             }
 
-    assert registration.faults(Runner()) == [{"code": "nan", "rows": 6, "of": 6}]
+    assert evaluation.find_faults(Runner()) == [
+        {"code": "unusable_embeddings", "rows": 6, "of": 6}
+    ]
 
 
 @pytest.mark.parametrize("way", ["http", "grpc"])
 def test_eyes_on_a_model_server_see_what_eyes_in_process_see(embedded, way):
-    pictures = [accepted(n).files["page"] for n in range(1, 12)]
+    pictures = [make_photo(n).files["page"] for n in range(1, 12)]
     here = embeddings.image_encoder(embedded).encode(pictures)
     server, port = (
         grpc_server.server(embedded.models, "127.0.0.1:0")
@@ -139,7 +164,7 @@ def test_eyes_on_a_model_server_see_what_eyes_in_process_see(embedded, way):
         else web(embedded.models)
     )
     server.start()
-    theirs = replace(embedded, models=client.connect(f"{way}://127.0.0.1:{port}"))
+    theirs = replace(embedded, models=client.connect_model_server(f"{way}://127.0.0.1:{port}"))
     there = embeddings.image_encoder(theirs).encode(pictures)
     theirs.models.close()
     server.stop(1)
@@ -178,22 +203,22 @@ def web(models):
 
 
 def test_a_posted_picture_is_looked_at_once_however_often_it_is_posted(resources):
-    rex = member(resources, "rex")
+    rex = make_member(resources, "rex")
     assert embeddings.image_encoder(resources).version == "1"
     with working(resources):
         for key in ("a", "b"):
             made = send(resources, rex, key=key, seed=5)
-            until(lambda made=made: resources.work.run(f"post-{made.id}").status == "done")
-        names = [step.name for step in resources.work.run(f"post-{made.id}").steps]
-    assert names == ["animals_settle"]
-    assert [each.digest for each in kept(resources)] == [accepted(5).digest]
+            until(lambda made=made: resources.jobs.load_run(f"post-{made.id}").status == "done")
+        names = [step.name for step in resources.jobs.load_run(f"post-{made.id}").steps]
+    assert names == ["post-review_review_post"]
+    assert [each.digest for each in kept(resources)] == [make_photo(5).digest]
     assert states(resources) == {"published"}
     with resources.db.write() as db:
-        assert photo_files.forget(db, resources.objects, accepted(5).digest) is False
+        assert photo_files.delete_unused_photo(db, resources.objects, make_photo(5).digest) is False
 
 
 def test_eyes_that_are_away_or_fail_keep_no_post_and_the_look_is_caught_up(embedded):
-    rex = member(embedded, "rex")
+    rex = make_member(embedded, "rex")
     with working(embedded):
         first = send(embedded, rex, key="a", seed=6)
         until(lambda: states(embedded) == {"published"})
@@ -205,35 +230,50 @@ def test_eyes_that_are_away_or_fail_keep_no_post_and_the_look_is_caught_up(embed
             send(embedded, rex, key="b", seed=7)
             until(lambda: states(embedded) == {"published"})
             with pytest.raises(ModelError):
-                caught_up(embedded, NOW)
+                embed_all_photos(embedded, NOW)
         assert kept(embedded) == []
-    assert caught_up(embedded, NOW) == 2
-    assert {each.digest for each in kept(embedded)} == {first.photo, accepted(7).digest}
+    assert embed_all_photos(embedded, NOW) == 2
+    assert {each.digest for each in kept(embedded)} == {first.photo, make_photo(7).digest}
 
 
 def test_the_chore_makes_the_eyes_and_looks_when_the_first_picture_is_published(embedded):
-    made = post(embedded, member(embedded, "rex"), seed=8)
-    with working(embedded, chores=backfill.CHORES):
+    made = make_post(embedded, make_member(embedded, "rex"), seed=8)
+    with working(embedded, chores=backfill.PERIODIC_TASKS):
         until(lambda: len(kept(embedded)) == 1, seconds=90)
     assert kept(embedded)[0].digest == made.photo
-    resources_file.use(embedded)
-    backfill.look_after()  # live by now: nothing to do
+    resources_file.set_process_resources(embedded)
+    backfill.start_owed_backfill()  # live by now: nothing to do
 
 
 def test_a_look_goes_with_its_picture(resources):
-    rex = member(resources, "rex")
-    made = post(resources, rex, seed=9)
-    seen = encoder.EncoderOutput(np.eye(1, 4, dtype=np.float32)[0], [(281, 0.9)], 0.9, 0.5, 10.0, "0" * 16)
+    rex = make_member(resources, "rex")
+    made = make_post(resources, rex, seed=9)
+    seen = encoder.EncoderOutput(
+        np.eye(1, 4, dtype=np.float32)[0], [(281, 0.9)], 0.9, 0.5, 10.0, "0" * 16
+    )
     with resources.db.write() as db:
-        assert [embeddings.save_features(db, made.photo, "1", seen, NOW) for _ in range(2)] == [True, False]
+        assert [embeddings.save_features(db, made.photo, replace(seen, encoder_version="1"), NOW) for _ in range(2)] == [
+            True,
+            False,
+        ]
     with resources.db.write() as db:
-        posts.erase_posts(db, [made.id])
+        post_states.erase_posts(db, [made.id])
     with resources.db.write() as db:
-        assert photo_files.forget(db, resources.objects, made.photo)
+        assert photo_files.delete_unused_photo(db, resources.objects, made.photo)
         assert db.scalar(select(func.count()).select_from(ImageFeatures)) == 0
 
 
 # ---- over everything -----------------------------------------------------------------------------------------------
+
+
+def run_embed(res, name, version=None):
+    progress = partial(backfill.measure_progress, res, None)
+    return commands.run_backfill(res, backfill.EMBED, f"embed-{name}", [version], progress)
+
+
+def run_classify(res, name, *, again):
+    progress = partial(backfill.measure_progress, res, None)
+    return commands.run_backfill(res, backfill.CLASSIFY, f"classify-{name}", [again], progress)
 
 
 def seen_as(category_class, share=0.9):
@@ -243,51 +283,53 @@ def seen_as(category_class, share=0.9):
 
 
 def test_what_is_owed_is_what_a_version_has_not_looked_at(resources):
-    rex = member(resources, "rex")
-    made = [post(resources, rex, seed=20 + n) for n in range(3)]
-    post(resources, rex, seed=20, state="held")
+    rex = make_member(resources, "rex")
+    made = [make_post(resources, rex, seed=20 + n) for n in range(3)]
+    make_post(resources, rex, seed=20, state="held")
     with resources.db.write() as db:
-        photo_files.keep(db, resources.objects, accepted(30), now=NOW)  # no post has it
-        embeddings.save_features(db, made[0].photo, "1", seen_as(281), NOW)
-        embeddings.save_features(db, made[1].photo, "2", seen_as(281), NOW)
+        photo_files.save_photo(db, resources.objects, make_photo(30), now=NOW)  # no post has it
+        embeddings.save_features(db, made[0].photo, replace(seen_as(281), encoder_version="1"), NOW)
+        embeddings.save_features(db, made[1].photo, replace(seen_as(281), encoder_version="2"), NOW)
     with resources.db.read() as db:
-        assert {version: backfill.owed(db, version) for version in ("1", "2", "3")} == {
+        assert {version: backfill.count_missing(db, version) for version in ("1", "2", "3")} == {
             "1": 2,
             "2": 2,
             "3": 3,
         }
-        assert set(db.scalars(backfill.missing("1"))) == {made[1].photo, made[2].photo}
-        assert backfill.looked_at(db, "1") == 1
-    assert backfill.progress(resources, "1") == (1, 3)
-    assert backfill.progress(resources, None) == (0, 0)
+        assert set(db.scalars(backfill.select_missing("1"))) == {made[1].photo, made[2].photo}
+        assert backfill.count_embedded(db, "1") == 1
+    assert backfill.measure_progress(resources, "1") == (1, 3)
+    assert backfill.measure_progress(resources, None) == (0, 0)
 
 
 @pytest.mark.slow
 def test_a_run_spreads_over_the_parts_passes_over_what_cannot_be_read_and_done_again_does_nothing(
     resources, monkeypatch
 ):
-    rex = member(resources, "rex")
-    made = [post(resources, rex, seed=40 + n) for n in range(9)]
-    for size in photo_files.SIZES:
-        resources.objects.delete(photo_files.key(made[0].photo, size))
-    monkeypatch.setattr(backfill, "AT_ONCE", 2)
-    monkeypatch.setattr(backfill, "FEW", 8)
-    assert commands.run(resources, backfill.EMBED, "first", None) == 8
-    assert len(resources.work.runs(name="animals-embed-part")) == len(backfill.DIGITS)
-    assert commands.run(resources, backfill.EMBED, "second", None) == 0
+    rex = make_member(resources, "rex")
+    made = [make_post(resources, rex, seed=40 + n) for n in range(9)]
+    for size in photo_files.PHOTO_SIDES:
+        resources.objects.delete(photo_files.object_key(made[0].photo, size))
+    monkeypatch.setattr(backfill, "IMAGES_PER_STEP", 2)
+    monkeypatch.setattr(backfill, "MAX_IMAGES_IN_ONE_PART", 8)
+    assert run_embed(resources, "first") == 8
+    assert len(resources.jobs.list_runs(name="animals-embed-part")) == len(backfill.HEX_DIGITS)
+    assert run_embed(resources, "second") == 0
     assert {each.digest for each in kept(resources)} == {each.photo for each in made[1:]}
 
 
 def test_a_version_in_the_background_looks_at_everything_while_the_live_one_serves(
     embedded, tmp_path
 ):
-    rex = member(embedded, "rex")
+    rex = make_member(embedded, "rex")
     for n in range(3):
-        post(embedded, rex, seed=50 + n)
-    assert caught_up(embedded, NOW) == 3
+        make_post(embedded, rex, seed=50 + n)
+    assert embed_all_photos(embedded, NOW) == 3
     other = backbone(tmp_path / "theirs")
-    theirs = replace(embedded, settings=embedded.settings.model_copy(update={"image_model": str(other)}))
-    assert commands.run(theirs, backfill.EMBED, "new", backfill.NEW) == 3
+    theirs = replace(
+        embedded, settings=embedded.settings.model_copy(update={"image_model": str(other)})
+    )
+    assert run_embed(theirs, "new", backfill.NEW_VERSION) == 3
     assert (len(kept(embedded, "1")), len(kept(embedded, "2"))) == (3, 3)
     assert {len(look.embedding) for look in kept(embedded, "2")} == {6}
     assert embeddings.image_encoder(theirs).version == "1"
@@ -296,23 +338,23 @@ def test_a_version_in_the_background_looks_at_everything_while_the_live_one_serv
 
 
 def test_classify_tells_what_owners_and_eyes_say_and_looks_again_when_told(embedded):
-    rex = member(embedded, "rex")
+    rex = make_member(embedded, "rex")
     cat, dog, odd = (
-        post(embedded, rex, seed=60 + n, category=each)
+        make_post(embedded, rex, seed=60 + n, category=each)
         for n, each in enumerate(("cat", "dog", "cat"))
     )
     assert embeddings.image_encoder(embedded).version == "1"
     with embedded.db.write() as db:
         for each, number, share in ((cat, 281, 0.9), (dog, 151, 0.9), (odd, 151, 0.8)):
-            embeddings.save_features(db, each.photo, "1", seen_as(number, share), NOW)
+            embeddings.save_features(db, each.photo, replace(seen_as(number, share), encoder_version="1"), NOW)
     before = kept(embedded)
-    found = commands.run(embedded, backfill.CLASSIFY, "a", False)
+    found = run_classify(embedded, "a", again=False)
     assert sorted(map(tuple, found)) == [("cat", "cat", 1), ("cat", "dog", 1), ("dog", "dog", 1)]
-    assert commands.rows(found) == [
-        {"category": "cat", "owners": 2, "eyes": 1, "both": 1, "unknown": 0},
-        {"category": "dog", "owners": 1, "eyes": 2, "both": 1, "unknown": 0},
+    assert commands.tabulate_categories(found) == [
+        {"category": "cat", "owners": 2, "image_model": 1, "both": 1, "unknown": 0},
+        {"category": "dog", "owners": 1, "image_model": 2, "both": 1, "unknown": 0},
     ]
-    again = commands.run(embedded, backfill.CLASSIFY, "b", True)
+    again = run_classify(embedded, "b", again=True)
     assert sum(count for *_, count in again) == 3
     after = kept(embedded)
     assert [each.id for each in after] == [each.id for each in before]
@@ -321,29 +363,29 @@ def test_classify_tells_what_owners_and_eyes_say_and_looks_again_when_told(embed
 
 def test_the_commands_say_what_they_did_and_refuse_an_unknown_version(tmp_path):
     res = bootstrap.create_resources(Settings(home=tmp_path))
-    post(res, member(res, "rex"), seed=70, category="dog")
+    make_post(res, make_member(res, "rex"), seed=70, category="dog")
     bootstrap.close_resources(res)
-    call = CliRunner(env={"TANUKI_HOME": str(tmp_path)}).invoke
+    call = CommandRunner(env={"TANUKI_HOME": str(tmp_path)}).invoke
     assert json.loads(call(commands.embed, ["--json"], catch_exceptions=False).stdout) == {
-        "eyes": "1",
+        "version": "1",
         "new": 1,
-        "looks": 1,
+        "embedded": 1,
         "missing": 0,
     }
     assert (
-        "looked at 1 pictures, 0 of them now" in call(commands.embed, catch_exceptions=False).stdout
+        "has encoded 1 pictures, 0 of them now" in call(commands.embed, catch_exceptions=False).stdout
     )
     said = call(commands.classify, ["--json"], catch_exceptions=False)
     assert sum(json.loads(line)["owners"] for line in said.stdout.splitlines()) == 1
     with pytest.raises(NotFound, match="version 7"):
-        call(commands.embed, ["--eyes", "7"], catch_exceptions=False)
+        call(commands.embed, ["--version", "7"], catch_exceptions=False)
 
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was_when_the_command_is_called_again(tmp_path):
     res = bootstrap.create_resources(Settings(home=tmp_path))
-    rex = member(res, "rex")
-    made = [post(res, rex, seed=200 + n) for n in range(backfill.FEW + 6)]
+    rex = make_member(res, "rex")
+    made = [make_post(res, rex, seed=200 + n) for n in range(backfill.MAX_IMAGES_IN_ONE_PART + 6)]
     command = [sys.executable, "-m", "tanuki", "animals", "embed", "--json"]
     environment = {**os.environ, "TANUKI_HOME": str(tmp_path), "TANUKI_LOG_LEVEL": "error"}
     first = subprocess.Popen(
@@ -358,9 +400,9 @@ def test_a_killed_run_goes_on_where_it_was_when_the_command_is_called_again(tmp_
         command, env=environment, capture_output=True, text=True, check=True, timeout=120
     )
     said = json.loads(again.stdout.splitlines()[-1])
-    assert (said["looks"], said["missing"]) == (len(made), 0)
+    assert (said["embedded"], said["missing"]) == (len(made), 0)
     assert len({each.digest for each in kept(res)}) == len(made)
-    assert len(res.work.runs(name=backfill.EMBED)) == 1
+    assert len(res.jobs.list_runs(name=backfill.EMBED)) == 1
     bootstrap.close_resources(res)
 
 
@@ -377,7 +419,7 @@ def two_versions(db, made, spoiled):
             seen = encoder.EncoderOutput(
                 vector / np.linalg.norm(vector), [], 0.5, 0.2 if n % 4 < 2 else 0.6, 10.0, "0" * 16
             )
-            embeddings.save_features(db, each.photo, version, seen, NOW)
+            embeddings.save_features(db, each.photo, replace(seen, encoder_version=version), NOW)
 
 
 @pytest.mark.parametrize(
@@ -385,25 +427,27 @@ def two_versions(db, made, spoiled):
     [(0, True, ""), (3, False, "Over all rows"), (2, False, "dark pictures")],
 )
 def test_other_eyes_need_neighbours_of_a_kind_as_good_as_the_live_ones(embedded, spoiled, go, told):
-    rex = member(embedded, "rex")
-    made = [post(embedded, rex, seed=100 + n, category=("cat", "dog")[n % 2]) for n in range(60)]
+    rex = make_member(embedded, "rex")
+    made = [make_post(embedded, rex, seed=100 + n, category=("cat", "dog")[n % 2]) for n in range(60)]
     wrong = {0: lambda n: False, 3: lambda n: n % 3 == 0, 2: lambda n: n % 4 < 2 and n % 5 < 3}[
         spoiled
     ]
     with embedded.db.write() as db:
         two_versions(db, made, wrong)
     with embedded.db.read() as db:
-        found = evaluation.judged(db, "2", "1", NOW, "tests")
-        with pytest.raises(UserError, match="0 published pictures"):
-            evaluation.judged(db, "3", "1", NOW, "tests")
-    said = " ".join(evaluation.words(reason, "en") for reason in found.report["reasons"])
-    assert (found.go, told in said) == (go, True)
-    assert found.report["strangers"]["champion"] == 0
-    assert all(evaluation.words(reason, "ja") for reason in found.report["reasons"])
+        images = evaluation.load_common_images(db, "2", "1")
+        nothing_in_common = evaluation.load_common_images(db, "3", "1")
+    with pytest.raises(UserError, match="0 published pictures"):
+        evaluation.compare_versions("3", "1", nothing_in_common)
+    found = evaluation.compare_versions("2", "1", images)
+    reasons = found.report["reasons"]
+    said = " ".join(render_reason(reason, evaluation.ENCODER_TEXTS) for reason in reasons)
+    assert (found.verdict.go, told in said) == (go, True)
+    assert found.report["category_mismatch"]["champion"] == 0
 
 
 def test_neighbours_are_counted_as_a_loop_counts_them(monkeypatch):
-    monkeypatch.setattr(evaluation, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(nearest_neighbours, "MAX_PRODUCTS", 7 * 40)
     drawn = np.random.default_rng(2).normal(size=(40, 6)).astype(np.float32)
     drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
     kinds = ["cat" if n % 3 else "dog" for n in range(40)]
@@ -413,4 +457,4 @@ def test_neighbours_are_counted_as_a_loop_counts_them(monkeypatch):
             :10
         ]
         wanted.append(sum(kinds[m] != kinds[n] for m in near) / 10)
-    assert evaluation.strangers_near(drawn, kinds) == pytest.approx(wanted)
+    assert evaluation.neighbour_category_mismatch(drawn, kinds) == pytest.approx(wanted)

@@ -15,8 +15,8 @@ from tanuki.animals.vision import encoder, labels, onnx_export, torch_weights
 from tanuki.animals.vision.embeddings import identify_subject
 from tanuki.animals.vision.encoder import EncoderOutput
 from tanuki.errors import UserError
-from tanuki.platform.mlops.runtimes import Onnx
-from tests.factories.members_and_posts import picture
+from tanuki.platform.mlops.runtimes import OnnxRunner
+from tests.factories.members_and_posts import make_picture
 
 SCORED = [(885, 0.26394), (782, 0.05556), (714, 0.02227), (818, 0.01782)]
 REFERENCE = [
@@ -40,7 +40,7 @@ class Eyes:
 
     def __init__(self, folder):
         self.said = json.loads((folder / "model.json").read_text())
-        self.runner = Onnx(folder, self.said)
+        self.runner = OnnxRunner(folder, self.said)
 
     def infer(self, inputs):
         return self.runner.run(inputs)
@@ -49,7 +49,7 @@ class Eyes:
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory):
     folder = tmp_path_factory.mktemp("eyes")
-    encoder.build(folder)
+    encoder.build_encoder(folder)
     return Eyes(folder)
 
 
@@ -67,7 +67,7 @@ def jpeg(image, quality=90):
 
 
 def scene(width=640, height=480, seed=3):
-    return Image.open(io.BytesIO(picture(seed, width, height)))
+    return Image.open(io.BytesIO(make_picture(seed, width, height)))
 
 
 # ---- weights and graph ---------------------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ def convolved(x, weight, stride):
 
 def features_the_dumb_way(image):
     """EfficientNet-Lite0 step by step in numpy, with its batch norms as they were trained."""
-    read = torch_weights.read(torch_weights.of_package())
+    read = torch_weights.load_weights(torch_weights.find_package_weights())
 
     def layer(x, name, norm, stride=1, relu=True):
         x = convolved(x, read[f"{name}.weight"], stride)
@@ -127,7 +127,7 @@ def test_the_graph_agrees_with_the_network_computed_step_by_step(ours):
     scores = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
     out = ours.infer({"image": drawn()[None]})
     assert np.abs(out["scores"][0] - scores).max() < 1e-4
-    wanted = np.sqrt(found) @ onnx_export.projection(read, onnx_export.DIMENSION)
+    wanted = np.sqrt(found) @ onnx_export.compute_projection(read, onnx_export.EMBEDDING_DIMENSION)
     assert np.abs(out["embedding"][0] - wanted / np.linalg.norm(wanted)).max() < 1e-4
 
 
@@ -137,7 +137,7 @@ def test_a_tensor_is_read_by_its_strides():
         torch_weights.Storage("0", "<f4"), 0, (2, 3, 2, 2), (12, 1, 6, 3)
     )  # channels last
     assert (
-        torch_weights.array(tensor, storage).tolist()
+        torch_weights.extract_tensor(tensor, storage).tolist()
         == np.arange(24).reshape(2, 2, 2, 3).transpose(0, 3, 1, 2).tolist()
     )
 
@@ -150,12 +150,12 @@ def test_weights_that_want_anything_else_are_refused(tmp_path):
     file = tmp_path / "bad.pth"
     file.write_bytes(pickle.dumps(Bad()))
     with pytest.raises(pickle.UnpicklingError, match="print"):
-        torch_weights.read(file)
+        torch_weights.load_weights(file)
     file.write_bytes(b"".join(pickle.dumps(each) for each in (1, 1001, {}, {}, [])))
     with pytest.raises(pickle.UnpicklingError, match="begin like weights"):
-        torch_weights.read(file)
-    with pytest.raises(pickle.UnpicklingError, match="beyond"):
-        torch_weights.array(
+        torch_weights.load_weights(file)
+    with pytest.raises(pickle.UnpicklingError, match="longer than its storage"):
+        torch_weights.extract_tensor(
             torch_weights.Tensor(torch_weights.Storage("0", "<f4"), 2, (2, 2), (2, 1)),
             np.zeros(5, "<f4"),
         )
@@ -166,7 +166,7 @@ def test_embeddings_have_length_one_scores_sum_to_one_and_neighbours_in_a_batch_
 ):
     some = np.stack([drawn(), drawn()[::-1], drawn()[:, ::-1], np.zeros((224, 224, 3), np.uint8)])
     together = ours.infer({"image": some})
-    assert together["embedding"].shape == (4, onnx_export.DIMENSION)
+    assert together["embedding"].shape == (4, onnx_export.EMBEDDING_DIMENSION)
     assert np.linalg.norm(together["embedding"], axis=1) == pytest.approx(1, abs=1e-5)
     assert together["scores"].sum(axis=1) == pytest.approx(1, abs=1e-4)
     alone = np.concatenate([ours.infer({"image": each[None]})["embedding"] for each in some])
@@ -178,7 +178,7 @@ def test_embeddings_have_length_one_scores_sum_to_one_and_neighbours_in_a_batch_
 
 
 def test_the_projection_keeps_directions_at_right_angles_whatever_the_sign_the_machine_finds():
-    made = onnx_export.projection(torch_weights.read(torch_weights.of_package()), 32)
+    made = onnx_export.compute_projection(torch_weights.load_weights(torch_weights.find_package_weights()), 32)
     assert made.T @ made == pytest.approx(np.eye(32), abs=1e-4)
     assert (made[np.abs(made).argmax(axis=0), np.arange(32)] > 0).all()
 
@@ -209,7 +209,7 @@ def backbone(folder, *, logits=True, says=None):
         "features": "pooled",
         "size": 32,
         "mean": [0.5, 0.5, 0.5],
-        "spread": [0.5, 0.5, 0.5],
+        "std": [0.5, 0.5, 0.5],
     }
     (folder / "model.json").write_text(
         json.dumps(told | ({"logits": "classes"} if logits else {}) | (says or {}))
@@ -218,19 +218,19 @@ def backbone(folder, *, logits=True, says=None):
 
 
 def test_another_network_takes_our_pictures_on_its_own_scale(tmp_path):
-    said = encoder.build(tmp_path / "built", backbone(tmp_path / "theirs"))
+    said = encoder.build_encoder(tmp_path / "built", backbone(tmp_path / "theirs"))
     assert (said["name"], said["size"], said["dimension"]) == ("mean colour", 32, 3)
     theirs = Eyes(tmp_path / "built")
     red = Image.new("RGB", (64, 64), (255, 0, 0))
-    [seen] = encoder.encode_jpegs(theirs, [jpeg(red, 100)], size=32)
+    [seen] = encoder.encode_jpegs(theirs, [jpeg(red, 100)], side=32)
     assert seen.embedding == pytest.approx(np.array([1, -1, -1]) / np.sqrt(3), abs=0.02)
     assert seen.classes[0][0] == 0
 
 
 def test_a_network_without_classes_sees_and_knows_no_subject(tmp_path):
-    encoder.build(tmp_path / "built", backbone(tmp_path / "theirs", logits=False))
-    [seen] = encoder.encode_jpegs(Eyes(tmp_path / "built"), [picture(1)], size=32)
-    assert (seen.classes, seen.animal_score, identify_subject(seen)) == ([], encoder.UNKNOWN, None)
+    encoder.build_encoder(tmp_path / "built", backbone(tmp_path / "theirs", logits=False))
+    [seen] = encoder.encode_jpegs(Eyes(tmp_path / "built"), [make_picture(1)], side=32)
+    assert (seen.classes, seen.animal_score, identify_subject(seen)) == ([], encoder.ANIMAL_SCORE_WITHOUT_CLASSES, None)
     assert 0 < seen.lightness < 1
 
 
@@ -246,17 +246,17 @@ def test_a_network_without_classes_sees_and_knows_no_subject(tmp_path):
 )
 def test_a_network_that_is_not_as_described_is_refused_with_a_sentence(tmp_path, says, wrong):
     with pytest.raises(UserError, match=wrong):
-        encoder.build(tmp_path / "built", backbone(tmp_path / "theirs", says=says))
+        encoder.build_encoder(tmp_path / "built", backbone(tmp_path / "theirs", says=says))
 
 
 def test_a_file_that_is_no_network_is_refused(tmp_path):
     file = backbone(tmp_path / "theirs")
     file.write_bytes(b"no network at all")
-    with pytest.raises(UserError, match="cannot be the eyes"):
-        encoder.build(tmp_path / "built", file)
+    with pytest.raises(UserError, match="is not a usable image model"):
+        encoder.build_encoder(tmp_path / "built", file)
     file.with_name("model.json").unlink()
     with pytest.raises(UserError, match="does not describe"):
-        encoder.build(tmp_path / "built", file)
+        encoder.build_encoder(tmp_path / "built", file)
 
 
 # ---- a picture -----------------------------------------------------------------------------------------------------
@@ -269,7 +269,7 @@ def test_a_picture_of_any_size_becomes_the_square_of_its_middle(size):
     pen.rectangle(
         (size[0] // 2 - 8, size[1] // 2 - 8, size[0] // 2 + 8, size[1] // 2 + 8), fill=(30, 200, 30)
     )
-    made = encoder.prepared(jpeg(image))
+    made = encoder.prepare_image(jpeg(image))
     assert (made.shape, made.dtype) == ((224, 224, 3), np.uint8)
     assert made[112, 112, 1] > 120
     assert made[2, 2, 0] > 120
@@ -279,7 +279,7 @@ def test_the_size_is_read_from_the_head_whatever_stands_before_it():
     for how in ({}, {"progressive": True}, {"exif": b"Exif\0\0" + b"\0" * 500}):
         made = io.BytesIO()
         scene(333, 222).save(made, "JPEG", **how)
-        assert encoder.size_of(made.getvalue()) == (333, 222)
+        assert encoder.read_jpeg_size(made.getvalue()) == (333, 222)
 
 
 @pytest.mark.parametrize(
@@ -288,13 +288,15 @@ def test_the_size_is_read_from_the_head_whatever_stands_before_it():
 )
 def test_what_is_no_jpeg_is_refused_with_a_sentence(content):
     with pytest.raises(UserError, match="whole JPEG"):
-        encoder.prepared(content)
+        encoder.prepare_image(content)
 
 
 def test_light_sharpness_and_hash_tell_what_they_are_for(ours):
     clear = scene()
     dark, blurred = clear.point(lambda v: v // 5), clear.filter(ImageFilter.GaussianBlur(8))
-    as_it_is, darker, softer = encoder.encode_jpegs(ours, [jpeg(each) for each in (clear, dark, blurred)])
+    as_it_is, darker, softer = encoder.encode_jpegs(
+        ours, [jpeg(each) for each in (clear, dark, blurred)]
+    )
     assert darker.lightness < 0.3 * as_it_is.lightness
     assert softer.sharpness < 0.2 * as_it_is.sharpness
     assert all(len(seen.phash) == 16 for seen in (as_it_is, darker, softer))
@@ -325,8 +327,8 @@ def test_a_hash_survives_saving_and_scaling_and_tells_pictures_apart(ours):
 
 
 def test_every_class_of_animals_has_a_category_and_names_and_breeds_stand_in_their_category():
-    known = labels.labels()
-    assert len(known) == labels.ANIMALS
+    known = labels.imagenet_labels()
+    assert len(known) == labels.ANIMAL_CLASSES
     assert all(each.category in CATEGORIES and each.ja and each.en for each in known)
     assert [
         each for each in known if each.breed and BREEDS[each.breed].category != each.category
@@ -345,7 +347,7 @@ def test_every_class_of_animals_has_a_category_and_names_and_breeds_stand_in_the
 
 
 def seen(*classes, animal=None):
-    whole = sum(share for n, share in classes if n < labels.ANIMALS)
+    whole = sum(share for n, share in classes if n < labels.ANIMAL_CLASSES)
     return EncoderOutput(
         np.zeros(2, np.float32),
         list(classes),

@@ -27,6 +27,7 @@ from tanuki.animals.http.deps import (
     RecordId,
 )
 from tanuki.animals.images import photo_files
+from tanuki.animals.posts import PostVersion
 from tanuki.animals.vision.embeddings import Subject
 from tanuki.platform.web.pages import read_route, write_route
 
@@ -190,24 +191,14 @@ def create_enhancement(context: MemberWrite, post_id: RecordId) -> EnhancementOu
 def choose_picture(context: MemberWrite, post_id: RecordId, choice: PictureChoice) -> PostOut:
     """Show the improved photo, or the original one again."""
     res, person = context.res, context.person
+    base = PostVersion(post_id, choice.version)
     accepted = apply.store_enhancement(res, person, post_id) if choice.enhanced else None
 
     def show(db: Session) -> PostOut:
         if accepted is not None:
-            post = apply.apply_enhancement(
-                db,
-                res.objects,
-                res.jobs,
-                person,
-                post_id,
-                accepted,
-                version=choice.version,
-                now=context.now,
-            )
+            post = apply.apply_enhancement(db, res, person, base, accepted, now=context.now)
         else:
-            post = apply.restore_original(
-                db, res.jobs, person, post_id, version=choice.version, now=context.now
-            )
+            post = apply.restore_original(db, res.jobs, person, base, now=context.now)
         return build_post_out(db, person, post)
 
     return context.commit(show)

@@ -19,7 +19,6 @@ from tanuki.animals.http.deps import (
     from_fields,
     now,
 )
-from tanuki.animals.similarity import search
 from tanuki.animals.similarity.search import MAX_EXCLUDED_POSTS, SimilarFilter, SimilaritySearch, SimilarPost
 from tanuki.errors import UserError
 from tanuki.platform.web.pages import read_route, write_route

@@ -1,86 +1,103 @@
-"""Titles and tags for a photo, in both languages: the animal's names, and the words of posts with similar photos that more than one member uses, or the one who asks."""
+"""Titles and tags for a photo, in both languages.
+
+They come from the image model, as the animal's names, and from the words of posts with similar
+photos. Such a word must be used by more than one member, or by the member who asks: a word of one
+other member may be a name.
+"""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from tanuki.animals.posts import MAX_TAG_LENGTH
 from tanuki.animals.search.normalize import fold
-from tanuki.animals.search.tokenize import named, spans
+from tanuki.animals.search.tokenize import find_codes, tokenize
 from tanuki.animals.tables import Post
 from tanuki.animals.taxonomy import CATEGORIES
 
 Lang = Literal["ja", "en"]
-Source = Literal["image_model", "posts"]  # where a word comes from
-LANGS: tuple[Lang, ...] = ("ja", "en")
-TAGS_EACH, TITLES_EACH = 4, 2  # in each language
-MEMBERS_LEAST = 2  # a word of one other member's may be a name
+Source = Literal["image_model", "posts"]
+CAPTION_LANGS: tuple[Lang, ...] = ("ja", "en")
+TAGS_PER_LANG, TITLES_PER_LANG = 4, 2
+MIN_MEMBERS_PER_WORD = 2
 
 
 @dataclass(frozen=True)
-class Word:
-    """A title or a tag that is suggested: in which language, and where it comes from."""
+class SuggestedText:
+    """A title or a tag."""
 
     text: str
     lang: Lang
     source: Source
 
 
-def of_language(text: str) -> Lang:
-    """Japanese unless written in Latin letters alone."""
+def guess_language(text: str) -> Lang:
+    """English if written in ASCII alone, otherwise Japanese."""
     return "en" if text.isascii() else "ja"
 
 
-def common(found: Sequence[tuple[Post, float]], me: int | None) -> list[str]:
-    """Words of posts, given with their likeness, that say something: those of most of the likeness first. Names of animals are left to the eyes."""
+def find_common_words(
+    similar_posts: Sequence[tuple[Post, float]], member_id: int | None
+) -> list[str]:
+    """Words of posts with similar photos, those with the greatest sum of similarities first.
+
+    similar_posts: with the similarity of their photos. Names of animals are left out: those come
+    from the image model.
+    """
     weights: dict[str, float] = defaultdict(float)
-    users: dict[str, set[int]] = defaultdict(set)
-    written: dict[str, str] = {}
-    for post, likeness in found:
-        shown = [span.shown for span in spans(post.title) if span.shown]
-        for text in {fold(word): word for word in (*shown, *post.tags)}.values():
-            key = fold(text)
-            weights[key] += likeness
-            users[key].add(post.member_id)
-            written.setdefault(key, text)
-    may = [key for key, who in users.items() if len(who) >= MEMBERS_LEAST or me in who]
-    kept = [
-        written[key]
-        for key in sorted(may, key=lambda key: (-weights[key], key))
-        if len(key) > 1 or not key.isascii()
+    authors: dict[str, set[int]] = defaultdict(set)
+    spelling: dict[str, str] = {}
+    for post, similarity in similar_posts:
+        words = [span.suggestion for span in tokenize(post.title) if span.suggestion]
+        for key, word in {fold(word): word for word in (*words, *post.tags)}.items():
+            weights[key] += similarity
+            authors[key].add(post.member_id)
+            spelling.setdefault(key, word)
+    usable = [
+        key
+        for key, members in authors.items()
+        if (len(members) >= MIN_MEMBERS_PER_WORD or member_id in members)
+        and (len(key) > 1 or not key.isascii())
     ]
-    return [text for text in kept if len(text) <= MAX_TAG_LENGTH and not named(text)]
+    words = [spelling[key] for key in sorted(usable, key=lambda key: (-weights[key], key))]
+    return [word for word in words if len(word) <= MAX_TAG_LENGTH and not find_codes(word)]
 
 
-def tags(called: dict[Lang, str], category: str | None, words: Sequence[str]) -> list[Word]:
-    """Tags: the category and the animal's name, then the words that others use."""
-    made: list[Word] = []
-    for lang in LANGS:
-        of_eyes = [called[lang]] if lang in called else []
+def suggest_tags(
+    names: Mapping[Lang, str], category: str | None, words: Sequence[str]
+) -> list[SuggestedText]:
+    """The animal's name and its category, then words of similar posts; once each, by language.
+
+    names: of the animal, by language; empty if it is unknown.
+    """
+    suggestions: list[SuggestedText] = []
+    for lang in CAPTION_LANGS:
+        model_words = [names[lang]] if lang in names else []
         if category is not None:
-            of_eyes.append(getattr(CATEGORIES[category], lang))
-        of_eyes = ["".join(text.split()).lower() for text in of_eyes]  # spaces part tags
-        both = [Word(text, lang, "image_model") for text in of_eyes] + [
-            Word(text, lang, "posts") for text in words if of_language(text) == lang
+            model_words.append(getattr(CATEGORIES[category], lang))
+        tags = [
+            # Without spaces, which separate tags.
+            *(
+                SuggestedText("".join(word.split()).lower(), lang, "image_model")
+                for word in model_words
+            ),
+            *(SuggestedText(word, lang, "posts") for word in words if guess_language(word) == lang),
         ]
-        once = {fold(each.text): each for each in reversed(both) if len(each.text) <= MAX_TAG_LENGTH}
-        made += [each for each in both if once.get(fold(each.text)) is each][:TAGS_EACH]
-    return made
+        first = {fold(tag.text): tag for tag in reversed(tags) if len(tag.text) <= MAX_TAG_LENGTH}
+        unique = [tag for tag in tags if first.get(fold(tag.text)) is tag]
+        suggestions += unique[:TAGS_PER_LANG]
+    return suggestions
 
 
-def titles(called: dict[Lang, str], words: Sequence[str]) -> list[Word]:
-    """Titles: the animal's name, and its name with the word that most use."""
-    made: list[Word] = []
-    for lang, name in called.items():
-        first = next((word for word in words if of_language(word) == lang), None)
-        whole = (
-            [name]
-            if first is None
-            else [name, f"{name}・{first}" if lang == "ja" else f"{name}, {first}"]
-        )
-        made += [
-            Word(text, lang, "posts" if number else "image_model")
-            for number, text in enumerate(whole[:TITLES_EACH])
-        ]
-    return made
+def suggest_titles(names: Mapping[Lang, str], words: Sequence[str]) -> list[SuggestedText]:
+    """The animal's name, and its name with the most common word, by language."""
+    suggestions: list[SuggestedText] = []
+    for lang, name in names.items():
+        titles = [SuggestedText(name, lang, "image_model")]
+        word = next((word for word in words if guess_language(word) == lang), None)
+        if word is not None:
+            title = f"{name}・{word}" if lang == "ja" else f"{name}, {word}"
+            titles.append(SuggestedText(title, lang, "posts"))
+        suggestions += titles[:TITLES_PER_LANG]
+    return suggestions

@@ -1,4 +1,7 @@
-"""Everything that is suggested for a photo that somebody is about to post. What they may not see is not among it, and nothing of it is kept."""
+"""Suggestions for a photo that a member is about to post. None of them is stored.
+
+They hold nothing that the member may not see.
+"""
 
 import secrets
 from collections import defaultdict
@@ -14,14 +17,20 @@ from numpy.typing import NDArray
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from tanuki.animals import members, posts
+from tanuki.animals import members, post_queries
 from tanuki.animals.assist import captions, near_duplicates
-from tanuki.animals.assist.captions import Lang, Word
-from tanuki.animals.enhance.advice import CRISP, SMALL, crispness, decoded
-from tanuki.animals.enhance.exposure import lightness
-from tanuki.animals.images import photo_files
-from tanuki.animals.similarity import search
-from tanuki.animals.tables import ImageFeatures, Post
+from tanuki.animals.assist.captions import Lang, SuggestedText
+from tanuki.animals.assist.near_duplicates import COMPARED_SIDE, Keypoints
+from tanuki.animals.enhance.advice import (
+    MIN_CRISPNESS,
+    SMALL_BELOW_SIDE,
+    decode_own_jpeg,
+    measure_crispness,
+)
+from tanuki.animals.enhance.exposure import measure_lightness
+from tanuki.animals.images.photo_files import CleanPhoto, object_key
+from tanuki.animals.similarity.search import SimilaritySearch, find_current_index
+from tanuki.animals.tables import ImageFeatures, Post, PostState
 from tanuki.animals.taxonomy import CATEGORIES
 from tanuki.animals.vision import embeddings
 from tanuki.animals.vision.embeddings import Subject
@@ -29,28 +38,36 @@ from tanuki.animals.vision.encoder import EncoderOutput
 from tanuki.errors import NotFound, UserError
 from tanuki.platform import rate_limit
 from tanuki.platform.accounts import Person
+from tanuki.platform.rate_limit import RateLimit
 from tanuki.platform.resources import Resources
 
 log = structlog.get_logger()
 
-AN_HOUR = 120  # photos that one member has looked at
-NEIGHBOURS, TURNED = 24, 4  # posts asked for, and for each of the turned pictures
-SIMILAR = 0.6  # likeness from which a post's words may suit
-AGREE, FEWEST = (
-    0.6,
-    3,
-)  # share of the neighbours' likeness that one category has, and how many there are, where the eyes do not know it
-NEAR = 0.45  # likeness that a changed picture has to what it was: at least 0.59 in 540 copies
-CANDIDATES = 12  # pictures that are compared point by point, 8 ms each
-MY_LOOKS = 2_000  # of one's own posts, by their hashes
-HASH_NEAR = 12  # of 64 bits
-EYES_SIDE = 320  # the shorter side, in pixels; they take 224 of the middle seven eighths
+SUGGESTIONS_PER_MEMBER = RateLimit("photo suggestions", 120, 3600)
+UPRIGHT_NEIGHBOURS, TURNED_NEIGHBOURS = 24, 4
+"""Similar posts that are searched for the photo, and for each turned copy of it."""
+MIN_CAPTION_SIMILARITY = 0.6
+"""From this similarity on, the words of a post may suit."""
+MIN_CATEGORY_SHARE, MIN_CATEGORY_NEIGHBOURS = 0.6, 3
+"""Where the image model does not know the subject, so much of the neighbours' similarity must
+agree on a category, of at least so many neighbours."""
+MIN_DUPLICATE_SIMILARITY = 0.45
+"""540 changed copies of pictures had a similarity of 0.59 or more to the original."""
+MAX_VERIFIED_DUPLICATES = 12
+"""Pictures whose keypoints are compared; each takes 8 ms."""
+MAX_OWN_POSTS = 2_000
+"""The newest posts of the member, compared by hash."""
+MAX_HASH_DISTANCE = 12
+"""Of 64 bits."""
+ENCODER_JPEG_SIDE = 320
+"""The shorter side in pixels; the encoder takes 224 of the middle seven eighths."""
+OWN_VISIBLE_STATES = (PostState.CHECKING, PostState.PUBLISHED, PostState.HELD)
 Hint = Literal["dark", "blurred", "small"]
 
 
 @dataclass(frozen=True)
 class NearDuplicate:
-    """A post that has this picture already."""
+    """A post that shows this picture already; `mine` if it is the member's own."""
 
     post: Post
     mine: bool
@@ -58,233 +75,253 @@ class NearDuplicate:
 
 @dataclass(frozen=True)
 class Suggestions:
-    """What is suggested. `request` names it in the event about what was taken."""
+    """request: names these suggestions in the event about what was accepted."""
 
     request: str
     subject: Subject | None
-    titles: list[Word]
-    tags: list[Word]
+    titles: list[SuggestedText]
+    tags: list[SuggestedText]
     near_duplicates: list[NearDuplicate]
     hints: list[Hint]
 
 
-def allow(db: Session, who: Person, *, now: datetime) -> None:
-    """Count a photo that somebody lets look at. Raises TooMany after AN_HOUR."""
+@dataclass(frozen=True)
+class PhotoAnalysis:
+    """A photo with what is known of it.
+
+    image: RGB, of the size "page". outputs: the encoder's, for the picture and its turned copies,
+    upright first; empty if the encoder does not answer. neighbours: for each of them the similarity
+    of posts by id; empty if there is no index of this encoder.
+    """
+
+    photo: CleanPhoto
+    image: NDArray[np.uint8]
+    outputs: list[EncoderOutput]
+    neighbours: list[dict[int, float]]
+
+
+def count_request(db: Session, who: Person, *, now: datetime) -> None:
+    """Count a request of suggestions. Raises TooMany beyond SUGGESTIONS_PER_MEMBER."""
     members.require_active_member(db, who)
-    rate_limit.use(db, who.name, "look", now=now, most=AN_HOUR, seconds=3600)
+    rate_limit.count_use(db, who.name, SUGGESTIONS_PER_MEMBER, now)
 
 
-def suggest(
-    res: Resources, db: Session, who: Person, accepted: photo_files.Accepted, *, now: datetime
+def suggest_for_photo(
+    res: Resources, db: Session, who: Person, photo: CleanPhoto, *, now: datetime
 ) -> Suggestions:
-    """What to say about a photo that images.accept() has taken in. Where the eyes do not answer, what can be said without them."""
-    image = decoded(accepted.files["page"])
-    me = members.find_viewer_id(db, who)
-    seen, near = encode_turned(res, db, who, image, now)
-    found = alike(db, who, near)
-    subject = subject_of(seen[0] if seen else None, found)
-    called: dict[Lang, str] = (
-        {"ja": subject.ja.replace("・", ""), "en": subject.en} if subject is not None else {}
-    )
-    words = captions.common(found, me)
+    """Suggestions for an upload. Without an image model: those that are possible without it."""
+    analysis = analyse_photo(SimilaritySearch(res, db, who, now), photo)
+    member_id = members.find_viewer_id(db, who)
+    similar_posts = load_similar_posts(db, who, analysis)
+    subject = identify_subject(analysis, similar_posts)
+    names: dict[Lang, str] = {}
+    if subject is not None:
+        names = {"ja": subject.ja.replace("・", ""), "en": subject.en}
+    words = captions.find_common_words(similar_posts, member_id)
+    category = subject.category if subject is not None else None
     return Suggestions(
         secrets.token_hex(8),
         subject,
-        captions.titles(called, words),
-        captions.tags(called, subject.category if subject is not None else None, words),
-        find_near_duplicates(res, db, who, me, accepted, image, seen, near),
-        hints(image, accepted),
+        captions.suggest_titles(names, words),
+        captions.suggest_tags(names, category, words),
+        find_near_duplicates(res, db, who, analysis),
+        find_hints(analysis),
     )
 
 
-# ---- the eyes ------------------------------------------------------------------------------------------------------
+# ---- the image model ---------------------------------------------------------------------------
 
 
-def turned(image: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    """A picture upright, on its three other sides, and as in a mirror."""
-    return [
-        image,
-        *(np.ascontiguousarray(np.rot90(image, quarter)) for quarter in (1, 2, 3)),
-        near_duplicates.mirrored(image),
-    ]
-
-
-def encode_turned(
-    res: Resources, db: Session, who: Person, image: NDArray[np.uint8], now: datetime
-) -> tuple[list[EncoderOutput], list[dict[int, float]]]:
-    """What the eyes see in the picture and in its turned ones, and the posts near each. Nothing where they are away."""
-    if (
-        embeddings.image_encoder(res).live_version() is None
-    ):  # the first batch opens them; nobody waits for that here
-        return [], []
-    sent = [
-        cv2.imencode(".jpg", cv2.cvtColor(for_eyes(each), cv2.COLOR_RGB2BGR))[1].tobytes()
-        for each in turned(image)
-    ]
+def analyse_photo(search: SimilaritySearch, photo: CleanPhoto) -> PhotoAnalysis:
+    """Encode a photo and its turned copies, and search posts with similar photos."""
+    image = decode_own_jpeg(photo.files["page"])
+    encoder = embeddings.image_encoder(search.res)
+    # The first backfill builds the first version; nobody waits for that here.
+    if encoder.live_version() is None:
+        return PhotoAnalysis(photo, image, [], [])
+    jpegs = [encode_jpeg(shrink_for_encoder(copy)) for copy in turn_image(image)]
     try:
-        seen = embeddings.image_encoder(res).encode(sent)
-        index = search.current(res, db)
-        if (
-            index is None or index.eyes != seen[0].encoder_version
-        ):  # nothing was looked at yet, or a new version of the eyes is being taught to it
-            return seen, []
-        near = [
-            search.similar(
-                res,
-                db,
-                who,
-                each.embedding,
-                k=NEIGHBOURS if n == 0 else TURNED,
-                index=index,
-                now=now,
+        outputs = encoder.encode(jpegs)
+        index = find_current_index(search.res, search.db)
+        # Not equal while an index for a new encoder version is being built.
+        if index is None or index.encoder_version != outputs[0].encoder_version:
+            return PhotoAnalysis(photo, image, outputs, [])
+        results = [
+            search.similar_to_embedding(
+                index, output.embedding, TURNED_NEIGHBOURS if number else UPRIGHT_NEIGHBOURS
             )
-            for n, each in enumerate(seen)
+            for number, output in enumerate(outputs)
         ]
     except UserError as error:
-        log.warning("no eyes for a suggestion", why=str(error))
-        return [], []
-    return seen, [{each.post_id: each.score for each in found} for found in near]
+        log.warning("no image model for suggestions", reason=str(error))
+        return PhotoAnalysis(photo, image, [], [])
+    neighbours = [{post.post_id: post.score for post in posts} for posts in results]
+    return PhotoAnalysis(photo, image, outputs, neighbours)
 
 
-def for_eyes(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """As large as the eyes need it."""
-    return smaller(image, EYES_SIDE / min(image.shape[:2]))
+def turn_image(image: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """A picture upright, turned by each quarter, and mirrored."""
+    return [
+        image,
+        *(np.ascontiguousarray(np.rot90(image, quarters)) for quarters in (1, 2, 3)),
+        near_duplicates.mirror(image),
+    ]
 
 
-def small(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """As large as the points need it."""
-    return smaller(image, near_duplicates.SIDE / max(image.shape[:2]))
+def encode_jpeg(image: NDArray[np.uint8]) -> bytes:
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".jpg", bgr)[1].tobytes()
 
 
-def smaller(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
-    """A picture scaled down, never up."""
+def shrink_for_encoder(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return shrink_image(image, ENCODER_JPEG_SIDE / min(image.shape[:2]))
+
+
+def shrink_for_keypoints(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return shrink_image(image, COMPARED_SIDE / max(image.shape[:2]))
+
+
+def shrink_image(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
+    """A picture scaled down; a scale above 1 leaves it."""
     if scale >= 1:
         return image
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def alike(db: Session, who: Person, near: Sequence[dict[int, float]]) -> list[tuple[Post, float]]:
-    """Posts with photos like the upright one."""
-    scores = {id_: score for id_, score in near[0].items() if score >= SIMILAR} if near else {}
-    return [(post, scores[post.id]) for post in posts.load_listed_posts(db, who, list(scores))]
+def load_similar_posts(
+    db: Session, who: Person, analysis: PhotoAnalysis
+) -> list[tuple[Post, float]]:
+    """Posts with photos similar to the upright one, with their similarity."""
+    upright = analysis.neighbours[0] if analysis.neighbours else {}
+    scores = {id_: score for id_, score in upright.items() if score >= MIN_CAPTION_SIMILARITY}
+    posts = post_queries.load_listed_posts(db, who, list(scores))
+    return [(post, scores[post.id]) for post in posts]
 
 
-def subject_of(seen: EncoderOutput | None, found: Sequence[tuple[Post, float]]) -> Subject | None:
-    """What the eyes know it to be; otherwise what most of the similar posts are. None where neither says so."""
-    known = embeddings.identify_subject(seen) if seen is not None else None
-    if known is not None or len(found) < FEWEST:
-        return known
-    shares: dict[str, float] = defaultdict(float)
-    for post, likeness in found:
-        shares[post.category] += likeness
-    category = max(shares, key=lambda each: shares[each])
-    share = shares[category] / sum(shares.values())
-    return (
-        Subject(category, None, CATEGORIES[category].ja, CATEGORIES[category].en, share)
-        if share >= AGREE
-        else None
-    )
+def identify_subject(
+    analysis: PhotoAnalysis, similar_posts: Sequence[tuple[Post, float]]
+) -> Subject | None:
+    """The subject by the image model, otherwise the category of most similar posts, or None."""
+    subject = embeddings.identify_subject(analysis.outputs[0]) if analysis.outputs else None
+    if subject is not None or len(similar_posts) < MIN_CATEGORY_NEIGHBOURS:
+        return subject
+    weights: dict[str, float] = defaultdict(float)
+    for post, similarity in similar_posts:
+        weights[post.category] += similarity
+    category = max(weights, key=lambda name: weights[name])
+    share = weights[category] / sum(weights.values())
+    if share < MIN_CATEGORY_SHARE:
+        return None
+    name = CATEGORIES[category]
+    return Subject(category, None, name.ja, name.en, share)
 
 
-# ---- posted already ------------------------------------------------------------------------------------------------
+# ---- near-duplicates ---------------------------------------------------------------------------
 
 
 def find_near_duplicates(
-    res: Resources,
-    db: Session,
-    who: Person,
-    me: int | None,
-    accepted: photo_files.Accepted,
-    image: NDArray[np.uint8],
-    seen: Sequence[EncoderOutput],
-    near: Sequence[dict[int, float]],
+    res: Resources, db: Session, who: Person, analysis: PhotoAnalysis
 ) -> list[NearDuplicate]:
-    """Posts that have this picture: one's own that are not gone, others' that lists show. Candidates by digest, nearness and hash; verified by their points."""
-    exact = same_digest(db, who, me, accepted.digest)
+    """Posts that show this picture: the member's own, and others' that the member may see.
+
+    Candidates come from digest, similarity and perceptual hash. Those with another digest are
+    verified by their keypoints.
+    """
+    member_id = members.find_viewer_id(db, who)
+    same_file = find_by_digest(db, who, member_id, analysis.photo.digest)
     scores: dict[int, float] = {}
-    for each in near:
-        scores.update(
-            {
-                id_: max(score, scores.get(id_, score))
-                for id_, score in each.items()
-                if score >= NEAR
-            }
-        )
-    ids = [*own_by_hash(db, me, seen), *sorted(scores, key=lambda id_: (-scores[id_], id_))]
-    known = {post.id for post in exact}
-    candidates = [
-        post for post in may_be_told(db, who, me, list(dict.fromkeys(ids))) if post.id not in known
-    ][:CANDIDATES]
-    ours = [
-        near_duplicates.points(small(image)),
-        near_duplicates.points(near_duplicates.mirrored(small(image))),
-    ]
-    verified = [post for post in candidates if is_same(res, ours, post)]
-    return [NearDuplicate(post, post.member_id == me) for post in [*exact, *verified]]
-
-
-def same_digest(db: Session, who: Person, me: int | None, digest: str) -> list[Post]:
-    """Posts with exactly this picture."""
-    mine = select(Post.id).where(
-        Post.member_id == me, or_(Post.photo == digest, Post.original == digest)
-    )
-    others = select(Post.id).where(Post.photo == digest, Post.member_id != me)
+    for neighbours in analysis.neighbours:
+        for post_id, score in neighbours.items():
+            if score >= MIN_DUPLICATE_SIMILARITY:
+                scores[post_id] = max(score, scores.get(post_id, score))
     ids = [
-        *db.scalars(mine.order_by(Post.id.desc()).limit(CANDIDATES)),
-        *db.scalars(others.order_by(Post.id).limit(CANDIDATES)),
+        *find_own_by_hash(db, member_id, analysis.outputs),
+        *sorted(scores, key=lambda id_: (-scores[id_], id_)),
     ]
-    return may_be_told(db, who, me, ids)
+    known = {post.id for post in same_file}
+    candidates = [
+        post
+        for post in load_visible_posts(db, who, member_id, list(dict.fromkeys(ids)))
+        if post.id not in known
+    ][:MAX_VERIFIED_DUPLICATES]
+    image = shrink_for_keypoints(analysis.image)
+    keypoints = [
+        near_duplicates.extract_keypoints(copy) for copy in (image, near_duplicates.mirror(image))
+    ]
+    verified = [post for post in candidates if shows_same_picture(res, keypoints, post)]
+    return [NearDuplicate(post, post.member_id == member_id) for post in [*same_file, *verified]]
 
 
-def own_by_hash(db: Session, me: int | None, seen: Sequence[EncoderOutput]) -> list[int]:
-    """One's own posts, published or not, whose pictures have nearly the hash of this one or of it turned."""
-    if me is None or not seen:
+def find_by_digest(db: Session, who: Person, member_id: int | None, digest: str) -> list[Post]:
+    """Posts with exactly this picture, the member's own first."""
+    own = select(Post.id).where(
+        Post.member_id == member_id, or_(Post.photo == digest, Post.original == digest)
+    )
+    others = select(Post.id).where(Post.photo == digest, Post.member_id != member_id)
+    ids = [
+        *db.scalars(own.order_by(Post.id.desc()).limit(MAX_VERIFIED_DUPLICATES)),
+        *db.scalars(others.order_by(Post.id).limit(MAX_VERIFIED_DUPLICATES)),
+    ]
+    return load_visible_posts(db, who, member_id, ids)
+
+
+def find_own_by_hash(
+    db: Session, member_id: int | None, outputs: Sequence[EncoderOutput]
+) -> list[int]:
+    """Ids of the member's own posts with nearly the hash of this picture, or of a turned copy."""
+    if member_id is None or not outputs:
         return []
-    theirs = (
+    rows = db.execute(
         select(Post.id, ImageFeatures.phash)
         .join(ImageFeatures, ImageFeatures.digest == Post.photo)
-        .where(Post.member_id == me)
+        .where(Post.member_id == member_id)
+        .order_by(Post.id.desc())
+        .limit(MAX_OWN_POSTS)
     )
-    rows = db.execute(theirs.order_by(Post.id.desc()).limit(MY_LOOKS)).all()
-    ours = [int(each.phash, 16) for each in seen]
-    return list(
-        dict.fromkeys(
-            id_
-            for id_, phash in rows
-            if min((int(phash, 16) ^ mine).bit_count() for mine in ours) <= HASH_NEAR
-        )
+    hashes = [int(output.phash, 16) for output in outputs]
+    ids = [
+        post_id
+        for post_id, phash in rows
+        if min((int(phash, 16) ^ value).bit_count() for value in hashes) <= MAX_HASH_DISTANCE
+    ]
+    return list(dict.fromkeys(ids))
+
+
+def load_visible_posts(
+    db: Session, who: Person, member_id: int | None, ids: Sequence[int]
+) -> list[Post]:
+    """The posts that this member may hear of, in the order of `ids`.
+
+    Posts that were removed or deleted are left out, also for their owner.
+    """
+    own = select(Post).where(
+        Post.id.in_(ids), Post.member_id == member_id, Post.state.in_(OWN_VISIBLE_STATES)
     )
+    posts = (*post_queries.load_listed_posts(db, who, ids), *db.scalars(own))
+    by_id = {post.id: post for post in posts}
+    return [by_id[id_] for id_ in ids if id_ in by_id]
 
 
-def may_be_told(db: Session, who: Person, me: int | None, ids: Sequence[int]) -> list[Post]:
-    """Those of the posts that this member may hear of, in their order. What moderators removed and what was deleted is not told, not even to its owner."""
-    mine = select(Post).where(
-        Post.id.in_(ids), Post.member_id == me, Post.state.in_(("checking", "published", "held"))
-    )
-    found = {post.id: post for post in (*posts.load_listed_posts(db, who, ids), *db.scalars(mine))}
-    return [found[id_] for id_ in ids if id_ in found]
-
-
-def is_same(res: Resources, ours: Sequence[near_duplicates.Points], post: Post) -> bool:
-    """Whether a post's picture is this one. One that was taken away meanwhile is not."""
+def shows_same_picture(res: Resources, keypoints: Sequence[Keypoints], post: Post) -> bool:
+    """False, too, for a post whose picture was deleted meanwhile."""
     try:
-        theirs = near_duplicates.points(
-            decoded(res.objects.get(photo_files.key(post.photo, "list")))
-        )
+        image = decode_own_jpeg(res.objects.get(object_key(post.photo, "list")))
     except NotFound:
         return False
-    return any(near_duplicates.same(mine, theirs) for mine in ours)
+    other = near_duplicates.extract_keypoints(image)
+    return any(near_duplicates.is_same_picture(copy, other) for copy in keypoints)
 
 
-# ---- how good it is ------------------------------------------------------------------------------------------------
+# ---- quality -----------------------------------------------------------------------------------
 
 
-def hints(image: NDArray[np.uint8], accepted: photo_files.Accepted) -> list[Hint]:
-    """What its owner may want to know before others see it."""
-    told: dict[Hint, bool] = {
-        "dark": lightness(image).dark,
-        "blurred": crispness(image) < CRISP,
-        "small": max(accepted.width, accepted.height) < SMALL,
+def find_hints(analysis: PhotoAnalysis) -> list[Hint]:
+    """What the owner may want to know before others see the photo."""
+    photo = analysis.photo
+    hints: dict[Hint, bool] = {
+        "dark": measure_lightness(analysis.image).is_dark,
+        "blurred": measure_crispness(analysis.image) < MIN_CRISPNESS,
+        "small": max(photo.width, photo.height) < SMALL_BELOW_SIDE,
     }
-    return [name for name, holds in told.items() if holds]
+    return [hint for hint, applies in hints.items() if applies]

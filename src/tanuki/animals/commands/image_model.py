@@ -1,150 +1,180 @@
-"""Commands that let the eyes look at everything."""
+"""Commands of the image model: encode pictures in bulk, count posts by category."""
 
 import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tanuki.cli.context import echo, say
 from tanuki.cli.output import emit, json_option
 from tanuki.cli.progress import progress_bars
 from tanuki.errors import UserError
+from tanuki.i18n import msgid
 from tanuki.platform.commands.context import open_resources
 from tanuki.platform.commands.inline_worker import inline_worker
 
 if TYPE_CHECKING:
+    from tanuki.animals.vision.backfill import CategoryCounts
     from tanuki.platform.resources import Resources
 
 POLL_SECONDS = 0.3
 
 
 @click.command(
-    help="Let the eyes look at every picture that they have not looked at. All workers help; interrupted, it goes on where it was. "
-    "With another version, that one looks in the background while the live one serves, and is then judged beside it."
+    help="Let the image model encode every picture that it has not encoded. All workers help;"
+    " an interrupted run continues where it was. Another version than the live one encodes in the"
+    " background and is then evaluated beside it."
 )
 @click.option(
-    "--eyes",
-    "wanted",
-    help="A version's number, or `new`: the network that TANUKI_IMAGE_MODEL names. The live one, unless given.",
+    "--version",
+    help="A version's number, or `new`: the image model that TANUKI_IMAGE_MODEL names."
+    " The live one, unless given.",
 )
 @json_option
-def embed(wanted: str | None, as_json: bool) -> None:
+def embed(version: str | None, as_json: bool) -> None:
     from tanuki.animals.vision import backfill, registration
     from tanuki.animals.vision.encoder import ENCODER_MODEL
 
     with open_resources() as res:
         now = datetime.now(UTC)
-        if wanted == backfill.NEW_VERSION:
-            wanted = registration.register_version(res, now)
-        elif wanted is not None:
-            wanted = res.registry.get(ENCODER_MODEL, wanted).version
-        new = run(res, backfill.EMBED, f"{wanted or 'live'}-{now:%Y%m%dT%H%M%S}", wanted)
+        if version == backfill.NEW_VERSION:
+            version = registration.register_version(res, now)
+        elif version is not None:
+            version = res.registry.get(ENCODER_MODEL, version).version
+        run_id = f"{backfill.EMBED}-{version or 'live'}-{now:%Y%m%dT%H%M%S}"
+        new = run_backfill(
+            res,
+            backfill.EMBED,
+            run_id,
+            [version],
+            lambda: backfill.measure_progress(res, version),
+        )
         live = registration.find_live_version(res)
-        version = wanted or live or ""
+        encoder_version = version or live or ""
         with res.db.read() as db:
             row: dict[str, Any] = {
-                "eyes": version,
+                "version": encoder_version,
                 "new": new,
-                "looks": backfill.count_embedded(db, version),
-                "missing": backfill.count_missing(db, version),
+                "embedded": backfill.count_embedded(db, encoder_version),
+                "missing": backfill.count_missing(db, encoder_version),
             }
-        if live is not None and version != live:
-            row |= verdict(res, version, live, now)
+        if live is not None and encoder_version != live:
+            row |= evaluate_beside_live(res, encoder_version, now)
     if as_json:
         emit([row], as_json)
         return
-    click.echo(
-        f"Version {version} of the eyes has looked at {row['looks']} pictures, {new} of them now; {row['missing']} cannot be read."
+    echo(
+        msgid(
+            "Version %(version)s of the image model has encoded %(embedded)s pictures,"
+            " %(new)s of them now; %(missing)s cannot be read."
+        ),
+        **row,
     )
     if "go" in row:
-        click.echo(
-            f"{'GO' if row['go'] else 'NO-GO'} beside the live version {live}. {' '.join(row['reasons'])}".strip()
+        echo(
+            msgid("%(decision)s beside the live version %(live)s. %(reasons)s"),
+            decision="GO" if row["go"] else "NO-GO",
+            live=live,
+            reasons=" ".join(row["reasons"]),
         )
 
 
-def verdict(res: "Resources", version: str, live: str, now: datetime) -> dict[str, Any]:
-    """What the gate says about a version beside the live one, kept; nothing when there are too few pictures to say."""
-    from tanuki.animals.vision import evaluation
+def evaluate_beside_live(res: "Resources", version: str, now: datetime) -> dict[str, Any]:
+    """Record the gate's verdict on a version; empty if there are too few pictures to compare."""
+    from tanuki.animals.vision.encoder import ENCODER_MODEL
+    from tanuki.animals.vision.evaluation import category_names
     from tanuki.platform.accounts import SYSTEM
-    from tanuki.platform.mlops import release
 
     try:
-        with res.db.read() as db:
-            found = evaluation.evaluate_encoder(db, version, live, now, SYSTEM.name)
-    except UserError as few:
-        click.echo(str(few), err=True)
+        evaluation = res.lifecycle.evaluate(ENCODER_MODEL, version, now)
+    except UserError as error:
+        echo(error.message, err=True, **error.values)
         return {}
-    with res.db.write() as db:
-        release.keep_verdict(db, found)
-    return {
-        "go": found.go,
-        "reasons": [evaluation.render_reason(reason, "en") for reason in found.report["reasons"]],
-    }
+    verdict = res.lifecycle.record_evaluation(ENCODER_MODEL, evaluation, actor=SYSTEM, now=now)
+    with res.db.read() as db:
+        labels = category_names(db, "en")
+    return {"go": verdict.go, "reasons": res.lifecycle.render_reasons(verdict, say, labels)}
 
 
 @click.command(
-    help="What the eyes take every published post for, beside what its owner says. All workers help; interrupted, it goes on where it was."
+    help="Compare the image model's category of every published post with its owner's. All workers"
+    " help; an interrupted run continues where it was."
 )
-@click.option("--again", is_flag=True, help="Look at every picture anew before.")
+@click.option("--again", is_flag=True, help="Encode every picture again before.")
 @json_option
 def classify(again: bool, as_json: bool) -> None:
     from tanuki.animals.vision import backfill
 
     with open_resources() as res:
-        found = run(res, backfill.CLASSIFY, f"{datetime.now(UTC):%Y%m%dT%H%M%S}", again)
-    emit(rows(found), as_json)
+        counts = run_backfill(
+            res,
+            backfill.CLASSIFY,
+            f"{backfill.CLASSIFY}-{datetime.now(UTC):%Y%m%dT%H%M%S}",
+            [again],
+            lambda: backfill.measure_progress(res, None),
+        )
+    emit(tabulate_categories(counts), as_json)
 
 
-def rows(counts: list[tuple[str, str, int]]) -> list[dict[str, Any]]:
-    """A row a category: how many posts are of it as owners say, as the eyes say, and as both say; how many the eyes do not know."""
+def tabulate_categories(counts: "CategoryCounts") -> list[dict[str, Any]]:
+    """For each category: posts by their owners, by the image model, by both, and unknown to it."""
     from tanuki.animals.taxonomy import CATEGORIES
     from tanuki.animals.vision.backfill import UNKNOWN_CATEGORY
 
-    made = []
+    rows = []
     for category in CATEGORIES:
-        owners = {eyes: count for owner, eyes, count in counts if owner == category}
-        eyes = sum(count for _, said, count in counts if said == category)
-        if owners or eyes:
-            both, unknown = owners.get(category, 0), owners.get(UNKNOWN_CATEGORY, 0)
-            made.append(
+        by_owner = {model: count for owner, model, count in counts if owner == category}
+        by_model = sum(count for _, model, count in counts if model == category)
+        if by_owner or by_model:
+            rows.append(
                 {
                     "category": category,
-                    "owners": sum(owners.values()),
-                    "eyes": eyes,
-                    "both": both,
-                    "unknown": unknown,
+                    "owners": sum(by_owner.values()),
+                    "image_model": by_model,
+                    "both": by_owner.get(category, 0),
+                    "unknown": by_owner.get(UNKNOWN_CATEGORY, 0),
                 }
             )
-    return made
+    return rows
 
 
-def run(res: "Resources", name: str, suffix: str, *args: Any) -> Any:
-    """Start a run, or join the one that is under way, and wait for what it gives."""
-    from tanuki.animals.vision import backfill
+def run_backfill(
+    res: "Resources",
+    workflow: str,
+    run_id: str,
+    arguments: Sequence[object],
+    measure_progress: Callable[[], tuple[int, int]],
+) -> Any:  # noqa: ANN401 what the workflow gives
+    """Start a run, or join the one that is active, and wait for its result.
 
+    measure_progress: pictures done, and of how many. Raises UserError if the run stopped.
+    """
     with ExitStack() as stack:
         stack.enter_context(inline_worker(res))
         progress = stack.enter_context(progress_bars())
         active = [
-            each.id
+            run.id
             for status in ("running", "queued")
-            for each in res.jobs.list_runs(status=status, name=name)
+            for run in res.jobs.list_runs(status=status, name=workflow)
         ]
-        run_id = active[0] if active else f"{name}-{suffix}"
-        if not active:
+        if active:
+            run_id = active[0]
+        else:
             with res.db.write() as db:
-                res.jobs.enqueue(db, name, run_id, *args)
-        while (found := res.jobs.load_run(run_id)).status in ("queued", "running"):
+                res.jobs.enqueue(db, workflow, run_id, *arguments)
+        while (run := res.jobs.load_run(run_id)).status in ("queued", "running"):
             time.sleep(POLL_SECONDS)
-            done, whole = backfill.measure_progress(res, args[0] if name == backfill.EMBED else None)
-            if whole:
-                progress("pictures", done, whole)
-        if found.status != "done":
+            done, total = measure_progress()
+            if total:
+                progress("pictures", done, total)
+        if run.status != "done":
             raise UserError(
-                "The run %(run)s stopped (%(status)s): %(why)s Then `tanuki work resume %(run)s`.",
+                "The run %(run)s stopped (%(status)s): %(why)s Then `tanuki jobs resume %(run)s`.",
                 run=run_id,
-                status=found.status,
-                why=found.error or "",
+                status=run.status,
+                why=run.error or "",
             )
         return res.jobs.client.retrieve_workflow(run_id).get_result()

@@ -1,6 +1,6 @@
-"""Commands about similar pictures: what is similar to a post or a file, and making the index anew."""
+"""Commands of similar photos: find them for a post or a file, build the index."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tanuki.cli.context import say
 from tanuki.cli.output import emit, json_option
+from tanuki.errors import UserError
+from tanuki.i18n import msgid
 from tanuki.platform.commands.context import open_resources
 from tanuki.platform.commands.inline_worker import inline_worker
 
@@ -18,166 +21,205 @@ if TYPE_CHECKING:
     from tanuki.animals.similarity.search import SimilarFilter, SimilarPost
     from tanuki.platform.resources import Resources
 
-AT_ONCE = 200  # posts whose neighbours are asked for in one read
-HOURS = 6.0  # that a training may take, before the command no longer waits for it
+POSTS_PER_TRANSACTION = 200
+MAX_TRAINING_SECONDS = 6 * 3600.0
+REPORT_FIELDS = {
+    "pictures": "images",
+    "recall": "recall",
+    "queries": "queries",
+    "ms": "ms",
+    "exact_ms": "exact_ms",
+}
+"""Fields of `train --json` by those of the gate's report."""
 
 
 @click.command(
-    help="Posts with pictures similar to a post's or a file's. An imported post is named by its file."
+    help="Posts with photos similar to a post's or a file's. An imported post is named by its file."
 )
 @click.argument("post", type=click.IntRange(min=1), required=False)
 @click.option(
     "--image",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="A picture that is only compared.",
+    help="A picture to search with; it is not stored.",
 )
-@click.option("--all", "every", is_flag=True, help="Of every published post.")
-@click.option("--k", type=click.IntRange(1, 100), default=10, show_default=True, help="How many.")
+@click.option("--all", "every_post", is_flag=True, help="For every published post.")
+@click.option(
+    "--k", type=click.IntRange(1, 100), default=10, show_default=True, help="How many posts."
+)
 @click.option("--category", help="Only posts of this category.")
 @json_option
 def similar(
-    post: int | None, image: Path | None, every: bool, k: int, category: str | None, as_json: bool
+    post: int | None,
+    image: Path | None,
+    every_post: bool,
+    k: int,
+    category: str | None,
+    as_json: bool,
 ) -> None:
     from tanuki.animals.similarity.search import SimilarFilter
     from tanuki.platform import log
 
-    if [post is not None, image is not None, every].count(True) != 1:
-        raise click.UsageError("Please name a post, a file with --image, or --all.")
+    if [post is not None, image is not None, every_post].count(True) != 1:
+        raise click.UsageError(say("Please name a post, a file with --image, or --all."))
     with open_resources() as res:
-        log.set_up(res.settings)  # to stderr: what is printed is the answers
-        for row in answers(res, post, image, k, SimilarFilter(category)):
+        log.set_up_logging(res.settings)  # to stderr: the results are on stdout
+        filters = SimilarFilter(category)
+        rows = (
+            [find_similar_to_file(res, image, k, filters)]
+            if image is not None
+            else find_similar_to_posts(res, post, k, filters)
+        )
+        for row in rows:
             if as_json:
                 emit([row], as_json)
             else:
-                emit(told(row), as_json, ["of", "similar", "score"])
+                emit(tabulate_result(row), as_json, ["of", "similar", "score"])
 
 
-def answers(
-    res: "Resources", post: int | None, image: Path | None, k: int, asked: "SimilarFilter"
+def find_similar_to_file(
+    res: "Resources", file: Path, k: int, filters: "SimilarFilter"
+) -> dict[str, Any]:
+    from tanuki.animals.similarity.search import SimilaritySearch
+
+    with res.db.read() as db:
+        search = SimilaritySearch(res, db, None, datetime.now(UTC))
+        posts = search.similar_to_image(file.read_bytes(), k, filters)
+        return result_row({"file": str(file)}, db, posts)
+
+
+def find_similar_to_posts(
+    res: "Resources", post_id: int | None, k: int, filters: "SimilarFilter"
 ) -> Iterator[dict[str, Any]]:
-    """What is similar to each that is asked about."""
+    """A row for a post, or for every published post, by id."""
     from sqlalchemy import select
 
-    from tanuki.animals.similarity import search
+    from tanuki.animals.similarity.search import SimilaritySearch
     from tanuki.animals.tables import Post, PostState
 
     now = datetime.now(UTC)
-    if image is not None:
-        with res.db.read() as db:
-            found = search.to_picture(res, db, None, image.read_bytes(), k=k, asked=asked, now=now)
-            yield row({"file": str(image)}, db, found)
-        return
     last = 0
     while True:
         with res.db.read() as db:
-            wanted = (
+            published = (
                 select(Post.id)
                 .where(Post.state == PostState.PUBLISHED, Post.id > last)
                 .order_by(Post.id)
-                .limit(AT_ONCE)
+                .limit(POSTS_PER_TRANSACTION)
             )
-            ids = list(db.scalars(wanted)) if post is None else [post]
-            for each in ids:
-                found = search.find_similar_to_post(res, db, None, each, k=k, asked=asked, now=now)
-                yield row(named(db, [each])[0], db, found)
-        if not ids or post is not None:
+            ids = list(db.scalars(published)) if post_id is None else [post_id]
+            for query_id in ids:
+                posts = SimilaritySearch(res, db, None, now).similar_to_post(query_id, k, filters)
+                yield result_row(name_posts(db, [query_id])[0], db, posts)
+        if not ids or post_id is not None:
             return
         last = ids[-1]
 
 
-def row(of: dict[str, Any], db: "Session", found: "list[SimilarPost]") -> dict[str, Any]:
-    """One answer as it is printed."""
-    names = [next(iter(each.values())) for each in named(db, [each.post_id for each in found])]
-    return {**of, "similar": names, "scores": [round(each.score, 4) for each in found]}
+def result_row(query: dict[str, Any], db: "Session", posts: "list[SimilarPost]") -> dict[str, Any]:
+    """The result of a search; `query` names what was searched with."""
+    names = name_posts(db, [post.post_id for post in posts])
+    return {
+        **query,
+        "similar": [next(iter(name.values())) for name in names],
+        "scores": [round(post.score, 4) for post in posts],
+    }
 
 
-def named(db: "Session", ids: list[int]) -> list[dict[str, Any]]:
-    """Posts by the files they were imported from, or by their ids."""
+def name_posts(db: "Session", ids: list[int]) -> list[dict[str, Any]]:
+    """Each post by the file that it was imported from, else by its id."""
     from sqlalchemy import select
 
     from tanuki.animals.import_folder import KEY_PREFIX
     from tanuki.animals.tables import Post
 
-    brought = select(Post.id, Post.source).where(Post.id.in_(ids), Post.key.startswith(KEY_PREFIX))
-    sources = {each.id: each.source for each in db.execute(brought)}
-    return [{"file": sources[each]} if sources.get(each) else {"post": each} for each in ids]
-
-
-def told(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """One answer as a table for people."""
-    of = row.get("file", row.get("post"))
+    imported = select(Post.id, Post.source).where(Post.id.in_(ids), Post.key.startswith(KEY_PREFIX))
+    files = {row.id: row.source for row in db.execute(imported)}
     return [
-        {"of": of, "similar": name, "score": score}
+        {"file": files[post_id]} if files.get(post_id) else {"post": post_id} for post_id in ids
+    ]
+
+
+def tabulate_result(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A result as the rows of a table."""
+    query = row.get("file", row.get("post"))
+    return [
+        {"of": query, "similar": name, "score": score}
         for name, score in zip(row["similar"], row["scores"], strict=True)
     ]
 
 
 @click.command(
-    help="Make the index of similar pictures anew: the eyes look at what they have not seen, the index is built, judged and, on GO, live. "
-    "On NO-GO there is a sentence for each reason, nothing changes and the exit code is 1."
+    help="Build the index of similar photos: encode new pictures, build the index, evaluate it and,"
+    " on GO, make it live. On NO-GO each reason is a sentence, nothing changes and the exit code is"
+    " 1."
 )
 @json_option
 @click.pass_context
 def train(ctx: click.Context, as_json: bool) -> None:
     with open_resources() as res:
-        said = trained(res)
+        outcome = train_index(res)
     if as_json:
-        emit([said], as_json)
+        emit([outcome], as_json)
     else:
-        click.echo(said["outcome"])
-        for sentence in said["reasons"]:
+        click.echo(outcome["outcome"])
+        for sentence in outcome["reasons"]:
             click.echo(f"  {sentence}")
-    ctx.exit(1 if said["go"] is False else 0)
+    ctx.exit(1 if outcome["go"] is False else 0)
 
 
-def trained(res: "Resources") -> dict[str, Any]:
-    """Start a training, wait for its end, and say what came of it."""
-    from tanuki.animals.similarity import messages, training
+def train_index(res: "Resources") -> dict[str, Any]:
+    """Start a training, wait for its end, and describe its outcome. Raises UserError."""
     from tanuki.animals.similarity.index import INDEX_MODEL
-    from tanuki.errors import UserError
+    from tanuki.animals.similarity.training import TRAINING, training_run_id
+    from tanuki.animals.vision.evaluation import category_names
     from tanuki.platform.mlops import release
 
-    run = training.run_id(datetime.now(UTC))
+    run_id = training_run_id(datetime.now(UTC))
     with ExitStack() as stack:
         stack.enter_context(inline_worker(res))
         with res.db.write() as db:
-            res.jobs.enqueue(db, training.TRAINING, run)
-        ended = res.jobs.wait_for_run(run, seconds=3600 * HOURS)
-    if ended.status != "done":
+            res.jobs.enqueue(db, TRAINING, run_id)
+        run = res.jobs.wait_for_run(run_id, seconds=MAX_TRAINING_SECONDS)
+    if run.status != "done":
         raise UserError(
             "The run %(run)s is %(status)s: %(why)s",
-            run=run,
-            status=ended.status,
-            why=ended.error or "",
+            run=run_id,
+            status=run.status,
+            why=run.error or "",
         )
-    made = next(
-        (
-            version
-            for version in res.registry.versions(INDEX_MODEL)
-            if version.parameters.get("run") == run
-        ),
-        None,
+    versions = res.registry.versions(INDEX_MODEL)
+    version = next(
+        (version for version in versions if version.parameters.get("run") == run_id), None
     )
-    if made is None:
+    if version is None:
         return {
-            "run": run,
+            "run": run_id,
             "version": None,
             "go": None,
-            "outcome": "There are too few published pictures for an index; each is compared.",
+            "outcome": say(
+                msgid("There are too few published pictures for an index; each one is compared.")
+            ),
             "reasons": [],
         }
     with res.db.read() as db:
-        verdict = release.latest_verdict(db, INDEX_MODEL, made.version)
+        verdict = release.latest_verdict(db, INDEX_MODEL, version.version)
         assert verdict is not None
+        labels = category_names(db, "en")
+        reasons = res.lifecycle.render_reasons(verdict, say, labels)
+    outcome = (
+        msgid("Version %(version)s of %(model)s: GO, it is live.")
+        if verdict.go
+        else msgid("Version %(version)s of %(model)s: NO-GO, nothing changes.")
+    )
     return {
-        "run": run,
-        "version": made.version,
+        "run": run_id,
+        "version": version.version,
         "go": verdict.go,
-        "outcome": f"Version {made.version} of {INDEX_MODEL}: {'GO, it is live.' if verdict.go else 'NO-GO, nothing changes.'}",
-        "reasons": [messages.render_reason(reason, "en") for reason in verdict.report["reasons"]],
+        "outcome": say(outcome, version=version.version, model=INDEX_MODEL),
+        "reasons": reasons,
         **{
-            name: verdict.report[name]
-            for name in ("pictures", "recall", "queries", "ms", "exact_ms")
+            field: verdict.report[name]
+            for field, name in REPORT_FIELDS.items()
             if name in verdict.report
         },
     }

@@ -1,32 +1,44 @@
-"""A post shows the better picture, or the one that was sent again. It is made once, waits beside the picture it was made of, and is taken in as any other is."""
+"""Enhanced photos of posts: made once, shown to the owner first, applied as an edit, and undone.
+
+The enhanced photo waits in the object store beside the photo that it was made of. When its owner
+applies it, it goes through the same steps as an upload.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
-from tanuki.animals import members, posts
-from tanuki.animals.enhance.advice import Advice, advice, better, decoded
+from tanuki.animals import members, post_queries, posts
+from tanuki.animals.enhance.advice import Advice, advise, decode_own_jpeg, enhance_photo
 from tanuki.animals.images import photo_files
-from tanuki.animals.tables import Photo, Post, PostEdit
+from tanuki.animals.images.photo_files import CleanPhoto, object_key
+from tanuki.animals.posts import PostVersion
+from tanuki.animals.tables import Photo, Post, PostEdit, PostState
 from tanuki.errors import Conflict, NotFound
 from tanuki.i18n import msgid
 from tanuki.platform import rate_limit
 from tanuki.platform.accounts import Person
-from tanuki.platform.jobs import PROMPT, Work
-from tanuki.platform.object_store import Objects
+from tanuki.platform.jobs import PROMPT_QUEUE, Jobs
+from tanuki.platform.object_store import ObjectStore
+from tanuki.platform.rate_limit import RateLimit
 from tanuki.platform.resources import Resources
 
-AN_HOUR = 30  # pictures made better for one member
-BETTER_ALREADY = msgid("The post shows the better picture already.")
-SHOWS_ORIGINAL = msgid("The post shows the picture that was sent.")
-NOT_NOW = msgid("The picture of this post cannot be changed now.")
-STATES = ("checking", "published")  # in which a post's picture may change
+ENHANCEMENTS_PER_MEMBER = RateLimit("enhancements", 30, 3600)
+ALREADY_ENHANCED = msgid("The post shows the improved photo already.")
+SHOWS_ORIGINAL = msgid("The post shows the original photo.")
+NOT_CHANGEABLE = msgid("The photo of this post cannot be changed now.")
+CHANGEABLE_STATES = (PostState.CHECKING, PostState.PUBLISHED)
 
 
 @dataclass(frozen=True)
-class Offer:
-    """A post of one's own, its picture, the one that was sent where that is another, what would help, and whether the better one was made."""
+class EnhancementOffer:
+    """What its owner is offered for a post.
+
+    photo: the one that is shown. original: the one that was sent, if an enhanced one is shown.
+    made: the enhanced photo waits to be applied.
+    """
 
     post: Post
     photo: Photo
@@ -35,125 +47,125 @@ class Offer:
     made: bool
 
 
-def offer(db: Session, objects: Objects, who: Person, post_id: int) -> Offer:
-    """What is offered to the owner of a post."""
-    post = posts.load_visible_post(db, post_id, who)
+def load_offer(db: Session, objects: ObjectStore, who: Person, post_id: int) -> EnhancementOffer:
+    """Raises NotFound for a post of somebody else."""
+    post = post_queries.load_visible_post(db, post_id, who)
     if post.member_id != members.find_viewer_id(db, who):
         raise NotFound("There is no such post.")
-    original = db.get(Photo, post.original) if post.original is not None else None
-    asked = Advice(larger=False, lighter=False, why_not=NOT_NOW)
-    if post.state in STATES:
-        asked = advice(decoded(objects.get(photo_files.key(post.original or post.photo, "full"))))
-    return Offer(
+    original_digest = post.original or post.photo
+    advice = Advice(larger=False, lighter=False, why_not=NOT_CHANGEABLE)
+    if post.state in CHANGEABLE_STATES:
+        advice = advise(decode_own_jpeg(objects.get(object_key(original_digest, "full"))))
+    return EnhancementOffer(
         post,
         db.get_one(Photo, post.photo),
-        original,
-        asked,
-        waits(objects, post.original or post.photo),
+        db.get(Photo, post.original) if post.original is not None else None,
+        advice,
+        enhancement_exists(objects, original_digest),
     )
 
 
-def waits(objects: Objects, digest: str) -> bool:
-    """Whether the better picture of one was made."""
-    return objects.exists(photo_files.key(digest, photo_files.BETTER))
+def enhancement_exists(objects: ObjectStore, digest: str) -> bool:
+    return objects.exists(object_key(digest, photo_files.ENHANCED))
 
 
-def make(res: Resources, who: Person, post_id: int, *, now: datetime) -> None:
-    """Make the better picture of a post of one's own. Raises UserError where nothing helps, TooMany after AN_HOUR."""
+def make_enhancement(res: Resources, who: Person, post_id: int, *, now: datetime) -> None:
+    """Make the enhanced photo of one's own post.
+
+    Raises UserError if nothing would improve it, TooMany beyond ENHANCEMENTS_PER_MEMBER.
+    """
     with res.db.write() as db:
-        post = of_own(db, who, post_id)
+        post = lock_changeable_post(db, who, post_id)
         if post.original is not None:
-            raise Conflict(BETTER_ALREADY)
+            raise Conflict(ALREADY_ENHANCED)
         digest = post.photo
-        if waits(res.objects, digest):
+        if enhancement_exists(res.objects, digest):
             return
-        rate_limit.use(db, who.name, "better", now=now, most=AN_HOUR, seconds=3600)
-    content = better(res.objects.get(photo_files.key(digest, "full")))
-    res.objects.put(
-        photo_files.key(digest, photo_files.BETTER), photo_files.accept(content).files["full"]
-    )
+        rate_limit.count_use(db, who.name, ENHANCEMENTS_PER_MEMBER, now)
+    jpeg = enhance_photo(res.objects.get(object_key(digest, "full")))
+    photo = photo_files.clean_upload(res, jpeg)
+    res.objects.put(object_key(digest, photo_files.ENHANCED), photo.files["full"])
 
 
-def of_own(db: Session, who: Person, post_id: int) -> Post:
-    """A post whose picture somebody may change."""
+def lock_changeable_post(db: Session, who: Person, post_id: int) -> Post:
+    """One's own post, locked, if its photo may be changed. Raises NotFound, NotAllowed."""
     post = posts.lock_own_post(db, who, post_id)
-    if post.state not in STATES:
+    if post.state not in CHANGEABLE_STATES:
         raise NotFound("There is no such post.")
     return post
 
 
-def waiting(db: Session, objects: Objects, who: Person, post_id: int) -> bytes:
-    """The better picture that was made for a post of one's own and is not shown yet."""
-    post = posts.load_visible_post(db, post_id, who)
-    if (
-        post.member_id != members.find_viewer_id(db, who)
-        or post.original is not None
-        or not waits(objects, post.photo)
-    ):
+def read_enhancement(db: Session, objects: ObjectStore, who: Person, post_id: int) -> bytes:
+    """The enhanced photo of one's own post that waits to be applied. Raises NotFound."""
+    post = post_queries.load_visible_post(db, post_id, who)
+    is_own = post.member_id == members.find_viewer_id(db, who)
+    if not is_own or post.original is not None or not enhancement_exists(objects, post.photo):
         raise NotFound("There is no such picture.")
-    return objects.get(photo_files.key(post.photo, photo_files.BETTER))
+    return objects.get(object_key(post.photo, photo_files.ENHANCED))
 
 
-def accepted(res: Resources, who: Person, post_id: int) -> photo_files.Accepted:
-    """The same, taken in as any picture that is sent, and stored."""
+def store_enhancement(res: Resources, who: Person, post_id: int) -> CleanPhoto:
+    """Clean the waiting photo as if it were uploaded, and store its files."""
     with res.db.read() as db:
         members.require_active_member(db, who)
-        content = waiting(db, res.objects, who, post_id)
-    made = photo_files.accept(content)
-    photo_files.store(res.objects, made)
-    return made
+        content = read_enhancement(db, res.objects, who, post_id)
+    photo = photo_files.clean_upload(res, content)
+    photo_files.store_files(res.objects, photo)
+    return photo
 
 
-def take(
-    db: Session,
-    objects: Objects,
-    work: Work,
-    who: Person,
-    post_id: int,
-    better_one: photo_files.Accepted,
-    *,
-    version: int,
-    now: datetime,
+def apply_enhancement(
+    db: Session, res: Resources, who: Person, base: PostVersion, photo: CleanPhoto, *, now: datetime
 ) -> Post:
-    """Show the better picture from now on; the one that was sent is kept. `better_one` is what accepted() gave."""
-    post = of_own(db, who, post_id)
+    """Show the enhanced photo from now on, and keep the original one.
+
+    `photo` is what store_enhancement() gave. Raises Conflict if the post has another version by
+    now, or shows the enhanced photo already.
+    """
+    post = lock_changeable_post(db, who, base.post_id)
     if post.original is not None:
-        raise Conflict(BETTER_ALREADY)
-    photo = photo_files.keep(db, objects, better_one, now=now)
-    return show(db, work, who, post, photo.digest, post.photo, version=version, now=now)
+        raise Conflict(ALREADY_ENHANCED)
+    check_version(post, base)
+    record = photo_files.save_photo(db, res.objects, photo, now=now)
+    return change_photo(db, res.jobs, who, post, ShownPhoto(record.digest, post.photo), now=now)
 
 
-def put_back(
-    db: Session, work: Work, who: Person, post_id: int, *, version: int, now: datetime
+def restore_original(
+    db: Session, jobs: Jobs, who: Person, base: PostVersion, *, now: datetime
 ) -> Post:
-    """Show the picture that was sent again."""
-    post = of_own(db, who, post_id)
+    """Show the original photo again. Raises Conflict as apply_enhancement() does."""
+    post = lock_changeable_post(db, who, base.post_id)
     if post.original is None:
         raise Conflict(SHOWS_ORIGINAL)
-    return show(db, work, who, post, post.original, None, version=version, now=now)
+    check_version(post, base)
+    return change_photo(db, jobs, who, post, ShownPhoto(post.original, None), now=now)
 
 
-def show(
-    db: Session,
-    work: Work,
-    who: Person,
-    post: Post,
-    digest: str,
-    original: str | None,
-    *,
-    version: int,
-    now: datetime,
-) -> Post:
-    """Change a post's picture as an edit: only of the version that was seen, counted, on record, and checked again by a run that looks at the new picture."""
-    if version != post.version:
+def check_version(post: Post, base: PostVersion) -> None:
+    if base.version != post.version:
         raise Conflict(
             "This post was changed meanwhile; look at it again and make your change anew."
         )
-    rate_limit.use(db, who.name, "edits", now=now, most=posts.POSTS_PER_HOUR, seconds=3600)
-    db.add(PostEdit(post_id=post.id, version=post.version, words=posts.post_content(post), at=now))
-    post.photo, post.original = digest, original
+
+
+class ShownPhoto(NamedTuple):
+    """Digests of the photo that a post shows, and of the original if that is another one."""
+
+    digest: str
+    original: str | None
+
+
+def change_photo(
+    db: Session, jobs: Jobs, who: Person, post: Post, shown: ShownPhoto, *, now: datetime
+) -> Post:
+    """Change a post's photo as an edit: counted, recorded, and reviewed by a run of its own."""
+    rate_limit.count_use(db, who.name, posts.EDITS_PER_MEMBER, now)
+    content = posts.post_content(post)
+    db.add(PostEdit(post_id=post.id, version=post.version, content=content, at=now))
+    post.photo, post.original = shown
     post.version, post.edited_at = post.version + 1, now
     db.flush()
-    if post.state == "published":
-        work.enqueue(db, posts.POST_REVIEW, posts.review_run_id(post, post.version), post.id, queue=PROMPT)
+    if post.state == PostState.PUBLISHED:
+        run_id = posts.review_run_id(post, post.version)
+        jobs.enqueue(db, posts.POST_REVIEW, run_id, post.id, queue=PROMPT_QUEUE)
     return post

@@ -19,7 +19,7 @@ from tanuki.animals.events import RankedPost, Viewer
 from tanuki.animals.example import compose, cutouts, personas, scenario
 from tanuki.animals.example.cutouts import Credit, Stamp
 from tanuki.animals.images import photo_files
-from tanuki.animals.images.photo_files import Accepted
+from tanuki.animals.images.photo_files import CleanPhoto
 from tanuki.animals.moderation import appeals, cases, decisions
 from tanuki.animals.posts import Draft
 from tanuki.animals.tables import CaseState, Post
@@ -115,7 +115,7 @@ def come(
         with res.db.write() as db:
             person = accounts.find_person(db, name)
             if person is None:
-                password = accounts.add_user(db, name, grants=[grant], now=since)
+                password = accounts.add_user(db, accounts.NewUser(name, [grant]), since)
                 passwords |= {name: password} if name in SHOWN else {}
                 person = accounts.find_person(db, name)
                 if number < len(story.langs):
@@ -160,11 +160,11 @@ def post_all(
     }
     missing = [post for post in story.posts if post.number not in ids]
 
-    def take(post: scenario.Planned) -> tuple[scenario.Planned, Accepted]:
-        accepted = photo_files.accept(
-            taken(post, seed) if composed else post.stamp.file.read_bytes()
+    def take(post: scenario.Planned) -> tuple[scenario.Planned, CleanPhoto]:
+        accepted = photo_files.clean_upload(
+            res, taken(post, seed) if composed else post.stamp.file.read_bytes()
         )
-        photo_files.store(res.objects, accepted)
+        photo_files.store_files(res.objects, accepted)
         return post, accepted
 
     with ThreadPoolExecutor(max_workers=3) as pool:
@@ -194,22 +194,11 @@ def taken(post: scenario.Planned, seed: int) -> bytes:
 
 
 def posted(
-    db: Session, res: Resources, post: scenario.Planned, who: Person, accepted: Accepted, key: str
+    db: Session, res: Resources, post: scenario.Planned, who: Person, accepted: CleanPhoto, key: str
 ) -> int:
     """One photo, published at its time."""
     draft = Draft(post.title, post.description, post.tags, post.category)
-    made = posts.create_post(
-        db,
-        res.objects,
-        res.jobs,
-        who,
-        draft,
-        accepted,
-        key=key,
-        now=post.at,
-        source=post.stamp.species,
-        most=None,
-    )
+    made = posts.create_post(db, res, who, posts.NewPost(draft, accepted, key, source=post.stamp.species, limit=None), now=post.at)
     post_states.publish_post(db, made, now=post.at)
     return made.id
 
@@ -287,13 +276,11 @@ def undisturbed(db: Session, do: Callable[[Session], Any]) -> None:
 
 def report(db: Session, who: Person, post_id: int, at: datetime, decided: bool) -> None:
     """Somebody reports a photo without an animal; a moderator may have removed it since."""
-    case = cases.report_subject(db, who, "post", post_id, "not_an_animal", "", now=at)
+    case = cases.report_subject(db, who, cases.SubjectRef("post", post_id), "not_an_animal", "", now=at)
     moderator = accounts.find_person(db, MODERATORS[0])
     if decided and case.state == CaseState.OPEN and moderator is not None:
         note = "動物が写っていません。There is no animal in it."
-        decisions.decide_case(
-            db, moderator, case.id, "remove", "not_an_animal", note, now=at + timedelta(minutes=30)
-        )
+        decisions.decide_case(db, moderator, case.id, decisions.Ruling("remove", "not_an_animal", note), now=at + timedelta(minutes=30))
 
 
 def one_appeal(db: Session, people: Sequence[Person], story: scenario.Story) -> None:
@@ -343,7 +330,7 @@ def looked(
     with res.db.write() as db:
         for kind in events.EVENT_KINDS:
             if told[kind.name]:
-                res.warehouse.append(
+                res.warehouse.append_facts(
                     db,
                     kind.table,
                     kind.build_facts(told[kind.name]),

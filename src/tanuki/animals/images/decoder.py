@@ -1,6 +1,8 @@
-"""A pool of child processes that decode: each does one job at a time, within memory and time, and may be killed without costing anyone else anything."""
+"""A pool of child processes that decode pictures, each within limits of memory and time.
 
-import atexit
+A child does one job at a time. It may crash, hang or be killed: that costs one picture.
+"""
+
 import contextlib
 import json
 import logging
@@ -19,36 +21,42 @@ from tanuki.errors import TooMany
 log = logging.getLogger(__name__)
 
 SCRIPT = Path(__file__).with_name("cleaning.py")
-ENVIRONMENT = {
-    "LANG": "C.UTF-8",
-    "VIPS_CONCURRENCY": "1",
-    "MALLOC_ARENA_MAX": "2",
-}  # and none of ours: it may hold secrets
+ENVIRONMENT = {"LANG": "C.UTF-8", "VIPS_CONCURRENCY": "1", "MALLOC_ARENA_MAX": "2"}
+"""Of a child. Nothing of our own environment, which may hold secrets."""
 
-MEMORY_MB = 512  # a picture may cost so much
-DATA_MB = 448  # what the child may allocate of it; the rest is the code of its libraries
-CPU_S = 1.8  # a picture may cost two seconds: this much computing, and a little for handing over
-WALL_S = 6.0  # for a child that neither computes nor answers; longer, because a busy machine gives a process a third of its time
-START_S = 20.0  # a child is ready after 0.2 s; after this it never will be
-WAIT_S = 10.0  # for a free child; more callers than children take turns
-JOBS = 500  # before a child is replaced, should a library lose a little memory with each
-ANSWER_BYTES = 1 << 26  # more than any three JPEGs of our sizes
-TOO_LONG = (-signal.SIGPROF, -signal.SIGALRM)  # how a child ends by its own clocks
+MAX_MEMORY_MB = 512
+"""What decoding a picture may need in all."""
+MAX_HEAP_MB = 448
+"""What a child may allocate; the rest is the code of its libraries."""
+MAX_CPU_SECONDS = 1.8
+"""Computing time: a picture may cost two seconds, the rest is for handing it over."""
+MAX_WALL_SECONDS = 6.0
+"""For a child that hangs. Longer, because on a busy machine a process gets a third of the time."""
+START_TIMEOUT_SECONDS = 20.0
+"""A child is ready after 0.2 s; if it is not after this, it never will be."""
+QUEUE_TIMEOUT_SECONDS = 10.0
+"""How long a caller waits for a free child."""
+JOBS_PER_PROCESS = 500
+"""Then a child is replaced, in case a library loses a little memory with each picture."""
+MAX_ANSWER_BYTES = 1 << 26
+"""More than any three JPEGs of our sizes."""
+TIME_LIMIT_SIGNALS = (-signal.SIGPROF, -signal.SIGALRM)
+"""Exit status of a child that its own timers ended."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """What is to be made of a picture: the longest side of every size, and the quality of the JPEGs."""
+class DecodeJob:
+    """source: a format of formats.py. pixels: at most so many. sizes: longest side by name."""
 
     source: str
-    pixels: int  # at most
+    pixels: int
     sizes: dict[str, int]
     quality: int
 
 
 @dataclass(frozen=True)
-class Done:
-    """A clean picture: width and height of its largest size, its mean colour, a JPEG for each size."""
+class DecodedPhoto:
+    """Width and height of the largest size, the mean colour (#rrggbb), a JPEG for each size."""
 
     width: int
     height: int
@@ -58,89 +66,97 @@ class Done:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why there is none: pixels (with width and height), memory, time or damaged. A child that crashed had a damaged picture."""
+    """Why a picture was not decoded: `pixels` (with width and height), `memory`, `time`, `damaged`.
 
-    why: str
+    A picture on which the child crashed counts as damaged.
+    """
+
+    reason: str
     width: int = 0
     height: int = 0
 
 
 class Decoder:
-    """So many child processes at most, started when they are needed and kept. Threads may share it."""
+    """At most `max_processes` child processes, started when they are needed. Threads may share it.
 
-    def __init__(self, children: int | None = None) -> None:
-        self.most = children or len(os.sched_getaffinity(0))
-        self.turn = threading.Condition()
-        self.free: list[Child] = []
-        self.alive: set[Child] = set()
-        self.busy = 0
+    Without a number: one for each core that this process may use.
+    """
+
+    def __init__(self, max_processes: int | None = None) -> None:
+        self.max_processes = max_processes or len(os.sched_getaffinity(0))
+        self.alive: set[DecoderProcess] = set()
         self.peak_mb = 0  # the most memory that any child had after a job
+        self._changed = threading.Condition()
+        self._free: list[DecoderProcess] = []
+        self._busy = 0
 
-    def clean(self, content: bytes, job: Job) -> Done | Refusal:
-        """A picture made clean in a child process. Raises TooMany when none is free for long."""
-        child = self._take()
+    def decode(self, content: bytes, job: DecodeJob) -> DecodedPhoto | Refusal:
+        """Decode a picture in a child. Raises TooMany if none is free for long."""
+        process = self._take_process()
         try:
-            result = child.do(content, job)
+            result = process.decode(content, job)
         finally:
-            self._give_back(child)
-        self.peak_mb = max(self.peak_mb, child.peak_mb)
+            self._return_process(process)
+        self.peak_mb = max(self.peak_mb, process.peak_mb)
         return result
 
     def close(self) -> None:
-        """End every child; jobs still under way are broken off."""
-        with self.turn:
-            children, self.free, self.alive = list(self.alive), [], set()
-        for child in children:
-            child.end()
+        """End every child; jobs that are still running are broken off."""
+        with self._changed:
+            processes, self._free, self.alive = list(self.alive), [], set()
+        for process in processes:
+            process.end()
 
-    def _take(self) -> "Child":
-        with self.turn:
-            if not self.turn.wait_for(lambda: self.busy < self.most, WAIT_S):
+    def _take_process(self) -> "DecoderProcess":
+        with self._changed:
+            if not self._changed.wait_for(
+                lambda: self._busy < self.max_processes, QUEUE_TIMEOUT_SECONDS
+            ):
                 raise TooMany(
                     "Too many pictures are being read at the moment. Please try again in a minute."
                 )
-            self.busy += 1
-            child = self.free.pop() if self.free else None
-        if child is not None and child.runs():
-            return child
-        if child is not None:
-            self._forget(child)
+            self._busy += 1
+            process = self._free.pop() if self._free else None
+        if process is not None and process.is_ready():
+            return process
+        if process is not None:
+            self._drop_process(process)
         try:
-            started = Child()
+            started = DecoderProcess()
         except OSError:
-            self._leave()
+            self._count_return()
             raise
-        with self.turn:
+        with self._changed:
             self.alive.add(started)
         return started
 
-    def _give_back(self, child: "Child") -> None:
-        if not child.runs() or child.jobs >= JOBS:
-            self._forget(child)
+    def _return_process(self, process: "DecoderProcess") -> None:
+        if not process.is_ready() or process.jobs >= JOBS_PER_PROCESS:
+            self._drop_process(process)
         else:
-            with self.turn:
-                if child in self.alive:
-                    self.free.append(child)
-        self._leave()
+            with self._changed:
+                if process in self.alive:
+                    self._free.append(process)
+        self._count_return()
 
-    def _forget(self, child: "Child") -> None:
-        with self.turn:
-            self.alive.discard(child)
-        child.end()
+    def _drop_process(self, process: "DecoderProcess") -> None:
+        with self._changed:
+            self.alive.discard(process)
+        process.end()
 
-    def _leave(self) -> None:
-        with self.turn:
-            self.busy -= 1
-            self.turn.notify()
+    def _count_return(self) -> None:
+        with self._changed:
+            self._busy -= 1
+            self._changed.notify()
 
 
-class Child:
-    """One process that runs cleaning.py. It ends by itself when its input does, so also when we are killed."""
+class DecoderProcess:
+    """A child that runs cleaning.py. It ends when its input ends, so also if we are killed."""
 
     def __init__(self) -> None:
         self.jobs = self.peak_mb = 0
-        self.late = False
-        command = [sys.executable, "-I", str(SCRIPT), str(DATA_MB << 20)]
+        self.timed_out = False
+        command = [sys.executable, "-I", str(SCRIPT), str(MAX_HEAP_MB << 20)]
         self.process = subprocess.Popen(  # noqa: S603 our own script
             command,
             stdin=subprocess.PIPE,
@@ -152,27 +168,29 @@ class Child:
         )
         assert self.process.stdin and self.process.stdout
         self.requests, self.answers = self.process.stdin, self.process.stdout
-        with self._within(START_S):
+        with self._time_limit(START_TIMEOUT_SECONDS):
             ready = self.answers.read(1)
         if not ready:
             self.end()
             raise OSError(
-                f"the process that decodes pictures does not start: exit status {self.process.returncode}"
+                "the process that decodes pictures does not start: "
+                f"exit status {self.process.returncode}"
             )
 
-    def do(self, content: bytes, job: Job) -> Done | Refusal:
-        """One job. Afterwards the process may have ended."""
+    def decode(self, content: bytes, job: DecodeJob) -> DecodedPhoto | Refusal:
         self.jobs += 1
-        asked = {**vars(job), "bytes": len(content), "cpu_s": CPU_S, "wall_s": WALL_S}
+        limits = {"cpu_s": MAX_CPU_SECONDS, "wall_s": MAX_WALL_SECONDS}
+        request = {**vars(job), "bytes": len(content), **limits}
         answer = None
+        # Suppressed: the child died, or its answer makes no sense.
         with (
-            self._within(WALL_S),
+            self._time_limit(MAX_WALL_SECONDS),
             contextlib.suppress(OSError, ValueError, KeyError, TypeError),
-        ):  # it died, or what it says makes no sense
-            self.requests.write(json.dumps(asked).encode() + b"\n" + content)
+        ):
+            self.requests.write(json.dumps(request).encode() + b"\n" + content)
             self.requests.flush()
-            answer = self._answer()
-        if answer is not None and not self.late:
+            answer = self._read_answer()
+        if answer is not None and not self.timed_out:
             return answer
         self.end()
         code = self.process.returncode
@@ -180,29 +198,31 @@ class Child:
             "picture decoder ended",
             extra={"source": job.source, "bytes": len(content), "code": code},
         )
-        return Refusal("time" if self.late or code in TOO_LONG else "damaged")
+        return Refusal("time" if self.timed_out or code in TIME_LIMIT_SIGNALS else "damaged")
 
-    def _answer(self) -> Done | Refusal:
-        said: dict[str, Any] = json.loads(self.answers.readline(10_000))
-        self.peak_mb = int(said["peak_mb"])
-        if "refused" in said:
+    def _read_answer(self) -> DecodedPhoto | Refusal:
+        answer: dict[str, Any] = json.loads(self.answers.readline(10_000))
+        self.peak_mb = int(answer["peak_mb"])
+        if "refused" in answer:
             return Refusal(
-                str(said["refused"]), int(said.get("width", 0)), int(said.get("height", 0))
+                str(answer["refused"]), int(answer.get("width", 0)), int(answer.get("height", 0))
             )
-        lengths = {str(size): int(length) for size, length in said["files"].items()}
-        if sum(lengths.values()) > ANSWER_BYTES:
-            raise ValueError("too long an answer")
+        lengths = {str(size): int(length) for size, length in answer["files"].items()}
+        if sum(lengths.values()) > MAX_ANSWER_BYTES:
+            raise ValueError("the answer is too long")
         files = {size: self.answers.read(length) for size, length in lengths.items()}
         if any(len(files[size]) != length for size, length in lengths.items()):
-            raise ValueError("an incomplete answer")
-        return Done(int(said["width"]), int(said["height"]), str(said["colour"]), files)
+            raise ValueError("the answer is incomplete")
+        return DecodedPhoto(
+            int(answer["width"]), int(answer["height"]), str(answer["colour"]), files
+        )
 
-    def runs(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether it can take another job."""
-        return not self.late and self.process.poll() is None
+        return not self.timed_out and self.process.poll() is None
 
     def end(self) -> None:
-        """Kill it and take away what is left of it; a process that has ended already is fine."""
+        """Kill it and close its pipes; it may have ended already."""
         self.process.kill()
         self.process.wait()
         for pipe in (self.requests, self.answers):
@@ -210,9 +230,9 @@ class Child:
                 pipe.close()
 
     @contextlib.contextmanager
-    def _within(self, seconds: float) -> Iterator[None]:
-        """What happens in the block is over after so many seconds: the process is killed, which ends all reading and writing."""
-        timer = threading.Timer(seconds, self._too_late)
+    def _time_limit(self, seconds: float) -> Iterator[None]:
+        """Kill the process after so many seconds, which ends all reading and writing."""
+        timer = threading.Timer(seconds, self._time_out)
         timer.daemon = True
         timer.start()
         try:
@@ -221,29 +241,6 @@ class Child:
             timer.cancel()
             timer.join()
 
-    def _too_late(self) -> None:
-        self.late = True
+    def _time_out(self) -> None:
+        self.timed_out = True
         self.process.kill()
-
-
-_shared: dict[int, Decoder] = {}  # by process: after a fork the children are the other process's
-_sharing = threading.Lock()
-
-
-def shared() -> Decoder:
-    """The decoder of this process, made at the first call and closed when the process ends."""
-    with _sharing:
-        if os.getpid() not in _shared:
-            if not _shared:
-                atexit.register(close)
-            _shared.clear()
-            _shared[os.getpid()] = Decoder()
-        return _shared[os.getpid()]
-
-
-def close() -> None:
-    """End the children of this process; a later call of shared() starts anew."""
-    with _sharing:
-        made = _shared.pop(os.getpid(), None)
-    if made is not None:
-        made.close()

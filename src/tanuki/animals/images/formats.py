@@ -1,9 +1,9 @@
-"""What a file is, by its first bytes: neither its name nor what a browser says of it counts. Nothing is decoded here."""
+"""The format of a file, by its first bytes; its name and the browser's word do not count."""
 
 JPEG, PNG, WEBP, HEIC = "jpeg", "png", "webp", "heic"
-ACCEPTED = {JPEG: "JPEG", PNG: "PNG", WEBP: "WebP", HEIC: "HEIC"}
+ACCEPTED_FORMATS = {JPEG: "JPEG", PNG: "PNG", WEBP: "WebP", HEIC: "HEIC"}
 
-BEGINNINGS = (
+SIGNATURES = (
     (b"\xff\xd8\xff", JPEG),
     (b"\x89PNG\r\n\x1a\n", PNG),
     (b"GIF8", "GIF"),
@@ -19,42 +19,38 @@ BEGINNINGS = (
     (b"\0\0\x01\0", "ICO"),
     (b"8BPS", "PSD"),
 )
-HEIC_BRANDS = {
-    b"heic",
-    b"heix",
-    b"heim",
-    b"heis",
-    b"hevc",
-    b"hevx",
-}  # what is compressed with HEVC, as ISO/IEC 23008-12 names it
+# Brands of ISO/IEC 23008-12 for pictures that are compressed with HEVC.
+HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}
 AVIF_BRANDS = {b"avif", b"avis"}
-LOOKED_AT = 1024  # of a text, to tell HTML from SVG
+HEADER_BYTES = 1024
+"""What is read of a container's brands, or of a text to tell HTML from SVG."""
 
 
-def found(content: bytes) -> str | None:
-    """One of ACCEPTED, or the name of what the file is instead, or None when its first bytes say nothing to us."""
-    for beginning, name in BEGINNINGS:
-        if content.startswith(beginning):
+def detect_format(content: bytes) -> str | None:
+    """A key of ACCEPTED_FORMATS, the name of another format, or None if it is unknown."""
+    for signature, name in SIGNATURES:
+        if content.startswith(signature):
             return name
     if content[:4] == b"RIFF":
         return WEBP if content[8:12] == b"WEBP" else "RIFF"
     if content[4:8] == b"ftyp":
-        return of_brands(content)
-    return of_text(content)
+        return detect_by_brands(content)
+    return detect_markup(content)
 
 
-def of_brands(content: bytes) -> str:
-    """Films and several kinds of picture share one container, whose first box names what it may be read as."""
-    end = min(int.from_bytes(content[:4], "big"), LOOKED_AT)
-    brands = {content[8:12], *(content[n : n + 4] for n in range(16, end, 4))}
-    if content[8:12] in AVIF_BRANDS or (brands & AVIF_BRANDS and not brands & HEIC_BRANDS):
+def detect_by_brands(content: bytes) -> str:
+    """HEIC, AVIF or MP4: they share a container, whose first box lists the brands."""
+    end = min(int.from_bytes(content[:4], "big"), HEADER_BYTES)
+    main_brand = content[8:12]
+    brands = {main_brand, *(content[n : n + 4] for n in range(16, end, 4))}
+    if main_brand in AVIF_BRANDS or (brands & AVIF_BRANDS and not brands & HEIC_BRANDS):
         return "AVIF"
     return HEIC if brands & HEIC_BRANDS else "MP4"
 
 
-def of_text(content: bytes) -> str | None:
-    """HTML and SVG are texts: what comes first in them may be a mark, blanks, a declaration or a comment."""
-    text = content[:LOOKED_AT].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+def detect_markup(content: bytes) -> str | None:
+    """SVG, HTML or XML: a byte order mark, blanks, a declaration or a comment may come first."""
+    text = content[:HEADER_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if not text.startswith(b"<"):
         return None
     if b"<svg" in text:

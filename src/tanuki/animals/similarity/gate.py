@@ -1,202 +1,315 @@
-"""May an index answer? It is read, counted through and timed, then asked for what an exact search finds, beside the live one and two plain rules.
+"""Release gate of the similarity index.
 
-Every model answers as it is served: the index together with an exact search over the looks that are newer. What is refused in any case (files that cannot
-be read, pictures that are absent, vectors that are not the eyes') is a fault; the rest is the platform's gate over the share of the ten nearest that
-was missed, by category and by light.
+An index is refused for faults: files that cannot be read, pictures that are missing, vectors that
+the image model did not give, a slow or large search. Otherwise the platform's gate decides over
+recall@10 and the results' categories, over all queries, by category and by light, beside the live
+index and two baselines. Everything is measured as it is served, see recall_evaluation.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tanuki.animals.similarity.dataset import Pictures
-from tanuki.animals.similarity.index import Ids, Index
+from tanuki.animals.similarity import dataset, delta_index, index, recall_evaluation
+from tanuki.animals.similarity.dataset import Ids, ImageSet
+from tanuki.animals.similarity.index import INDEX_MODEL, SimilarityIndex
+from tanuki.animals.similarity.messages import INDEX_TEXTS
 from tanuki.animals.similarity.recall_evaluation import (
-    CHALLENGED,
-    CHAMPION,
-    OF_CATEGORY,
+    EVALUATED_NEIGHBOURS,
+    MAX_QUERIES_PER_CATEGORY,
     Candidate,
-    K,
-    as_case,
-    chosen,
-    measured,
+    Latency,
 )
+from tanuki.animals.similarity.subprocess_call import call_in_subprocess
+from tanuki.animals.vision.evaluation import category_names
 from tanuki.errors import UserError
-from tanuki.platform.mlops import evaluation
-from tanuki.platform.mlops.evaluation import ComparisonData, Evaluation, Limits, Reason, Verdict
+from tanuki.i18n import msgid
+from tanuki.platform.mlops import evaluation, rollout
+from tanuki.platform.mlops.evaluation import (
+    ComparisonData,
+    Evaluation,
+    Limits,
+    Reason,
+    Verdict,
+)
+from tanuki.platform.mlops.lifecycle import EvaluationRequest, ModelSpec, ReleasePolicy
+from tanuki.platform.mlops.registry import CHALLENGER, CHAMPION, PREVIOUS
 from tanuki.platform.mlops.runtimes import ModelError
 
-FEWEST = 20  # pictures; with fewer an index is of no use
-CONTAINED, OF_ONE_CATEGORY = 0.99, 0.95  # of the published pictures that must be in it
-ALIKE = 0.999  # cosine of a vector with the one that the eyes kept
-SLOWER, SLACK_MS = (
-    2.0,
-    0.05,
-)  # times the live index's median for as many pictures; what is never too much
-SLOWER_THAN_EXACT = 1.5
-LARGER, ROOM = 3.0, 5_000_000  # times the vectors themselves, and bytes beside them
-SMALL = 0.08  # in a category of which all pictures were asked for: share of neighbours missed more than by the live one
-FEW_MISSED = 4  # and how many at least
-LIMITS = Limits(overall=0.02, slice=0.05, baseline_slice=0.5)
+MIN_INDEXED_IMAGES = 20
+"""With fewer published pictures an index is of no use."""
+MIN_CONTAINED = 0.99
+"""Of the published pictures, what must be in the index."""
+MIN_CONTAINED_OF_CATEGORY = 0.95
+MIN_SELF_COSINE = 0.999
+"""Of a vector in the index with the stored embedding."""
+MAX_SLOWDOWN, SLOWDOWN_SLACK_MS = 2.0, 0.05
+"""Times the live index's median for as many pictures; a difference that is always accepted."""
+MAX_SLOWDOWN_TO_EXACT = 1.5
+MAX_SIZE_RATIO, SIZE_SLACK_BYTES = 3.0, 5_000_000
+"""Times the size of the vectors, and bytes that are always accepted."""
+MAX_LOSS_IN_SMALL_CATEGORY = 0.08
+"""Recall that a small category may lose to the live index."""
+MIN_MISSED_NEIGHBOURS = 4
+"""So many neighbours more must be missed in a small category, or it is not refused."""
+INDEX_LIMITS = Limits(overall=0.02, slice=0.05, baseline_slice=0.5)
 
 
-def judged(
-    version: str,
-    champion: str | None,
-    folders: Mapping[str, Path],
-    pictures: Mapping[str, Pictures],
-    newest: int,
-) -> Evaluation:
-    """The gate over a version beside the live one, whose files are in folders. `pictures` by version of the eyes; `newest`: the largest id of a look."""
-    theirs = None if champion is None else opened(folders[champion], pictures)
+@dataclass(frozen=True)
+class GateInput:
+    """The files and pictures of an evaluation; it can be sent to another process.
+
+    images: published pictures, by encoder version. newest_id: the largest id of features that the
+    index may have.
+    """
+
+    version: str
+    folder: Path
+    champion: str | None
+    champion_folder: Path | None
+    images: Mapping[str, ImageSet]
+    newest_id: int
+
+
+def evaluate_index(request: EvaluationRequest) -> Evaluation:
+    """The verdict on a version beside the live one, or beside the one before if it is live itself.
+
+    The work is done in a child process. Raises UserError if there are too few pictures.
+    """
+    registry, version = request.registry, request.version
+    with request.db.read() as db, ExitStack() as stack:
+        champion = rollout.champion_version(db, registry, INDEX_MODEL)
+        if champion == version:
+            previous = rollout.version_with_alias(registry, INDEX_MODEL, PREVIOUS)
+            champion = previous.version if previous else None
+        folders = {
+            number: registry.load(
+                INDEX_MODEL, number, into=Path(stack.enter_context(TemporaryDirectory()))
+            )
+            for number in (version, champion)
+            if number is not None
+        }
+        encoder_version = registry.get(INDEX_MODEL, version).parameters["encoder_version"]
+        encoder_versions = {encoder_version}
+        if champion is not None:
+            description = index.read_description(folders[champion])
+            encoder_versions.add(description["encoder_version"])
+        gate_input = GateInput(
+            version,
+            folders[version],
+            champion,
+            None if champion is None else folders[champion],
+            {name: dataset.load_published_images(db, name) for name in sorted(encoder_versions)},
+            delta_index.find_settled_id(db, encoder_version, request.now),
+        )
+        return call_in_subprocess(evaluate_files, gate_input)
+
+
+INDEX_SPEC = ModelSpec(
+    name=INDEX_MODEL,
+    title=msgid("Index of similar pictures"),
+    evaluate=evaluate_index,
+    texts=INDEX_TEXTS,
+    # Whoever queries the index reads from it which encoder's embeddings it takes.
+    release_policy=ReleasePolicy(same_interface=False),
+    load_labels=category_names,
+)
+
+
+def evaluate_files(gate_input: GateInput) -> Evaluation:
+    """The verdict on files of a version beside those of the live one."""
+    champion = None
+    if gate_input.champion_folder is not None:
+        champion = open_candidate(gate_input.champion_folder, gate_input.images)
     try:
-        ours = opened(folders[version], pictures)
+        candidate = open_candidate(gate_input.folder, gate_input.images)
     except ModelError as error:
         verdict = Verdict(False, [{"code": "unreadable", "why": str(error)}])
-        return Evaluation(version, champion, verdict, {"limits": asdict(LIMITS), **verdict.as_json()})
-    verdict, found = judge(ours, theirs, newest)
+        report = {"limits": asdict(INDEX_LIMITS), **verdict.as_json()}
+        return Evaluation(gate_input.version, gate_input.champion, verdict, report)
+    verdict, measurements = compare_candidates(candidate, champion, gate_input.newest_id)
     report = {
-        "pictures": len(ours.pictures),
-        "encoder_version": ours.pictures.eyes,
-        "limits": asdict(LIMITS),
-        **found,
+        "images": len(candidate.images),
+        "encoder_version": candidate.images.encoder_version,
+        "limits": asdict(INDEX_LIMITS),
+        **measurements,
         **verdict.as_json(),
     }
-    return Evaluation(version, champion, verdict, report)
+    return Evaluation(gate_input.version, gate_input.champion, verdict, report)
 
 
-def opened(folder: Path, pictures: Mapping[str, Pictures]) -> Candidate:
-    """A version, read, with the pictures of its eyes. Raises ModelError when it cannot be."""
-    index = Index(folder)
-    if index.said.get("encoder_version") not in pictures:
+def open_candidate(folder: Path, images: Mapping[str, ImageSet]) -> Candidate:
+    """An index, loaded, with the pictures by its encoder. Raises ModelError."""
+    loaded = SimilarityIndex(folder)
+    encoder_version = str(loaded.description.get("encoder_version"))
+    if encoder_version not in images:
         raise ModelError(
-            "It is of version %(eyes)s of the eyes; expected %(known)s.",
-            eyes=index.said.get("encoder_version"),
-            known=", ".join(pictures),
+            "It was built with version %(version)s of the image model; expected %(known)s.",
+            version=encoder_version,
+            known=", ".join(images),
         )
-    return Candidate(index, pictures[index.said["encoder_version"]])
+    return Candidate(loaded, images[encoder_version])
 
 
-def judge(ours: Candidate, theirs: Candidate | None, newest: int) -> tuple[Verdict, dict[str, Any]]:
-    """The verdict about an index, and what was measured."""
-    if len(ours.pictures) < FEWEST:
+def compare_candidates(
+    candidate: Candidate, champion: Candidate | None, newest_id: int
+) -> tuple[Verdict, dict[str, Any]]:
+    """The verdict on an index, and the measurements for its report. Raises UserError."""
+    images = candidate.images
+    if len(images) < MIN_INDEXED_IMAGES:
         raise UserError(
             "There are %(found)s published pictures; an index needs %(fewest)s.",
-            found=len(ours.pictures),
-            fewest=FEWEST,
+            found=len(images),
+            fewest=MIN_INDEXED_IMAGES,
         )
-    reasons = broken(ours, newest)
-    if any(reason["code"] == "dimension" for reason in reasons):
+    reasons = find_index_faults(candidate, newest_id)
+    if any(reason["code"] == "dimension_mismatch" for reason in reasons):
         return Verdict(False, reasons), {}
-    asked = chosen(ours.pictures)
-    case = as_case(ours, theirs, asked)
-    told = measured(ours, theirs, asked)
-    reasons += slow(told) + large(ours)
-    recall = 1 - case.measures[0].losses[CHALLENGED]
-    found = {
-        **told,
+    queries = recall_evaluation.choose_queries(images)
+    comparison = recall_evaluation.build_comparison(candidate, champion, queries)
+    latency = recall_evaluation.measure_latency(candidate, champion, queries)
+    reasons += [
+        *check_latency(latency),
+        *check_size(candidate),
+        *find_small_category_losses(comparison),
+    ]
+    recall = 1 - comparison.measures[0].losses[CHALLENGER]
+    measurements = {
+        **asdict(latency),
         "recall": float(recall.mean()),
-        "queries": len(asked),
-        "index": {**ours.index.said, "files": None},
+        "queries": len(queries),
+        "index": {**candidate.index.description, "files": None},
     }
-    return evaluation.compare_models(case, LIMITS, [*reasons, *worse_in_small(case)]), found
+    return evaluation.compare_models(comparison, INDEX_LIMITS, reasons), measurements
 
 
-# ---- what is wrong before anything is compared ---------------------------------------------------------------------
+# ---- faults ------------------------------------------------------------------------------------
 
 
-def broken(ours: Candidate, newest: int) -> list[Reason]:
-    """What no index may be: of another dimension, of vectors that are no numbers or not what the eyes saw, without some of the pictures."""
-    index, pictures = ours.index, ours.pictures
-    if index.dimension != pictures.vectors.shape[1]:
+def find_index_faults(candidate: Candidate, newest_id: int) -> list[Reason]:
+    """A wrong dimension, vectors that are not numbers or not the stored ones, missing pictures."""
+    loaded, images = candidate.index, candidate.images
+    dimension = int(images.vectors.shape[1])
+    if loaded.dimension != dimension:
         return [
-            {
-                "code": "dimension",
-                "found": index.dimension,
-                "wanted": int(pictures.vectors.shape[1]),
-            }
+            {"code": "dimension_mismatch", "index": loaded.dimension, "encoder": dimension},
         ]
     reasons: list[Reason] = []
-    vectors = index.all_vectors()
+    vectors = loaded.all_vectors()
     finite = np.isfinite(vectors).all(axis=1)
     if not finite.all():
-        reasons.append({"code": "nan", "rows": int((~finite).sum()), "of": len(vectors)})
-    if ours.as_of > newest:
-        reasons.append({"code": "ahead", "found": ours.as_of, "newest": newest})
-    place = {int(look_id): n for n, look_id in enumerate(index.ids)}
-    due = np.flatnonzero(pictures.ids <= ours.as_of)
-    at = np.array([place.get(int(pictures.ids[n]), -1) for n in due], dtype=np.int64)
-    reasons += absent(pictures, due, at >= 0)
-    both = at >= 0
-    if both.any():
+        reasons.append({"code": "not_finite", "rows": int((~finite).sum()), "of": len(vectors)})
+    if candidate.max_features_id > newest_id:
+        reasons.append(
+            {"code": "future_images", "index": candidate.max_features_id, "newest": newest_id}
+        )
+    row_of = {int(features_id): row for row, features_id in enumerate(loaded.ids)}
+    due = np.flatnonzero(images.ids <= candidate.max_features_id)
+    rows = np.array([row_of.get(int(images.ids[n]), -1) for n in due], dtype=np.int64)
+    contained = rows >= 0
+    reasons += find_missing_images(images, due, contained)
+    if contained.any():
         with np.errstate(invalid="ignore"):
-            cosine = np.einsum("ij,ij->i", vectors[at[both]], pictures.vectors[due[both]])
-        wrong = int((np.abs(cosine) < ALIKE).sum())
-        if wrong > (1 - CONTAINED) * both.sum():
-            reasons.append({"code": "other", "rows": wrong, "of": int(both.sum())})
+            cosines = np.einsum(
+                "ij,ij->i", vectors[rows[contained]], images.vectors[due[contained]]
+            )
+        different = int((np.abs(cosines) < MIN_SELF_COSINE).sum())
+        if different > (1 - MIN_CONTAINED) * contained.sum():
+            reasons.append(
+                {"code": "different_vectors", "rows": different, "of": int(contained.sum())}
+            )
     return reasons
 
 
-def absent(pictures: Pictures, due: Ids, there: Any) -> list[Reason]:
-    """Published pictures that are not in it: of all, and of one category."""
+def find_missing_images(images: ImageSet, due: Ids, contained: NDArray[np.bool_]) -> list[Reason]:
+    """Too many published pictures that are not in the index: of all, or else of a category.
+
+    `due` are positions of the pictures that should be in it, `contained` says which of them are.
+    """
     if not len(due):
         return []
-    if there.mean() < CONTAINED:
-        return [{"code": "lost", "rows": int((~there).sum()), "of": len(due)}]
-    category = np.array(pictures.category)[due]
-    lost = [(label, there[category == label]) for label in np.unique(category)]
-    return [
-        {
-            "code": "lost_slice",
-            "slice": "category",
-            "label": str(label),
-            "rows": int((~kept).sum()),
-            "of": len(kept),
-        }
-        for label, kept in lost
-        if kept.mean() < OF_ONE_CATEGORY
-    ]
-
-
-def slow(told: dict[str, Any]) -> list[Reason]:
-    """Slower than the live one by more than more pictures make it, or than comparing with every picture."""
+    if contained.mean() < MIN_CONTAINED:
+        return [{"code": "missing_images", "rows": int((~contained).sum()), "of": len(due)}]
+    category = np.array(images.categories)[due]
     reasons: list[Reason] = []
-    ours, exact, theirs = told["ms"], told["exact_ms"], told.get("champion_ms")
-    if theirs is not None and ours > max(SLOWER * theirs * told["more"], theirs + SLACK_MS):
-        reasons.append(
-            {"code": "slow", "ours": ours, "theirs": theirs, "times": ours / max(theirs, 1e-9)}
-        )
-    elif ours > max(SLOWER_THAN_EXACT * exact, exact + SLACK_MS):
-        reasons.append({"code": "slow_exact", "ours": ours, "theirs": exact})
+    for name in np.unique(category):
+        of_category = contained[category == name]
+        if of_category.mean() < MIN_CONTAINED_OF_CATEGORY:
+            reasons.append(
+                {
+                    "code": "missing_images_slice",
+                    "slice": "category",
+                    "label": str(name),
+                    "rows": int((~of_category).sum()),
+                    "of": len(of_category),
+                }
+            )
     return reasons
 
 
-def large(ours: Candidate) -> list[Reason]:
-    """Much larger than what it was made from."""
-    size, most = (
-        sum(ours.index.said["files"].values()),
-        round(LARGER * ours.pictures.vectors.nbytes + ROOM),
-    )
-    return [{"code": "large", "found": size / 1e6, "most": most / 1e6}] if size > most else []
+def check_latency(latency: Latency) -> list[Reason]:
+    """Slower than the live index, beyond its growth, or than comparing every picture."""
+    ms, champion_ms, exact_ms = latency.ms, latency.champion_ms, latency.exact_ms
+    if champion_ms is not None and ms > max(
+        MAX_SLOWDOWN * champion_ms * latency.growth, champion_ms + SLOWDOWN_SLACK_MS
+    ):
+        times = ms / max(champion_ms, 1e-9)
+        return [
+            {
+                "code": "slower_than_champion",
+                "challenger": ms,
+                "champion": champion_ms,
+                "times": times,
+            }
+        ]
+    if ms > max(MAX_SLOWDOWN_TO_EXACT * exact_ms, exact_ms + SLOWDOWN_SLACK_MS):
+        return [{"code": "slower_than_exact", "challenger": ms, "exact": exact_ms}]
+    return []
 
 
-def worse_in_small(case: ComparisonData) -> list[Reason]:
-    """Categories of which every picture was asked for: what is missed there is no chance of drawing them, so it needs no test, and may be in few."""
-    if case.champion is None:
+def check_size(candidate: Candidate) -> list[Reason]:
+    """Much larger than the vectors that it was built from."""
+    size = sum(candidate.index.description["files"].values())
+    most = round(MAX_SIZE_RATIO * candidate.images.vectors.nbytes + SIZE_SLACK_BYTES)
+    if size <= most:
         return []
-    losses, reasons = case.measures[0].losses, []
-    label = np.asarray(case.slices["category"])
-    for value in np.unique(label):
-        inside = (label == value) & np.isfinite(losses[CHALLENGED]) & np.isfinite(losses[CHAMPION])
-        if not 0 < inside.sum() < OF_CATEGORY:
+    return [{"code": "too_large", "megabytes": size / 1e6, "most": most / 1e6}]
+
+
+def find_small_category_losses(comparison: ComparisonData) -> list[Reason]:
+    """Small categories, where every photo was used as a query, that lose recall.
+
+    Their loss has no sampling error, so the difference is compared directly, without a significance
+    test, however few photos there are.
+    """
+    if comparison.champion is None:
+        return []
+    losses, reasons = comparison.measures[0].losses, []
+    category = np.asarray(comparison.slices["category"])
+    answered = np.isfinite(losses[CHALLENGER]) & np.isfinite(losses[CHAMPION])
+    for name in np.unique(category):
+        inside = (category == name) & answered
+        rows = int(inside.sum())
+        if not 0 < rows < MAX_QUERIES_PER_CATEGORY:
             continue
-        ours, theirs = (float(losses[name][inside].mean()) for name in (CHALLENGED, CHAMPION))
-        if ours - theirs > SMALL and (ours - theirs) * inside.sum() * K >= FEW_MISSED:
-            told = {"ours": ours, "theirs": theirs, "rows": int(inside.sum())}
+        challenger = float(losses[CHALLENGER][inside].mean())
+        champion = float(losses[CHAMPION][inside].mean())
+        missed = (challenger - champion) * rows * EVALUATED_NEIGHBOURS
+        if challenger - champion > MAX_LOSS_IN_SMALL_CATEGORY and missed >= MIN_MISSED_NEIGHBOURS:
             reasons.append(
-                {"code": "worse_small", "slice": "category", "label": str(value), **told}
+                {
+                    "code": "worse_small_category",
+                    "slice": "category",
+                    "label": str(name),
+                    "challenger": challenger,
+                    "champion": champion,
+                    "rows": rows,
+                }
             )
     return reasons

@@ -1,7 +1,9 @@
-"""The index of pictures by their embeddings, as the files of a model version: ScaNN over many, every vector compared while they are few.
+"""The similarity index: approximate nearest neighbours of embeddings, as a model's files.
 
-A version is `model.json`, which says what is in it, `ids.npy` and either `index/` (ScaNN) or `vectors.npy`. How much of the tree a query looks at is not
-set by hand: the build tries it on vectors of its own and keeps the least that finds what an exact search finds.
+A version is `model.json`, its description, `ids.npy`, and either `index/` (a ScaNN tree) or, for
+few pictures, `vectors.npy` (an exact search). The share of the tree that a query searches is not
+set by hand: the build measures recall on its own vectors and stores the fastest parameters that
+find what an exact search finds.
 """
 
 import json
@@ -10,294 +12,300 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil, log2
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tanuki.platform.mlops.runtimes import Arrays, ModelError, Spec
+from tanuki.animals.similarity.dataset import Ids, ImageSet
+from tanuki.animals.vision.nearest_neighbours import Vectors, find_nearest
+from tanuki.platform.mlops.runtimes import Arrays, ModelError, ModelSignature
 
-Vectors = NDArray[np.float32]
-Ids = NDArray[np.int64]
+INDEX_MODEL, INDEX_KIND = "animals-similarity-index", "similarity-index"
+EXACT_BELOW = 2_000
+"""With fewer vectors an exact search is as fast and misses nothing."""
+DESCRIPTION_FILE, IDS_FILE, VECTORS_FILE = "model.json", "ids.npy", "vectors.npy"
+SCANN_FOLDER = "index"
+DEFAULT_NEIGHBOURS, MAX_NEIGHBOURS = 10, 1_000
+MAX_QUERIES_PER_REQUEST = 256
 
-INDEX_MODEL, KIND = "animals-similarity-index", "similar"
-FEW = 2_000  # below, comparing with every vector is as fast and misses nothing
-DESCRIPTION, IDS, VECTORS, TREE = "model.json", "ids.npy", "vectors.npy", "index"
-K, MOST = 10, 1_000  # neighbours when nobody says how many; the most that one may ask for
-MOST_QUERIES = 256  # in one request
-
-TRIED = 500  # vectors of its own that the build asks for
-RECALL = 0.99  # of the ten nearest that it must find of them; new pictures fare a little worse than its own
-OF_A_KIND = 0.97  # the same for each kind
-SHARES = (
-    0.01,
-    0.015,
-    0.02,
-    0.03,
-    0.04,
-    0.06,
-    0.08,
-    0.12,
-    0.16,
-    0.24,
-    0.36,
-    0.5,
-    0.75,
-    1.0,
-)  # of the leaves that a query looks into
-REORDERED = (
-    60,
-    120,
-    240,
-    480,
-)  # of the nearest by the quantised vectors whose true likeness is computed
-SAMPLE = 250_000  # vectors from which the tree is learnt
-AT_ONCE = 4_000_000  # products computed at once by an exact search
+TUNING_QUERIES = 500
+"""Vectors of its own that a build searches for."""
+MIN_RECALL = 0.99
+"""recall@10 of its own vectors that the parameters must reach; new pictures reach a little less."""
+MIN_CATEGORY_RECALL = 0.97
+LEAF_SHARES = (
+    *(0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.08),
+    *(0.12, 0.16, 0.24, 0.36, 0.5, 0.75, 1.0),
+)
+"""Shares of the leaves that a query may search."""
+REORDER_COUNTS = (60, 120, 240, 480)
+"""How many candidates, by the quantised vectors, may get their exact cosine computed."""
+TREE_TRAINING_VECTORS = 250_000
 
 
-class Damaged(ModelError):
+class CorruptIndex(ModelError):
     """The files are not what their description says."""
 
 
+class Searcher(Protocol):
+    """What is used of ScaNN's searcher, which has no types."""
+
+    def search(
+        self, query: Vectors, k: int, reorder: int, leaves: int
+    ) -> tuple[NDArray[np.intp], Vectors]: ...
+
+    def size(self) -> int: ...
+
+
 @dataclass(frozen=True)
-class Effort:
-    """How far a query looks: leaves of the tree, and candidates whose true likeness is computed."""
+class SearchParameters:
+    """Leaves of the tree to search, and candidates to reorder by exact cosine."""
 
     leaves: int
-    reordered: int
+    reorder: int
 
 
-# ---- building ------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class BuildOptions:
+    """Threads of a build, and the number of vectors below which the search is exact."""
+
+    threads: int = 1
+    exact_below: int = EXACT_BELOW
 
 
-def build(
-    vectors: Vectors,
-    ids: Ids,
-    into: Path,
-    said: Mapping[str, Any],
-    kinds: Sequence[str] = (),
-    *,
-    threads: int = 1,
-    few: int = FEW,
+# ---- building ----------------------------------------------------------------------------------
+
+
+def build_index(
+    images: ImageSet, folder: Path, max_features_id: int, options: BuildOptions | None = None
 ) -> dict[str, Any]:
-    """Write an index of vectors of length 1 into a folder, and give its description, with what was `said` about it. `kinds` of which each must be found."""
-    into.mkdir(parents=True, exist_ok=True)
-    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-    np.save(into / IDS, np.asarray(ids, dtype=np.int64))
-    told: dict[str, Any] = {"method": "exact"}
-    if len(vectors) < few:
-        np.save(into / VECTORS, vectors)
+    """Write an index into a folder; gives its description.
+
+    max_features_id: the index has all features up to this id; newer ones are compared separately.
+    Each category of `images`, if these have categories, must reach MIN_CATEGORY_RECALL.
+    """
+    options = options or BuildOptions()
+    folder.mkdir(parents=True, exist_ok=True)
+    vectors = np.ascontiguousarray(images.vectors, dtype=np.float32)
+    np.save(folder / IDS_FILE, np.asarray(images.ids, dtype=np.int64))
+    method: dict[str, Any] = {"method": "exact"}
+    if len(vectors) < options.exact_below:
+        np.save(folder / VECTORS_FILE, vectors)
     else:
-        told = tree(vectors, into / TREE, kinds, threads)
-    files = {
-        file.relative_to(into).as_posix(): file.stat().st_size
-        for file in sorted(into.rglob("*"))
-        if file.is_file()
-    }
-    made = {
-        "kind": KIND,
-        "dimension": int(vectors.shape[1]),
+        method = build_scann_tree(
+            vectors, images.categories, folder / SCANN_FOLDER, options.threads
+        )
+    dimension = int(vectors.shape[1])
+    description = {
+        "kind": INDEX_KIND,
+        "dimension": dimension,
         "count": len(vectors),
-        **told,
-        **said,
-        **signature(int(vectors.shape[1])),
-        "files": {name: size for name, size in files.items() if name != DESCRIPTION},
+        **method,
+        "encoder_version": images.encoder_version,
+        "max_features_id": max_features_id,
+        **describe_signature(dimension),
+        "files": {
+            file.relative_to(folder).as_posix(): file.stat().st_size
+            for file in sorted(folder.rglob("*"))
+            if file.is_file() and file != folder / DESCRIPTION_FILE
+        },
     }
-    (into / DESCRIPTION).write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
-    return made
+    text = json.dumps(description, indent=1) + "\n"
+    (folder / DESCRIPTION_FILE).write_text(text, encoding="utf-8")
+    return description
 
 
-def signature(dimension: int) -> dict[str, Any]:
-    """What goes into the model and comes out of it, as servers tell it."""
+def describe_signature(dimension: int) -> dict[str, Any]:
+    """The inputs and outputs of the model, as model servers describe them."""
     return {
         "inputs": [
             {"name": "embedding", "datatype": "FP32", "shape": [-1, dimension]},
-            {"name": "k", "datatype": "INT32", "shape": [1], "default": [K]},
+            {"name": "k", "datatype": "INT32", "shape": [1], "default": [DEFAULT_NEIGHBOURS]},
         ],
         "outputs": [
             {"name": "ids", "datatype": "INT64", "shape": [-1, -1]},
             {"name": "scores", "datatype": "FP32", "shape": [-1, -1]},
         ],
-        "max_batch": MOST_QUERIES,
+        "max_batch": MAX_QUERIES_PER_REQUEST,
     }
 
 
-def tree(vectors: Vectors, into: Path, kinds: Sequence[str], threads: int) -> dict[str, Any]:
-    """ScaNN's tree with quantised vectors and the true ones to put the best in order."""
+def build_scann_tree(
+    vectors: Vectors, categories: Sequence[str], folder: Path, threads: int
+) -> dict[str, Any]:
+    """Write ScaNN's tree of quantised vectors; gives its part of the description."""
     from scann.scann_ops.py import scann_ops_pybind
 
     leaves = max(16, min(round(2 * len(vectors) ** 0.5), len(vectors) // 16))
-    begun = scann_ops_pybind.builder(vectors, K, "dot_product").tree(
-        leaves, max(1, leaves // 20), training_sample_size=SAMPLE
+    builder = (
+        scann_ops_pybind.builder(vectors, DEFAULT_NEIGHBOURS, "dot_product")
+        .tree(leaves, max(1, leaves // 20), training_sample_size=TREE_TRAINING_VECTORS)
+        .score_ah(2, anisotropic_quantization_threshold=0.2)
+        .reorder(REORDER_COUNTS[1])
     )
-    begun = begun.score_ah(2, anisotropic_quantization_threshold=0.2).reorder(REORDERED[1])
-    begun.set_n_training_threads(threads)
-    made = begun.build()
-    into.mkdir(exist_ok=True)
-    made.serialize(str(into.resolve()), relative_path=True)
-    effort, recall = tuned(made.searcher, vectors, leaves, kinds)
-    return {"method": "scann", "leaves": leaves, "effort": asdict(effort), "recall": recall}
+    builder.set_n_training_threads(threads)
+    tree = builder.build()
+    folder.mkdir(exist_ok=True)
+    tree.serialize(str(folder.resolve()), relative_path=True)
+    parameters, recall = tune_search_parameters(tree.searcher, vectors, leaves, categories)
+    return {
+        "method": "scann",
+        "leaves": leaves,
+        "search_parameters": asdict(parameters),
+        "recall": recall,
+    }
 
 
-def tuned(
-    searcher: Any, vectors: Vectors, leaves: int, kinds: Sequence[str]
-) -> tuple[Effort, float]:
-    """The quickest effort that finds enough of what an exact search finds, and how much that is; the greatest one when none does.
+def tune_search_parameters(
+    searcher: Searcher, vectors: Vectors, leaves: int, categories: Sequence[str]
+) -> tuple[SearchParameters, float]:
+    """The fastest parameters that reach the recall over all and in each category, and that recall.
 
-    Enough over all, and of each kind: few pictures that lie apart are the first that too little effort misses.
+    The slowest parameters if none reaches it. Each category counts because small, isolated ones are
+    the first that a narrow search misses.
     """
-    chosen, kind = tried(len(vectors), kinds)
+    chosen, category = choose_tuning_queries(len(vectors), categories)
     queries = vectors[chosen]
-    true = [
-        set(row) - {own}
-        for own, row in zip(
-            chosen.tolist(), nearest(vectors, queries, K + 1)[0].tolist(), strict=True
-        )
+    neighbours = find_nearest(vectors, queries, DEFAULT_NEIGHBOURS + 1)[0]
+    expected = [
+        set(row) - {own} for own, row in zip(chosen.tolist(), neighbours.tolist(), strict=True)
     ]
-    best: tuple[float, Effort, float] | None = None
-    found = 0.0
-    for reordered in REORDERED:
-        for share in SHARES:
-            effort = Effort(max(1, ceil(share * leaves)), reordered)
-            begun = time.perf_counter()
-            answers = [
-                searcher.search(query, K + 1, effort.reordered, effort.leaves)[0]
+    best: tuple[float, SearchParameters, float] | None = None
+    recall = 0.0
+    for reorder in REORDER_COUNTS:
+        for share in LEAF_SHARES:
+            parameters = SearchParameters(max(1, ceil(share * leaves)), reorder)
+            start = time.perf_counter()
+            results = [
+                searcher.search(query, DEFAULT_NEIGHBOURS + 1, reorder, parameters.leaves)[0]
                 for query in queries
             ]
-            spent = time.perf_counter() - begun
-            hits = (
-                np.array(
-                    [
-                        min(K, len(wanted.intersection(answer.tolist())))
-                        for wanted, answer in zip(true, answers, strict=True)
-                    ]
-                )
-                / K
-            )
-            found = float(hits.mean())
-            if best is not None and spent > best[0]:
+            seconds = time.perf_counter() - start
+            hits = [
+                min(DEFAULT_NEIGHBOURS, len(true.intersection(result.tolist())))
+                for true, result in zip(expected, results, strict=True)
+            ]
+            recalls = np.array(hits) / DEFAULT_NEIGHBOURS
+            recall = float(recalls.mean())
+            if best is not None and seconds > best[0]:
                 break
-            if (
-                found >= RECALL
-                and min(hits[kind == each].mean() for each in np.unique(kind)) >= OF_A_KIND
-            ):
-                best = (spent, effort, found)
+            lowest = min(recalls[category == name].mean() for name in np.unique(category))
+            if recall >= MIN_RECALL and lowest >= MIN_CATEGORY_RECALL:
+                best = (seconds, parameters, recall)
                 break
-    return (best[1], best[2]) if best is not None else (Effort(leaves, REORDERED[-1]), found)
+    if best is not None:
+        return best[1], best[2]
+    return SearchParameters(leaves, REORDER_COUNTS[-1]), recall
 
 
-def tried(count: int, kinds: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
-    """Places of vectors that the build asks for, and their kinds: as many of each kind as there is room for."""
-    mixed = np.random.default_rng(1).permutation(count)
-    kind = np.asarray(kinds)[mixed] if len(kinds) else np.full(count, "")
-    rank = np.empty(count, dtype=np.int64)
-    for each in np.unique(kind):
-        rank[kind == each] = np.arange(int((kind == each).sum()))
-    first = np.argsort(rank, kind="stable")[:TRIED]
-    return mixed[first], kind[first]
+def choose_tuning_queries(
+    count: int, categories: Sequence[str]
+) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
+    """Positions of the tuning queries, drawn evenly from each category, and their categories."""
+    shuffled = np.random.default_rng(1).permutation(count)
+    category = np.asarray(categories)[shuffled] if len(categories) else np.full(count, "")
+    rank_in_category = np.empty(count, dtype=np.int64)
+    for name in np.unique(category):
+        members = category == name
+        rank_in_category[members] = np.arange(int(members.sum()))
+    first = np.argsort(rank_in_category, kind="stable")[:TUNING_QUERIES]
+    return shuffled[first], category[first]
 
 
-def nearest(vectors: Vectors, queries: Vectors, k: int) -> tuple[NDArray[np.intp], Vectors]:
-    """Positions and likenesses of the k nearest of each query, the nearest first, by comparing with every vector."""
-    k = min(k, len(vectors))
-    positions = np.empty((len(queries), k), dtype=np.intp)
-    likeness = np.empty((len(queries), k), dtype=np.float32)
-    step = max(1, AT_ONCE // max(1, len(vectors)))
-    for first in range(0, len(queries), step):
-        scores = queries[first : first + step] @ vectors.T
-        some = (
-            np.argpartition(scores, -k, axis=1)[:, -k:]
-            if k < len(vectors)
-            else np.tile(np.arange(k), (len(scores), 1))
-        )
-        order = np.argsort(-np.take_along_axis(scores, some, axis=1), axis=1, kind="stable")
-        positions[first : first + step] = np.take_along_axis(some, order, axis=1)
-        likeness[first : first + step] = np.take_along_axis(
-            scores, positions[first : first + step], axis=1
-        )
-    return positions, likeness
+# ---- searching ---------------------------------------------------------------------------------
 
 
-# ---- answering -----------------------------------------------------------------------------------------------------
+class SimilarityIndex:
+    """An index loaded from its files; a runner of the model. Threads may share it.
 
+    Raises CorruptIndex for files that are incomplete or do not belong together.
+    """
 
-class Index:
-    """An index that was read from its files. Threads may share it."""
-
-    def __init__(self, folder: Path, said: Mapping[str, Any] | None = None) -> None:
-        self.said = dict(said or described(folder))
-        checked(folder, self.said)
-        self.dimension = int(self.said["dimension"])
-        self.ids: Ids = np.load(folder / IDS)
+    def __init__(self, folder: Path, description: Mapping[str, Any] | None = None) -> None:
+        self.folder = folder
+        self.description = dict(description or read_description(folder))
+        check_file_sizes(folder, self.description)
+        self.dimension = int(self.description["dimension"])
+        self.ids: Ids = np.load(folder / IDS_FILE)
         self.vectors: Vectors | None = None
-        if self.said["method"] == "exact":
-            self.vectors = np.load(folder / VECTORS)
+        if self.description["method"] == "exact":
+            self.vectors = np.load(folder / VECTORS_FILE)
             shape: tuple[int, ...] = self.vectors.shape
         else:
-            self.searcher = loaded(folder / TREE)
-            self.effort, self.leaves = Effort(**self.said["effort"]), int(self.said["leaves"])
+            self.searcher = load_searcher(folder / SCANN_FOLDER)
+            self.parameters = SearchParameters(**self.description["search_parameters"])
+            self.leaves = int(self.description["leaves"])
             shape = (self.searcher.size(), self.dimension)
         if shape != (len(self.ids), self.dimension):
-            raise Damaged(
+            raise CorruptIndex(
                 "It has %(ids)s ids and vectors of %(shape)s.", ids=len(self.ids), shape=str(shape)
             )
-        self.folder, self.spec = folder, Spec.read(self.said)
+        self.spec = ModelSignature.from_json(self.description)
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
-        """What a server asks: the nearest of each row."""
+        """A model server's request: the nearest neighbours of each row of `embedding`."""
         ids, scores = self.find(inputs["embedding"], int(inputs["k"][0]))
         return {"ids": ids, "scores": scores}
 
-    def find(self, queries: Vectors, k: int = K) -> tuple[Ids, Vectors]:
-        """Ids and likenesses of the k nearest of each query; -1 and 0 where there are fewer."""
-        k = max(1, min(k, MOST))
+    def find(self, queries: Vectors, k: int = DEFAULT_NEIGHBOURS) -> tuple[Ids, Vectors]:
+        """Ids and cosines of each query's k nearest, queries × k; -1 and 0 where there are fewer.
+
+        k is at most MAX_NEIGHBOURS.
+        """
+        k = max(1, min(k, MAX_NEIGHBOURS))
         ids = np.full((len(queries), k), -1, dtype=np.int64)
         scores = np.zeros((len(queries), k), dtype=np.float32)
         if self.vectors is not None:
-            found, likeness = nearest(self.vectors, queries, k)
-            ids[:, : found.shape[1]], scores[:, : found.shape[1]] = self.ids[found], likeness
+            positions, cosines = find_nearest(self.vectors, queries, k)
+            width = positions.shape[1]
+            ids[:, :width], scores[:, :width] = self.ids[positions], cosines
             return ids, scores
-        leaves = min(self.leaves, ceil(self.effort.leaves * (1 + log2(max(k, K) / K) / 2)))
+        # The tuning was for ten neighbours: more of them need more leaves.
+        widening = 1 + log2(max(k, DEFAULT_NEIGHBOURS) / DEFAULT_NEIGHBOURS) / 2
+        leaves = min(self.leaves, ceil(self.parameters.leaves * widening))
+        reorder = max(self.parameters.reorder, 2 * k)
         for row, query in enumerate(queries):
-            at, likeness = self.searcher.search(query, k, max(self.effort.reordered, 2 * k), leaves)
-            ids[row, : len(at)], scores[row, : len(at)] = self.ids[at], likeness
+            positions, cosines = self.searcher.search(query, k, reorder, leaves)
+            ids[row, : len(positions)] = self.ids[positions]
+            scores[row, : len(positions)] = cosines
         return ids, scores
 
     def all_vectors(self) -> Vectors:
-        """Every vector, in the order of the ids."""
-        return (
-            self.vectors
-            if self.vectors is not None
-            else np.load(self.folder / TREE / "dataset.npy")
-        )
+        """Every vector, in the order of `ids`."""
+        if self.vectors is not None:
+            return self.vectors
+        return np.asarray(np.load(self.folder / SCANN_FOLDER / "dataset.npy"), np.float32)
 
 
-def described(folder: Path) -> dict[str, Any]:
-    """What an index's description says. Raises Damaged."""
+def read_description(folder: Path) -> dict[str, Any]:
+    """An index's model.json. Raises CorruptIndex."""
     try:
-        found = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+        description = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise Damaged("Its %(file)s cannot be read.", file=DESCRIPTION) from error
-    if not isinstance(found, dict) or found.get("kind") != KIND:
-        raise Damaged("Its %(file)s describes no index.", file=DESCRIPTION)
-    return found
+        raise CorruptIndex("Its %(file)s cannot be read.", file=DESCRIPTION_FILE) from error
+    if not isinstance(description, dict) or description.get("kind") != INDEX_KIND:
+        raise CorruptIndex("Its %(file)s does not describe an index.", file=DESCRIPTION_FILE)
+    return description
 
 
-def checked(folder: Path, said: Mapping[str, Any]) -> None:
-    """Refuse files that are not as long as they were when they were written: reading half of an index can end the process."""
-    for name, size in said["files"].items():
+def check_file_sizes(folder: Path, description: Mapping[str, Any]) -> None:
+    """Raise CorruptIndex for a file of another length than when it was written.
+
+    ScaNN may end the process when it loads half of an index.
+    """
+    for name, size in description["files"].items():
         file = folder / name
         if not file.is_file() or file.stat().st_size != size:
-            raise Damaged("Its file %(file)s is incomplete.", file=name)
+            raise CorruptIndex("Its file %(file)s is incomplete.", file=name)
 
 
-def loaded(folder: Path) -> Any:
-    """ScaNN's searcher from its files."""
+def load_searcher(folder: Path) -> Searcher:
     from scann.scann_ops.py import scann_ops_pybind
 
     try:
-        return scann_ops_pybind.load_searcher(
-            str(folder.resolve()), assets_backcompat_shim=False
-        ).searcher
+        loaded = scann_ops_pybind.load_searcher(str(folder.resolve()), assets_backcompat_shim=False)
     except (RuntimeError, ValueError) as error:
-        raise Damaged("ScaNN cannot read its files.") from error
+        raise CorruptIndex("ScaNN cannot read its files.") from error
+    searcher: Searcher = loaded.searcher
+    return searcher

@@ -1,63 +1,57 @@
-"""What the gate found about an index, as sentences."""
+"""Sentences of the index's gate."""
 
-from collections.abc import Mapping
-from typing import Any
+from tanuki.animals.vision.evaluation import IMAGE_SLICES
+from tanuki.i18n import msgid
+from tanuki.platform.mlops.reasons import ReasonTexts
 
-from tanuki.animals.vision.evaluation import SLICES
-from tanuki.platform.mlops import evaluation
-
-MEASURES = {
-    "missed": {"en": "share of the ten nearest that is missed", "ja": "近い10枚を見落とす割合"},
-    "kind": {
-        "en": "share of another category among what is found",
-        "ja": "見つけた写真に別の種類が混じる割合",
+INDEX_TEXTS = ReasonTexts(
+    messages={
+        "unreadable": msgid("It cannot be read: %(why)s"),
+        "dimension_mismatch": msgid(
+            "The index was built for %(index)s-dimensional embeddings;"
+            " the image model gives %(encoder)s."
+        ),
+        "not_finite": msgid("%(rows)s of %(of)s vectors hold what is not a number."),
+        "future_images": msgid(
+            "It claims to have all pictures up to number %(index)s, but the newest is %(newest)s:"
+            " new photos would be missing from its results."
+        ),
+        "missing_images": msgid("%(rows)s of %(of)s published pictures are not in it."),
+        "missing_images_slice": msgid(
+            "%(slice)s %(label)s: %(rows)s of %(of)s published pictures are not in it."
+        ),
+        "different_vectors": msgid(
+            "%(rows)s of %(of)s vectors differ from what the image model gives for the picture."
+        ),
+        "slower_than_champion": msgid(
+            "A query takes %(challenger)s ms, %(times)s times as long as with the live index."
+        ),
+        "slower_than_exact": msgid(
+            "A query takes %(challenger)s ms; comparing every picture takes %(exact)s ms."
+        ),
+        "too_large": msgid(
+            "It has %(megabytes)s MB; for its pictures at most %(most)s MB are expected."
+        ),
+        "worse_small_category": msgid(
+            "%(slice)s %(label)s: %(challenger)s of the nearest are missed; the live index misses"
+            " %(champion)s (%(rows)s pictures, every one of them a query)."
+        ),
     },
-}
-WORDS = {
-    "unreadable": {"en": "It cannot be read: {why}", "ja": "読み込めません：{why}"},
-    "dimension": {
-        "en": "Its vectors have {found} numbers, those of the eyes {wanted}.",
-        "ja": "ベクトルの次元が{found}で、画像モデルの{wanted}と違います。",
+    formats={
+        "newest": ",",
+        "future_images.index": ",",
+        "challenger": ".2f",
+        "exact": ".2f",
+        "times": ".1f",
+        "megabytes": ".1f",
+        "most": ".1f",
+        "worse_small_category.challenger": ".0%",
+        "worse_small_category.champion": ".0%",
+        "worse_small_category.rows": "",
     },
-    "nan": {
-        "en": "{rows:,} of {of:,} vectors hold what is not a number.",
-        "ja": "{of:,}件のベクトルのうち{rows:,}件に数値でないものがあります。",
+    slices=IMAGE_SLICES,
+    measures={
+        "recall_loss": msgid("share of the ten nearest that is missed"),
+        "category_mismatch": msgid("share of another category among the results"),
     },
-    "ahead": {
-        "en": "It says that it knows every look up to {found:,}, but the newest is {newest:,}: what comes next would not be found.",
-        "ja": "{found:,}番までの画像をすべて含むとしていますが、最新は{newest:,}番です。これから来る写真が見つからなくなります。",
-    },
-    "lost": {
-        "en": "{rows:,} of {of:,} published pictures are not in it.",
-        "ja": "公開中の写真{of:,}枚のうち{rows:,}枚が入っていません。",
-    },
-    "lost_slice": {
-        "en": "{kind} {label}: {rows:,} of {of:,} published pictures are not in it.",
-        "ja": "{kind}「{label}」：公開中の写真{of:,}枚のうち{rows:,}枚が入っていません。",
-    },
-    "other": {
-        "en": "{rows:,} of {of:,} vectors are not what the eyes saw in the picture.",
-        "ja": "{of:,}件のベクトルのうち{rows:,}件が、画像モデルの出力と一致しません。",
-    },
-    "slow": {
-        "en": "A question takes {ours:.2f} ms, {times:.1f} times as long as the live index.",
-        "ja": "1回の検索に{ours:.2f}ミリ秒かかり、現行の{times:.1f}倍です。",
-    },
-    "slow_exact": {
-        "en": "A question takes {ours:.2f} ms; comparing with every picture takes {theirs:.2f} ms.",
-        "ja": "1回の検索に{ours:.2f}ミリ秒かかります。全件との比較でも{theirs:.2f}ミリ秒です。",
-    },
-    "large": {
-        "en": "It has {found:.1f} MB; at most {most:.1f} MB are right for its pictures.",
-        "ja": "大きさが{found:.1f} MBあります。写真の数に対して{most:.1f} MBまでが妥当です。",
-    },
-    "worse_small": {
-        "en": "{kind} {label}: {ours:.0%} of the nearest are missed, the live index misses {theirs:.0%} ({rows} pictures, all of them asked for).",
-        "ja": "{kind}「{label}」：近い写真の{ours:.0%}を見落とします（現行は{theirs:.0%}、全{rows}枚で確認）。",
-    },
-}
-
-
-def words(reason: Mapping[str, Any], lang: str) -> str:
-    """A reason as a sentence."""
-    return evaluation.words(reason, lang, more=WORDS, kinds=SLICES, measures=MEASURES)
+)

@@ -1,219 +1,282 @@
-"""An index tried as it is served: asked for what an exact search finds, beside the live one and two plain rules, on the same pictures; and timed."""
+"""Recall and latency of an index as it is served, beside the live index and two baselines.
 
-from collections.abc import Sequence
+Every model is asked for what an exact search finds on the same pictures. An index answers together
+with an exact search over the features that are newer than it, as in production.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
-from tanuki.animals.similarity.dataset import Pictures
-from tanuki.animals.similarity.index import Ids, Index, Vectors, nearest
-from tanuki.animals.vision.evaluation import DARK
-from tanuki.platform.mlops.evaluation import ComparisonData, Measure, Numbers
+from tanuki.animals.similarity.dataset import Ids, ImageSet
+from tanuki.animals.similarity.index import SimilarityIndex
+from tanuki.animals.vision.evaluation import MAX_NIGHT_LIGHTNESS
+from tanuki.animals.vision.nearest_neighbours import Vectors, find_nearest
+from tanuki.platform.mlops.evaluation import ComparisonData, Labels, Measure, Numbers
+from tanuki.platform.mlops.registry import CHALLENGER, CHAMPION
 
-CHALLENGED, CHAMPION, TWINS, CHANCE = "challenger", "champion", "twins", "chance"
-K = 10
-OVER = 5  # times as many are asked for, because some are not published any more
-OF_CATEGORY = 200  # pictures of each that are asked for
-BLOCKS = 20
-NEAR = 1e-5  # cosines that differ by less are the same
-TIMED, ROUNDS = 100, 3
+PHASH, RANDOM = "phash", "random"
+EVALUATED_NEIGHBOURS = 10
+OVERFETCH = 5
+"""Times as many neighbours are fetched, because some pictures are no longer published."""
+MAX_QUERIES_PER_CATEGORY = 200
+QUERY_BLOCKS = 20
+COSINE_TOLERANCE = 1e-5
+"""Cosines that differ by less count as equal."""
+TIMED_QUERIES, TIMING_ROUNDS = 100, 3
+NO_NEIGHBOUR, NO_ANSWER = -1, -2
+"""In place of a position: there are fewer neighbours; the encoder has not embedded the picture."""
+PHASH_BITS = 64
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An index that was read, with the pictures as its eyes see them."""
+    """An index, with the pictures by the encoder that it was built with."""
 
-    index: Index
-    pictures: Pictures
+    index: SimilarityIndex
+    images: ImageSet
 
     @property
-    def as_of(self) -> int:
-        """Looks up to this one should be in it."""
-        return int(self.index.said["max_features_id"])
+    def max_features_id(self) -> int:
+        """The index should have all features up to this id."""
+        return int(self.index.description["max_features_id"])
 
 
-# ---- asked for what an exact search finds --------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Latency:
+    """Median milliseconds of a query: of the index, an exact search, and the live index.
+
+    growth: how many times as many vectors as the live index it has, at least 1.
+    """
+
+    ms: float
+    exact_ms: float
+    champion_ms: float | None
+    growth: float
 
 
-def chosen(pictures: Pictures) -> Ids:
-    """Places of the pictures that are asked for: of each category the same number at most, in an order by chance that is always the same."""
-    mixed = np.random.default_rng(1).permutation(len(pictures))
-    taken: dict[str, int] = {}
-    kept = []
-    for place in mixed.tolist():
-        taken[pictures.category[place]] = taken.get(pictures.category[place], 0) + 1
-        if taken[pictures.category[place]] <= OF_CATEGORY:
-            kept.append(place)
-    return np.array(kept, dtype=np.int64)
+# ---- recall ------------------------------------------------------------------------------------
 
 
-def as_case(ours: Candidate, theirs: Candidate | None, asked: Ids) -> ComparisonData:
-    """What the platform's gate is asked: of each picture's nearest, the share that was missed, and the share that is of another category."""
-    pictures = ours.pictures
-    k = min(K, len(pictures) // 2)
-    answers = {
-        CHALLENGED: answered(ours, asked, k),
-        TWINS: twins(pictures, asked, k),
-        CHANCE: by_chance(pictures, asked, k),
-        **({CHAMPION: of_champion(theirs, pictures, asked, k)} if theirs is not None else {}),
+def choose_queries(images: ImageSet) -> Ids:
+    """Positions of the pictures that are queries: at most the same number of each category.
+
+    Always in the same pseudo-random order.
+    """
+    shuffled = np.random.default_rng(1).permutation(len(images))
+    counts: dict[str, int] = {}
+    positions = []
+    for position in shuffled.tolist():
+        category = images.categories[position]
+        counts[category] = counts.get(category, 0) + 1
+        if counts[category] <= MAX_QUERIES_PER_CATEGORY:
+            positions.append(position)
+    return np.array(positions, dtype=np.int64)
+
+
+def build_comparison(
+    candidate: Candidate, champion: Candidate | None, queries: Ids
+) -> ComparisonData:
+    """The losses of all models on the same queries, for the platform's gate.
+
+    Two measures: the share of the true nearest neighbours that is missed, and the share of the
+    results that is of another category.
+    """
+    images = candidate.images
+    categories = np.array(images.categories)[queries]
+    k = min(EVALUATED_NEIGHBOURS, len(images) // 2)
+    results = {
+        CHALLENGER: search_as_served(candidate, queries, k),
+        PHASH: phash_baseline(images, queries, k),
+        RANDOM: random_baseline(images, queries, k),
     }
-    eyes = {name: theirs.pictures if name == CHAMPION and theirs else pictures for name in answers}
-    last = {
-        id(each): furthest(each, pictures, asked, k)
-        for each in {id(eye): eye for eye in eyes.values()}.values()
+    image_sets = dict.fromkeys(results, images)
+    kth = dict.fromkeys(results, kth_similarity(images, images, queries, k))
+    if champion is not None:
+        results[CHAMPION] = search_champion(champion, images, queries, k)
+        image_sets[CHAMPION] = champion.images
+        if champion.images is not images:
+            kth[CHAMPION] = kth_similarity(champion.images, images, queries, k)
+        else:
+            kth[CHAMPION] = kth[CHALLENGER]
+    losses = {
+        name: recall_loss(
+            image_sets[name], find_queries(image_sets[name], images, queries), positions, kth[name]
+        )
+        for name, positions in results.items()
     }
-    missed = {
-        name: missing(eyes[name], pictures, asked, each, last[id(eyes[name])])
-        for name, each in answers.items()
+    mismatches = {
+        name: category_mismatch(image_sets[name], categories.tolist(), positions)
+        for name, positions in results.items()
     }
-    kinds = np.array(pictures.category)
-    strange = {name: another_kind(eyes[name], kinds[asked], each) for name, each in answers.items()}
-    every = np.ones(len(asked))
+    every_query = np.ones(len(queries))
     return ComparisonData(
-        block=blocks(kinds[asked].tolist()),
+        block=assign_blocks(categories.tolist()),
         slices={
-            "category": kinds[asked].tolist(),
-            "light": np.where(pictures.light[asked] < DARK, "night", "day").tolist(),
+            "category": categories.tolist(),
+            "light": np.where(
+                images.lightness[queries] < MAX_NIGHT_LIGHTNESS, "night", "day"
+            ).tolist(),
         },
         measures=[
-            Measure("missed", missed, denominator=every),
-            Measure("kind", strange, denominator=every, must_beat_baseline=False),
+            Measure("recall_loss", losses, denominator=every_query),
+            Measure("category_mismatch", mismatches, every_query, must_beat_baseline=False),
         ],
-        challenger=CHALLENGED,
-        champion=CHAMPION if theirs is not None else None,
-        baselines=(TWINS, CHANCE),
+        challenger=CHALLENGER,
+        champion=CHAMPION if champion is not None else None,
+        baselines=(PHASH, RANDOM),
     )
 
 
-def blocks(kinds: Sequence[str]) -> list[str]:
-    """Pictures by turns into the blocks that the gate draws again, each category for itself, so that each is in as many as it can be."""
-    taken: dict[str, int] = {}
-    made = []
-    for n, kind in enumerate(kinds):
-        made.append(f"{taken.get(kind, n) % BLOCKS:02}")
-        taken[kind] = taken.get(kind, n) + 1
-    return made
+def assign_blocks(categories: Sequence[str]) -> list[str]:
+    """A bootstrap block for each query; each category is spread over as many as possible."""
+    next_block: dict[str, int] = {}
+    blocks = []
+    for row, category in enumerate(categories):
+        block = next_block.get(category, row)
+        blocks.append(f"{block % QUERY_BLOCKS:02}")
+        next_block[category] = block + 1
+    return blocks
 
 
-def answered(candidate: Candidate, asked: Ids, k: int) -> Ids:
-    """Places of the k pictures that are found for each, as it is served: with the looks that are newer, without what is not published, without itself; -1 where there are fewer."""
-    pictures, queries = candidate.pictures, candidate.pictures.vectors[asked]
-    place = {int(look_id): n for n, look_id in enumerate(pictures.ids)}
-    newer = np.flatnonzero(pictures.ids > candidate.as_of)
-    fresh = (
-        newer[nearest(pictures.vectors[newer], queries, k + 1)[0]]
+def search_as_served(candidate: Candidate, queries: Ids, k: int) -> Ids:
+    """Positions of the k results of each query, as users get them; NO_NEIGHBOUR if fewer.
+
+    That is: with the features that are newer than the index, without pictures that are no longer
+    published, and without the query itself.
+    """
+    images, vectors = candidate.images, candidate.images.vectors[queries]
+    position_of = {int(features_id): n for n, features_id in enumerate(images.ids)}
+    newer = np.flatnonzero(images.ids > candidate.max_features_id)
+    delta = (
+        newer[find_nearest(images.vectors[newer], vectors, k + 1)[0]]
         if len(newer)
-        else np.empty((len(asked), 0), dtype=np.int64)
+        else np.empty((len(queries), 0), dtype=np.int64)
     )
-    found = np.full((len(asked), k), -1, dtype=np.int64)
-    for row, at in enumerate(asked.tolist()):
-        ids = candidate.index.find(queries[row : row + 1], OVER * (k + 1))[0][0]
-        some = np.array(
-            sorted(
-                {*(place[each] for each in ids.tolist() if each in place), *fresh[row].tolist()}
-                - {at}
-            ),
-            dtype=np.int64,
-        )
-        order = np.argsort(-(pictures.vectors[some] @ queries[row]), kind="stable")[:k]
-        found[row, : len(order)] = some[order]
-    return found
+    results = np.full((len(queries), k), NO_NEIGHBOUR, dtype=np.int64)
+    for row, own in enumerate(queries.tolist()):
+        ids = candidate.index.find(vectors[row : row + 1], OVERFETCH * (k + 1))[0][0]
+        indexed = {
+            position_of[features_id] for features_id in ids.tolist() if features_id in position_of
+        }
+        positions = np.array(sorted({*indexed, *delta[row].tolist()} - {own}), dtype=np.int64)
+        order = np.argsort(-(images.vectors[positions] @ vectors[row]), kind="stable")[:k]
+        results[row, : len(order)] = positions[order]
+    return results
 
 
-def of_champion(theirs: Candidate, pictures: Pictures, asked: Ids, k: int) -> Ids:
-    """What the live index finds; it may have other eyes, which may not have looked at a picture yet: then it has no answer, -2."""
-    places = np.array(
-        [theirs.pictures.places.get(pictures.digests[at], -1) for at in asked.tolist()],
-        dtype=np.int64,
-    )
-    found = np.full((len(asked), k), -2, dtype=np.int64)
-    known = places >= 0
-    found[known] = answered(theirs, places[known], k)
-    return found
+def search_champion(champion: Candidate, images: ImageSet, queries: Ids, k: int) -> Ids:
+    """Positions of the live index's results, in its own pictures.
+
+    Its encoder may not have embedded a query yet: then the row is NO_ANSWER.
+    """
+    positions = find_queries(champion.images, images, queries)
+    results = np.full((len(queries), k), NO_ANSWER, dtype=np.int64)
+    embedded = positions >= 0
+    results[embedded] = search_as_served(champion, positions[embedded], k)
+    return results
 
 
-def furthest(theirs: Pictures, pictures: Pictures, asked: Ids, k: int) -> Numbers:
-    """How alike the last of each picture's k nearest is in these eyes; NaN where they have not looked at it."""
-    places = np.array(
-        [theirs.places.get(pictures.digests[at], -1) for at in asked.tolist()], dtype=np.int64
-    )
-    last = np.full(len(asked), np.nan)
-    last[places >= 0] = nearest(theirs.vectors, theirs.vectors[places[places >= 0]], k + 1)[1][
-        :, -1
-    ]
-    return last
-
-
-def missing(theirs: Pictures, pictures: Pictures, asked: Ids, found: Ids, last: Numbers) -> Numbers:
-    """Of each picture's k nearest in the eyes that were asked, the share that was not found; as near as the last of them is as good."""
-    places = np.array(
-        [theirs.places.get(pictures.digests[at], 0) for at in asked.tolist()], dtype=np.int64
-    )
-    likeness = np.einsum("ijk,ik->ij", theirs.vectors[np.maximum(found, 0)], theirs.vectors[places])
-    good = (likeness >= last[:, None] - NEAR) & (found >= 0)
-    lost = 1 - np.minimum(found.shape[1], good.sum(axis=1)) / found.shape[1]
-    return np.where(np.isnan(last) | (found[:, 0] == -2), np.nan, lost)
-
-
-def another_kind(theirs: Pictures, kinds: Any, found: Ids) -> Numbers:
-    """The share of what was found that is of another category; what was not found counts as such."""
-    category = np.array([*theirs.category, ""])
-    other = (category[np.maximum(found, -1)] != kinds[:, None]).mean(axis=1).astype(np.float64)
-    other[found[:, 0] == -2] = np.nan
-    return np.asarray(other)
-
-
-# ---- plain rules ---------------------------------------------------------------------------------------------------
-
-
-def by_chance(pictures: Pictures, asked: Ids, k: int) -> Ids:
-    """Any k pictures."""
-    drawn = np.random.default_rng(2)
+def find_queries(images: ImageSet, query_images: ImageSet, queries: Ids) -> Ids:
+    """Positions in `images` of the pictures at `queries` of another set; -1 if one is not there."""
     return np.array(
         [
-            drawn.choice(np.delete(np.arange(len(pictures)), at), k, replace=False)
-            for at in asked.tolist()
+            images.positions.get(query_images.digests[position], NO_NEIGHBOUR)
+            for position in queries.tolist()
         ],
         dtype=np.int64,
     )
 
 
-def twins(pictures: Pictures, asked: Ids, k: int) -> Ids:
-    """The k pictures whose perceptual hashes differ least: what one has without a network that learnt to see."""
-    found = np.empty((len(asked), k), dtype=np.int64)
-    for row, at in enumerate(asked.tolist()):
-        apart = np.bitwise_count(pictures.phash ^ pictures.phash[at]).astype(np.int64)
-        apart[at] = 65
-        found[row] = np.argsort(apart, kind="stable")[:k]
-    return found
+def kth_similarity(images: ImageSet, query_images: ImageSet, queries: Ids, k: int) -> Numbers:
+    """Cosine of each query with its true k-th neighbour in `images`; NaN if it is not there."""
+    positions = find_queries(images, query_images, queries)
+    present = positions >= 0
+    cosines = np.full(len(queries), np.nan)
+    _, nearest = find_nearest(images.vectors, images.vectors[positions[present]], k + 1)
+    cosines[present] = nearest[:, -1]  # the first one is the query itself
+    return cosines
 
 
-# ---- time ----------------------------------------------------------------------------------------------------------
+def recall_loss(images: ImageSet, positions: Ids, results: Ids, kth: Numbers) -> Numbers:
+    """1 − recall@k under the encoder of `images`; NaN if the query has no answer.
 
-
-def measured(ours: Candidate, theirs: Candidate | None, asked: Ids) -> dict[str, Any]:
-    """Milliseconds of a query in the median, of all by turns, so that what else the machine does hits all alike."""
-    queries = [ours.pictures.vectors[at] for at in asked[:TIMED].tolist()]
-    asks: dict[str, tuple[Any, Sequence[Vectors]]] = {
-        "ms": (lambda query: ours.index.find(query, K), queries),
-        "exact_ms": (lambda query: nearest(ours.pictures.vectors, query, K), queries),
-    }
-    if theirs is not None:
-        asks["champion_ms"] = (
-            lambda query: theirs.index.find(query, K),
-            [theirs.pictures.vectors[n] for n in range(min(TIMED, len(theirs.pictures)))],
-        )
-    spent: dict[str, list[float]] = {name: [] for name in asks}
-    for _ in range(ROUNDS):
-        for name, (ask, given) in asks.items():
-            for query in given:
-                begun = perf_counter()
-                ask(query[None, :])
-                spent[name].append(1_000 * (perf_counter() - begun))
-    told: dict[str, Any] = {name: float(np.median(each)) for name, each in spent.items()}
-    told["more"] = (
-        max(1.0, len(ours.index.ids) / max(1, len(theirs.index.ids))) if theirs is not None else 1.0
+    A result counts as correct if it is at least as similar as the true k-th neighbour (`kth`).
+    `positions` are those of the queries in `images`.
+    """
+    vectors = images.vectors
+    cosines = np.einsum(
+        "ijk,ik->ij", vectors[np.maximum(results, 0)], vectors[np.maximum(positions, 0)]
     )
-    return told
+    correct = (cosines >= kth[:, None] - COSINE_TOLERANCE) & (results >= 0)
+    k = results.shape[1]
+    loss = 1 - np.minimum(k, correct.sum(axis=1)) / k
+    return np.where(np.isnan(kth) | (results[:, 0] == NO_ANSWER), np.nan, loss)
+
+
+def category_mismatch(images: ImageSet, categories: Labels, results: Ids) -> Numbers:
+    """The share of results of another category than the query's; a missing result counts as one."""
+    result_category = np.array([*images.categories, ""])[np.maximum(results, NO_NEIGHBOUR)]
+    mismatch = (result_category != np.asarray(categories)[:, None]).mean(axis=1)
+    return np.where(results[:, 0] == NO_ANSWER, np.nan, mismatch.astype(np.float64))
+
+
+# ---- baselines ---------------------------------------------------------------------------------
+
+
+def random_baseline(images: ImageSet, queries: Ids, k: int) -> Ids:
+    """k random pictures for each query."""
+    random = np.random.default_rng(2)
+    others = np.arange(len(images))
+    return np.array(
+        [random.choice(np.delete(others, own), k, replace=False) for own in queries.tolist()],
+        dtype=np.int64,
+    )
+
+
+def phash_baseline(images: ImageSet, queries: Ids, k: int) -> Ids:
+    """The k pictures with the nearest perceptual hashes: what is possible without an encoder."""
+    results = np.empty((len(queries), k), dtype=np.int64)
+    for row, own in enumerate(queries.tolist()):
+        distances = np.bitwise_count(images.phash ^ images.phash[own]).astype(np.int64)
+        distances[own] = PHASH_BITS + 1
+        results[row] = np.argsort(distances, kind="stable")[:k]
+    return results
+
+
+# ---- latency -----------------------------------------------------------------------------------
+
+
+def measure_latency(candidate: Candidate, champion: Candidate | None, queries: Ids) -> Latency:
+    """Time single queries of all searches in turn, so that other load affects all alike."""
+    vectors = candidate.images.vectors
+    searches: dict[str, Callable[[Vectors], object]] = {
+        "ms": lambda query: candidate.index.find(query, EVALUATED_NEIGHBOURS),
+        "exact_ms": lambda query: find_nearest(vectors, query, EVALUATED_NEIGHBOURS),
+    }
+    own_queries = [vectors[position] for position in queries[:TIMED_QUERIES].tolist()]
+    samples = {"ms": own_queries, "exact_ms": own_queries}
+    growth = 1.0
+    if champion is not None:
+        live = champion.index
+        searches["champion_ms"] = lambda query: live.find(query, EVALUATED_NEIGHBOURS)
+        samples["champion_ms"] = list(champion.images.vectors[:TIMED_QUERIES])
+        growth = max(1.0, len(candidate.index.ids) / max(1, len(live.ids)))
+    medians = time_searches(searches, samples)
+    return Latency(medians["ms"], medians["exact_ms"], medians.get("champion_ms"), growth)
+
+
+def time_searches(
+    searches: Mapping[str, Callable[[Vectors], object]], samples: Mapping[str, Sequence[Vectors]]
+) -> dict[str, float]:
+    """Median milliseconds of each search over its sample queries."""
+    milliseconds: dict[str, list[float]] = {name: [] for name in searches}
+    for _ in range(TIMING_ROUNDS):
+        for name, search in searches.items():
+            for query in samples[name]:
+                start = perf_counter()
+                search(query[None, :])
+                milliseconds[name].append(1_000 * (perf_counter() - start))
+    return {name: float(np.median(values)) for name, values in milliseconds.items()}

@@ -1,247 +1,235 @@
-"""Posts whose pictures are similar: what the index says and what is newer than it, as far as this viewer may see it at this moment.
+"""Posts with similar photos: index results and newer photos, filtered by what the viewer may see.
 
-The index knows pictures and not posts. Which posts have them, and whether they may be shown, is asked of the database in the same read for every
-question: what was hidden, removed, deleted or blocked a moment ago is not found, however long the index has known it.
+The index knows pictures, not posts. Which posts have them, and whether the viewer may see these, is
+read from the database for each search: what was hidden, removed, deleted or blocked a moment ago is
+not among the results, however long it has been in the index.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from heapq import nlargest
-from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, and_, bindparam, select
+from sqlalchemy import BindParameter, ColumnElement, Integer, and_, bindparam, select
 from sqlalchemy.orm import Session
 
-from tanuki.animals import members, pagination, posts
+from tanuki.animals import members, pagination, post_queries
 from tanuki.animals.images import photo_files
-from tanuki.animals.similarity import dataset, delta_index, index_client
-from tanuki.animals.similarity.index import INDEX_MODEL, MOST, Vectors
-from tanuki.animals.similarity.index_client import Live
+from tanuki.animals.similarity import delta_index, index_client
+from tanuki.animals.similarity.index import INDEX_MODEL, MAX_NEIGHBOURS
+from tanuki.animals.similarity.index_client import LiveIndex
 from tanuki.animals.tables import ImageFeatures, Post
 from tanuki.animals.taxonomy import CATEGORIES
 from tanuki.animals.vision import embeddings
+from tanuki.animals.vision.embeddings import decode_embeddings
+from tanuki.animals.vision.nearest_neighbours import Vectors
 from tanuki.errors import NotFound, UserError
 from tanuki.platform.accounts import Person
 from tanuki.platform.mlops import rollout
 from tanuki.platform.resources import Resources
 
-FIRST = 4  # times as many pictures as posts are asked for, because some may not be shown
-LEAST = 60  # pictures at least
-AT_ONCE = 4_000  # embeddings compared at once when all that may be shown are
-MOST_LEFT_OUT = 1_000
+CANDIDATES_PER_RESULT = 4
+"""More pictures than posts are searched for, because some posts may not be shown."""
+MIN_CANDIDATES = 60
+MAX_EXCLUDED_POSTS = 1_000
+EMBEDDINGS_PER_PRODUCT = 4_000
+"""Compared at once in an exhaustive search."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """A post and how similar its picture is, up to 1."""
+class SimilarPost:
+    """A post and the cosine of its photo's embedding with the query, up to 1."""
 
     post_id: int
     score: float
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Which posts may be found: of a category, not the viewer's own, none of those that were seen already."""
+class SimilarFilter:
+    """Which posts may be results: of one category, not the viewer's own, not those excluded.
+
+    Raises NotFound for an unknown category, UserError for too many excluded posts.
+    """
 
     category: str | None = None
-    not_mine: bool = False
-    leave_out: frozenset[int] = frozenset()
+    exclude_own: bool = False
+    excluded_ids: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         if self.category is not None and self.category not in CATEGORIES:
             raise NotFound("There is no such category.")
-        if len(self.leave_out) > MOST_LEFT_OUT:
+        if len(self.excluded_ids) > MAX_EXCLUDED_POSTS:
             raise UserError(
                 "At most %(most)s posts can be left out; found %(found)s.",
-                most=MOST_LEFT_OUT,
-                found=len(self.leave_out),
+                most=MAX_EXCLUDED_POSTS,
+                found=len(self.excluded_ids),
             )
 
 
-# ---- by post, by picture -------------------------------------------------------------------------------------------
+def find_current_index(res: Resources, db: Session) -> LiveIndex | None:
+    """The index that answers now; None before an image model is live."""
+    encoder_version = embeddings.image_encoder(res).live_version()
+    if encoder_version is None:
+        return None
+    return index_client.find_live_index(res, db, encoder_version)
 
 
-def to_post(
-    res: Resources,
-    db: Session,
-    viewer: Person | None,
-    post_id: int,
-    *,
-    k: int,
-    asked: Asked | None = None,
-    now: datetime,
-) -> list[Found]:
-    """Posts similar to one that the viewer may see, without itself; none while nobody has looked at any picture."""
-    post, asked = posts.load_visible_post(db, post_id, viewer), asked or Asked()
-    index = current(res, db)
-    if index is None:
-        return []
-    look = embeddings.load_features(db, post.photo, index.eyes)
-    query = (
-        embeddings.embedding_of(look)
-        if look is not None
-        else seen(res, index.eyes, res.objects.get(photo_files.key(post.photo, "page")))
-    )
-    without = Asked(asked.category, asked.not_mine, asked.leave_out | {post.id})
-    return similar(res, db, viewer, query, k=k, asked=without, index=index, now=now)
+@dataclass(frozen=True)
+class SimilaritySearch:
+    """Searches in one transaction, for one viewer, at one moment."""
+
+    res: Resources
+    db: Session
+    viewer: Person | None
+    now: datetime
+
+    def similar_to_post(
+        self, post_id: int, k: int, filters: SimilarFilter | None = None
+    ) -> list[SimilarPost]:
+        """Posts similar to one that the viewer may see, without itself. Raises NotFound."""
+        post = post_queries.load_visible_post(self.db, post_id, self.viewer)
+        index = find_current_index(self.res, self.db)
+        if index is None:
+            return []
+        features = embeddings.load_features(self.db, post.photo, index.encoder_version)
+        query = (
+            embeddings.decode_embedding(features)
+            if features is not None
+            else self.embed(index, self.res.objects.get(photo_files.object_key(post.photo, "page")))
+        )
+        filters = filters or SimilarFilter()
+        filters = replace(filters, excluded_ids=filters.excluded_ids | {post.id})
+        return self.similar_to_embedding(index, query, k, filters)
+
+    def similar_to_image(
+        self, content: bytes, k: int, filters: SimilarFilter | None = None
+    ) -> list[SimilarPost]:
+        """Posts similar to an uploaded picture, which is not stored. Raises UserError."""
+        photo = photo_files.clean_upload(self.res, content)
+        index = find_current_index(self.res, self.db)
+        if index is None:
+            return []
+        query = self.embed(index, photo.files["page"])
+        return self.similar_to_embedding(index, query, k, filters)
+
+    def embed(self, index: LiveIndex, jpeg: bytes) -> Vectors:
+        """A picture's embedding by the encoder of the index, which may not be the live one."""
+        encoder = embeddings.image_encoder(self.res)
+        return encoder.encode([jpeg], index.encoder_version)[0].embedding
+
+    def similar_to_embedding(
+        self, index: LiveIndex, query: Vectors, k: int, filters: SimilarFilter | None = None
+    ) -> list[SimilarPost]:
+        """The posts nearest to an embedding by the encoder of the index, the nearest first."""
+        k = pagination.clamp_page_size(k)
+        is_allowed = build_filter(self.db, self.viewer, filters or SimilarFilter())
+        # The second time for filters that leave too few. The last of many candidates are less
+        # certain to be the nearest, so then twice as many posts must be left.
+        for count, enough in (
+            (max(MIN_CANDIDATES, CANDIDATES_PER_RESULT * k), k),
+            (MAX_NEIGHBOURS, 2 * k),
+        ):
+            scores, complete = self.find_candidates(index, query, count)
+            posts = find_posts(self.db, is_allowed, scores, enough)
+            if len(posts) >= enough or complete:
+                return posts[:k]
+        return search_exhaustively(self.db, is_allowed, index.encoder_version, query, k)
+
+    def find_candidates(
+        self, index: LiveIndex, query: Vectors, count: int
+    ) -> tuple[dict[int, float], bool]:
+        """Scores by id of features, from the index and the delta index; True if these are all."""
+        result = index_client.query_index(self.res, index, query, count, self.viewer)
+        after = (
+            index.max_features_id
+            if result.version == index.version
+            else find_max_features_id(self.res, self.db, result.version)
+        )
+        delta = delta_index.get_delta_index(self.res, index.encoder_version, after)
+        delta.refresh(self.db, self.now)
+        scores = dict(zip(result.ids.tolist(), result.scores.tolist(), strict=True))
+        scores.update(delta.search(query, count))
+        return scores, index.count <= count and delta.count <= count
 
 
-def to_picture(
-    res: Resources,
-    db: Session,
-    viewer: Person | None,
-    content: bytes,
-    *,
-    k: int,
-    asked: Asked | None = None,
-    now: datetime,
-) -> list[Found]:
-    """Posts similar to a picture that is sent along, and not kept. Raises UserError when it is none."""
-    accepted = photo_files.accept(content)
-    index = current(res, db)
-    if index is None:
-        return []
-    return similar(
-        res,
-        db,
-        viewer,
-        seen(res, index.eyes, accepted.files["page"]),
-        k=k,
-        asked=asked,
-        index=index,
-        now=now,
-    )
-
-
-def current(res: Resources, db: Session) -> Live | None:
-    """What answers now; None before the eyes have looked at anything."""
-    eyes = embeddings.image_encoder(res).live_version()
-    return index_client.live(res, db, eyes) if eyes is not None else None
-
-
-def seen(res: Resources, version: str, jpeg: bytes) -> Vectors:
-    """A picture's embedding in the eyes of the index, which may be older than those that look at new posts."""
-    return embeddings.image_encoder(res).encode([jpeg], version)[0].embedding
-
-
-# ---- the search ----------------------------------------------------------------------------------------------------
-
-
-def similar(
-    res: Resources,
-    db: Session,
-    viewer: Person | None,
-    query: Vectors,
-    *,
-    k: int,
-    asked: Asked | None = None,
-    index: Live,
-    now: datetime,
-) -> list[Found]:
-    """The posts most similar to an embedding in the eyes of the index (see `current`), the most similar first."""
-    asked, k = asked or Asked(), pagination.clamp_page_size(k)
-    may = allowed(db, viewer, asked)
-    for many, enough in (
-        (max(LEAST, FIRST * k), k),
-        (MOST, 2 * k),
-    ):  # the last of many candidates are found less surely: then twice as many must be left
-        likeness, whole = candidates(res, db, index, query, many, viewer, now)
-        found = posts_of(db, may, likeness, enough)
-        if len(found) >= enough or whole:
-            return found[:k]
-    return compared(db, may, index.eyes, query, k)
-
-
-def candidates(
-    res: Resources,
-    db: Session,
-    index: Live,
-    query: Vectors,
-    many: int,
-    viewer: Person | None,
-    now: datetime,
-) -> tuple[dict[int, float], bool]:
-    """Likenesses by look: the nearest of the index together with the nearest of what is newer; and whether these are all that there are."""
-    ids, scores, version = index_client.nearest(res, index, query, many, viewer)
-    after = index.max_features_id if version == index.version else as_of_other(res, db, version)
-    newer = delta_index.newer(res.db.url, index.eyes, after)
-    newer.top_up(db, now)
-    found = dict(zip(ids.tolist(), scores.tolist(), strict=True))
-    found.update(newer.find(query, many))
-    return found, index.count <= many and newer.count <= many
-
-
-def as_of_other(res: Resources, db: Session, version: str | None) -> int:
-    """Up to which look a challenger knows, that answers some people."""
-    plan = rollout.plan(db, INDEX_MODEL)
-    if plan is None or version is None or version not in plan.files:
+def find_max_features_id(res: Resources, db: Session, version: str | None) -> int:
+    """The largest id in an index that answers some people as a canary; 0 if it is gone."""
+    current = rollout.load_rollout(db, INDEX_MODEL)
+    if current is None or version is None or version not in current.files:
         return 0
-    return int(index_client.description(res.registry.files, plan.files[version])["max_features_id"])
+    description = index_client.load_description(res.registry.files, current.files[version])
+    return int(description["max_features_id"])
 
 
-def allowed(db: Session, viewer: Person | None, asked: Asked) -> ColumnElement[bool]:
-    """Whether a post may be found."""
-    me = members.find_viewer_id(db, viewer)
-    shown = posts.select_listed_posts(db, viewer).whereclause
-    assert shown is not None
-    wanted = [shown]
-    if asked.category is not None:
-        wanted.append(Post.category == asked.category)
-    if asked.not_mine and me is not None:
-        wanted.append(Post.member_id != me)
-    if asked.leave_out:
-        wanted.append(Post.id.not_in(numbers("left_out", asked.leave_out)))
-    return and_(*wanted)
+def build_filter(db: Session, viewer: Person | None, filters: SimilarFilter) -> ColumnElement[bool]:
+    """The SQL condition for posts that may be results."""
+    viewer_id = members.find_viewer_id(db, viewer)
+    is_listed = post_queries.select_listed_posts(db, viewer).whereclause
+    assert is_listed is not None
+    conditions = [is_listed]
+    if filters.category is not None:
+        conditions.append(Post.category == filters.category)
+    if filters.exclude_own and viewer_id is not None:
+        conditions.append(Post.member_id != viewer_id)
+    if filters.excluded_ids:
+        conditions.append(Post.id.not_in(bind_ids("excluded", filters.excluded_ids)))
+    return and_(*conditions)
 
 
-def numbers(name: str, values: Iterable[int]) -> Any:
-    """Ids as numbers in the text of a query: a thousand parameters cost more than the query."""
-    return bindparam(name, sorted(values), Integer, expanding=True, literal_execute=True)
+def bind_ids(name: str, ids: Iterable[int]) -> BindParameter[int]:
+    """Ids written into the SQL text: a thousand bound parameters cost more than the query."""
+    return bindparam(name, sorted(ids), Integer, expanding=True, literal_execute=True)
 
 
-def posts_of(
-    db: Session, may: ColumnElement[bool], likeness: dict[int, float], k: int
-) -> list[Found]:
-    """The best posts among those whose pictures have these looks.
+def find_posts(
+    db: Session, is_allowed: ColumnElement[bool], scores: dict[int, float], k: int
+) -> list[SimilarPost]:
+    """The k best posts whose pictures have these features.
 
-    Whether a post may be found is asked beside it, not as a condition: SQLite would rather read all that is published than look up a few.
+    `is_allowed` is selected and not part of the WHERE clause: with it there, SQLite reads all
+    published posts instead of looking up a few.
     """
-    if not likeness:
+    if not scores:
         return []
-    wanted = (
-        select(Post.id, ImageFeatures.id, may)
+    rows = db.execute(
+        select(Post.id, ImageFeatures.id, is_allowed)
         .join(ImageFeatures, ImageFeatures.digest == Post.photo)
-        .where(ImageFeatures.id.in_(numbers("looks", likeness)))
+        .where(ImageFeatures.id.in_(bind_ids("features", scores)))
     )
-    return best(
-        (Found(post_id, likeness[look_id]) for post_id, look_id, yes in db.execute(wanted) if yes),
+    return keep_best(
+        (
+            SimilarPost(post_id, scores[features_id])
+            for post_id, features_id, allowed in rows
+            if allowed
+        ),
         k,
     )
 
 
-def compared(
-    db: Session, may: ColumnElement[bool], eyes: str, query: Vectors, k: int
-) -> list[Found]:
-    """The best of all posts that may be found, by comparing with each: for filters that leave too few of what the index says."""
-    wanted = (
+def search_exhaustively(
+    db: Session,
+    is_allowed: ColumnElement[bool],
+    encoder_version: str,
+    query: Vectors,
+    k: int,
+) -> list[SimilarPost]:
+    """The k best of all allowed posts, each compared: for filters that leave few candidates."""
+    rows = db.execute(
         select(Post.id, ImageFeatures.embedding)
         .join(ImageFeatures, ImageFeatures.digest == Post.photo)
-        .where(may, ImageFeatures.encoder_version == eyes)
+        .where(is_allowed, ImageFeatures.encoder_version == encoder_version),
+        execution_options={"yield_per": EMBEDDINGS_PER_PRODUCT},
     )
-    found: list[Found] = []
-    for part in db.execute(wanted, execution_options={"yield_per": AT_ONCE}).partitions():
-        scores = (dataset.unit_rows([kept for _, kept in part]) @ query).tolist()
-        found = best(
-            [
-                *found,
-                *(Found(post_id, score) for (post_id, _), score in zip(part, scores, strict=True)),
-            ],
-            k,
-        )
-    return found
+    best: list[SimilarPost] = []
+    for batch in rows.partitions():
+        scores = (decode_embeddings([embedding for _, embedding in batch]) @ query).tolist()
+        posts = [
+            SimilarPost(post_id, score) for (post_id, _), score in zip(batch, scores, strict=True)
+        ]
+        best = keep_best([*best, *posts], k)
+    return best
 
 
-def best(found: Iterable[Found], k: int) -> list[Found]:
+def keep_best(posts: Iterable[SimilarPost], k: int) -> list[SimilarPost]:
     """The k most similar, the most similar first; of equals the newest."""
-    return nlargest(k, found, key=lambda each: (round(each.score, 6), each.post_id))
+    return nlargest(k, posts, key=lambda post: (round(post.score, 6), post.post_id))

@@ -1,4 +1,9 @@
-"""Work in a child process that lets everybody else go first: serving goes on beside it, and the memory that it took is gone when it ends."""
+"""A function call in a child process that runs only while nobody else wants the processor.
+
+Serving goes on beside it, and its memory is returned when it ends. Arguments and result are pickled
+through files. `concurrent.futures.ProcessPoolExecutor` was tried instead: it pickles the arguments
+in the parent's memory, see docs/decisions/libraries.md.
+"""
 
 import os
 import pickle
@@ -7,52 +12,57 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import ParamSpec, TypeVar
 
 from tanuki.errors import UserError
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
-NICE = 19
-ASKED, ANSWERED = "asked", "answered"
+LOWEST_PRIORITY = 19
+CALL_FILE, RESULT_FILE = "call", "result"
+ERROR_CHARACTERS = 2_000
 
 
-def apart(do: Callable[..., T], *given: Any) -> T:
-    """What a function of a module gives, computed in a child process. Raises its UserError, and RuntimeError when it ended otherwise."""
+def call_in_subprocess(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The result of a function of a module, computed in a child process.
+
+    Raises the function's UserError, and RuntimeError if the process ended in another way.
+    """
     with TemporaryDirectory() as folder:
-        with (Path(folder) / ASKED).open("wb") as file:
-            pickle.dump((do, given), file, protocol=5)
+        with (Path(folder) / CALL_FILE).open("wb") as file:
+            pickle.dump((function, args, kwargs), file, protocol=5)
         command = [sys.executable, "-m", __name__, folder]
-        done = subprocess.run(  # noqa: S603 our own module
+        process = subprocess.run(  # noqa: S603 our own module
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
-        if done.returncode:
+        if process.returncode:
             raise RuntimeError(
-                f"{do.__name__} ended with {done.returncode}: {done.stderr[-2_000:]}"
+                f"{function.__name__} ended with {process.returncode}: "
+                f"{process.stderr[-ERROR_CHARACTERS:]}"
             )
-        wrong, made = pickle.loads((Path(folder) / ANSWERED).read_bytes())  # noqa: S301 written by our own child
-    if wrong is not None:
-        raise wrong
-    return made  # type: ignore[no-any-return]
+        content = (Path(folder) / RESULT_FILE).read_bytes()
+    error, result = pickle.loads(content)  # noqa: S301 written by our own child
+    if error is not None:
+        raise error
+    return result  # type: ignore[no-any-return] # what the function gave
 
 
 def main(folder: Path) -> None:
-    """What the child does: one thread, and when nobody else wants to."""
+    """The child process: one thread, at idle priority."""
     try:
-        os.sched_setscheduler(
-            0, os.SCHED_IDLE, os.sched_param(0)
-        )  # the processor is its own while nobody else wants it
-    except OSError:  # where processes may not say so
-        os.nice(NICE)
-    os.putenv("OPENBLAS_NUM_THREADS", "1")  # numpy is loaded only now, with what is asked
-    with (folder / ASKED).open("rb") as file:
-        do, given = pickle.load(file)  # noqa: S301 written by our own parent
-    answer: tuple[UserError | None, Any]
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    except OSError:  # not allowed here, such as in some containers
+        os.nice(LOWEST_PRIORITY)
+    os.putenv("OPENBLAS_NUM_THREADS", "1")  # in time: numpy is imported with the call below
+    with (folder / CALL_FILE).open("rb") as file:
+        function, args, kwargs = pickle.load(file)  # noqa: S301 written by our own parent
+    outcome: tuple[UserError | None, object]
     try:
-        answer = (None, do(*given))
+        outcome = (None, function(*args, **kwargs))
     except UserError as error:
-        answer = (error, None)
-    (folder / ANSWERED).write_bytes(pickle.dumps(answer, protocol=5))
+        outcome = (error, None)
+    (folder / RESULT_FILE).write_bytes(pickle.dumps(outcome, protocol=5))
 
 
 if __name__ == "__main__":

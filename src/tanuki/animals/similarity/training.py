@@ -1,200 +1,145 @@
-"""Training the search for similar pictures, as a durable run: collect, look at what nobody has looked at, build, judge, release.
+"""The durable run that builds a similarity index: embed, build, evaluate, release, clean up.
 
-What is live changes in the last step and nowhere else. Killed anywhere, the run goes on at the step it was in; a step that is done again finds what it
-had done: looks are kept once, a version of this run is not built twice, and not judged twice.
+The live index changes in the step `evaluate_and_release` and nowhere else. A run that is killed
+continues with the step it was in. A repeated step finds what it has done: features are stored once,
+a version of this run is neither built nor evaluated twice.
 """
 
-from contextlib import ExitStack
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import structlog
 from dbos import DBOS
 from sqlalchemy import func, select
 
 from tanuki import __version__
-from tanuki.animals.similarity import dataset, delta_index, gate, index
-from tanuki.animals.similarity.dataset import Pictures
+from tanuki.animals.similarity import dataset, delta_index, index
+from tanuki.animals.similarity.gate import MIN_INDEXED_IMAGES
 from tanuki.animals.similarity.index import INDEX_MODEL
-from tanuki.animals.similarity.subprocess_call import apart
-from tanuki.animals.tables import Post
+from tanuki.animals.similarity.subprocess_call import call_in_subprocess
+from tanuki.animals.tables import Post, PostState
 from tanuki.animals.vision import backfill, embeddings
 from tanuki.platform.accounts import SYSTEM
-from tanuki.platform.durable_steps import stepping
-from tanuki.platform.mlops import release, rollout
-from tanuki.platform.mlops.evaluation import Evaluation
+from tanuki.platform.durable_steps import durable_step
+from tanuki.platform.mlops import rollout
+from tanuki.platform.mlops.tables import Decision
 from tanuki.platform.resources import Resources
 
 log = structlog.get_logger()
 
-TRAINING = "similar-training"
-TOO_FEW = "too few"  # the outcome when there is nothing to make an index from
-KEPT = 14  # versions; one is made each night, and as large as all embeddings together
+TRAINING = "similarity-index-training"
+TOO_FEW_IMAGES = "too few images"
+"""The outcome of a run that has nothing to build an index from."""
+MAX_INDEX_VERSIONS = 14
+"""One is built each night, as large as all embeddings together."""
 
 
-def run_id(begun: datetime | str) -> str:
-    """The run of a day, or of a moment when somebody asked for it."""
-    return (
-        f"{TRAINING}-{begun:%Y%m%dT%H%M%S}"
-        if isinstance(begun, datetime)
-        else f"{TRAINING}-{begun}"
-    )
+@dataclass(frozen=True)
+class TrainingInput:
+    """The encoder whose embeddings are indexed, and the number of published pictures."""
+
+    encoder_version: str
+    published_images: int
 
 
-step = stepping("similar", TRAINING)
+def training_run_id(begun: datetime | str) -> str:
+    """The id of a day's run, or of a run that somebody started at a moment."""
+    if isinstance(begun, datetime):
+        return f"{TRAINING}-{begun:%Y%m%dT%H%M%S}"
+    return f"{TRAINING}-{begun}"
 
 
-def train() -> str:
-    """A new index from what is published now, live when the gate lets it; gives GO, NO-GO, or that there are too few pictures.
+@DBOS.workflow(name=TRAINING)
+def training_workflow() -> str:
+    """Build an index of all pictures; on GO it is live. Gives GO, NO-GO or TOO_FEW_IMAGES.
 
-    What the eyes have not seen yet they look at in parts of this run, spread over the workers.
+    Pictures without features are embedded before, in parts of this run, by all workers.
     """
-    eyes, published = collect()
-    if published < gate.FEWEST:
-        return TOO_FEW
-    backfill.embed(eyes)
-    version = build(eyes)
-    go = judge(version)
-    if go:
-        put_live(version)
-    discard()
-    return "GO" if go else "NO-GO"
+    training_input = choose_encoder()
+    if training_input.published_images < MIN_INDEXED_IMAGES:
+        return TOO_FEW_IMAGES
+    backfill.embed_missing(training_input.encoder_version)
+    version = build_version(training_input.encoder_version)
+    decision = evaluate_and_release(version)
+    delete_old_versions()
+    return decision
 
 
-@step
-def collect(res: Resources, now: datetime) -> tuple[str, int]:
-    """The version of the eyes that looks, and how many pictures are published."""
+@durable_step(TRAINING)
+def choose_encoder(res: Resources, now: datetime) -> TrainingInput:
     with res.db.read() as db:
         count = (
-            db.scalar(select(func.count(Post.photo.distinct())).where(Post.state == "published"))
+            db.scalar(
+                select(func.count(Post.photo.distinct())).where(Post.state == PostState.PUBLISHED)
+            )
             or 0
         )
-    if count < gate.FEWEST:
-        log.info("no index made", pictures=count, fewest=gate.FEWEST)
-        return "", count
-    return embeddings.image_encoder(res).version, count
+    if count < MIN_INDEXED_IMAGES:
+        log.info("no index built", images=count, fewest=MIN_INDEXED_IMAGES)
+        return TrainingInput("", count)
+    return TrainingInput(embeddings.image_encoder(res).version, count)
 
 
-@step
-def build(res: Resources, now: datetime, eyes: str) -> str:
-    """An index of all looks, registered; gives its version."""
-    run = DBOS.workflow_id or TRAINING
-    for known in res.registry.versions(INDEX_MODEL):
-        if known.parameters.get("run") == run:
-            return known.version
+@durable_step(TRAINING)
+def build_version(res: Resources, now: datetime, encoder_version: str) -> str:
+    """Build and register an index of all features of an encoder; gives its version."""
+    run_id = DBOS.workflow_id or TRAINING
+    for version in res.registry.versions(INDEX_MODEL):
+        if version.parameters.get("run") == run_id:
+            return version.version
     with res.db.read() as db:
-        newest = delta_index.as_of(db, eyes, now)
-        found = dataset.every(db, eyes)
-        first = (
-            db.scalar(select(func.min(Post.published_at)).where(Post.state == "published")) or now
+        max_features_id = delta_index.find_settled_id(db, encoder_version, now)
+        images = dataset.load_all_images(db, encoder_version)
+        first_day = (
+            db.scalar(select(func.min(Post.published_at)).where(Post.state == PostState.PUBLISHED))
+            or now
         )
     with TemporaryDirectory() as folder:
-        said = build_index(found, Path(folder), newest)
-        size = sum(said["files"].values())
-        kept = {name: said[name] for name in ("method", "dimension", "encoder_version", "max_features_id", "count")}
-        made = res.registry.save(
+        description = call_in_subprocess(index.build_index, images, Path(folder), max_features_id)
+        size = sum(description["files"].values())
+        fields = ("method", "dimension", "encoder_version", "max_features_id", "count")
+        optional_fields = ("leaves", "search_parameters")
+        built = res.registry.save(
             INDEX_MODEL,
             Path(folder),
             parameters={
-                "run": run,
-                **kept,
-                **{name: said[name] for name in ("leaves", "effort") if name in said},
+                "run": run_id,
+                **{name: description[name] for name in fields},
+                **{name: description[name] for name in optional_fields if name in description},
             },
-            metrics={"bytes": float(size), "recall_of_its_own": float(said.get("recall", 1.0))},
-            data_window=(first.date().isoformat(), now.date().isoformat()),
+            metrics={
+                "bytes": float(size),
+                "recall_of_own_vectors": float(description.get("recall", 1.0)),
+            },
+            data_window=(first_day.date().isoformat(), now.date().isoformat()),
             code_version=__version__,
         )
-    log.info("index built", version=made.version, pictures=len(found), bytes=size)
-    return made.version
+    log.info("index built", version=built.version, images=len(images), bytes=size)
+    return built.version
 
 
-def build_index(found: Pictures, into: Path, newest: int) -> dict[str, Any]:
-    """The files of an index of pictures, which knows every look up to the newest one, and what they say."""
-    return apart(
-        index.build,
-        found.vectors,
-        found.ids,
-        into,
-        {"encoder_version": found.eyes, "max_features_id": newest},
-        found.category,
-    )
+@durable_step(TRAINING)
+def evaluate_and_release(res: Resources, now: datetime, version: str) -> str:
+    """Record the gate's verdict on a version and, on GO, make it live; gives the decision."""
+    outcome = res.lifecycle.evaluate_and_release(INDEX_MODEL, version, actor=SYSTEM, now=now)
+    if outcome.released:
+        res.models.refresh()
+    return str(Decision.GO if outcome.verdict.go else Decision.NO_GO)
 
 
-@step
-def judge(res: Resources, now: datetime, version: str) -> bool:
-    """The gate's verdict, on record. A version that this step has judged before is not judged again."""
+@durable_step(TRAINING)
+def delete_old_versions(res: Resources, now: datetime) -> int:
+    """Delete the oldest versions that no server and no alias needs; gives how many."""
     with res.db.read() as db:
-        known = release.latest(db, INDEX_MODEL, version)
-    if known is not None:
-        return known.go
-    found = judged(res, version)
-    with res.db.write() as db:
-        release.keep(db, INDEX_MODEL, found, by=SYSTEM.name, now=now)
-    log.info(
-        "index judged",
-        version=version,
-        go=found.verdict.go,
-        reasons=[reason["code"] for reason in found.verdict.reasons],
-    )
-    return found.verdict.go
-
-
-def judged(res: Resources, version: str) -> Evaluation:
-    """What the gate says about a registered version beside the one that is live. Writes nothing."""
-    with res.db.read() as db, ExitStack() as stack:
-        champion = rollout.champion(db, res.registry, INDEX_MODEL)
-        if champion == version:
-            before = rollout.live(res.registry, INDEX_MODEL, rollout.PREVIOUS)
-            champion = (
-                before.version if before else None
-            )  # what is live is judged beside what it came after
-        folders = {
-            each: files(res, each, stack) for each in (version, champion) if each is not None
-        }
-        ours = res.registry.get(INDEX_MODEL, version).parameters["encoder_version"]
-        theirs = [] if champion is None else [index.described(folders[champion])["encoder_version"]]
-        known = {each: dataset.published(db, each) for each in sorted({ours, *theirs})}
-        newest = delta_index.as_of(db, ours, datetime.now(UTC))
-        return apart(gate.judged, version, champion, folders, known, newest)
-
-
-def files(res: Resources, version: str, stack: ExitStack) -> Path:
-    """A version's files, for as long as the stack is open."""
-    return res.registry.load(INDEX_MODEL, version, into=Path(stack.enter_context(TemporaryDirectory())))
-
-
-@step
-def put_live(res: Resources, now: datetime, version: str) -> None:
-    """The servers change to it; the one before stays for the way back."""
-    with res.db.write() as db:
-        plan = rollout.plan(db, INDEX_MODEL)
-        if plan is not None and plan.champion == version:
-            return
-        release.forget_unrecorded(db, res.registry, INDEX_MODEL)
-        verdict = release.latest(db, INDEX_MODEL, version)
-        assert verdict is not None
-        release.release(
-            db, res.registry, SYSTEM, verdict, now, other_shape=True
-        )  # who asks uses the eyes that the index names
-    res.models.refresh()
-
-
-@step
-def discard(res: Resources, now: datetime) -> int:
-    """The oldest versions go, unless a server has one or an alias means it; gives how many."""
-    with res.db.read() as db:
-        plan = rollout.plan(db, INDEX_MODEL)
-    served = () if plan is None else plan.files
+        current = rollout.load_rollout(db, INDEX_MODEL)
+    served = () if current is None else current.files
     old = [
         version
-        for version in res.registry.versions(INDEX_MODEL)[KEPT:]
+        for version in res.registry.versions(INDEX_MODEL)[MAX_INDEX_VERSIONS:]
         if version.version not in served and not version.aliases
     ]
-    for each in old:
-        res.registry.discard(INDEX_MODEL, each.version)
+    for version in old:
+        res.registry.discard(INDEX_MODEL, version.version)
     return len(old)
-
-
-train_run = DBOS.workflow(name=TRAINING)(train)

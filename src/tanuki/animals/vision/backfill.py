@@ -1,11 +1,13 @@
-"""The eyes look at everything: pictures without a look, or all of them again, in durable runs spread over the workers.
+"""Durable runs that encode pictures in bulk: those without features, or all of them again.
 
-What is owed is what has no look, so a run that was killed, or is done again, goes on where it was. The parts of a run are the pictures whose digests
-begin alike; each worker takes one part at a time, because looking fills a core.
+Pictures without features are the work to do, so a run that was killed, or is started again,
+continues where it was. A run is divided by the first digit of the pictures' digests; each worker
+takes one part at a time, because encoding fills a core.
 """
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,245 +16,298 @@ from dbos import DBOS, SetWorkflowID
 from sqlalchemy import Select, func, select, update
 from sqlalchemy.orm import Session
 
-from tanuki.animals.tables import ImageFeatures, Photo, Post
+from tanuki.animals.tables import ImageFeatures, Photo, Post, PostState
 from tanuki.animals.vision import embeddings, registration
 from tanuki.animals.vision.encoder import ENCODER_MODEL
 from tanuki.errors import UserError
-from tanuki.platform.durable_steps import stepping
-from tanuki.platform.jobs import PART, PARTS
+from tanuki.platform.durable_steps import durable_step
+from tanuki.platform.jobs import PART_SEPARATOR, PARTS_QUEUE
 from tanuki.platform.mlops.runtimes import ModelError
-from tanuki.platform.resources import Resources, current
+from tanuki.platform.resources import Resources, process_resources
 
 log = structlog.get_logger()
 
 EMBED, CLASSIFY, HOURLY = "animals-embed", "animals-classify", "animals-embed-hourly"
-NEW = "new"  # instead of a version: the one made from the network of the settings
-AT_ONCE = 32  # pictures in a step
-FEW = 64  # pictures that are not worth a part for each worker
-READ_AT_ONCE = 2_000
-DIGITS = "0123456789abcdef"
-UNKNOWN = "unknown"
-OWED_AFTER = timedelta(seconds=30)  # a published picture that nobody has looked at by then
-TRY_AGAIN_AFTER = timedelta(minutes=5)
+NEW_VERSION = "new"
+"""Instead of a version's number: the one made from the configured image model."""
+IMAGES_PER_STEP = 32
+MAX_IMAGES_IN_ONE_PART = 64
+"""So few pictures are not divided between workers."""
+ROWS_PER_FETCH = 2_000
+HEX_DIGITS = "0123456789abcdef"
+UNKNOWN_CATEGORY = "unknown"
+BACKFILL_DELAY = timedelta(seconds=30)
+"""A published picture that has no features after this time starts the first backfill."""
+RETRY_DELAY = timedelta(minutes=5)
 CHORE_SECONDS = 15.0
-Counts = list[tuple[str, str, int]]  # a category as owners say, as the eyes say, and how many posts
-
-step = stepping("eyes", EMBED)
-
-
-# ---- the runs ------------------------------------------------------------------------------------------------------
+CategoryCounts = list[tuple[str, str, int]]
+"""Category by the owner, category by the image model, number of posts."""
 
 
-def embed(wanted: str | None = None) -> int:
-    """Look at every picture that a version, the live one unless said, has not looked at; gives how many those were."""
-    version = open_eyes(wanted)
-    return sum(spread(see_run, version, cut(version)))
+@dataclass(frozen=True)
+class BackfillPart:
+    """The pictures whose digests begin with `prefix`, for one encoder version."""
+
+    version: str
+    prefix: str
 
 
-def classify(again: bool) -> Counts:
-    """What the eyes take every published post for beside what its owner says; with `again` every picture is looked at anew before."""
-    version = open_eyes(None)
-    spread(see_run, version, cut(version))
+# ---- workflows ---------------------------------------------------------------------------------
+
+
+@DBOS.workflow(name=EMBED)
+def embed_workflow(version: str | None = None) -> int:
+    """Encode every picture that a version, or the live one, has no features of; gives how many."""
+    return embed_missing(version)
+
+
+def embed_missing(version: str | None = None) -> int:
+    """The same, as part of another workflow."""
+    encoder_version = resolve_version(version)
+    return sum(run_parts(embed_part, encoder_version, split_missing(encoder_version)))
+
+
+@DBOS.workflow(name=CLASSIFY)
+def classify_workflow(again: bool) -> CategoryCounts:
+    """Count published posts by the owner's and the image model's category.
+
+    Pictures without features are encoded before; with `again` all others, too.
+    """
+    version = resolve_version(None)
+    run_parts(embed_part, version, split_missing(version))
     if again:
-        spread(again_run, version, cut_again(version))
-    return count_posts(version)  # type: ignore[no-any-return]
-
-
-def spread(run: Callable[..., Any], version: str, begins: Sequence[str]) -> list[Any]:
-    """The results of a run's parts, by how digests begin: here when there is one, otherwise by all workers."""
-    if len(begins) <= 1:
-        return [run(version, each) for each in begins]
-    started = []
-    for begin in begins:
-        with SetWorkflowID(f"{DBOS.workflow_id}{PART}{run.__name__.removesuffix('_run')}-{begin}"):
-            started.append(DBOS.enqueue_workflow(PARTS, run, version, begin))
-    return [each.get_result() for each in started]
-
-
-@step
-def open_eyes(res: Resources, now: datetime, wanted: str | None) -> str:
-    """The version that is to look. Raises NotFound when it is not registered."""
-    if wanted is None:
-        return embeddings.image_encoder(res).version
-    if wanted == NEW:
-        return registration.registered(res, now)
-    return res.registry.get(ENCODER_MODEL, wanted).version
-
-
-@step
-def cut(res: Resources, now: datetime, version: str) -> list[str]:
-    """How the digests of each part's pictures begin, of those without a look."""
-    with res.db.read() as db:
-        return parts(owed(db, version))
-
-
-@step
-def cut_again(res: Resources, now: datetime, version: str) -> list[str]:
-    """The same of those with one."""
-    with res.db.read() as db:
-        return parts(looked_at(db, version))
-
-
-def parts(count: int) -> list[str]:
-    """None for no pictures, one for a few, otherwise one for each first digit of a digest."""
-    return [] if not count else [""] if count <= FEW else list(DIGITS)
+        run_parts(reembed_part, version, split_embedded(version))
+    return count_posts(version)
 
 
 @DBOS.workflow(name="animals-embed-part")
-def see_run(version: str, begin: str) -> int:
-    """A part: every picture that has no look yet."""
-    return through(see_some, version, begin)
+def embed_part(version: str, prefix: str) -> int:
+    return run_batches(embed_batch, BackfillPart(version, prefix))
 
 
-@DBOS.workflow(name="animals-again-part")
-def again_run(version: str, begin: str) -> int:
-    """A part: every picture that has a look is looked at again."""
-    return through(see_again, version, begin)
+@DBOS.workflow(name="animals-reembed-part")
+def reembed_part(version: str, prefix: str) -> int:
+    return run_batches(reembed_batch, BackfillPart(version, prefix))
 
 
-def through(some: Callable[..., Any], version: str, begin: str) -> int:
-    """Take some pictures after the other whose digests begin so, until there are no more; gives how many."""
-    done, last = 0, ""
+def run_parts(part: Callable[[str, str], int], version: str, prefixes: Sequence[str]) -> list[int]:
+    """The results of a run's parts: one is run here, several are run by all workers."""
+    if len(prefixes) <= 1:
+        return [part(version, prefix) for prefix in prefixes]
+    handles = []
+    for prefix in prefixes:
+        name = part.__name__.removesuffix("_part")
+        with SetWorkflowID(f"{DBOS.workflow_id}{PART_SEPARATOR}{name}-{prefix}"):
+            handles.append(DBOS.enqueue_workflow(PARTS_QUEUE, part, version, prefix))
+    return [handle.get_result() for handle in handles]
+
+
+def run_batches(batch: Callable[[BackfillPart, str], tuple[int, str]], part: BackfillPart) -> int:
+    """Run `batch` until a part has no more pictures; gives the sum of its results."""
+    total, last = 0, ""
     while True:
-        new, last = some(version, begin, last)
+        count, last = batch(part, last)
         if not last:
-            return done
-        done += new
+            return total
+        total += count
 
 
-embed_run = DBOS.workflow(name=EMBED)(embed)
-classify_run = DBOS.workflow(name=CLASSIFY)(classify)
+# ---- steps -------------------------------------------------------------------------------------
 
 
-# ---- steps ---------------------------------------------------------------------------------------------------------
-
-
-def missing(version: str) -> Select[str]:
-    """Digests of pictures of posts that a version has not looked at."""
-    posted = select(Post.id).where(Post.photo == Photo.digest).exists()
-    return select(Photo.digest).where(
-        posted, ~select(ImageFeatures.id).where(ImageFeatures.encoder_version == version, ImageFeatures.digest == Photo.digest).exists()
-    )
-
-
-def owed(db: Session, version: str) -> int:
-    """How many pictures a version has not looked at."""
-    return db.scalar(select(func.count()).select_from(missing(version).subquery())) or 0
-
-
-def looked_at(db: Session, version: str) -> int:
-    """How many it has."""
-    return db.scalar(select(func.count()).select_from(ImageFeatures).where(ImageFeatures.encoder_version == version)) or 0
-
-
-def progress(res: Resources, version: str | None) -> tuple[int, int]:
-    """How many pictures a version, the live one unless said, has looked at, and of how many; of none before there is one."""
-    version = version or embeddings.image_encoder(res).live_version()
+@durable_step(EMBED)
+def resolve_version(res: Resources, now: datetime, version: str | None) -> str:
+    """The number of a version, of the live one, or of NEW_VERSION. Raises NotFound."""
     if version is None:
-        return 0, 0
+        return embeddings.image_encoder(res).version
+    if version == NEW_VERSION:
+        return registration.register_version(res, now)
+    return res.registry.get(ENCODER_MODEL, version).version
+
+
+@durable_step(EMBED)
+def split_missing(res: Resources, now: datetime, version: str) -> list[str]:
+    """Prefixes of the parts of all pictures without features."""
     with res.db.read() as db:
-        done = looked_at(db, version)
-        return done, done + owed(db, version)
+        return digest_prefixes(count_missing(db, version))
 
 
-def see_owed(res: Resources, now: datetime, version: str, begin: str, last: str) -> tuple[int, str]:
-    """Look at the next few pictures after a digest: how many looks are new, and the last digest, empty when there are no more."""
-    wanted = (
-        missing(version)
-        .where(Photo.digest.startswith(begin), Photo.digest > last)
-        .order_by(Photo.digest)
-        .limit(AT_ONCE)
+@durable_step(EMBED)
+def split_embedded(res: Resources, now: datetime, version: str) -> list[str]:
+    """Prefixes of the parts of all pictures with features."""
+    with res.db.read() as db:
+        return digest_prefixes(count_embedded(db, version))
+
+
+def digest_prefixes(count: int) -> list[str]:
+    """No part for no pictures, one for few, otherwise one for each first digit of a digest."""
+    return [] if not count else [""] if count <= MAX_IMAGES_IN_ONE_PART else list(HEX_DIGITS)
+
+
+def embed_images(res: Resources, now: datetime, part: BackfillPart, after: str) -> tuple[int, str]:
+    """Encode a part's next pictures, by digest; "" as `after` is the beginning.
+
+    Gives how many features are new, and the last digest, "" if there was no picture left.
+    """
+    with res.db.read() as db:
+        digests = list(
+            db.scalars(
+                select_missing(part.version)
+                .where(Photo.digest.startswith(part.prefix), Photo.digest > after)
+                .order_by(Photo.digest)
+                .limit(IMAGES_PER_STEP)
+            )
+        )
+    count = skip_unreadable(
+        digests, lambda readable: embeddings.embed_images(res, readable, part.version, now)
     )
-    with res.db.read() as db:
-        digests = list(db.scalars(wanted))
-    return several(res, digests, lambda some: embeddings.embed_images(res, some, version, now)), digests[
-        -1
-    ] if digests else ""
+    return count, digests[-1] if digests else ""
 
 
-def look_again(
-    res: Resources, now: datetime, version: str, begin: str, last: str
+def reembed_images(
+    res: Resources, now: datetime, part: BackfillPart, after: str
 ) -> tuple[int, str]:
-    """The same for pictures that have a look, which is replaced: it keeps its id."""
-    wanted = select(ImageFeatures.digest).where(
-        ImageFeatures.encoder_version == version, ImageFeatures.digest.startswith(begin), ImageFeatures.digest > last
-    )
+    """The same for pictures that have features. These are replaced and keep their ids."""
     with res.db.read() as db:
-        digests = list(db.scalars(wanted.order_by(ImageFeatures.digest).limit(AT_ONCE)))
-    return several(res, digests, lambda some: replace_looks(res, some, version, now)), digests[
-        -1
-    ] if digests else ""
+        digests = list(
+            db.scalars(
+                select(ImageFeatures.digest)
+                .where(
+                    ImageFeatures.encoder_version == part.version,
+                    ImageFeatures.digest.startswith(part.prefix),
+                    ImageFeatures.digest > after,
+                )
+                .order_by(ImageFeatures.digest)
+                .limit(IMAGES_PER_STEP)
+            )
+        )
+    count = skip_unreadable(
+        digests, lambda readable: replace_features(res, readable, part.version, now)
+    )
+    return count, digests[-1] if digests else ""
 
 
-def several(res: Resources, digests: list[str], do: Callable[[list[str]], int]) -> int:
-    """Do something with pictures; when it cannot be done with one of them, with all the others. Raises ModelError: then it can be done with none."""
+embed_batch = durable_step(EMBED)(embed_images)
+reembed_batch = durable_step(EMBED)(reembed_images)
+
+
+def skip_unreadable(digests: list[str], encode: Callable[[list[str]], int]) -> int:
+    """Encode pictures together; if one of them cannot be read, one by one without it.
+
+    Raises ModelError: then no picture can be encoded.
+    """
     if not digests:
         return 0
     try:
-        return do(digests)
+        return encode(digests)
     except ModelError:
         raise
-    except UserError as wrong:
+    except UserError as error:
         if len(digests) > 1:
-            return sum(several(res, [digest], do) for digest in digests)
-        log.warning("picture not looked at", digest=digests[0], why=str(wrong))
+            return sum(skip_unreadable([digest], encode) for digest in digests)
+        log.warning("picture not encoded", digest=digests[0], reason=str(error))
         return 0
 
 
-def replace_looks(res: Resources, digests: list[str], version: str, now: datetime) -> int:
-    """Look at pictures again."""
-    seen = embeddings.encode_stored_images(res, digests, version)
+def replace_features(res: Resources, digests: list[str], version: str, now: datetime) -> int:
+    outputs = embeddings.encode_stored_images(res, digests, version)
     with res.db.write() as db:
-        for digest, each in zip(digests, seen, strict=True):
-            values = embeddings.feature_columns(digest, version, each, now)
+        for digest, output in zip(digests, outputs, strict=True):
             db.execute(
-                update(ImageFeatures).where(ImageFeatures.encoder_version == version, ImageFeatures.digest == digest).values(**values)
+                update(ImageFeatures)
+                .where(ImageFeatures.encoder_version == version, ImageFeatures.digest == digest)
+                .values(**embeddings.feature_columns(digest, output, now))
             )
     return len(digests)
 
 
-see_some, see_again = step(see_owed), step(look_again)
-
-
-@step
-def count_posts(res: Resources, now: datetime, version: str) -> Counts:
-    """Published posts with a look, by category as owners say and as the eyes say."""
+@durable_step(CLASSIFY)
+def count_posts(res: Resources, now: datetime, version: str) -> CategoryCounts:
+    """Published posts with features, by the owner's and the image model's category."""
     counts: Counter[tuple[str, str]] = Counter()
-    wanted = (
+    rows = (
         select(Post.category, ImageFeatures)
         .join(ImageFeatures, ImageFeatures.digest == Post.photo)
-        .where(Post.state == "published", ImageFeatures.encoder_version == version)
+        .where(Post.state == PostState.PUBLISHED, ImageFeatures.encoder_version == version)
     )
     with res.db.read() as db:
-        for category, look in db.execute(wanted.execution_options(yield_per=READ_AT_ONCE)):
-            subject = embeddings.identify_subject(look)
-            counts[category, UNKNOWN if subject is None else subject.category] += 1
-    return [(owner, eyes, count) for (owner, eyes), count in sorted(counts.items())]
+        for category, features in db.execute(rows.execution_options(yield_per=ROWS_PER_FETCH)):
+            subject = embeddings.identify_subject(features)
+            counts[category, UNKNOWN_CATEGORY if subject is None else subject.category] += 1
+    return [(owner, model, count) for (owner, model), count in sorted(counts.items())]
 
 
-# ---- what is owed --------------------------------------------------------------------------------------------------
+# ---- progress ----------------------------------------------------------------------------------
 
 
-def look_after() -> None:
-    """Make the eyes when the first picture is published, so that later ones are looked at when they are posted; and let runs that failed go on."""
-    res, now = current(), datetime.now(UTC)
+def select_missing(version: str) -> Select[str]:
+    """Digests of pictures of posts that a version has no features of."""
+    has_post = select(Post.id).where(Post.photo == Photo.digest).exists()
+    has_features = (
+        select(ImageFeatures.id)
+        .where(ImageFeatures.encoder_version == version, ImageFeatures.digest == Photo.digest)
+        .exists()
+    )
+    return select(Photo.digest).where(has_post, ~has_features)
+
+
+def count_missing(db: Session, version: str) -> int:
+    return db.scalar(select(func.count()).select_from(select_missing(version).subquery())) or 0
+
+
+def count_embedded(db: Session, version: str) -> int:
+    return (
+        db.scalar(
+            select(func.count())
+            .select_from(ImageFeatures)
+            .where(ImageFeatures.encoder_version == version)
+        )
+        or 0
+    )
+
+
+def measure_progress(res: Resources, version: str | None) -> tuple[int, int]:
+    """How many pictures a version, or the live one, has encoded, and of how many.
+
+    (0, 0) before there is a live version.
+    """
+    version = version or embeddings.image_encoder(res).live_version()
+    if version is None:
+        return 0, 0
+    with res.db.read() as db:
+        done = count_embedded(db, version)
+        return done, done + count_missing(db, version)
+
+
+# ---- chores ------------------------------------------------------------------------------------
+
+
+def start_owed_backfill() -> None:
+    """Start the first backfill when the first picture is published, and resume failed ones.
+
+    The first backfill builds the first version; from then on each new post is encoded in its run.
+    """
+    res, now = process_resources(), datetime.now(UTC)
     if embeddings.image_encoder(res).live_version() is None:
         with res.db.read() as db:
-            waits = db.scalar(
+            post_id = db.scalar(
                 select(Post.id)
-                .where(Post.state == "published", Post.published_at < now - OWED_AFTER)
+                .where(
+                    Post.state == PostState.PUBLISHED,
+                    Post.published_at < now - BACKFILL_DELAY,
+                )
                 .limit(1)
             )
-        if waits is not None:
+        if post_id is not None:
             with res.db.write() as db:
-                res.work.enqueue(db, EMBED, f"{EMBED}-first", None)
-    res.work.resume_failed(EMBED, before=now - TRY_AGAIN_AFTER)
+                res.jobs.enqueue(db, EMBED, f"{EMBED}-first", None)
+    res.jobs.resume_failed_runs(EMBED, before=now - RETRY_DELAY)
 
 
 @DBOS.workflow(name=HOURLY)
-def embed_hourly(due: datetime, _context: Any) -> int:
-    """Every hour: pictures that were posted while the eyes were away."""
-    return embed()
+def embed_hourly(due: datetime, _context: object) -> int:
+    """Encode pictures that were posted while the image model could not be reached."""
+    return embed_missing()
 
 
 SCHEDULES: list[dict[str, Any]] = [
@@ -264,4 +319,4 @@ SCHEDULES: list[dict[str, Any]] = [
         "cron_timezone": "Asia/Tokyo",
     },
 ]
-CHORES: list[tuple[Callable[[], None], float]] = [(look_after, CHORE_SECONDS)]
+PERIODIC_TASKS: list[tuple[Callable[[], None], float]] = [(start_owed_backfill, CHORE_SECONDS)]

@@ -1,4 +1,4 @@
-"""Looks: what the eyes saw, kept once for each picture and version; what its subject is called; and the eyes as this process asks them."""
+"""Image features: computed once for each picture and encoder version, stored, and interpreted."""
 
 import threading
 import time
@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import inf
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -19,57 +17,72 @@ from tanuki.animals.tables import ImageFeatures, Photo
 from tanuki.animals.taxonomy import BREEDS, CATEGORIES
 from tanuki.animals.vision import registration
 from tanuki.animals.vision.encoder import ENCODER_MODEL, Arrays, EncoderOutput, encode_jpegs
-from tanuki.animals.vision.labels import ANIMALS, labels
+from tanuki.animals.vision.labels import ANIMAL_CLASSES, imagenet_labels
+from tanuki.animals.vision.nearest_neighbours import Vectors
 from tanuki.animals.vision.onnx_export import INPUT
 from tanuki.platform.database.upsert import insert_or_ignore
 from tanuki.platform.resources import Resources
 
-HALF = 0.5  # of a category's certainty that a breed or class must have to be named
-FEWEST_SURE = 0.3  # how sure of a category, below which the subject is not known
-ASKED_AGAIN_AFTER = 1.0  # seconds after which the live version is looked up again
+MIN_NAMED_SHARE = 0.5
+"""Of a category's probability: what a breed or class needs so that the subject is called by it."""
+MIN_CONFIDENCE = 0.3
+"""Below this confidence in a category the subject counts as unknown."""
+LIVE_VERSION_SECONDS = 1.0
+"""How long the live version is remembered before the database is asked again."""
 
 
-# ---- kept ----------------------------------------------------------------------------------------------------------
+# ---- stored features ---------------------------------------------------------------------------
 
 
-def save_features(db: Session, digest: str, eyes_version: str, seen: EncoderOutput, now: datetime) -> bool:
-    """Put what a version saw in a picture on record; whether it was not there yet."""
-    return insert_or_ignore(db, ImageFeatures, **feature_columns(digest, eyes_version, seen, now))
+def save_features(db: Session, digest: str, output: EncoderOutput, now: datetime) -> bool:
+    """Store an encoder's output for a picture; False if its version has stored one already."""
+    return insert_or_ignore(db, ImageFeatures, **feature_columns(digest, output, now))
 
 
-def feature_columns(digest: str, eyes_version: str, seen: EncoderOutput, now: datetime) -> dict[str, Any]:
-    """The columns of a look."""
+def feature_columns(digest: str, output: EncoderOutput, now: datetime) -> dict[str, object]:
     return {
         "digest": digest,
-        "encoder_version": eyes_version,
-        "embedding": seen.embedding.astype("<f2").tobytes(),
-        "classes": [[number, share] for number, share in seen.classes],
-        "animal_score": seen.animal_score,
-        "lightness": seen.lightness,
-        "sharpness": seen.sharpness,
-        "phash": seen.phash,
+        "encoder_version": output.encoder_version,
+        "embedding": output.embedding.astype("<f2").tobytes(),
+        "classes": [[number, probability] for number, probability in output.classes],
+        "animal_score": output.animal_score,
+        "lightness": output.lightness,
+        "sharpness": output.sharpness,
+        "phash": output.phash,
         "at": now,
     }
 
 
-def load_features(db: Session, digest: str, eyes: str) -> ImageFeatures | None:
-    """What a version saw in a picture; None when it has not looked yet."""
-    return db.scalar(select(ImageFeatures).where(ImageFeatures.encoder_version == eyes, ImageFeatures.digest == digest))
+def load_features(db: Session, digest: str, encoder_version: str) -> ImageFeatures | None:
+    return db.scalar(
+        select(ImageFeatures).where(
+            ImageFeatures.encoder_version == encoder_version, ImageFeatures.digest == digest
+        )
+    )
 
 
-def embedding_of(look: ImageFeatures) -> NDArray[np.float32]:
-    """The embedding, of length 1."""
-    kept = np.frombuffer(look.embedding, "<f2").astype(np.float32)
-    made: NDArray[np.float32] = kept / np.linalg.norm(kept)
-    return made
+def decode_embedding(features: ImageFeatures) -> Vectors:
+    """The embedding of a picture, of length 1."""
+    vector: Vectors = decode_embeddings([features.embedding])[0]
+    return vector
 
 
-# ---- what it is ----------------------------------------------------------------------------------------------------
+def decode_embeddings(stored: Sequence[bytes]) -> Vectors:
+    """Embeddings as they are stored (float16), one a row, float32, of length 1."""
+    if not stored:
+        return np.empty((0, 0), dtype=np.float32)
+    rows = np.frombuffer(b"".join(stored), dtype="<f2").astype(np.float32)
+    vectors: Vectors = rows.reshape(len(stored), -1)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)  # not quite 1: float16 rounds
+    return np.asarray(vectors / np.where(lengths > 0, lengths, 1), np.float32)
+
+
+# ---- the subject -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is in a picture, as far as the eyes can tell: category and breed as the network's codes, its names, how sure of the category."""
+    """What is in a picture: keys of CATEGORIES and BREEDS, names, confidence in the category."""
 
     category: str
     breed: str | None
@@ -78,142 +91,157 @@ class Subject:
     confidence: float
 
 
-def identify_subject(seen: EncoderOutput | ImageFeatures) -> Subject | None:
-    """The subject; None when the eyes are sure of no category, or are of a version that names no classes.
+def identify_subject(features: EncoderOutput | ImageFeatures) -> Subject | None:
+    """The subject of a picture.
 
-    Shares of the same category, or breed, are summed: eyes that waver between two terriers are sure of a dog. The likeliest classes stand for all.
+    None if no category is certain enough, or if the encoder version gives no classes. The
+    probabilities of one category, or breed, are summed: an encoder that wavers between two terriers
+    is certain of a dog.
     """
-    found = [(labels()[int(number)], share) for number, share in seen.classes if number < ANIMALS]
-    whole = sum(share for _, share in found)
-    if not whole:
+    classes = [
+        (imagenet_labels()[int(number)], probability)
+        for number, probability in features.classes
+        if number < ANIMAL_CLASSES
+    ]
+    total = sum(probability for _, probability in classes)
+    if not total:
         return None
     categories: dict[str, float] = defaultdict(float)
-    for label, share in found:
-        categories[label.category] += share
-    category = max(categories, key=lambda each: categories[each])
-    sure = max(seen.animal_score, whole) * categories[category] / whole
-    if sure < FEWEST_SURE:
+    for label, probability in classes:
+        categories[label.category] += probability
+    category = max(categories, key=lambda name: categories[name])
+    # The likeliest classes stand for all classes of animals.
+    confidence = max(features.animal_score, total) * categories[category] / total
+    if confidence < MIN_CONFIDENCE:
         return None
-    inside = [
-        (label, share / categories[category])
-        for label, share in found
+    shares = [
+        (label, probability / categories[category])
+        for label, probability in classes
         if label.category == category
     ]
     breeds: dict[str, float] = defaultdict(float)
-    for label, share in inside:
+    for label, share in shares:
         if label.breed is not None:
             breeds[label.breed] += share
-    breed = next((each for each in breeds if breeds[each] > HALF), None)
-    label, share = max(inside, key=lambda each: each[1])
-    named = label if share > HALF else BREEDS[breed] if breed else CATEGORIES[category]
-    return Subject(category, breed, named.ja, named.en, min(sure, 1.0))
+    breed = next((name for name in breeds if breeds[name] > MIN_NAMED_SHARE), None)
+    label, share = max(shares, key=lambda labelled: labelled[1])
+    name = label if share > MIN_NAMED_SHARE else BREEDS[breed] if breed else CATEGORIES[category]
+    return Subject(category, breed, name.ja, name.en, min(confidence, 1.0))
 
 
-# ---- asked ---------------------------------------------------------------------------------------------------------
+# ---- the encoder of this process ---------------------------------------------------------------
 
 
 @dataclass
 class ServedEncoder:
-    """A version of the eyes, on a server or in this process; None is the one that is live. `answered` is the one that did answer."""
+    """A version of the encoder, or the live one, behind `Resources.models`.
+
+    `answered_by` is the version that gave the last answer.
+    """
 
     res: Resources
     version: str | None = None
-    answered: str = ""
+    answered_by: str = ""
 
     def infer(self, inputs: Arrays) -> Arrays:
-        """What it says."""
         answer = self.res.models.infer(ENCODER_MODEL, inputs, version=self.version)
-        self.answered = answer.version
+        self.answered_by = answer.version
         return answer.outputs
 
 
 class ImageEncoder:
-    """The eyes that are live, in this process or on the model server."""
+    """The live encoder, in this process or on a model server. Threads may share it."""
 
     def __init__(self, res: Resources) -> None:
         self.res = res
-        self.opening = threading.Lock()
-        self.sizes: dict[str, int] = {}
-        self.known, self.known_at = "", -inf
+        self._first_version_lock = threading.Lock()
+        self._input_sides: dict[str, int] = {}
+        self._live_version, self._looked_up_at = "", -inf
 
     def live_version(self) -> str | None:
-        """The version that is live, at most a second late; None when none is yet."""
-        if time.monotonic() - self.known_at > ASKED_AGAIN_AFTER:
-            self.known, self.known_at = registration.live(self.res) or "", time.monotonic()
-        return self.known or None
+        """The live version, at most LIVE_VERSION_SECONDS old; None before the first release."""
+        if time.monotonic() - self._looked_up_at > LIVE_VERSION_SECONDS:
+            self._remember(registration.find_live_version(self.res) or "")
+        return self._live_version or None
 
     @property
     def version(self) -> str:
-        """The version that is live. The very first time there is none, and it is made: that takes some seconds."""
-        with self.opening:
+        """The live version. If there is none, the first one is built and released: seconds."""
+        with self._first_version_lock:
             if self.live_version() is None:
-                self.known, self.known_at = (
-                    registration.opened(self.res, datetime.now(UTC)),
-                    time.monotonic(),
-                )
-            return self.known
+                self._remember(registration.ensure_live_version(self.res, datetime.now(UTC)))
+            return self._live_version
 
-    def input_size(self, version: str) -> int:
-        """How large the pictures are that a version takes."""
-        if version not in self.sizes:
-            inputs = self.res.models.metadata(ENCODER_MODEL, version)["inputs"]
-            self.sizes[version] = int(
-                next(each["shape"][1] for each in inputs if each["name"] == INPUT)
-            )
-        return self.sizes[version]
+    def _remember(self, version: str) -> None:
+        self._live_version, self._looked_up_at = version, time.monotonic()
+
+    def input_side(self, version: str) -> int:
+        """The width in pixels of the square that a version takes."""
+        if version not in self._input_sides:
+            tensors = self.res.models.metadata(ENCODER_MODEL, version)["inputs"]
+            [shape] = [tensor["shape"] for tensor in tensors if tensor["name"] == INPUT]
+            self._input_sides[version] = int(shape[1])
+        return self._input_sides[version]
 
     def encode(self, jpegs: Sequence[bytes], version: str | None = None) -> list[EncoderOutput]:
-        """What the live version, or another one, sees in JPEGs of the size of a page. Raises UserError for one that cannot be read, ModelError when the eyes fail."""
-        asked, expected = ServedEncoder(self.res, version), version or self.version
-        seen = encode_jpegs(asked, jpegs, size=self.input_size(expected))
-        return [replace(each, encoder_version=asked.answered or expected) for each in seen]
+        """The output of the live version, or another one, for JPEGs of the size "page".
 
-
-_eyes: list[ImageEncoder] = []
-_making = threading.Lock()
+        Raises UserError for a JPEG that cannot be read, ModelError if the encoder fails.
+        """
+        encoder, expected = ServedEncoder(self.res, version), version or self.version
+        outputs = encode_jpegs(encoder, jpegs, side=self.input_side(expected))
+        return [
+            replace(output, encoder_version=encoder.answered_by or expected) for output in outputs
+        ]
 
 
 def image_encoder(res: Resources) -> ImageEncoder:
-    """The eyes of this process, the same as long as its resources are the same."""
-    with _making:
-        if not _eyes or _eyes[0].res is not res:
-            _eyes[:] = [ImageEncoder(res)]
-        return _eyes[0]
+    """The encoder of these resources, always the same one."""
+    return res.process_cache.get(ImageEncoder, lambda: ImageEncoder(res))
 
 
-def encode_stored_images(res: Resources, digests: Sequence[str], version: str | None = None) -> list[EncoderOutput]:
-    """What the live version, or another one, sees in pictures that are stored."""
-    return image_encoder(res).encode(
-        [res.objects.get(photo_files.key(digest, "page")) for digest in digests], version
-    )
+def encode_stored_images(
+    res: Resources, digests: Sequence[str], version: str | None = None
+) -> list[EncoderOutput]:
+    """The output of the live version, or another one, for stored pictures."""
+    jpegs = [res.objects.get(photo_files.object_key(digest, "page")) for digest in digests]
+    return image_encoder(res).encode(jpegs, version)
 
 
 def embed_images(res: Resources, digests: Sequence[str], version: str | None, now: datetime) -> int:
-    """Look at pictures that are stored and keep what is seen; gives how many looks are new. Raises UserError for one that cannot be read."""
-    found = encode_stored_images(res, digests, version)
-    with (
-        res.db.write() as db
-    ):  # it need not be on the disk before others go on: what a power cut takes is owed again
-        wanted = (
-            select(Photo.digest)
-            .where(Photo.digest.in_(digests))
-            .with_for_update(read=True, key_share=True)
-        )
-        there = set(db.scalars(wanted))  # one that was forgotten meanwhile keeps no look
+    """Encode stored pictures and store their features; gives how many are new.
+
+    Raises UserError for a picture that cannot be read. The commit does not wait for the disk: after
+    a power failure the backfill finds these pictures without features again.
+    """
+    outputs = encode_stored_images(res, digests, version)
+    with res.db.write() as db:
+        existing = set(
+            db.scalars(
+                select(Photo.digest)
+                .where(Photo.digest.in_(digests))
+                .with_for_update(read=True, key_share=True)
+            )
+        )  # a picture may have been deleted meanwhile
         return sum(
-            save_features(db, digest, each.encoder_version, each, now)
-            for digest, each in zip(digests, found, strict=True)
-            if digest in there
+            save_features(db, digest, output, now)
+            for digest, output in zip(digests, outputs, strict=True)
+            if digest in existing
         )
 
 
-def ensure_embedding(res: Resources, digest: str, now: datetime, version: str | None = None) -> bool:
-    """Whether a picture has a look of the live version, or another one, which looks if it has not; False when no version is live. Raises UserError."""
-    wanted = version or image_encoder(res).live_version()
-    if wanted is None:
+def ensure_embedding(
+    res: Resources, digest: str, now: datetime, version: str | None = None
+) -> bool:
+    """Encode a picture unless it has features of the live version, or of `version`.
+
+    False if no version is live yet. Raises UserError.
+    """
+    encoder_version = version or image_encoder(res).live_version()
+    if encoder_version is None:
         return False
     with res.db.read() as db:
-        there = load_features(db, digest, wanted) is not None
-    if not there:
+        exists = load_features(db, digest, encoder_version) is not None
+    if not exists:
         embed_images(res, [digest], version, now)
     return True

@@ -1,6 +1,7 @@
-"""What the eyes see in a picture: an embedding, the likeliest classes, how light and how sharp it is, and a hash that survives being saved again.
+"""The image encoder: from a JPEG to an embedding, classes, lightness, sharpness and a hash.
 
-The network is the package's EfficientNet-Lite0, or the one that TANUKI_IMAGE_MODEL names; either way a version of the model `animals-image-encoder`.
+The image model is the package's EfficientNet-Lite0, or the ONNX file that TANUKI_IMAGE_MODEL names.
+Either is registered as a version of the model `animals-image-encoder`.
 """
 
 import json
@@ -15,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tanuki.animals.vision import onnx_export, torch_weights
-from tanuki.animals.vision.labels import ANIMALS
+from tanuki.animals.vision.labels import ANIMAL_CLASSES
 from tanuki.animals.vision.onnx_export import (
-    CLASSES,
-    DIMENSION,
     EMBEDDING,
+    EMBEDDING_DIMENSION,
+    IMAGENET_CLASSES,
     INPUT,
+    INPUT_SIDE,
     SCORES,
-    SIZE,
     Backbone,
 )
 from tanuki.errors import UserError
@@ -31,205 +32,236 @@ Pixels = NDArray[np.uint8]
 Arrays = dict[str, NDArray[Any]]
 
 ENCODER_MODEL = "animals-image-encoder"
-MOST = 5  # classes that are kept
-UNKNOWN = 0.5  # how sure of an animal eyes are that name no classes
-INSIDE = 7 / 8  # of the shorter side is looked at: what matters is seldom at the border
-MEASURED_SIDE, MEASURED_LONGEST = (
-    256,
-    1024,
-)  # the shorter side, in pixels, at which light and sharpness are measured; the longer one has at most so many
-BATCH = 8
-HASH_FROM, HASH_SIDE = 32, 8
+CLASSES_PER_IMAGE = 5
+# Of an encoder that gives no classes: it does not know whether an animal is in the picture.
+ANIMAL_SCORE_WITHOUT_CLASSES = 0.5
+# Of the shorter side, for the square that the encoder gets: the subject is seldom at the border.
+CENTER_CROP_SHARE = 7 / 8
+# The shorter side, in pixels, at which lightness and sharpness are measured, and the longest
+# that the longer one may then be.
+MEASURED_SHORT_SIDE, MAX_MEASURED_LONG_SIDE = 256, 1024
+IMAGES_PER_BATCH = 8
+PHASH_IMAGE_SIDE, PHASH_SIDE = 32, 8
 
-cv2.setNumThreads(1)  # pictures are looked at beside each other
+cv2.setNumThreads(1)  # several pictures are encoded at the same time, one thread each
 
 
 @dataclass(frozen=True)
 class EncoderOutput:
-    """What one version of the eyes saw; `classes` are ImageNet's with their shares of certainty, the surest first, none when this version names none."""
+    """What one encoder version gives for a picture, with what is measured beside it.
 
-    embedding: NDArray[np.float32]  # of length 1
+    embedding: float32, of length 1.
+    classes: ImageNet class and probability, the most probable first; empty if this version gives
+    no classes.
+    animal_score: probability that an animal is in the picture.
+    lightness: mean, 0 to 1. sharpness: variance of the Laplacian.
+    phash: perceptual hash, 16 hexadecimal digits.
+    """
+
+    embedding: NDArray[np.float32]
     classes: list[tuple[int, float]]
-    animal_score: float  # how sure that an animal is in it
+    animal_score: float
     lightness: float
     sharpness: float
     phash: str
-    encoder_version: str = ""  # the version
+    encoder_version: str = ""
 
 
-# ---- the model -----------------------------------------------------------------------------------------------------
+# ---- the model ---------------------------------------------------------------------------------
 
 
-def build(into: Path, backbone: Path | None = None) -> dict[str, Any]:
-    """Write model.onnx and model.json of a version into a folder; gives what model.json says. Raises UserError for a backbone that cannot be used."""
+def build_encoder(folder: Path, backbone: Path | None = None) -> dict[str, Any]:
+    """Write model.onnx and model.json of a version into `folder`; gives what model.json says.
+
+    `backbone`: an ONNX file with its description beside it; None for the package's network.
+    Raises UserError for one that cannot be used.
+    """
     if backbone is None:
-        made, about, dimension, size = (
-            onnx_export.network(torch_weights.read(torch_weights.of_package())),
-            onnx_export.NAME,
-            DIMENSION,
-            SIZE,
+        weights = torch_weights.load_weights(torch_weights.find_package_weights())
+        model = onnx_export.export_efficientnet_lite0(weights)
+        name, dimension, side = (
+            onnx_export.PACKAGE_MODEL_NAME,
+            EMBEDDING_DIMENSION,
+            INPUT_SIDE,
         )
     else:
-        known = described(backbone)
+        description = read_backbone_description(backbone)
         try:
-            made, dimension = onnx_export.wrapped(backbone, known)
-        except onnx_export.FAULTS as why:
+            model, dimension = onnx_export.wrap_backbone(backbone, description)
+        except onnx_export.ONNX_ERRORS as error:
             raise UserError(
-                "%(file)s cannot be the eyes: %(why)s.",
+                "%(file)s is not a usable image model: %(why)s.",
                 file=backbone,
-                why=str(why).splitlines()[0][:200],
+                why=str(error).splitlines()[0][:200],
             ) from None
-        about, size = known.name, known.size
+        name, side = description.name, description.size
     outputs = [
-        {"name": each.name, "datatype": "FP32", "shape": [-1, width]}
-        for each, width in zip(made.graph.output, (dimension, CLASSES), strict=False)
+        {"name": output.name, "datatype": "FP32", "shape": [-1, width]}
+        for output, width in zip(model.graph.output, (dimension, IMAGENET_CLASSES), strict=False)
     ]
-    said = {
+    metadata = {
         "kind": "onnx",
-        "max_batch": BATCH,
-        "inputs": [{"name": INPUT, "datatype": "UINT8", "shape": [-1, size, size, 3]}],
+        "max_batch": IMAGES_PER_BATCH,
+        "inputs": [{"name": INPUT, "datatype": "UINT8", "shape": [-1, side, side, 3]}],
         "outputs": outputs,
-        "name": about,
-        "size": size,
+        "name": name,
+        "size": side,
         "dimension": dimension,
     }
-    into.mkdir(parents=True, exist_ok=True)
-    (into / "model.onnx").write_bytes(made.SerializeToString())
-    (into / "model.json").write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
-    return said
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    (folder / "model.json").write_text(json.dumps(metadata, indent=1) + "\n", encoding="utf-8")
+    return metadata
 
 
-def described(backbone: Path) -> Backbone:
-    """What the model.json beside an ONNX file says of it. Raises UserError."""
-    beside = backbone.with_name("model.json")
+def read_backbone_description(backbone: Path) -> Backbone:
+    """The model.json beside an ONNX file. Raises UserError."""
+    file = backbone.with_name("model.json")
     try:
-        said: dict[str, Any] = json.loads(beside.read_text(encoding="utf-8"))
-        return Backbone(
-            **said
-            | {name: tuple(map(float, said[name])) for name in ("mean", "spread") if name in said}
-        )
-    except (OSError, ValueError, TypeError) as why:
-        fields = ", ".join(Backbone.__dataclass_fields__)
+        fields: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        scales: dict[str, Any] = {
+            name: tuple(map(float, fields[name])) for name in ("mean", "std") if name in fields
+        }
+        return Backbone(**{**fields, **scales})
+    except (OSError, ValueError, TypeError) as error:
         raise UserError(
-            "%(file)s does not describe a backbone (%(why)s); expected JSON with %(known)s.",
-            file=beside,
-            why=why,
-            known=fields,
+            "%(file)s does not describe an image model (%(why)s); expected JSON with %(known)s.",
+            file=file,
+            why=error,
+            known=", ".join(Backbone.__dataclass_fields__),
         ) from None
 
 
-def fingerprint(backbone: Path | None) -> str:
-    """What a version was made from, so that the same is not registered twice."""
-    return sha256((backbone or torch_weights.of_package()).read_bytes()).hexdigest()
+def fingerprint_weights(backbone: Path | None) -> str:
+    """SHA-256 of the file that a version is made from, so that it is registered only once."""
+    return sha256((backbone or torch_weights.find_package_weights()).read_bytes()).hexdigest()
 
 
-# ---- a picture -----------------------------------------------------------------------------------------------------
+# ---- pictures ----------------------------------------------------------------------------------
 
 
-def decoded(jpeg: bytes, least: int = round(SIZE / INSIDE)) -> Pixels:
-    """A JPEG as RGB, no larger than needed for its shorter side to have `least` pixels. Raises UserError for what is no JPEG."""
-    width, height = size_of(jpeg)
-    times = max(n for n in (1, 2, 4, 8) if n == 1 or min(width, height) // n >= least)
-    how = {
+def decode_jpeg(jpeg: bytes, min_side: int = round(INPUT_SIDE / CENTER_CROP_SHARE)) -> Pixels:
+    """A JPEG as RGB, reduced as far as its shorter side keeps `min_side` pixels.
+
+    Raises UserError if the bytes are not a whole JPEG.
+    """
+    width, height = read_jpeg_size(jpeg)
+    reduction = max(n for n in (1, 2, 4, 8) if n == 1 or min(width, height) // n >= min_side)
+    flag = {
         1: cv2.IMREAD_COLOR,
         2: cv2.IMREAD_REDUCED_COLOR_2,
         4: cv2.IMREAD_REDUCED_COLOR_4,
         8: cv2.IMREAD_REDUCED_COLOR_8,
-    }[times]
-    found = cv2.imdecode(np.frombuffer(jpeg, np.uint8), how)
-    if found is None:
+    }[reduction]
+    bgr = cv2.imdecode(np.frombuffer(jpeg, np.uint8), flag)
+    if bgr is None:
         raise UserError("The picture cannot be read; expected a whole JPEG.")
-    made: Pixels = cv2.cvtColor(found, cv2.COLOR_BGR2RGB)
-    return made
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def size_of(jpeg: bytes) -> tuple[int, int]:
-    """Width and height, from the head of a JPEG."""
-    at = 2
-    while jpeg[:2] == b"\xff\xd8" and len(jpeg) > at + 9 and jpeg[at] == 0xFF:
-        if jpeg[at + 1] in (0xC0, 0xC1, 0xC2):
-            return int.from_bytes(jpeg[at + 7 : at + 9], "big"), int.from_bytes(
-                jpeg[at + 5 : at + 7], "big"
-            )
-        at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+def read_jpeg_size(jpeg: bytes) -> tuple[int, int]:
+    """Width and height from a JPEG's header. Raises UserError."""
+    position = 2
+    while jpeg[:2] == b"\xff\xd8" and len(jpeg) > position + 9 and jpeg[position] == 0xFF:
+        length = int.from_bytes(jpeg[position + 2 : position + 4], "big")
+        if jpeg[position + 1] in (0xC0, 0xC1, 0xC2):  # start of frame
+            height = int.from_bytes(jpeg[position + 5 : position + 7], "big")
+            width = int.from_bytes(jpeg[position + 7 : position + 9], "big")
+            return width, height
+        position += 2 + length
     raise UserError("The picture cannot be read; expected a whole JPEG.")
 
 
-def prepared(jpeg: bytes, size: int = SIZE) -> Pixels:
-    """A JPEG as the network takes it: the middle of it, square, RGB."""
-    return squared(decoded(jpeg, round(size / INSIDE)), size)
+def prepare_image(jpeg: bytes, side: int = INPUT_SIDE) -> Pixels:
+    """A JPEG as the encoder takes it: the square in its middle, RGB, `side` pixels wide."""
+    return crop_center(decode_jpeg(jpeg, round(side / CENTER_CROP_SHARE)), side)
 
 
-def squared(image: Pixels, size: int) -> Pixels:
-    """The middle of a picture, square, of a size."""
+def crop_center(image: Pixels, side: int) -> Pixels:
     height, width = image.shape[:2]
-    side = max(1, round(min(height, width) * INSIDE))
-    top, left = (height - side) // 2, (width - side) // 2
-    return scaled(image[top : top + side, left : left + side], size, size)
+    cropped = max(1, round(min(height, width) * CENTER_CROP_SHARE))
+    top, left = (height - cropped) // 2, (width - cropped) // 2
+    return resize_image(image[top : top + cropped, left : left + cropped], side, side)
 
 
-def scaled(image: Pixels, width: int, height: int) -> Pixels:
-    """A picture of another size."""
-    smaller = image.shape[1] >= width and image.shape[0] >= height
-    made: Pixels = cv2.resize(
-        image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
-    )
-    return made
+def resize_image(image: Pixels, width: int, height: int) -> Pixels:
+    shrinks = image.shape[1] >= width and image.shape[0] >= height
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), np.uint8)
 
 
-def light_of(grey: Pixels) -> float:
+def measure_lightness(grey: Pixels) -> float:
     """Mean lightness, 0 to 1."""
     return float(grey.mean()) / 255
 
 
-def sharp_of(grey: Pixels) -> float:
-    """The variance of the Laplacian: small where nothing has an edge."""
+def measure_sharpness(grey: Pixels) -> float:
+    """Variance of the Laplacian: small for a picture without edges."""
     return float(cv2.Laplacian(grey, cv2.CV_32F).var())
 
 
-def hash_of(grey: Pixels) -> str:
-    """A perceptual hash: which of the 64 slowest waves in the picture are stronger than the median one, as 16 hexadecimal digits."""
-    waves = cv2.dct(scaled(grey, HASH_FROM, HASH_FROM).astype(np.float32))[
-        :HASH_SIDE, :HASH_SIDE
-    ].ravel()
-    return np.packbits(waves > np.median(waves[1:])).tobytes().hex()
+def compute_phash(grey: Pixels) -> str:
+    """Perceptual hash of a grey picture, 16 hexadecimal digits.
+
+    A bit is set where one of the 64 lowest frequencies of the cosine transform is above their
+    median. It is `imagehash.phash` on a picture that OpenCV has reduced instead of Pillow.
+    """
+    reduced = resize_image(grey, PHASH_IMAGE_SIDE, PHASH_IMAGE_SIDE).astype(np.float32)
+    frequencies = cv2.dct(reduced)[:PHASH_SIDE, :PHASH_SIDE].ravel()
+    return np.packbits(frequencies > np.median(frequencies[1:])).tobytes().hex()
 
 
-# ---- looking -------------------------------------------------------------------------------------------------------
+# ---- encoding ----------------------------------------------------------------------------------
 
 
-class Model(Protocol):
-    """A version of the eyes: gives outputs by name for inputs by name."""
+class Encoder(Protocol):
+    """A version of the encoder, in this process or on a model server: arrays by name."""
 
     def infer(self, inputs: Arrays) -> Arrays: ...
 
 
-def encode_jpegs(model: Model, jpegs: Sequence[bytes], *, size: int = SIZE) -> list[EncoderOutput]:
-    """What is seen in each of some JPEGs. Raises UserError for one that cannot be read, and what the model raises."""
-    images = [decoded(jpeg, round(size / INSIDE)) for jpeg in jpegs]
-    seen: list[EncoderOutput] = []
-    for start in range(0, len(images), BATCH):
-        some = images[start : start + BATCH]
-        answer = model.infer({INPUT: np.stack([squared(image, size) for image in some])})
-        for row, image in enumerate(some):
-            seen.append(
-                to_encoder_output(
-                    image, answer[EMBEDDING][row], answer[SCORES][row] if SCORES in answer else None
-                )
-            )
-    return seen
+def encode_jpegs(
+    encoder: Encoder, jpegs: Sequence[bytes], *, side: int = INPUT_SIDE
+) -> list[EncoderOutput]:
+    """The output for each JPEG; `side` is the width of the square that the encoder takes.
+
+    Raises UserError for a JPEG that cannot be read, and what the encoder raises.
+    """
+    images = [decode_jpeg(jpeg, round(side / CENTER_CROP_SHARE)) for jpeg in jpegs]
+    outputs: list[EncoderOutput] = []
+    for start in range(0, len(images), IMAGES_PER_BATCH):
+        batch = images[start : start + IMAGES_PER_BATCH]
+        answer = encoder.infer({INPUT: np.stack([crop_center(image, side) for image in batch])})
+        for row, image in enumerate(batch):
+            scores = answer[SCORES][row] if SCORES in answer else None
+            outputs.append(to_encoder_output(image, answer[EMBEDDING][row], scores))
+    return outputs
 
 
-def to_encoder_output(image: Pixels, embedding: NDArray[np.float32], scores: NDArray[np.float32] | None) -> EncoderOutput:
-    """One picture and the model's answer about it as one record."""
-    ratio = min(MEASURED_SIDE / min(image.shape[:2]), MEASURED_LONGEST / max(image.shape[:2]))
-    width, height = (max(1, round(side * ratio)) for side in (image.shape[1], image.shape[0]))
-    grey = scaled(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), width, height)
-    classes, animal = [], UNKNOWN
+def to_encoder_output(
+    image: Pixels, embedding: NDArray[np.float32], scores: NDArray[np.float32] | None
+) -> EncoderOutput:
+    """One picture's row of the encoder's answer, with what is measured of the picture."""
+    height, width = image.shape[:2]
+    scale = min(
+        MEASURED_SHORT_SIDE / min(height, width), MAX_MEASURED_LONG_SIDE / max(height, width)
+    )
+    grey = resize_image(
+        np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8),
+        max(1, round(width * scale)),
+        max(1, round(height * scale)),
+    )
+    classes: list[tuple[int, float]] = []
+    animal_score = ANIMAL_SCORE_WITHOUT_CLASSES
     if scores is not None:
-        best = np.argsort(-scores, kind="stable")[:MOST]
-        classes, animal = (
-            [(int(n), round(float(scores[n]), 4)) for n in best],
-            float(min(scores[:ANIMALS].sum(), 1.0)),
-        )
-    return EncoderOutput(embedding, classes, animal, light_of(grey), sharp_of(grey), hash_of(grey))
+        likeliest = np.argsort(-scores, kind="stable")[:CLASSES_PER_IMAGE]
+        classes = [(int(number), round(float(scores[number]), 4)) for number in likeliest]
+        animal_score = float(min(scores[:ANIMAL_CLASSES].sum(), 1.0))
+    return EncoderOutput(
+        embedding,
+        classes,
+        animal_score,
+        measure_lightness(grey),
+        measure_sharpness(grey),
+        compute_phash(grey),
+    )

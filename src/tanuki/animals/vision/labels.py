@@ -1,8 +1,10 @@
-"""ImageNet's animals, classes 0 to 397, in the words of the network: the category each belongs to, the breed it is where we name one, and what it is called.
+"""ImageNet's animals, classes 0 to 397: category, breed if the taxonomy has it, and name.
 
-Facts in a layout of our own: a line per stretch of neighbouring classes of one category, in the order of the classes; an entry is `English/日本語` or `English/日本語/breed`.
-The dingo stands with the dogs: it is one, and what looks like it on this network is a shiba. ImageNet's Egyptian cat is called a cat: its pictures are of all kinds.
-Spiders and their like stand with the insects, as people post them.
+LABEL_TABLE has a line for each run of neighbouring classes of one category, in class order. An
+entry is `English/日本語` or `English/日本語/breed`. Three choices: the dingo stands with the dogs,
+because it is one and what looks like it on this site is a shiba; ImageNet's "Egyptian cat" is
+called a cat, because its pictures show all kinds of cats; spiders stand with the insects, as people
+post them.
 """
 
 from functools import cache
@@ -10,91 +12,154 @@ from typing import NamedTuple
 
 from tanuki.animals.taxonomy import BREEDS, CATEGORIES
 
-ANIMALS = 398  # classes below this are animals
+ANIMAL_CLASSES = 398
+"""ImageNet classes below this number are animals."""
 
-TABLE = """
+LABEL_TABLE = """
 fish: tench/テンチ, goldfish/金魚/goldfish
-sea: great white shark/ホホジロザメ/shark, tiger shark/イタチザメ/shark, hammerhead/シュモクザメ/shark
+sea: great white shark/ホホジロザメ/shark, tiger shark/イタチザメ/shark
+sea: hammerhead/シュモクザメ/shark
 fish: electric ray/シビレエイ, stingray/アカエイ
 farm: rooster/雄鶏/chicken, hen/雌鶏/chicken
-bird: ostrich/ダチョウ, brambling/アトリ, goldfinch/ゴシキヒワ, house finch/メキシコマシコ, junco/ユキヒメドリ, indigo bunting/ルリノジコ, American robin/コマツグミ
-bird: bulbul/ヒヨドリ, jay/カケス, magpie/カササギ, chickadee/コガラ, dipper/カワガラス, kite/トビ/hawk, bald eagle/ハクトウワシ/eagle, vulture/ハゲワシ, great grey owl/カラフトフクロウ/owl
-reptile: fire salamander/ファイアサラマンダー/salamander, common newt/ヨーロッパイモリ/newt, eft/イモリの幼体/newt, spotted salamander/サンショウウオ/salamander
-reptile: axolotl/ウーパールーパー/axolotl, bullfrog/ウシガエル/frog, tree frog/アマガエル/frog, tailed frog/オガエル/frog
+bird: ostrich/ダチョウ, brambling/アトリ, goldfinch/ゴシキヒワ, house finch/メキシコマシコ
+bird: junco/ユキヒメドリ, indigo bunting/ルリノジコ, American robin/コマツグミ, bulbul/ヒヨドリ
+bird: jay/カケス, magpie/カササギ, chickadee/コガラ, dipper/カワガラス, kite/トビ/hawk
+bird: bald eagle/ハクトウワシ/eagle, vulture/ハゲワシ, great grey owl/カラフトフクロウ/owl
+reptile: fire salamander/ファイアサラマンダー/salamander, common newt/ヨーロッパイモリ/newt
+reptile: eft/イモリの幼体/newt, spotted salamander/サンショウウオ/salamander
+reptile: axolotl/ウーパールーパー/axolotl, bullfrog/ウシガエル/frog, tree frog/アマガエル/frog
+reptile: tailed frog/オガエル/frog
 sea: loggerhead turtle/アカウミガメ/sea_turtle, leatherback turtle/オサガメ/sea_turtle
-reptile: mud turtle/ドロガメ/turtle, terrapin/ヌマガメ/turtle, box turtle/ハコガメ/turtle, banded gecko/ヤモリ/gecko, green iguana/グリーンイグアナ/iguana
-reptile: anole/アノール/lizard, whiptail lizard/ハシリトカゲ/lizard, agama/アガマ/lizard, frilled lizard/エリマキトカゲ/lizard, alligator lizard/アリゲータートカゲ/lizard
-reptile: Gila monster/アメリカドクトカゲ/lizard, green lizard/ミドリカナヘビ/lizard, chameleon/カメレオン/chameleon, Komodo dragon/コモドオオトカゲ/lizard
-reptile: Nile crocodile/ナイルワニ/crocodile, American alligator/アメリカアリゲーター/crocodile, triceratops/トリケラトプス
-reptile: worm snake/ミミズヘビ/snake, ringneck snake/クビワヘビ/snake, hognose snake/シシバナヘビ/snake, green snake/アオヘビ/snake, king snake/キングヘビ/snake
-reptile: garter snake/ガーターヘビ/snake, water snake/ミズヘビ/snake, vine snake/ツルヘビ/snake, night snake/ヨルヘビ/snake, boa constrictor/ボア/snake
-reptile: rock python/ニシキヘビ/snake, Indian cobra/インドコブラ/snake, green mamba/グリーンマンバ/snake, sea snake/ウミヘビ/snake, horned viper/ツノクサリヘビ/snake
+reptile: mud turtle/ドロガメ/turtle, terrapin/ヌマガメ/turtle, box turtle/ハコガメ/turtle
+reptile: banded gecko/ヤモリ/gecko, green iguana/グリーンイグアナ/iguana, anole/アノール/lizard
+reptile: whiptail lizard/ハシリトカゲ/lizard, agama/アガマ/lizard
+reptile: frilled lizard/エリマキトカゲ/lizard, alligator lizard/アリゲータートカゲ/lizard
+reptile: Gila monster/アメリカドクトカゲ/lizard, green lizard/ミドリカナヘビ/lizard
+reptile: chameleon/カメレオン/chameleon, Komodo dragon/コモドオオトカゲ/lizard
+reptile: Nile crocodile/ナイルワニ/crocodile, American alligator/アメリカアリゲーター/crocodile
+reptile: triceratops/トリケラトプス, worm snake/ミミズヘビ/snake, ringneck snake/クビワヘビ/snake
+reptile: hognose snake/シシバナヘビ/snake, green snake/アオヘビ/snake, king snake/キングヘビ/snake
+reptile: garter snake/ガーターヘビ/snake, water snake/ミズヘビ/snake, vine snake/ツルヘビ/snake
+reptile: night snake/ヨルヘビ/snake, boa constrictor/ボア/snake, rock python/ニシキヘビ/snake
+reptile: Indian cobra/インドコブラ/snake, green mamba/グリーンマンバ/snake
+reptile: sea snake/ウミヘビ/snake, horned viper/ツノクサリヘビ/snake
 reptile: diamondback rattlesnake/ガラガラヘビ/snake, sidewinder/ヨコバイガラガラヘビ/snake
 other: trilobite/三葉虫
-insect: harvestman/ザトウムシ, scorpion/サソリ, garden spider/コガネグモ, barn spider/オニグモ, cross spider/ニワオニグモ, black widow/クロゴケグモ, tarantula/タランチュラ
+insect: harvestman/ザトウムシ, scorpion/サソリ, garden spider/コガネグモ, barn spider/オニグモ
+insect: cross spider/ニワオニグモ, black widow/クロゴケグモ, tarantula/タランチュラ
 insect: wolf spider/コモリグモ, tick/マダニ, centipede/ムカデ
-bird: black grouse/クロライチョウ, ptarmigan/ライチョウ, ruffed grouse/エリマキライチョウ, prairie chicken/ソウゲンライチョウ, peacock/クジャク/peacock, quail/ウズラ
-bird: partridge/ヤマウズラ, grey parrot/ヨウム/parrot, macaw/コンゴウインコ/parakeet, cockatoo/キバタン/parrot, lorikeet/ゴシキセイガイインコ/parakeet
-bird: coucal/バンケン, bee-eater/ハチクイ, hornbill/サイチョウ, hummingbird/ハチドリ, jacamar/キリハシ, toucan/オオハシ, drake/雄ガモ/duck
-bird: red-breasted merganser/ウミアイサ/duck, goose/ガチョウ, black swan/コクチョウ/swan
-wild: tusker/牙のあるゾウ/elephant, echidna/ハリモグラ, platypus/カモノハシ, wallaby/ワラビー/kangaroo, koala/コアラ/koala, wombat/ウォンバット
+bird: black grouse/クロライチョウ, ptarmigan/ライチョウ, ruffed grouse/エリマキライチョウ
+bird: prairie chicken/ソウゲンライチョウ, peacock/クジャク/peacock, quail/ウズラ
+bird: partridge/ヤマウズラ, grey parrot/ヨウム/parrot, macaw/コンゴウインコ/parakeet
+bird: cockatoo/キバタン/parrot, lorikeet/ゴシキセイガイインコ/parakeet, coucal/バンケン
+bird: bee-eater/ハチクイ, hornbill/サイチョウ, hummingbird/ハチドリ, jacamar/キリハシ
+bird: toucan/オオハシ, drake/雄ガモ/duck, red-breasted merganser/ウミアイサ/duck, goose/ガチョウ
+bird: black swan/コクチョウ/swan
+wild: tusker/牙のあるゾウ/elephant, echidna/ハリモグラ, platypus/カモノハシ
+wild: wallaby/ワラビー/kangaroo, koala/コアラ/koala, wombat/ウォンバット
 sea: jellyfish/クラゲ/jellyfish, sea anemone/イソギンチャク, brain coral/ノウサンゴ
 other: flatworm/ヒラムシ, nematode/線虫
 sea: conch/ホラガイ
 other: snail/カタツムリ, slug/ナメクジ
-sea: sea slug/ウミウシ, chiton/ヒザラガイ, nautilus/オウムガイ, Dungeness crab/アメリカイチョウガニ/crab, rock crab/イワガニ/crab, fiddler crab/シオマネキ/crab
-sea: king crab/タラバガニ/crab, lobster/ロブスター, spiny lobster/イセエビ, crayfish/ザリガニ, hermit crab/ヤドカリ
+sea: sea slug/ウミウシ, chiton/ヒザラガイ, nautilus/オウムガイ
+sea: Dungeness crab/アメリカイチョウガニ/crab, rock crab/イワガニ/crab
+sea: fiddler crab/シオマネキ/crab, king crab/タラバガニ/crab, lobster/ロブスター
+sea: spiny lobster/イセエビ, crayfish/ザリガニ, hermit crab/ヤドカリ
 other: isopod/等脚類
-bird: white stork/シュバシコウ, black stork/ナベコウ, spoonbill/ヘラサギ, flamingo/フラミンゴ/flamingo, little blue heron/ヒメアカクロサギ, great egret/ダイサギ
-bird: bittern/サンカノゴイ, crane/ツル, limpkin/ツルモドキ, gallinule/バン, coot/オオバン, bustard/ノガン, turnstone/キョウジョシギ, dunlin/ハマシギ
-bird: redshank/アカアシシギ, dowitcher/オオハシシギ, oystercatcher/ミヤコドリ, pelican/ペリカン, king penguin/キングペンギン/penguin, albatross/アホウドリ
+bird: white stork/シュバシコウ, black stork/ナベコウ, spoonbill/ヘラサギ
+bird: flamingo/フラミンゴ/flamingo, little blue heron/ヒメアカクロサギ, great egret/ダイサギ
+bird: bittern/サンカノゴイ, crane/ツル, limpkin/ツルモドキ, gallinule/バン, coot/オオバン
+bird: bustard/ノガン, turnstone/キョウジョシギ, dunlin/ハマシギ, redshank/アカアシシギ
+bird: dowitcher/オオハシシギ, oystercatcher/ミヤコドリ, pelican/ペリカン
+bird: king penguin/キングペンギン/penguin, albatross/アホウドリ
 sea: grey whale/コククジラ/whale, orca/シャチ/orca, dugong/ジュゴン, sea lion/アシカ/sea_lion
-dog: Chihuahua/チワワ/chihuahua, Japanese Chin/狆/chin, Maltese/マルチーズ/maltese, Pekingese/ペキニーズ, Shih Tzu/シー・ズー/shih_tzu
-dog: King Charles Spaniel/キャバリア/cavalier, Papillon/パピヨン/papillon, toy terrier/トイ・テリア, Rhodesian Ridgeback/ローデシアン・リッジバック
-dog: Afghan Hound/アフガン・ハウンド, Basset Hound/バセット・ハウンド, Beagle/ビーグル/beagle, Bloodhound/ブラッドハウンド, Bluetick Coonhound/ブルーティック・クーンハウンド
-dog: Black and Tan Coonhound/ブラック・アンド・タン・クーンハウンド, Treeing Walker Coonhound/ウォーカー・ハウンド, English Foxhound/イングリッシュ・フォックスハウンド
-dog: Redbone Coonhound/レッドボーン・クーンハウンド, Borzoi/ボルゾイ, Irish Wolfhound/アイリッシュ・ウルフハウンド, Italian Greyhound/イタリアン・グレーハウンド
-dog: Whippet/ウィペット, Ibizan Hound/イビザン・ハウンド, Norwegian Elkhound/ノルウェジアン・エルクハウンド, Otterhound/オッターハウンド, Saluki/サルーキ
-dog: Scottish Deerhound/スコティッシュ・ディアハウンド, Weimaraner/ワイマラナー, Staffordshire Bull Terrier/スタッフォードシャー・ブル・テリア
-dog: American Staffordshire Terrier/アメリカン・スタッフォードシャー・テリア, Bedlington Terrier/ベドリントン・テリア, Border Terrier/ボーダー・テリア
-dog: Kerry Blue Terrier/ケリー・ブルー・テリア, Irish Terrier/アイリッシュ・テリア, Norfolk Terrier/ノーフォーク・テリア, Norwich Terrier/ノーリッチ・テリア
-dog: Yorkshire Terrier/ヨークシャー・テリア/yorkshire, Wire Fox Terrier/ワイアー・フォックス・テリア, Lakeland Terrier/レークランド・テリア
-dog: Sealyham Terrier/シーリハム・テリア, Airedale Terrier/エアデール・テリア, Cairn Terrier/ケアーン・テリア, Australian Terrier/オーストラリアン・テリア
-dog: Dandie Dinmont Terrier/ダンディ・ディンモント・テリア, Boston Terrier/ボストン・テリア, Miniature Schnauzer/ミニチュア・シュナウザー/schnauzer
-dog: Giant Schnauzer/ジャイアント・シュナウザー, Standard Schnauzer/スタンダード・シュナウザー/schnauzer, Scottish Terrier/スコティッシュ・テリア
-dog: Tibetan Terrier/チベタン・テリア, Silky Terrier/シルキー・テリア, Wheaten Terrier/ソフトコーテッド・ウィートン・テリア
-dog: West Highland White Terrier/ウエスト・ハイランド・ホワイト・テリア, Lhasa Apso/ラサ・アプソ, Flat-Coated Retriever/フラットコーテッド・レトリバー
-dog: Curly-Coated Retriever/カーリーコーテッド・レトリバー, Golden Retriever/ゴールデン・レトリバー/golden_retriever
-dog: Labrador Retriever/ラブラドール・レトリバー/labrador, Chesapeake Bay Retriever/チェサピーク・ベイ・レトリバー
-dog: German Shorthaired Pointer/ジャーマン・ショートヘアード・ポインター, Vizsla/ビズラ, English Setter/イングリッシュ・セター, Irish Setter/アイリッシュ・セター
-dog: Gordon Setter/ゴードン・セター, Brittany/ブリタニー・スパニエル, Clumber Spaniel/クランバー・スパニエル
-dog: English Springer Spaniel/イングリッシュ・スプリンガー・スパニエル, Welsh Springer Spaniel/ウェルシュ・スプリンガー・スパニエル
-dog: Cocker Spaniel/コッカー・スパニエル, Sussex Spaniel/サセックス・スパニエル, Irish Water Spaniel/アイリッシュ・ウォーター・スパニエル
-dog: Kuvasz/クーバース, Schipperke/スキッパーキ, Groenendael/グローネンダール, Malinois/マリノア, Briard/ブリアール, Kelpie/ケルピー, Komondor/コモンドール
-dog: Old English Sheepdog/オールド・イングリッシュ・シープドッグ, Shetland Sheepdog/シェットランド・シープドッグ, Collie/コリー
-dog: Border Collie/ボーダー・コリー/border_collie, Bouvier des Flandres/ブービエ・デ・フランダース, Rottweiler/ロットワイラー
-dog: German Shepherd/ジャーマン・シェパード/german_shepherd, Doberman/ドーベルマン, Miniature Pinscher/ミニチュア・ピンシャー
-dog: Greater Swiss Mountain Dog/グレーター・スイス・マウンテン・ドッグ, Bernese Mountain Dog/バーニーズ・マウンテン・ドッグ
-dog: Appenzeller/アッペンツェラー, Entlebucher/エントレブッハー, Boxer/ボクサー, Bullmastiff/ブルマスティフ, Tibetan Mastiff/チベタン・マスティフ
-dog: French Bulldog/フレンチ・ブルドッグ/french_bulldog, Great Dane/グレート・デーン, Saint Bernard/セント・バーナード, Eskimo dog/エスキモー犬
-dog: Malamute/アラスカン・マラミュート, Siberian Husky/シベリアン・ハスキー/husky, Dalmatian/ダルメシアン/dalmatian, Affenpinscher/アーフェンピンシャー
-dog: Basenji/バセンジー, Pug/パグ/pug, Leonberger/レオンベルガー, Newfoundland/ニューファンドランド, Great Pyrenees/グレート・ピレニーズ, Samoyed/サモエド/samoyed
-dog: Pomeranian/ポメラニアン/pomeranian, Chow Chow/チャウ・チャウ, Keeshond/キースホンド, Brussels Griffon/ブリュッセル・グリフォン
-dog: Pembroke Welsh Corgi/ウェルシュ・コーギー・ペンブローク/corgi, Cardigan Welsh Corgi/ウェルシュ・コーギー・カーディガン/corgi
-dog: Toy Poodle/トイ・プードル/toy_poodle, Miniature Poodle/ミニチュア・プードル/poodle, Standard Poodle/スタンダード・プードル/poodle
+dog: Chihuahua/チワワ/chihuahua, Japanese Chin/狆/chin, Maltese/マルチーズ/maltese
+dog: Pekingese/ペキニーズ, Shih Tzu/シー・ズー/shih_tzu, King Charles Spaniel/キャバリア/cavalier
+dog: Papillon/パピヨン/papillon, toy terrier/トイ・テリア
+dog: Rhodesian Ridgeback/ローデシアン・リッジバック, Afghan Hound/アフガン・ハウンド
+dog: Basset Hound/バセット・ハウンド, Beagle/ビーグル/beagle, Bloodhound/ブラッドハウンド
+dog: Bluetick Coonhound/ブルーティック・クーンハウンド
+dog: Black and Tan Coonhound/ブラック・アンド・タン・クーンハウンド
+dog: Treeing Walker Coonhound/ウォーカー・ハウンド
+dog: English Foxhound/イングリッシュ・フォックスハウンド
+dog: Redbone Coonhound/レッドボーン・クーンハウンド, Borzoi/ボルゾイ
+dog: Irish Wolfhound/アイリッシュ・ウルフハウンド, Italian Greyhound/イタリアン・グレーハウンド
+dog: Whippet/ウィペット, Ibizan Hound/イビザン・ハウンド
+dog: Norwegian Elkhound/ノルウェジアン・エルクハウンド, Otterhound/オッターハウンド
+dog: Saluki/サルーキ, Scottish Deerhound/スコティッシュ・ディアハウンド, Weimaraner/ワイマラナー
+dog: Staffordshire Bull Terrier/スタッフォードシャー・ブル・テリア
+dog: American Staffordshire Terrier/アメリカン・スタッフォードシャー・テリア
+dog: Bedlington Terrier/ベドリントン・テリア, Border Terrier/ボーダー・テリア
+dog: Kerry Blue Terrier/ケリー・ブルー・テリア, Irish Terrier/アイリッシュ・テリア
+dog: Norfolk Terrier/ノーフォーク・テリア, Norwich Terrier/ノーリッチ・テリア
+dog: Yorkshire Terrier/ヨークシャー・テリア/yorkshire
+dog: Wire Fox Terrier/ワイアー・フォックス・テリア, Lakeland Terrier/レークランド・テリア
+dog: Sealyham Terrier/シーリハム・テリア, Airedale Terrier/エアデール・テリア
+dog: Cairn Terrier/ケアーン・テリア, Australian Terrier/オーストラリアン・テリア
+dog: Dandie Dinmont Terrier/ダンディ・ディンモント・テリア, Boston Terrier/ボストン・テリア
+dog: Miniature Schnauzer/ミニチュア・シュナウザー/schnauzer
+dog: Giant Schnauzer/ジャイアント・シュナウザー
+dog: Standard Schnauzer/スタンダード・シュナウザー/schnauzer
+dog: Scottish Terrier/スコティッシュ・テリア, Tibetan Terrier/チベタン・テリア
+dog: Silky Terrier/シルキー・テリア, Wheaten Terrier/ソフトコーテッド・ウィートン・テリア
+dog: West Highland White Terrier/ウエスト・ハイランド・ホワイト・テリア, Lhasa Apso/ラサ・アプソ
+dog: Flat-Coated Retriever/フラットコーテッド・レトリバー
+dog: Curly-Coated Retriever/カーリーコーテッド・レトリバー
+dog: Golden Retriever/ゴールデン・レトリバー/golden_retriever
+dog: Labrador Retriever/ラブラドール・レトリバー/labrador
+dog: Chesapeake Bay Retriever/チェサピーク・ベイ・レトリバー
+dog: German Shorthaired Pointer/ジャーマン・ショートヘアード・ポインター, Vizsla/ビズラ
+dog: English Setter/イングリッシュ・セター, Irish Setter/アイリッシュ・セター
+dog: Gordon Setter/ゴードン・セター, Brittany/ブリタニー・スパニエル
+dog: Clumber Spaniel/クランバー・スパニエル
+dog: English Springer Spaniel/イングリッシュ・スプリンガー・スパニエル
+dog: Welsh Springer Spaniel/ウェルシュ・スプリンガー・スパニエル
+dog: Cocker Spaniel/コッカー・スパニエル, Sussex Spaniel/サセックス・スパニエル
+dog: Irish Water Spaniel/アイリッシュ・ウォーター・スパニエル, Kuvasz/クーバース
+dog: Schipperke/スキッパーキ, Groenendael/グローネンダール, Malinois/マリノア, Briard/ブリアール
+dog: Kelpie/ケルピー, Komondor/コモンドール
+dog: Old English Sheepdog/オールド・イングリッシュ・シープドッグ
+dog: Shetland Sheepdog/シェットランド・シープドッグ, Collie/コリー
+dog: Border Collie/ボーダー・コリー/border_collie, Bouvier des Flandres/ブービエ・デ・フランダース
+dog: Rottweiler/ロットワイラー, German Shepherd/ジャーマン・シェパード/german_shepherd
+dog: Doberman/ドーベルマン, Miniature Pinscher/ミニチュア・ピンシャー
+dog: Greater Swiss Mountain Dog/グレーター・スイス・マウンテン・ドッグ
+dog: Bernese Mountain Dog/バーニーズ・マウンテン・ドッグ, Appenzeller/アッペンツェラー
+dog: Entlebucher/エントレブッハー, Boxer/ボクサー, Bullmastiff/ブルマスティフ
+dog: Tibetan Mastiff/チベタン・マスティフ, French Bulldog/フレンチ・ブルドッグ/french_bulldog
+dog: Great Dane/グレート・デーン, Saint Bernard/セント・バーナード, Eskimo dog/エスキモー犬
+dog: Malamute/アラスカン・マラミュート, Siberian Husky/シベリアン・ハスキー/husky
+dog: Dalmatian/ダルメシアン/dalmatian, Affenpinscher/アーフェンピンシャー, Basenji/バセンジー
+dog: Pug/パグ/pug, Leonberger/レオンベルガー, Newfoundland/ニューファンドランド
+dog: Great Pyrenees/グレート・ピレニーズ, Samoyed/サモエド/samoyed
+dog: Pomeranian/ポメラニアン/pomeranian, Chow Chow/チャウ・チャウ, Keeshond/キースホンド
+dog: Brussels Griffon/ブリュッセル・グリフォン
+dog: Pembroke Welsh Corgi/ウェルシュ・コーギー・ペンブローク/corgi
+dog: Cardigan Welsh Corgi/ウェルシュ・コーギー・カーディガン/corgi
+dog: Toy Poodle/トイ・プードル/toy_poodle, Miniature Poodle/ミニチュア・プードル/poodle
+dog: Standard Poodle/スタンダード・プードル/poodle
 dog: Mexican hairless dog/メキシカン・ヘアレス・ドッグ
-wild: timber wolf/シンリンオオカミ/wolf, white wolf/ホッキョクオオカミ/wolf, red wolf/アメリカアカオオカミ/wolf, coyote/コヨーテ
+wild: timber wolf/シンリンオオカミ/wolf, white wolf/ホッキョクオオカミ/wolf
+wild: red wolf/アメリカアカオオカミ/wolf, coyote/コヨーテ
 dog: dingo/ディンゴ
-wild: dhole/ドール, African wild dog/リカオン, hyena/ハイエナ, red fox/アカギツネ/fox, kit fox/キットギツネ/fox, Arctic fox/ホッキョクギツネ/fox, grey fox/ハイイロギツネ/fox
-cat: tabby/キジトラ/tabby, tiger cat/トラ猫/tabby, Persian/ペルシャ猫/persian, Siamese/シャム猫/siamese, cat/猫
-wild: cougar/ピューマ, lynx/オオヤマネコ, leopard/ヒョウ/leopard, snow leopard/ユキヒョウ/leopard, jaguar/ジャガー, lion/ライオン/lion, tiger/トラ/tiger
-wild: cheetah/チーター/cheetah, brown bear/ヒグマ/bear, American black bear/アメリカクロクマ/bear, polar bear/ホッキョクグマ/polar_bear, sloth bear/ナマケグマ/bear
-wild: mongoose/マングース, meerkat/ミーアキャット/meerkat
-insect: tiger beetle/ハンミョウ, ladybird/テントウムシ/ladybird, ground beetle/オサムシ, longhorn beetle/カミキリムシ, leaf beetle/ハムシ, dung beetle/フンコロガシ
-insect: rhinoceros beetle/カブトムシ/beetle, weevil/ゾウムシ, fly/ハエ, bee/ハチ/bee, ant/アリ, grasshopper/バッタ/grasshopper, cricket/コオロギ
-insect: stick insect/ナナフシ, cockroach/ゴキブリ, mantis/カマキリ/mantis, cicada/セミ/cicada, leafhopper/ヨコバイ, lacewing/クサカゲロウ
-insect: dragonfly/トンボ/dragonfly, damselfly/イトトンボ/dragonfly, red admiral/ヨーロッパアカタテハ/butterfly, ringlet/ジャノメチョウ/butterfly
-insect: monarch/オオカバマダラ/butterfly, cabbage white/モンシロチョウ/butterfly, sulphur butterfly/モンキチョウ/butterfly, blue butterfly/シジミチョウ/butterfly
+wild: dhole/ドール, African wild dog/リカオン, hyena/ハイエナ, red fox/アカギツネ/fox
+wild: kit fox/キットギツネ/fox, Arctic fox/ホッキョクギツネ/fox, grey fox/ハイイロギツネ/fox
+cat: tabby/キジトラ/tabby, tiger cat/トラ猫/tabby, Persian/ペルシャ猫/persian
+cat: Siamese/シャム猫/siamese, cat/猫
+wild: cougar/ピューマ, lynx/オオヤマネコ, leopard/ヒョウ/leopard, snow leopard/ユキヒョウ/leopard
+wild: jaguar/ジャガー, lion/ライオン/lion, tiger/トラ/tiger, cheetah/チーター/cheetah
+wild: brown bear/ヒグマ/bear, American black bear/アメリカクロクマ/bear
+wild: polar bear/ホッキョクグマ/polar_bear, sloth bear/ナマケグマ/bear, mongoose/マングース
+wild: meerkat/ミーアキャット/meerkat
+insect: tiger beetle/ハンミョウ, ladybird/テントウムシ/ladybird, ground beetle/オサムシ
+insect: longhorn beetle/カミキリムシ, leaf beetle/ハムシ, dung beetle/フンコロガシ
+insect: rhinoceros beetle/カブトムシ/beetle, weevil/ゾウムシ, fly/ハエ, bee/ハチ/bee, ant/アリ
+insect: grasshopper/バッタ/grasshopper, cricket/コオロギ, stick insect/ナナフシ
+insect: cockroach/ゴキブリ, mantis/カマキリ/mantis, cicada/セミ/cicada, leafhopper/ヨコバイ
+insect: lacewing/クサカゲロウ, dragonfly/トンボ/dragonfly, damselfly/イトトンボ/dragonfly
+insect: red admiral/ヨーロッパアカタテハ/butterfly, ringlet/ジャノメチョウ/butterfly
+insect: monarch/オオカバマダラ/butterfly, cabbage white/モンシロチョウ/butterfly
+insect: sulphur butterfly/モンキチョウ/butterfly, blue butterfly/シジミチョウ/butterfly
 sea: starfish/ヒトデ, sea urchin/ウニ, sea cucumber/ナマコ
 rabbit: wood rabbit/ワタオウサギ, hare/野うさぎ, Angora rabbit/アンゴラうさぎ
 small: hamster/ハムスター/hamster
@@ -109,23 +174,30 @@ wild: wild boar/イノシシ/boar, warthog/イボイノシシ/boar, hippopotamus
 farm: ox/雄牛/cow, water buffalo/水牛/cow
 wild: bison/バイソン
 farm: ram/雄羊/sheep
-wild: bighorn sheep/ビッグホーン, ibex/アイベックス, hartebeest/ハーテビースト, impala/インパラ, gazelle/ガゼル, dromedary/ヒトコブラクダ/camel
+wild: bighorn sheep/ビッグホーン, ibex/アイベックス, hartebeest/ハーテビースト, impala/インパラ
+wild: gazelle/ガゼル, dromedary/ヒトコブラクダ/camel
 farm: llama/ラマ
 wild: weasel/イタチ, mink/ミンク
 small: polecat/フェレット/ferret
-wild: black-footed ferret/クロアシイタチ, otter/カワウソ/otter, skunk/スカンク, badger/アナグマ, armadillo/アルマジロ, sloth/ミユビナマケモノ
-wild: orangutan/オランウータン, gorilla/ゴリラ/gorilla, chimpanzee/チンパンジー, gibbon/テナガザル/monkey, siamang/フクロテナガザル/monkey, guenon/オナガザル/monkey
-wild: patas monkey/パタスモンキー/monkey, baboon/ヒヒ/monkey, macaque/マカク/monkey, langur/ラングール/monkey, colobus/コロブス/monkey, proboscis monkey/テングザル/monkey
-wild: marmoset/マーモセット/monkey, capuchin/オマキザル/monkey, howler monkey/ホエザル/monkey, titi/ティティモンキー/monkey, spider monkey/クモザル/monkey
-wild: squirrel monkey/リスザル/monkey, ring-tailed lemur/ワオキツネザル, indri/インドリ, Indian elephant/インドゾウ/elephant
-wild: African elephant/アフリカゾウ/elephant, red panda/レッサーパンダ/red_panda, giant panda/ジャイアントパンダ/panda
-fish: snoek/クロシビカマス, eel/ウナギ, coho/ギンザケ, rock beauty/ヌリワケヤッコ, clownfish/クマノミ/clownfish, sturgeon/チョウザメ, gar/ガー
-fish: lionfish/ミノカサゴ, pufferfish/フグ
+wild: black-footed ferret/クロアシイタチ, otter/カワウソ/otter, skunk/スカンク, badger/アナグマ
+wild: armadillo/アルマジロ, sloth/ミユビナマケモノ, orangutan/オランウータン
+wild: gorilla/ゴリラ/gorilla, chimpanzee/チンパンジー, gibbon/テナガザル/monkey
+wild: siamang/フクロテナガザル/monkey, guenon/オナガザル/monkey
+wild: patas monkey/パタスモンキー/monkey, baboon/ヒヒ/monkey, macaque/マカク/monkey
+wild: langur/ラングール/monkey, colobus/コロブス/monkey, proboscis monkey/テングザル/monkey
+wild: marmoset/マーモセット/monkey, capuchin/オマキザル/monkey, howler monkey/ホエザル/monkey
+wild: titi/ティティモンキー/monkey, spider monkey/クモザル/monkey, squirrel monkey/リスザル/monkey
+wild: ring-tailed lemur/ワオキツネザル, indri/インドリ, Indian elephant/インドゾウ/elephant
+wild: African elephant/アフリカゾウ/elephant, red panda/レッサーパンダ/red_panda
+wild: giant panda/ジャイアントパンダ/panda
+fish: snoek/クロシビカマス, eel/ウナギ, coho/ギンザケ, rock beauty/ヌリワケヤッコ
+fish: clownfish/クマノミ/clownfish, sturgeon/チョウザメ, gar/ガー, lionfish/ミノカサゴ
+fish: pufferfish/フグ
 """
 
 
 class Label(NamedTuple):
-    """A class of animals."""
+    """A class of animals: keys of CATEGORIES and BREEDS, and its name in both languages."""
 
     category: str
     breed: str | None
@@ -134,15 +206,15 @@ class Label(NamedTuple):
 
 
 @cache
-def labels() -> tuple[Label, ...]:
-    """All of them, by the number of the class."""
-    made = []
-    for line in TABLE.strip().splitlines():
+def imagenet_labels() -> tuple[Label, ...]:
+    """The labels by class number."""
+    labels = []
+    for line in LABEL_TABLE.strip().splitlines():
         category, _, entries = line.partition(": ")
         for entry in entries.split(", "):
             en, ja, *breed = entry.split("/")
-            made.append(Label(category, breed[0] if breed else None, ja, en))
-    assert len(made) == ANIMALS
-    assert {each.category for each in made} <= CATEGORIES.keys()
-    assert {each.breed for each in made if each.breed} <= BREEDS.keys()
-    return tuple(made)
+            labels.append(Label(category, breed[0] if breed else None, ja, en))
+    assert len(labels) == ANIMAL_CLASSES
+    assert {label.category for label in labels} <= CATEGORIES.keys()
+    assert {label.breed for label in labels if label.breed} <= BREEDS.keys()
+    return tuple(labels)

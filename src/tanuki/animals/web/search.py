@@ -210,14 +210,11 @@ def search_by_photo(context: Write, photos: SentPhoto, category: Text = "") -> R
         similar_filter = similar.SimilarFilter(category or None)
         context.commit(lambda db: image_search.count_search(db, context.person, now=context.now))
         with context.reading() as reading:
-            similar_posts = similar.find_similar_to_image(
-                context.res,
-                reading.db,
-                context.person,
-                content,
-                k=POSTS_PER_PAGE,
-                asked=similar_filter,
-                now=context.now,
+            search_by_image = similar.SimilaritySearch(
+                context.res, reading.db, context.person, context.now
+            )
+            similar_posts = search_by_image.similar_to_image(
+                content, POSTS_PER_PAGE, similar_filter
             )
     except UserError as refusal:
         error = refusal
