@@ -1,5 +1,6 @@
 """Real engines for tests: SQLite files, one PostgreSQL from a package, an S3 server, a home folder each."""
 
+import logging
 import os
 import shutil
 import tempfile
@@ -52,20 +53,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             )
 
 
+def pytest_sessionfinish() -> None:
+    # Runs that wait for people sit in DBOS's threads until their deadline. They outlive the tests,
+    # and their database.
+    logging.getLogger("dbos").disabled = True
+
+
 @pytest.fixture(scope="session", autouse=True)
 def real_hasher() -> Iterator[PasswordHasher]:
-    """What hashes passwords outside of tests; in tests, which sign in hundreds of times, Argon2id costs little."""
+    """The real password hasher. Tests sign in hundreds of times, so theirs is Argon2id made cheap."""
     with pytest.MonkeyPatch.context() as patch:
         real = passwords.password_hasher()
         patch.setattr(
-            passwords, "password_hasher", lambda: PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+            passwords,
+            "password_hasher",
+            lambda: PasswordHasher(time_cost=1, memory_cost=8, parallelism=1),
         )
         yield real
 
 
 @pytest.fixture(autouse=True)
 def short_tracebacks() -> None:
-    """As structlog shows an error unless told otherwise, with every local value, one line of the log takes half a minute."""
+    """structlog's default traceback has every local value: one line takes half a minute."""
     if not structlog.is_configured():
         shown = structlog.dev.ConsoleRenderer(
             colors=False, exception_formatter=structlog.dev.plain_traceback
@@ -123,11 +132,11 @@ def sqlite(tmp_path: Path) -> Iterator[Database]:
 
 
 def with_schema(url: str) -> Iterator[Database]:
-    made = Database(url)
-    Base.metadata.create_all(made.engine)
+    database = Database(url)
+    Base.metadata.create_all(database.engine)
     jobs.create_job_tables(url)
-    yield made
-    made.close()
+    yield database
+    database.close()
 
 
 @pytest.fixture

@@ -275,7 +275,9 @@ def test_guessing_one_name_has_to_wait_longer_and_longer(db):
 
 def test_the_wait_is_never_longer_than_a_quarter_of_an_hour(quick):
     quick.add(
-        LoginAttempts(key=f"name:{accounts.digest_token('hana')}", failures=1000, last_at=NOW)
+        LoginAttempts(
+            key=f"name:{accounts.digest_token('hana')}", failures=1000, last_failed_at=NOW
+        )
     )
     with pytest.raises(TooMany):
         sign_in(quick, now=NOW + timedelta(minutes=14))

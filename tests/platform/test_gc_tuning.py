@@ -1,4 +1,4 @@
-"""Full collections of garbage leave out what stays."""
+"""Full garbage collections skip long-lived objects."""
 
 import gc
 
@@ -8,31 +8,29 @@ from tanuki.platform import gc_tuning
 
 
 @pytest.fixture
-def kept_short():
-    look = gc_tuning.freeze_long_lived_objects()
-    yield look
-    gc.callbacks.remove(look)
+def freezing():
+    callback = gc_tuning.freeze_long_lived_objects()
+    yield callback
+    gc.callbacks.remove(callback)
     gc.unfreeze()
 
 
-def test_what_is_there_is_left_out_and_garbage_made_later_is_still_collected(kept_short):
+def test_current_objects_are_frozen_and_later_garbage_is_still_collected(freezing):
     assert gc.get_freeze_count() > 10_000
     assert len(gc.get_objects()) < 10_000
-    knot: list[object] = []
-    knot.append(knot)
-    del knot
+    cycle: list[object] = []
+    cycle.append(cycle)
+    del cycle
     assert gc.collect() >= 1
 
 
-def test_what_survives_a_long_collection_is_left_out_of_the_next_and_that_happens_only_so_often(
-    kept_short, monkeypatch
-):
-    made = [[n] for n in range(50_000)]
+def test_survivors_of_slow_collections_are_frozen_a_limited_number_of_times(freezing, monkeypatch):
+    survivors = [[n] for n in range(50_000)]
     gc.collect()
     before = gc.get_freeze_count()
-    monkeypatch.setattr(gc_tuning, "LONG", 0.0)  # every collection takes longer
+    monkeypatch.setattr(gc_tuning, "SLOW_COLLECTION_SECONDS", 0.0)  # every collection takes longer
     gc.collect()
-    assert gc.get_freeze_count() >= before + len(made)
+    assert gc.get_freeze_count() >= before + len(survivors)
     for _ in range(gc_tuning.MAX_FREEZES + 2):
         gc.collect()
     before = gc.get_freeze_count()

@@ -120,10 +120,10 @@ def test_runs_are_listed_by_status_and_an_unknown_status_is_named(database, work
 CHILD = """
 import sys, time
 sys.path.insert(0, {here!r})
-from tests.platform import test_jobs as test_workflows
+from tests.platform import test_jobs  # its workflows
 from tanuki.platform.database.engine import Database
-from tanuki.platform.jobs import worker
-with worker(Database(sys.argv[1]), "child"):
+from tanuki.platform.jobs import run_worker
+with run_worker(Database(sys.argv[1]), "child"):
     print("ready", flush=True)
     time.sleep(120)
 """

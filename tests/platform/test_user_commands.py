@@ -8,7 +8,7 @@ import pytest
 
 from tanuki.app import bootstrap
 from tanuki.errors import Conflict, NotFound, UserError
-from tanuki.platform import tokens
+from tanuki.platform import sessions, tokens
 from tanuki.platform.commands.users import users
 from tanuki.settings import Settings
 from tests.factories.command_line import CommandRunner
