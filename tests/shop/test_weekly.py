@@ -152,17 +152,10 @@ def test_people_check_release_change_and_confirm_and_the_run_follows(resources):
         ]
 
 
-def chain_rules(res, **values):
-    wanted = {
-        "release_unchecked": True,
-        "order_unconfirmed": True,
-        "too_much": 0.2,
-        "too_little": 0.0,
-        "unusual": 0.3,
-        **values,
-    }
+def change_chain_rules(res, *, release_unchecked=True, order_unconfirmed=True):
+    change = rules.RulesChange(release_unchecked, order_unconfirmed, "tests", {"unusual": 0.3})
     with res.db.write() as db:
-        rules.change_rules(db, ANALYST, rules.RulesChange(**wanted, why="tests"), NOW)
+        rules.change_rules(db, ANALYST, change, NOW)
 
 
 def test_a_late_check_releases_by_rule_and_late_stores_are_ordered_by_rule(embedded):
@@ -185,7 +178,7 @@ def test_a_late_check_releases_by_rule_and_late_stores_are_ordered_by_rule(embed
 
 def test_a_late_check_holds_by_rule_and_late_stores_are_left_out_until_they_confirm(embedded):
     make_chain(embedded)
-    chain_rules(embedded, release_unchecked=False, order_unconfirmed=False)
+    change_chain_rules(embedded, release_unchecked=False, order_unconfirmed=False)
     with working(embedded):
         start(embedded, hours=0)
         until(embedded, "held")
@@ -307,29 +300,29 @@ import os, signal, sys, time
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 from tanuki.platform import resources
-from tanuki.platform.jobs import worker
+from tanuki.platform.jobs import run_worker
 from tanuki.settings import Settings
-from tanuki.app import bootstrap as start
+from tanuki.app import bootstrap
 from tanuki.shop import weekly
-from tests.factories.translators import SAY
 home, url, when, number = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
-res = start.resources(Settings.model_validate({"home": home, "database": url}), upgrade=False)
-done = [0]
+settings = Settings.model_validate({"home": home, "database": url})
+res = bootstrap.create_resources(settings, upgrade=False)
+commits = [0]
 
 @event.listens_for(Session, when)
 def kill(session):
     if session.new or session.dirty or session.info.get("wrote"):
-        done[0] += 1
-        if done[0] == number:
+        commits[0] += 1
+        if commits[0] == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
 @event.listens_for(Session, "after_flush")
-def wrote(session, context):
-    names = {type(each).__name__ for each in (*session.new, *session.dirty)}
+def mark_written(session, context):
+    names = {type(record).__name__ for record in (*session.new, *session.dirty)}
     session.info["wrote"] = bool(names - {"WorkerHeartbeat"})
 
-resources.use(res)
-with worker(res.db, "child"):
+resources.set_process_resources(res)
+with run_worker(res.db, "child"):
     end = time.monotonic() + 60
     while time.monotonic() < end:
         if res.jobs.load_run("weekly-2021-W03").status == "done":

@@ -1,4 +1,4 @@
-"""The shop's calendar: ISO weeks, Monday to Sunday, and the times of the day on which one is ordered."""
+"""The shop's calendar: ISO weeks, Monday to Sunday, and the clock of the order day."""
 
 import re
 from dataclasses import dataclass

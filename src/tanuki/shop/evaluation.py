@@ -1,4 +1,4 @@
-"""The evaluation of a week's orders once its sales are known: units short and left over, yen, zone."""
+"""The evaluation of a week's orders by its sales: units short and left over, yen, zone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -161,7 +161,7 @@ def list_evaluations(
     store: str | None = None,
     item: str | None = None,
 ) -> list[Evaluation]:
-    """Evaluated lines that a person may see, newest week first; of all weeks unless one is given."""
+    """Evaluated lines that a person may see, newest week first; of all weeks or of one."""
     query = select(Evaluation).where(Evaluation.store.in_(list_visible_stores(db, person)))
     if week is not None:
         get_cycle(db, week)

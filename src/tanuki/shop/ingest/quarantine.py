@@ -1,4 +1,4 @@
-"""Quarantine: rows that failed a check wait until a person fixes or drops them; all stay on record."""
+"""Quarantine: rows that failed a check wait until a person fixes or drops them."""
 
 from collections.abc import Mapping
 from datetime import datetime

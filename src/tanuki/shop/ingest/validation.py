@@ -1,4 +1,4 @@
-"""Row checks of every kind of file, vectorised. A bad row gets one sentence: that of its first fault."""
+"""Row checks of every kind of file, vectorised. A bad row gets the sentence of its first fault."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -125,7 +125,7 @@ class RowChecks:
 
 
 def parse_columns(layout: Layout, rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows with a parsed column `=name` beside each text column; null where it cannot be parsed.
+    """The rows with a parsed column `=name` beside each text column; null for unreadable text.
 
     Each distinct text is parsed once.
     """

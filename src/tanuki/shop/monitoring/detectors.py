@@ -48,7 +48,7 @@ class CostLimits:
 class ArrivalLimits:
     """Limits of sales that do not arrive.
 
-    silent_days: behind the chain's last day. gone_days: a store that is silent for longer is closed.
+    silent_days: behind the chain's last day. gone_days: a store that is silent longer is closed.
     usual_weeks: in a row that an item sold before it stopped. gone_weeks: an item that stopped for
     longer is no longer sold. missing_stores: the share of its stores in which an item stopped.
     overdue_days: after an ordered week's Sunday.
@@ -351,7 +351,10 @@ def make_drift_signals(name: str, result: drift.Drift, periods: Periods) -> list
 def detect_demand_drift(
     lines: pl.DataFrame, limits: DetectorLimits = DETECTOR_LIMITS
 ) -> list[Signal]:
-    """Drift of sales as a share of the forecast, which has no season. Lines: see summarise_by_week."""
+    """Drift of sales as a share of the forecast: both have the season.
+
+    Lines as in `summarise_by_week`.
+    """
     periods = split_weeks(lines["week"].unique().sort().to_list(), limits)
     if not periods.recent:
         return []

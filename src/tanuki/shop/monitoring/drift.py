@@ -1,4 +1,4 @@
-"""Drift detection: recent periods against named reference periods, for numbers and categories; pure.
+"""Drift detection: recent against reference periods, for numbers and categories; pure.
 
 Size: the population stability index (Siddiqi 2006, Credit Risk Scorecards). Below 0.1 nothing has
 changed, from 0.2 on the change matters.
