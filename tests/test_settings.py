@@ -5,12 +5,12 @@ import subprocess
 import sys
 
 import pytest
-from click.testing import CliRunner
 from pydantic import ValidationError
 
 from tanuki import settings
 from tanuki.app.cli import tanuki
 from tanuki.errors import UserError
+from tests.factories.command_line import CommandRunner
 
 HEAVY = (
     "mlflow",
@@ -30,12 +30,12 @@ HEAVY = (
 
 def refused(environment):
     with pytest.raises(UserError) as error:
-        settings.read(environment)
+        settings.read_settings(environment)
     return str(error.value)
 
 
 def test_everything_has_a_default():
-    made = settings.read({})
+    made = settings.read_settings({})
     assert made == settings.Settings()
     assert made.database_url.endswith("/var/tanuki.db")
     assert made.objects_url.endswith("/var/objects")
@@ -45,13 +45,13 @@ def test_everything_has_a_default():
 
 def test_variables_of_others_are_not_read():
     assert (
-        settings.read({"HOME": "/nowhere", "PORT": "1", "NOT_TANUKI_PORT": "2"})
+        settings.read_settings({"HOME": "/nowhere", "PORT": "1", "NOT_TANUKI_PORT": "2"})
         == settings.Settings()
     )
 
 
 def test_a_variable_sets_its_field():
-    made = settings.read(
+    made = settings.read_settings(
         {
             "TANUKI_PORT": "9000",
             "TANUKI_HTTPS": "true",
@@ -69,7 +69,7 @@ def test_a_variable_sets_its_field():
 
 
 def test_everything_lies_in_the_home_folder_unless_told_otherwise(tmp_path):
-    made = settings.read(
+    made = settings.read_settings(
         {"TANUKI_HOME": str(tmp_path / "h"), "TANUKI_OBJECTS": str(tmp_path / "o")}
     )
     assert made.database_url == f"sqlite:///{tmp_path / 'h' / 'tanuki.db'}"
@@ -106,17 +106,17 @@ def test_all_faults_are_told_at_once(tmp_path):
 
 
 def test_a_secret_is_never_shown():
-    made = settings.read(
+    made = settings.read_settings(
         {"TANUKI_S3_SECRET": "hush", "TANUKI_DATABASE": "postgresql://shop:hush@db/shop"}
     )
-    assert "hush" not in repr(made) and "hush" not in str(settings.table(made))
+    assert "hush" not in repr(made) and "hush" not in str(settings.list_settings(made))
 
 
 def test_a_file_holds_a_value(tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("hush\n")
     assert (
-        settings.read({"TANUKI_S3_SECRET_FILE": str(secret)}).s3_secret.get_secret_value() == "hush"
+        settings.read_settings({"TANUKI_S3_SECRET_FILE": str(secret)}).s3_secret.get_secret_value() == "hush"
     )
     assert "are both set" in refused(
         {"TANUKI_S3_SECRET_FILE": str(secret), "TANUKI_S3_SECRET": "x"}
@@ -125,22 +125,22 @@ def test_a_file_holds_a_value(tmp_path):
 
 def test_settings_cannot_be_changed_afterwards():
     with pytest.raises(ValidationError, match="frozen"):
-        settings.read({}).port = 1
+        settings.read_settings({}).port = 1
 
 
 def test_every_setting_has_help_and_says_what_it_takes():
-    for row in settings.table(settings.Settings()):
+    for row in settings.list_settings(settings.Settings()):
         assert row["help"].endswith(".") and row["takes"] and row["name"] == row["name"].upper()
 
 
 def test_the_command_prints_name_value_default_and_help():
-    shown = CliRunner().invoke(
+    shown = CommandRunner().invoke(
         tanuki, ["settings", "--json"], env={"TANUKI_PORT": "8123"}, catch_exceptions=False
     )
     rows = {row["name"]: row for row in map(json.loads, shown.output.splitlines())}
-    assert set(rows) == {settings.variable(field) for field in settings.Settings.model_fields}
+    assert set(rows) == {settings.variable_name(field) for field in settings.Settings.model_fields}
     assert (rows["TANUKI_PORT"]["value"], rows["TANUKI_PORT"]["default"]) == ("8123", "8000")
-    assert "TANUKI_PORT" in CliRunner().invoke(tanuki, ["settings"]).output
+    assert "TANUKI_PORT" in CommandRunner().invoke(tanuki, ["settings"]).output
 
 
 def python(code, **environment):
