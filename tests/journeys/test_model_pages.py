@@ -11,7 +11,7 @@ from tanuki.platform.mlops import release
 from tanuki.platform.mlops.tables import GateVerdict
 from tests.factories.browser import Visit
 from tests.factories.http_clients import make_person
-from tests.factories.onnx_models import write_onnx_model, rows
+from tests.factories.onnx_models import write_onnx_model, row_inputs
 
 pytestmark = [pytest.mark.browser, pytest.mark.mlflow]
 MODEL = "animals-drawn"
@@ -69,7 +69,7 @@ def test_a_version_goes_live_and_back(chromium, home, server, tmp_path, lang, wi
     desk.page.locator("input[name=percent]").fill("100")
     desk.page.get_by_role("button", name=texts["begin"]).click()
     expect(desk.page.locator(".flash").first).to_be_visible()
-    home.models.infer(MODEL, rows(1), person="hana")
+    home.models.infer(MODEL, row_inputs(1), person="hana")
     home.models.refresh()
     desk.go(f"/models/{MODEL}")
     expect(desk.page.locator("main")).to_contain_text("0.981")

@@ -1,1 +1,1 @@
-"""The page kit: one typed function becomes a page, JSON and CSV; people, languages, charts and health around it."""
+"""Web pages and API of both systems: routes, access, templates, charts and error pages."""

@@ -1,4 +1,4 @@
-"""The account page: password, sessions and API tokens; and the language and theme that somebody reads in."""
+"""The account page (password, sessions, API tokens), and the choice of language and theme."""
 
 from datetime import UTC, datetime
 from typing import Annotated

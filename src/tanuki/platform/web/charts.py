@@ -10,11 +10,12 @@ from markupsafe import Markup, escape
 FORMATS: dict[str, Any] = {"en": "en-US", "ja": "ja-JP"}
 CHARTS_KEPT = 512
 CHART_WIDTHS = {"narrow": 310, "medium": 600, "wide": 1120}  # pixels; tanuki.css picks by the box
-LEGEND_COLUMN_WIDTH = 200  # pixels for one entry of a legend
+LEGEND_COLUMN_WIDTH = 140  # pixels for one entry of a legend
 SERIES_COLOURS = [f"var(--chart-{number})" for number in range(1, 7)]  # tanuki.css: light and dark
 INK, MUTED, LINE = "var(--ink)", "var(--muted)", "var(--line)"
 CONFIG: dict[str, Any] = {
     "background": None,
+    "padding": 10,  # browsers' fonts may be wider than the one that Vega measures
     "aria": False,
     "font": "sans-serif",
     "mark": {"color": SERIES_COLOURS[0]},

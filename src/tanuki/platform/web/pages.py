@@ -1,4 +1,4 @@
-"""The one way to register routes: a view becomes HTML, JSON and CSV, an action takes forms and JSON.
+"""Registering routes: a view becomes HTML, JSON and CSV, an action takes forms and JSON.
 
 `read_route` and `write_route` register the pages and the API of every system, so that all routes
 share authentication, CSRF protection, size limit, threads and documented problems. They are closed

@@ -126,7 +126,9 @@ def show_check_page(
     lines = [] if week is None else orders.list_order_lines(db, person, week, query.store)
     lines = [line for line in lines if query.item is None or line.item == query.item]
     selected = [line for line in lines if not query.unusual or line.unusual >= UNUSUAL_SCORE]
-    week_forecasts = {} if week is None else index_forecasts(forecasts.list_target_forecasts(db, week))
+    week_forecasts = (
+        {} if week is None else index_forecasts(forecasts.list_target_forecasts(db, week))
+    )
     return CheckPage(
         cycle=None if cycle is None else build_checked_cycle(cycle, say),
         may_change=person.has_role("analyst"),

@@ -112,7 +112,7 @@ def build_waiting_row(row: QuarantinedRow, say: Translate) -> WaitingRow:
 def upload_file(
     db: WriteDb, person: CurrentPerson, res: Res, kind: Text, file: UploadFile, mapping: Text = ""
 ) -> ActionResult:
-    """Import a file. `mapping` names unusual columns, one a line or separated by commas: units=qty."""
+    """Import a file. `mapping` names unusual columns, such as `units=qty`, one a line."""
     require_role(person, *CHAIN_ROLES)
     if not file.filename:
         raise UserError("Please choose a file.")

@@ -1,4 +1,4 @@
-"""Forecast accuracy: how past weeks' orders turned out, and which lines had too much or too little."""
+"""Forecast accuracy: how past weeks' orders turned out, by week, store and item."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -176,13 +176,9 @@ def build_zones_chart(rows: Sequence[EvaluatedRow], limits: Rules) -> dict[str, 
     largest = max(1.0, *(row.actual for row in rows), *(row.available_units for row in rows))
     end = CHART_MARGIN * largest
     scale = {"domain": [0, end], "nice": False}
-    x: dict[str, Any] = {"field": "actual", "type": "quantitative", "title": None, "scale": scale}
-    y: dict[str, Any] = {
-        "field": "available_units",
-        "type": "quantitative",
-        "title": None,
-        "scale": scale,
-    }
+    axis = {"type": "quantitative", "title": None, "scale": scale, "axis": {"tickCount": 6}}
+    x: dict[str, Any] = {"field": "actual", **axis}
+    y: dict[str, Any] = {"field": "available_units", **axis}
     edges = [
         {
             "actual": actual,

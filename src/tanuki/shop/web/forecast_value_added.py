@@ -12,7 +12,7 @@ from tanuki.platform.web.pages import read_route
 from tanuki.platform.web.transactions import Db
 from tanuki.shop import forecast_value_added
 from tanuki.shop.forecast_value_added import FvaSummary
-from tanuki.shop.web.formatting import load_names
+from tanuki.shop.web.formatting import load_names, load_person_names
 
 router = APIRouter(tags=["shop"])
 STAGES = {"check": msgid("Analyst’s check"), "confirm": msgid("Store’s confirmation")}
@@ -68,7 +68,7 @@ def show_forecast_value_added_page(
     effects = forecast_value_added.list_override_effects(db, person)
     names = load_names(db, lang)
     names_by_group: dict[str, Mapping[str, str]] = {
-        "person": {},
+        "person": load_person_names(db, say),
         "stage": {stage: say(title) for stage, title in STAGES.items()},
         "store": names.stores,
         "item": names.items,
@@ -109,7 +109,7 @@ def build_savings_chart(rows: Sequence[ValueRow]) -> dict[str, Any] | None:
         "title": None,
         "sort": [row.name for row in rows],
     }
-    x: dict[str, Any] = {"type": "quantitative", "title": None}
+    x: dict[str, Any] = {"type": "quantitative", "title": None, "axis": {"tickCount": 6}}
     colour = {
         "field": "advice",
         "type": "nominal",

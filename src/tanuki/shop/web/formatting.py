@@ -1,4 +1,4 @@
-"""Shared by several pages: names in the reader's language, a choice of a form, the week of a page."""
+"""Shared by several pages: names in the reader's language, choices, the week of a page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from tanuki.i18n import TOKYO, Translate, msgid
+from tanuki.platform.accounts import Account
 from tanuki.shop import purchase_orders, weekly
 from tanuki.shop.calendar import Week, parse_week, week_to_order
 from tanuki.shop.tables import Region
@@ -69,6 +70,12 @@ def render_model_title(model: str | None, say: Translate) -> str:
     if model is None:
         return ""
     return say(MODEL_TITLES[model]) if model in MODEL_TITLES else model
+
+
+def load_person_names(db: Session, say: Translate) -> dict[str, str]:
+    """Display names by account. Those of the example's people are msgids."""
+    accounts = db.execute(select(Account.name, Account.display_name))
+    return {name: say(display_name) for name, display_name in accounts}
 
 
 def build_choices(names: Mapping[str, str], codes: Sequence[str] | None = None) -> list[Choice]:

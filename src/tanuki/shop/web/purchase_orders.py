@@ -64,7 +64,7 @@ class PurchaseOrdersPage(BaseModel):
 def show_purchase_orders_page(
     db: Db, person: CurrentPerson, lang: Lang, week: str | None = None
 ) -> PurchaseOrdersPage:
-    """A week's purchase orders within the stores that this person may see; the latest by default."""
+    """A week's purchase orders, in the stores that this person may see."""
     target = choose_week(db, week)
     names = load_names(db, lang)
     orders = [] if target is None else purchase_orders.list_purchase_orders(db, person, target)

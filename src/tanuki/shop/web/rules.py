@@ -1,4 +1,4 @@
-"""The chain's ordering rules: what happens when a deadline passes, thresholds and service levels."""
+"""The chain's ordering rules: missed deadlines, thresholds and service levels."""
 
 from datetime import UTC, datetime
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Sales: by day, week or month, of everything or by region, store, item, as a chart and as a table."""
+"""Sales by day, week or month, in total or by region, store or item; a chart and a table."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta

@@ -31,6 +31,8 @@ STATUSES = (
 RUN_TITLES = {
     "hourly": msgid("Hourly maintenance"),
     "events-export": msgid("Event log export"),
+    "DBOS.sleep": msgid("Wait"),
+    "DBOS.recv": msgid("Wait for a decision"),
 }
 WEEK = re.compile(r"\d{4}-W\d{2}")
 PART = re.compile(r"-part-(\d+)")
