@@ -22,9 +22,9 @@ API = "/api/animals"
 def site(resources):
     resources_file.set_process_resources(resources)
     for name in ("hana", "taro"):
-        members_and_posts.member(resources, name)
+        members_and_posts.make_member(resources, name)
     for name in ("mona", "saki"):
-        members_and_posts.staff(resources, name)
+        members_and_posts.make_staff(resources, name)
     return ApiClients(resources, web.create_app(resources, [animals_web.SYSTEM]))
 
 
@@ -47,7 +47,7 @@ class ApiClients:
             "tags": ["犬", "nap"],
             **words,
         }
-        files = {"photo": ("a.jpg", io.BytesIO(members_and_posts.picture(seed)), "image/jpeg")}
+        files = {"photo": ("a.jpg", io.BytesIO(members_and_posts.make_picture(seed)), "image/jpeg")}
         return who.post(f"{API}/posts", data=form, files=files, headers={"Idempotency-Key": key})
 
     def publish(self, who=None, **words):
@@ -276,8 +276,8 @@ def test_a_profile_picture_is_set_replaced_and_removed(site):
         )
 
     first, second = (
-        put(members_and_posts.picture(5)).json()["picture"],
-        put(members_and_posts.picture(6)).json()["picture"],
+        put(members_and_posts.make_picture(5)).json()["picture"],
+        put(members_and_posts.make_picture(6)).json()["picture"],
     )
     assert first != second
     assert site.anybody.get(f"{API}/members/hana").json()["picture"] == second

@@ -23,7 +23,7 @@ API = "/api/animals"
 
 @pytest.fixture(scope="module")
 def site(shared):
-    return populated_site.gather(shared)
+    return populated_site.populate_site(shared)
 
 
 # ---- other sites' forms --------------------------------------------------------------------------
@@ -136,7 +136,7 @@ def send_counted_request(site, programs, name):
     if "photo" in sent:
         content = {
             "data": sent,
-            "files": {"photo": ("x.jpg", members_and_posts.picture(70), "image/jpeg")},
+            "files": {"photo": ("x.jpg", members_and_posts.make_picture(70), "image/jpeg")},
         }
     return programs[RATE_LIMITS[name][0]].request(
         method, fill_path(site, path), headers=headers, **content

@@ -31,7 +31,7 @@ def generated_cases(request):
 @pytest.mark.parametrize("role", ROLES)
 def test_every_response_is_as_described(embedded, generated_cases, role):
     """On SQLite. With `--fuzz-examples N` for N requests to each operation."""
-    crowd, name = populated_site.gather(embedded), ROLES[role]
+    crowd, name = populated_site.populate_site(embedded), ROLES[role]
     cases = generated_cases(crowd.app)
     operations = {case.operation.label for case in cases}
     assert len(operations) == sum(map(len, describe_api(crowd.app)["paths"].values()))

@@ -96,9 +96,9 @@ def site(shared):
     """A site whose members write only hostile texts."""
     resources_file.set_process_resources(shared)
     for name in ("hana", "taro"):
-        members_and_posts.member(shared, name)
+        members_and_posts.make_member(shared, name)
     for name in ("mona", "saki"):
-        members_and_posts.staff(shared, name)
+        members_and_posts.make_staff(shared, name)
     app = web.create_app(shared, [animals_web.SYSTEM])
     hana, taro, mona, saki = (bearer(shared, app, str(name)) for name in PEOPLE[:4])
     hana.patch(
@@ -115,7 +115,7 @@ def site(shared):
         files = {
             "photo": (
                 "'\"><zyx-file>.jpg",
-                io.BytesIO(members_and_posts.picture(number)),
+                io.BytesIO(members_and_posts.make_picture(number)),
                 "image/jpeg",
             )
         }

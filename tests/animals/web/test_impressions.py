@@ -9,7 +9,7 @@ from sqlalchemy import select
 from tanuki.animals import members
 from tanuki.platform.event_log import Event
 from tests.factories.http_clients import csrf, signed_in, visitor
-from tests.factories.members_and_posts import NOW, member, post
+from tests.factories.members_and_posts import NOW, make_member, make_post
 
 
 @pytest.fixture
@@ -39,10 +39,10 @@ def send_events(browser, *seen, token=None):
 def test_a_listing_is_logged_with_its_order_and_the_page_names_the_request(
     app, embedded, logged_events
 ):
-    hana = member(embedded, "hana")
-    made = [post(embedded, hana, title=f"Cat {n}", seed=n % 2).id for n in range(3)]
+    hana = make_member(embedded, "hana")
+    made = [make_post(embedded, hana, title=f"Cat {n}", seed=n % 2).id for n in range(3)]
     with embedded.db.read() as db:
-        pseudonym = members.require_member(db, member(embedded, "ken")).pseudonym
+        pseudonym = members.require_member(db, make_member(embedded, "ken")).pseudonym
     ken = signed_in(app, "ken")
     pages = {
         page: ken.get(path).text
@@ -70,7 +70,7 @@ def test_a_listing_is_logged_with_its_order_and_the_page_names_the_request(
 
 
 def test_a_search_is_logged_with_its_terms(app, embedded, logged_events):
-    post(embedded, member(embedded, "hana"), title="柴犬の散歩")
+    make_post(embedded, make_member(embedded, "hana"), title="柴犬の散歩")
     browser = visitor(app)
     browser.get("/animals/search?q=柴犬の散歩")
     browser.get("/animals/search")
@@ -80,7 +80,7 @@ def test_a_search_is_logged_with_its_terms(app, embedded, logged_events):
 
 
 def test_a_browser_reports_seen_posts_in_batches(app, embedded, logged_events):
-    made = post(embedded, member(embedded, "hana"))
+    made = make_post(embedded, make_member(embedded, "hana"))
     seen = {"kind": "seen", "post": made.id, "request": "0123456789abcdef", "position": 4}
     browser = visitor(app)
     assert (
@@ -111,10 +111,10 @@ def test_a_malformed_batch_is_refused(app, embedded):
 
 
 def test_nothing_is_logged_without_consent(app, embedded, logged_events):
-    made = post(embedded, member(embedded, "hana"))
+    made = make_post(embedded, make_member(embedded, "hana"))
     with embedded.db.write() as db:
         members.update_profile(
-            db, member(embedded, "ken"), members.ProfileChange(events=False), now=NOW
+            db, make_member(embedded, "ken"), members.ProfileChange(events=False), now=NOW
         )
     ken, stranger = signed_in(app, "ken"), visitor(app, headers={"Sec-GPC": "1"})
     for browser in (ken, stranger):

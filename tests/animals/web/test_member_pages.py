@@ -6,20 +6,21 @@ import pytest
 
 from tanuki.animals import engagement, members, notifications
 from tanuki.animals.tables import Member
+from tanuki.platform import accounts
 from tests.factories.http_clients import csrf, make_person, signed_in, visitor
-from tests.factories.members_and_posts import NOW, member, picture, post, staff
+from tests.factories.members_and_posts import NOW, make_member, make_picture, make_post, make_staff
 
 JSON = {"Accept": "application/json"}
 
 
 @pytest.fixture
 def mugi(embedded):
-    return post(embedded, member(embedded, "hana"), title="Mugi")
+    return make_post(embedded, make_member(embedded, "hana"), title="Mugi")
 
 
 @pytest.fixture
 def ken(app, embedded):
-    member(embedded, "ken")
+    make_member(embedded, "ken")
     return signed_in(app, "ken")
 
 
@@ -83,7 +84,7 @@ def test_a_comment_on_the_second_page_leads_there(ken, mugi, embedded):
         for n in range(30):
             engagement.add_comment(
                 db,
-                member(embedded, "ken") if n == 0 else load_ken(embedded),
+                make_member(embedded, "ken") if n == 0 else load_ken(embedded),
                 mugi.id,
                 f"words {n}",
                 key=f"k{n}",
@@ -96,8 +97,6 @@ def test_a_comment_on_the_second_page_leads_there(ken, mugi, embedded):
 
 def load_ken(embedded):
     with embedded.db.read() as db:
-        from tanuki.platform import accounts
-
         return accounts.find_person(db, "ken")
 
 
@@ -121,7 +120,7 @@ def test_a_block_is_ended_on_the_page_of_blocks(ken, mugi):
 def test_the_settings_change_profile_picture_and_consent(ken, embedded):
     page = "/animals/settings"
     sent = {"csrf": csrf(ken, page), "display": "ケン", "about": "犬と\n猫"}
-    answer = ken.post(page, data=sent, files={"photo": ("me.png", picture(5), "image/png")})
+    answer = ken.post(page, data=sent, files={"photo": ("me.png", make_picture(5), "image/png")})
     assert answer.status_code == 303
     with embedded.db.read() as db:
         now = db.query(Member).filter_by(name="ken").one()
@@ -143,7 +142,7 @@ def test_a_refused_form_keeps_what_was_typed(ken, mugi):
     }
     answer = ken.post("/animals/settings", data=sent)
     assert answer.status_code == 400
-    for text in ("A name to show has 1 to 40 characters; found 41.", "x" * 41, "犬と暮らす"):
+    for text in ("A display name has 1 to 40 characters; found 41.", "x" * 41, "犬と暮らす"):
         assert text in answer.text
     words = "これは" + "w" * 1_000
     answer = ken.post(
@@ -213,7 +212,7 @@ def test_the_first_write_of_an_account_makes_it_a_member(app, embedded, mugi):
 
 
 def test_a_moderator_may_become_a_member(app, embedded):
-    staff(embedded, "mod", "moderator")
+    make_staff(embedded, "mod", "moderator")
     mod = signed_in(app, "mod")
     assert "Create my profile" in mod.get("/animals/join").text
     assert submit(mod, "/animals/join").headers["location"] == "/animals/me"

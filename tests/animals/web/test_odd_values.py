@@ -110,8 +110,8 @@ def build_request(odd_request: OddRequest, token: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", ["pages", "programs"])
 def test_odd_values_cause_no_server_error(resources, kind):
-    world, api = populated_site.gather(resources), kind == "programs"
-    members_and_posts.member(resources, "saki")  # moderates, and is a member
+    world, api = populated_site.populate_site(resources), kind == "programs"
+    members_and_posts.make_member(resources, "saki")  # moderates, and is a member
     wrong = []
     with bearer(resources, world.app, "saki") if api else signed_in(world.app, "saki") as browser:
         token = "" if api else csrf(browser, "/animals/credits")

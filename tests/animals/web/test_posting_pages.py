@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from tanuki.animals import post_states
 from tanuki.animals.tables import Post
 from tests.factories.http_clients import csrf, signed_in
-from tests.factories.members_and_posts import member, picture, post
+from tests.factories.members_and_posts import make_member, make_picture, make_post
 
 WORDS = {
     "title": "ひなたのムギ",
@@ -22,7 +22,7 @@ WORDS = {
 
 @pytest.fixture
 def hana(app, embedded):
-    member(embedded, "hana")
+    make_member(embedded, "hana")
     return signed_in(app, "hana")
 
 
@@ -32,7 +32,7 @@ def read_form_key(browser):
 
 def submit_post(browser, photo=None, **words):
     files = (
-        {"photo": ("cat.jpg", picture(1) if photo is None else photo, "image/jpeg")}
+        {"photo": ("cat.jpg", make_picture(1) if photo is None else photo, "image/jpeg")}
         if photo != b""
         else {}
     )
@@ -52,7 +52,7 @@ def test_a_new_post_is_unchanged_and_visible_only_to_its_owner(hana, embedded, a
     assert "Your photo is being checked" in page
     for text in ("ひなたのムギ", "朝から\n寝ている", "#昼寝", "#sun", "#kitten", "Calico"):
         assert text in page
-    member(embedded, "ken")
+    make_member(embedded, "ken")
     assert signed_in(app, "ken").get(answer.headers["location"]).status_code == 404
 
 
@@ -60,7 +60,7 @@ def test_the_camera_field_is_accepted(hana):
     sent = {**WORDS, "csrf": csrf(hana, "/animals/post"), "key": "k"}
     files = {
         "photo": ("", b"", "application/octet-stream"),
-        "camera": ("camera.jpg", picture(2), "image/jpeg"),
+        "camera": ("camera.jpg", make_picture(2), "image/jpeg"),
     }
     assert hana.post("/animals/post", data=sent, files=files).status_code == 303
 
@@ -105,7 +105,7 @@ def test_a_form_that_is_too_large_is_refused(hana):
 
 
 def test_only_the_owner_edits_and_an_old_version_is_refused(hana, embedded, app):
-    made = post(embedded, member(embedded, "hana"))
+    made = make_post(embedded, make_member(embedded, "hana"))
     page = hana.get(f"/animals/posts/{made.id}/edit").text
     assert 'value="A cat"' in page and 'name="version" value="1"' in page
     sent = {**WORDS, "version": 1, "csrf": csrf(hana, "/animals/post")}
@@ -117,7 +117,7 @@ def test_only_the_owner_edits_and_an_old_version_is_refused(hana, embedded, app)
     )
     wrong = hana.post(f"/animals/posts/{made.id}/edit", data=sent | {"title": "", "version": 2})
     assert wrong.status_code == 400 and "A title has 1 to 80" in wrong.text
-    member(embedded, "ken")
+    make_member(embedded, "ken")
     ken = signed_in(app, "ken")
     assert ken.get(f"/animals/posts/{made.id}/edit").status_code == 404
     assert (
@@ -129,12 +129,12 @@ def test_only_the_owner_edits_and_an_old_version_is_refused(hana, embedded, app)
 
 
 def test_a_deletion_is_undone_on_the_page_that_follows(hana, embedded, app):
-    made = post(embedded, member(embedded, "hana"), now=datetime.now(UTC))
+    made = make_post(embedded, make_member(embedded, "hana"), now=datetime.now(UTC))
     token = {"csrf": csrf(hana, "/animals/post")}
     gone = hana.post(f"/animals/posts/{made.id}/delete", data=token)
     page = hana.get(gone.headers["location"]).text
     assert "This post is deleted" in page and f"/animals/posts/{made.id}/undo" in page
-    member(embedded, "ken")
+    make_member(embedded, "ken")
     ken = signed_in(app, "ken")
     assert ken.get(f"/animals/posts/{made.id}").status_code == 404
     back = hana.post(f"/animals/posts/{made.id}/undo", data=token)
@@ -143,8 +143,8 @@ def test_a_deletion_is_undone_on_the_page_that_follows(hana, embedded, app):
 
 
 def test_only_the_owner_sees_why_a_post_is_held(hana, embedded, app):
-    made = post(embedded, member(embedded, "hana"), state="held", why="banned_word")
+    made = make_post(embedded, make_member(embedded, "hana"), state="held", why="banned_word")
     page = hana.get(f"/animals/posts/{made.id}").text
     assert "This post is held" in page and post_states.HOLD_RULE_MESSAGES["banned_word"] in page
-    member(embedded, "ken")
+    make_member(embedded, "ken")
     assert signed_in(app, "ken").get(f"/animals/posts/{made.id}").status_code == 404

@@ -7,14 +7,14 @@ import pytest
 
 from tanuki.animals import engagement, members
 from tests.factories.http_clients import signed_in, visitor
-from tests.factories.members_and_posts import NOW, member, post
+from tests.factories.members_and_posts import NOW, make_member, make_post
 
 
 @pytest.fixture
 def search_page(app, embedded):
     """What a visitor's search gives: titles in order, and the page."""
-    hana, ken = member(embedded, "hana"), member(embedded, "ken")
-    cat = post(
+    hana, ken = make_member(embedded, "hana"), make_member(embedded, "ken")
+    cat = make_post(
         embedded,
         hana,
         title="子猫のムギ",
@@ -22,7 +22,7 @@ def search_page(app, embedded):
         tags=("昼寝",),
         breed="calico",
     )
-    post(
+    make_post(
         embedded,
         ken,
         title="柴犬の散歩",
@@ -98,20 +98,20 @@ def test_invalid_searches_are_refused(search_page):
 
 def test_an_empty_search_offers_categories(search_page):
     assert 'href="/animals/categories/dog"' in search_page("")[2]
-    assert "Nothing search_page" in search_page("q=zzzz")[2]
+    assert "Nothing found" in search_page("q=zzzz")[2]
 
 
 def test_blocked_members_are_not_found(app, embedded, search_page):
-    member(embedded, "mika")
+    make_member(embedded, "mika")
     with embedded.db.write() as db:
-        members.block_member(db, member(embedded, "hana"), "mika", "block", now=NOW)
+        members.block_member(db, make_member(embedded, "hana"), "mika", "block", now=NOW)
     assert "子猫のムギ" not in signed_in(app, "mika").get("/animals/search?q=猫").text
 
 
 def test_pages_of_results_do_not_overlap(app, embedded):
-    hana = member(embedded, "hana")
+    hana = make_member(embedded, "hana")
     for n in range(30):
-        post(
+        make_post(
             embedded,
             hana,
             title=f"Cat {n}",

@@ -9,7 +9,7 @@ from tanuki.animals import engagement, members
 from tanuki.animals.images import photo_files
 from tanuki.animals.tables import Post
 from tests.factories.http_clients import csrf, signed_in, visitor
-from tests.factories.members_and_posts import NOW, member, post, staff
+from tests.factories.members_and_posts import NOW, make_member, make_post, make_staff
 
 HOSTILE_TEXT = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
 PUBLIC_PAGES = [
@@ -32,9 +32,9 @@ OWN_PAGES = [
 @pytest.fixture
 def site(embedded):
     """hana with a post, ken who likes and comments on it, mika whom hana blocks, a moderator."""
-    hana, ken, mika = (member(embedded, name) for name in ("hana", "ken", "mika"))
-    staff(embedded, "mod", "moderator")
-    made = post(embedded, hana, title="Mugi", tags=("sun",))
+    hana, ken, mika = (make_member(embedded, name) for name in ("hana", "ken", "mika"))
+    make_staff(embedded, "mod", "moderator")
+    made = make_post(embedded, hana, title="Mugi", tags=("sun",))
     with embedded.db.write() as db:
         engagement.like_post(db, ken, made.id, now=NOW)
         engagement.follow_member(db, ken, "hana", now=NOW)
@@ -45,7 +45,7 @@ def site(embedded):
 
 @pytest.mark.parametrize("lang", ["en", "ja"])
 def test_every_page_opens_on_an_empty_site(app, embedded, lang):
-    member(embedded, "hana")
+    make_member(embedded, "hana")
     browser = signed_in(app, "hana")
     for path in [
         *PUBLIC_PAGES,
@@ -153,14 +153,14 @@ def test_a_blocked_member_finds_nothing(app, site):
 
 
 def test_a_moderator_who_is_no_member_opens_a_held_post(app, embedded, site):
-    held = post(embedded, site["hana"], state="held", why="banned_word")
+    held = make_post(embedded, site["hana"], state="held", why="banned_word")
     page = signed_in(app, "mod").get(f"/animals/posts/{held.id}")
     assert page.status_code == 200 and "This post is held" not in page.text
 
 
 def test_pages_of_lists_do_not_overlap(app, embedded):
-    hana = member(embedded, "hana")
-    made = [post(embedded, hana, title=f"Photo {n}", seed=n % 3) for n in range(30)]
+    hana = make_member(embedded, "hana")
+    made = [make_post(embedded, hana, title=f"Photo {n}", seed=n % 3) for n in range(30)]
     browser = visitor(app)
     for start in (
         "/animals",
@@ -178,17 +178,17 @@ def test_pages_of_lists_do_not_overlap(app, embedded):
 
 
 def test_texts_of_members_are_escaped(app, embedded):
-    hana = member(embedded, "hana")
+    hana = make_member(embedded, "hana")
     with embedded.db.write() as db:
         members.update_profile(
             db, hana, members.ProfileChange(display=HOSTILE_TEXT[:40], about=HOSTILE_TEXT), now=NOW
         )
-    made = post(
+    made = make_post(
         embedded, hana, title=HOSTILE_TEXT, description=HOSTILE_TEXT, tags=(HOSTILE_TEXT[:30],)
     )
     with embedded.db.write() as db:
         engagement.add_comment(db, hana, made.id, HOSTILE_TEXT, key="c", now=NOW)
-    member(embedded, "ken")
+    make_member(embedded, "ken")
     ken = signed_in(app, "ken")
     ken.post(
         f"/animals/posts/{made.id}/comments",
@@ -236,7 +236,9 @@ def test_only_public_pictures_are_cached(app, embedded, site):
         again = browser.get(public, headers={"If-None-Match": answer.headers["etag"]})
         assert (again.status_code, again.content) == (304, b"")
     for state in ("checking", "held", "removed", "deleted"):
-        private = f"/animals/pictures/{post(embedded, site['hana'], state=state).photo}/list.jpg"
+        private = (
+            f"/animals/pictures/{make_post(embedded, site['hana'], state=state).photo}/list.jpg"
+        )
         assert hana.get(private).headers["cache-control"] == "private, no-store", state
         assert (ken.get(private).status_code, stranger.get(private).status_code) == (404, 404), (
             state
@@ -274,7 +276,7 @@ def test_the_manifest_is_in_each_language_and_its_icons_exist(app):
 
 
 def test_the_service_worker_stores_existing_files_and_an_anonymous_page(app, embedded):
-    member(embedded, "hana")
+    make_member(embedded, "hana")
     browser = signed_in(app, "hana")
     answer = browser.get("/animals/service-worker.js?lang=ja")
     assert answer.headers["service-worker-allowed"] == "/animals"

@@ -427,7 +427,14 @@ def answer_appeal(context: Write, appeal_id: RecordId, answer: AppealAnswer) -> 
     """Uphold or overturn another moderator's decision."""
     return context.commit(
         lambda db: appeal_out(
-            appeals.answer_appeal(db, context.person, appeal_id, overturn=answer.overturn, text=answer.text, now=context.now)
+            appeals.answer_appeal(
+                db,
+                context.person,
+                appeal_id,
+                overturn=answer.overturn,
+                text=answer.text,
+                now=context.now,
+            )
         )
     )
 

@@ -105,7 +105,9 @@ def create_post(
     photo_files.store_files(res.objects, accepted)
 
     def create(db: Session) -> PostOut:
-        post = posts.create_post(db, res, person, posts.NewPost(draft, accepted, key), now=context.now)
+        post = posts.create_post(
+            db, res, person, posts.NewPost(draft, accepted, key), now=context.now
+        )
         return build_post_out(db, person, post)
 
     created = context.commit(create)
@@ -151,7 +153,14 @@ def update_post(context: MemberWrite, post_id: RecordId, change: PostChange) -> 
     )
 
     def update(db: Session) -> PostOut:
-        post = posts.edit_post(db, context.res.jobs, context.person, posts.PostVersion(post_id, change.version), draft, now=context.now)
+        post = posts.edit_post(
+            db,
+            context.res.jobs,
+            context.person,
+            posts.PostVersion(post_id, change.version),
+            draft,
+            now=context.now,
+        )
         return build_post_out(db, context.person, post)
 
     return context.commit(update)

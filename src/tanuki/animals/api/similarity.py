@@ -19,7 +19,12 @@ from tanuki.animals.http.deps import (
     from_fields,
     now,
 )
-from tanuki.animals.similarity.search import MAX_EXCLUDED_POSTS, SimilarFilter, SimilaritySearch, SimilarPost
+from tanuki.animals.similarity.search import (
+    MAX_EXCLUDED_POSTS,
+    SimilarFilter,
+    SimilaritySearch,
+    SimilarPost,
+)
 from tanuki.errors import UserError
 from tanuki.platform.web.pages import read_route, write_route
 
@@ -113,9 +118,7 @@ def search_by_image(
     )
     context.commit(lambda db: image_search.count_search(db, context.person, now=context.now))
     with context.reading() as reading:
-        similarity_search = SimilaritySearch(
-            context.res, reading.db, context.person, context.now
-        )
+        similarity_search = SimilaritySearch(context.res, reading.db, context.person, context.now)
         similar = similarity_search.similar_to_image(content, fields.k, filters)
         return build_similar_out(reading, "picture", similar)
 

@@ -155,7 +155,10 @@ class PageFields:
 
     after: Annotated[
         str | None,
-        Query(max_length=12_000, description="Where a page ended: `next` of the one before."),
+        Query(
+            max_length=pagination.MAX_CURSOR_LENGTH,
+            description="Where a page ended: `next` of the one before.",
+        ),
     ] = None
     limit: Annotated[
         int, Query(ge=1, le=pagination.MAX_PAGE_SIZE, description="How many at most.")

@@ -313,7 +313,9 @@ def submit_appeal_answer(
         if verdict not in ("uphold", "overturn"):
             raise UserError("Please choose whether to uphold or to overturn the decision.")
         context.commit(
-            lambda db: appeals.answer_appeal(db, person, appeal_id, overturn=overturn, text=answer, now=context.now)
+            lambda db: appeals.answer_appeal(
+                db, person, appeal_id, overturn=overturn, text=answer, now=context.now
+            )
         )
     except UserError as error:
         if error.status != 400 or wants_json(context.request):

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Form
 from fastapi.responses import Response
 from sqlalchemy.orm import Session
 
-from tanuki.animals import engagement, post_queries, posts
+from tanuki.animals import engagement, pagination, post_queries, posts
 from tanuki.animals.http import impressions
 from tanuki.animals.http.deps import MemberWrite, Read, ReadContext, now
 from tanuki.animals.images import photo_files
@@ -142,7 +142,7 @@ def submit_comment(
         return comment, post_queries.load_visible_post(db, post_id, context.person).comments
 
     comment, count = context.commit(add_and_count)
-    after = str(comment.id - 1) if count > POSTS_PER_PAGE else None
+    after = pagination.id_cursor(comment.id - 1) if count > POSTS_PER_PAGE else None
     path = build_url(f"/animals/posts/{post_id}", after=after)
     return go_to(context.request, f"{path}#comment-{comment.id}")
 

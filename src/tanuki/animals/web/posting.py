@@ -160,7 +160,9 @@ def create_post(
     photo_files.store_files(res.objects, photo)
 
     def create_and_record(db: Session) -> Post:
-        post = posts.create_post(db, res, person, posts.NewPost(draft, photo, sent.key), now=context.now)
+        post = posts.create_post(
+            db, res, person, posts.NewPost(draft, photo, sent.key), now=context.now
+        )
         if suggested and post.posted_at == context.now:
             member = members.require_member(db, person)
             events.record_suggestions(
@@ -215,7 +217,14 @@ def submit_edit(context: MemberWrite, post_id: int, version: Text, fields: SentP
     try:
         draft = fields.parse_draft()
         context.commit(
-            lambda db: posts.edit_post(db, context.res.jobs, context.person, posts.PostVersion(post_id, parse_version(version)), draft, now=context.now)
+            lambda db: posts.edit_post(
+                db,
+                context.res.jobs,
+                context.person,
+                posts.PostVersion(post_id, parse_version(version)),
+                draft,
+                now=context.now,
+            )
         )
     except UserError as error:
         if error.status != 400:

@@ -127,7 +127,9 @@ def find_subject_url(db: Session, subject: str, subject_id: int) -> str | None:
 
 def build_comment_url(comment: Comment) -> str:
     """The page of comments that begins with this one."""
-    page_url = build_url(f"/animals/posts/{comment.post_id}", after=comment.id - 1)
+    page_url = build_url(
+        f"/animals/posts/{comment.post_id}", after=pagination.id_cursor(comment.id - 1)
+    )
     return f"{page_url}#comment-{comment.id}"
 
 

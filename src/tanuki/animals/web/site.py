@@ -94,4 +94,4 @@ def show_offline_page(request: Request, lang: str = "") -> Response:
 
 @read_route(router, "/animals/credits", public=True)
 def show_credits(context: Read) -> Response:
-    return render_site_page(context, "credits.html", credits=seed.credits(context.res))
+    return render_site_page(context, "credits.html", credits=seed.list_photo_credits(context.res))
