@@ -63,7 +63,7 @@ def test_every_cost_is_that_of_its_units_with_a_unit_left_as_ordering_counts_it(
         beer, milk = evaluation.evaluate_week(db, ordered.warehouse, TARGET, LATER)
         share = rules.load_rules(db).holding
     short, left = 60.0, 10.0 * share
-    for row, there, (one, other), case_units in (
+    for row, stock, (one, other), case_units in (
         (beer, 5, (short, left), 6),
         (milk, 0, (45.0, 30.0), 10),
     ):
@@ -73,11 +73,11 @@ def test_every_cost_is_that_of_its_units_with_a_unit_left_as_ordering_counts_it(
             "baseline_cost_yen": 108 if row is beer else 150,
         }
         assert row.ordered_units % case_units == 0
-        for name, wanted in units.items():
-            away = there + wanted - row.actual
-            assert getattr(row, name) == pytest.approx(away * other if away > 0 else -away * one), (
-                name
-            )
+        for name, units_ordered in units.items():
+            difference = stock + units_ordered - row.actual
+            assert getattr(row, name) == pytest.approx(
+                difference * other if difference > 0 else -difference * one
+            ), name
     assert (beer.expected_cost_yen, milk.expected_cost_yen) == (77.0, 33.0)
     assert beer.available_units == 185
 

@@ -75,75 +75,79 @@ def explained():
     draw = np.random.default_rng(2021)
     while True:
         lines = [a_line(draw, str(n)) for n in range(5)]
-        wanted = ordering.propose_orders(lines)
+        unlimited = ordering.propose_orders(lines)
         tight = draw.random() < 0.5
-        units, cases = (sum(getattr(each, name) for each in wanted) for name in ("units", "cases"))
+        units, cases = (
+            sum(getattr(part, name) for part in unlimited) for name in ("units", "cases")
+        )
         limits = (
             StoreLimits(int(units * draw.uniform(0.3, 1.5)), int(cases * draw.uniform(0.3, 1.2)))
             if tight
             else None
         )
-        for line, made in zip(lines, ordering.propose_orders(lines, limits), strict=True):
+        for line, proposal in zip(lines, ordering.propose_orders(lines, limits), strict=True):
             contributions, last = a_start(draw, line.target.mean)
             yield (
                 line,
-                made,
-                explanation.explain_proposal(contributions, last, line.target.mean, made),
+                proposal,
+                explanation.explain_proposal(contributions, last, line.target.mean, proposal),
             )
 
 
 @pytest.fixture(scope="module")
 def proposals():
-    found = explained()
-    return [next(found) for _ in range(CASES)]
+    cases = explained()
+    return [next(cases) for _ in range(CASES)]
 
 
 def test_parts_add_up_exactly(proposals):
-    for line, made, parts in proposals:
+    for line, proposal, parts in proposals:
         assert fsum(part.units for part in parts) == pytest.approx(
-            made.cases * line.rules.case_units, abs=1e-9
+            proposal.cases * line.rules.case_units, abs=1e-9
         )
         assert {part.code for part in parts} <= set(PARTS)
         assert len({part.code for part in parts}) == len(parts)
-    seen = {part.code for _, _, parts in proposals for part in parts}
-    assert seen == set(PARTS) - {
+    codes = {part.code for _, _, parts in proposals for part in parts}
+    assert codes == set(PARTS) - {
         "caution",
         "other",
     }  # every code comes up; caution is a safety below zero
 
 
 def test_whole_units_add_up_exactly_and_none_is_a_unit_away(proposals):
-    for _, made, parts in proposals:
-        shown = round_parts(parts, made.units)
-        assert sum(each.units for each in shown) == made.units
+    for _, proposal, parts in proposals:
+        rounded = round_parts(parts, proposal.units)
+        assert sum(whole.units for whole in rounded) == proposal.units
         assert all(
-            isinstance(each.units, int) and abs(each.units - part.units) < 1
-            for each, part in zip(shown, parts, strict=True)
+            isinstance(whole.units, int) and abs(whole.units - part.units) < 1
+            for whole, part in zip(rounded, parts, strict=True)
         )
 
 
 def test_the_numbers_in_the_sentence_add_up_in_both_languages(proposals):
-    for line, made, parts in proposals:
-        reason = [make_sum_reason(parts, made, line.rules.case_units)]
+    for line, proposal, parts in proposals:
+        reason = [make_sum_reason(parts, proposal, line.rules.case_units)]
         for lang in SAY:
             left, right = (
                 render_summary(reason, SAY[lang]).replace(",", "").replace("−", "-").split("→")
             )
-            numbers = [int(each) for each in re.findall(r"[+-]?\d+", left)]
-            assert sum(numbers) == made.units == int(re.search(r"\d+", right)[0])
+            numbers = [int(number) for number in re.findall(r"[+-]?\d+", left)]
+            assert sum(numbers) == proposal.units == int(re.search(r"\d+", right)[0])
             assert 0 not in numbers[1:]
             assert not re.search(r"[+-]0\b", left)
-            if made.cases:
-                assert re.search(rf"{made.cases}\D+{line.rules.case_units}\D", right)
+            if proposal.cases:
+                assert re.search(rf"{proposal.cases}\D+{line.rules.case_units}\D", right)
 
 
 def test_a_sentence_names_what_matters_most_first():
-    made = Proposal(
+    proposal = Proposal(
         "beer", 19, 114, [], {"safety": 18.2, "stock": -30.0, "rounding": -3.4}, 30.0, 0.0
     )
     contributions = {"last": 120.0, "level": 0.2, "season": 14.3, "holiday": -5.3, "weather": 0.0}
     reason = [
-        make_sum_reason(explanation.explain_proposal(contributions, 120.0, 129.2, made), made, 6)
+        make_sum_reason(
+            explanation.explain_proposal(contributions, 120.0, 129.2, proposal), proposal, 6
+        )
     ]
     assert render_reasons(reason) == (
         "Sold 120 last week; stock left by then −30, room for a good week +18, season +14, holiday −5, whole cases −3 → 114 units (19 × 6)."
@@ -167,12 +171,12 @@ def test_a_sentence_names_what_matters_most_first():
     ],
 )
 def test_a_forecast_that_does_not_say_what_moved_it_has_one_change(contributions, last, text):
-    made = Proposal("beer", 100, 100, [], {}, 0.0, 0.0)
+    proposal = Proposal("beer", 100, 100, [], {}, 0.0, 0.0)
     assert (
         render_reasons(
             [
                 make_sum_reason(
-                    explanation.explain_proposal(contributions, last, 100.0, made), made, 1
+                    explanation.explain_proposal(contributions, last, 100.0, proposal), proposal, 1
                 )
             ]
         )
@@ -181,8 +185,10 @@ def test_a_forecast_that_does_not_say_what_moved_it_has_one_change(contributions
 
 
 def test_less_than_half_the_weeks_served_is_caution_and_nothing_ordered_has_no_cases():
-    made = Proposal("beer", 0, 0, [], {"safety": -8.0, "maximum": -92.0}, 0.0, 0.0)
-    reason = [make_sum_reason(explanation.explain_proposal(None, 100.0, 100.0, made), made, 6)]
+    proposal = Proposal("beer", 0, 0, [], {"safety": -8.0, "maximum": -92.0}, 0.0, 0.0)
+    reason = [
+        make_sum_reason(explanation.explain_proposal(None, 100.0, 100.0, proposal), proposal, 6)
+    ]
     assert (
         render_reasons(reason)
         == "Sold 100 last week; maximum order −92, caution against leftovers −8 → 0 units."
@@ -190,9 +196,9 @@ def test_less_than_half_the_weeks_served_is_caution_and_nothing_ordered_has_no_c
 
 
 def test_the_sum_is_shown_in_whole_units_without_what_moves_nothing():
-    made = Proposal("beer", 2, 12, [], {"safety": 0.3, "rounding": 1.3}, 0.0, 0.0)
+    proposal = Proposal("beer", 2, 12, [], {"safety": 0.3, "rounding": 1.3}, 0.0, 0.0)
     reason = [
-        make_sum_reason(explanation.explain_proposal(None, 10.0, 10.4, made), made, 6),
+        make_sum_reason(explanation.explain_proposal(None, 10.0, 10.4, proposal), proposal, 6),
         {"code": "stock_unknown"},
     ]
     assert extract_parts(reason) == [Part("last", 10), Part("change", 1), Part("rounding", 1)]

@@ -35,7 +35,7 @@ def make_line(overrides, *, actual, stock, ordered):
 
 def test_each_stage_is_worth_the_cost_before_it_less_the_cost_after_it():
     """Proposed 60 (+5 there), the analyst made it 72, the manager 66; 70 sold: 5 short, 7 left, 1 left."""
-    found = measure_overrides(
+    effects = measure_overrides(
         make_line(
             {"check": Override("ana", 12), "confirm": Override("mika", 11)},
             actual=70,
@@ -43,12 +43,14 @@ def test_each_stage_is_worth_the_cost_before_it_less_the_cost_after_it():
             ordered=66,
         )
     )
-    assert [(each.stage, each.person, each.before_units, each.after_units) for each in found] == [
+    assert [
+        (effect.stage, effect.person, effect.before_units, effect.after_units) for effect in effects
+    ] == [
         ("check", "ana", 60, 72),
         ("confirm", "mika", 72, 66),
     ]
-    assert [each.saved_yen for each in found] == [5 * 60 - 7 * 10, 7 * 10 - 1 * 10]
-    assert not found[0].sold_out
+    assert [effect.saved_yen for effect in effects] == [5 * 60 - 7 * 10, 7 * 10 - 1 * 10]
+    assert not effects[0].sold_out
 
 
 def test_a_change_that_was_taken_back_is_none():
@@ -56,7 +58,7 @@ def test_a_change_that_was_taken_back_is_none():
         measure_overrides(make_line({"check": Override("ana", 10)}, actual=70, stock=5, ordered=60))
         == []
     )
-    (only,) = measure_overrides(
+    (effect,) = measure_overrides(
         make_line(
             {"check": Override("ana", 10), "confirm": Override("mika", 9)},
             actual=40,
@@ -64,67 +66,71 @@ def test_a_change_that_was_taken_back_is_none():
             ordered=54,
         )
     )
-    assert (only.stage, only.saved_yen) == ("confirm", 60)
+    assert (effect.stage, effect.saved_yen) == ("confirm", 60)
 
 
 def test_ordering_less_is_not_free_where_the_line_sold_out():
     """Proposed 60, ordered 30, all 30 sold: 55 were forecast, so 25 were short; against the 30 that sold, it would look like 30 saved leftovers."""
-    (only,) = measure_overrides(
+    (effect,) = measure_overrides(
         make_line({"confirm": Override("mika", 5)}, actual=30, stock=0, ordered=30)
     )
-    assert only.sold_out
-    assert only.saved_yen == 5 * 10 - 25 * 60
+    assert effect.sold_out
+    assert effect.saved_yen == 5 * 10 - 25 * 60
 
 
-def changed(week, saved, person="ana", item="beer"):
+def make_effect(week, saved, person="ana", item="beer"):
     return OverrideEffect(
         f"2021-W{week:02d}", "chiba", item, "check", person, 60, 66, float(saved), sold_out=False
     )
 
 
 def test_advice_needs_enough_changes_in_enough_weeks_that_agree():
-    helps = [changed(week, 100 + 10 * (week % 3)) for week in range(1, 9) for _ in range(3)]
-    hurts = [changed(week, -80 - 10 * (week % 3), "mika") for week in range(1, 9) for _ in range(3)]
-    mixed = [changed(week, 100 * (-1) ** week, "jun") for week in range(1, 9) for _ in range(3)]
-    few = [changed(week, 100, "rei") for week in range(1, 6) for _ in range(9)]
-    found = {
-        each.key: each for each in summarise_overrides([*helps, *hurts, *mixed, *few], "person")
+    helps = [make_effect(week, 100 + 10 * (week % 3)) for week in range(1, 9) for _ in range(3)]
+    hurts = [
+        make_effect(week, -80 - 10 * (week % 3), "mika") for week in range(1, 9) for _ in range(3)
+    ]
+    mixed = [make_effect(week, 100 * (-1) ** week, "jun") for week in range(1, 9) for _ in range(3)]
+    few = [make_effect(week, 100, "rei") for week in range(1, 6) for _ in range(9)]
+    summaries = {
+        summary.key: summary
+        for summary in summarise_overrides([*helps, *hurts, *mixed, *few], "person")
     }
-    assert {key: each.advice for key, each in found.items()} == {
+    assert {key: summary.advice for key, summary in summaries.items()} == {
         "ana": "keep",
         "mika": "stop",
         "jun": "not_enough",
         "rei": "not_enough",
     }
-    assert found["ana"].low_yen < found["ana"].per_change_yen < found["ana"].high_yen
+    assert summaries["ana"].low_yen < summaries["ana"].per_change_yen < summaries["ana"].high_yen
     assert (
-        found["mika"].helped,
-        found["mika"].hurt,
-        found["mika"].changes,
-        found["mika"].weeks,
+        summaries["mika"].helped,
+        summaries["mika"].hurt,
+        summaries["mika"].changes,
+        summaries["mika"].weeks,
     ) == (0, 24, 24, 8)
-    assert list(found) == sorted(found, key=lambda key: -found[key].saved_yen)
+    assert list(summaries) == sorted(summaries, key=lambda key: -summaries[key].saved_yen)
 
 
 def test_the_interval_is_as_wide_as_weeks_differ_not_as_lines_do():
     """Forty lines of eight weeks in which all lines of a week agree: the interval is that of eight values."""
     values = [-90, 120, 10, -60, 150, 40, -30, 80]
-    found = summarise_overrides(
-        [changed(week, value) for week, value in enumerate(values, 1) for _ in range(5)], "person"
+    summary = summarise_overrides(
+        [make_effect(week, value) for week, value in enumerate(values, 1) for _ in range(5)],
+        "person",
     )[0]
-    one_each = summarise_overrides(
-        [changed(week, value) for week, value in enumerate(values, 1)], "person"
+    week_summary = summarise_overrides(
+        [make_effect(week, value) for week, value in enumerate(values, 1)], "person"
     )[0]
-    assert found.low_yen == pytest.approx(one_each.low_yen)
+    assert summary.low_yen == pytest.approx(week_summary.low_yen)
     error = (sum((v - 27.5) ** 2 for v in values) / 7 / 8) ** 0.5
-    assert found.high_yen - found.low_yen == pytest.approx(2 * 1.645 * error, rel=0.15)
-    assert summarise_overrides([changed(1, 5), changed(1, 9)], "person")[0].low_yen is None
+    assert summary.high_yen - summary.low_yen == pytest.approx(2 * 1.645 * error, rel=0.15)
+    assert summarise_overrides([make_effect(1, 5), make_effect(1, 9)], "person")[0].low_yen is None
 
 
 def test_groups_are_by_person_stage_item_or_store():
-    every = [changed(1, 5), changed(1, 7, item="milk"), changed(2, 9, "mika")]
+    effects = [make_effect(1, 5), make_effect(1, 7, item="milk"), make_effect(2, 9, "mika")]
     assert {
-        by: {each.key: each.saved_yen for each in summarise_overrides(every, by)}
+        by: {summary.key: summary.saved_yen for summary in summarise_overrides(effects, by)}
         for by in forecast_value_added.GROUP_KEYS
     } == {
         "person": {"ana": 12, "mika": 9},
@@ -223,8 +229,10 @@ def two_weeks(database):
 def test_the_last_change_of_each_stage_counts_with_the_costs_that_ordering_uses(two_weeks):
     """Beer keeps for long: a unit left costs a quarter of 40 yen. Chiba as by hand above; Osaka: 25 → 19 left, then 1 short → 13 short."""
     with two_weeks.read() as db:
-        found = forecast_value_added.list_override_effects(db, ANALYST)
-        assert {(each.week, each.store, each.person): each.saved_yen for each in found} == {
+        effects = forecast_value_added.list_override_effects(db, ANALYST)
+        assert {
+            (effect.week, effect.store, effect.person): effect.saved_yen for effect in effects
+        } == {
             ("2021-W04", "osaka", "ken"): 1 * 60 - 13 * 60,
             ("2021-W03", "chiba", "ana"): 230,
             ("2021-W03", "chiba", "mika"): 60,

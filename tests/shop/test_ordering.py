@@ -35,7 +35,7 @@ TWICE = Demand(
 )  # two such weeks, one independent of the other
 
 
-def line(target=DEMAND, rules=None, stock=None, buffer=FLAT, key="beer", two_weeks=None):
+def make_input(target=DEMAND, rules=None, stock=None, buffer=FLAT, key="beer", two_weeks=None):
     two_weeks = two_weeks or Demand(
         buffer.mean + target.mean,
         tuple(a + b for a, b in zip(buffer.quantiles, target.quantiles, strict=True)),
@@ -47,13 +47,13 @@ def propose(*lines, limits=None):
     return ordering.propose_orders(lines, limits)
 
 
-def alone(**values):
-    (made,) = propose(line(**values))
-    return made
+def propose_one(**values):
+    (proposal,) = propose(make_input(**values))
+    return proposal
 
 
-def codes(reason):
-    return [each["code"] for each in reason]
+def codes(reasons):
+    return [reason["code"] for reason in reasons]
 
 
 # ---- one line ------------------------------------------------------------------------------------------------------
@@ -133,16 +133,16 @@ def test_levels_and_what_lies_between_them_are_the_forecasters():
     ],
 )
 def test_proposals_worked_out_by_hand(rules, stock, cases, code):
-    made = alone(rules=ItemRules(**{**PLAIN, **rules}), stock=stock)
-    assert made.cases == cases
-    assert made.units == cases * ItemRules(**{**PLAIN, **rules}).case_units
-    assert code in codes(made.reasons)
+    proposal = propose_one(rules=ItemRules(**{**PLAIN, **rules}), stock=stock)
+    assert proposal.cases == cases
+    assert proposal.units == cases * ItemRules(**{**PLAIN, **rules}).case_units
+    assert code in codes(proposal.reasons)
 
 
 def test_an_uncertain_buffer_week_makes_the_order_larger_and_what_is_then_left_is_expected():
     certain, uncertain = (
-        alone(target=NORMAL, stock=Stock(120, 0)),
-        alone(target=NORMAL, buffer=NORMAL, stock=Stock(120, 0), two_weeks=TWICE),
+        propose_one(target=NORMAL, stock=Stock(120, 0)),
+        propose_one(target=NORMAL, buffer=NORMAL, stock=Stock(120, 0), two_weeks=TWICE),
     )
     assert certain.leftover_units == 20
     assert uncertain.leftover_units == pytest.approx(
@@ -159,7 +159,7 @@ def test_the_two_weeks_go_together_as_far_as_both_of_them_spread(together):
         tuple(200 + 10 * (2 + 2 * together) ** 0.5 * score for score in ordering.NORMAL_SCORES),
     )
     assert ordering.estimate_week_correlation(
-        line(target=NORMAL, buffer=NORMAL, two_weeks=two_weeks)
+        make_input(target=NORMAL, buffer=NORMAL, two_weeks=two_weeks)
     ) == pytest.approx(together, abs=0.01)
 
 
@@ -182,12 +182,12 @@ def test_it_is_what_many_weeks_drawn_at_random_need():
     )
     needed = weeks[:, 1] - np.maximum(0, 130 - weeks[:, 0])
     rules = ItemRules(shortage_cost=90, leftover_cost=10, holding_share=1)
-    made = alone(
+    proposal = propose_one(
         buffer=demand[0], target=demand[1], two_weeks=two_weeks, rules=rules, stock=Stock(70, 60)
     )
-    assert made.units == pytest.approx(np.quantile(needed, 0.9), abs=1.5)
-    assert made.expected_cost == pytest.approx(
-        compute_expected_cost(needed, made.units, 90, 10), rel=0.03
+    assert proposal.units == pytest.approx(np.quantile(needed, 0.9), abs=1.5)
+    assert proposal.expected_cost == pytest.approx(
+        compute_expected_cost(needed, proposal.units, 90, 10), rel=0.03
     )
 
 
@@ -207,9 +207,9 @@ stocks = st.one_of(st.none(), st.builds(Stock, st.floats(0, 300), st.floats(0, 3
 @settings(deadline=None, max_examples=200)
 @given(demands, demands, rules_, stocks)
 def test_no_other_number_of_cases_serves_as_often_for_less(buffer, target, rules, stock):
-    each = line(buffer=buffer, target=target, rules=rules, stock=stock)
-    needed, _, _ = ordering.compute_net_requirements(each)
-    (made,) = propose(each)
+    order_input = make_input(buffer=buffer, target=target, rules=rules, stock=stock)
+    needed, _, _ = ordering.compute_net_requirements(order_input)
+    (proposal,) = propose(order_input)
 
     def served(cases):
         return np.mean(needed <= cases * rules.case_units + 1e-9)
@@ -219,8 +219,8 @@ def test_no_other_number_of_cases_serves_as_often_for_less(buffer, target, rules
             needed, cases * rules.case_units, rules.shortage_cost, rules.overage_cost
         )
 
-    assert served(made.cases) >= rules.min_service - 1 / LATTICE_POINTS
-    assert made.expected_cost == pytest.approx(yen(made.cases))
+    assert served(proposal.cases) >= rules.min_service - 1 / LATTICE_POINTS
+    assert proposal.expected_cost == pytest.approx(yen(proposal.cases))
     others = [
         cases
         for cases in range(int(max(0, needed[-1]) // rules.case_units) + 2)
@@ -231,14 +231,14 @@ def test_no_other_number_of_cases_serves_as_often_for_less(buffer, target, rules
         * float(np.diff(needed, prepend=needed[0]).max())
         / LATTICE_POINTS
     )  # between two points
-    assert made.expected_cost <= min(yen(cases) for cases in others) + 2 * slack + 1e-6
+    assert proposal.expected_cost <= min(yen(cases) for cases in others) + 2 * slack + 1e-6
 
 
 @settings(deadline=None)
 @given(demands, demands, rules_, st.floats(0, 300), st.floats(0, 300))
 def test_more_stock_never_orders_more(buffer, target, rules, less, extra):
     few, many = (
-        alone(buffer=buffer, target=target, rules=rules, stock=Stock(units, 0))
+        propose_one(buffer=buffer, target=target, rules=rules, stock=Stock(units, 0))
         for units in (less, less + extra)
     )
     assert many.units <= few.units
@@ -247,16 +247,18 @@ def test_more_stock_never_orders_more(buffer, target, rules, less, extra):
 @settings(deadline=None)
 @given(demands, demands, rules_, stocks)
 def test_what_moves_a_proposal_adds_up_to_it(buffer, target, rules, stock):
-    made = alone(buffer=buffer, target=target, rules=rules, stock=stock)
-    assert target.mean + sum(made.contributions.values()) == pytest.approx(made.units, abs=1e-6)
+    proposal = propose_one(buffer=buffer, target=target, rules=rules, stock=stock)
+    assert target.mean + sum(proposal.contributions.values()) == pytest.approx(
+        proposal.units, abs=1e-6
+    )
 
 
 # ---- what lines share ----------------------------------------------------------------------------------------------
 
 
-def a_store(draw, count, *, cases=(6,), minimum=(0,)):
+def make_store_inputs(draw, count, *, cases=(6,), minimum=(0,)):
     """Lines of a store, drawn at random."""
-    made = []
+    inputs = []
     for n in range(count):
         quantiles = tuple(float(q) for q in np.cumsum(draw.uniform(0, 6, 9)))
         rules = ItemRules(
@@ -272,21 +274,21 @@ def a_store(draw, count, *, cases=(6,), minimum=(0,)):
             else None
         )
         target = Demand(quantiles[4], quantiles)
-        made.append(line(target, rules, stock, buffer=target, key=str(n)))
-    return made
+        inputs.append(make_input(target, rules, stock, buffer=target, key=str(n)))
+    return inputs
 
 
-def weighed(lines, orders):
+def sum_planning_costs(lines, orders):
     """What is minimised for so many cases of each line."""
     return sum(
-        ordering.compute_planning_cost(ordering.plan_line(each), cases)
-        for each, cases in zip(lines, orders, strict=True)
+        ordering.compute_planning_cost(ordering.plan_line(order_input), cases)
+        for order_input, cases in zip(lines, orders, strict=True)
     )
 
 
-def cheapest(lines, limits):
+def find_cheapest(lines, limits):
     """Brute force: the least that any orders within the limits can cost, where no line gets more than it would alone."""
-    plans = [ordering.plan_line(each) for each in lines]
+    plans = [ordering.plan_line(order_input) for order_input in lines]
     tables = [
         {
             c: ordering.compute_planning_cost(plan, c)
@@ -295,11 +297,12 @@ def cheapest(lines, limits):
         }
         for plan in plans
     ]
-    there = sum(plan.leftover_units for plan in plans)
+    leftover = sum(plan.leftover_units for plan in plans)
     best = float("inf")
     for orders in product(*tables):
-        units = there + sum(
-            cases * each.rules.case_units for cases, each in zip(orders, lines, strict=True)
+        units = leftover + sum(
+            cases * order_input.rules.case_units
+            for cases, order_input in zip(orders, lines, strict=True)
         )
         fits = limits.truck_cases is None or sum(orders) <= limits.truck_cases
         if fits and (limits.shelf_units is None or units <= limits.shelf_units + 1e-9):
@@ -310,45 +313,50 @@ def cheapest(lines, limits):
 @pytest.mark.parametrize("seed", range(25))
 def test_a_full_truck_and_full_shelves_leave_behind_what_matters_least(seed):
     draw = np.random.default_rng(seed)
-    lines = a_store(draw, 4)
-    wanted = sum(made.cases for made in propose(*lines))
-    left = sum(made.leftover_units for made in propose(*lines))
-    most = int(wanted * draw.uniform(0.2, 0.9))
+    lines = make_store_inputs(draw, 4)
+    cases = sum(proposal.cases for proposal in propose(*lines))
+    left = sum(proposal.leftover_units for proposal in propose(*lines))
+    most = int(cases * draw.uniform(0.2, 0.9))
     for limits in (
         StoreLimits(truck_cases=most),
         StoreLimits(shelf_units=int(left) + 1 + 6 * most),
     ):
-        orders = [made.cases for made in propose(*lines, limits=limits)]
-        assert weighed(lines, orders) == pytest.approx(cheapest(lines, limits))
+        orders = [proposal.cases for proposal in propose(*lines, limits=limits)]
+        assert sum_planning_costs(lines, orders) == pytest.approx(find_cheapest(lines, limits))
 
 
 @pytest.mark.parametrize("seed", range(25))
 def test_with_cases_of_all_sizes_minimums_and_both_limits_it_is_near_the_best(seed):
     draw = np.random.default_rng(100 + seed)
-    lines = a_store(draw, 4, cases=(4, 6, 12), minimum=(0, 0, 2))
+    lines = make_store_inputs(draw, 4, cases=(4, 6, 12), minimum=(0, 0, 2))
     before = propose(*lines)
-    left = sum(made.leftover_units for made in before)
+    left = sum(proposals.leftover_units for proposals in before)
     limits = StoreLimits(
-        shelf_units=int(left + sum(made.units for made in before) * 0.7),
-        truck_cases=int(sum(made.cases for made in before) * 0.8),
+        shelf_units=int(left + sum(proposals.units for proposals in before) * 0.7),
+        truck_cases=int(sum(proposals.cases for proposals in before) * 0.8),
     )
-    made = propose(*lines, limits=limits)
-    assert sum(each.cases for each in made) <= limits.truck_cases
-    assert sum(each.units + each.leftover_units for each in made) <= limits.shelf_units
-    most = weighed(lines, [0] * len(lines))
-    best = cheapest(lines, limits)
-    assert weighed(lines, [each.cases for each in made]) <= best + 0.1 * (most - best)
-    for each, one in zip(made, lines, strict=True):
-        assert each.cases == 0 or each.cases >= one.rules.min_cases
-        assert one.target.mean + sum(each.contributions.values()) == pytest.approx(
-            each.units, abs=1e-6
+    proposals = propose(*lines, limits=limits)
+    assert sum(proposal.cases for proposal in proposals) <= limits.truck_cases
+    assert (
+        sum(proposal.units + proposal.leftover_units for proposal in proposals)
+        <= limits.shelf_units
+    )
+    most = sum_planning_costs(lines, [0] * len(lines))
+    best = find_cheapest(lines, limits)
+    assert sum_planning_costs(lines, [proposal.cases for proposal in proposals]) <= best + 0.1 * (
+        most - best
+    )
+    for proposal, order_input in zip(proposals, lines, strict=True):
+        assert proposal.cases == 0 or proposal.cases >= order_input.rules.min_cases
+        assert order_input.target.mean + sum(proposal.contributions.values()) == pytest.approx(
+            proposal.units, abs=1e-6
         )
 
 
 def test_a_limit_that_bites_says_so_and_one_that_does_not_changes_nothing():
     lines = [
-        line(key="beer"),
-        line(key="tea", rules=ItemRules(shortage_cost=30, leftover_cost=1, holding_share=1)),
+        make_input(key="beer"),
+        make_input(key="tea", rules=ItemRules(shortage_cost=30, leftover_cost=1, holding_share=1)),
     ]
     assert propose(*lines, limits=StoreLimits(1000, 1000)) == propose(*lines)
     beer, tea = propose(*lines, limits=StoreLimits(truck_cases=200))
@@ -364,7 +372,9 @@ def test_a_limit_that_bites_says_so_and_one_that_does_not_changes_nothing():
 def test_what_fits_after_all_is_taken_back():
     cheap = ItemRules(min_cases=100, shortage_cost=0.5, leftover_cost=0.17, holding_share=1)
     beer, water = propose(
-        line(key="beer"), line(key="water", rules=cheap), limits=StoreLimits(truck_cases=150)
+        make_input(key="beer"),
+        make_input(key="water", rules=cheap),
+        limits=StoreLimits(truck_cases=150),
     )
     assert (beer.cases, water.cases) == (
         108,
@@ -374,14 +384,14 @@ def test_what_fits_after_all_is_taken_back():
 
 
 def test_what_is_left_stands_on_the_shelves_too():
-    (made,) = propose(line(stock=Stock(150, 0)), limits=StoreLimits(shelf_units=90))
-    assert (made.leftover_units, made.units) == (50, 40)
+    (proposal,) = propose(make_input(stock=Stock(150, 0)), limits=StoreLimits(shelf_units=90))
+    assert (proposal.leftover_units, proposal.units) == (50, 40)
 
 
 def test_thirty_thousand_lines_take_seconds():
     from time import process_time
 
-    lines = a_store(np.random.default_rng(1), 30)
+    lines = make_store_inputs(np.random.default_rng(1), 30)
     begun = process_time()
     for _ in range(20):
         propose(*lines, limits=StoreLimits(shelf_units=400, truck_cases=60))
@@ -412,7 +422,7 @@ def test_the_simplest_rule_orders_a_usual_week_less_what_it_leaves(usual, stock,
     ],
 )
 def test_what_is_unusual(recent, code, look):
-    score, why = score_unusual(alone(), DEMAND, recent, 0.30)
+    score, why = score_unusual(propose_one(), DEMAND, recent, 0.30)
     assert (score >= 1) is look
     assert codes(why) == ([code] if code else [])
 
@@ -420,12 +430,12 @@ def test_what_is_unusual(recent, code, look):
 def test_limits_and_wide_forecasts_are_unusual():
     wide = Demand(10.0, (0.0, 0.0, 1.0, 4.0, 10.0, 16.0, 22.0, 30.0, 30.0))
     _, why = score_unusual(
-        alone(target=wide, rules=ItemRules(max_cases=3)), wide, [10, 10, 10, 10], 0.30
+        propose_one(target=wide, rules=ItemRules(max_cases=3)), wide, [10, 10, 10, 10], 0.30
     )
     assert codes(why) == ["uncertain", "at_maximum"]
 
 
 @pytest.mark.parametrize(("truck", "found"), [(60, ["at_truck"]), (100, [])])
 def test_a_shared_limit_is_unusual_where_it_cuts_much(truck, found):
-    (made,) = propose(line(), limits=StoreLimits(truck_cases=truck))
-    assert codes(score_unusual(made, DEMAND, [100] * 4, 0.30)[1]) == found
+    (proposal,) = propose(make_input(), limits=StoreLimits(truck_cases=truck))
+    assert codes(score_unusual(proposal, DEMAND, [100] * 4, 0.30)[1]) == found

@@ -67,27 +67,27 @@ def change(resources, who, store="chiba", item="beer", cases=20, reason="a festi
         return orders.change_order_line(db, who, TARGET, change, NOW)
 
 
-def seen(resources, who, store=None):
+def list_keys(resources, who, store=None):
     with resources.db.read() as db:
         return [(line.store, line.item) for line in orders.list_order_lines(db, who, TARGET, store)]
 
 
 def test_the_analyst_sees_every_line_and_the_unusual_first(proposed):
-    assert seen(proposed, ANALYST)[0] == ("osaka", "milk")
-    assert len(seen(proposed, ANALYST)) == 6
+    assert list_keys(proposed, ANALYST)[0] == ("osaka", "milk")
+    assert len(list_keys(proposed, ANALYST)) == 6
 
 
 def test_a_manager_sees_nothing_before_the_release_and_then_only_their_store(proposed):
-    assert seen(proposed, CHIBA) == []
+    assert list_keys(proposed, CHIBA) == []
     set_state(proposed, "released")
-    assert {store for store, _ in seen(proposed, CHIBA)} == {"chiba"}
+    assert {store for store, _ in list_keys(proposed, CHIBA)} == {"chiba"}
 
 
 @pytest.mark.parametrize("store", ["osaka", "nowhere"])
 def test_another_store_and_no_store_look_the_same(proposed, store):
     set_state(proposed, "released")
     with pytest.raises(NotFound, match=f"There is no store {store}"):
-        seen(proposed, CHIBA, store)
+        list_keys(proposed, CHIBA, store)
     with pytest.raises(NotFound, match=f"There is no store {store}"):
         change(proposed, CHIBA, store=store)
     with pytest.raises(NotFound, match=f"There is no store {store}"), proposed.db.write() as db:
@@ -97,13 +97,20 @@ def test_another_store_and_no_store_look_the_same(proposed, store):
 def test_a_change_keeps_who_when_before_after_and_why(proposed):
     change(proposed, ANALYST)
     with proposed.db.read() as db:
-        (kept,) = orders.list_order_changes(db, ANALYST, TARGET)
+        (change_record,) = orders.list_order_changes(db, ANALYST, TARGET)
         line = next(
-            each
-            for each in orders.list_order_lines(db, ANALYST, TARGET)
-            if (each.store, each.item) == ("chiba", "beer")
+            line
+            for line in orders.list_order_lines(db, ANALYST, TARGET)
+            if (line.store, line.item) == ("chiba", "beer")
         )
-    assert (kept.by, kept.at, kept.before_cases, kept.after_cases, kept.reason, kept.stage) == (
+    assert (
+        change_record.by,
+        change_record.at,
+        change_record.before_cases,
+        change_record.after_cases,
+        change_record.reason,
+        change_record.stage,
+    ) == (
         "ana",
         NOW,
         10,
@@ -169,7 +176,7 @@ def test_a_manager_changes_and_confirms_and_then_nothing_moves(proposed):
 
 
 def test_an_operator_sees_the_week_but_does_not_decide_it(proposed):
-    assert len(seen(proposed, OPERATOR)) == 6
+    assert len(list_keys(proposed, OPERATOR)) == 6
     for act in (
         lambda db: orders.release_week(db, OPERATOR, proposed.jobs, TARGET, NOW),
         lambda db: orders.hold_week(db, OPERATOR, proposed.jobs, TARGET, why="no"),

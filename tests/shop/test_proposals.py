@@ -54,11 +54,11 @@ def forecast(
             "poisson_regression",
             NOW,
         )
-        for each in forecasts.list_target_forecasts(db, TARGET):
-            each.contributions = contributions
+        for forecast in forecasts.list_target_forecasts(db, TARGET):
+            forecast.contributions = contributions
 
 
-def made(res):
+def propose_lines(res):
     with res.db.read() as db:
         return {
             (line.store, line.item): line
@@ -92,11 +92,11 @@ def chain(resources):
 
 def test_without_stock_each_line_is_the_quantity_to_have_and_its_sum_is_the_proposal(chain):
     forecast(chain)
-    lines = made(chain)
+    lines = propose_lines(chain)
     assert set(lines) == {(store, item) for store in STORES for item in ITEMS}
     for line in lines.values():
-        assert [each["code"] for each in line.reasons][:2] == ["sum", "demand"]
-        assert fsum(each["units"] for each in line.reasons[0]["parts"]) == pytest.approx(
+        assert [reason["code"] for reason in line.reasons][:2] == ["sum", "demand"]
+        assert fsum(reason["units"] for reason in line.reasons[0]["parts"]) == pytest.approx(
             line.proposed_cases * line.case_units
         )
         assert "quantity to have" in explanation.render_summary(line.reasons)
@@ -106,14 +106,14 @@ def test_without_stock_each_line_is_the_quantity_to_have_and_its_sum_is_the_prop
 
 def test_the_sum_starts_with_what_the_last_known_week_sold(chain):
     forecast(chain, contributions={"last": 130.0, "season": -20.0, "level": -10.0})
-    assert explanation.render_summary(made(chain)["chiba", "milk"].reasons).startswith(
+    assert explanation.render_summary(propose_lines(chain)["chiba", "milk"].reasons).startswith(
         "Sold 130 last week; season −20, "
     )
 
 
 def test_a_forecast_that_does_not_say_what_moved_it_starts_with_the_sales(chain):
     forecast(chain)
-    line = made(chain)["chiba", "beer"]
+    line = propose_lines(chain)["chiba", "beer"]
     parts = explanation.extract_parts(line.reasons)
     with chain.db.read() as db:
         sold = chain.warehouse.query_facts(
@@ -127,11 +127,12 @@ def test_a_forecast_that_does_not_say_what_moved_it_starts_with_the_sales(chain)
 
 def test_stock_and_what_is_on_the_way_are_taken_off_by_what_keeps(chain):
     forecast(chain)
-    before = made(chain)
+    before = propose_lines(chain)
     stock(chain, units=120, on_order=30)
-    after = made(chain)
+    after = propose_lines(chain)
     beer, milk = (
-        {each["code"]: each for each in after["chiba", item].reasons} for item in ("beer", "milk")
+        {reason["code"]: reason for reason in after["chiba", item].reasons}
+        for item in ("beer", "milk")
     )
     assert (beer["stock"]["on_hand"], beer["stock"]["on_order"]) == (120, 30)
     assert beer["stock"]["left"] == pytest.approx(50, abs=1)
@@ -147,7 +148,9 @@ def test_stock_and_what_is_on_the_way_are_taken_off_by_what_keeps(chain):
 def test_without_a_forecast_of_the_week_between_stock_says_nothing(chain):
     forecast(chain, weeks=(str(TARGET),))
     stock(chain, units=120)
-    assert "stock_unknown" in {each["code"] for each in made(chain)["chiba", "beer"].reasons}
+    assert "stock_unknown" in {
+        reason["code"] for reason in propose_lines(chain)["chiba", "beer"].reasons
+    }
 
 
 def test_the_service_of_an_items_class_and_the_share_of_holding_are_the_chains(chain):
@@ -156,20 +159,20 @@ def test_the_service_of_an_items_class_and_the_share_of_holding_are_the_chains(c
     with chain.db.write() as db:
         for item, service in zip(ITEMS, "ABC", strict=True):
             db.get(Item, item).service_class = service
-    ratios = [made(chain)["osaka", item].reasons[2]["ratio"] for item in ITEMS]
+    ratios = [propose_lines(chain)["osaka", item].reasons[2]["ratio"] for item in ITEMS]
     assert ratios == pytest.approx([0.99, 36 / 44, 0.9])
     set_rules(chain, holding=0.5)  # the others stay
-    ratios = [made(chain)["osaka", item].reasons[2]["ratio"] for item in ITEMS]
+    ratios = [propose_lines(chain)["osaka", item].reasons[2]["ratio"] for item in ITEMS]
     assert ratios == pytest.approx([0.99, 36 / 40, 0.9])
 
 
 def test_each_stores_lines_share_its_truck_and_its_shelves(chain):
     forecast(chain)
-    free = made(chain)
+    free = propose_lines(chain)
     with chain.db.write() as db:
         db.get(Store, "chiba").truck_cases = 20
         db.get(Store, "osaka").shelf_units = 200
-    tight = made(chain)
+    tight = propose_lines(chain)
     assert sum(line.proposed_cases for (store, _), line in tight.items() if store == "chiba") == 20
     units = sum(
         line.proposed_cases * line.case_units
@@ -181,8 +184,8 @@ def test_each_stores_lines_share_its_truck_and_its_shelves(chain):
         line.proposed_cases for line in tight.values()
     )
     assert any(
-        each["code"] == "at_truck"
-        for each in tight["chiba", "milk"].unusual_reasons
+        reason["code"] == "at_truck"
+        for reason in tight["chiba", "milk"].unusual_reasons
         + tight["chiba", "coffee"].unusual_reasons
     )
 
@@ -213,8 +216,8 @@ def test_masters_say_the_class_of_an_item_and_what_a_store_holds(embedded):
     import_csv(embedded, "stores", "店舗,棚容量,配送上限\nchiba,400,25\nosaka,,-1\n")
     with embedded.db.read() as db:
         assert [db.get(Item, item).service_class for item in ITEMS] == ["A", "B", "B"]
-        found = [
+        limits = [
             (store.shelf_units, store.truck_cases)
             for store in (db.get(Store, code) for code in STORES)
         ]
-    assert found == [(400, 25), (None, None)]
+    assert limits == [(400, 25), (None, None)]

@@ -14,6 +14,7 @@ from tanuki.platform import resources as resources_file
 from tanuki.platform.jobs import run_worker
 from tanuki.platform.mlops import release
 from tanuki.platform.mlops.registry import CHAMPION
+from tanuki.platform.mlops.rollout import version_with_alias
 from tanuki.platform.mlops.tables import GateVerdict, Release
 from tanuki.platform.resources import Resources
 from tanuki.shop import forecasts, panel, retraining
@@ -37,13 +38,13 @@ def working(res: Resources):
 def champion(res: Resources, kind: str) -> str:
     """A champion of a kind, however it would fare at the gate."""
     with res.db.read() as db:
-        known = panel.load_history(db, res.warehouse, as_of=NOW).build_panel(TARGET.plus(-20))
+        history = panel.load_history(db, res.warehouse, as_of=NOW).build_panel(TARGET.plus(-20))
     model = forecaster.make_forecaster(kind)
-    model.fit(known)
+    model.fit(history)
     with TemporaryDirectory() as folder:
         model.save(Path(folder))
         parameters = {"forecaster": kind, **model.parameters}
-        made = res.registry.save(
+        version = res.registry.save(
             forecasts.FORECAST_MODEL,
             Path(folder),
             parameters=parameters,
@@ -51,7 +52,7 @@ def champion(res: Resources, kind: str) -> str:
             data_window=("2020-01-06", "2020-08-23"),
             code_version="0",
         )
-    return res.registry.set_alias(forecasts.FORECAST_MODEL, CHAMPION, made.version).version
+    return res.registry.set_alias(forecasts.FORECAST_MODEL, CHAMPION, version.version).version
 
 
 def growing_sales() -> str:
@@ -69,8 +70,8 @@ def growing_sales() -> str:
 
 
 def live(res: Resources) -> str | None:
-    found = release.version_with_alias(res.registry, forecasts.FORECAST_MODEL)
-    return found.version if found else None
+    version = version_with_alias(res.registry, forecasts.FORECAST_MODEL)
+    return version.version if version else None
 
 
 @pytest.mark.slow
@@ -94,7 +95,7 @@ def test_a_planted_bias_starts_exactly_one_retraining_whose_no_go_changes_nothin
         "retrain_evaluate_version",
         "retrain_record_on_alerts",
     ]
-    assert [each.id for each in embedded.jobs.list_runs(name="retrain")] == [RUN]
+    assert [alert.id for alert in embedded.jobs.list_runs(name="retrain")] == [RUN]
     versions = embedded.registry.versions(forecasts.FORECAST_MODEL)
     assert [version.version for version in versions] == [str(int(before) + 1), before]
     assert {version.parameters["forecaster"] for version in versions} == {"moving_average"}
@@ -109,17 +110,17 @@ def test_a_planted_bias_starts_exactly_one_retraining_whose_no_go_changes_nothin
         )
         assert db.scalars(select(Release)).all() == []
         alerts.update_alerts(db, embedded.warehouse, embedded.jobs, NOW + timedelta(hours=3))
-        (alarm,) = [each for each in every(db) if each.subject == "store=osaka"]
-        assert alarm.values["retraining"] == {
+        (alert,) = [alert for alert in every(db) if alert.subject == "store=osaka"]
+        assert alert.values["retraining"] == {
             "state": "no_go",
             "week": str(TARGET),
             "version": verdict.version,
         }
-        assert "NO-GO" in messages.render_action(alarm.code, alarm.values)
+        assert "NO-GO" in messages.render_action(alert.code, alert.values)
         assert [
-            each.code
-            for each in alerts.list_alerts(db, ANALYST)[0]
-            if each.closed_at is None and each.id == alarm.id
+            alert.code
+            for alert in alerts.list_alerts(db, ANALYST)[0]
+            if alert.closed_at is None and alert.id == alert.id
         ] == ["bias"]
     assert len(embedded.jobs.list_runs(name="retrain")) == 1
 
@@ -137,8 +138,8 @@ def test_a_version_that_passes_goes_live_and_judging_it_again_keeps_one_verdict(
     assert live(embedded) == version
     with embedded.db.read() as db:
         assert len(release.list_verdicts(db, forecasts.FORECAST_MODEL)) == 1
-        (made,) = release.list_releases(db, forecasts.FORECAST_MODEL)
-        assert (made.version, made.previous, made.kind, made.by) == (
+        (entry,) = release.list_releases(db, forecasts.FORECAST_MODEL)
+        assert (entry.version, entry.previous, entry.kind, entry.by) == (
             version,
             before,
             "gate",
@@ -163,7 +164,7 @@ def test_the_hourly_look_raises_what_is_planted(embedded):
     assert retraining.scan_for_alerts() == 1
     assert retraining.scan_for_alerts() == 0
     with embedded.db.read() as db:
-        assert [each.code for each in every(db)] == ["coverage"]
+        assert [alert.code for alert in every(db)] == ["coverage"]
 
 
 def test_without_any_sales_a_retraining_says_what_it_needs(embedded):
@@ -176,7 +177,7 @@ def test_without_any_sales_a_retraining_says_what_it_needs(embedded):
 
 
 @pytest.mark.parametrize(
-    "schedule", retraining.SCHEDULES, ids=lambda each: str(each["schedule_name"])
+    "schedule", retraining.SCHEDULES, ids=lambda alert: str(alert["schedule_name"])
 )
 def test_schedules_are_named_apart_and_run_by_tokyos_clock(schedule):
     assert schedule["schedule_name"].startswith("shop-")

@@ -64,11 +64,11 @@ def state(res, week=TARGET):
         return orders.get_cycle(db, week).state
 
 
-def until(res, wanted, week=TARGET, seconds=60):
+def wait_for_state(res, expected, week=TARGET, seconds=60):
     run = res.jobs.wait_for_run(
-        orders.weekly_run_id(week), seconds=seconds, until=lambda: state(res, week) == wanted
+        orders.weekly_run_id(week), seconds=seconds, until=lambda: state(res, week) == expected
     )
-    assert state(res, week) == wanted, (run.status, run.error)
+    assert state(res, week) == expected, (run.status, run.error)
 
 
 def counts(res):
@@ -95,7 +95,7 @@ def test_a_week_that_waits_for_nobody_goes_from_sales_to_purchase_orders_and_its
     with working(resources):
         start(resources, auto=True)
         start(resources, auto=True)
-        until(resources, "ordered")
+        wait_for_state(resources, "ordered")
     assert counts(resources) == WHOLE
     with resources.db.read() as db:
         cycle = orders.get_cycle(db, TARGET)
@@ -106,9 +106,9 @@ def test_a_week_that_waits_for_nobody_goes_from_sales_to_purchase_orders_and_its
         evaluation.evaluate_week(db, resources.warehouse, TARGET, LATER)
     import_csv(resources, "sales", sales_csv(TARGET.buffer.monday, TARGET.sunday), now=LATER)
     with resources.db.write() as db:
-        made = evaluation.evaluate_week(db, resources.warehouse, TARGET, LATER)
-        assert len(made) == SERIES
-        for row in made:
+        evaluations = evaluation.evaluate_week(db, resources.warehouse, TARGET, LATER)
+        assert len(evaluations) == SERIES
+        for row in evaluations:
             assert row.shortage_units - row.leftover_units == row.actual - row.available_units
     with resources.db.write() as db:
         evaluation.evaluate_week(db, resources.warehouse, TARGET, LATER)
@@ -124,13 +124,13 @@ def test_people_check_release_change_and_confirm_and_the_run_follows(resources):
     make_chain(resources)
     with working(resources):
         start(resources, hours=24)
-        until(resources, "proposed")
+        wait_for_state(resources, "proposed")
         with resources.db.write() as db:
             orders.change_order_line(
                 db, ANALYST, TARGET, LineChange("chiba", "beer", 40, 1, "a festival"), NOW
             )
             orders.release_week(db, ANALYST, resources.jobs, TARGET, NOW)
-        until(resources, "released")
+        wait_for_state(resources, "released")
         with resources.db.write() as db:
             orders.change_order_line(db, CHIBA, TARGET, LineChange("chiba", "coffee", 1, 1), NOW)
             orders.confirm_store(db, CHIBA, resources.jobs, TARGET, "chiba", NOW)
@@ -138,7 +138,7 @@ def test_people_check_release_change_and_confirm_and_the_run_follows(resources):
         assert counts(resources)["PurchaseOrder"] == 0
         with resources.db.write() as db:
             orders.confirm_store(db, OSAKA, resources.jobs, TARGET, "osaka", NOW)
-        until(resources, "ordered")
+        wait_for_state(resources, "ordered")
     assert counts(resources) == WHOLE
     with resources.db.read() as db:
         held = {
@@ -162,11 +162,11 @@ def test_a_late_check_releases_by_rule_and_late_stores_are_ordered_by_rule(embed
     make_chain(embedded)
     with working(embedded):
         start(embedded, hours=0)
-        until(embedded, "released")
+        wait_for_state(embedded, "released")
         with embedded.db.write() as db:
             orders.get_cycle(db, TARGET).confirm_due = datetime.now(UTC)
             embedded.jobs.send_message(db, orders.weekly_run_id(TARGET), "look", orders.WAKE_TOPIC)
-        until(embedded, "ordered")
+        wait_for_state(embedded, "ordered")
     with embedded.db.read() as db:
         assert [
             confirmation.by for confirmation in orders.load_confirmations(db, TARGET).values()
@@ -181,29 +181,29 @@ def test_a_late_check_holds_by_rule_and_late_stores_are_left_out_until_they_conf
     change_chain_rules(embedded, release_unchecked=False, order_unconfirmed=False)
     with working(embedded):
         start(embedded, hours=0)
-        until(embedded, "held")
+        wait_for_state(embedded, "held")
         with embedded.db.read() as db:
             assert "nobody had checked" in (
                 orders.render_cycle_alert(orders.get_cycle(db, TARGET)) or ""
             )
         with embedded.db.write() as db:
             orders.release_week(db, ANALYST, embedded.jobs, TARGET, NOW)
-        until(embedded, "released")
+        wait_for_state(embedded, "released")
         with embedded.db.write() as db:
             orders.get_cycle(db, TARGET).confirm_due = datetime.now(UTC)
             orders.confirm_store(db, OSAKA, embedded.jobs, TARGET, "osaka", NOW)
-        end, said = time.monotonic() + 30, ""
+        end, text = time.monotonic() + 30, ""
         while (
-            "chiba" not in said or counts(embedded)["PurchaseOrder"] < 2
+            "chiba" not in text or counts(embedded)["PurchaseOrder"] < 2
         ) and time.monotonic() < end:
             time.sleep(0.2)
             with embedded.db.read() as db:
-                said = orders.render_cycle_alert(orders.get_cycle(db, TARGET), SAY["ja"]) or ""
-        assert "chiba" in said
+                text = orders.render_cycle_alert(orders.get_cycle(db, TARGET), SAY["ja"]) or ""
+        assert "chiba" in text
         assert counts(embedded)["PurchaseOrder"] == 2
         with embedded.db.write() as db:
             orders.confirm_store(db, CHIBA, embedded.jobs, TARGET, "chiba", NOW)
-        until(embedded, "ordered")
+        wait_for_state(embedded, "ordered")
     assert counts(embedded) == WHOLE
 
 
@@ -220,7 +220,7 @@ def test_a_week_without_sales_says_so_and_goes_on_once_they_are_there(embedded):
         with embedded.db.write() as db:
             orders.get_cycle(db, TARGET).as_of = datetime.now(UTC)
         embedded.jobs.resume_run(orders.weekly_run_id(TARGET))
-        until(embedded, "ordered")
+        wait_for_state(embedded, "ordered")
     assert counts(embedded) == WHOLE
 
 
@@ -266,8 +266,8 @@ def test_a_week_whose_sales_are_still_to_come_is_refused(embedded):
 def test_deadlines_are_the_clocks_when_in_time_and_a_fair_while_otherwise(
     started, hours, check, confirm
 ):
-    found = weekly.plan_deadlines(TARGET, started, hours)
-    assert (found["check_due"], found["confirm_due"]) == (check, confirm)
+    times = weekly.plan_deadlines(TARGET, started, hours)
+    assert (times["check_due"], times["confirm_due"]) == (check, confirm)
 
 
 def test_four_weeks_over_new_year_in_order(embedded):
@@ -276,7 +276,7 @@ def test_four_weeks_over_new_year_in_order(embedded):
     with working(embedded):
         for week in year_end:
             start(embedded, week, auto=True)
-            until(embedded, "ordered", week)
+            wait_for_state(embedded, "ordered", week)
             with embedded.db.write() as db:
                 assert len(evaluation.evaluate_week(db, embedded.warehouse, week, LATER)) == SERIES
     with embedded.db.read() as db:
@@ -371,7 +371,7 @@ def test_an_edit_of_a_person_survives_a_kill(resources):
             "999",
         ]
     ) as child:
-        until(resources, "proposed")
+        wait_for_state(resources, "proposed")
         with resources.db.write() as db:
             orders.change_order_line(
                 db, ANALYST, TARGET, LineChange("osaka", "milk", 17, 1, "closed on Friday"), NOW
@@ -381,11 +381,11 @@ def test_an_edit_of_a_person_survives_a_kill(resources):
         orders.release_week(db, ANALYST, resources.jobs, TARGET, NOW)
         orders.get_cycle(db, TARGET).release_at = NOW
     with working(resources):
-        until(resources, "released")
+        wait_for_state(resources, "released")
         with resources.db.write() as db:
             for store in STORES:
                 orders.confirm_store(db, ANALYST, resources.jobs, TARGET, store, NOW)
-        until(resources, "ordered")
+        wait_for_state(resources, "ordered")
     with resources.db.read() as db:
         assert {
             line.item: line.cases
@@ -401,8 +401,8 @@ def test_steps_are_measured_and_the_models_version_is_known(embedded):
     make_chain(embedded)
     with working(embedded):
         start(embedded, auto=True)
-        until(embedded, "ordered")
-    seen = metrics.process_metrics().text().decode()
+        wait_for_state(embedded, "ordered")
+    text = metrics.process_metrics().text().decode()
     for step in (
         "aggregate_sales",
         "record_forecast",
@@ -411,7 +411,7 @@ def test_steps_are_measured_and_the_models_version_is_known(embedded):
         "order_confirmed_stores",
         "finish_week",
     ):
-        assert f'tanuki_steps_total{{outcome="done",step="{step}",workflow="weekly"}}' in seen
+        assert f'tanuki_steps_total{{outcome="done",step="{step}",workflow="weekly"}}' in text
 
 
 def test_the_clock_starts_the_week_that_is_ordered_now_and_leaves_an_older_one_alone(embedded):
@@ -431,7 +431,7 @@ def test_every_hour_weeks_whose_sales_have_arrived_are_evaluated_once(embedded):
     make_chain(embedded)
     with working(embedded):
         start(embedded, auto=True)
-        until(embedded, "ordered")
+        wait_for_state(embedded, "ordered")
     assert weekly.evaluate_complete_weeks() == 0
     import_csv(embedded, "sales", sales_csv(TARGET.buffer.monday, TARGET.sunday), now=LATER)
     assert weekly.evaluate_complete_weeks() == 1
@@ -449,16 +449,16 @@ def test_a_chain_in_parts_is_forecast_as_each_part_alone(resources, monkeypatch)
     make_chain(resources)
     with working(resources):
         start(resources, auto=True)
-        until(resources, "ordered")
+        wait_for_state(resources, "ordered")
     assert [run.status for run in resources.jobs.list_runs(name="forecast-part")] == [
         "done",
         "done",
     ]
     with resources.db.read() as db:
         cycle = db.get(Cycle, str(TARGET))
-        kept = {
-            (each.store, each.item): each.mean
-            for each in forecasts.list_target_forecasts(db, TARGET)
+        means = {
+            (forecast.store, forecast.item): forecast.mean
+            for forecast in forecasts.list_target_forecasts(db, TARGET)
         }
         for store in ("chiba", "osaka"):
             frame, *_ = forecasts.make_forecast(
@@ -470,8 +470,8 @@ def test_a_chain_in_parts_is_forecast_as_each_part_alone(resources, monkeypatch)
                 stores=[store],
             )
             for row in frame.filter(pl.col("week") == str(TARGET)).iter_rows(named=True):
-                assert kept.pop((store, row["item"])) == row["mean"]
-    assert not kept
+                assert means.pop((store, row["item"])) == row["mean"]
+    assert not means
 
 
 @pytest.mark.slow
@@ -487,5 +487,5 @@ def test_resuming_a_week_resumes_its_failed_parts(embedded, monkeypatch):
         folder.rmdir()
         folder.with_name("elsewhere").rename(folder)
         embedded.jobs.resume_run("weekly-2021-W03")
-        until(embedded, "ordered")
+        wait_for_state(embedded, "ordered")
     assert counts(embedded) == WHOLE

@@ -68,8 +68,8 @@ def evaluated(seed=1, n=30, stores=STORES, items=ITEMS, **planted):
     return pl.DataFrame(rows, schema=alerts.EVALUATED_LINE_SCHEMA)
 
 
-def codes(found):
-    return [(each.code, each.subject) for each in found]
+def codes(signals):
+    return [(signal.code, signal.subject) for signal in signals]
 
 
 # ---- signs ---------------------------------------------------------------------------------------------------------
@@ -77,15 +77,15 @@ def codes(found):
 
 def test_healthy_weeks_raise_nothing_or_nearly_so():
     """A hundred chains of 24 series over 30 weeks; each is tested for bias 11 times, for coverage, costs and drift."""
-    alarms = 0
+    count = 0
     for seed in range(100):
         lines = evaluated(
             seed, stores=[f"s{n}" for n in range(4)], items=[f"i{n}" for n in range(6)]
         )
-        alarms += len(detectors.detect_forecast_signals(lines)) + len(
+        count += len(detectors.detect_forecast_signals(lines)) + len(
             detectors.detect_demand_drift(lines)
         )
-    assert alarms <= 2
+    assert count <= 2
 
 
 @pytest.mark.parametrize(
@@ -102,21 +102,21 @@ def test_healthy_weeks_raise_nothing_or_nearly_so():
     ],
 )
 def test_what_is_planted_is_found(planted, expected):
-    found = detectors.detect_forecast_signals(evaluated(**planted))
-    assert expected in codes(found)
-    sign = next(each for each in found if (each.code, each.subject) == expected)
+    signals = detectors.detect_forecast_signals(evaluated(**planted))
+    assert expected in codes(signals)
+    sign = next(signal for signal in signals if (signal.code, signal.subject) == expected)
     assert sign.week == str(LAST)
     assert sign.values["weeks"] == f"{LAST.plus(-3)}–{LAST}"
     assert sign.values["reference"] == f"{LAST.plus(-29)}–{LAST.plus(-4)}"
 
 
 def test_one_stores_bias_is_not_called_the_chains():
-    found = detectors.detect_forecast_signals(
+    signals = detectors.detect_forecast_signals(
         evaluated(forecast=1.3, only="osaka", stores=[*STORES, "nara", "kobe", "otsu"])
     )
-    assert ("bias", "store=osaka") in codes(found)
-    assert ("bias", "all") not in codes(found)
-    assert not [each for each in found if each.subject == "store=chiba"]
+    assert ("bias", "store=osaka") in codes(signals)
+    assert ("bias", "all") not in codes(signals)
+    assert not [signal for signal in signals if signal.subject == "store=chiba"]
 
 
 def test_a_bias_within_what_weeks_differ_anyway_raises_nothing():
@@ -319,7 +319,7 @@ def test_an_ordered_week_without_its_sales_is_overdue_after_three_days():
 
 @pytest.mark.parametrize("lang", ["en", "ja"])
 def test_every_alarm_says_what_is_seen_against_what_and_what_to_do(lang):
-    found = [
+    signals = [
         *detectors.detect_forecast_signals(evaluated(forecast=1.6, width=0.3, cost=4.0)),
         *detectors.detect_forecast_signals(evaluated(n=4, forecast=1.5)),
         *detectors.detect_demand_drift(evaluated(forecast=3.0, stores=[f"s{n}" for n in range(5)])),
@@ -327,23 +327,23 @@ def test_every_alarm_says_what_is_seen_against_what_and_what_to_do(lang):
         *detectors.detect_missing_items(sold([("a", "milk"), ("c", "milk")]), LAST, set()),
         *detectors.detect_overdue_weeks(["2021-W03"], date(2021, 3, 1)),
     ]
-    assert {each.code for each in found} == set(AlertCode)
-    for each in found:
-        said = messages.render_observation(
-            each.code,
-            each.subject,
-            each.values,
+    assert {signal.code for signal in signals} == set(AlertCode)
+    for signal in signals:
+        observation = messages.render_observation(
+            signal.code,
+            signal.subject,
+            signal.values,
             SAY[lang],
             {"osaka": "大阪" if lang == "ja" else "Osaka"},
         )
-        todo = messages.render_action(each.code, each.values, SAY[lang])
-        assert said
-        assert todo
-        assert "%(" not in said + todo
-        if each.code == "stale_store":
-            assert ("大阪" if lang == "ja" else "Osaka") in said
-        if each.values.get("reference"):
-            assert each.values["weeks"] in said
+        action = messages.render_action(signal.code, signal.values, SAY[lang])
+        assert observation
+        assert action
+        assert "%(" not in observation + action
+        if signal.code == "stale_store":
+            assert ("大阪" if lang == "ja" else "Osaka") in observation
+        if signal.values.get("reference"):
+            assert signal.values["weeks"] in observation
     assert "NO-GO" in messages.render_action(
         "bias", {"retraining": {"state": "no_go", "week": "2021-W03", "version": "4"}}, SAY[lang]
     )
@@ -397,29 +397,29 @@ def test_an_alarm_that_was_opened_twice_becomes_one(database):
             )
         db.flush()
         alerts.record_signals(db, [SIGN], NOW)
-        assert [each.closed_at is None for each in every(db)] == [True, False]
+        assert [signal.closed_at is None for signal in every(db)] == [True, False]
 
 
 def test_a_person_closes_it_with_a_reason_and_it_comes_back_only_in_a_later_week(database):
     with database.write() as db:
-        (alarm,) = alerts.record_signals(db, [SIGN], NOW)
+        (alert,) = alerts.record_signals(db, [SIGN], NOW)
         with pytest.raises(NotAllowed):
-            alerts.close_alert(db, CHIBA, alarm.id, why="known", now=NOW)
+            alerts.close_alert(db, CHIBA, alert.id, why="known", now=NOW)
         with pytest.raises(UserError, match="say why"):
-            alerts.close_alert(db, OPERATOR, alarm.id, why=" ", now=NOW)
+            alerts.close_alert(db, OPERATOR, alert.id, why=" ", now=NOW)
         with pytest.raises(NotFound):
             alerts.close_alert(db, OPERATOR, 99, why="known", now=NOW)
-        alerts.close_alert(db, OPERATOR, alarm.id, why="a festival", now=NOW)
-        assert (alarm.closed_by, alarm.why) == ("ops", "a festival")
+        alerts.close_alert(db, OPERATOR, alert.id, why="a festival", now=NOW)
+        assert (alert.closed_by, alert.why) == ("ops", "a festival")
         with pytest.raises(Conflict):
-            alerts.close_alert(db, ANALYST, alarm.id, why="again", now=NOW)
+            alerts.close_alert(db, ANALYST, alert.id, why="again", now=NOW)
         assert alerts.record_signals(db, [SIGN], NOW) == []
         assert (
             len(alerts.record_signals(db, [Signal("bias", "store=chiba", "2021-W02", {})], NOW))
             == 1
         )
         still, past = alerts.list_alerts(db, ANALYST)
-        assert ([each.week for each in still], [each.week for each in past]) == (
+        assert ([signal.week for signal in still], [signal.week for signal in past]) == (
             ["2021-W02"],
             ["2021-W01"],
         )
@@ -493,7 +493,7 @@ def open_alerts(res, now=NOW):
     with res.db.write() as db:
         alerts.update_alerts(db, res.warehouse, res.jobs, now)
     with res.db.read() as db:
-        return sorted((alarm.code, alarm.subject) for alarm in alerts.list_alerts(db, ANALYST)[0])
+        return sorted((alert.code, alert.subject) for alert in alerts.list_alerts(db, ANALYST)[0])
 
 
 def test_a_healthy_chain_raises_nothing_and_starts_nothing(resources):
@@ -516,9 +516,9 @@ def test_a_planted_bias_raises_one_alarm_and_asks_for_one_retraining_of_the_week
     for hours in range(3):
         assert ("bias", "store=osaka") in open_alerts(resources, NOW + timedelta(hours=hours))
     with resources.db.read() as db:
-        found = [each for each in every(db) if each.subject == "store=osaka"]
-        assert len(found) == 1
-        assert found[0].values["retraining"] == {"state": "started", "week": str(TARGET)}
+        signals = [signal for signal in every(db) if signal.subject == "store=osaka"]
+        assert len(signals) == 1
+        assert signals[0].values["retraining"] == {"state": "started", "week": str(TARGET)}
     assert [run.id for run in resources.jobs.list_runs()] == [f"retrain-{TARGET}"]
     assert (
         'tanuki_open_alerts{code="bias",system="shop"}' in metrics.process_metrics().text().decode()
@@ -584,9 +584,9 @@ def test_prices_that_rise_and_promotions_that_come_are_found_in_what_was_importe
     assert limits == [("drift", "input=promotions")]  # six series: too few prices to say anything
     with embedded.db.read() as db:
         sign = next(
-            each
-            for each in alerts.scan_signals(db, embedded.warehouse, NOW).signals
-            if each.subject == "input=promotions"
+            signal
+            for signal in alerts.scan_signals(db, embedded.warehouse, NOW).signals
+            if signal.subject == "input=promotions"
         )
     assert sign.values["reference"] == f"{LAST.plus(-29)}–{LAST.plus(-4)}"
 

@@ -32,11 +32,11 @@ def test_numbers_that_moved_are_found_and_those_that_did_not_are_not():
 def test_the_distance_is_kolmogorov_and_smirnovs():
     rng = np.random.default_rng(2)
     before, after = weeks(rng, 8, 40), weeks(rng, 3, 40, mean=0.5)
-    found = drift.measure_numeric_drift(before, after, seed=1)
+    results = drift.measure_numeric_drift(before, after, seed=1)
     known = stats.ks_2samp(
         np.concatenate(list(before.values())), np.concatenate(list(after.values()))
     )
-    assert found.distance == pytest.approx(known.statistic, abs=0.02)
+    assert results.distance == pytest.approx(known.statistic, abs=0.02)
 
 
 def test_the_index_is_the_sum_that_the_book_gives():
@@ -63,23 +63,25 @@ def test_categories_that_moved_are_found_also_new_ones_and_those_that_did_not_ar
 
 def test_a_small_move_is_not_worth_an_alarm_however_sure_it_is():
     rng = np.random.default_rng(4)
-    found = drift.measure_numeric_drift(weeks(rng, 26, 3000), weeks(rng, 4, 3000, mean=0.1), seed=1)
-    assert found.p < 0.01
-    assert found.psi < 0.2
-    assert not found.drifted
+    results = drift.measure_numeric_drift(
+        weeks(rng, 26, 3000), weeks(rng, 4, 3000, mean=0.1), seed=1
+    )
+    assert results.p < 0.01
+    assert results.psi < 0.2
+    assert not results.drifted
 
 
 def test_small_samples_whose_index_is_large_by_chance_alone_do_not_alarm():
     """Thirteen rows a side make an index above 0.2 more often than not; the guard keeps false alarms rare."""
     limits = drift.DriftLimits(rows=1)
-    found = []
+    results = []
     for seed in range(100):
         rng = np.random.default_rng(seed)
-        found.append(
+        results.append(
             drift.measure_numeric_drift(weeks(rng, 8, 4), weeks(rng, 4, 4), seed=1, limits=limits)
         )
-    assert sum(each.psi >= limits.psi for each in found) > 50
-    assert sum(each.drifted for each in found) <= 4
+    assert sum(result.psi >= limits.psi for result in results) > 50
+    assert sum(result.drifted for result in results) <= 4
 
 
 def test_weeks_that_differ_as_wholes_do_not_alarm_where_single_rows_would():

@@ -10,8 +10,8 @@ import click
 
 from tanuki.cli.context import say
 from tanuki.cli.output import emit, json_option
+from tanuki.cli.values import parse_moment
 from tanuki.errors import UserError
-from tanuki.i18n import TOKYO
 from tanuki.platform.accounts import COMMAND_LINE
 from tanuki.platform.commands.context import open_resources
 from tanuki.platform.commands.inline_worker import inline_worker
@@ -47,19 +47,6 @@ class ListUnlessNamed(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         return super().resolve_command(ctx, args if args[0] in self.commands else ["list", *args])
-
-
-def parse_moment(text: str | None) -> datetime | None:
-    """An ISO moment; without a time zone it is Tokyo's."""
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UserError(
-            "%(text)s is not a moment; expected one such as 2021-01-11T10:00.", text=text
-        ) from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=TOKYO)
 
 
 @click.command(
