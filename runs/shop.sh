@@ -28,9 +28,9 @@ $tanuki shop forecasts 2021-W03 | sed -n 1,6p
 $tanuki shop orders purchase 2021-W03 --out "$TANUKI_HOME/sent" | sed -n 1,6p
 echo "$(find "$TANUKI_HOME/sent" -name '*.csv' | wc -l) purchase orders of 2021-W03 are written."
 
-# A model learnt on what is known by now becomes the champion only on the gate's GO; the exit code says which it was.
+# A model trained on what is known by now becomes the champion only on a GO; a NO-GO exits with 1.
 $tanuki shop train --model lightgbm --week 2021-W04 --weeks 4 && judged=0 || judged=$?
 [ "$judged" -le 1 ]
-$tanuki shop releases
+$tanuki models show shop-forecast
 $tanuki shop watch
-if [ -n "$data" ]; then $tanuki shop published "$data"/published_forecast_*.csv; fi
+if [ -n "$data" ]; then $tanuki shop compare-published "$data"/published_forecast_*.csv; fi

@@ -1,4 +1,4 @@
-"""A model's way as the operator sees it, in a real browser: beside the live version, live, and back; at a desk and on a phone, in both languages."""
+"""An operator starts a canary, promotes it and rolls back, in a browser, in both languages."""
 
 import re
 from datetime import UTC, datetime
@@ -6,22 +6,20 @@ from datetime import UTC, datetime
 import pytest
 from playwright.sync_api import expect
 
-from tanuki.platform.accounts import COMMAND_LINE
-from tanuki.platform.mlops import release
-from tanuki.platform.mlops.tables import GateVerdict
 from tests.factories.browser import Visit
 from tests.factories.http_clients import make_person
-from tests.factories.onnx_models import write_onnx_model, row_inputs
+from tests.factories.onnx_models import row_inputs, write_onnx_model
+from tests.factories.verdicts import add_verdict, release_on_verdict
 
 pytestmark = [pytest.mark.browser, pytest.mark.mlflow]
 MODEL = "animals-drawn"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TEXTS = {
     "en": {
-        "beside": "Let another version answer beside it",
-        "begin": "Begin",
-        "live": "Make version 2 live",
-        "back": "Back to version 1",
+        "beside": "Start a challenger",
+        "begin": "Start",
+        "live": "Make version 2 the champion",
+        "back": "Roll back to version 1",
         "again": "Version 1 is live again.",
     },
     "ja": {
@@ -45,19 +43,11 @@ def test_a_version_goes_live_and_back(chromium, home, server, tmp_path, lang, wi
     }
     for n in (1, 2):
         home.registry.save(MODEL, write_onnx_model(tmp_path / str(n)), **made)
-        verdict = GateVerdict(
-            model=MODEL,
-            version=str(n),
-            champion=None if n == 1 else "1",
-            go=True,
-            report={"reasons": []},
-            at=NOW,
-            by="tanuki",
-        )
         with home.db.write() as db:
-            release.keep_verdict(db, verdict)
+            champion = None if n == 1 else "1"
+            verdict = add_verdict(db, MODEL, str(n), NOW, champion=champion)
             if n == 1:
-                release.release_version(db, home.registry, COMMAND_LINE, verdict, NOW)
+                release_on_verdict(db, home.registry, verdict, NOW)
     make_person(home, "oda", ("operator", None))
     desk = Visit(chromium, server, lang, width)
     desk.sign_in("oda")
@@ -65,9 +55,9 @@ def test_a_version_goes_live_and_back(chromium, home, server, tmp_path, lang, wi
     desk.page.get_by_role("link", name=MODEL).click()
     expect(desk.page.locator("h1")).to_have_text(MODEL)
     desk.page.get_by_text(texts["beside"]).click()
-    desk.page.locator("select[name=how]").select_option("canary")
+    desk.page.locator("select[name=mode]").select_option("canary")
     desk.page.locator("input[name=percent]").fill("100")
-    desk.page.get_by_role("button", name=texts["begin"]).click()
+    desk.page.get_by_role("button", name=texts["begin"], exact=True).click()
     expect(desk.page.locator(".flash").first).to_be_visible()
     home.models.infer(MODEL, row_inputs(1), person="hana")
     home.models.refresh()

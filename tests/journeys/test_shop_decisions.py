@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 from playwright.sync_api import expect
 
-from tanuki.platform.mlops import release
-from tanuki.platform.mlops.tables import GateVerdict
+from tanuki.platform.mlops.rollout import version_with_alias
+from tanuki.platform.mlops.tables import Decision, GateVerdict
 from tanuki.shop import forecasts, panel, weekly
 from tanuki.shop.monitoring import alerts
 from tanuki.shop.monitoring.detectors import Signal
@@ -22,7 +22,7 @@ TEXTS = {
         "check": "waiting for the check",
         "sum": "How the proposal adds up",
         "reason": "Store chiba is not forecast at all",
-        "live": "against the gate",
+        "live": "against the NO-GO",
         "alarm": "osaka has sent no sales since 2021-01-04",
         "todo": "Ask the store for its files",
         "calm": "No alerts",
@@ -33,7 +33,7 @@ TEXTS = {
         "check": "確認待ち",
         "sum": "提案数の内訳",
         "reason": "店舗「chiba」の予測がまったくありません",
-        "live": "判定に反して",
+        "live": "NO-GOに対して",
         "alarm": "osakaの売上が2021-01-04を最後に届いていません",
         "todo": "店舗にファイルを求め",
         "calm": "アラートはありません",
@@ -66,8 +66,8 @@ def test_an_analyst_sees_why_decides_about_a_version_closes_an_alarm_and_raises_
         "slice": "all",
         "label": "",
         "rows": 6,
-        "ours": 2.0,
-        "theirs": 1.0,
+        "loss": 2.0,
+        "other_loss": 1.0,
         "change": 1.0,
         "low": 0.6,
         "high": 1.4,
@@ -81,7 +81,7 @@ def test_an_analyst_sees_why_decides_about_a_version_closes_an_alarm_and_raises_
                 model=forecasts.FORECAST_MODEL,
                 version=version,
                 champion=None,
-                go=False,
+                decision=Decision.NO_GO,
                 report={**report, "comparisons": [line]},
                 at=NOW,
                 by="tanuki",
@@ -102,12 +102,12 @@ def test_an_analyst_sees_why_decides_about_a_version_closes_an_alarm_and_raises_
     analyst.go("/shop/check/2021-W03/chiba/beer")
     assert_sum(analyst, texts["sum"])
 
-    analyst.go("/shop/models")
+    analyst.go("/models/shop-forecast")
     expect(analyst.page.locator("main")).to_contain_text(texts["reason"])
     analyst.page.locator(f"form[action$='/{version}/override'] input[name=why]").fill("店が新しい")
     analyst.page.locator(f"form[action$='/{version}/override'] button").click()
     expect(analyst.page.locator(".flash").first).to_contain_text(texts["live"])
-    assert release.version_with_alias(home.registry, forecasts.FORECAST_MODEL).version == version
+    assert version_with_alias(home.registry, forecasts.FORECAST_MODEL).version == version
 
     analyst.go("/shop/alerts")
     expect(analyst.page.locator("main")).to_contain_text(texts["alarm"])

@@ -1,4 +1,4 @@
-"""The shop's gate: eight planted bad challengers are NO-GO, each for its own reason; honest retrainings are not refused."""
+"""The forecast's gate: planted bad challengers are NO-GO for their own reason, honest ones pass."""
 
 import json
 from collections.abc import Callable
@@ -12,23 +12,43 @@ import click
 import numpy as np
 import polars as pl
 import pytest
-from click.testing import CliRunner
 
 from tanuki.app import bootstrap
 from tanuki.errors import Conflict, NotAllowed
-from tanuki.platform.mlops.evaluation import LANGS, Limits
-from tanuki.platform.mlops.tables import GateVerdict
-from tanuki.platform.web import app as web
+from tanuki.i18n import LANGS, Texts
+from tanuki.platform import web
+from tanuki.platform.commands.models import models as all_models
+from tanuki.platform.mlops import reasons
+from tanuki.platform.mlops.evaluation import Limits
+from tanuki.platform.mlops.reasons import render_reason
+from tanuki.platform.mlops.tables import Decision, GateVerdict
+from tanuki.platform.web.app import create_app
 from tanuki.settings import Settings
-from tanuki.shop import gate
+from tanuki.shop import gate, gate_checks
 from tanuki.shop import web as shop_web
 from tanuki.shop.calendar import Week
 from tanuki.shop.commands import models
-from tanuki.shop.features import mean_of
-from tanuki.shop.forecasting.conformal import PointForecaster
-from tanuki.shop.forecasting.forecaster import COLUMNS, FORECASTERS, Forecaster, Numbers, by_level
-from tanuki.shop.forecasts import REGISTERED
-from tanuki.shop.panel import History, Panel, of_sales
+from tanuki.shop.features import mean_known
+from tanuki.shop.forecasting.empirical_quantiles import PointForecaster
+from tanuki.shop.forecasting.forecaster import (
+    FORECASTERS,
+    QUANTILE_COLUMNS,
+    Forecaster,
+    Numbers,
+    explain_by_level,
+)
+from tanuki.shop.forecasts import FORECAST_MODEL
+from tanuki.shop.gate_data import (
+    SIZES,
+    GateData,
+    GateModels,
+    UnitCosts,
+    add_sizes,
+    build_comparison,
+    optimal_orders,
+)
+from tanuki.shop.panel import History, Panel, history_from_sales
+from tests.factories.command_line import CommandRunner
 from tests.factories.http_clients import csrf, make_person, signed_in
 from tests.factories.store_chain import NOW, make_chain
 
@@ -44,12 +64,12 @@ REGIONS = {
     "kobe": "west",
 }
 LEVELS = {"tea": 30.0, "milk": 22.0, "beer": 16.0, "coffee": 11.0, "cola": 5.0, "soda": 3.0}
-COSTS = gate.Costs(dict.fromkeys(LEVELS, (60.0, 15.0)))
+COSTS = UnitCosts(dict.fromkeys(LEVELS, (60.0, 15.0)))
 
 
 @cache
 def chain(seed: int = 1) -> History:
-    """Two and a half years of six stores and six items: counts around levels that drift, the same uneven weeks each year."""
+    """Two and a half years of six stores and items: counts around drifting levels, with seasons."""
     random = np.random.default_rng(seed)
     weeks = 130
     season = np.tile(np.exp(random.normal(0, 0.25, 52)), 3)[-weeks:]
@@ -67,11 +87,14 @@ def chain(seed: int = 1) -> History:
     stores = pl.DataFrame(
         {"store": sorted(REGIONS), "region": [REGIONS[store] for store in sorted(REGIONS)]}
     )
-    return replace(of_sales(pl.concat(frames)), stores=stores)
+    return replace(history_from_sales(pl.concat(frames)), stores=stores)
 
 
 class Honest(PointForecaster):
-    """How each series did lately, times how the whole chain's week differed from those weeks a year ago; a seed leaves some series out of the latter."""
+    """Recent level of each series, times the chain's seasonal factor of last year.
+
+    A seed leaves some series out of the factor.
+    """
 
     name = "honest"
 
@@ -81,7 +104,7 @@ class Honest(PointForecaster):
 
     def point(self, known: Numbers, lead: int) -> Numbers:
         weeks = known.shape[1]
-        level, there = mean_of(known[:, -4:]), weeks + lead - 1 - 52
+        level, there = mean_known(known[:, -4:]), weeks + lead - 1 - 52
         if there < lead + 4:
             return np.nan_to_num(level)
         some = (
@@ -127,7 +150,7 @@ class Planted:
         return self.spoil(honest(panel), panel)
 
     def explain(self, panel: Panel) -> pl.DataFrame:
-        return by_level(self, panel)
+        return explain_by_level(self, panel)
 
     def save(self, folder) -> None: ...
 
@@ -137,15 +160,16 @@ class Planted:
 def times(rows: pl.Expr, factor: float) -> list[pl.Expr]:
     return [
         pl.when(rows).then(pl.col(name) * factor).otherwise(pl.col(name)).alias(name)
-        for name in (*COLUMNS, "mean")
+        for name in (*QUANTILE_COLUMNS, "mean")
     ]
 
 
 def leaks(frame: pl.DataFrame, panel: Panel) -> pl.DataFrame:
     """Nine tenths of what will be sold."""
-    known = frame.join(chain().actual(panel.target), on=["store", "item"], how="left")
+    known = frame.join(chain().actual_sales(panel.target), on=["store", "item"], how="left")
     mixed = [
-        (0.1 * pl.col(name) + 0.9 * pl.col("actual")).alias(name) for name in (*COLUMNS, "mean")
+        (0.1 * pl.col(name) + 0.9 * pl.col("actual")).alias(name)
+        for name in (*QUANTILE_COLUMNS, "mean")
     ]
     return known.with_columns(mixed).drop("actual")
 
@@ -166,7 +190,7 @@ def is_stale(frame: pl.DataFrame, panel: Panel) -> pl.DataFrame:
     new = {
         str(then.buffer): str(panel.target.buffer),
         str(then): str(panel.target),
-        str(then.both): str(panel.target.both),
+        str(then.two_week_interval): str(panel.target.two_week_interval),
     }
     return old.with_columns(pl.col("week").replace(new))
 
@@ -183,8 +207,8 @@ def has_nan(frame: pl.DataFrame, panel: Panel) -> pl.DataFrame:
 
 
 SPOILT: dict[str, tuple[Callable[[pl.DataFrame, Panel], pl.DataFrame], dict[str, object]]] = {
-    "future leak": (leaks, {"code": "leak", "how": "scatter"}),
-    "shifted week": (shifts, {"code": "shifted", "weeks": -1}),
+    "future leak": (leaks, {"code": "implausible_accuracy"}),
+    "shifted week": (shifts, {"code": "fits_week_before"}),
     "zeroed store": (
         lambda f, p: f.with_columns(times(pl.col("store") == "kobe", 0.0)),
         {"code": "worse_slice", "slice": "store", "label": "kobe"},
@@ -193,9 +217,9 @@ SPOILT: dict[str, tuple[Callable[[pl.DataFrame, Panel], pl.DataFrame], dict[str,
         lambda f, p: f.with_columns(times(pl.col("item").is_in(["cola", "soda"]), 2.0)),
         {"code": "worse_slice", "slice": "size", "label": "small"},
     ),
-    "NaN": (has_nan, {"code": "nan", "rows": 30, "of": 36 * 30}),
-    "stale by four weeks": (is_stale, {"code": "stale", "weeks": 4}),
-    "quantiles crossed": (crosses, {"code": "crossed", "rows": 36 * 30}),
+    "NaN": (has_nan, {"code": "not_finite", "rows": 30, "of": 36 * 30}),
+    "stale by four weeks": (is_stale, {"code": "ignores_recent_sales", "weeks": 4}),
+    "quantiles crossed": (crosses, {"code": "quantiles_crossed", "rows": 36 * 30}),
     "one region dropped": (
         lambda f, p: f.filter(~pl.col("store").is_in(["osaka", "kobe"])),
         {"code": "missing_slice", "slice": "region", "label": "west"},
@@ -207,8 +231,14 @@ def champion() -> Forecaster:
     return Planted(lambda frame, panel: frame)
 
 
+def compare(history, weeks, challenger, live):
+    baselines = {name: FORECASTERS[name] for name in gate.BASELINES}
+    models = GateModels(challenger, live, baselines)
+    return gate.compare_versions(GateData(history, COSTS), weeks, models)
+
+
 def judged(challenger: Callable[[], Forecaster], live: Callable[[], Forecaster] | None = champion):
-    return gate.judge(chain(), COSTS, ASKED, challenger, live)
+    return compare(chain(), ASKED, challenger, live)
 
 
 @pytest.mark.parametrize("kind", SPOILT)
@@ -218,7 +248,10 @@ def test_a_bad_challenger_is_no_go_for_its_own_reason(kind, live):
     verdict = judged(lambda: Planted(spoil), live)
     assert not verdict.go
     if live is None:
-        expected = {**expected, "code": str(expected["code"]).replace("worse_slice", "floor_slice")}
+        expected = {
+            **expected,
+            "code": str(expected["code"]).replace("worse_slice", "baseline_slice"),
+        }
     assert any(expected.items() <= reason.items() for reason in verdict.reasons), verdict.reasons
 
 
@@ -228,19 +261,22 @@ def test_a_retraining_with_another_seed_is_not_refused(seed):
     assert (verdict.go, verdict.reasons) == (True, [])
 
 
-# ---- how it behaves ------------------------------------------------------------------------------------------------
+# ---- how it behaves ------------------------------------------------------------------------------
 
 
 def test_half_of_what_will_be_sold_is_still_too_good_to_be_true():
     def leaks_half(frame: pl.DataFrame, panel: Panel) -> pl.DataFrame:
-        known = frame.join(chain().actual(panel.target), on=["store", "item"], how="left")
+        known = frame.join(chain().actual_sales(panel.target), on=["store", "item"], how="left")
         return known.with_columns(
-            [((pl.col(name) + pl.col("actual")) / 2).alias(name) for name in (*COLUMNS, "mean")]
+            [
+                ((pl.col(name) + pl.col("actual")) / 2).alias(name)
+                for name in (*QUANTILE_COLUMNS, "mean")
+            ]
         ).drop("actual")
 
     reasons = judged(lambda: Planted(leaks_half)).reasons
-    assert [(reason["code"], reason["how"]) for reason in reasons] == [("leak", "scatter")]
-    assert 0.2 < reasons[0]["scatter"] < 0.6
+    assert [reason["code"] for reason in reasons] == ["implausible_accuracy"]
+    assert 0.2 < reasons[0]["dispersion"] < 0.6
 
 
 def test_sales_that_a_plain_rule_meets_too_make_nobody_suspect():
@@ -248,16 +284,16 @@ def test_sales_that_a_plain_rule_meets_too_make_nobody_suspect():
     orders = pl.concat(
         [pl.DataFrame({"date": days, "store": "a", "item": item, "units": 10.0}) for item in LEVELS]
     )
-    verdict = gate.judge(of_sales(orders), COSTS, ASKED, Honest, None)
-    assert "leak" not in [reason["code"] for reason in verdict.reasons]
+    verdict = compare(history_from_sales(orders), ASKED, Honest, None)
+    assert "implausible_accuracy" not in [reason["code"] for reason in verdict.reasons]
 
 
 class Leaky(History):
-    """A history whose panels hold the sales of the days that are forecast, in a place where nobody looks."""
+    """A history whose panels hold future sales, in the table of stock."""
 
-    def panel(self, target: Week) -> Panel:
+    def build_panel(self, target: Week) -> Panel:
         return replace(
-            super().panel(target), stock=self.sales.filter(pl.col("date") <= target.sunday)
+            super().build_panel(target), stock=self.sales.filter(pl.col("date") <= target.sunday)
         )
 
 
@@ -265,38 +301,40 @@ def test_a_forecast_that_moves_with_sales_after_the_cutoff_sees_the_future():
     def peeks(frame: pl.DataFrame, panel: Panel) -> pl.DataFrame:
         sold = panel.stock.filter(pl.col("date") > panel.target.cutoff)["units"].sum()
         return frame.with_columns(
-            [(pl.col(name) + sold * 1e-9).alias(name) for name in (*COLUMNS, "mean")]
+            [(pl.col(name) + sold * 1e-9).alias(name) for name in (*QUANTILE_COLUMNS, "mean")]
         )
 
     leaky = Leaky(**{name: getattr(chain(), name) for name in History.__dataclass_fields__})
-    verdict = gate.judge(leaky, COSTS, ASKED[-6:], lambda: Planted(peeks), champion)
-    assert verdict.reasons == [{"code": "leak", "how": "moved"}]
+    verdict = compare(leaky, ASKED[-6:], lambda: Planted(peeks), champion)
+    assert verdict.reasons == [{"code": "leakage"}]
 
 
 def test_a_week_too_early_is_found_as_a_week_too_late_is():
     def early(frame: pl.DataFrame, panel: Panel) -> pl.DataFrame:
         after = honest(
             replace(
-                panel, target=panel.target.plus(1), sales=chain().panel(panel.target.plus(1)).sales
+                panel,
+                target=panel.target.plus(1),
+                sales=chain().build_panel(panel.target.plus(1)).sales,
             )
         )
         return after.with_columns(
             pl.col("week").replace(
                 {
                     str(panel.target.plus(1)): str(panel.target),
-                    str(panel.target.plus(1).both): str(panel.target.both),
+                    str(panel.target.plus(1).two_week_interval): str(
+                        panel.target.two_week_interval
+                    ),
                     str(panel.target): str(panel.target.buffer),
                 }
             )
         )
 
-    assert {"code": "shifted", "weeks": 1}.items() <= judged(lambda: Planted(early)).reasons[
-        0
-    ].items()
+    assert judged(lambda: Planted(early)).reasons[0]["code"] == "fits_week_after"
 
 
 def changes(**sold: list[float]) -> list[dict[str, object]]:
-    """What is found when a model forecasts these changes from the buffer to the target week, week by week, and those came true."""
+    """The check of forecast changes (one a week) against the changes that came true."""
     weeks, random = len(sold["forecast"]), np.random.default_rng(3)
     rows = pl.DataFrame(
         {
@@ -309,7 +347,7 @@ def changes(**sold: list[float]) -> list[dict[str, object]]:
         (pl.col("before") + pl.Series(np.repeat(sold["own"], 20))).alias("actual"),
         (pl.col("before") - pl.Series(np.repeat(sold["before"], 20))).alias("earlier"),
     )
-    return gate.turns_at_another_week(
+    return gate_checks.check_misplaced_changes(
         rows.with_columns((pl.col("actual") + 0.0).alias("after")), Limits()
     )
 
@@ -324,15 +362,15 @@ def test_changes_that_came_elsewhere_or_the_other_way_round_are_told_and_right_o
         changes(forecast=[each / 20 for each in up], own=other, before=up) == []
     )  # hardly a change at all
     (late,) = changes(forecast=up, own=other, before=up)
-    assert (late["weeks"], round(late["other"], 2)) == (-1, 1.0)
+    assert (late["code"], round(late["other"], 2)) == ("changed_week_before", 1.0)
     (turned,) = changes(forecast=up, own=[-each for each in up], before=other)
-    assert (turned["weeks"], round(turned["own"], 2)) == (0, -1.0)
+    assert (turned["code"], round(turned["own"], 2)) == ("changes_reversed", -1.0)
 
 
 def test_a_slow_model_is_not_called_shifted_though_it_is_nearer_to_the_week_before():
     codes = [reason["code"] for reason in judged(FORECASTERS["moving_average"], None).reasons]
-    assert "floor" in codes
-    assert "shifted" not in codes
+    assert "not_above_baseline" in codes
+    assert "fits_week_before" not in codes
 
 
 def test_chance_is_read_off_the_days_as_a_loop_reads_it():
@@ -350,21 +388,23 @@ def test_chance_is_read_off_the_days_as_a_loop_reads_it():
         / 6
         for days in weeks
     ]
-    found = gate.by_chance(sales, [str(week) for week in ASKED])
-    assert found["chance"].item() == pytest.approx(np.median(inside) / 0.891)
+    found = gate_checks.estimate_noise(sales, [str(week) for week in ASKED])
+    assert found["noise"].item() == pytest.approx(np.median(inside) / 0.891)
 
 
 def test_chance_is_one_for_counts_and_more_where_days_vary_more():
     weeks = [str(week) for week in ASKED]
-    assert gate.by_chance(chain().sales, weeks)["chance"].mean() == pytest.approx(1.0, abs=0.1)
+    assert gate_checks.estimate_noise(chain().sales, weeks)["noise"].mean() == pytest.approx(
+        1.0, abs=0.1
+    )
     random = np.random.default_rng(2)
     wild = chain().sales.with_columns(
         (pl.col("units") * pl.Series(random.choice([0.5, 1.5], chain().sales.height))).round()
     )
-    assert gate.by_chance(wild, weeks)["chance"].mean() > 3
+    assert gate_checks.estimate_noise(wild, weeks)["noise"].mean() > 3
 
 
-# ---- what is compared ----------------------------------------------------------------------------------------------
+# ---- what is compared ----------------------------------------------------------------------------
 
 
 def test_an_order_is_the_quantile_at_which_a_unit_more_costs_what_it_saves():
@@ -373,11 +413,11 @@ def test_an_order_is_the_quantile_at_which_a_unit_more_costs_what_it_saves():
             "store": "a",
             "item": ["tea", "cheap", "dear"],
             "mean": 6.0,
-            **{name: float(n) for n, name in enumerate(COLUMNS)},
+            **{name: float(n) for n, name in enumerate(QUANTILE_COLUMNS)},
         }
     )
-    found = gate.orders(
-        frame, gate.Costs({"tea": (30.0, 10.0), "cheap": (1.0, 1.0), "dear": (990.0, 10.0)}), "x"
+    found = optimal_orders(
+        frame, UnitCosts({"tea": (30.0, 10.0), "cheap": (1.0, 1.0), "dear": (990.0, 10.0)}), "x"
     )
     assert found["x_order"].to_list() == pytest.approx([5.0, 4.0, 8.0])
 
@@ -396,9 +436,8 @@ def test_yen_and_units_short_by_hand():
     rows = rows.with_columns(
         pl.Series("new_order", [8.0, 13.0]), pl.lit(None).alias("managers_order")
     )
-    case = gate.as_case(
-        rows, gate.Costs({"tea": (60.0, 15.0), "milk": (45.0, 30.0)}), ["new"], None, []
-    )
+    costs = UnitCosts({"tea": (60.0, 15.0), "milk": (45.0, 30.0)})
+    case = build_comparison(rows, costs, ["new"], [])
     assert [(measure.name, measure.losses["new"].tolist()) for measure in case.measures] == [
         ("yen", [120.0, 90.0]),
         ("service", [2.0, 0.0]),
@@ -415,7 +454,7 @@ def test_a_third_of_the_series_are_small_and_a_third_large():
             "actual": [6.0, 5.0, 4.0, 3.0, 2.0, 1.0],
         }
     )
-    assert gate.sized(rows)["size"].to_list() == [
+    assert add_sizes(rows)["size"].to_list() == [
         "large",
         "large",
         "middle",
@@ -427,14 +466,14 @@ def test_a_third_of_the_series_are_small_and_a_third_large():
 
 def test_peoples_orders_are_shown_where_deliveries_are_known_and_refuse_nobody():
     perfect = chain().sales.filter(pl.col("date") >= ASKED[-6].monday)
-    verdict = gate.judge(replace(chain(), deliveries=perfect), COSTS, ASKED, champion, champion)
+    verdict = compare(replace(chain(), deliveries=perfect), ASKED, champion, champion)
     (line,) = [
         comparison
         for comparison in verdict.comparisons
         if (comparison["other"], comparison["slice"], comparison["measure"])
         == ("managers", "all", "yen")
     ]
-    assert (verdict.go, line["rows"], line["theirs"]) == (True, 6 * 36, 0.0)
+    assert (verdict.go, line["rows"], line["other_loss"]) == (True, 6 * 36, 0.0)
 
 
 def test_every_region_store_item_and_size_is_compared_in_both_measures():
@@ -450,51 +489,78 @@ def test_every_region_store_item_and_size_is_compared_in_both_measures():
         *[("item", level) for level in LEVELS],
     ]
     labels += [("region", each) for each in {*REGIONS.values()}] + [
-        ("size", size) for size in gate.SIZES
+        ("size", size) for size in SIZES
     ]
     assert found == {(measure, *label) for measure in ("yen", "service") for label in labels}
     assert json.loads(json.dumps(verdict.as_json()))["go"] is True
 
 
-def test_every_reason_is_a_sentence_in_both_languages():
-    for kind, (_, expected) in SPOILT.items():
-        reason = {
-            "scatter": 0.1,
-            "least": 0.8,
-            "nearer": 0.5,
-            "more": 0.5,
-            "follows": 0.0,
-            "measure": "yen",
-            "change": 1.0,
-            "low": 0.5,
-        }
-        reason |= {"tolerance": 0.15, "rows": 3, "of": 9, "other": "champion", **expected}
-        for lang in LANGS:
-            said = gate.render_reasons(reason, lang, {"kobe": "神戸店"})
-            assert "{" not in said, kind
-    for weeks in (-1, 0, 1):
-        turned = {"code": "shifted", "how": "change", "weeks": weeks, "own": -0.5, "other": 0.5}
-        assert "-50%" in gate.render_reasons(turned, "en")
-        assert "-50%" in gate.render_reasons(turned, "ja")
-    assert gate.render_reasons({"code": "shifted", "weeks": 1, "nearer": 0.5}, "ja").startswith(
+def sentence(reason: dict[str, Any], lang: str, labels: dict[str, str] | None = None) -> str:
+    say = Texts([Path(web.__path__[0]) / "locale", Path(shop_web.__path__[0]) / "locale"])
+    return render_reason(reason, gate.FORECAST_SPEC.texts, say.translator(lang), labels)
+
+
+@pytest.mark.parametrize("lang", LANGS)
+def test_every_reason_is_a_sentence_in_both_languages(lang):
+    values = {
+        "dispersion": 0.1,
+        "least": 0.8,
+        "nearer": 0.5,
+        "own": -0.5,
+        "other": 0.5,
+        "uplift": 0.5,
+        "response": 0.0,
+        "weeks": 4,
+        "measure": "yen",
+        "change": 1.0,
+        "low": 0.5,
+        "tolerance": 0.15,
+        "rows": 3,
+        "of": 9,
+        "slice": "store",
+        "label": "kobe",
+    }
+    for code in {**reasons.MESSAGES, **gate.MESSAGES}:
+        text = sentence({"code": code, **values}, lang, {"kobe": "神戸店"})
+        assert "%(" not in text
+        assert text.endswith("。" if lang == "ja" else ".")
+    for code in ("changed_week_before", "changed_week_after", "changes_reversed"):
+        assert "-50%" in sentence({"code": code, "own": -0.5, "other": 0.5}, lang)
+
+
+def test_reasons_name_stores_and_sizes_in_words():
+    assert sentence({"code": "fits_week_after", "nearer": 0.5}, "ja").startswith(
         "ある週の予測が、その次の週"
     )
-    assert gate.render_reasons(
-        {"code": "missing_slice", "slice": "store", "label": "kobe", "rows": 3},
-        "ja",
-        {"kobe": "神戸店"},
-    ).startswith("店舗「神戸店」")
-    assert gate.render_reasons(
-        {"code": "missing_slice", "slice": "size", "label": "small", "rows": 3}, "en"
-    ).startswith("Size small sellers")
+    missing = {"code": "missing_slice", "slice": "store", "label": "kobe", "rows": 3}
+    assert sentence(missing, "ja", {"kobe": "神戸店"}).startswith("店舗「神戸店」")
+    small = {"code": "missing_slice", "slice": "size", "label": "small", "rows": 3}
+    assert sentence(small, "en").startswith("Size small sellers")
 
 
-# ---- registered versions -------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (lambda quantiles, mean: None, []),
+        (lambda quantiles, mean: quantiles.__setitem__((0, 1), np.nan), ["not_finite"]),
+        (lambda quantiles, mean: mean.__setitem__(1, np.inf), ["not_finite"]),
+        (lambda quantiles, mean: quantiles.__setitem__((2, 0), -1.0), ["negative"]),
+        (lambda quantiles, mean: quantiles.__setitem__(3, [3.0, 2.0, 4.0]), ["quantiles_crossed"]),
+    ],
+)
+def test_rows_that_are_no_forecasts_are_counted(spoil, expected):
+    quantiles, mean = np.tile([1.0, 2.0, 3.0], (6, 1)), np.full(6, 2.0)
+    spoil(quantiles, mean)
+    found = gate_checks.check_values(np.ones(6, dtype=bool), quantiles, mean)
+    assert found == [{"code": code, "rows": 1, "of": 6} for code in expected]
+
+
+# ---- registered versions -------------------------------------------------------------------------
 
 
 def run(home: Path, command: click.Command, *words: str) -> tuple[int, list[dict[str, Any]], str]:
     """A command's exit code, what it says in JSON, and all it says."""
-    answer = CliRunner().invoke(
+    answer = CommandRunner().invoke(
         command, words, env={"TANUKI_HOME": str(home)}, catch_exceptions=False
     )
     return (
@@ -512,10 +578,10 @@ def run(home: Path, command: click.Command, *words: str) -> tuple[int, list[dict
 )
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_commands_train_judge_release_and_go_back(tmp_path):
-    res = bootstrap.resources(Settings(home=tmp_path))
+    res = bootstrap.create_resources(Settings(home=tmp_path))
     make_chain(res)
     make_person(res, "ana", ("analyst", None))
-    bootstrap.close(res)
+    bootstrap.close_resources(res)
     code, (row,), _ = run(
         tmp_path, models.train, "--model", "moving_average", "--weeks", "8", "--json"
     )
@@ -526,98 +592,92 @@ def test_commands_train_judge_release_and_go_back(tmp_path):
         "NO-GO",
         False,
     )
-    assert {each["other"] for each in row["comparisons"]} == {
-        "champion",
-        "moving_average",
-    }  # the default stands for a champion
-    assert "floor" in [each["code"] for each in row["reasons"]]
-    assert "not better than that of the plain rule" in row["sentences"][0]
+    # The default model stands for a champion.
+    assert {line["other"] for line in row["comparisons"]} == {"champion", "moving_average"}
+    assert "not_above_baseline" in [reason["code"] for reason in row["reasons"]]
+    assert "not better than that of the baseline" in row["sentences"][0]
+    release = ["release", FORECAST_MODEL]
     with pytest.raises(Conflict):
-        run(tmp_path, models.release, "1")
+        run(tmp_path, all_models, *release, "1")
     with pytest.raises(NotAllowed):
-        run(tmp_path, models.release, "1", "--override", "--why", "nothing else there")
-    code, (row,), _ = run(
-        tmp_path,
-        models.release,
-        "1",
-        "--override",
-        "--why",
-        "nothing else there",
-        "--by",
-        "ana",
-        "--json",
-    )
+        run(tmp_path, all_models, *release, "1", "--override", "--why", "nothing else there")
+    override = ["--override", "--why", "nothing else there", "--by", "ana"]
+    code, (row,), _ = run(tmp_path, all_models, *release, "1", *override, "--json")
     assert (code, row["kind"], row["by"]) == (0, "override", "ana")
 
     run(tmp_path, models.train, "--model", "seasonal_naive", "--no-gate")
-    code, _, said = run(tmp_path, models.gate, "--weeks", "8")
+    code, _, output = run(tmp_path, all_models, "evaluate", FORECAST_MODEL, "--set", "weeks=8")
     assert code == 1
-    assert "NO-GO" in said
-    assert "the cost is not better than that of the plain rule moving_average" in said
-    run(tmp_path, models.release, "2", "--override", "--why", "to see", "--by", "ana")
-    code, (row,), _ = run(tmp_path, models.rollback, "--why", "seen", "--json")
+    assert "NO-GO" in output
+    assert "the cost is not better than that of the baseline moving_average" in output
+    run(tmp_path, all_models, *release, "2", "--override", "--why", "to see", "--by", "ana")
+    code, (row,), _ = run(
+        tmp_path, all_models, "rollback", FORECAST_MODEL, "--why", "seen", "--json"
+    )
     assert (code, row["version"], row["previous"]) == (0, "1", "2")
-    assert [each["kind"] for each in run(tmp_path, models.releases, "--json")[1]] == [
-        "rollback",
-        "override",
-        "override",
-    ]
-    assert [
-        each["verdict"] for each in run(tmp_path, models.releases, "--verdicts", "--json")[1]
-    ] == ["NO-GO", "NO-GO"]
+    (details,) = run(tmp_path, all_models, "show", FORECAST_MODEL, "--json")[1]
+    assert [entry["kind"] for entry in details["releases"]] == ["rollback", "override", "override"]
+    assert [verdict["verdict"] for verdict in details["verdicts"]] == ["NO-GO", "NO-GO"]
 
 
-def test_the_page_says_why_and_offers_what_this_person_may(embedded):
+def test_the_pages_give_reasons_and_offer_what_a_person_may_do(embedded):
     make_chain(embedded)
     for name, grants in {"ana": ("analyst", None), "ops": ("operator", None)}.items():
         make_person(embedded, name, grants)
     reason = {"code": "missing_slice", "slice": "store", "label": "chiba", "rows": 12}
-    line = {
-        "measure": "yen",
-        "other": "managers",
-        "slice": "all",
-        "label": "",
-        "rows": 6,
-        "ours": 1.0,
-        "theirs": 2.0,
-    }
-    line |= {"change": -0.5, "low": -0.6, "high": -0.4}
+    line = {"measure": "yen", "other": "managers", "slice": "all", "label": "", "rows": 6}
+    line |= {"loss": 1.0, "other_loss": 2.0, "change": -0.5, "low": -0.6, "high": -0.4}
+    store = {**line, "other": "champion", "slice": "store", "label": "chiba", "change": 0.25}
     report = {
         "weeks": ["2020-W42", "2021-W01"],
-        "reasons": [reason],
-        "comparisons": [line],
-        "default": "pooled",
+        "comparisons": [line, store],
+        "default": "poisson_regression",
     }
     with embedded.db.write() as db:
-        for version, go in (("1", True), ("2", False)):
-            report = {**report, "reasons": [] if go else [reason]}
+        for version, decision in (("1", Decision.GO), ("2", Decision.NO_GO)):
+            reasons = [] if decision == Decision.GO else [reason]
             db.add(
                 GateVerdict(
-                    model=REGISTERED,
+                    model=FORECAST_MODEL,
                     version=version,
                     champion=None,
-                    go=go,
-                    report=report,
+                    decision=decision,
+                    report={**report, "reasons": reasons},
                     at=NOW,
                     by="tanuki",
                 )
             )
-    app = web.create(embedded, [shop_web.SYSTEM])
+    Path(embedded.settings.home / "model").mkdir()
+    for _ in range(2):
+        embedded.registry.save(
+            FORECAST_MODEL,
+            embedded.settings.home / "model",
+            parameters={"forecaster": "moving_average"},
+            metrics={},
+            data_window=("", ""),
+            code_version="1",
+        )
+    app = create_app(embedded, [shop_web.SYSTEM])
     analyst = signed_in(app, "ana")
-    page = analyst.get("/shop/models", headers={"Accept-Language": "ja"}).text
-    assert "店舗「chiba」の予測がまったくありません（12行が欠けています）。" in page
-    assert "本番のバージョンがない間に使うpooledと比較" in page
-    assert 'action="/shop/models/2/override"' in page
-    assert 'action="/shop/models/1/override"' not in page
-    assert "/override" not in signed_in(app, "ops").get("/shop/models").text
-    view = analyst.get("/api/shop/models").json()
+    path = f"/models/{FORECAST_MODEL}"
+    page = analyst.get(path, headers={"Accept-Language": "ja"}).text
+    assert "需要予測" in page
+    assert "の予測がまったくありません（12行が欠けています）。" in page
+    assert f'action="{path}/2/override"' in page
+    assert f'action="{path}/1/override"' not in page
+    assert "/override" not in signed_in(app, "ops").get(path).text
+    view = analyst.get(f"/api{path}").json()
     assert [(each["version"], each["go"], each["may_override"]) for each in view["verdicts"]] == [
         ("2", False, True),
         ("1", True, False),
     ]
-    assert view["verdicts"][0]["sentences"] == [
-        "Store chiba is not forecast at all (12 rows are absent)."
-    ]
-    assert view["verdicts"][0]["compared"][0]["change"] == -0.5
-    for path in ("/shop/models/rollback", "/shop/models/1/override"):
-        assert analyst.post(path, data={"why": "x", "csrf": csrf(analyst)}).status_code == 409
+    assert view["verdicts"][0]["sentences"][0].endswith(
+        "is not forecast at all (12 rows are absent)."
+    )
+    assert view["verdicts"][0]["comparisons"][0]["change"] == -0.5
+    for action in ("rollback", "1/override"):
+        data = {"why": "x", "csrf": csrf(analyst)}
+        assert analyst.post(f"{path}/{action}", data=data).status_code == 409
+    (comparison,) = analyst.get("/api/shop/models").json()["comparisons"]
+    assert (comparison["slice"], comparison["change"]) == ("Store", 0.25)
+    assert path in analyst.get("/shop/models").text

@@ -1,16 +1,22 @@
-"""The gate's statistics: paired, by blocks, as a dumb loop finds them; who is refused and who is not; what is wrong before comparing."""
+"""The gate's statistics against simple loops: which challengers are refused, and why."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tanuki.platform.mlops import evaluation
+from tanuki.i18n import Texts
+from tanuki.platform import web
+from tanuki.platform.mlops import evaluation, reasons
 from tanuki.platform.mlops.evaluation import ComparisonData, Limits, Measure
+from tanuki.platform.mlops.reasons import ReasonTexts, render_reason
 
+LOCALE = Path(web.__path__[0]) / "locale"
 WEEKS, EACH = 10, 30
 
 
 def losses(seed: int, spread: float = 0.0, factor: float = 1.0) -> np.ndarray:
-    """Losses of a row that are hard or easy together, week by week; `spread` is a model's own luck."""
+    """Losses that share hard and easy weeks; `spread` is a model's own noise."""
     shared = np.random.default_rng(0)
     hard = np.repeat(shared.gamma(4, 0.25, WEEKS), EACH) * shared.gamma(2, 50, WEEKS * EACH)
     return hard * factor * np.exp(np.random.default_rng(seed).normal(0, spread, WEEKS * EACH))
@@ -31,11 +37,16 @@ def case(challenger, champion=None, floor=None, **kwargs) -> ComparisonData:
     )
 
 
+def bootstrap(blocks: int, draws: int, length: int, *, seed: int) -> np.ndarray:
+    limits = Limits(bootstrap_draws=draws, block_length=length, seed=seed)
+    return evaluation.block_bootstrap_weights(blocks, limits)
+
+
 def codes(verdict) -> list[str]:
     return [reason["code"] for reason in verdict.reasons]
 
 
-def test_twenty_lucky_and_unlucky_twins_of_the_champion_pass():
+def test_twenty_challengers_equal_to_the_champion_but_for_chance_pass():
     for seed in range(1, 21):
         verdict = evaluation.compare_models(
             case(losses(seed, 0.3), losses(99, 0.3), losses(98, factor=1.4))
@@ -47,7 +58,7 @@ def test_a_tenth_worse_everywhere_is_worse_though_weeks_differ_far_more():
     verdict = evaluation.compare_models(
         case(losses(1, 0.1, factor=1.1), losses(2, 0.1), losses(3, factor=1.4))
     )
-    assert codes(verdict) == ["worse"]
+    assert codes(verdict) == ["worse_overall"]
     assert verdict.reasons[0]["change"] == pytest.approx(0.1, abs=0.03)
     assert 0.02 < verdict.reasons[0]["low"] < 0.1 < verdict.reasons[0]["high"]
 
@@ -63,9 +74,11 @@ def test_one_store_that_doubles_is_named_though_the_whole_is_hardly_worse():
 
 
 def test_who_does_not_beat_the_plain_rule_is_refused_with_and_without_a_champion():
-    assert codes(evaluation.compare_models(case(losses(1), None, losses(1)))) == ["floor"]
+    assert codes(evaluation.compare_models(case(losses(1), None, losses(1)))) == [
+        "not_above_baseline"
+    ]
     assert codes(evaluation.compare_models(case(losses(1), losses(1), losses(1, factor=0.9)))) == [
-        "floor"
+        "not_above_baseline"
     ]
     assert evaluation.compare_models(case(losses(1), None, losses(1, factor=1.01))).go
 
@@ -124,16 +137,16 @@ def test_a_measure_per_unit_sold_is_worse_in_points_of_that():
 
 def test_nothing_to_compare_is_no_go():
     assert codes(evaluation.compare_models(case(np.full(300, np.nan), losses(1), losses(2)))) == [
-        "nothing"
+        "no_common_rows"
     ]
 
 
 def test_a_fault_found_before_is_a_reason_and_the_rest_is_still_compared():
     verdict = evaluation.compare_models(
         case(losses(1), losses(1), losses(1, factor=1.2)),
-        faults=[{"code": "nan", "rows": 1, "of": 300}],
+        faults=[{"code": "not_finite", "rows": 1, "of": 300}],
     )
-    assert (verdict.go, codes(verdict)) == (False, ["nan"])
+    assert (verdict.go, codes(verdict)) == (False, ["not_finite"])
     assert verdict.comparisons
 
 
@@ -144,12 +157,12 @@ def test_slices_with_few_rows_or_weeks_are_shown_and_not_judged():
     )
     assert (
         verdict.go,
-        {line["judged"] for line in verdict.comparisons if line["slice"] == "store"},
+        {line["tested"] for line in verdict.comparisons if line["slice"] == "store"},
     ) == (True, {False})
 
 
 def test_draws_are_those_of_a_dumb_loop_and_every_block_comes_up_as_often():
-    drawn, random = evaluation.block_bootstrap_weights(7, 400, 3, seed=4), np.random.default_rng(4)
+    drawn, random = bootstrap(7, 400, 3, seed=4), np.random.default_rng(4)
     starts = random.integers(0, 7, size=(400, 3))
     for line, first in zip(drawn, starts, strict=True):
         picked = [(start + step) % 7 for start in first for step in range(3)][:7]
@@ -164,7 +177,7 @@ def test_change_and_interval_are_those_of_resampling_rows_by_hand():
         made.measures[0].losses["old"].reshape(WEEKS, EACH),
     )
     again = []
-    for counts in evaluation.block_bootstrap_weights(WEEKS, 2000, 2, seed=1):
+    for counts in bootstrap(WEEKS, 2000, 2, seed=1):
         picked = np.repeat(np.arange(WEEKS), counts.astype(int))
         again.append(ours[picked].sum() / theirs[picked].sum() - 1)
     (line,) = [
@@ -181,52 +194,34 @@ def test_chance_is_a_t_test_on_blocks_when_they_are_drawn_one_by_one():
 
     excess = np.random.default_rng(3).normal(0.4, 1, 12)
     expected = ttest_1samp(excess, 0, alternative="greater").pvalue
-    assert evaluation.p_value(
-        excess, evaluation.block_bootstrap_weights(12, 20_000, 1, seed=1)
-    ) == pytest.approx(expected, rel=0.05)
+    assert evaluation.p_value(excess, bootstrap(12, 20_000, 1, seed=1)) == pytest.approx(
+        expected, rel=0.05
+    )
 
 
 @pytest.mark.parametrize(
     ("excess", "expected"), [([2.0] * 8, 0.0), ([-2.0] * 8, 1.0), ([0.0] * 8, 1.0), ([5.0], 0.0)]
 )
 def test_blocks_that_are_all_alike_leave_no_doubt(excess, expected):
-    assert (
-        evaluation.p_value(
-            np.array(excess), evaluation.block_bootstrap_weights(len(excess), 100, 2, seed=1)
-        )
-        == expected
-    )
+    assert evaluation.p_value(np.array(excess), bootstrap(len(excess), 100, 2, seed=1)) == expected
 
 
 def test_holm_by_hand():
-    assert evaluation.holm([0.01, 0.04, 0.03, 0.005], 0.05) == [
+    assert evaluation.holm_rejections([0.01, 0.04, 0.03, 0.005], 0.05) == [
         True,
         False,
         False,
         True,
     ]  # 0.0125, 0.0167, then 0.03 > 0.025 stops it
-    assert evaluation.holm([0.02, 0.03], 0.05) == [True, True]
-    assert evaluation.holm([], 0.05) == []
-
-
-def test_every_kind_of_fault_is_told_with_its_rows():
-    quantiles, mean = np.tile([1.0, 2.0, 3.0], (6, 1)), np.full(6, 2.0)
-    slices = {"region": ["n", "n", "n", "s", "s", "s"], "store": ["a", "a", "b", "c", "c", "d"]}
-    everybody = np.ones(6, dtype=bool)
-    assert evaluation.faults(everybody, quantiles, mean, slices) == []
-    quantiles[0, 1], mean[1], quantiles[2, 0], quantiles[3] = np.nan, np.inf, -1.0, [3.0, 2.0, 4.0]
-    assert evaluation.faults(everybody, quantiles, mean, slices) == [
-        {"code": "nan", "rows": 2, "of": 6},
-        {"code": "negative", "rows": 1, "of": 6},
-        {"code": "crossed", "rows": 1, "of": 6},
-    ]
+    assert evaluation.holm_rejections([0.02, 0.03], 0.05) == [True, True]
+    assert evaluation.holm_rejections([], 0.05) == []
 
 
 def test_a_region_that_is_absent_is_named_once_and_lonely_rows_are_counted():
     slices = {"region": ["n", "n", "n", "s", "s", "s"], "store": ["a", "a", "b", "c", "c", "d"]}
     assert evaluation.find_missing_rows(np.array([1, 0, 1, 0, 0, 0], dtype=bool), slices) == [
         {"code": "missing_slice", "slice": "region", "label": "s", "rows": 3},
-        {"code": "missing", "rows": 1, "of": 6},
+        {"code": "missing_rows", "rows": 1, "of": 6},
     ]
     assert [
         each["label"]
@@ -234,7 +229,8 @@ def test_a_region_that_is_absent_is_named_once_and_lonely_rows_are_counted():
     ] == ["b"]
 
 
-def test_every_reason_has_its_sentence_in_both_languages():
+@pytest.mark.parametrize("lang", ["en", "ja"])
+def test_every_reason_has_its_sentence_in_both_languages(lang):
     values = {
         "measure": "loss",
         "other": "plain",
@@ -246,16 +242,20 @@ def test_every_reason_has_its_sentence_in_both_languages():
         "slice": "store",
         "label": "chiba",
     }
-    for code in evaluation.WORDS:
-        for lang in evaluation.LANGS:
-            said = evaluation.words(
-                {"code": code, **values}, lang, kinds={"store": {"en": "store", "ja": "店舗"}}
-            )
-            assert "{" not in said
-            assert said.endswith("。" if lang == "ja" else ".")
-    assert evaluation.words(
-        {"code": "missing_slice", **values}, "en", kinds={"store": {"en": "store", "ja": "店舗"}}
-    ) == ("Store chiba has no answer at all (3 rows are absent).")
+    say = Texts([LOCALE]).translator(lang)
+    for code in reasons.MESSAGES:
+        sentence = render_reason({"code": code, **values}, say=say)
+        assert "%(" not in sentence
+        assert sentence.endswith("。" if lang == "ja" else ".")
+
+
+def test_a_reason_names_its_slice_in_words():
+    reason = {"code": "missing_slice", "slice": "store", "label": "kobe", "rows": 3}
+    texts = ReasonTexts(slices={"store": "Shop"})
+    assert render_reason(reason, texts, labels={"kobe": "Kobe"}) == (
+        "Shop Kobe has no answer at all (3 rows are absent)."
+    )
+    assert render_reason({"code": "recall", "k": 10}) == "code recall, k 10"
 
 
 # ---- queries instead of weeks
@@ -264,7 +264,7 @@ def test_every_reason_has_its_sentence_in_both_languages():
 def queries(
     seed: int, *, miss: float = 0.08, cats: float | None = None, count: int = 600
 ) -> np.ndarray:
-    """Of each query's ten nearest the share that a version misses; `cats` is another chance of missing one in a small slice."""
+    """Share of each query's ten nearest that is missed; `cats`: its mean in a small slice."""
     random = np.random.default_rng(seed)
     chance = np.where(np.arange(count) % 12 == 5, miss if cats is None else cats, miss)
     return random.binomial(10, chance) / 10
@@ -292,13 +292,10 @@ def test_ten_points_less_on_one_small_slice_of_queries_is_named():
     assert [(reason["code"], reason["label"]) for reason in verdict.reasons] == [
         ("worse_slice", "rabbit")
     ]
-    said = evaluation.words(
-        verdict.reasons[0],
-        "en",
-        kinds={"category": {"en": "category"}},
-        measures={"missed": {"en": "share that is missed"}},
+    texts = ReasonTexts(
+        slices={"category": "category"}, measures={"missed": "share that is missed"}
     )
-    assert said.startswith(
+    assert render_reason(verdict.reasons[0], texts).startswith(
         "Category rabbit: the share that is missed is worse than the champion's by"
     )
 

@@ -1,4 +1,4 @@
-"""The model registry: versions with what they were made from, aliases, and nothing of MLflow before it is needed."""
+"""The model registry: versions, aliases, and no import of MLflow before it is needed."""
 
 import os
 import shutil
@@ -9,6 +9,7 @@ import pytest
 
 from tanuki.errors import NotFound
 from tanuki.platform.mlops.registry import CHAMPION, Registry
+from tanuki.platform.object_store import ObjectStore
 
 pytestmark = [pytest.mark.slow, pytest.mark.mlflow]
 MADE = {"data_window": ("2020-01-01", "2021-01-10"), "code_version": "0.1.0"}
@@ -19,9 +20,9 @@ def registry(request, tmp_path) -> Registry:
     """An empty registry whose files are in a folder, or on S3 with credentials of its own."""
     tracking = f"sqlite:///{tmp_path / 'mlflow.db'}"
     if request.param == "folder":
-        return Registry(tracking, str(tmp_path / "artifacts"))
+        return Registry(tracking, ObjectStore(str(tmp_path / "artifacts")))
     s3 = request.getfixturevalue("s3")
-    return Registry(tracking, s3["url"], s3["endpoint"], s3["key"], s3["secret"])
+    return Registry(tracking, ObjectStore(s3["url"], s3["endpoint"], s3["key"], s3["secret"]))
 
 
 def test_versions_aliases_and_files(registry, tmp_path):
@@ -66,7 +67,9 @@ def test_versions_aliases_and_files(registry, tmp_path):
 
 
 def test_files_that_are_lost_are_not_found(tmp_path):
-    registry = Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", str(tmp_path / "artifacts"))
+    registry = Registry(
+        f"sqlite:///{tmp_path / 'mlflow.db'}", ObjectStore(str(tmp_path / "artifacts"))
+    )
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "a").write_text("x")
     registry.save("forecast", tmp_path / "model", parameters={}, metrics={}, **MADE)
@@ -76,7 +79,9 @@ def test_files_that_are_lost_are_not_found(tmp_path):
 
 
 def test_a_discarded_version_is_gone_with_its_files_and_its_number_is_not_given_again(tmp_path):
-    registry = Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", str(tmp_path / "artifacts"))
+    registry = Registry(
+        f"sqlite:///{tmp_path / 'mlflow.db'}", ObjectStore(str(tmp_path / "artifacts"))
+    )
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "a").write_text("x")
     for _ in range(2):
@@ -95,7 +100,9 @@ def test_a_discarded_version_is_gone_with_its_files_and_its_number_is_not_given_
 def test_mlflow_finds_the_files_where_it_looks_for_them(tmp_path):
     from mlflow import MlflowClient
 
-    registry = Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", str(tmp_path / "artifacts"))
+    registry = Registry(
+        f"sqlite:///{tmp_path / 'mlflow.db'}", ObjectStore(str(tmp_path / "artifacts"))
+    )
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "a").write_text("x")
     registry.save("forecast", tmp_path / "model", parameters={}, metrics={}, **MADE)
@@ -113,13 +120,16 @@ import sys
 from pathlib import Path
 
 home, seen = Path(sys.argv[1]), []
-sys.addaudithook(lambda event, told: seen.append(told) if event in ("socket.getaddrinfo", "socket.connect") else None)
+NETWORK = ("socket.getaddrinfo", "socket.connect")
+sys.addaudithook(lambda event, args: seen.append(args) if event in NETWORK else None)
 
 from tanuki.platform.mlops.registry import Registry
+from tanuki.platform.object_store import ObjectStore
 
-registry = Registry(f"sqlite:///{home / 'mlflow.db'}", str(home / "artifacts"))
+registry = Registry(f"sqlite:///{home / 'mlflow.db'}", ObjectStore(str(home / "artifacts")))
 (home / "model").mkdir()
-registry.save("forecast", home / "model", parameters={"a": 1}, metrics={"b": 1.0}, data_window=("", ""), code_version="")
+made = {"parameters": {"a": 1}, "metrics": {"b": 1.0}, "data_window": ("", "")}
+registry.save("forecast", home / "model", code_version="", **made)
 import threading
 
 print([thread.name for thread in threading.enumerate()], seen)
@@ -145,17 +155,30 @@ sys.exit(bool(seen))
 
 
 def test_another_process_sees_what_was_registered(tmp_path):
-    registry = Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", str(tmp_path / "artifacts"))
+    registry = Registry(
+        f"sqlite:///{tmp_path / 'mlflow.db'}", ObjectStore(str(tmp_path / "artifacts"))
+    )
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "a").write_text("x")
     registry.save("forecast", tmp_path / "model", parameters={}, metrics={}, **MADE)
-    code = "import sys; from tanuki.platform.models.registry import Registry; print(Registry(*sys.argv[1:]).names())"
-    command = [sys.executable, "-c", code, registry.tracking_uri, registry.artifacts]
+    imports = (
+        "import sys; from tanuki.platform.mlops.registry import Registry; "
+        "from tanuki.platform.object_store import ObjectStore; "
+    )
+    code = imports + "print(Registry(sys.argv[1], ObjectStore(sys.argv[2])).names())"
+    command = [sys.executable, "-c", code, registry.tracking_uri, registry.files.url]
     assert (
         "['forecast']" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
     )
 
 
 def test_nothing_of_mlflow_is_loaded_by_a_registry_that_was_never_used():
-    code = "import sys; from tanuki.platform.models.registry import Registry; Registry('sqlite:////nowhere/x.db', '').versions('a'); sys.exit('mlflow' in sys.modules)"
+    imports = (
+        "import sys; from tanuki.platform.mlops.registry import Registry; "
+        "from tanuki.platform.object_store import ObjectStore; "
+    )
+    code = (
+        imports + "Registry('sqlite:////nowhere/x.db', ObjectStore('')).versions('a'); "
+        "sys.exit('mlflow' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,7 +1,7 @@
-"""What is live: only a GO or a named person changes it, every change is kept, and there is a way back."""
+"""Releases: only a GO or a named person changes the champion; all stay on record."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,8 +10,12 @@ import tanuki
 from tanuki.errors import Conflict, NotAllowed, UserError
 from tanuki.platform.accounts import COMMAND_LINE, SYSTEM, Person
 from tanuki.platform.mlops import release
-from tanuki.platform.mlops.registry import CHAMPION, Registry
+from tanuki.platform.mlops.registry import CHAMPION, PREVIOUS, Registry
+from tanuki.platform.mlops.release import ModelChange
+from tanuki.platform.mlops.rollout import version_with_alias
 from tanuki.platform.mlops.tables import GateVerdict, Release
+from tanuki.platform.object_store import ObjectStore
+from tests.factories.verdicts import add_verdict
 
 pytestmark = [pytest.mark.slow, pytest.mark.mlflow]
 MODEL = "forecast"
@@ -23,7 +27,7 @@ STORE = Person("chiba", "Chiba", frozenset({("manager", "chiba")}))
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
-    """A registry with three versions, of which none is live; made once, because MLflow takes its time."""
+    """A registry with three versions, none of them live; made once, because MLflow is slow."""
     home = tmp_path_factory.mktemp("registry")
     (home / "model").mkdir()
     (home / "model" / "a").write_text("x")
@@ -35,50 +39,40 @@ def made(tmp_path_factory) -> Path:
 
 
 def empty(home: Path) -> Registry:
-    return Registry(f"sqlite:///{home / 'mlflow.db'}", str(home / "artifacts"))
+    return Registry(f"sqlite:///{home / 'mlflow.db'}", ObjectStore(str(home / "artifacts")))
 
 
 @pytest.fixture
 def registry(made) -> Registry:
     """Nothing is live."""
     registry = empty(made)
-    for alias in (CHAMPION, release.PREVIOUS):
+    for alias in (CHAMPION, PREVIOUS):
         registry.client.delete_registered_model_alias(MODEL, alias)
     return registry
 
 
 def verdict(db, version: str, go: bool, champion: str | None = None) -> GateVerdict:
-    return release.keep_verdict(
-        db,
-        GateVerdict(
-            model=MODEL,
-            version=version,
-            champion=champion,
-            go=go,
-            report={"reasons": []},
-            at=NOW,
-            by="ana",
-        ),
-    )
+    reasons = () if go else ({"code": "no_common_rows"},)
+    return add_verdict(db, MODEL, version, NOW, reasons=reasons, champion=champion)
+
+
+def change(db, registry: Registry, actor: Person) -> ModelChange:
+    return ModelChange(db, registry, MODEL, actor, NOW)
 
 
 def live(registry: Registry) -> str | None:
-    found = release.version_with_alias(registry, MODEL)
+    found = version_with_alias(registry, MODEL)
     return found.version if found else None
 
 
 def test_a_go_goes_live_and_one_step_leads_back_and_forth(database, registry):
     with database.write() as db:
-        release.release_version(db, registry, SYSTEM, verdict(db, "1", True), NOW)
-        release.release_version(db, registry, OPS, verdict(db, "2", True, "1"), NOW)
+        release.release_version(change(db, registry, SYSTEM), verdict(db, "1", True))
+        release.release_version(change(db, registry, OPS), verdict(db, "2", True, "1"))
         assert live(registry) == "2"
-        release.roll_back_version(
-            db, registry, OPS, MODEL, why="too little milk", now=NOW + timedelta(hours=1)
-        )
+        release.roll_back_version(change(db, registry, OPS), "too little milk")
         assert live(registry) == "1"
-        release.roll_back_version(
-            db, registry, ANA, MODEL, why="it was the till", now=NOW + timedelta(hours=2)
-        )
+        release.roll_back_version(change(db, registry, ANA), "it was the till")
         assert live(registry) == "2"
     with database.read() as db:
         found = [
@@ -96,7 +90,7 @@ def test_a_go_goes_live_and_one_step_leads_back_and_forth(database, registry):
 def test_a_no_go_does_not_go_live_and_nothing_is_recorded(database, registry):
     with database.write() as db:
         with pytest.raises(Conflict, match="not this GO"):
-            release.release_version(db, registry, ANA, verdict(db, "1", False), NOW)
+            release.release_version(change(db, registry, ANA), verdict(db, "1", False))
         assert (live(registry), release.list_releases(db, MODEL)) == (None, [])
 
 
@@ -105,15 +99,15 @@ def test_a_go_is_worth_nothing_once_a_newer_verdict_says_no(database, registry):
         old = verdict(db, "1", True)
         verdict(db, "1", False)
         with pytest.raises(Conflict, match="newest verdict"):
-            release.release_version(db, registry, ANA, old, NOW)
+            release.release_version(change(db, registry, ANA), old)
 
 
 def test_a_go_beside_a_champion_that_is_gone_must_be_judged_again(database, registry):
     with database.write() as db:
         late = verdict(db, "3", True)
-        release.release_version(db, registry, ANA, verdict(db, "1", True), NOW)
+        release.release_version(change(db, registry, ANA), verdict(db, "1", True))
         with pytest.raises(Conflict, match="judge it again"):
-            release.release_version(db, registry, ANA, late, NOW)
+            release.release_version(change(db, registry, ANA), late)
         assert live(registry) == "1"
 
 
@@ -121,12 +115,12 @@ def test_a_named_person_may_decide_against_a_no_go_and_says_why(database, regist
     with database.write() as db:
         no = verdict(db, "1", False)
         with pytest.raises(UserError, match="say why"):
-            release.override_verdict(db, registry, ANA, MODEL, "1", why="  ", now=NOW)
+            release.override_verdict(change(db, registry, ANA), "1", "  ")
         for nobody in (COMMAND_LINE, SYSTEM):
             with pytest.raises(NotAllowed, match="person with a name"):
-                release.override_verdict(db, registry, nobody, MODEL, "1", why="because", now=NOW)
+                release.override_verdict(change(db, registry, nobody), "1", "because")
         made = release.override_verdict(
-            db, registry, ANA, MODEL, "1", why="new stores are not judged fairly", now=NOW
+            change(db, registry, ANA), "1", "new stores are not judged fairly"
         )
         assert (made.kind, made.by, made.verdict_id, live(registry)) == (
             "override",
@@ -139,10 +133,10 @@ def test_a_named_person_may_decide_against_a_no_go_and_says_why(database, regist
 def test_an_override_is_only_against_a_no_go(database, registry):
     with database.write() as db:
         with pytest.raises(UserError, match="never judged"):
-            release.override_verdict(db, registry, ANA, MODEL, "2", why="x", now=NOW)
+            release.override_verdict(change(db, registry, ANA), "2", "x")
         verdict(db, "2", True)
         with pytest.raises(Conflict, match="needs nobody"):
-            release.override_verdict(db, registry, ANA, MODEL, "2", why="x", now=NOW)
+            release.override_verdict(change(db, registry, ANA), "2", "x")
     assert live(registry) is None
 
 
@@ -151,36 +145,36 @@ def test_who_may_what(database, registry):
         go, no = verdict(db, "1", True), verdict(db, "2", False)
         for who in (STORE,):
             with pytest.raises(NotAllowed):
-                release.release_version(db, registry, who, go, NOW)
+                release.release_version(change(db, registry, who), go)
             with pytest.raises(NotAllowed):
-                release.roll_back_version(db, registry, who, MODEL, why="x", now=NOW)
+                release.roll_back_version(change(db, registry, who), "x")
         for who in (STORE, OPS):
             with pytest.raises(NotAllowed):
-                release.override_verdict(db, registry, who, MODEL, no.version, why="x", now=NOW)
+                release.override_verdict(change(db, registry, who), no.version, "x")
     assert live(registry) is None
 
 
 def test_without_a_version_before_there_is_no_way_back(database, registry):
     with database.write() as db:
-        release.release_version(db, registry, ANA, verdict(db, "1", True), NOW)
+        release.release_version(change(db, registry, ANA), verdict(db, "1", True))
         with pytest.raises(Conflict, match="no way back"):
-            release.roll_back_version(db, registry, ANA, MODEL, why="x", now=NOW)
+            release.roll_back_version(change(db, registry, ANA), "x")
         with pytest.raises(UserError, match="say why"):
-            release.roll_back_version(db, registry, ANA, MODEL, why=" ", now=NOW)
+            release.roll_back_version(change(db, registry, ANA), " ")
 
 
 def test_what_is_live_does_not_go_live_again(database, registry):
     with database.write() as db:
-        release.release_version(db, registry, ANA, verdict(db, "1", True), NOW)
+        release.release_version(change(db, registry, ANA), verdict(db, "1", True))
         with pytest.raises(Conflict, match="live already"):
-            release.release_version(db, registry, ANA, verdict(db, "1", True, "1"), NOW)
-        assert release.version_with_alias(registry, MODEL, release.PREVIOUS) is None
+            release.release_version(change(db, registry, ANA), verdict(db, "1", True, "1"))
+        assert version_with_alias(registry, MODEL, PREVIOUS) is None
 
 
 def test_what_fails_leaves_no_record(database, registry):
     with pytest.raises(UserError), database.write() as db:
         release.release_version(
-            db, registry, ANA, verdict(db, "9", True), NOW
+            change(db, registry, ANA), verdict(db, "9", True)
         )  # was never registered
     with database.read() as db:
         assert db.query(Release).count() == 0

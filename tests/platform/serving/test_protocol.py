@@ -1,4 +1,4 @@
-"""The model server as other people's clients see it: tritonclient over HTTP and gRPC, plain JSON, our own client; and its end, which drops nothing."""
+"""The model server as clients see it: tritonclient over HTTP and gRPC, plain JSON, our own."""
 
 import json
 import threading
@@ -12,13 +12,13 @@ import pytest
 from tanuki.app import bootstrap
 from tanuki.errors import NotFound, UserError
 from tanuki.platform.database.engine import Base, Database
-from tanuki.platform.mlops import runtimes
 from tanuki.platform.mlops.registry import Registry
 from tanuki.platform.mlops.runtimes import ModelError
+from tanuki.platform.object_store import ObjectStore
 from tanuki.platform.serving import client, grpc_server, oip_json, oip_protobuf
 from tanuki.platform.serving import rest_server as http_server
 from tanuki.settings import Settings
-from tests.factories.onnx_models import M, Place, graph, rows
+from tests.factories.onnx_models import MODEL_NAME, ModelHost, row_inputs, write_onnx_model
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -29,10 +29,12 @@ class Server:
     def __init__(self, models, port: int = 0) -> None:
         import uvicorn
 
-        self.grpc, grpc_port = grpc_server.server(models, "127.0.0.1:0")
+        self.grpc, grpc_port = grpc_server.create_server(models, "127.0.0.1:0")
         self.grpc.start()
         self.uvicorn = uvicorn.Server(
-            uvicorn.Config(http_server.app(models), host="127.0.0.1", port=port, log_config=None)
+            uvicorn.Config(
+                http_server.create_app(models), host="127.0.0.1", port=port, log_config=None
+            )
         )
         self.thread = threading.Thread(target=self.uvicorn.run, daemon=True)
         self.thread.start()
@@ -52,17 +54,17 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     database = Database(f"sqlite:///{folder / 'tanuki.db'}")
     Base.metadata.create_all(database.engine)
-    made = Place(database, folder)
-    made.version("1", scale=1.0)
-    made.version("2", scale=2.0)
-    made.plan("1", "2", mode="canary", share=0.5)
+    made = ModelHost(database, folder)
+    made.write_version("1", scale=1.0)
+    made.write_version("2", scale=2.0)
+    made.set_rollout("1", "2", mode="canary", share=0.5)
     yield made
     database.close()
 
 
 @pytest.fixture(scope="module")
 def server(place):
-    models = place.models(kept=0.0)
+    models = place.start_models()
     made = Server(models)
     yield made
     made.stop()
@@ -97,14 +99,14 @@ def test_tritonclient_lists_and_checks(triton):
     module, made = triton
     assert made.is_server_live()
     assert made.is_server_ready()
-    assert made.is_model_ready(M)
-    assert made.is_model_ready(M, "2")
+    assert made.is_model_ready(MODEL_NAME)
+    assert made.is_model_ready(MODEL_NAME, "2")
     assert not made.is_model_ready("nobody")
     told = [
         made.get_model_repository_index(),
         made.get_server_metadata(),
-        made.get_model_metadata(M),
-        made.get_model_config(M),
+        made.get_model_metadata(MODEL_NAME),
+        made.get_model_config(MODEL_NAME),
     ]
     if module.__name__.endswith("http"):
         index, about, metadata, config = told
@@ -127,8 +129,8 @@ def test_tritonclient_lists_and_checks(triton):
         }
         assert told[3].config.input[0].data_type == 11  # TYPE_FP32
     assert [(each["name"], each["version"], each["state"]) for each in index] == [
-        (M, "1", "READY"),
-        (M, "2", "READY"),
+        (MODEL_NAME, "1", "READY"),
+        (MODEL_NAME, "2", "READY"),
     ]
     assert about["name"] == "tanuki"
     assert "binary_tensor_data" in about["extensions"]
@@ -143,8 +145,8 @@ def test_tritonclient_infers_with_binary_tensors(triton, outputs):
     asked = None if outputs is None else [module.InferRequestedOutput(output) for output in outputs]
     for version, factor in (("1", 12), ("2", 24)):
         found = made.infer(
-            M,
-            [tensor(module, rows(1, 2)["x"])],
+            MODEL_NAME,
+            [tensor(module, row_inputs(1, 2)["x"])],
             model_version=version,
             outputs=asked,
             request_id="abc",
@@ -167,8 +169,8 @@ def test_tritonclient_may_send_json_and_is_told_json(server):
 
     made = module.InferenceServerClient(server.http)
     found = made.infer(
-        M,
-        [tensor(module, rows(3)["x"], binary=False)],
+        MODEL_NAME,
+        [tensor(module, row_inputs(3)["x"], binary=False)],
         model_version="1",
         outputs=[module.InferRequestedOutput("y", binary_data=False)],
     )
@@ -178,8 +180,8 @@ def test_tritonclient_may_send_json_and_is_told_json(server):
 
 def test_tritonclient_reads_statistics(triton):
     module, made = triton
-    made.infer(M, [tensor(module, rows(1)["x"])], model_version="1")
-    told = made.get_inference_statistics(M, "1")
+    made.infer(MODEL_NAME, [tensor(module, row_inputs(1)["x"])], model_version="1")
+    told = made.get_inference_statistics(MODEL_NAME, "1")
     if module.__name__.endswith("http"):
         (line,) = told["model_stats"]
         assert line["inference_stats"]["success"]["count"] >= 1
@@ -199,7 +201,7 @@ def test_a_person_of_a_canary_is_told_by_a_parameter(triton):
         versions = set()
         for _ in range(3):
             response = made.infer(
-                M, [tensor(module, rows(1)["x"])], parameters={"person": person}
+                MODEL_NAME, [tensor(module, row_inputs(1)["x"])], parameters={"person": person}
             ).get_response()
             versions.add(
                 response["model_version"] if isinstance(response, dict) else response.model_version
@@ -214,10 +216,24 @@ def test_tritonclient_is_told_what_is_wrong(triton):
     module, made = triton
     grpc = module.__name__.endswith("grpc")
     wrong = [
-        ("nobody", "", rows(1)["x"], None, "no model nobody", ("404", "StatusCode.NOT_FOUND")),
-        (M, "9", rows(1)["x"], None, "no version 9", ("404", "StatusCode.NOT_FOUND")),
         (
-            M,
+            "nobody",
+            "",
+            row_inputs(1)["x"],
+            None,
+            "no model nobody",
+            ("404", "StatusCode.NOT_FOUND"),
+        ),
+        (
+            MODEL_NAME,
+            "9",
+            row_inputs(1)["x"],
+            None,
+            "no version 9",
+            ("404", "StatusCode.NOT_FOUND"),
+        ),
+        (
+            MODEL_NAME,
             "1",
             np.zeros((1, 4), np.float32),
             None,
@@ -225,9 +241,9 @@ def test_tritonclient_is_told_what_is_wrong(triton):
             ("400", "StatusCode.INVALID_ARGUMENT"),
         ),
         (
-            M,
+            MODEL_NAME,
             "1",
-            rows(1)["x"],
+            row_inputs(1)["x"],
             ["nothing"],
             "no output nothing; expected y, scores",
             ("400", "StatusCode.INVALID_ARGUMENT"),
@@ -250,38 +266,40 @@ def test_tritonclient_is_told_what_is_wrong(triton):
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
 def test_our_own_client_is_told_the_same(server, scheme):
-    ours = client.connect(f"{scheme}://{server.http if scheme == 'http' else server.grpc_address}")
+    ours = client.connect_model_server(
+        f"{scheme}://{server.http if scheme == 'http' else server.grpc_address}"
+    )
     assert ours.live()
-    assert ours.ready(M)
+    assert ours.ready(MODEL_NAME)
     assert not ours.ready("nobody")
-    assert ours.metadata(M)["outputs"][0]["name"] == "y"
-    answer = ours.infer(M, rows(1), version="2")
+    assert ours.metadata(MODEL_NAME)["outputs"][0]["name"] == "y"
+    answer = ours.infer(MODEL_NAME, row_inputs(1), version="2")
     assert (answer.version, answer.served_as, answer.outputs["y"].tolist()) == (
         "2",
         "version",
         [[24, 30, 36]],
     )
-    assert {ours.infer(M, rows(1), person=f"p{n}").served_as for n in range(20)} == {
+    assert {ours.infer(MODEL_NAME, row_inputs(1), person=f"p{n}").served_as for n in range(20)} == {
         "champion",
         "challenger",
     }
     with pytest.raises(NotFound, match="no model nobody"):
-        ours.infer("nobody", rows(1))
+        ours.infer("nobody", row_inputs(1))
     with pytest.raises(UserError, match=r"expected FP32 \[-1, 3\]") as refused:
-        ours.infer(M, {"x": np.zeros((1, 4), np.float32)})
+        ours.infer(MODEL_NAME, {"x": np.zeros((1, 4), np.float32)})
     assert refused.value.status == 400
     ours.close()
 
 
 def test_a_server_that_is_not_there_is_said_so():
     for url in ("http://127.0.0.1:9", "grpc://127.0.0.1:9"):
-        nowhere = client.connect(url)
+        nowhere = client.connect_model_server(url)
         assert not nowhere.live()
         with pytest.raises(ModelError, match="does not answer"):
-            nowhere.infer(M, rows(1), seconds=2)
+            nowhere.infer(MODEL_NAME, row_inputs(1), seconds=2)
         nowhere.close()
-    with pytest.raises(UserError, match="no address of a model server"):
-        client.connect("ftp://x")
+    with pytest.raises(UserError, match="not the address of a model server"):
+        client.connect_model_server("ftp://x")
 
 
 def send(
@@ -300,17 +318,19 @@ def test_the_protocol_in_plain_json(server):
     assert send(server, "/v2")[1]["name"] == "tanuki"
     assert send(server, "/v2/health/live")[0] == 200
     assert send(server, "/v2/health/ready")[0] == 200
-    assert send(server, f"/v2/models/{M}/versions/1/ready")[0] == 200
+    assert send(server, f"/v2/models/{MODEL_NAME}/versions/1/ready")[0] == 200
     asked = {
         "id": "7",
         "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [[1, 2, 3]]}],
         "outputs": [{"name": "y"}],
     }
-    status, told = send(server, f"/v2/models/{M}/versions/1/infer", json.dumps(asked).encode())
+    status, told = send(
+        server, f"/v2/models/{MODEL_NAME}/versions/1/infer", json.dumps(asked).encode()
+    )
     assert status == 200
     assert (told["id"], told["model_name"], told["model_version"], told["parameters"]) == (
         "7",
-        M,
+        MODEL_NAME,
         "1",
         {"served_as": "version"},
     )
@@ -348,7 +368,8 @@ def test_the_protocol_in_plain_json(server):
         ),
         (b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [1]}]}', None, "has no data"),
         (
-            b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "parameters": {"binary_data_size": 4}}]}',
+            b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], '
+            b'"parameters": {"binary_data_size": 4}}]}',
             None,
             "4 bytes; 0 are left",
         ),
@@ -360,7 +381,10 @@ def test_the_protocol_in_plain_json(server):
 )
 def test_a_request_that_is_none_is_answered_with_a_sentence(server, body, header, says):
     status, told = send(
-        server, f"/v2/models/{M}/infer", body, {oip_json.LENGTH: header} if header else {}
+        server,
+        f"/v2/models/{MODEL_NAME}/infer",
+        body,
+        {oip_json.HEADER_LENGTH: header} if header else {},
     )
     assert status == 400
     assert says in told["error"]
@@ -368,7 +392,7 @@ def test_a_request_that_is_none_is_answered_with_a_sentence(server, body, header
 
 def test_other_paths_and_methods_are_not_there(server):
     assert send(server, "/v2/nothing") == (404, {"error": "There is no GET /v2/nothing."})
-    assert send(server, f"/v2/models/{M}/infer")[0] == 404
+    assert send(server, f"/v2/models/{MODEL_NAME}/infer")[0] == 404
 
 
 def test_words_and_every_type_go_there_and_back():
@@ -380,42 +404,24 @@ def test_words_and_every_type_go_there_and_back():
         "none": np.zeros((0, 4), np.float32),
         "one": np.array(7, np.int32),
     }
-    again = oip_json.unpacked(oip_json.packed(arrays))
+    again = oip_json.unpack_tensors(oip_json.pack_tensors(arrays))
     for name, array in arrays.items():
         assert again[name].dtype == array.dtype
         assert again[name].shape == array.shape
         assert (again[name] == array).all()
-    made = oip_protobuf.make("ModelInferRequest")
-    oip_protobuf.put_tensors(made.inputs, made.raw_input_contents, arrays)
-    sent = oip_protobuf.kind("ModelInferRequest").FromString(made.SerializeToString())
-    for name, array in oip_protobuf.read_tensors(sent.inputs, sent.raw_input_contents).items():
+    request = oip_protobuf.import_messages().ModelInferRequest()
+    oip_protobuf.add_tensors(request.inputs, request.raw_input_contents, arrays)
+    received = type(request).FromString(request.SerializeToString())
+    tensors = oip_protobuf.read_tensors(received.inputs, received.raw_input_contents)
+    for name, array in tensors.items():
         assert (array == arrays[name]).all()
 
 
-def test_our_messages_are_the_protocols():
-    from tritonclient.grpc import service_pb2
-
-    def same(ours, theirs) -> None:
-        for field in ours.fields:
-            other = theirs.fields_by_name[field.name]
-            kinds = (
-                (5, 14) if other.type == 14 else (field.type, field.type)
-            )  # an enumeration is a number on the wire
-            assert (field.number, field.is_repeated, *kinds) == (
-                other.number,
-                other.is_repeated,
-                field.type,
-                other.type,
-            )
-            if field.message_type is not None:
-                same(field.message_type, other.message_type)
-
-    for method in oip_protobuf.METHODS:
-        for end in ("Request", "Response"):
-            same(
-                oip_protobuf.kind(method + end).DESCRIPTOR,
-                service_pb2.DESCRIPTOR.message_types_by_name[method + end],
-            )
+def test_every_method_that_grpc_answers_is_the_protocols():
+    messages = oip_protobuf.import_messages()
+    (service,) = messages.DESCRIPTOR.services_by_name.values()
+    assert service.full_name == grpc_server.SERVICE
+    assert set(grpc_server.METHODS) <= set(service.methods_by_name.keys())
 
 
 def test_numbers_for_prometheus(server):
@@ -425,43 +431,44 @@ def test_numbers_for_prometheus(server):
         'tanuki_inferences_total{model="m",outcome="answered",role="version",version="1"}' in text
     )
     assert 'tanuki_model_serving{model="m",role="challenger"} 2.0' in text
-    assert "tanuki_inference_run_rows_bucket" in text
+    assert "tanuki_inference_batch_rows_bucket" in text
 
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
 def test_a_setting_names_the_server_that_answers(server, scheme, tmp_path):
     address = f"{scheme}://{server.http if scheme == 'http' else server.grpc_address}"
     res = bootstrap.create_resources(Settings(home=tmp_path, model_server=address))
-    assert res.models.ready(M)
-    assert res.models.infer(M, rows(1), version="1").outputs["y"].tolist() == [[12, 15, 18]]
+    assert res.models.ready(MODEL_NAME)
+    assert res.models.infer(MODEL_NAME, row_inputs(1), version="1").outputs["y"].tolist() == [
+        [12, 15, 18]
+    ]
     res.models.refresh()
     bootstrap.close_resources(res)
 
 
 def test_a_server_that_began_anew_is_found_again(place):
-    models = place.models()
+    models = place.start_models()
     first = Server(models)
-    ours = client.connect(f"http://{first.http}")
-    assert ours.infer(M, rows(1), version="1").version == "1"
+    ours = client.connect_model_server(f"http://{first.http}")
+    assert ours.infer(MODEL_NAME, row_inputs(1), version="1").version == "1"
     port = int(first.http.split(":")[1])
     first.stop()
     with pytest.raises(ModelError, match="does not answer"):
-        ours.infer(M, rows(1), version="1")
+        ours.infer(MODEL_NAME, row_inputs(1), version="1")
     second = Server(models, port)
-    assert ours.infer(M, rows(1), version="1").version == "1"
+    assert ours.infer(MODEL_NAME, row_inputs(1), version="1").version == "1"
     ours.close()
     second.stop()
 
 
 def test_versions_on_s3_are_copied_once(s3, tmp_path):
-    there = Registry(
-        f"sqlite:///{tmp_path / 'mlflow.db'}", s3["url"], s3["endpoint"], s3["key"], s3["secret"]
-    )
-    for file in graph(tmp_path / "made").iterdir():
-        there.files.put(f"m/1/{file.name}", file.read_bytes())
+    files = ObjectStore(s3["url"], s3["endpoint"], s3["key"], s3["secret"])
+    registry = Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", files)
+    for file in write_onnx_model(tmp_path / "made").iterdir():
+        files.put(f"m/1/{file.name}", file.read_bytes())
     for _ in range(2):
-        runner = runtimes.load_runner(there.files, "m/1", tmp_path / "cache")
-        assert runner.run(rows(1))["y"].shape == (1, 3)
+        runner = registry.load_runner("m/1", tmp_path / "cache")
+        assert runner.run(row_inputs(1))["y"].shape == (1, 3)
         (tmp_path / "cache" / "m" / "1" / "note").write_text("the copy is used again")
     assert sorted(each.name for each in (tmp_path / "cache" / "m" / "1").iterdir()) == [
         "model.json",

@@ -255,7 +255,7 @@ def release_(
                         "Version %(version)s has no verdict; please evaluate it first.",
                         version=version,
                     )
-                entry = release.release_version(change, verdict, other_interface=other_interface)
+                entry = release.release_version(change, verdict, same_interface=not other_interface)
         emit([release_json(entry)], as_json)
 
 

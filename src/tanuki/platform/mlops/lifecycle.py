@@ -164,7 +164,7 @@ class Lifecycle:
             if rollout.champion_version(db, self.registry, model) == verdict.version:
                 return False
             change = ModelChange(db, self.registry, model, actor, now)
-            release.release_version(change, verdict, other_interface=not policy.same_interface)
+            release.release_version(change, verdict, same_interface=policy.same_interface)
         return True
 
     def evaluate_and_release(

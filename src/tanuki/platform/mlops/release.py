@@ -90,18 +90,19 @@ def release_version(
     verdict: GateVerdict,
     *,
     bounds: Bounds | None = None,
-    other_interface: bool = False,
+    same_interface: bool = True,
 ) -> Release:
     """Make the version of a GO the champion.
 
-    `other_interface`: its inputs and outputs may differ from the champion's, because the callers
-    change with it. Raises Conflict for a NO-GO, and when the champion changed since the verdict.
+    `same_interface=False`: its inputs and outputs may differ from the champion's, because the
+    callers change with it. Raises Conflict for a NO-GO, and when the champion changed since the
+    verdict.
     """
     require_role(change.actor, *MAY_RELEASE)
     newest = require_go(change, verdict.version, verdict.id)
     record = ReleaseRecord(ReleaseKind.GATE, newest)
     return make_champion(
-        change, verdict.version, record, bounds=bounds, other_interface=other_interface
+        change, verdict.version, record, bounds=bounds, same_interface=same_interface
     )
 
 
@@ -143,7 +144,7 @@ def override_verdict(change: ModelChange, version: str, why: str) -> Release:
     if verdict.go:
         raise Conflict("Version %(version)s has a GO, so no override is needed.", version=version)
     record = ReleaseRecord(ReleaseKind.OVERRIDE, verdict, why.strip())
-    return make_champion(change, version, record, other_interface=True)
+    return make_champion(change, version, record, same_interface=False)
 
 
 def roll_back_version(change: ModelChange, why: str) -> Release:
@@ -158,7 +159,7 @@ def roll_back_version(change: ModelChange, why: str) -> Release:
     if previous is None:
         raise Conflict("No version was live before this one, so there is nothing to roll back to.")
     record = ReleaseRecord(ReleaseKind.ROLLBACK, why=why.strip())
-    return make_champion(change, previous.version, record, other_interface=True)
+    return make_champion(change, previous.version, record, same_interface=False)
 
 
 def make_champion(
@@ -167,7 +168,7 @@ def make_champion(
     record: ReleaseRecord,
     *,
     bounds: Bounds | None = None,
-    other_interface: bool = False,
+    same_interface: bool = True,
 ) -> Release:
     """Record the change, then move the aliases: no change is without its record.
 
@@ -177,7 +178,7 @@ def make_champion(
     before = rollout.champion_version(db, registry, model)
     if before == version:
         raise Conflict("Version %(version)s is live already.", version=version)
-    prefix = rollout.check_version(registry, model, version, None if other_interface else before)
+    prefix = rollout.check_version(registry, model, version, before if same_interface else None)
     release = Release(
         model=model,
         version=version,

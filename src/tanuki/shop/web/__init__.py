@@ -94,7 +94,7 @@ SYSTEM = System(
                 msgid("Administration"),
                 (
                     MenuEntry("/shop/models", msgid("Forecast models"), CHAIN),
-                    MenuEntry("/models", msgid("Model releases"), CHAIN),
+                    MenuEntry("/models", msgid("Models"), CHAIN),
                     MenuEntry("/shop/rules", msgid("Ordering rules"), CHAIN),
                 ),
             ),

@@ -275,7 +275,10 @@ def build_audit_row(reader: Reader, entry: audit_log.AuditLogEntry) -> AuditRow:
 def build_verdict_rows(
     db: Session, reader: Reader, details: ModelOverview, person: Person
 ) -> list[VerdictRow]:
-    """Verdicts, newest first. Only the newest one about a version that is not live can be overridden."""
+    """Verdicts, newest first.
+
+    Of a version that is not live the newest NO-GO can be overridden.
+    """
     labels = reader.labels(db, details.model)
     may_override = person.has_role(*release.MAY_OVERRIDE)
     rows: list[VerdictRow] = []
