@@ -23,11 +23,11 @@ LIBRARIES = (
     "dbos",
     "alembic",
     "mlflow",
-    "sqlalchemy",
     "fsspec",
     "botocore",
     "py.warnings",
 )
+NOISY_LIBRARIES = ("sqlalchemy",)  # its info lines are every SQL statement with its values
 SILENT_LIBRARIES = ("uvicorn.access",)  # requests have our own line, without query and address
 LEVEL_COLOURS = {"debug": "2", "warning": "33", "error": "31", "critical": "31;1"}  # ANSI SGR codes
 FIELDS_FOR_MACHINES = ("timestamp", "logger", "level", "event", "exception")
@@ -68,6 +68,8 @@ def set_up_logging(settings: Settings) -> None:
     logging.getLogger("tanuki").setLevel(level)
     for name in LIBRARIES:
         route_logger(logging.getLogger(name), handler, quiet=for_people and level > logging.DEBUG)
+    for name in NOISY_LIBRARIES:
+        route_logger(logging.getLogger(name), handler, quiet=True)
     for name in SILENT_LIBRARIES:
         logging.getLogger(name).disabled = True
 
