@@ -50,7 +50,7 @@ CACHED_PAGES_SCRIPT = """caches.keys()
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Iterator[Resources]:
     """One home folder for all of these tests."""
-    made = bootstrap.create_resources(Settings(home=tmp_path_factory.mktemp("network") / "home"))
+    made = bootstrap.create_resources(Settings(home=tmp_path_factory.mktemp("animals") / "home"))
     yield made
     bootstrap.close_resources(made)
 

@@ -1,4 +1,4 @@
-"""The network's site on SQLite, with members who are signed in."""
+"""The site of AI Animals on SQLite."""
 
 import pytest
 
