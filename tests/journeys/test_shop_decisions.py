@@ -94,7 +94,8 @@ def test_an_analyst_sees_why_decides_about_a_version_closes_an_alarm_and_raises_
         )
         for week in ("2020-W44", "2020-W45", "2020-W46"):
             evaluated_week(db, week, {"chiba": (10, 12, 70)}, [("chiba", "check", "ana", 10, 12)])
-        weekly.start_cycle(db, home.jobs, TARGET, by="tests", now=datetime.now(UTC), hours=24)
+        start = weekly.CycleStart("tests", datetime.now(UTC), hours=24)
+        weekly.start_cycle(db, home.jobs, TARGET, start)
 
     analyst = Visit(chromium, server, lang, 1280)
     analyst.sign_in("ana")

@@ -45,7 +45,8 @@ def test_a_week_from_the_check_to_the_purchase_orders(chromium, home, server, la
     for store in ("chiba", "osaka"):
         make_person(home, f"m-{store}", ("manager", store))
     with home.db.write() as db:
-        weekly.start_cycle(db, home.jobs, TARGET, by="tests", now=datetime.now(UTC), hours=24)
+        start = weekly.CycleStart("tests", datetime.now(UTC), hours=24)
+        weekly.start_cycle(db, home.jobs, TARGET, start)
 
     analyst = Visit(chromium, server, lang, 1280)
     analyst.sign_in("ana")

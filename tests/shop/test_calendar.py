@@ -1,4 +1,4 @@
-"""Weeks over every New Year from 2000 to 2050, against the calendar of the standard library, and the order day's clock."""
+"""Weeks over every New Year from 2000 to 2050 against the standard library; the order day."""
 
 from datetime import date, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""What orders were worth: the cost as ordered, as proposed, as expected and of the simplest rule, all counted as ordering counts them."""
+"""Evaluation: the costs as ordered, proposed, expected and of the baseline."""
 
 from datetime import UTC, datetime
 
@@ -16,7 +16,10 @@ QUANTILES = dict.fromkeys((*QUANTILE_COLUMNS, "mean"), 80.0)
 
 @pytest.fixture
 def ordered(resources):
-    """Chiba's beer (6 a case, 60 yen short, 10 yen left, keeps for long) and milk (10 a case, 45 and 30 yen, keeps ten days)."""
+    """Chiba's beer (6 a case, 60 yen short, 10 yen left, keeps for long) and milk.
+
+    Milk: 10 a case, 45 and 30 yen, keeps ten days.
+    """
     make_chain(resources)
     import_csv(resources, "sales", sales_csv(TARGET.buffer.monday, TARGET.sunday), now=LATER)
     import_csv(

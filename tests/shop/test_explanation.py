@@ -1,4 +1,4 @@
-"""Every proposal's explanation adds up to it: in parts, in whole units, and in the sentences people read, in both languages."""
+"""Explanations add up to their proposals: as parts, in whole units and as sentences."""
 
 import re
 from math import fsum
@@ -54,7 +54,7 @@ def a_line(draw, key):
 
 
 def a_start(draw, mean):
-    """How the forecaster says the mean came about: its own sum, only last week's sales, or nothing."""
+    """The forecaster's explanation: its own sum, only last week's sales, or none."""
     kind, last = draw.integers(3), float(draw.integers(0, 400))
     if kind == 2:
         return None, None
@@ -150,10 +150,12 @@ def test_a_sentence_names_what_matters_most_first():
         )
     ]
     assert render_reasons(reason) == (
-        "Sold 120 last week; stock left by then −30, room for a good week +18, season +14, holiday −5, whole cases −3 → 114 units (19 × 6)."
+        "Sold 120 last week; stock left by then −30, room for a good week +18, season +14, "
+        "holiday −5, whole cases −3 → 114 units (19 × 6)."
     )
     assert render_reasons(reason, SAY["ja"]) == (
-        "先週の販売120個：それまでに残る在庫 −30、売れた場合の備え +18、季節 +14、祝日 −5、ケース単位 −3 → 114個（19ケース×6個）。"
+        "先週の販売120個：それまでに残る在庫 −30、売れた場合の備え +18、季節 +14、"
+        "祝日 −5、ケース単位 −3 → 114個（19ケース×6個）。"
     )
 
 

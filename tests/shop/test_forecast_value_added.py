@@ -1,4 +1,4 @@
-"""What changes were worth: by hand, stage by stage, and advice only where weeks agree; on both engines, within one's own stores."""
+"""Forecast value added: by hand, by stage, and an advice only where the weeks agree."""
 
 import pytest
 from sqlalchemy import select
@@ -34,7 +34,7 @@ def make_line(overrides, *, actual, stock, ordered):
 
 
 def test_each_stage_is_worth_the_cost_before_it_less_the_cost_after_it():
-    """Proposed 60 (+5 there), the analyst made it 72, the manager 66; 70 sold: 5 short, 7 left, 1 left."""
+    """Proposed 60 (5 in stock), analyst 72, manager 66, sold 70: 5 short, 7 left, 1 left."""
     effects = measure_overrides(
         make_line(
             {"check": Override("ana", 12), "confirm": Override("mika", 11)},
@@ -70,7 +70,10 @@ def test_a_change_that_was_taken_back_is_none():
 
 
 def test_ordering_less_is_not_free_where_the_line_sold_out():
-    """Proposed 60, ordered 30, all 30 sold: 55 were forecast, so 25 were short; against the 30 that sold, it would look like 30 saved leftovers."""
+    """Proposed 60, ordered 30, all 30 sold, 55 forecast: so 25 were short.
+
+    Against the 30 that were sold, the change would look like 30 saved leftovers.
+    """
     (effect,) = measure_overrides(
         make_line({"confirm": Override("mika", 5)}, actual=30, stock=0, ordered=30)
     )
@@ -112,7 +115,7 @@ def test_advice_needs_enough_changes_in_enough_weeks_that_agree():
 
 
 def test_the_interval_is_as_wide_as_weeks_differ_not_as_lines_do():
-    """Forty lines of eight weeks in which all lines of a week agree: the interval is that of eight values."""
+    """Forty lines of eight weeks, equal within a week: the interval is that of eight values."""
     values = [-90, 120, 10, -60, 150, 40, -30, 80]
     summary = summarise_overrides(
         [make_effect(week, value) for week, value in enumerate(values, 1) for _ in range(5)],
@@ -141,7 +144,7 @@ def test_groups_are_by_person_stage_item_or_store():
 
 
 def evaluated_week(db, week, lines, touches):
-    """`lines`: store → (proposed, ordered, actual); `touches`: (store, stage, by, before, after)."""
+    """lines: by store, (proposed, ordered, actual). touches: (store, stage, by, before, after)."""
     times = dict.fromkeys(
         ("as_of", "started_at", "forecast_due", "check_due", "release_at", "confirm_due"), NOW
     )
@@ -227,7 +230,10 @@ def two_weeks(database):
 
 
 def test_the_last_change_of_each_stage_counts_with_the_costs_that_ordering_uses(two_weeks):
-    """Beer keeps for long: a unit left costs a quarter of 40 yen. Chiba as by hand above; Osaka: 25 → 19 left, then 1 short → 13 short."""
+    """Beer keeps for long: a unit left costs a quarter of 40 yen.
+
+    Chiba as by hand above; Osaka: 25 → 19 left, then 1 short → 13 short.
+    """
     with two_weeks.read() as db:
         effects = forecast_value_added.list_override_effects(db, ANALYST)
         assert {

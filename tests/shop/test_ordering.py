@@ -1,4 +1,4 @@
-"""The ordering rule against cases worked out by hand, against brute force, and against weeks lived through at random."""
+"""The ordering rule against examples by hand, brute force and simulated weeks."""
 
 from itertools import product
 
@@ -56,7 +56,7 @@ def codes(reasons):
     return [reason["code"] for reason in reasons]
 
 
-# ---- one line ------------------------------------------------------------------------------------------------------
+# ---- one item ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_what_moves_a_proposal_adds_up_to_it(buffer, target, rules, stock):
     )
 
 
-# ---- what lines share ----------------------------------------------------------------------------------------------
+# ---- limits that items share ---------------------------------------------------------------------
 
 
 def make_store_inputs(draw, count, *, cases=(6,), minimum=(0,)):
@@ -287,7 +287,10 @@ def sum_planning_costs(lines, orders):
 
 
 def find_cheapest(lines, limits):
-    """Brute force: the least that any orders within the limits can cost, where no line gets more than it would alone."""
+    """Brute force: the smallest cost of any orders within the limits.
+
+    No line gets more than it would alone.
+    """
     plans = [ordering.plan_line(order_input) for order_input in lines]
     tables = [
         {
@@ -400,7 +403,7 @@ def test_thirty_thousand_lines_take_seconds():
     ) / 600 < 20 / 30_000 * 3  # a third of what is promised here, for slow machines
 
 
-# ---- beside the rule -----------------------------------------------------------------------------------------------
+# ---- baseline and unusual proposals --------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Order lines on their way through people: who may see and change what, when, and what is kept of it."""
+"""Order lines: who may see and change what and when, and the record of it."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Proposals of a week out of the database: forecasts, stock, masters and rules become order lines whose sums hold, on both engines."""
+"""Proposals from the database: forecasts, stock, masters and rules become order lines."""
 
 from datetime import timedelta
 from math import fsum
@@ -20,7 +20,7 @@ MONDAY = TARGET.buffer.monday
 def forecast(
     res, *, contributions=None, weeks=(str(TARGET.buffer), str(TARGET), TARGET.two_week_interval)
 ):
-    """Every store and item sells 100 a week, give or take 10; the weeks independent of each other."""
+    """Every store and item sells 100 a week, give or take 10; the weeks are independent."""
     shapes = dict(
         zip(
             (str(TARGET.buffer), str(TARGET), TARGET.two_week_interval),
@@ -118,7 +118,8 @@ def test_a_forecast_that_does_not_say_what_moved_it_starts_with_the_sales(chain)
     with chain.db.read() as db:
         sold = chain.warehouse.query_facts(
             db,
-            "select sum(units) from shop_sales where store = 'chiba' and item = 'beer' and date > '2021-01-03'",
+            "select sum(units) from shop_sales "
+            "where store = 'chiba' and item = 'beer' and date > '2021-01-03'",
             as_of=NOW,
         ).item()
     assert (parts[0].code, parts[0].units) == ("last", sold)

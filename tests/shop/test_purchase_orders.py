@@ -1,4 +1,4 @@
-"""Purchase orders: one a supplier and store, never twice, the same document each time, cancelled and issued again."""
+"""Purchase orders: one a supplier and store, the same document each time, new issues."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Retraining: planted drift starts exactly one, the gate decides, a version that does not pass changes nothing, and the clock's month trains too."""
+"""Retraining: drift starts one, the gate decides, and the month starts one, too."""
 
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -56,7 +56,10 @@ def champion(res: Resources, kind: str) -> str:
 
 
 def growing_sales() -> str:
-    """Daily sales by chance around a level that doubles within four months: plain rules lag behind it, a model with a trend does not."""
+    """Random daily sales around a level that doubles within four months.
+
+    Plain rules lag behind it; a model with a trend does not.
+    """
     chance, first = np.random.default_rng(1), date(2020, 1, 6)
     rows = ["date,store,item,sales"]
     for n in range((TARGET.cutoff - first).days + 1):
@@ -78,7 +81,10 @@ def live(res: Resources) -> str | None:
 def test_a_planted_bias_starts_exactly_one_retraining_whose_no_go_changes_nothing_and_is_told(
     embedded,
 ):
-    """The champion is a plain rule: trained again it is no better than the floor, which is that rule, so the gate says NO-GO."""
+    """The champion is a plain rule.
+
+    Trained again it is no better than the baseline, which is that rule, so the gate says NO-GO.
+    """
     make_chain(embedded)
     before = champion(embedded, "moving_average")
     keep(embedded, evaluated(forecast=1.6, only="osaka"))
@@ -127,7 +133,7 @@ def test_a_planted_bias_starts_exactly_one_retraining_whose_no_go_changes_nothin
 
 @pytest.mark.slow
 def test_a_version_that_passes_goes_live_and_judging_it_again_keeps_one_verdict(embedded):
-    """The champion learnt until August; the same kind of model, trained on what is known now, passes."""
+    """The champion learnt until August; trained on what is known now, the same model passes."""
     import_csv(embedded, "sales", growing_sales())
     before = champion(embedded, "auto_ets")
     resources_file.set_process_resources(embedded)

@@ -1,4 +1,4 @@
-"""The durable week: by hand and by rule, deadlines, killed at every step on both engines, New Year in order."""
+"""The durable week: by hand and by rule, deadlines, killed at every step, New Year."""
 
 import subprocess
 import sys
@@ -54,9 +54,8 @@ def working(res: Resources):
 
 def start(res, week=TARGET, **options):
     with res.db.write() as db:
-        return weekly.start_cycle(
-            db, res.jobs, week, by="tests", now=options.pop("now", datetime.now(UTC)), **options
-        )
+        now = options.pop("now", datetime.now(UTC))
+        return weekly.start_cycle(db, res.jobs, week, weekly.CycleStart("tests", now, **options))
 
 
 def state(res, week=TARGET):

@@ -228,10 +228,12 @@ def complete_week(res: Resources, week: Week, now: datetime) -> None:
             db,
             res.jobs,
             week,
-            by=COMMAND_LINE.name,
-            now=now,
-            as_of=min(now, clock(week).aggregate),
-            hours=DECISION_HOURS,
+            weekly.CycleStart(
+                COMMAND_LINE.name,
+                now,
+                as_of=min(now, clock(week).aggregate),
+                hours=DECISION_HOURS,
+            ),
         )
     state = wait_for_state(res, week, *orders.CHECK_STATES, *STATES_AFTER_CHECK)
     if state in orders.CHECK_STATES:
@@ -248,7 +250,8 @@ def complete_week(res: Resources, week: Week, now: datetime) -> None:
 def start_current_week(res: Resources, week: Week, now: datetime) -> None:
     """Start the week to order and wait until it is proposed."""
     with res.db.write() as db:
-        weekly.start_cycle(db, res.jobs, week, by=COMMAND_LINE.name, now=now, hours=DECISION_HOURS)
+        start = weekly.CycleStart(COMMAND_LINE.name, now, hours=DECISION_HOURS)
+        weekly.start_cycle(db, res.jobs, week, start)
     wait_for_state(res, week, *orders.CHECK_STATES, *STATES_AFTER_CHECK)
 
 

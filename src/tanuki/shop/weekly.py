@@ -6,6 +6,7 @@ decisions are in the cycle's row; a message only wakes the run.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -52,29 +53,31 @@ MAX_WEEKS_PER_EVALUATION = 20
 # ---- starting ------------------------------------------------------------------------------------
 
 
-def start_cycle(
-    db: Session,
-    jobs: Jobs,
-    week: Week,
-    *,
-    by: str,
-    now: datetime,
-    as_of: datetime | None = None,
-    auto: bool = False,
-    hours: float | None = None,
-) -> Cycle:
-    """Start a week's cycle, or give the one that was started before.
+@dataclass(frozen=True)
+class CycleStart:
+    """Who starts a week and when, and how it runs.
 
     as_of: facts recorded later are not used; `now` unless given.
     auto: wait for nobody. hours: the time that people get for each of their two turns, instead of
     the clock's deadlines.
+    """
+
+    by: str
+    now: datetime
+    as_of: datetime | None = None
+    auto: bool = False
+    hours: float | None = None
+
+
+def start_cycle(db: Session, jobs: Jobs, week: Week, start: CycleStart) -> Cycle:
+    """Start a week's cycle, or give the one that was started before.
 
     Raises UserError when the days of the sales that it needs are not over.
     """
     cycle = db.get(Cycle, str(week))
     if cycle is not None:
         return cycle
-    if week.cutoff >= now.astimezone(TOKYO).date():
+    if week.cutoff >= start.now.astimezone(TOKYO).date():
         raise UserError(
             "%(week)s is ordered on %(day)s; the sales it needs, up to %(cutoff)s, "
             "are not over yet.",
@@ -86,12 +89,12 @@ def start_cycle(
         week=str(week),
         state=CycleState.STARTED,
         cutoff=week.cutoff,
-        as_of=as_of or now,
-        auto=auto,
-        started_by=by,
-        started_at=now,
+        as_of=start.as_of or start.now,
+        auto=start.auto,
+        started_by=start.by,
+        started_at=start.now,
         findings=[],
-        **plan_deadlines(week, now, hours),
+        **plan_deadlines(week, start.now, start.hours),
     )
     db.add(cycle)
     db.flush()
@@ -431,7 +434,7 @@ def start_due_week(res: Resources, now: datetime, week: Week) -> None:
     """Start a week, unless its order day was in an earlier week: then people must decide."""
     if week == week_to_order(now.astimezone(TOKYO).date()):
         with res.db.write() as db:
-            start_cycle(db, res.jobs, week, by="clock", now=now)
+            start_cycle(db, res.jobs, week, CycleStart("clock", now))
 
 
 @DBOS.workflow(name="evaluate-due")

@@ -1,4 +1,4 @@
-"""Damaged and odd files: none ends the process or passes for something that it does not say; real files come in whole."""
+"""Damaged and odd files: each is refused or read correctly, and none ends the process."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Files come in: both layouts, any encoding, every kind of broken input with its sentence, and the good rows of the same file are in."""
+"""Imports: layouts, encodings, each fault with its sentence, and the good rows of the same file."""
 
 import io
 from datetime import UTC, date, datetime, timedelta
@@ -139,7 +139,11 @@ FILES = [
     (b"\x89PNG\r\n", "x.csv is a picture"),
     (b"PAR1 and then nothing", "x.csv is not a whole Parquet file"),
     (b"date,store,item,sales\n2021-01-04,ch\x00iba,beer,5\n", "x.csv is not text"),
-    ("date,store,item,sales\n2021-01-04,千葉,beer,5\n".encode() + "2021-01-05,横浜,beer,5\n".encode("cp932"), "x.csv, line 3, is neither UTF-8 nor Shift-JIS"),
+    (
+        "date,store,item,sales\n2021-01-04,千葉,beer,5\n".encode()
+        + "2021-01-05,横浜,beer,5\n".encode("cp932"),
+        "x.csv, line 3, is neither UTF-8 nor Shift-JIS",
+    ),
 ]  # fmt: skip
 
 
@@ -235,9 +239,15 @@ def test_a_store_of_an_unknown_region_waits(masters):
 
 
 def test_the_price_in_force_is_the_stores_own_and_that_of_the_day(masters):
-    prices = "item,store,price,applied_from,applied_to\nbeer,osaka,180,2017-01-01,2099-12-31\nbeer,,220,2021-01-06,2099-12-31\n"
+    prices = (
+        "item,store,price,applied_from,applied_to\n"
+        "beer,osaka,180,2017-01-01,2099-12-31\nbeer,,220,2021-01-06,2099-12-31\n"
+    )
     import_text(masters, prices, "prices")
-    rows = "2021-01-05,,,chiba,beer,1,200\n2021-01-06,,,chiba,beer,1,220\n2021-01-06,,,osaka,beer,1,180\n2021-01-07,,,chiba,beer,1,200\n"
+    rows = (
+        "2021-01-05,,,chiba,beer,1,200\n2021-01-06,,,chiba,beer,1,220\n"
+        "2021-01-06,,,osaka,beer,1,180\n2021-01-07,,,chiba,beer,1,200\n"
+    )
     report = import_text(masters, HEAD + rows)
     assert (report.new, report.quarantined) == (3, 1)
     assert list_quarantined(masters)[0][3] == "220 (1 × 220.0 yen, the price in force)"

@@ -1,4 +1,7 @@
-"""Watching: each alarm opens where something is planted and stays silent on healthy data; it stays one, ends by itself, and a person may close it."""
+"""Alerts: each opens for a planted deviation and stays silent on healthy data.
+
+An alert that persists stays one, ends by itself, and may be closed by a person.
+"""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -32,7 +35,10 @@ LAST = TARGET.plus(-2)  # the last whole week of sales
 
 
 def evaluated(seed=1, n=30, stores=STORES, items=ITEMS, **planted):
-    """Lines of n healthy weeks: forecasts right on average, bands that hold, costs as expected; `planted` is a factor of the last four weeks'."""
+    """Lines of n healthy weeks: unbiased forecasts, bands that hold, costs as expected.
+
+    planted: factors of the last four weeks.
+    """
     rng = np.random.default_rng(seed)
     rows = []
     for ago in range(n, 0, -1):
@@ -72,11 +78,14 @@ def codes(signals):
     return [(signal.code, signal.subject) for signal in signals]
 
 
-# ---- signs ---------------------------------------------------------------------------------------------------------
+# ---- detectors -----------------------------------------------------------------------------------
 
 
 def test_healthy_weeks_raise_nothing_or_nearly_so():
-    """A hundred chains of 24 series over 30 weeks; each is tested for bias 11 times, for coverage, costs and drift."""
+    """A hundred chains of 24 series over 30 weeks.
+
+    Each is tested for bias 11 times, and for coverage, costs and drift.
+    """
     count = 0
     for seed in range(100):
         lines = evaluated(
@@ -270,7 +279,10 @@ def test_a_silent_store_is_found_after_three_days_and_forgotten_after_eight_week
 
 
 def sold(stopped=(), since=1, weeks=12):
-    """Every store sells every item every week; `stopped` (store, item) did not in the last `since` weeks."""
+    """Every store sells every item every week.
+
+    `stopped` (store, item) sold nothing in the last `since` weeks.
+    """
     rows = [
         (store, item, LAST.plus(-ago).monday)
         for ago in range(weeks)
@@ -330,9 +342,7 @@ def test_every_alarm_says_what_is_seen_against_what_and_what_to_do(lang):
     assert {signal.code for signal in signals} == set(AlertCode)
     for signal in signals:
         observation = messages.render_observation(
-            signal.code,
-            signal.subject,
-            signal.values,
+            signal,
             SAY[lang],
             {"osaka": "大阪" if lang == "ja" else "Osaka"},
         )
@@ -349,7 +359,7 @@ def test_every_alarm_says_what_is_seen_against_what_and_what_to_do(lang):
     )
 
 
-# ---- alarms --------------------------------------------------------------------------------------------------------
+# ---- alerts --------------------------------------------------------------------------------------
 
 
 SIGN = Signal("bias", "store=chiba", "2021-W01", {"share": 0.2})
@@ -427,7 +437,7 @@ def test_a_person_closes_it_with_a_reason_and_it_comes_back_only_in_a_later_week
             alerts.list_alerts(db, CHIBA)
 
 
-# ---- from the records ----------------------------------------------------------------------------------------------
+# ---- from the records ----------------------------------------------------------------------------
 
 
 def keep(res, lines):
@@ -525,7 +535,7 @@ def test_a_planted_bias_raises_one_alarm_and_asks_for_one_retraining_of_the_week
     )
 
 
-def test_a_store_that_went_silent_an_item_that_stopped_and_an_overdue_week_are_found_and_end_once_mended(
+def test_a_silent_store_a_stopped_item_and_an_overdue_week_are_detected_until_they_are_mended(
     embedded,
 ):
     make_chain(embedded, last=LAST.plus(-1).sunday)

@@ -1,4 +1,4 @@
-"""Drift: what changed is found, what did not is left alone however small the sample, and the numbers are those of a second way to count."""
+"""Drift: a change is detected, small samples raise nothing, and a second count agrees."""
 
 import numpy as np
 import pytest
@@ -72,7 +72,7 @@ def test_a_small_move_is_not_worth_an_alarm_however_sure_it_is():
 
 
 def test_small_samples_whose_index_is_large_by_chance_alone_do_not_alarm():
-    """Thirteen rows a side make an index above 0.2 more often than not; the guard keeps false alarms rare."""
+    """Thirteen rows a side often give an index above 0.2; the test keeps false alarms rare."""
     limits = drift.DriftLimits(rows=1)
     results = []
     for seed in range(100):
@@ -85,7 +85,7 @@ def test_small_samples_whose_index_is_large_by_chance_alone_do_not_alarm():
 
 
 def test_weeks_that_differ_as_wholes_do_not_alarm_where_single_rows_would():
-    """Rows of a week go together: a test of rows calls nearly every such sample drift, the test of whole weeks does not."""
+    """A test of rows would call nearly every such sample drift; the test of weeks does not."""
     rows, periods = 0, 0
     for seed in range(60):
         rng = np.random.default_rng(seed)

@@ -45,9 +45,7 @@ def alerts(lang: str, as_json: bool) -> None:
                 "subject": alert.subject,
                 "week": alert.week,
                 "opened_at": alert.opened_at,
-                "observation": messages.render_observation(
-                    alert.code, alert.subject, alert.values, say, names
-                ),
+                "observation": messages.render_observation(alert, say, names),
                 "action": messages.render_action(alert.code, alert.values, say),
                 **({"values": alert.values} if as_json else {}),
             }

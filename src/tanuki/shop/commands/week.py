@@ -23,6 +23,7 @@ from tanuki.shop.calendar import Week, parse_week
 from tanuki.shop.commands.language import lang_option, load_translator
 from tanuki.shop.orders import LineChange
 from tanuki.shop.tables import Cycle, CycleState
+from tanuki.shop.weekly import CycleStart
 
 NEXT_STEPS = {
     CycleState.PROPOSED: "It waits for the analyst's check until {check_due}.",
@@ -70,7 +71,10 @@ def week(
             with res.db.read() as db:
                 emit([make_cycle_row(cycle) for cycle in weekly.list_cycles(db)], as_json)
             return
-        cycle = run_week(res, parse_week(week), as_of=parse_moment(as_of), auto=auto, hours=hours)
+        start = CycleStart(
+            "command line", datetime.now(UTC), parse_moment(as_of), auto=auto, hours=hours
+        )
+        cycle = run_week(res, parse_week(week), start)
         row = make_cycle_row(cycle)
         if as_json:
             emit([row], as_json)
@@ -79,30 +83,18 @@ def week(
             click.echo(f"{cycle.week} is {cycle.state}. {next_step}")
 
 
-def run_week(
-    res: Resources, week: Week, *, as_of: datetime | None, auto: bool, hours: float | None
-) -> Cycle:
+def run_week(res: Resources, week: Week, start: CycleStart) -> Cycle:
     """Start a week and run it until it is ordered or waits for people.
 
     While no worker is alive, this process is one.
     """
-    now = datetime.now(UTC)
     with inline_worker(res):
         with res.db.write() as db:
-            weekly.start_cycle(
-                db,
-                res.jobs,
-                week,
-                by="command line",
-                now=now,
-                as_of=as_of,
-                auto=auto,
-                hours=hours,
-            )
+            weekly.start_cycle(db, res.jobs, week, start)
 
         def waits_for_people() -> bool:
             with res.db.read() as db:
-                return not auto and order_lines.get_cycle(db, week).state in WAITING_STATES
+                return not start.auto and order_lines.get_cycle(db, week).state in WAITING_STATES
 
         run = res.jobs.wait_for_run(
             order_lines.weekly_run_id(week), seconds=MAX_WAIT_SECONDS, until=waits_for_people

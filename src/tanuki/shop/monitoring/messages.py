@@ -6,7 +6,8 @@ from typing import Any
 
 from tanuki.i18n import Translate, english, msgid
 from tanuki.shop.explanation import join_sentences
-from tanuki.shop.tables import AlertCode
+from tanuki.shop.monitoring.detectors import Signal
+from tanuki.shop.tables import Alert, AlertCode
 
 
 class RetrainingState(StrEnum):
@@ -121,13 +122,10 @@ def render_subject(
 
 
 def render_observation(
-    code: str,
-    subject: str,
-    values: Mapping[str, Any],
-    say: Translate = english,
-    names: Mapping[str, str] | None = None,
+    signal: Signal | Alert, say: Translate = english, names: Mapping[str, str] | None = None
 ) -> str:
-    """What was observed, compared with what."""
+    """What was observed, compared with what. `names`: of stores and items, by code."""
+    code, values = signal.code, signal.values
     reference = values.get("reference")
     texts = {
         name: format(value, FORMATS.get(f"{code}.{name}") or FORMATS.get(name, ""))
@@ -137,7 +135,7 @@ def render_observation(
     return say(
         OBSERVATIONS[code],
         **texts,
-        about=render_subject(subject, say, names),
+        about=render_subject(signal.subject, say, names),
         spread=say(WEEKS_IN_BRACKETS, weeks=reference) if reference else "",
     )
 

@@ -102,16 +102,19 @@ def show_alerts_page(db: Db, person: CurrentPerson, lang: Lang, say: Say) -> Ale
 
 def build_alert_row(alert: Alert, names: Mapping[str, str], say: Translate) -> AlertRow:
     """An alert in the reader's language."""
-    rendered = {
-        "observation": messages.render_observation(
-            alert.code, alert.subject, alert.values, say, names
-        ),
-        "action": messages.render_action(alert.code, alert.values, say),
-    }
-    values = {
-        field: getattr(alert, field) for field in AlertRow.model_fields if field not in rendered
-    }
-    return AlertRow(**rendered, **values)
+    return AlertRow(
+        id=alert.id,
+        code=alert.code,
+        subject=alert.subject,
+        week=alert.week,
+        observation=messages.render_observation(alert, say, names),
+        action=messages.render_action(alert.code, alert.values, say),
+        opened_at=alert.opened_at,
+        last_seen_at=alert.last_seen_at,
+        closed_at=alert.closed_at,
+        closed_by=alert.closed_by,
+        why=alert.why,
+    )
 
 
 # ---- charts: Vega-Lite specs; the template adds their descriptions -------------------------------

@@ -228,7 +228,8 @@ def start_week(
     """Start a week's cycle."""
     require_role(person, *CHAIN_ROLES)
     target = parse_week(week)
-    weekly.start_cycle(db, res.jobs, target, by=person.name, now=datetime.now(UTC), hours=hours)
+    start = weekly.CycleStart(person.name, datetime.now(UTC), hours=hours)
+    weekly.start_cycle(db, res.jobs, target, start)
     return on_week_page(target, msgid("%(week)s is started."))
 
 
