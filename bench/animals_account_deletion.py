@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import insert, select
 
 import tanuki.app.metadata  # noqa: F401 every table
-from tanuki.animals import account_deletion, members, posts
+from tanuki.animals import account_deletion, members, post_states
 from tanuki.animals.search import index
 from tanuki.animals.tables import Comment, Follow, Like, Member, Notification, Photo, Post
 from tanuki.app import bootstrap
@@ -32,10 +32,10 @@ PASSWORD = "four words for a bench"
 def fill(res: Resources) -> int:
     """One who posted, liked and wrote very much among many; gives their id."""
     with res.db.write() as db:
-        accounts.add_user(db, "zeb", grants=[("member", None)], now=NOW, password=PASSWORD)
-        who = accounts.person(db, "zeb")
+        accounts.add_user(db, accounts.NewUser("zeb", [("member", None)], password=PASSWORD), NOW)
+        who = accounts.find_person(db, "zeb")
         assert who is not None
-        me = members.join(db, who, now=NOW).id
+        me = members.join_community(db, who, now=NOW).id
         account = {
             "password_hash": "",
             "password_changed_at": NOW,
@@ -77,7 +77,7 @@ def fill(res: Resources) -> int:
             "state": "published",
             "posted_at": NOW,
             "published_at": NOW,
-            "heat": posts.heat(NOW, 5),
+            "hot_score": post_states.hot_score(NOW, 5),
             "likes": 5,
             "comments": 1,
         }
@@ -117,7 +117,7 @@ def fill(res: Resources) -> int:
                 for n in range(RECEIVED)
             ],
         )
-        said: dict[str, Any] = {"words": "What a nice cat that is!", "state": "shown", "at": NOW}
+        said: dict[str, Any] = {"text": "What a nice cat that is!", "state": "shown", "at": NOW}
         db.execute(
             insert(Comment),
             [
@@ -140,33 +140,33 @@ def fill(res: Resources) -> int:
     for first in range(0, POSTS, 200):
         with res.db.write() as db:
             for post in db.scalars(select(Post).where(Post.id.in_(ids[first : first + 200]))):
-                index.put(db, post)
+                index.index_post(db, post)
     return me
 
 
 def measured(home: Path, url: str) -> dict[str, float]:
     """Seconds, on one engine."""
-    res = bootstrap.resources(
+    res = bootstrap.create_resources(
         Settings.model_validate({"home": home, "database": url}), upgrade=False
     )
     Base.metadata.create_all(res.db.engine)
-    jobs.upgrade(res.db.url)
+    jobs.create_job_tables(res.db.url)
     me = fill(res)
     with res.db.read() as db:
-        who = accounts.person(db, "zeb")
+        who = accounts.find_person(db, "zeb")
     assert who is not None
     begun = time.perf_counter()
     with res.db.write() as db:
-        account_deletion.leave(db, res.work, who, PASSWORD, now=datetime.now(UTC))
+        account_deletion.delete_account(db, res.jobs, who, PASSWORD, now=datetime.now(UTC))
     out_of_sight = time.perf_counter() - begun
-    resources_file.use(res)
+    resources_file.set_process_resources(res)
     waits, begun = [], time.perf_counter()
-    with jobs.worker(res.db, "bench"):
-        while res.work.run(account_deletion.run_id(me)).status in ("queued", "running"):
+    with jobs.run_worker(res.db, "bench"):
+        while res.jobs.load_run(account_deletion.deletion_run_id(me)).status in ("queued", "running"):
             asked = time.perf_counter()
             with res.db.write() as db:
                 db.execute(
-                    insert(accounts.AccountGone).values(
+                    insert(accounts.DeletedAccountName).values(
                         digest=str(asked), at=NOW + timedelta(seconds=asked)
                     )
                 )
@@ -176,7 +176,7 @@ def measured(home: Path, url: str) -> dict[str, float]:
     with res.db.read() as db:
         assert db.get(Member, me) is None
         assert db.scalar(select(Like.post_id).where(Like.member_id == me)) is None
-    bootstrap.close(res)
+    bootstrap.close_resources(res)
     return {
         "out_of_sight_s": out_of_sight,
         "gone_s": gone,

@@ -15,9 +15,9 @@ from sqlalchemy import insert, text
 from sqlalchemy.orm import Session
 
 import tanuki.app.metadata  # noqa: F401 every table
-from tanuki.animals import feed, posts
-from tanuki.animals.engagement import FOLLOWS_MOST
-from tanuki.animals.tables import Follow, Member, Photo, Post, Shut
+from tanuki.animals import feed, post_queries, post_states
+from tanuki.animals.engagement import MAX_FOLLOWS_PER_MEMBER
+from tanuki.animals.tables import Block, Follow, Member, Photo, Post
 from tanuki.platform.accounts import Account, Person
 from tanuki.platform.database.engine import Base, Database
 
@@ -88,11 +88,11 @@ def fill(db: Database, count: int) -> None:
                         "posted_at": at,
                         "published_at": at,
                         "likes": likes,
-                        "heat": posts.heat(at, likes),
+                        "hot_score": post_states.hot_score(at, likes),
                     }
                 )
             session.execute(insert(Post), rows)
-        for who, follows in ((1, 30), (2, FOLLOWS_MOST)):
+        for who, follows in ((1, 30), (2, MAX_FOLLOWS_PER_MEMBER)):
             others = chance.sample(range(10, MEMBERS), follows)
             session.execute(
                 insert(Follow),
@@ -106,9 +106,9 @@ def fill(db: Database, count: int) -> None:
             ],
         )
         session.execute(
-            insert(Shut),
+            insert(Block),
             [
-                {"member_id": 1, "other_id": other, "kind": "mute", "at": NOW}
+                {"member_id": 1, "target_id": other, "kind": "mute", "at": NOW}
                 for other in range(100, 200)
             ],
         )
@@ -132,7 +132,7 @@ def later(db: Database, who: Person | None, pages: int) -> str | None:
     after = None
     for number in range(pages):
         with db.read() as session:
-            after = feed.home(session, who, after=after, now=NOW, request_id=str(number)).next
+            after = feed.load_home_feed(session, who, after=after, now=NOW, request_id=str(number)).next
     return after
 
 
@@ -144,17 +144,17 @@ def measured(url: str, count: int) -> dict[str, dict[str, float]]:
     people = {
         "visitor": None,
         "follows 30": "m1",
-        f"follows {FOLLOWS_MOST}": "m2",
+        f"follows {MAX_FOLLOWS_PER_MEMBER}": "m2",
         "follows 20 idle": "m3",
     }
     cases: dict[str, Callable[[Session], object]] = {
-        "newest": lambda session: posts.newest(session, None)
+        "newest": lambda session: post_queries.list_newest_posts(session, None)
     }
     for name, account in people.items():
         who = account and Person(account, account, frozenset({("member", None)}))
         for pages in (0, 30):
             after = later(db, who or None, pages)
-            cases[f"{name}, page {pages + 1}"] = lambda session, who=who, after=after: feed.home(
+            cases[f"{name}, page {pages + 1}"] = lambda session, who=who, after=after: feed.load_home_feed(
                 session, who or None, after=after, now=NOW, request_id="r"
             )
     found = {name: timed(db, do) for name, do in cases.items()}

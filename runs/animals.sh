@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# AI Animals from an empty folder: a running network with 1,000 posts and an index of similar photos, searched in both languages and by likeness, liked, reported, moderated, appealed, deleted; all through its API.
+# AI Animals from an empty folder, all through its API: a site with 1,000 posts and an index of
+# similar photos; search in both languages and by photo; a like, a report, a decision, an appeal, a
+# deletion.
 # bash runs/animals.sh [COUNT of photos]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,7 +17,7 @@ say() { .venv/bin/python -c 'import json,sys; print(*eval(f"[{sys.argv[1]}]", {"
 call() { curl --fail-with-body -sS -X "$1" -H "Authorization: Bearer $2" "$site/api/animals/$3" "${@:4}"; }
 json() { call "$1" "$2" "$3" -H 'Content-Type: application/json' -d "$4"; }
 me=$(token acorn --scope write); other=$(token asagao --scope write)
-one=$(token desk-one --scope write --scope moderate); two=$(token desk-two --scope write --scope moderate)
+one=$(token moderator-one --scope write --scope moderate); two=$(token moderator-two --scope write --scope moderate)
 
 photo=$(find "$TANUKI_HOME/stamps" -path '*/dogs/dog.png')
 post=$(call POST "$me" posts -H 'Idempotency-Key: run-1' -F "photo=@$photo" -F 'title=昼寝する柴犬' -F category=dog -F breed=shiba | say 'it["id"]')
@@ -30,9 +32,9 @@ call PUT "$other" "posts/$post/like" | say '"likes:", it["likes"]'
 case=$(json POST "$other" reports "{\"subject\":\"post\",\"subject_id\":$post,\"reason\":\"stolen\"}" | say 'it["case_id"]')
 json POST "$one" "moderation/cases/$case/decision" '{"action":"remove","reason":"stolen","note":"盗用の疑い"}' | say '"decided:", it["action"]'
 decision=$(call GET "$me" me/decisions | say 'it["items"][0]["id"]')
-appeal=$(json POST "$me" "decisions/$decision/appeal" '{"words":"私の犬です。"}' | say 'it["id"]')
-json POST "$two" "moderation/appeals/$appeal/answer" '{"overturn":true,"words":"見直しました。"}' | say '"appeal:", it["state"]'
+appeal=$(json POST "$me" "decisions/$decision/appeal" '{"text":"私の犬です。"}' | say 'it["id"]')
+json POST "$two" "moderation/appeals/$appeal/answer" '{"overturn":true,"text":"見直しました。"}' | say '"appeal:", it["state"]'
 call GET "$other" "posts/$post" | say '"restored with its likes:", it["state"], it["likes"]'
 call DELETE "$me" "posts/$post" | say '"then deleted:", it["state"]'
-$tanuki animals trail --about "post:$post"
+$tanuki animals audit-log --about "post:$post"
 $tanuki animals search 柴犬 --json | { ! grep "\"id\": $post,"; } && echo "Nothing finds it any more."

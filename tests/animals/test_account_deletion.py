@@ -35,6 +35,8 @@ from tanuki.animals import (
 from tanuki.animals.images import photo_files
 from tanuki.animals.moderation import appeals, cases, decisions
 from tanuki.animals.search.search import search_posts
+from tanuki.animals.moderation.cases import SubjectRef
+from tanuki.animals.moderation.decisions import Ruling
 from tanuki.animals.tables import (
     Appeal,
     Block,
@@ -94,17 +96,31 @@ def finish(res, member_id):
     """Let a worker take everything away."""
     with working(res):
         assert (
-            res.jobs.wait_for_run(account_deletion.deletion_run_id(member_id), seconds=60).status == "done"
+            res.jobs.wait_for_run(account_deletion.deletion_run_id(member_id), seconds=60).status
+            == "done"
         )
 
 
 @pytest.fixture
 def world(resources):
     """Zebulon, with a little of everything, among others."""
-    zeb, ann, ben = make_member(resources, NAME), make_member(resources, "ann"), make_member(resources, "ben")
+    zeb, ann, ben = (
+        make_member(resources, NAME),
+        make_member(resources, "ann"),
+        make_member(resources, "ben"),
+    )
     mod, other = make_staff(resources, "mod"), make_staff(resources, "other")
     with resources.db.write() as db:
-        members.update_profile(db, zeb, members.ProfileChange(display=DISPLAY, about=WORDS[0], photo=photo_files.save_photo(db, resources.objects, make_photo(9), now=NOW)), now=NOW)
+        members.update_profile(
+            db,
+            zeb,
+            members.ProfileChange(
+                display=DISPLAY,
+                about=WORDS[0],
+                photo=photo_files.save_photo(db, resources.objects, make_photo(9), now=NOW),
+            ),
+            now=NOW,
+        )
         sessions.sign_in(db, sessions.Credentials(NAME, PASSWORD, "1.2.3.4"), NOW)
         tokens.create_token(db, NAME, tokens.NewToken(WORDS[1]), NOW)
     mine = [
@@ -131,33 +147,41 @@ def world(resources):
     for one, another in ((zeb, "ann"), (ann, NAME), (ben, NAME), (ben, "ann")):
         do(resources, engagement.follow_member, one, another)
     do(resources, members.block_member, ben, NAME, "mute")
-    do(resources, cases.report_subject, zeb, "post", theirs.id, "spam", WORDS[3])
-    do(resources, cases.report_subject, ann, "post", mine[1].id, "spam", f"by {DISPLAY}")
+    do(resources, cases.report_subject, zeb, SubjectRef("post", theirs.id), "spam", WORDS[3])
+    do(
+        resources,
+        cases.report_subject,
+        ann,
+        SubjectRef("post", mine[1].id),
+        "spam",
+        f"by {DISPLAY}",
+    )
     with resources.db.write() as db:
-        posts.edit_post(db, resources.jobs, zeb, posts.PostVersion(mine[0].id, 1), posts.Draft(TITLES[1], category="cat"), now=NOW)
+        posts.edit_post(
+            db,
+            resources.jobs,
+            zeb,
+            posts.PostVersion(mine[0].id, 1),
+            posts.Draft(TITLES[1], category="cat"),
+            now=NOW,
+        )
     made = do(
         resources,
         decisions.decide_subject,
         mod,
-        "member",
-        read(resources, lambda db: members.require_member(db, zeb).id),
-        "warn",
-        "spam",
-        f"Dear {DISPLAY}",
+        SubjectRef("member", read(resources, lambda db: members.require_member(db, zeb).id)),
+        Ruling("warn", "spam", f"Dear {DISPLAY}"),
     )
     held = do(
         resources,
         decisions.decide_subject,
         mod,
-        "post",
-        mine[1].id,
-        "hold",
-        "spam",
-        f"Dear {DISPLAY}",
+        SubjectRef("post", mine[1].id),
+        Ruling("hold", "spam", f"Dear {DISPLAY}"),
     )
     do(resources, appeals.submit_appeal, zeb, made.id, WORDS[4])
     asked = do(resources, appeals.submit_appeal, zeb, held.id, WORDS[4])
-    do(resources, appeals.answer_appeal, other, asked.id, overturn=False, words=f"No, {DISPLAY}")
+    do(resources, appeals.answer_appeal, other, asked.id, overturn=False, text=f"No, {DISPLAY}")
     return resources, zeb, ann, ben, mine, theirs
 
 
@@ -206,7 +230,9 @@ def test_nothing_of_who_left_is_found_anywhere(world):
     for words in TRACES:
         assert read(res, search_posts, words).posts == []
     digests = {make_photo(9).digest, *(each.photo for each in mine)} - {theirs.photo}
-    assert [key for key in res.objects.list_keys() if any(digest in key for digest in digests)] == []
+    assert [
+        key for key in res.objects.list_keys() if any(digest in key for digest in digests)
+    ] == []
     assert theirs.photo == mine[1].photo
     assert res.objects.exists(photo_files.object_key(theirs.photo, "full"))
     assert read(res, lambda db: set(db.scalars(select(Photo.digest)))) == {theirs.photo}
@@ -255,7 +281,7 @@ def test_reports_and_decisions_stay_without_him(world):
             for kind in (Case, Report, Decision, Appeal)
         ] == before
         assert set(db.scalars(select(Appeal.member_id))) == {None}
-        assert {(row.words, row.answer) for row in db.scalars(select(Appeal))} == {("", None)}
+        assert {(row.text, row.answer) for row in db.scalars(select(Appeal))} == {("", None)}
         assert db.scalars(select(Report.reporter_id).order_by(Report.id)).first() is None
         gone = db.scalars(select(Case).where(Case.member_id.is_(None))).all()
         assert {(row.state, row.subject_id < 0) for row in gone} == {("decided", True)}
@@ -277,7 +303,11 @@ def test_from_the_same_second_he_is_not_there(world):
     with res.db.read() as db:
         assert sessions.find_session_person(db, session, NOW) is None
         for viewer in (ann, None):
-            for look in (members.load_profile, engagement.list_followers, post_queries.list_member_posts):
+            for look in (
+                members.load_profile,
+                engagement.list_followers,
+                post_queries.list_member_posts,
+            ):
                 with pytest.raises(NotFound):
                     look(db, viewer, NAME)
             for each in shown:
@@ -286,7 +316,9 @@ def test_from_the_same_second_he_is_not_there(world):
                 with pytest.raises(NotFound):
                     post_queries.load_visible_photo(db, viewer, mine[0].photo)
             assert post_queries.load_listed_posts(db, viewer, [each.id for each in shown]) == []
-            assert [item.id for item in post_queries.list_newest_posts(db, viewer).items] == [theirs.id]
+            assert [item.id for item in post_queries.list_newest_posts(db, viewer).items] == [
+                theirs.id
+            ]
             assert [
                 item.post_id
                 for item in feed.load_home_feed(
@@ -313,7 +345,9 @@ def test_from_the_same_second_he_is_not_there(world):
             if item.actor
         } == {"ben"}
     with res.db.write() as db, pytest.raises(NotFound):
-        posts.create_post(db, res, zeb, posts.NewPost(posts.Draft("Again"), make_photo(5), "late"), now=NOW)
+        posts.create_post(
+            db, res, zeb, posts.NewPost(posts.Draft("Again"), make_photo(5), "late"), now=NOW
+        )
     with res.db.write() as db:
         assert sessions.sign_in(db, sessions.Credentials(NAME, PASSWORD, "1.2.3.4"), NOW) is None
 
@@ -327,7 +361,8 @@ def test_the_name_is_not_given_again_and_the_member_neither(world):
         finish(res, mine[0].member_id)
     assert read(res, lambda db: db.get(Account, NAME)) is None
     assert (
-        read(res, lambda db: members.require_member(db, make_member(res, "zoe")).id) > mine[0].member_id
+        read(res, lambda db: members.require_member(db, make_member(res, "zoe")).id)
+        > mine[0].member_id
     )
 
 
@@ -431,7 +466,7 @@ def remaining(db):
 
 
 def test_a_run_that_gave_up_goes_on(world, monkeypatch):
-    monkeypatch.setattr(account_deletion, "TRY_AGAIN_AFTER", timedelta(0))
+    monkeypatch.setattr(account_deletion, "RESUME_FAILED_AFTER", timedelta(0))
     res, zeb, _, _, mine, _ = world
     goes(res, zeb)
     run = account_deletion.deletion_run_id(mine[0].member_id)

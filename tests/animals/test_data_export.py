@@ -12,11 +12,20 @@ from sqlalchemy import insert
 from tanuki.animals import data_export, engagement, members
 from tanuki.animals.images import photo_files
 from tanuki.animals.moderation import appeals, cases, decisions
+from tanuki.animals.moderation.cases import SubjectRef
+from tanuki.animals.moderation.decisions import Ruling
 from tanuki.animals.tables import Comment, Post
 from tanuki.errors import NotFound
 from tanuki.platform import maintenance, tokens
 from tests.factories.http_clients import PASSWORD
-from tests.factories.members_and_posts import NOW, make_photo, make_member, make_picture, make_post, make_staff
+from tests.factories.members_and_posts import (
+    NOW,
+    make_photo,
+    make_member,
+    make_picture,
+    make_post,
+    make_staff,
+)
 
 
 def taken(res, who, now=NOW):
@@ -39,7 +48,11 @@ def do(res, what, *given, **more):
 @pytest.fixture
 def life(resources):
     """Ann with a little of everything, and Ben, who wrote and did things to her."""
-    ann, ben, mod = make_member(resources, "ann"), make_member(resources, "ben"), make_staff(resources, "mod")
+    ann, ben, mod = (
+        make_member(resources, "ann"),
+        make_member(resources, "ben"),
+        make_staff(resources, "mod"),
+    )
     mine = make_post(
         resources,
         ann,
@@ -59,15 +72,34 @@ def life(resources):
     do(resources, engagement.follow_member, ann, "ben")
     do(resources, engagement.follow_member, ben, "ann")
     do(resources, members.block_member, ann, "ben", "mute")
-    do(resources, cases.report_subject, ann, "post", theirs.id, "spam", "It is an advertisement.")
+    do(
+        resources,
+        cases.report_subject,
+        ann,
+        SubjectRef("post", theirs.id),
+        "spam",
+        "It is an advertisement.",
+    )
     made = do(
-        resources, decisions.decide_subject, mod, "post", mine.id, "hold", "blood", "Too red."
+        resources,
+        decisions.decide_subject,
+        mod,
+        SubjectRef("post", mine.id),
+        Ruling("hold", "blood", "Too red."),
     )
     do(resources, appeals.submit_appeal, ann, made.id, "It is a tomato.")
     with resources.db.write() as db:
         sessions.sign_in(db, sessions.Credentials("ann", PASSWORD, "1.2.3.4"), NOW)
         tokens.create_token(db, "ann", tokens.NewToken("script"), NOW)
-        members.update_profile(db, ann, members.ProfileChange(about="I like dogs.", photo=photo_files.save_photo(db, resources.objects, make_photo(4), now=NOW)), now=NOW)
+        members.update_profile(
+            db,
+            ann,
+            members.ProfileChange(
+                about="I like dogs.",
+                photo=photo_files.save_photo(db, resources.objects, make_photo(4), now=NOW),
+            ),
+            now=NOW,
+        )
     return resources, ann, ben, (mine, held, theirs)
 
 
@@ -91,7 +123,7 @@ def test_everything_of_ones_own_is_in_it(life):
         "theme": None,
     }
     assert [
-        (each["id"], each["title"], each["state"], each["why"], each["likes"])
+        (each["id"], each["title"], each["state"], each["reason"], each["likes"])
         for each in found["posts.json"]
     ] == [
         (mine.id, "柴犬 Rex", "held", "blood", 1),
@@ -101,7 +133,7 @@ def test_everything_of_ones_own_is_in_it(life):
         ["しば"],
         NOW.isoformat(),
     )
-    assert {"words": "Nice <cat>", "post_of": "ben", "post_id": theirs.id}.items() <= found[
+    assert {"text": "Nice <cat>", "post_of": "ben", "post_id": theirs.id}.items() <= found[
         "comments.json"
     ][0].items()
     assert found["likes.json"] == [{"post_id": theirs.id, "post_of": "ben", "at": NOW.isoformat()}]
@@ -118,12 +150,12 @@ def test_everything_of_ones_own_is_in_it(life):
     assert {
         "subject": "post",
         "subject_id": theirs.id,
-        "words": "It is an advertisement.",
+        "text": "It is an advertisement.",
     }.items() <= found["reports.json"][0].items()
     assert {"action": "hold", "reason": "blood", "note": "Too red."}.items() <= found[
         "decisions.json"
     ][0].items()
-    assert {"words": "It is a tomato.", "state": "open"}.items() <= found["appeals.json"][0].items()
+    assert {"text": "It is a tomato.", "state": "open"}.items() <= found["appeals.json"][0].items()
     assert (len(found["sessions.json"]), found["tokens.json"][0]["label"]) == (1, "script")
 
 
@@ -133,7 +165,8 @@ def test_pictures_are_in_it_as_they_were_taken_in(life):
         name: content for name, content in taken(res, ann).items() if name.startswith("pictures/")
     }
     assert files == {
-        f"pictures/{make_photo(seed).digest}.jpg": make_photo(seed).files["full"] for seed in (1, 2, 4)
+        f"pictures/{make_photo(seed).digest}.jpg": make_photo(seed).files["full"]
+        for seed in (1, 2, 4)
     }
     assert make_picture(1) not in files.values()
 
@@ -193,7 +226,7 @@ def test_a_long_life_takes_little_memory(embedded):
         said = {
             "member_id": photo.member_id,
             "post_id": photo.id,
-            "words": "x" * 1_000,
+            "text": "x" * 1_000,
             "state": "shown",
         }
         db.execute(
@@ -202,7 +235,8 @@ def test_a_long_life_takes_little_memory(embedded):
         )
     tracemalloc.start()
     sizes = [
-        len(piece) for piece in data_export.stream_own_archive(embedded.db, embedded.objects, ann, now=NOW)
+        len(piece)
+        for piece in data_export.stream_own_archive(embedded.db, embedded.objects, ann, now=NOW)
     ]
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()

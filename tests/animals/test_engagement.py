@@ -13,6 +13,7 @@ from tanuki.animals.post_states import hot_score
 from tanuki.animals.tables import Comment, Follow, Like, Member, Post
 from tanuki.errors import Conflict, NotAllowed, NotFound, TooMany, UserError
 from tanuki.platform.database.engine import Database
+from tanuki.platform.rate_limit import RateLimit
 from tests.factories.members_and_posts import NOW, make_member, make_post, make_staff
 
 STRANGER = None
@@ -111,7 +112,8 @@ def test_a_liked_post_is_hotter(resources, ann, ben):
 )
 def test_nothing_is_left_at_a_post_that_one_does_not_see(resources, ann, ben, do):
     hidden = [
-        make_post(resources, ben, state=state).id for state in ("checking", "held", "removed", "deleted")
+        make_post(resources, ben, state=state).id
+        for state in ("checking", "held", "removed", "deleted")
     ]
     for post_id in (*hidden, 4711, 0, -1, 2**70):
         with pytest.raises(NotFound):
@@ -164,7 +166,7 @@ def test_who_is_no_member_likes_nothing(resources, ben):
 
 
 def test_too_many_likes_wait_for_the_next_hour(resources, ann, ben, monkeypatch):
-    monkeypatch.setitem(engagement.ACTIONS_PER_HOUR, "like", 3)
+    monkeypatch.setattr(engagement, "LIKES_PER_MEMBER", RateLimit("like", 3, 3600))
     photos = [make_post(resources, ben).id for _ in range(4)]
     for photo in photos[:3]:
         write(resources, engagement.like_post, ann, photo)
@@ -228,7 +230,7 @@ def test_nobody_follows_themselves_or_nobody_or_everybody(resources, ann, ben, m
         write(resources, engagement.follow_member, ann, "ann")
     with pytest.raises(NotFound):
         write(resources, engagement.follow_member, ann, "nobody")
-    monkeypatch.setattr(engagement, "FOLLOWS_MOST", 1)
+    monkeypatch.setattr(engagement, "MAX_FOLLOWS_PER_MEMBER", 1)
     write(resources, engagement.follow_member, ann, "ben")
     make_member(resources, "cat")
     with pytest.raises(UserError, match="at most 1"):
@@ -273,7 +275,7 @@ def test_the_same_key_is_the_same_comment(resources, ann, ben):
         say(resources, ann, photo, "Hello", key="k").id
         == say(resources, ann, photo, "Hello", key="k").id
     )
-    assert say(resources, ben, photo, "Hello", key="k").words == "Hello"
+    assert say(resources, ben, photo, "Hello", key="k").text == "Hello"
     assert counts(resources, photo.id) == ((0, 2), (0, 2))
     assert told(resources, ben) == [("comment", "ann")]
     with pytest.raises(Conflict, match="key"):
@@ -289,9 +291,9 @@ def test_a_comment_has_words_and_not_too_many(resources, ann, ben, words):
 def test_a_comment_is_kept_as_text(resources, ann, ben):
     photo = make_post(resources, ben)
     assert (
-        say(resources, ann, photo, "<b>猫</b>\r\nかわいい", key="a").words == "<b>猫</b>\nかわいい"
+        say(resources, ann, photo, "<b>猫</b>\r\nかわいい", key="a").text == "<b>猫</b>\nかわいい"
     )
-    assert len(say(resources, ann, photo, "猫" * 1000, key="b").words) == 1000
+    assert len(say(resources, ann, photo, "猫" * 1000, key="b").text) == 1000
     for key in ("", "k" * 101):
         with pytest.raises(UserError, match="key"):
             write(resources, engagement.add_comment, ann, photo.id, "Hello", key=key)
@@ -335,9 +337,9 @@ def test_a_removed_comment_is_seen_by_its_writer_and_can_come_back(resources, an
             engagement.set_comment_state(db, comment.id, state, **more)
         return said(resources, ann, photo), said(resources, ben, photo), counts(resources, photo.id)
 
-    assert turn("removed", why="spam", note="No.") == (["Hello"], [], ((0, 0), (0, 0)))
+    assert turn("removed", reason="spam", note="No.") == (["Hello"], [], ((0, 0), (0, 0)))
     assert turn("shown") == (["Hello"], ["Hello"], ((0, 1), (0, 1)))
-    assert turn("removed", why="spam") == (["Hello"], [], ((0, 0), (0, 0)))
+    assert turn("removed", reason="spam") == (["Hello"], [], ((0, 0), (0, 0)))
     write(resources, engagement.delete_comment, ann, comment.id)
     assert turn("shown") == ([], [], ((0, 0), (0, 0)))
     with pytest.raises(NotFound), resources.db.write() as db:

@@ -22,6 +22,7 @@ from tanuki.animals.tables import Member
 from tanuki.errors import TooMany, UserError
 from tanuki.platform import maintenance
 from tanuki.platform.event_log import Event
+from tanuki.platform.rate_limit import RateLimit
 from tests.factories.members_and_posts import NOW, make_member, make_post, make_staff
 
 STRANGER = None
@@ -346,8 +347,8 @@ def test_no_body_breaks_it(body):
 
 
 def test_too_many_messages_wait(resources, ann, monkeypatch):
-    monkeypatch.setitem(events.BEACONS_PER_HOUR, "member", 2)
-    monkeypatch.setitem(events.BEACONS_PER_HOUR, "visitor", 3)
+    monkeypatch.setattr(events, "MEMBER_BEACONS", RateLimit("beacon", 2, 3600))
+    monkeypatch.setattr(events, "VISITOR_BEACONS", RateLimit("beacon", 3, 3600))
     told = [{"kind": "open", "post": 3}]
     for viewer, most in ((ann, 2), (STRANGER, 3)):
         for _ in range(most):

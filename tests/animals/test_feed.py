@@ -52,7 +52,9 @@ def add(res, who, count=1, *, state="published", minutes_ago=0, likes=0):
         for number in range(count):
             at = NOW - timedelta(minutes=minutes_ago, seconds=count - number)
             shown = (
-                {"published_at": at, "hot_score": hot_score(at, likes)} if state != "checking" else {}
+                {"published_at": at, "hot_score": hot_score(at, likes)}
+                if state != "checking"
+                else {}
             )
             words = {"title": "A cat", "description": "", "tags": [], "category": "cat"}
             db.add(
@@ -90,7 +92,9 @@ def like(res, post_id, likes):
 
 def page(res, viewer, after=None, limit=10, now=NOW, request_id="r"):
     with res.db.read() as db:
-        return feed.load_home_feed(db, viewer, after=after, limit=limit, now=now, request_id=request_id)
+        return feed.load_home_feed(
+            db, viewer, after=after, limit=limit, now=now, request_id=request_id
+        )
 
 
 def walk(res, viewer, limit=10, between=lambda shown: None):
@@ -220,7 +224,8 @@ def test_nothing_comes_twice_and_nothing_is_missed_while_everything_changes(reso
             gone.add(deleted)
             write(resources, update(Post).where(Post.id == deleted).values(state="deleted"))
         write(
-            resources, update(Post).where(Post.id == chance.choice(shown)).values(likes=0, hot_score=0.0)
+            resources,
+            update(Post).where(Post.id == chance.choice(shown)).values(likes=0, hot_score=0.0),
         )
         if len(items) == 14:
             follow(resources, ann, cat)
@@ -315,7 +320,8 @@ def test_as_many_queries_however_much_there_is(resources, four):
 
 
 @pytest.mark.parametrize(
-    ("source", "index"), [(feed.select_hottest, "ix_post_hot_score"), (feed.select_newest, "ix_post_newest")]
+    ("source", "index"),
+    [(feed.select_hottest, "ix_post_hot_score"), (feed.select_newest, "ix_post_newest")],
 )
 def test_the_lists_are_read_from_their_indexes(embedded, source, index):
     query = source(FeedSession(NOW, frozenset({1, 2})), None).limit(10)
@@ -337,11 +343,23 @@ def test_a_walk_is_the_same_after_its_cursor(shown, microseconds):
 
 def test_a_long_walk_still_fits_into_an_address():
     chance = random.Random(1)
-    assert len(encode_session(FeedSession(NOW, frozenset(chance.sample(range(1, 5_000_000), MAX_POSTS_PER_SESSION))))) < 4_000
+    assert (
+        len(
+            encode_session(
+                FeedSession(
+                    NOW, frozenset(chance.sample(range(1, 5_000_000), MAX_POSTS_PER_SESSION))
+                )
+            )
+        )
+        < 4_000
+    )
 
 
 def test_a_walk_never_sees_what_is_still_to_come():
-    assert decode_session(encode_session(FeedSession(NOW + timedelta(days=1), frozenset())), NOW).since == NOW
+    assert (
+        decode_session(encode_session(FeedSession(NOW + timedelta(days=1), frozenset())), NOW).since
+        == NOW
+    )
 
 
 @given(st.text(max_size=40) | st.from_regex(r"[A-Za-z0-9_-]{0,40}", fullmatch=True))
@@ -353,7 +371,15 @@ def test_any_other_cursor_is_refused_or_harmless(cursor):
 
 
 @pytest.mark.parametrize(
-    "cursor", ["", "a" * 20_000, "猫", "_" * 3_000, "ééé", encode_session(FeedSession(NOW, frozenset({2**31})))]
+    "cursor",
+    [
+        "",
+        "a" * 20_000,
+        "猫",
+        "_" * 3_000,
+        "ééé",
+        encode_session(FeedSession(NOW, frozenset({2**31}))),
+    ],
 )
 def test_these_cursors_are_refused(cursor):
     with pytest.raises(UserError, match="begin again"):

@@ -104,7 +104,10 @@ def test_a_wrong_manifest_gets_a_sentence_and_nothing_is_posted(
 ):
     with pytest.raises(UserError, match=sentence):
         import_photos(
-            embedded, members_and_posts.make_member(embedded, "hana"), folder, manifest(tmp_path, rows)
+            embedded,
+            members_and_posts.make_member(embedded, "hana"),
+            folder,
+            manifest(tmp_path, rows),
         )
     assert posts_of(embedded) == []
 

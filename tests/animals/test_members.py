@@ -68,7 +68,9 @@ def test_a_banned_member_reads_and_cannot_write(resources):
         assert members.require_member(db, rex).name == "rex"
         for write in (
             members.require_active_member,
-            lambda db, who: members.update_profile(db, who, members.ProfileChange(about="hello"), now=NOW),
+            lambda db, who: members.update_profile(
+                db, who, members.ProfileChange(about="hello"), now=NOW
+            ),
         ):
             with pytest.raises(NotAllowed, match="banned"):
                 write(db, rex)
@@ -123,7 +125,9 @@ def test_a_name_that_cannot_be_seen_or_is_too_long_is_refused(embedded, given):
 def test_about_keeps_its_lines_and_what_is_not_given_stays(embedded):
     rex = make_member(embedded, "rex")
     with embedded.db.write() as db:
-        members.update_profile(db, rex, members.ProfileChange(about="one\r\n\r\ntwo\n", events=False), now=NOW)
+        members.update_profile(
+            db, rex, members.ProfileChange(about="one\r\n\r\ntwo\n", events=False), now=NOW
+        )
         members.update_profile(db, rex, members.ProfileChange(display="R"), now=NOW)
         found = members.require_member(db, rex)
         assert (found.display, found.about, found.events) == ("R", "one\n\ntwo", False)
@@ -150,9 +154,17 @@ def test_a_profile_has_a_picture_until_it_is_taken_away_but_not_one_that_was_rem
         db.add(BlockedImageHash(digest="bad", reason="blood", at=NOW))
         members.update_profile(db, rex, members.ProfileChange(photo=db.get(Photo, "good")), now=NOW)
         with pytest.raises(UserError, match="removed this picture"):
-            members.update_profile(db, rex, members.ProfileChange(photo=db.get(Photo, "bad")), now=NOW)
-        assert members.update_profile(db, rex, members.ProfileChange(about="kept"), now=NOW).photo == "good"
-        assert members.update_profile(db, rex, members.ProfileChange(photo=None), now=NOW).photo is None
+            members.update_profile(
+                db, rex, members.ProfileChange(photo=db.get(Photo, "bad")), now=NOW
+            )
+        assert (
+            members.update_profile(db, rex, members.ProfileChange(about="kept"), now=NOW).photo
+            == "good"
+        )
+        assert (
+            members.update_profile(db, rex, members.ProfileChange(photo=None), now=NOW).photo
+            is None
+        )
 
 
 # ---- blocking and muting -------------------------------------------------------------------------------------------

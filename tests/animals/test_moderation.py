@@ -6,8 +6,18 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from tanuki.animals import banned_words, engagement, members, notifications, post_queries, post_review, posts
+from tanuki.animals import (
+    banned_words,
+    engagement,
+    members,
+    notifications,
+    post_queries,
+    post_review,
+    posts,
+)
 from tanuki.animals.moderation import appeals, cases, decisions
+from tanuki.animals.moderation.cases import SubjectRef
+from tanuki.animals.moderation.decisions import Ruling
 from tanuki.animals.moderation.reasons import ACTIONS_BY_SUBJECT
 from tanuki.animals.search.search import search_posts
 from tanuki.animals.tables import Case, Comment, Decision, Member, Post, Report
@@ -44,8 +54,7 @@ class Net:
         return self.do(
             cases.report_subject,
             who or self.taro,
-            subject,
-            subject_id or self.post.id,
+            SubjectRef(subject, subject_id or self.post.id),
             reason,
             "look",
             now=NOW,
@@ -56,9 +65,7 @@ class Net:
             decisions.decide_case,
             who or self.mona,
             (case or self.report()).id,
-            action,
-            reason,
-            note,
+            Ruling(action, reason, note),
             now=LATER,
         )
 
@@ -71,7 +78,7 @@ class Net:
             who or self.saki,
             appeal.id,
             overturn=overturn,
-            words="looked again",
+            text="looked again",
             now=LATER,
         )
 
@@ -176,14 +183,13 @@ def test_a_case_shows_what_was_said_before_an_edit(net):
         posts.edit_post,
         net.res.jobs,
         net.hana,
-        net.post.id,
+        posts.PostVersion(net.post.id, 1),
         members_and_posts.make_draft("かわいい"),
-        version=1,
         now=NOW,
     )
     subject = net.see(lambda db: cases.load_subject(db, db.get(Case, net.report().id)))
     assert subject.post.title == "かわいい"
-    assert [edit.words["title"] for edit in subject.edits] == ["子猫"]
+    assert [edit.content["title"] for edit in subject.edits] == ["子猫"]
     assert subject.photo.digest == net.post.photo
 
 
@@ -230,9 +236,17 @@ def test_restoring_restores_the_search_the_lists_the_counts_and_the_likes(net):
     )
     net.decide("remove")
     assert net.see(lambda db: members.require_member(db, net.hana).posts) == 0
-    net.do(decisions.decide_subject, net.saki, "post", net.post.id, "restore", "spam", now=LATER)
+    net.do(
+        decisions.decide_subject,
+        net.saki,
+        SubjectRef("post", net.post.id),
+        Ruling("restore", "spam"),
+        now=LATER,
+    )
     assert net.found() == [net.post.id]
-    assert [item.id for item in net.see(post_queries.list_newest_posts, None).items] == [net.post.id]
+    assert [item.id for item in net.see(post_queries.list_newest_posts, None).items] == [
+        net.post.id
+    ]
     assert (
         net.see(
             lambda db: (
@@ -243,7 +257,7 @@ def test_restoring_restores_the_search_the_lists_the_counts_and_the_likes(net):
         )
         == before
     )
-    assert net.see(lambda db: db.get(Post, net.post.id).why) is None
+    assert net.see(lambda db: db.get(Post, net.post.id).reason) is None
 
 
 def test_what_a_rule_holds_is_in_the_queue_and_nothing_wrong_publishes_it(net):
@@ -263,7 +277,13 @@ def test_a_comment_is_removed_and_restored_with_its_count(net):
     assert net.see(
         lambda db: (db.get(Post, net.post.id).comments, db.get(Comment, comment.id).state)
     ) == (0, "removed")
-    net.do(decisions.decide_subject, net.saki, "comment", comment.id, "restore", "spam", now=LATER)
+    net.do(
+        decisions.decide_subject,
+        net.saki,
+        SubjectRef("comment", comment.id),
+        Ruling("restore", "spam"),
+        now=LATER,
+    )
     assert net.see(
         lambda db: (db.get(Post, net.post.id).comments, db.get(Comment, comment.id).state)
     ) == (1, "shown")
@@ -275,15 +295,23 @@ def test_who_is_banned_reads_and_appeals_but_does_not_write(net):
     for write in (
         lambda db: engagement.like_post(db, net.hana, net.post.id, now=LATER),
         lambda db: engagement.add_comment(db, net.hana, net.post.id, "x", key="k", now=LATER),
-        lambda db: cases.report_subject(db, net.hana, cases.SubjectRef("post", net.post.id), "spam", now=LATER),
-        lambda db: members.update_profile(db, net.hana, members.ProfileChange(display="x"), now=LATER),
+        lambda db: cases.report_subject(
+            db, net.hana, cases.SubjectRef("post", net.post.id), "spam", now=LATER
+        ),
+        lambda db: members.update_profile(
+            db, net.hana, members.ProfileChange(display="x"), now=LATER
+        ),
         lambda db: posts.delete_post(db, net.hana, net.post.id, now=LATER),
     ):
         with pytest.raises(NotAllowed, match="banned"):
             net.do(write)
     assert net.see(post_queries.load_visible_post, net.post.id, net.hana).id == net.post.id
     net.do(
-        decisions.decide_subject, net.mona, "member", case.subject_id, "unban", "other", now=LATER
+        decisions.decide_subject,
+        net.mona,
+        SubjectRef("member", case.subject_id),
+        Ruling("unban", "other"),
+        now=LATER,
     )
     net.do(engagement.add_comment, net.hana, net.post.id, "thank you", key="k", now=LATER)
 
@@ -340,7 +368,13 @@ def test_what_changes_nothing_or_does_not_fit_is_refused(net):
 
 def test_a_removed_post_that_its_owner_deleted_is_not_brought_back_by_the_undo(net):
     net.do(posts.delete_post, net.hana, net.post.id, now=NOW)
-    net.do(decisions.decide_subject, net.mona, "post", net.post.id, "remove", "blood", now=NOW)
+    net.do(
+        decisions.decide_subject,
+        net.mona,
+        SubjectRef("post", net.post.id),
+        Ruling("remove", "blood"),
+        now=NOW,
+    )
     net.do(posts.undo_delete, net.hana, net.post.id, now=NOW)
     assert net.state() == "removed"
 
@@ -397,7 +431,7 @@ def test_one_appeals_once_and_only_against_what_is_ones_own(net):
 
 def test_the_trail_has_every_decision_and_notices_an_edit(net):
     net.answer(net.appeal(net.decide("remove", "blood", "note")), True)
-    entries = net.see(audit_log.load_entries, about=f"post:{net.post.id}")
+    entries = net.see(audit_log.load_entries, target=f"post:{net.post.id}")
     assert [entry.action for entry in reversed(entries)] == [
         "remove",
         "appeal",
@@ -415,7 +449,9 @@ def test_the_trail_has_every_decision_and_notices_an_edit(net):
     third = sorted(entry.id for entry in entries)[2]
     net.do(
         lambda db: db.execute(
-            update(audit_log.AuditLogEntry).where(audit_log.AuditLogEntry.id == third).values(by="mona")
+            update(audit_log.AuditLogEntry)
+            .where(audit_log.AuditLogEntry.id == third)
+            .values(by="mona")
         )
     )
     assert net.see(audit_log.find_broken_entry) == third

@@ -350,7 +350,9 @@ def test_no_response_contains_anything_of_a_hidden_post(site, clients, role):
         "zyxban",
     }
     secret |= (
-        set() if role == "writer" else {populated_site.HIDDEN_COMMENT_TEXT, populated_site.REMOVED_COMMENT_TEXT, "zyxreport"}
+        set()
+        if role == "writer"
+        else {populated_site.HIDDEN_COMMENT_TEXT, populated_site.REMOVED_COMMENT_TEXT, "zyxreport"}
     )
     secret -= (
         {"zyxnote"} if role == "writer" else {"zyxban"} if role == "banned" else set()

@@ -12,8 +12,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, text, update
 
-from tanuki.animals import banned_words, members, notifications, post_queries, post_review, post_states, posts
-from tanuki.animals.commands.banned_words import words
+from tanuki.animals import (
+    banned_words,
+    members,
+    notifications,
+    post_queries,
+    post_review,
+    post_states,
+    posts,
+)
+from tanuki.animals.commands.banned_words import banned_words as banned_words_command
 from tanuki.animals.images import photo_files
 from tanuki.animals.search.index import PostText
 from tanuki.animals.search.normalize import fold
@@ -25,21 +33,33 @@ from tanuki.platform import resources as resources_file
 from tanuki.platform.jobs import run_worker
 from tanuki.platform.resources import Resources
 from tests.factories.command_line import CommandRunner
-from tests.factories.members_and_posts import make_photo, make_draft, make_member, make_post, make_staff
+from tests.factories.members_and_posts import (
+    make_photo,
+    make_draft,
+    make_member,
+    make_post,
+    make_staff,
+)
 
 NOW = datetime(2026, 5, 1, 9, 0, tzinfo=UTC)
 
 
 @contextmanager
-def working(res: Resources, chores=()):
+def working(res: Resources, periodic_tasks=()):
     resources_file.set_process_resources(res)
-    with run_worker(res.db, "tests", chores=chores):
+    with run_worker(res.db, "tests", periodic_tasks=periodic_tasks):
         yield
 
 
 def send(res, who, key="k", seed=1, **words):
     with res.db.write() as db:
-        return posts.create_post(db, res, who, posts.NewPost(make_draft(**words), make_photo(seed), key, limit=None), now=datetime.now(UTC))
+        return posts.create_post(
+            db,
+            res,
+            who,
+            posts.NewPost(make_draft(**words), make_photo(seed), key, limit=None),
+            now=datetime.now(UTC),
+        )
 
 
 def check(res, made, now=NOW):
@@ -50,7 +70,7 @@ def check(res, made, now=NOW):
 def state(res, made):
     with res.db.read() as db:
         found = db.get(Post, made.id)
-        return found.state, found.why
+        return found.state, found.reason
 
 
 def until(done, seconds=30):
@@ -80,11 +100,25 @@ def test_a_sent_post_is_published_and_found_and_an_edit_is_checked_by_a_run_of_i
             [made.id],
         )
         with resources.db.write() as db:
-            posts.edit_post(db, resources.jobs, rex, posts.PostVersion(made.id, 1), make_draft("柴犬 badword"), now=datetime.now(UTC))
+            posts.edit_post(
+                db,
+                resources.jobs,
+                rex,
+                posts.PostVersion(made.id, 1),
+                make_draft("柴犬 badword"),
+                now=datetime.now(UTC),
+            )
         until(lambda: state(resources, made) == ("held", "banned_word"))
         assert found(resources, "柴犬") == []
         with resources.db.write() as db:
-            posts.edit_post(db, resources.jobs, rex, posts.PostVersion(made.id, 2), make_draft("柴犬 again"), now=datetime.now(UTC))
+            posts.edit_post(
+                db,
+                resources.jobs,
+                rex,
+                posts.PostVersion(made.id, 2),
+                make_draft("柴犬 again"),
+                now=datetime.now(UTC),
+            )
         until(lambda: state(resources, made) == ("published", None))
         assert found(resources, "柴犬") == [made.id]
         done = {f"post-{made.id}{edit}": "done" for edit in ("", "-v2", "-v3")}
@@ -227,7 +261,7 @@ def test_only_moderators_see_and_change_the_words(embedded):
 
 
 def test_the_command_bans_and_allows_words_and_shows_them(tmp_path):
-    call = partial(CommandRunner(env={"TANUKI_HOME": str(tmp_path)}).invoke, words)
+    call = partial(CommandRunner(env={"TANUKI_HOME": str(tmp_path)}).invoke, banned_words_command)
     assert call(["--ban", "Badword", "--ban", "バカ"]).exit_code == 0
     shown = call(["--allow", "badword", "--json"])
     assert [json.loads(line)["word"] for line in shown.stdout.splitlines()] == ["バカ"]
@@ -252,9 +286,9 @@ def test_a_check_that_was_lost_is_begun_again_and_others_are_left_alone(resource
     lost, waiting = send(resources, rex), send(resources, rex, key="other")
     lose(resources, f"post-{lost.id}")
     assert (begin_owed(resources, 0), begin_owed(resources), begin_owed(resources)) == (0, 1, 0)
-    assert set(resources.jobs.load_run_statuses([f"post-{lost.id}", f"post-{waiting.id}"]).values()) == {
-        "queued"
-    }
+    assert set(
+        resources.jobs.load_run_statuses([f"post-{lost.id}", f"post-{waiting.id}"]).values()
+    ) == {"queued"}
     with working(resources):
         until(lambda: state(resources, lost)[0] == state(resources, waiting)[0] == "published")
     assert begin_owed(resources) == 0
@@ -267,7 +301,14 @@ def test_a_lost_check_of_an_edit_is_begun_again(embedded):
         until(lambda: embedded.jobs.load_run(f"post-{made.id}").status == "done")
     with embedded.db.write() as db:
         post_states.hold_post(db, made, "banned_word", now=NOW)
-        posts.edit_post(db, embedded.jobs, rex, posts.PostVersion(made.id, 1), make_draft("better"), now=datetime.now(UTC))
+        posts.edit_post(
+            db,
+            embedded.jobs,
+            rex,
+            posts.PostVersion(made.id, 1),
+            make_draft("better"),
+            now=datetime.now(UTC),
+        )
     lose(embedded, f"post-{made.id}-v2")
     assert (begin_owed(embedded), begin_owed(embedded)) == (1, 0)
     assert embedded.jobs.load_run(f"post-{made.id}-v2").status == "queued"
@@ -345,7 +386,9 @@ def test_pictures_that_nothing_uses_any_more_are_tidied_away(embedded):
     rex = make_member(embedded, "rex")
     used, unused = make_post(embedded, rex), make_post(embedded, rex)
     with embedded.db.write() as db:
-        members.update_profile(db, rex, members.ProfileChange(photo=db.get(Photo, unused.photo)), now=NOW)
+        members.update_profile(
+            db, rex, members.ProfileChange(photo=db.get(Photo, unused.photo)), now=NOW
+        )
         post_states.erase_posts(db, [unused.id])
     tidy = post_review.delete_unused_photos
     assert tidy(embedded, NOW + timedelta(days=1)) == 0
@@ -353,7 +396,8 @@ def test_pictures_that_nothing_uses_any_more_are_tidied_away(embedded):
         members.update_profile(db, rex, members.ProfileChange(photo=None), now=NOW)
     assert (tidy(embedded, NOW), tidy(embedded, NOW + timedelta(days=1))) == (0, 1)
     assert [
-        embedded.objects.exists(photo_files.object_key(made.photo, "full")) for made in (used, unused)
+        embedded.objects.exists(photo_files.object_key(made.photo, "full"))
+        for made in (used, unused)
     ] == [True, False]
 
 
@@ -364,11 +408,11 @@ import os, signal, sys, time
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 from tanuki.app import bootstrap as start
-from tanuki.animals import post_review as after_post
+from tanuki.animals import post_review
 from tanuki.animals import posts
 from tanuki.animals.tables import Post
 from tanuki.platform import resources
-from tanuki.platform.jobs import worker
+from tanuki.platform.jobs import run_worker
 from tanuki.settings import Settings
 home, url, when, number = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 res = start.resources(Settings.model_validate({"home": home, "database": url}), upgrade=False)
@@ -392,7 +436,7 @@ if when == "in the middle":
 elif when in ("before_commit", "after_commit"):
     event.listen(Session, when, changed)
 resources.use(res)
-with worker(res.db, "child"):
+with run_worker(res.db, "child"):
     end = time.monotonic() + 60
     while time.monotonic() < end:
         if not res.jobs.list_runs(status="queued") and not res.jobs.list_runs(status="running"):

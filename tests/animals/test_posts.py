@@ -30,7 +30,14 @@ from tanuki.animals.tables import (
 from tanuki.errors import Conflict, NotAllowed, NotFound, TooMany, UserError
 from tests.factories import members_and_posts
 from tanuki.platform.rate_limit import RateLimit
-from tests.factories.members_and_posts import NOW, make_photo, make_draft, make_member, make_post, make_staff
+from tests.factories.members_and_posts import (
+    NOW,
+    make_photo,
+    make_draft,
+    make_member,
+    make_post,
+    make_staff,
+)
 
 STATES = ("checking", "published", "held", "removed", "deleted")
 LATER = NOW + timedelta(minutes=1)
@@ -142,7 +149,9 @@ def test_a_post_is_there_for_its_owner_at_once_and_its_check_is_begun_with_it(re
 def test_nothing_is_begun_when_the_transaction_fails(embedded):
     rex = make_member(embedded, "rex")
     with pytest.raises(UserError), embedded.db.write() as db:
-        posts.create_post(db, embedded, rex, posts.NewPost(make_draft(), make_photo(), "k"), now=NOW)
+        posts.create_post(
+            db, embedded, rex, posts.NewPost(make_draft(), make_photo(), "k"), now=NOW
+        )
         raise UserError("no")
     assert (count(embedded, Post), embedded.jobs.list_runs()) == (0, [])
 
@@ -166,7 +175,14 @@ def test_an_edited_post_is_still_the_one_that_was_sent(embedded):
     rex = make_member(embedded, "rex")
     sent = send(embedded, rex)
     with embedded.db.write() as db:
-        posts.edit_post(db, embedded.jobs, rex, posts.PostVersion(sent.id, 1), make_draft("Another title"), now=NOW)
+        posts.edit_post(
+            db,
+            embedded.jobs,
+            rex,
+            posts.PostVersion(sent.id, 1),
+            make_draft("Another title"),
+            now=NOW,
+        )
     assert send(embedded, rex).id == sent.id
 
 
@@ -178,7 +194,9 @@ def test_the_same_key_many_times_at_once_is_one_post(resources):
     def sending():
         begin.wait()
         with resources.db.write() as db:
-            sent = posts.create_post(db, resources, rex, posts.NewPost(make_draft(), accepted_once, "k"), now=NOW)
+            sent = posts.create_post(
+                db, resources, rex, posts.NewPost(make_draft(), accepted_once, "k"), now=NOW
+            )
         made.append(sent.id)
 
     threads = [threading.Thread(target=sending) for _ in range(8)]
@@ -207,7 +225,7 @@ def test_sixty_posts_an_hour_and_a_repeated_one_costs_nothing(resources):
     with pytest.raises(TooMany):
         send(resources, rex, key="more", most=3)
     send(resources, rex, key="later", most=3, now=NOW + timedelta(hours=1))
-    assert (count(resources, Post), posts.POSTS_PER_HOUR) == (4, 60)
+    assert (count(resources, Post), posts.POSTS_PER_MEMBER.max_uses) == (4, 60)
 
 
 # ---- who sees what -------------------------------------------------------------------------------------------------
@@ -252,7 +270,9 @@ def test_who_sees_a_post_in_each_state(resources):
             listed[name] = {item.id for item in post_queries.list_newest_posts(db, viewer).items}
             many[name] = {
                 each.id
-                for each in post_queries.load_listed_posts(db, viewer, [each.id for each in made.values()])
+                for each in post_queries.load_listed_posts(
+                    db, viewer, [each.id for each in made.values()]
+                )
             }
         all_states, shown, nothing = set(STATES), {"published"}, set()
         assert seen == pictures == {
@@ -269,8 +289,12 @@ def test_who_sees_a_post_in_each_state(resources):
         assert {item.id for item in post_queries.list_member_posts(db, owner, "owner").items} == {
             each.id for each in made.values()
         } - {made["deleted"].id}
-        assert {item.id for item in post_queries.list_member_posts(db, other, "owner").items} == public
-        assert {item.id for item in post_queries.list_member_posts(db, mod, "owner").items} == public
+        assert {
+            item.id for item in post_queries.list_member_posts(db, other, "owner").items
+        } == public
+        assert {
+            item.id for item in post_queries.list_member_posts(db, mod, "owner").items
+        } == public
         with pytest.raises(NotFound):
             post_queries.list_member_posts(db, blocked, "owner")
     assert found(resources, "柴犬", other) == found(resources, "柴犬") == list(public)
@@ -301,7 +325,9 @@ def test_a_muted_members_posts_are_left_out_of_lists_and_still_there(embedded):
     assert (newest(embedded, rex), newest(embedded, ann)) == ([], [made.id])
     with embedded.db.read() as db:
         assert post_queries.load_visible_post(db, made.id, rex).id == made.id
-        assert [item.id for item in post_queries.list_member_posts(db, rex, "ann").items] == [made.id]
+        assert [item.id for item in post_queries.list_member_posts(db, rex, "ann").items] == [
+            made.id
+        ]
         assert post_queries.load_listed_posts(db, rex, [made.id]) == []
 
 
@@ -324,7 +350,9 @@ def test_a_picture_is_seen_while_a_post_or_a_profile_has_it(resources):
         assert not sees(post_queries.load_visible_photo, db, ann, held.photo)
         assert not sees(post_queries.load_visible_photo, db, ann, "nothing")
     with resources.db.write() as db:
-        members.update_profile(db, ann, members.ProfileChange(photo=db.get(Photo, held.photo)), now=NOW)
+        members.update_profile(
+            db, ann, members.ProfileChange(photo=db.get(Photo, held.photo)), now=NOW
+        )
     with resources.db.read() as db:
         assert post_queries.load_visible_photo(db, None, held.photo).digest == held.photo
     other = make_post(resources, ann, seed=6)
@@ -339,7 +367,9 @@ def test_a_picture_is_seen_while_a_post_or_a_profile_has_it(resources):
 
 def edit(res, who, made, *, version=1, now=LATER, **words):
     with res.db.write() as db:
-        return posts.edit_post(db, res.jobs, who, posts.PostVersion(made.id, version), make_draft(**words), now=now)
+        return posts.edit_post(
+            db, res.jobs, who, posts.PostVersion(made.id, version), make_draft(**words), now=now
+        )
 
 
 def test_an_edited_post_stays_in_its_place_is_found_by_its_new_words_and_checked_again(resources):
@@ -355,7 +385,7 @@ def test_an_edited_post_stays_in_its_place_is_found_by_its_new_words_and_checked
     with resources.db.read() as db:
         assert sorted(db.scalars(select(PostTag.tag))) == ["akita", "犬"]
         (was,) = db.scalars(select(PostEdit))
-        assert (was.version, was.words["title"], was.words["tags"]) == (1, "柴犬", ["inu"])
+        assert (was.version, was.content["title"], was.content["tags"]) == (1, "柴犬", ["inu"])
     assert f"post-{first.id}-v2" in [run.id for run in resources.jobs.list_runs()]
 
 
@@ -420,7 +450,9 @@ def test_nobody_but_its_owner_changes_a_post(embedded):
     )
     made = make_post(embedded, rex)
     changes = [
-        lambda db, who: posts.edit_post(db, embedded.jobs, who, posts.PostVersion(made.id, 1), make_draft("mine"), now=NOW),
+        lambda db, who: posts.edit_post(
+            db, embedded.jobs, who, posts.PostVersion(made.id, 1), make_draft("mine"), now=NOW
+        ),
         lambda db, who: posts.delete_post(db, who, made.id, now=NOW),
         lambda db, who: posts.undo_delete(db, who, made.id, now=NOW),
     ]
@@ -437,8 +469,12 @@ def test_a_banned_member_cannot_post_edit_delete_or_bring_back(embedded):
         members.require_member(db, rex).banned_at = NOW
     with embedded.db.write() as db:
         for write in (
-            lambda: posts.create_post(db, embedded, rex, posts.NewPost(make_draft(), make_photo(), "new"), now=NOW),
-            lambda: posts.edit_post(db, embedded.jobs, rex, posts.PostVersion(made.id, 1), make_draft("new"), now=NOW),
+            lambda: posts.create_post(
+                db, embedded, rex, posts.NewPost(make_draft(), make_photo(), "new"), now=NOW
+            ),
+            lambda: posts.edit_post(
+                db, embedded.jobs, rex, posts.PostVersion(made.id, 1), make_draft("new"), now=NOW
+            ),
             lambda: posts.delete_post(db, rex, made.id, now=NOW),
             lambda: posts.undo_delete(db, rex, made.id, now=NOW),
         ):
@@ -580,7 +616,14 @@ def test_nothing_of_an_erased_post_is_left(resources):
             NewNotification(NotificationKind.LIKE, "x", other, made.id),
             now=NOW,
         )
-        posts.edit_post(db, resources.jobs, rex, posts.PostVersion(made.id, 1), make_draft("柴犬 again"), now=NOW)
+        posts.edit_post(
+            db,
+            resources.jobs,
+            rex,
+            posts.PostVersion(made.id, 1),
+            make_draft("柴犬 again"),
+            now=NOW,
+        )
     with resources.db.write() as db:
         assert post_states.erase_posts(db, [made.id, 12345]) == [made.photo]
     assert found(resources, "柴犬") == newest(resources) == [kept.id]
@@ -631,7 +674,8 @@ def test_an_owner_sees_what_they_sent_in_their_order_and_others_what_is_publishe
 def test_many_come_in_the_order_asked_for_and_only_those_to_be_seen(resources):
     rex = make_member(resources, "rex")
     made = [
-        make_post(resources, rex, state=state) for state in ("published", "held", "published", "deleted")
+        make_post(resources, rex, state=state)
+        for state in ("published", "held", "published", "deleted")
     ]
     with resources.db.read() as db:
         asked = [made[2].id, 999, made[1].id, made[0].id, made[3].id]
@@ -666,7 +710,9 @@ def test_cards_say_what_is_around_a_post_in_as_many_queries_for_one_as_for_many(
     for number in (1, 9):
         with resources.db.read() as db, queries(resources) as sent:
             shown = post_queries.build_cards(
-                db, rex, post_queries.load_listed_posts(db, rex, [each.id for each in made[:number]])
+                db,
+                rex,
+                post_queries.load_listed_posts(db, rex, [each.id for each in made[:number]]),
             )
         asked[number] = len(sent)
     assert asked[1] == asked[9] <= 6
@@ -767,8 +813,14 @@ def test_counts_are_right_when_many_change_at_once(resources):
 
 def test_heat_is_worth_ten_times_the_likes_in_twelve_hours():
     day = datetime(2026, 1, 1, tzinfo=UTC)
-    assert post_states.hot_score(day, 9) == pytest.approx(post_states.hot_score(day + timedelta(hours=12), 0))
-    assert post_states.hot_score(day, 99) > post_states.hot_score(day, 9) > post_states.hot_score(day, 0)
+    assert post_states.hot_score(day, 9) == pytest.approx(
+        post_states.hot_score(day + timedelta(hours=12), 0)
+    )
+    assert (
+        post_states.hot_score(day, 99)
+        > post_states.hot_score(day, 9)
+        > post_states.hot_score(day, 0)
+    )
 
 
 def test_the_zoo_gives_each_post_its_own_picture_and_key(embedded):
@@ -776,5 +828,7 @@ def test_the_zoo_gives_each_post_its_own_picture_and_key(embedded):
     one, two = make_post(embedded, rex), make_post(embedded, rex)
     assert one.photo != two.photo
     assert (
-        members_and_posts.make_picture(1) == members_and_posts.make_picture(1) != members_and_posts.make_picture(2)
+        members_and_posts.make_picture(1)
+        == members_and_posts.make_picture(1)
+        != members_and_posts.make_picture(2)
     )

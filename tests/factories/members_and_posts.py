@@ -117,7 +117,18 @@ def make_post(
     """A post of somebody's in a state. Its picture is its own unless a seed is given."""
     with resources.db.write() as db:
         number = next_number(resources)
-        made = posts.create_post(db, resources, who, posts.NewPost(make_draft(title, **words), make_photo(number if seed is None else seed), key or f"zoo-{number}", limit=None), now=now)
+        made = posts.create_post(
+            db,
+            resources,
+            who,
+            posts.NewPost(
+                make_draft(title, **words),
+                make_photo(number if seed is None else seed),
+                key or f"zoo-{number}",
+                limit=None,
+            ),
+            now=now,
+        )
         set_state(db, resources, who, made, state, why, now)
         return made
 

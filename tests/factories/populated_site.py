@@ -76,19 +76,57 @@ def populate_site(res: Resources) -> PopulatedSite:
             )
         engagement.follow_member(db, who["taro"], "hana", now=now)
         engagement.follow_member(db, who["mika"], "taro", now=now)
-        members.update_profile(db, who["hana"], members.ProfileChange(about="zyxabout", photo=photo_files.save_photo(db, res.objects, members_and_posts.make_photo(900), now=now)), now=now)
+        members.update_profile(
+            db,
+            who["hana"],
+            members.ProfileChange(
+                about="zyxabout",
+                photo=photo_files.save_photo(
+                    db, res.objects, members_and_posts.make_photo(900), now=now
+                ),
+            ),
+            now=now,
+        )
         shown = made["published"].id
         [first] = engagement.list_comments(db, None, shown).items
-        gone = engagement.add_comment(db, who["taro"], shown, REMOVED_COMMENT_TEXT, key="gone", now=now)
-        decisions.decide_subject(db, mona, cases.SubjectRef("comment", gone.id), decisions.Ruling("remove", "harassment", "zyxnote"), now=now)
-        held = decisions.decide_subject(db, mona, cases.SubjectRef("post", made["held"].id), decisions.Ruling("hold", "blood", "zyxnote"), now=now)
-        decision = decisions.decide_subject(db, mona, cases.SubjectRef("post", made["removed"].id), decisions.Ruling("remove", "stolen", "zyxnote"), now=now)
+        gone = engagement.add_comment(
+            db, who["taro"], shown, REMOVED_COMMENT_TEXT, key="gone", now=now
+        )
+        decisions.decide_subject(
+            db,
+            mona,
+            cases.SubjectRef("comment", gone.id),
+            decisions.Ruling("remove", "harassment", "zyxnote"),
+            now=now,
+        )
+        held = decisions.decide_subject(
+            db,
+            mona,
+            cases.SubjectRef("post", made["held"].id),
+            decisions.Ruling("hold", "blood", "zyxnote"),
+            now=now,
+        )
+        decision = decisions.decide_subject(
+            db,
+            mona,
+            cases.SubjectRef("post", made["removed"].id),
+            decisions.Ruling("remove", "stolen", "zyxnote"),
+            now=now,
+        )
         posts.delete_post(db, who["hana"], made["deleted"].id, now=now)
         appeal = appeals.submit_appeal(db, who["hana"], decision.id, "zyxappeal", now=now)
-        case = cases.report_subject(db, who["taro"], cases.SubjectRef("post", shown), "other", "zyxreport", now=now)
+        case = cases.report_subject(
+            db, who["taro"], cases.SubjectRef("post", shown), "other", "zyxreport", now=now
+        )
         members.block_member(db, who["hana"], "mika", "block", now=now)
         ids = {name: members.require_member(db, person).id for name, person in who.items()}
-        decisions.decide_subject(db, mona, cases.SubjectRef("member", ids["bo"]), decisions.Ruling("ban", "spam", "zyxban"), now=now)
+        decisions.decide_subject(
+            db,
+            mona,
+            cases.SubjectRef("member", ids["bo"]),
+            decisions.Ruling("ban", "spam", "zyxban"),
+            now=now,
+        )
         return PopulatedSite(
             res,
             web.create_app(res, [animals_web.SYSTEM]),

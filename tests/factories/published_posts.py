@@ -76,4 +76,6 @@ def make_indexed_post(db: Session, title: str, description: str = "", **values: 
 
 def search_titles(db: Session, query: str, **values: Any) -> list[str]:
     """The titles that a search finds, in order."""
-    return ["".join(part for part, _ in hit.title) for hit in search_posts(db, query, **values).posts]
+    return [
+        "".join(part for part, _ in hit.title) for hit in search_posts(db, query, **values).posts
+    ]

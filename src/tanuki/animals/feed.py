@@ -69,7 +69,7 @@ class FeedPage:
 
 @dataclass(frozen=True)
 class FeedSession:
-    """One scroll through the feed: when it began, as later posts are left out, and what it showed."""
+    """One scroll through the feed: its beginning (later posts are left out) and what it showed."""
 
     since: datetime
     shown: frozenset[int]
@@ -101,9 +101,7 @@ def load_home_feed(
         "new": list(db.scalars(newest)),
     }
     pattern = SOURCE_PATTERNS["visitor" if viewer_id is None else "member"]
-    items = arrange_posts(
-        sources, pattern, first=len(session.shown), places=limit, seed=request_id
-    )
+    items = arrange_posts(sources, pattern, first=len(session.shown), places=limit, seed=request_id)
     considered = tuple(dict.fromkeys(post_id for source in SOURCES for post_id in sources[source]))
     shown = session.shown.union(item.post_id for item in items)
     has_more = len(considered) > len(items) and len(shown) < MAX_POSTS_PER_SESSION
@@ -153,9 +151,7 @@ def select_hottest(session: FeedSession, viewer_id: int | None) -> Select[int]:
     )
 
 
-def select_followed(
-    db: Session, session: FeedSession, viewer_id: int, limit: int
-) -> Select[int]:
+def select_followed(db: Session, session: FeedSession, viewer_id: int, limit: int) -> Select[int]:
     """The newest posts of followed members: a few of each, then the newest of those.
 
     The cost therefore depends on the number of followed members, not on the number of their posts.

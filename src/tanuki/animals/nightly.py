@@ -53,4 +53,6 @@ SCHEDULES: list[dict[str, Any]] = [
         "cron_timezone": "Asia/Tokyo",
     },
 ]
-PERIODIC_TASKS: list[tuple[Callable[[], None], float]] = [(retrain_for_new_encoder, RETRAIN_CHECK_SECONDS)]
+PERIODIC_TASKS: list[tuple[Callable[[], None], float]] = [
+    (retrain_for_new_encoder, RETRAIN_CHECK_SECONDS)
+]

@@ -87,7 +87,7 @@ def list_notifications(
 
 
 def filter_visible(query: Select[*Columns], member_id: int) -> Select[*Columns]:
-    """Only a member's notifications whose actor is visible to them and whose post is not deleted."""
+    """Only a member's notifications whose actor they may see and whose post is not deleted."""
     return (
         query.select_from(Notification)
         .outerjoin(Member, Member.id == Notification.actor_id)

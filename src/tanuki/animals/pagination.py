@@ -7,7 +7,7 @@ compressed where that is shorter; clients pass it on unread.
 
 import json
 import zlib
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ def decode_cursor(cursor: str) -> list[object]:
     if len(cursor) > MAX_CURSOR_LENGTH or not cursor.isascii():
         raise invalid_cursor()
     try:
-        content = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        content = b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         if not content.startswith(b"["):
             content = zlib.decompressobj().decompress(content, MAX_CURSOR_BYTES)
         values = json.loads(content)

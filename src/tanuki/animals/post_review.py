@@ -171,13 +171,15 @@ def start_lost_reviews(res: Resources, now: datetime) -> int:
         if not posts:
             break
         last_id = posts[-1].id
-        run_ids = {post.id: (review_run_id(post), review_run_id(post, post.version)) for post in posts}
-        states = res.jobs.load_run_statuses({run_id for pair in run_ids.values() for run_id in pair})
+        run_ids = {
+            post.id: (review_run_id(post), review_run_id(post, post.version)) for post in posts
+        }
+        states = res.jobs.load_run_statuses(
+            {run_id for pair in run_ids.values() for run_id in pair}
+        )
         for post in posts:
             first, after_edit = run_ids[post.id]
-            if first in states and (
-                after_edit in states or states[first] in ("queued", "running")
-            ):
+            if first in states and (after_edit in states or states[first] in ("queued", "running")):
                 continue
             run_id = first if first not in states else after_edit
             with res.db.write() as db:

@@ -168,7 +168,7 @@ def unblock_images(db: Session, post: Post) -> None:
 
 
 def image_digests(post: Post) -> list[str]:
-    """The digests of a post's photo and, if that is an enhanced one, of the photo as it was sent."""
+    """The digests of a post's photo and, if that is an enhanced one, of the original."""
     return [post.photo] if post.original is None else [post.photo, post.original]
 
 

@@ -37,7 +37,7 @@ MAX_IDEMPOTENCY_KEY_LENGTH = 100
 
 @dataclass(frozen=True)
 class Draft:
-    """The text of a post as it is stored. Creating one raises UserError for what cannot be posted."""
+    """The text of a post as it is stored. Raises UserError for what cannot be posted."""
 
     title: str
     description: str = ""

@@ -91,11 +91,12 @@ class AppealState(StrEnum):
     OVERTURNED = "overturned"
 
 
-# ---- members -------------------------------------------------------------------------------------------------------
+# ---- members -------------------------------------------------------------------------------------
 
 
 class Member(Base):
-    """Somebody on the network. `name` is their account's and their address on the site; who leaves is taken out of this table."""
+    """A member of the community. `name` is the account's, and their address on the site. The row is
+    deleted when the member has left."""
 
     __tablename__ = "member"
     __table_args__ = (
@@ -113,26 +114,23 @@ class Member(Base):
     name: Mapped[str] = mapped_column(ForeignKey("account.name"), unique=True)
     display: Mapped[str]
     about: Mapped[str] = mapped_column(default="")
-    photo: Mapped[str | None] = mapped_column(ForeignKey("photo.digest"))  # the profile's picture
-    pseudonym: Mapped[str] = mapped_column(
-        unique=True
-    )  # stands for them in events; random, so that nothing leads back once they left
-    events: Mapped[bool] = mapped_column(
-        default=True
-    )  # whether what they look at may be logged under the pseudonym
+    photo: Mapped[str | None] = mapped_column(ForeignKey("photo.digest"))
+    # Stands for the member in events. It is random, so nothing leads back once the member left.
+    pseudonym: Mapped[str] = mapped_column(unique=True)
+    # Whether their views may be logged under the pseudonym.
+    events: Mapped[bool] = mapped_column(default=True)
     joined_at: Mapped[datetime]
     banned_at: Mapped[datetime | None]
     ban_reason: Mapped[str | None]
-    left_at: Mapped[
-        datetime | None
-    ]  # they are leaving: not there for anybody any more, while a run takes away what was theirs
+    # They are leaving: hidden from everybody while a durable run deletes their data.
+    left_at: Mapped[datetime | None]
     posts: Mapped[int] = mapped_column(default=0)  # published ones
     followers: Mapped[int] = mapped_column(default=0)
     following: Mapped[int] = mapped_column(default=0)
 
 
 class Follow(Base):
-    """One member wants to see another's posts."""
+    """A member follows another."""
 
     __tablename__ = "follow"
     __table_args__ = (Index("ix_follow_followed", "followed_id", "at", "follower_id"),)
@@ -143,7 +141,7 @@ class Follow(Base):
 
 
 class Block(Base):
-    """One member does not want to see another (mute), or wants neither to see the other (block)."""
+    """A member mutes another, or blocks them, which hides both from each other."""
 
     __tablename__ = "member_block"
     __table_args__ = (Index("ix_member_block_target", "target_id", "kind"),)
@@ -154,11 +152,11 @@ class Block(Base):
     at: Mapped[datetime]
 
 
-# ---- photos and posts ----------------------------------------------------------------------------------------------
+# ---- photos and posts ----------------------------------------------------------------------------
 
 
 class Photo(Base):
-    """A picture as it was taken in: upright, sRGB, without metadata, in several sizes, stored once under the hash of its content."""
+    """A cleaned upload in several sizes: upright, sRGB, without metadata, stored once by hash."""
 
     __tablename__ = "photo"
 
@@ -166,13 +164,16 @@ class Photo(Base):
     width: Mapped[int]  # of the largest size, pixels
     height: Mapped[int]
     bytes: Mapped[int]  # of the largest size
-    colour: Mapped[str]  # the mean colour, #rrggbb: shown while the picture loads
-    source: Mapped[str]  # what was sent: jpeg, png, webp or heic
+    colour: Mapped[str]  # the mean, #rrggbb: shown while the photo loads
+    source: Mapped[str]  # of the upload: jpeg, png, webp or heic
     added_at: Mapped[datetime]
 
 
 class ImageFeatures(Base):
-    """What one version of the eyes saw in a picture. Its id grows: what an index does not have yet is newer than what it has."""
+    """What one version of the image model computed for a photo.
+
+    Ids grow, so what an index does not have yet has a larger id than what it has.
+    """
 
     __tablename__ = "image_features"
     __table_args__ = (
@@ -198,17 +199,20 @@ class ImageFeatures(Base):
 
 
 class BlockedImageHash(Base):
-    """A picture that moderators removed: posted again, it is held for them to look at. Stays when the post that had it is gone."""
+    """The hash of an image that moderators removed; a new post with it is held.
+
+    It stays when the post is gone.
+    """
 
     __tablename__ = "blocked_image_hash"
 
     digest: Mapped[str] = mapped_column(primary_key=True)
-    reason: Mapped[str]  # a key of moderation.REASONS
+    reason: Mapped[str]
     at: Mapped[datetime]
 
 
 class BannedWord(Base):
-    """A word that holds a post for a moderator, as it is compared (folded)."""
+    """A word, folded, that holds posts for a moderator."""
 
     __tablename__ = "banned_word"
 
@@ -218,7 +222,7 @@ class BannedWord(Base):
 
 
 class Post(Base):
-    """A photo with its words. States: checking (its owner sees it), published, held (with a reason), removed (by a moderator), deleted (by its owner)."""
+    """A photo with a title, a description and tags."""
 
     __tablename__ = "post"
     __table_args__ = (
@@ -240,16 +244,16 @@ class Post(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     member_id: Mapped[int] = mapped_column(ForeignKey("member.id"))
-    key: Mapped[str]  # the sender's idempotency key: the same key again is the same post
+    key: Mapped[str]  # the sender's idempotency key
     photo: Mapped[str] = mapped_column(ForeignKey("photo.digest"))
     title: Mapped[str]
     description: Mapped[str]
     tags: Mapped[list[str]] = mapped_column(JSON)
-    category: Mapped[str]  # a key of species.CATEGORIES
-    breed: Mapped[str | None]  # a key of species.BREEDS
+    category: Mapped[str]  # a key of taxonomy.CATEGORIES
+    breed: Mapped[str | None]  # a key of taxonomy.BREEDS
     state: Mapped[PostState] = mapped_column(one_of(PostState), default=PostState.CHECKING)
-    reason: Mapped[str | None]  # why it is held or removed, as a code of moderation's reasons
-    note: Mapped[str | None]  # what a moderator wrote to the owner
+    reason: Mapped[str | None]  # why it is held or removed: a code of a rule or a reason
+    note: Mapped[str | None]  # a moderator's, to the owner
     previous_state: Mapped[PostState | None] = mapped_column(  # for the undo of a deletion
         one_of(PostState, name="previouspoststate")
     )
@@ -259,18 +263,15 @@ class Post(Base):
     deleted_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(default=1)  # grows with each edit
     likes: Mapped[int] = mapped_column(default=0)
-    comments: Mapped[int] = mapped_column(default=0)  # shown ones
-    hot_score: Mapped[float] = mapped_column(
-        default=0.0
-    )  # for "popular": grows with likes and with the moment of publication
-    source: Mapped[str | None]  # the file that `import` took it from
-    original: Mapped[str | None] = mapped_column(
-        ForeignKey("photo.digest")
-    )  # the picture that was sent, where a better one is shown
+    comments: Mapped[int] = mapped_column(default=0)  # those that are shown
+    hot_score: Mapped[float] = mapped_column(default=0.0)
+    source: Mapped[str | None]  # the imported file
+    # The uploaded photo, if an enhanced one is shown.
+    original: Mapped[str | None] = mapped_column(ForeignKey("photo.digest"))
 
 
 class PostTag(Base):
-    """A tag of a published post, as it is compared (folded)."""
+    """A tag, folded, of a published post."""
 
     __tablename__ = "post_tag"
     __table_args__ = (Index("ix_post_tag_post", "post_id"),)
@@ -280,7 +281,7 @@ class PostTag(Base):
 
 
 class PostEdit(Base):
-    """What a post's words were before an edit: moderators see what a report was about."""
+    """The text of a post before an edit, so that moderators see what a report was about."""
 
     __tablename__ = "post_edit"
 
@@ -291,7 +292,7 @@ class PostEdit(Base):
     at: Mapped[datetime]
 
 
-# ---- what members do with posts ------------------------------------------------------------------------------------
+# ---- what members do with posts ------------------------------------------------------------------
 
 
 class Like(Base):
@@ -309,7 +310,7 @@ class Like(Base):
 
 
 class Comment(Base):
-    """What a member wrote under a post. States: shown, removed (by a moderator), deleted (by its writer)."""
+    """A comment of a member on a post."""
 
     __tablename__ = "post_comment"
     __table_args__ = (
@@ -330,7 +331,7 @@ class Comment(Base):
 
 
 class Notification(Base):
-    """Something a member should know. What happens again (a like taken back and given anew) is not told twice."""
+    """A notification of a member. The same `dedup_key` is told once."""
 
     __tablename__ = "notification"
     __table_args__ = (
@@ -343,7 +344,7 @@ class Notification(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     member_id: Mapped[int] = mapped_column(ForeignKey("member.id"))
     kind: Mapped[NotificationKind] = mapped_column(one_of(NotificationKind))
-    dedup_key: Mapped[str]  # what makes it the same thing, such as post:12:member:3
+    dedup_key: Mapped[str]  # such as post:12:member:3
     actor_id: Mapped[int | None] = mapped_column(ForeignKey("member.id"))
     post_id: Mapped[int | None] = mapped_column(ForeignKey("post.id"))
     values: Mapped[dict[str, Any]] = mapped_column(JSON)
@@ -351,32 +352,39 @@ class Notification(Base):
     seen_at: Mapped[datetime | None]
 
 
-# ---- moderation ----------------------------------------------------------------------------------------------------
+# ---- moderation ----------------------------------------------------------------------------------
 
 
 class Case(Base):
-    """A post, comment or member that moderators should look at; open until one of them decides. One open case a subject."""
+    """A subject for moderators to decide about. It has at most one open case."""
 
     __tablename__ = "moderation_case"
     __table_args__ = (
         Index("ix_moderation_case_queue", "state", "weight", "id"),
         Index("ix_moderation_case_subject", "subject", "subject_id"),
-        Index("uq_moderation_case_open", "subject", "subject_id", unique=True, sqlite_where=text("state = 'open'"), postgresql_where=text("state = 'open'")),
-    )  # fmt: skip
+        Index(
+            "uq_moderation_case_open",
+            "subject",
+            "subject_id",
+            unique=True,
+            sqlite_where=text("state = 'open'"),
+            postgresql_where=text("state = 'open'"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     subject: Mapped[SubjectKind] = mapped_column(one_of(SubjectKind))
     subject_id: Mapped[int]
-    member_id: Mapped[int | None]  # whose it is; None once they left
+    member_id: Mapped[int | None]  # the subject's owner; None once they left
     state: Mapped[CaseState] = mapped_column(one_of(CaseState), default=CaseState.OPEN)
-    weight: Mapped[float] = mapped_column(default=0.0)  # what comes first in the queue
+    weight: Mapped[float] = mapped_column(default=0.0)  # the heaviest cases come first
     reports: Mapped[int] = mapped_column(default=0)
     opened_at: Mapped[datetime]
     decided_at: Mapped[datetime | None]
 
 
 class Report(Base):
-    """A member says that something is not right, and why."""
+    """A member's report of a subject."""
 
     __tablename__ = "moderation_report"
     __table_args__ = (UniqueConstraint("case_id", "reporter_id"),)
@@ -384,13 +392,13 @@ class Report(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     case_id: Mapped[int] = mapped_column(ForeignKey("moderation_case.id"))
     reporter_id: Mapped[int | None]  # None once they left
-    reason: Mapped[str]  # a key of moderation.REASONS
+    reason: Mapped[str]
     text: Mapped[str]
     at: Mapped[datetime]
 
 
 class Decision(Base):
-    """What a moderator did about a case, and why; or what an automatic rule did."""
+    """A moderator's decision about a case."""
 
     __tablename__ = "moderation_decision"
 
@@ -404,7 +412,7 @@ class Decision(Base):
 
 
 class Appeal(Base):
-    """The owner thinks a decision wrong; another moderator decides."""
+    """An owner's objection to a decision, which another moderator answers."""
 
     __tablename__ = "moderation_appeal"
 

@@ -1,7 +1,9 @@
-"""Kinds of animals: the categories a post belongs to and the breeds it may name, in Japanese and English, with the other words that people use for them.
+"""Categories and breeds of animals, with their Japanese and English names and synonyms.
 
-`also` holds words for the same thing, never for something that belongs to it: hamsters are small animals, but "hamster" is no name of the category. Readings of kanji names stand there too,
-so that しば, siba and shiba lead to 柴犬. The words work in searches and suggestions; a `・` in a Japanese name may be left out or be a space.
+`also` holds words for the same thing, never for a part of it: hamsters are small animals, but
+"hamster" is no name of that category. Readings of kanji names are there as well, so that しば, siba
+and shiba lead to 柴犬. The words work in searches and suggestions. A `・` in a Japanese name may be
+left out or be a space.
 """
 
 from typing import NamedTuple

@@ -105,12 +105,12 @@ ANIMALS = {
         "tanuki.animals.commands.community:reindex",
         "Rebuild the search index; with --pictures the index of similar photos, too.",
     ),
-    "words": (
-        "tanuki.animals.commands.banned_words:words",
+    "banned-words": (
+        "tanuki.animals.commands.banned_words:banned_words",
         "List, ban and allow words that hold a post for a moderator.",
     ),
-    "trail": (
-        "tanuki.animals.commands.community:trail",
+    "audit-log": (
+        "tanuki.animals.commands.community:show_audit_log",
         "Show the moderators' audit log, and whether it was altered.",
     ),
     "example": (

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from tanuki.animals.example import compose, cutouts, personas, scenario
 from tanuki.animals.example import seed as make
-from tanuki.animals.search.search import search
+from tanuki.animals.search.search import search_posts
 from tanuki.animals.tables import Case, Comment, Follow, Like, Member, Post
 from tanuki.errors import UserError
 
@@ -24,7 +24,7 @@ def home(embedded):
     """A home folder in which the package's stamps are unpacked: four of them, drawn here."""
     folder = embedded.settings.home / "stamps"
     for n, (path, (en, ja)) in enumerate(KINDS.items()):
-        file = folder / cutouts.STAMPS / f"{path}.png"
+        file = folder / cutouts.CUTOUTS_FOLDER / f"{path}.png"
         file.parent.mkdir(parents=True)
         pixels = np.full((120, 150, 4), [40 * n, 120, 200 - 40 * n, 255], dtype=np.uint8)
         Image.fromarray(pixels).save(file)
@@ -39,7 +39,7 @@ def count(res, table):
 
 
 def test_stamps_have_names_and_categories(home):
-    found = cutouts.read(cutouts.fetched(home.settings.home / "stamps"))
+    found = cutouts.read_cutouts(cutouts.fetch_package(home.settings.home / "stamps"))
     assert [(each.species, each.ja, each.en, each.category) for each in found] == [
         ("duck", "カモ", "duck", "bird"),
         ("lion", "ライオン", "lion", "wild"),
@@ -51,22 +51,22 @@ def test_stamps_have_names_and_categories(home):
 def test_where_the_package_cannot_be_had_it_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match=r"this machine has no apt-get.*--photos DIR"):
-        cutouts.fetched(tmp_path / "stamps")
+        cutouts.fetch_package(tmp_path / "stamps")
 
 
 def test_the_same_numbers_give_the_same_photo(home):
-    stamp = Image.open(cutouts.read(cutouts.fetched(home.settings.home / "stamps"))[0].file)
+    stamp = Image.open(cutouts.read_cutouts(cutouts.fetch_package(home.settings.home / "stamps"))[0].file)
     first, again, other = (
-        compose.photo(stamp, "bird", np.random.default_rng(seed)) for seed in (1, 1, 2)
+        compose.compose_photo(stamp, "bird", np.random.default_rng(seed)) for seed in (1, 1, 2)
     )
     assert first == again != other
-    assert Image.open(io.BytesIO(first)).size in compose.SHAPES
+    assert Image.open(io.BytesIO(first)).size in compose.PHOTO_SIZES
 
 
 def test_the_same_seed_tells_the_same_story(home):
-    found = cutouts.read(cutouts.fetched(home.settings.home / "stamps"))
+    found = cutouts.read_cutouts(cutouts.fetch_package(home.settings.home / "stamps"))
     first, again, other = (
-        scenario.story(found, seed=seed, now=NOW, photos=80) for seed in (1, 1, 2)
+        scenario.build_scenario(found, seed=seed, now=NOW, photos=80) for seed in (1, 1, 2)
     )
     assert first.posts == again.posts
     assert first.likes == again.likes
@@ -78,12 +78,12 @@ def test_the_same_seed_tells_the_same_story(home):
 
 def test_people_look_at_what_they_like(home):
     """The hidden tastes are in the visits: what somebody likes more is opened more often."""
-    found = cutouts.read(cutouts.fetched(home.settings.home / "stamps"))
-    story = scenario.story(found, seed=3, now=NOW, photos=200)
+    found = cutouts.read_cutouts(cutouts.fetch_package(home.settings.home / "stamps"))
+    story = scenario.build_scenario(found, seed=3, now=NOW, photos=200)
     wanted, opened = [], []
     for visit in story.visits:
         taste = story.visitor_tastes[visit.visitor]
-        wanted += [taste.of(story.posts[n].category, story.posts[n].charm) for n in visit.shown]
+        wanted += [taste.appeal(story.posts[n].category, story.posts[n].charm) for n in visit.shown]
         opened += [n in visit.opened for n in visit.shown]
     wanted, opened = np.array(wanted), np.array(opened)
     assert (
@@ -93,23 +93,23 @@ def test_people_look_at_what_they_like(home):
 
 def test_the_example_is_made_once_and_goes_on_where_it_was(home):
     def stop(what, done, whole):
-        if what == "photos" and done >= make.TOGETHER:
+        if what == "photos" and done >= make.ACTIONS_PER_TRANSACTION:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make.make(home, seed=1, now=NOW, photos=60, progress=stop)
-    assert count(home, Post) == make.TOGETHER
-    made = make.make(home, seed=1, now=NOW, photos=60)
-    assert (made.posts, made.new, made.passwords) == (60, 20, {})
+        make.create_example(home, seed=1, now=NOW, photos=60, progress=stop)
+    assert count(home, Post) == make.ACTIONS_PER_TRANSACTION
+    made = make.create_example(home, seed=1, now=NOW, photos=60)
+    assert (made.posts, made.new_posts, made.passwords) == (60, 20, {})
     before = [count(home, table) for table in (Post, Member, Follow, Like, Comment, Case)]
-    assert make.make(home, seed=1, now=NOW, photos=60).new == 0
+    assert make.create_example(home, seed=1, now=NOW, photos=60).new_posts == 0
     assert [count(home, table) for table in (Post, Member, Follow, Like, Comment, Case)] == before
-    assert before[1] == len(personas.NAMES)
+    assert before[1] == len(personas.MEMBER_NAMES)
     assert min(before[2:5]) > 0
     with home.db.read() as db:
         assert {post.state for post in db.scalars(select(Post))} <= {"published", "removed"}
-        assert search(db, "ライオン").posts
-        assert search(db, "lion").posts
+        assert search_posts(db, "ライオン").posts
+        assert search_posts(db, "lion").posts
         likes, posts = (
             db.scalar(select(func.sum(Post.likes))),
             db.scalar(select(func.sum(Member.posts))),
@@ -121,21 +121,21 @@ def test_the_example_is_made_once_and_goes_on_where_it_was(home):
 
 
 def test_the_truth_is_kept_for_those_who_measure(home):
-    make.make(home, seed=1, now=NOW, photos=10)
-    truth = json.loads(home.objects.get(make.TRUTH.format(seed=1)))
+    make.create_example(home, seed=1, now=NOW, photos=10)
+    truth = json.loads(home.objects.get(make.TRUTH_KEY.format(seed=1)))
     assert len(truth["visitors"]) == scenario.VISITORS
     assert abs(sum(truth["visitors"][0]["tastes"]) - 1) < 0.01
     assert len(truth["posts"]) == 10
 
 
 def test_weeks_of_visits_are_in_the_warehouse(home):
-    make.make(home, seed=1, now=NOW, photos=120)
+    make.create_example(home, seed=1, now=NOW, photos=120)
     with home.db.read() as db:
-        (row,) = home.warehouse.sql(
+        (row,) = home.warehouse.query_facts(
             db,
             "select count(*) as n, count(distinct person) as people, min(propensity) as p from events_impression",
         ).to_dicts()
-        opened = home.warehouse.sql(
+        opened = home.warehouse.query_facts(
             db,
             "select avg(i.position) as place from events_impression i semi join events_open o using (request, post)",
         )["place"][0]
@@ -148,6 +148,6 @@ def test_weeks_of_visits_are_in_the_warehouse(home):
 def test_photos_of_ones_own_do_as_well(embedded, tmp_path):
     for n in range(3):
         Image.new("RGB", (64, 48), (80 * n, 10, 10)).save(tmp_path / f"pet-{n}.jpg")
-    assert make.make(embedded, seed=1, now=NOW, photos=5, folder=tmp_path).posts == 5
+    assert make.create_example(embedded, seed=1, now=NOW, photos=5, folder=tmp_path).posts == 5
     with pytest.raises(UserError, match="There are no photos"):
-        make.own_photos(tmp_path / "nothing")
+        make.read_own_photos(tmp_path / "nothing")

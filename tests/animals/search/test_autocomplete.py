@@ -6,7 +6,7 @@ from tanuki.animals.search import index
 from tanuki.animals.search.autocomplete import suggest_searches
 from tanuki.animals.search.search import search_posts
 from tanuki.errors import UserError
-from tests.factories.published_posts import posted
+from tests.factories.published_posts import make_indexed_post
 
 
 def said(db, prefix, lang="ja", **values):
@@ -17,7 +17,7 @@ def test_a_shiba_is_suggested_by_letters_reading_and_latin_letters_in_the_reader
     database,
 ):
     with database.write() as db:
-        posted(db, "Morning walk", category="dog", breed="shiba")
+        make_indexed_post(db, "Morning walk", category="dog", breed="shiba")
         for prefix in ("shi", "si", "しば", "シ", "ｼﾊﾞ", "柴", "shib", "しb", "SHIBA I", "しばいぬ"):
             assert said(db, prefix)[:1] == ["柴犬"], prefix
             assert said(db, prefix, "en")[:1] == ["Shiba Inu"], prefix
@@ -34,7 +34,7 @@ def test_words_of_titles_and_tags_are_suggested_the_most_used_first(database):
             ("子猫", ["公園"]),
             ("子猫の昼寝", []),
         ):
-            posted(db, title, tags=tags)
+            make_indexed_post(db, title, tags=tags)
         assert said(db, "こ") == ["子猫", "公園", "公園デビュー"]
         assert said(db, "kou") == said(db, "公") == ["公園", "公園デビュー"]
         assert said(db, "hir") == ["昼寝"]
@@ -44,8 +44,8 @@ def test_words_of_titles_and_tags_are_suggested_the_most_used_first(database):
 
 def test_what_is_taken_out_is_suggested_no_more(database):
     with database.write() as db:
-        secret = posted(db, "ひみつの場所", tags=["内緒"])
-        kept = posted(db, "場所")
+        secret = make_indexed_post(db, "ひみつの場所", tags=["内緒"])
+        kept = make_indexed_post(db, "場所")
         assert said(db, "内緒") == ["内緒"]
         index.unindex_post(db, secret.id)
         assert said(db, "内緒") == said(db, "ひみつ") == []
@@ -61,7 +61,7 @@ def test_a_breed_that_no_post_has_is_not_suggested(database):
 
 def test_an_english_reader_who_types_latin_letters_gets_no_japanese_words(database):
     with database.write() as db:
-        posted(db, "桜 sakura garden gardens garden", tags=["hanami"])
+        make_indexed_post(db, "桜 sakura garden gardens garden", tags=["hanami"])
         assert said(db, "sa", "en") == ["sakura"]
         assert said(db, "sa", "ja") == ["sakura", "桜"]
         assert said(db, "さ", "en") == ["桜"]
@@ -70,7 +70,7 @@ def test_an_english_reader_who_types_latin_letters_gets_no_japanese_words(databa
 
 def test_what_cannot_begin_a_word_suggests_nothing(sqlite):
     with sqlite.write() as db:
-        posted(db, "猫 cat", tags=["100%", "a_b"])
+        make_indexed_post(db, "猫 cat", tags=["100%", "a_b"])
         for prefix in (
             "",
             " ",

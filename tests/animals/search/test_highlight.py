@@ -44,7 +44,10 @@ def test_a_snippet_of_a_long_text_shows_the_first_hit_and_says_where_it_was_cut(
 
 
 def test_a_snippet_without_a_hit_is_the_beginning_and_a_short_text_is_whole():
-    assert make_snippet("前" * 300, parse_query("猫")) == [("前" * SNIPPET_LENGTH, False), (ELLIPSIS, False)]
+    assert make_snippet("前" * 300, parse_query("猫")) == [
+        ("前" * SNIPPET_LENGTH, False),
+        (ELLIPSIS, False),
+    ]
     assert make_snippet("猫がいる", parse_query("猫")) == [("猫", True), ("がいる", False)]
     assert make_snippet("", parse_query("猫")) == []
 

@@ -60,7 +60,9 @@ def test_romaji_of_kana_begins_with_what_somebody_has_typed_of_it(word):
     }[word]
     for size in range(1, len(hepburn) + 1):
         if not hepburn[:size].endswith(("m", "tc")):  # before the next letter, m is not yet n
-            assert kana.hiragana_to_romaji(word).startswith(kana.fold_romaji_prefix(hepburn[:size])), hepburn[:size]
+            assert kana.hiragana_to_romaji(word).startswith(
+                kana.fold_romaji_prefix(hepburn[:size])
+            ), hepburn[:size]
 
 
 def test_widths_of_kana_do_not_change_its_length():

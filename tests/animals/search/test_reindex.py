@@ -8,7 +8,12 @@ from tanuki.animals.search.autocomplete import suggest_searches
 from tanuki.animals.search.index import PostText, SearchWord
 from tanuki.animals.search.reindex import rebuild_index
 from tanuki.animals.tables import Post
-from tests.factories.published_posts import NOW, posted, titles, unindexed
+from tests.factories.published_posts import (
+    NOW,
+    make_indexed_post,
+    search_titles,
+    make_unindexed_post,
+)
 
 
 def everything(db):
@@ -26,15 +31,15 @@ def everything(db):
 
 @pytest.fixture
 def small_batches(monkeypatch):
-    monkeypatch.setattr(reindex, "AT_ONCE", 3)
+    monkeypatch.setattr(reindex, "POSTS_PER_TRANSACTION", 3)
 
 
 @pytest.mark.usefixtures("small_batches")
 def test_what_was_lost_comes_back_and_what_should_not_be_there_goes(database):
     with database.write() as db:
         for n in range(8):
-            posted(db, f"子猫 {n}", tags=["昼寝"])
-        removed = posted(db, "犬")
+            make_indexed_post(db, f"子猫 {n}", tags=["昼寝"])
+        removed = make_indexed_post(db, "犬")
     with database.write() as db:
         db.execute(update(Post).where(Post.id == removed.id).values(state="removed"))
         whole = everything(db)
@@ -47,7 +52,7 @@ def test_what_was_lost_comes_back_and_what_should_not_be_there_goes(database):
         assert everything(db)[0] == [row for row in whole[0] if row[0] != removed.id]
         assert {each.posts for each in suggest_searches(db, "子猫", "ja")} == {8}
         assert suggest_searches(db, "犬", "ja") == []
-        assert len(titles(db, "昼寝")) == 8
+        assert len(search_titles(db, "昼寝")) == 8
         if database.embedded:
             db.execute(text("insert into post_fts(post_fts, rank) values ('integrity-check', 1)"))
 
@@ -56,7 +61,7 @@ def test_what_was_lost_comes_back_and_what_should_not_be_there_goes(database):
 def test_posts_that_change_meanwhile_are_as_their_writers_left_them(database):
     with database.write() as db:
         for n in range(6):
-            unindexed(db, f"子猫 {n}")
+            make_unindexed_post(db, f"子猫 {n}")
 
     def edit(done, _total):
         if (
@@ -68,18 +73,18 @@ def test_posts_that_change_meanwhile_are_as_their_writers_left_them(database):
                 index.index_post(db, first)
                 db.execute(update(Post).where(Post.id == 5).values(state="held"))
                 index.unindex_post(db, 5)
-                posted(db, "文鳥", published_at=NOW)
+                make_indexed_post(db, "文鳥", published_at=NOW)
 
     assert rebuild_index(database, edit) == 6
     with database.read() as db:
-        assert titles(db, "柴犬") == ["柴犬"]
-        assert titles(db, "文鳥") == ["文鳥"]
-        assert titles(db, "子猫", sort="newest") == [f"子猫 {n}" for n in (5, 3, 2, 1)]
+        assert search_titles(db, "柴犬") == ["柴犬"]
+        assert search_titles(db, "文鳥") == ["文鳥"]
+        assert search_titles(db, "子猫", sort="newest") == [f"子猫 {n}" for n in (5, 3, 2, 1)]
 
 
 def test_a_row_read_before_a_change_is_not_written_after_it(database):
     with database.write() as db:
-        kept, edited, held = (unindexed(db, title) for title in ("a", "b", "c"))
+        kept, edited, held = (make_unindexed_post(db, title) for title in ("a", "b", "c"))
         edited.version = 2
         held.state = "held"
         db.flush()

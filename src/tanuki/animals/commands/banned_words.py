@@ -1,4 +1,4 @@
-"""The command for the words that hold a post for a moderator."""
+"""The command for banned words."""
 
 from datetime import UTC, datetime
 
@@ -9,35 +9,36 @@ from tanuki.platform.commands.context import open_resources
 
 
 @click.command(
-    help="The words that hold a post until a moderator has looked at it; ban more, or allow some again."
+    "banned-words",
+    help="List the words that hold a post for a moderator, ban words, or allow them again.",
 )
 @click.option(
     "--ban",
-    "banned",
+    "new_bans",
     multiple=True,
     metavar="WORD",
-    help="From now on a post with this word is held. May be given several times.",
+    help="Hold posts with this word from now on. Can be given several times.",
 )
 @click.option(
     "--allow",
-    "allowed",
+    "lifted_bans",
     multiple=True,
     metavar="WORD",
-    help="This word holds posts no longer. May be given several times.",
+    help="No longer hold posts with this word. Can be given several times.",
 )
 @json_option
-def words(banned: tuple[str, ...], allowed: tuple[str, ...], as_json: bool) -> None:
-    from tanuki.animals import post_review
+def banned_words(new_bans: tuple[str, ...], lifted_bans: tuple[str, ...], as_json: bool) -> None:
+    from tanuki.animals.banned_words import allow_word, ban_word, list_banned_words
     from tanuki.platform.accounts import COMMAND_LINE
 
     with open_resources() as res, res.db.write() as db:
         now = datetime.now(UTC)
-        for word in banned:
-            post_review.ban_word(db, COMMAND_LINE, word, now=now)
-        for word in allowed:
-            post_review.allow_word(db, COMMAND_LINE, word, now=now)
+        for word in new_bans:
+            ban_word(db, COMMAND_LINE, word, now=now)
+        for word in lifted_bans:
+            allow_word(db, COMMAND_LINE, word, now=now)
         rows = [
-            {"word": banned_word.word, "by": banned_word.by, "at": banned_word.at}
-            for banned_word in post_review.list_banned_words(db, COMMAND_LINE)
+            {"word": banned.word, "by": banned.by, "at": banned.at}
+            for banned in list_banned_words(db, COMMAND_LINE)
         ]
     emit(rows, as_json, ["word", "by", "at"])

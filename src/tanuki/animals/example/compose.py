@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[np.float64]
 
-SHAPES = ((640, 480), (480, 640), (640, 640), (720, 480))
+PHOTO_SIZES = ((640, 480), (480, 640), (640, 640), (720, 480))
 SCENES = {  # the colours of the far and the near part, and how far down the near part begins
     "meadow": ((178, 208, 230), (104, 148, 70), 0.45),
     "forest": ((86, 112, 78), (60, 74, 44), 0.55),
@@ -22,25 +22,25 @@ SCENES = {  # the colours of the far and the near part, and how far down the nea
     "water": ((70, 130, 168), (34, 84, 122), 0.3),
     "dusk": ((212, 136, 96), (74, 60, 70), 0.55),
 }
-FITTING = {  # where animals of a category are met
+SCENES_BY_CATEGORY = {  # where animals of a category are met
     "fish": ("water",), "sea": ("water", "beach"), "bird": ("meadow", "forest", "beach", "dusk", "street"), "dog": ("room", "meadow", "street", "beach"),
     "rabbit": ("meadow", "room", "snow"), "small": ("room", "meadow", "forest"), "insect": ("meadow", "forest"), "reptile": ("forest", "beach", "room"),
 }  # fmt: skip
-ANYWHERE = ("meadow", "forest", "snow", "dusk", "beach")
-LARGEST_ZOOM = 3.2  # a stamp enlarged more than that is only blur
-DARK = 0.55  # of the light, in one photo of twelve
+DEFAULT_SCENES = ("meadow", "forest", "snow", "dusk", "beach")
+MAX_ZOOM = 3.2  # a stamp enlarged more than that is only blur
+DARK_BRIGHTNESS = 0.55  # of the light, in one photo of twelve
 
 
-def photo(stamp: "Image", category: str | None, random: np.random.Generator) -> bytes:
+def compose_photo(stamp: "Image", category: str | None, random: np.random.Generator) -> bytes:
     """A JPEG of a stamp in a scene."""
     from PIL import Image, ImageEnhance, ImageFilter
 
-    width, height = SHAPES[random.integers(len(SHAPES))]
-    scenes = FITTING.get(category or "", ANYWHERE)
+    width, height = PHOTO_SIZES[random.integers(len(PHOTO_SIZES))]
+    scenes = SCENES_BY_CATEGORY.get(category or "", DEFAULT_SCENES)
     made = Image.fromarray(
-        background(width, height, scenes[random.integers(len(scenes))], random)
+        paint_background(width, height, scenes[random.integers(len(scenes))], random)
     ).convert("RGBA")
-    cut = turned(stamp, width, height, random)
+    cut = transform_cutout(stamp, width, height, random)
     x = int(random.uniform(-0.08, 1.08) * (width - cut.width))
     y = (
         int(random.uniform(0.35, 1.0) * (height - cut.height))
@@ -50,10 +50,10 @@ def photo(stamp: "Image", category: str | None, random: np.random.Generator) -> 
     shade = Image.new("RGBA", cut.size, (0, 0, 0, 0))
     shade.putalpha(cut.getchannel("A").point(lambda alpha: int(alpha * 0.35)))
     made.alpha_composite(
-        *placed(shade.filter(ImageFilter.GaussianBlur(9)), x + 8, y + 10, width, height)
+        *crop_to_photo(shade.filter(ImageFilter.GaussianBlur(9)), x + 8, y + 10, width, height)
     )
-    made.alpha_composite(*placed(cut, x, y, width, height))
-    light = DARK if random.random() < 1 / 12 else random.uniform(0.8, 1.15)
+    made.alpha_composite(*crop_to_photo(cut, x, y, width, height))
+    light = DARK_BRIGHTNESS if random.random() < 1 / 12 else random.uniform(0.8, 1.15)
     whole = ImageEnhance.Brightness(made.convert("RGB")).enhance(light)
     whole = ImageEnhance.Color(whole).enhance(random.uniform(0.7, 1.25))
     tinted = np.asarray(whole, dtype=np.float64) * np.array(
@@ -67,12 +67,14 @@ def photo(stamp: "Image", category: str | None, random: np.random.Generator) -> 
     return content.getvalue()
 
 
-def turned(stamp: "Image", width: int, height: int, random: np.random.Generator) -> "Image":
+def transform_cutout(
+    stamp: "Image", width: int, height: int, random: np.random.Generator
+) -> "Image":
     """A stamp as large as it stands in the photo, mirrored or not, a little askew."""
     from PIL import Image
 
     wanted = random.uniform(0.45, 0.95) * min(width / stamp.width, height / stamp.height)
-    zoom = min(wanted, LARGEST_ZOOM)
+    zoom = min(wanted, MAX_ZOOM)
     cut = stamp.convert("RGBA").resize(
         (max(8, int(stamp.width * zoom)), max(8, int(stamp.height * zoom))),
         Image.Resampling.BICUBIC,
@@ -82,7 +84,7 @@ def turned(stamp: "Image", width: int, height: int, random: np.random.Generator)
     return cut.rotate(float(random.normal(0.0, 6.0)), Image.Resampling.BICUBIC, expand=True)
 
 
-def placed(
+def crop_to_photo(
     layer: "Image", x: int, y: int, width: int, height: int
 ) -> tuple["Image", tuple[int, int]]:
     """The part of a layer that lies in the photo, and where."""
@@ -91,7 +93,7 @@ def placed(
     return inside, (max(0, x), max(0, y))
 
 
-def background(
+def paint_background(
     width: int, height: int, scene: str, random: np.random.Generator
 ) -> NDArray[np.uint8]:
     """A place out of focus: far and near, each with blots of light and dark. [height, width, colour]"""
@@ -103,13 +105,13 @@ def background(
     )
     made = (
         made
-        + 20 * blots(width, height, 9, random)[..., None]
-        + 9 * blots(width, height, 28, random)[..., None]
+        + 20 * smooth_noise(width, height, 9, random)[..., None]
+        + 9 * smooth_noise(width, height, 28, random)[..., None]
     )
     return np.asarray(np.clip(made + random.normal(0, 6, 3), 0, 255), dtype=np.uint8)
 
 
-def blots(width: int, height: int, across: int, random: np.random.Generator) -> Pixels:
+def smooth_noise(width: int, height: int, across: int, random: np.random.Generator) -> Pixels:
     """Smooth noise with so many blots along the longer side, about -2 to 2."""
     from PIL import Image
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from tanuki.errors import UserError
 
 PACKAGE = "tuxpaint-stamps-default"
-STAMPS = Path("usr/share/tuxpaint/stamps")
-SECONDS = 600  # to fetch 160 MB
-DRAWN = ("cartoon", "toys")  # folders of drawings
-NOT_ANIMALS = ("food", "vehicles", "plants", "household", "town", "sports")
-CATEGORY = {  # the first part of a path below animals/ that is one of these decides
+CUTOUTS_FOLDER = Path("usr/share/tuxpaint/stamps")
+PROGRAM_TIMEOUT_SECONDS = 600  # to fetch 160 MB
+DRAWING_FOLDERS = ("cartoon", "toys")  # folders of drawings
+THING_FOLDERS = ("food", "vehicles", "plants", "household", "town", "sports")
+CATEGORY_BY_FOLDER = {  # the first part of a path below animals/ that is one of these decides
     "rabbit": "rabbit", "rabbit-2": "rabbit", "rabbit_little": "rabbit", "rodents": "small", "ferret": "small", "hedgehog": "small",
     "dog": "dog", "equines": "horse", "zebra": "wild", "aquatic": "sea", "shellfish": "sea", "lobster": "sea", "shrimp": "sea", "seahorse": "sea",
     "bovines": "farm", "pig": "farm", "pig_golden": "farm", "pig_golden2": "farm", "hen": "farm", "rooster": "farm", "chicken_profile": "farm", "turkey": "farm",
@@ -27,7 +27,7 @@ SMALLEST = 90  # pixels of the longer side; what is smaller would be a blot
 
 
 @dataclass(frozen=True)
-class Credit:
+class PhotoCredit:
     """Whose pictures they are, and under which licence."""
 
     pictures: str
@@ -36,7 +36,7 @@ class Credit:
 
 
 CREDITS = (
-    Credit(
+    PhotoCredit(
         "Tux Paint stamps (tuxpaint.org)",
         "Bill Kendrick and the contributors of Tux Paint",
         "GPL-2",
@@ -45,7 +45,7 @@ CREDITS = (
 
 
 @dataclass(frozen=True)
-class Stamp:
+class Cutout:
     """A cut-out picture: where it is, what it is called, its category; None for what is no animal."""
 
     file: Path
@@ -55,47 +55,54 @@ class Stamp:
     category: str | None
 
 
-def fetched(folder: Path) -> Path:
+def fetch_package(folder: Path) -> Path:
     """The package's stamps, unpacked below `folder` when they are not there yet. Raises UserError, with what to do, where it cannot be had."""
     whole = folder / "complete"
     if not whole.exists():
         for program in ("apt-get", "dpkg-deb"):
             if shutil.which(program) is None:
-                raise UserError(without(f"this machine has no {program}"))
+                raise UserError(unavailable_message(f"this machine has no {program}"))
         folder.mkdir(parents=True, exist_ok=True)
         for command in (["apt-get", "download", PACKAGE], ["dpkg-deb", "-x", "", "."]):
             if command[0] == "dpkg-deb":
-                command[2] = str(newest(folder))
-            run(command, folder)
-        newest(folder).unlink()
+                command[2] = str(find_package_file(folder))
+            run_program(command, folder)
+        find_package_file(folder).unlink()
         whole.touch()
-    return folder / STAMPS
+    return folder / CUTOUTS_FOLDER
 
 
-def newest(folder: Path) -> Path:
+def find_package_file(folder: Path) -> Path:
     """The package's file."""
     found = sorted(folder.glob(f"{PACKAGE}_*.deb"))
     if not found:
-        raise UserError(without("apt-get download left no file"))
+        raise UserError(unavailable_message("apt-get download left no file"))
     return found[-1].absolute()
 
 
-def run(command: list[str], folder: Path) -> None:
+def run_program(command: list[str], folder: Path) -> None:
     """Run a program in a folder, quietly."""
     try:
         done = subprocess.run(  # noqa: S603 programs and arguments are ours
-            command, cwd=folder, capture_output=True, text=True, timeout=SECONDS, check=False
+            command,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=PROGRAM_TIMEOUT_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise UserError(
-            without(f"`{' '.join(command[:2])}` took more than {SECONDS} seconds")
+            unavailable_message(
+                f"`{' '.join(command[:2])}` took more than {PROGRAM_TIMEOUT_SECONDS} seconds"
+            )
         ) from None
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
-        raise UserError(without(f"`{' '.join(command[:2])}` failed: {last}"))
+        raise UserError(unavailable_message(f"`{' '.join(command[:2])}` failed: {last}"))
 
 
-def without(why: str) -> str:
+def unavailable_message(why: str) -> str:
     """What to do where the package cannot be had."""
     return (
         f"The example's pictures come from Debian's package {PACKAGE}, which could not be had ({why}). "
@@ -103,34 +110,39 @@ def without(why: str) -> str:
     )
 
 
-def read(folder: Path) -> list[Stamp]:
+def read_cutouts(folder: Path) -> list[Cutout]:
     """Photographed animals, and some things that are none, each with both names; in a fixed order."""
     found = [
         stamp
         for file in sorted((folder / "animals").rglob("*.png"))
-        if (stamp := animal(folder, file)) is not None
+        if (stamp := read_animal(folder, file)) is not None
     ]
-    for kind in NOT_ANIMALS:
+    for kind in THING_FOLDERS:
         for file in sorted((folder / kind).rglob("*.png")):
-            names = named(file)
-            if names is not None and not set(file.parts) & set(DRAWN):
-                found.append(Stamp(file, file.stem, *names, None))
+            names = read_names(file)
+            if names is not None and not set(file.parts) & set(DRAWING_FOLDERS):
+                found.append(Cutout(file, file.stem, *names, None))
     return found
 
 
-def animal(folder: Path, file: Path) -> Stamp | None:
+def read_animal(folder: Path, file: Path) -> Cutout | None:
     """An animal's stamp; None for drawings and for what has no name in both languages."""
     parts = file.relative_to(folder / "animals").with_suffix("").parts
-    names = named(file)
-    if names is None or set(parts) & {*DRAWN, "dinosaur"}:
+    names = read_names(file)
+    if names is None or set(parts) & {*DRAWING_FOLDERS, "dinosaur"}:
         return None
     category = next(
-        (CATEGORY[part] for part in (parts[-1], *parts[:-1][::-1]) if part in CATEGORY), "wild"
+        (
+            CATEGORY_BY_FOLDER[part]
+            for part in (parts[-1], *parts[:-1][::-1])
+            if part in CATEGORY_BY_FOLDER
+        ),
+        "wild",
     )
-    return Stamp(file, parts[-1], *names, category)
+    return Cutout(file, parts[-1], *names, category)
 
 
-def named(file: Path) -> tuple[str, str] | None:
+def read_names(file: Path) -> tuple[str, str] | None:
     """The Japanese and English name in the text beside a stamp."""
     beside = file.with_suffix(".txt")
     if not beside.exists():

@@ -4,16 +4,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tanuki.animals.example.cutouts import Stamp
+from tanuki.animals.example.cutouts import Cutout
 from tanuki.animals.taxonomy import CATEGORIES
 
-NAMES = (  # plants, weather and things: nobody is called so
+MEMBER_NAMES = (  # plants, weather and things: nobody is called so
     "acorn", "asagao", "bamboo", "biwa", "cedar", "clover", "donguri", "fern", "fuji-mist", "hatch", "himawari", "hoshizora", "ichou", "juniper",
     "kaki", "kawara", "kumo", "lantern", "lichen", "momiji", "moss", "nagisa", "noren", "oak-leaf", "origami", "pebble", "pinecone", "quill", "raindrop",
     "rindou", "river-stone", "sasa", "seaglass", "shigure", "sunbeam", "susuki", "tanpopo", "teapot", "tsukimi", "willow",
 )  # fmt: skip
 CATEGORY_KEYS = tuple(CATEGORIES)
-LIKINGS = 0.35  # how many categories a taste is about: a small number makes people particular
+TASTE_CONCENTRATION = (
+    0.35  # how many categories a taste is about: a small number makes people particular
+)
 
 
 @dataclass(frozen=True)
@@ -21,19 +23,20 @@ class Taste:
     """What somebody likes, which nobody sees: a share for each category, how much light and size matter, how easily they like."""
 
     categories: np.ndarray  # of CATEGORY_KEYS, adds up to 1
-    eager: float
+    eagerness: float
 
-    def of(self, category: str, charm: float) -> float:
+    def appeal(self, category: str, charm: float) -> float:
         """How much they want to look at a photo, about -2 to 3."""
         share = float(self.categories[CATEGORY_KEYS.index(category)])
-        return 3.0 * share / (share + 0.2) - 1.2 + 0.9 * charm + self.eager
+        return 3.0 * share / (share + 0.2) - 1.2 + 0.9 * charm + self.eagerness
 
 
-def tastes(count: int, random: np.random.Generator) -> list[Taste]:
+def draw_tastes(count: int, random: np.random.Generator) -> list[Taste]:
     """So many people's tastes."""
     return [
         Taste(
-            random.dirichlet(np.full(len(CATEGORY_KEYS), LIKINGS)), float(random.normal(0.0, 0.4))
+            random.dirichlet(np.full(len(CATEGORY_KEYS), TASTE_CONCENTRATION)),
+            float(random.normal(0.0, 0.4)),
         )
         for _ in range(count)
     ]
@@ -45,7 +48,7 @@ TITLES = {
     "ja": ("{ja}", "{ja}に会いました", "朝の{ja}", "夕方の{ja}", "{ja}の横顔", "こっちを見る{ja}", "のんびりする{ja}", "{ja}と目が合った", "散歩で見つけた{ja}", "今日の{ja}"),
     "en": ("{en}", "{en} in the morning", "Evening {en}", "Portrait of a {en}", "A {en} looks at me", "Resting {en}", "Met a {en} on my walk", "My favourite {en}", "{en} today"),
 }  # fmt: skip
-MORE = {
+DESCRIPTIONS = {
     "ja": ("", "", "とてもかわいかったです。", "しばらく動きませんでした。", "近くで見られてうれしい。", "光がきれいな日でした。", "また会いに行きます。", "逃げずに待っていてくれました。"),
     "en": ("", "", "It stayed for a long time.", "What a lovely day.", "I will come back tomorrow.", "Look at the light.", "It did not run away.", "Taken with my old camera."),
 }  # fmt: skip
@@ -73,20 +76,22 @@ COMMENTS = {
 }
 
 
-def words(stamp: Stamp, lang: str, random: np.random.Generator) -> tuple[str, str, tuple[str, ...]]:
+def draw_texts(
+    stamp: Cutout, lang: str, random: np.random.Generator
+) -> tuple[str, str, tuple[str, ...]]:
     """Title, description and tags of a photo, in a language, sometimes with a little of the other."""
     other = "en" if lang == "ja" else "ja"
     title = TITLES[lang][random.integers(len(TITLES[lang]))].format(
         ja=stamp.ja, en=stamp.en if lang == "en" else stamp.en.lower()
     )
     title = title[:1].upper() + title[1:]
-    described = MORE[lang][random.integers(len(MORE[lang]))]
+    described = DESCRIPTIONS[lang][random.integers(len(DESCRIPTIONS[lang]))]
     tags = list(random.choice(TAGS[lang], size=random.integers(0, 3), replace=False))
     if random.random() < 0.25:
         tags.append(getattr(stamp, other).replace(" ", "_"))
     return title, described, tuple(map(str, tags))
 
 
-def said(lang: str, random: np.random.Generator) -> str:
+def draw_comment(lang: str, random: np.random.Generator) -> str:
     """A comment."""
     return COMMENTS[lang][random.integers(len(COMMENTS[lang]))]

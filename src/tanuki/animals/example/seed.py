@@ -1,14 +1,17 @@
-"""The example network made real: accounts, photos taken in like anybody's, published on the days they were posted, and what people did. Done again, it goes on where it was."""
+"""The example site: accounts, posts, weeks of activity and visits, written to the database.
+
+Repeated, it continues where it was interrupted.
+"""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from sqlalchemy import select
@@ -17,12 +20,15 @@ from sqlalchemy.orm import Session
 from tanuki.animals import engagement, events, members, post_states, posts
 from tanuki.animals.events import RankedPost, Viewer
 from tanuki.animals.example import compose, cutouts, personas, scenario
-from tanuki.animals.example.cutouts import Credit, Stamp
+from tanuki.animals.example.cutouts import Cutout, PhotoCredit
+from tanuki.animals.example.scenario import PlannedPost, Scenario
 from tanuki.animals.images import photo_files
 from tanuki.animals.images.photo_files import CleanPhoto
 from tanuki.animals.moderation import appeals, cases, decisions
-from tanuki.animals.posts import Draft
-from tanuki.animals.tables import CaseState, Post
+from tanuki.animals.moderation.cases import SubjectRef
+from tanuki.animals.moderation.decisions import Ruling
+from tanuki.animals.posts import Draft, NewPost
+from tanuki.animals.tables import Action, CaseState, Post, SubjectKind
 from tanuki.errors import Conflict, NotFound, UserError
 from tanuki.platform import accounts
 from tanuki.platform.accounts import Person
@@ -31,25 +37,37 @@ from tanuki.platform.resources import Resources
 
 T = TypeVar("T")
 PHOTOS = 1_000
-TOGETHER = 40  # in one transaction
-KEPT = "animals/example"
-TRUTH = KEPT + "/truth-{seed}.json"
-MODERATORS = ("desk-one", "desk-two")  # two, because an appeal needs another one
-SHOWN = (*MODERATORS, *personas.NAMES[:2])  # whose passwords are told
+ACTIONS_PER_TRANSACTION = 40
+COMPOSING_THREADS = 3
+EXAMPLE_PREFIX = "animals/example"
+TRUTH_KEY = EXAMPLE_PREFIX + "/truth-{seed}.json"
+MODERATORS = ("moderator-one", "moderator-two")  # two, because another one answers an appeal
+PRINTED_PASSWORDS = (*MODERATORS, *personas.MEMBER_NAMES[:2])
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".heic")
 Progress = Callable[[str, int, int], None]
+DatedAction = tuple[datetime, Callable[[Session], object]]
 
 
 @dataclass(frozen=True)
-class Made:
-    """What was left: posts now there and new ones, new people's passwords (only now)."""
+class ExampleResult:
+    """The posts of the example, the new ones, and passwords of accounts that were just created."""
 
     posts: int
-    new: int
+    new_posts: int
     passwords: dict[str, str]
 
 
-def make(
+@dataclass(frozen=True)
+class ExampleSite:
+    """What the example consists of: its scenario and its members, by number."""
+
+    res: Resources
+    seed: int
+    story: Scenario
+    members: list[Person]
+
+
+def create_example(
     res: Resources,
     *,
     seed: int,
@@ -57,157 +75,164 @@ def make(
     photos: int = PHOTOS,
     folder: Path | None = None,
     progress: Progress = lambda *_: None,
-) -> Made:
-    """Make the example network, or what is missing of it. `folder`: photos of one's own instead of the package's cut-outs."""
-    found = (
-        cutouts.read(cutouts.fetched(res.settings.home / "stamps"))
+) -> ExampleResult:
+    """Create the example site, or what is missing of it.
+
+    `folder` has photos to use instead of the package's cut-outs.
+    """
+    pictures = (
+        cutouts.read_cutouts(cutouts.fetch_package(res.settings.home / "stamps"))
         if folder is None
-        else own_photos(folder)
+        else read_own_photos(folder)
     )
-    started = began(res, seed, now)
-    story = scenario.story(found, seed=seed, now=started, photos=photos)
-    people, passwords = come(res, story, started)
-    before = keys(res, seed)
-    ids = post_all(res, story, people, seed, before, composed=folder is None, progress=progress)
-    if not res.objects.exists(TRUTH.format(seed=seed)):
-        lived(res, story, people, ids, progress)
-        looked(res, story, ids, seed, started)
-        res.objects.put(TRUTH.format(seed=seed), truth(story, ids, started))
-    return Made(len(ids), len(ids) - len(before), passwords)
+    started = load_start(res, seed, now)
+    story = scenario.build_scenario(pictures, seed=seed, now=started, photos=photos)
+    people, passwords = create_accounts(res, story, started)
+    site = ExampleSite(res, seed, story, people)
+    existing = load_post_ids(res, seed)
+    ids = create_posts(site, existing, composed=folder is None, progress=progress)
+    if not res.objects.exists(TRUTH_KEY.format(seed=seed)):
+        replay_activity(site, ids, progress)
+        record_visits(site, ids, started)
+        res.objects.put(TRUTH_KEY.format(seed=seed), encode_truth(story, ids, started))
+    return ExampleResult(len(ids), len(ids) - len(existing), passwords)
 
 
-def credits(res: Resources) -> tuple[Credit, ...]:
-    """Whose pictures the example shows; nobody's where it was never made."""
-    return cutouts.CREDITS if res.objects.list_keys(KEPT) else ()
+def list_photo_credits(res: Resources) -> tuple[PhotoCredit, ...]:
+    """The credits of the example's photos; none where there is no example."""
+    return cutouts.CREDITS if res.objects.list_keys(EXAMPLE_PREFIX) else ()
 
 
-def began(res: Resources, seed: int, now: datetime) -> datetime:
-    """When the example of this seed was first made: a later run goes on with the same story."""
-    key = f"{KEPT}/began-{seed}.json"
+def load_start(res: Resources, seed: int, now: datetime) -> datetime:
+    """When the example of this seed was begun, so that a later run continues the same scenario."""
+    key = f"{EXAMPLE_PREFIX}/began-{seed}.json"
     if not res.objects.exists(key):
         res.objects.put(key, json.dumps(now.astimezone(UTC).isoformat()).encode())
     return datetime.fromisoformat(json.loads(res.objects.get(key)))
 
 
-def own_photos(folder: Path) -> list[Stamp]:
-    """A folder's photos, all of them `other` and called as their files. Raises UserError when there are none."""
+def read_own_photos(folder: Path) -> list[Cutout]:
+    """The photos of a folder, in the category `other`, named like their files.
+
+    Raises UserError if there are none.
+    """
     files = [file for file in sorted(folder.rglob("*")) if file.suffix.lower() in SUFFIXES]
     if not files:
         raise UserError(
             f"There are no photos in {folder}; expected files that end with {', '.join(SUFFIXES)}."
         )
-    return [Stamp(file, file.stem, file.stem[:30], file.stem[:30], "other") for file in files]
+    return [Cutout(file, file.stem, file.stem[:30], file.stem[:30], "other") for file in files]
 
 
-# ---- people --------------------------------------------------------------------------------------------------------
+# ---- accounts ------------------------------------------------------------------------------------
 
 
-def come(
-    res: Resources, story: scenario.Story, now: datetime
+def create_accounts(
+    res: Resources, story: Scenario, now: datetime
 ) -> tuple[list[Person], dict[str, str]]:
-    """The members, in the order of cast.NAMES, and two moderators; with the passwords of those that are told."""
+    """Create the members and two moderators.
+
+    Gives the members in the order of `personas.MEMBER_NAMES`, and the passwords to print.
+    """
     since, people = now - timedelta(days=scenario.DAYS + 1), []
     passwords: dict[str, str] = {}
-    wanted = [(name, ("member", None)) for name in personas.NAMES] + [
-        (name, ("moderator", None)) for name in MODERATORS
-    ]
-    for number, (name, grant) in enumerate(wanted):
+    roles = dict.fromkeys(personas.MEMBER_NAMES, "member")
+    roles |= dict.fromkeys(MODERATORS, "moderator")
+    for number, (name, role) in enumerate(roles.items()):
         with res.db.write() as db:
             person = accounts.find_person(db, name)
             if person is None:
-                password = accounts.add_user(db, accounts.NewUser(name, [grant]), since)
-                passwords |= {name: password} if name in SHOWN else {}
+                password = accounts.add_user(db, accounts.NewUser(name, [(role, None)]), since)
+                passwords |= {name: password} if name in PRINTED_PASSWORDS else {}
                 person = accounts.find_person(db, name)
                 if number < len(story.langs):
                     accounts.save_preferences(
-                        db, Person(name, name, frozenset({grant})), lang=story.langs[number]
+                        db, Person(name, name, frozenset({(role, None)})), lang=story.langs[number]
                     )
             assert person is not None
-            if grant[0] == "member":
+            if role == "member":
                 members.join_community(db, person, now=since)
                 people.append(person)
     return people, passwords
 
 
-# ---- photos --------------------------------------------------------------------------------------------------------
+# ---- posts ---------------------------------------------------------------------------------------
 
 
-def keys(res: Resources, seed: int) -> dict[str, int]:
-    """Posts of this example that are there already, by their keys."""
+def post_key(seed: int, number: int) -> str:
+    """The idempotency key of a post of the example."""
+    return f"example-{seed}-{number}"
+
+
+def load_post_ids(res: Resources, seed: int) -> dict[str, int]:
+    """The existing posts of this example, by key."""
     with res.db.read() as db:
-        return dict(
-            db.execute(
-                select(Post.key, Post.id).where(Post.key.startswith(f"example-{seed}-"))
-            ).all()
+        rows = db.execute(
+            select(Post.key, Post.id).where(Post.key.startswith(post_key(seed, 0)[:-1]))
         )
+        return dict(rows.tuples())
 
 
-def post_all(
-    res: Resources,
-    story: scenario.Story,
-    people: list[Person],
-    seed: int,
-    before: dict[str, int],
-    *,
-    composed: bool,
-    progress: Progress,
+def create_posts(
+    site: ExampleSite, existing: dict[str, int], *, composed: bool, progress: Progress
 ) -> dict[int, int]:
-    """Every photo posted and published at its time; the post's id for each number. Pictures are made and taken in on all cores."""
+    """Create and publish the missing posts at their planned times; gives the post ids by number.
+
+    Photos are composed and decoded in several threads.
+    """
+    res, story = site.res, site.story
     ids = {
-        post.number: before[key]
+        post.number: existing[key]
         for post in story.posts
-        if (key := f"example-{seed}-{post.number}") in before
+        if (key := post_key(site.seed, post.number)) in existing
     }
     missing = [post for post in story.posts if post.number not in ids]
 
-    def take(post: scenario.Planned) -> tuple[scenario.Planned, CleanPhoto]:
-        accepted = photo_files.clean_upload(
-            res, taken(post, seed) if composed else post.stamp.file.read_bytes()
-        )
-        photo_files.store_files(res.objects, accepted)
-        return post, accepted
+    def prepare(post: PlannedPost) -> tuple[PlannedPost, CleanPhoto]:
+        content = compose_content(post, site.seed) if composed else post.cutout.file.read_bytes()
+        clean = photo_files.clean_upload(res, content)
+        photo_files.store_files(res.objects, clean)
+        return post, clean
 
-    with ThreadPoolExecutor(max_workers=3) as pool:
-        for group in groups(pool.map(take, missing), TOGETHER):
+    with ThreadPoolExecutor(max_workers=COMPOSING_THREADS) as pool:
+        for group in split_groups(pool.map(prepare, missing), ACTIONS_PER_TRANSACTION):
             with res.db.write() as db:
-                for post, accepted in group:
-                    ids[post.number] = posted(
-                        db,
-                        res,
-                        post,
-                        people[post.member],
-                        accepted,
-                        f"example-{seed}-{post.number}",
-                    )
+                for post, clean in group:
+                    ids[post.number] = create_published_post(db, site, post, clean)
             progress("photos", len(ids), len(story.posts))
     return ids
 
 
-def taken(post: scenario.Planned, seed: int) -> bytes:
-    """The photo's bytes."""
+def compose_content(post: PlannedPost, seed: int) -> bytes:
+    """The JPEG of a planned post."""
     from PIL import Image
 
-    with Image.open(post.stamp.file) as stamp:
-        return compose.photo(
-            stamp, post.stamp.category, np.random.default_rng([seed, 2, post.number])
-        )
+    with Image.open(post.cutout.file) as picture:
+        random = np.random.default_rng([seed, 2, post.number])
+        return compose.compose_photo(picture, post.cutout.category, random)
 
 
-def posted(
-    db: Session, res: Resources, post: scenario.Planned, who: Person, accepted: CleanPhoto, key: str
+def create_published_post(
+    db: Session, site: ExampleSite, post: PlannedPost, clean: CleanPhoto
 ) -> int:
-    """One photo, published at its time."""
-    draft = Draft(post.title, post.description, post.tags, post.category)
-    made = posts.create_post(db, res, who, posts.NewPost(draft, accepted, key, source=post.stamp.species, limit=None), now=post.at)
-    post_states.publish_post(db, made, now=post.at)
-    return made.id
+    """Create a post and publish it at its planned time, without a review."""
+    new_post = NewPost(
+        Draft(post.title, post.description, post.tags, post.category),
+        clean,
+        post_key(site.seed, post.number),
+        source=post.cutout.species,
+        limit=None,
+    )
+    created = posts.create_post(db, site.res, site.members[post.member], new_post, now=post.at)
+    post_states.publish_post(db, created, now=post.at)
+    return created.id
 
 
-def groups(found: Iterator[T], size: int) -> Iterator[list[T]]:
-    """Things by so many."""
+def split_groups(items: Iterator[T], size: int) -> Iterator[list[T]]:
+    """The items in lists of `size`."""
     group: list[T] = []
-    for each in found:
-        group.append(each)
+    for item in items:
+        group.append(item)
         if len(group) == size:
             yield group
             group = []
@@ -215,159 +240,169 @@ def groups(found: Iterator[T], size: int) -> Iterator[list[T]]:
         yield group
 
 
-# ---- what people did -----------------------------------------------------------------------------------------------
+# ---- activity ------------------------------------------------------------------------------------
 
 
-def lived(
-    res: Resources,
-    story: scenario.Story,
-    people: list[Person],
-    ids: dict[int, int],
-    progress: Progress,
-) -> None:
-    """Follows, likes, comments, reports and what moderators decided; each is what it is when done again."""
-    deeds: list[tuple[datetime, Callable[[Session], Any]]] = []
+def replay_activity(site: ExampleSite, ids: dict[int, int], progress: Progress) -> None:
+    """Follows, likes, comments, reports and decisions, in order of time. All are idempotent."""
+    actions = sorted(plan_actions(site, ids), key=lambda action: action[0])
+    done = 0
+    for group in split_groups(iter(actions), ACTIONS_PER_TRANSACTION):
+        with site.res.db.write() as db:
+            for _, action in group:
+                try_action(db, action)
+        done += len(group)
+        progress("activity", done, len(actions))
+    with site.res.db.write() as db:
+        submit_first_appeal(db, site.members)
+
+
+def plan_actions(site: ExampleSite, ids: dict[int, int]) -> Iterator[DatedAction]:
+    """The scenario's actions as functions of a session, with their moments."""
+    story, people = site.story, site.members
     for member, other, at in story.follows:
-        deeds.append(
-            (at, partial(engagement.follow_member, who=people[member], name=people[other].name, now=at))
-        )
+        name = people[other].name
+        yield at, partial(engagement.follow_member, who=people[member], name=name, now=at)
     for member, number, at in story.likes:
-        deeds.append(
-            (at, partial(engagement.like_post, who=people[member], post_id=ids[number], now=at))
-        )
-    for count, (member, number, at, said) in enumerate(story.comments):
-        deeds.append(
-            (
-                at,
-                partial(
-                    engagement.add_comment,
-                    who=people[member],
-                    post_id=ids[number],
-                    words=said,
-                    key=f"example-{count}",
-                    now=at,
-                ),
-            )
+        yield at, partial(engagement.like_post, who=people[member], post_id=ids[number], now=at)
+    for count, (member, number, at, text) in enumerate(story.comments):
+        yield (
+            at,
+            partial(
+                engagement.add_comment,
+                who=people[member],
+                post_id=ids[number],
+                text=text,
+                key=f"example-{count}",
+                now=at,
+            ),
         )
     for member, number, at, decided in story.reports:
-        deeds.append(
-            (at, partial(report, who=people[member], post_id=ids[number], at=at, decided=decided))
+        yield (
+            at,
+            partial(
+                report_violation,
+                who=people[member],
+                post_id=ids[number],
+                at=at,
+                decided=decided,
+            ),
         )
-    deeds.sort(key=lambda each: each[0])
-    done = 0
-    for group in groups(iter(deeds), TOGETHER):
-        with res.db.write() as db:
-            for _, do in group:
-                undisturbed(db, do)
-        done += len(group)
-        progress("what people did", done, len(deeds))
-    with res.db.write() as db:
-        one_appeal(db, people, story)
 
 
-def undisturbed(db: Session, do: Callable[[Session], Any]) -> None:
-    """Do something that may no longer be possible: what is removed is not liked any more."""
+def try_action(db: Session, action: Callable[[Session], object]) -> None:
+    """Do something unless it has become impossible, such as liking a removed post."""
     try:
         with db.begin_nested():
-            do(db)
+            action(db)
     except (NotFound, Conflict):
         return
 
 
-def report(db: Session, who: Person, post_id: int, at: datetime, decided: bool) -> None:
-    """Somebody reports a photo without an animal; a moderator may have removed it since."""
-    case = cases.report_subject(db, who, cases.SubjectRef("post", post_id), "not_an_animal", "", now=at)
+def report_violation(db: Session, who: Person, post_id: int, at: datetime, decided: bool) -> None:
+    """Report a photo without an animal; with `decided` a moderator removes it."""
+    case = cases.report_subject(
+        db, who, SubjectRef(SubjectKind.POST, post_id), "not_an_animal", now=at
+    )
     moderator = accounts.find_person(db, MODERATORS[0])
     if decided and case.state == CaseState.OPEN and moderator is not None:
         note = "動物が写っていません。There is no animal in it."
-        decisions.decide_case(db, moderator, case.id, decisions.Ruling("remove", "not_an_animal", note), now=at + timedelta(minutes=30))
+        ruling = Ruling(Action.REMOVE, "not_an_animal", note)
+        decisions.decide_case(db, moderator, case.id, ruling, now=at + timedelta(minutes=30))
 
 
-def one_appeal(db: Session, people: Sequence[Person], story: scenario.Story) -> None:
-    """The first whose photo was removed thinks that wrong, and waits for the other moderator."""
+def submit_first_appeal(db: Session, people: list[Person]) -> None:
+    """The first member whose post was removed appeals, and waits for the other moderator."""
     for person in people:
         for decided in decisions.list_own_decisions(db, person).items:
-            if appeals.can_appeal(db, person, decided, now=decided.decision.at):
+            decided_at = decided.decision.at
+            if appeals.can_appeal(db, person, decided, now=decided_at):
+                text = "よく見てください。Please look again."
                 appeals.submit_appeal(
-                    db,
-                    person,
-                    decided.decision.id,
-                    "よく見てください。Please look again.",
-                    now=decided.decision.at + timedelta(hours=1),
+                    db, person, decided.decision.id, text, now=decided_at + timedelta(hours=1)
                 )
             return
 
 
-def looked(
-    res: Resources, story: scenario.Story, ids: dict[int, int], seed: int, now: datetime
-) -> None:
-    """What visitors were shown, opened and looked at goes to the warehouse as the hourly export would bring it."""
-    told: dict[str, list[Event]] = {kind.name: [] for kind in events.EVENT_KINDS}
-    for number, visit in enumerate(story.visits):
-        person, request = (
-            sha256(f"visitor-{seed}-{visit.visitor}".encode()).hexdigest()[:16],
-            f"example-{seed}-{number}",
-        )
-        chance = 1 / visit.considered  # each place shows each photo equally likely
-        placed = [
-            RankedPost(ids[photo], "chance", position, chance, "random", 1)
-            for position, photo in enumerate(visit.shown)
-        ]
-        considered = [ids[photo] for photo in range(visit.considered)]
-        made = events.listing_events(
-            Viewer(person), "home", placed, considered=considered, request_id=request, now=visit.at
-        )
-        for position, photo in enumerate(visit.shown):
-            if photo in visit.opened:
-                about = {"request": request, "post": ids[photo], "position": position}
-                made += [
-                    events.build_event("open", person, visit.at, **about),
-                    events.build_event("dwell", person, visit.at, **about, ms=visit.opened[photo]),
-                ]
-        for part, event in enumerate(made):
+# ---- visits --------------------------------------------------------------------------------------
+
+
+def record_visits(site: ExampleSite, ids: dict[int, int], now: datetime) -> None:
+    """Append what visitors saw and opened to the warehouse, as the hourly export would."""
+    recorded: dict[str, list[Event]] = {kind.name: [] for kind in events.EVENT_KINDS}
+    for number, visit in enumerate(site.story.visits):
+        request = f"example-{site.seed}-{number}"
+        for part, event in enumerate(visit_events(site.seed, visit, request, ids)):
             event.id = f"{request}-{part}"
-            told[event.kind].append(event)
-    with res.db.write() as db:
+            recorded[event.kind].append(event)
+    with site.res.db.write() as db:
         for kind in events.EVENT_KINDS:
-            if told[kind.name]:
-                res.warehouse.append_facts(
+            if recorded[kind.name]:
+                site.res.warehouse.append_facts(
                     db,
                     kind.table,
-                    kind.build_facts(told[kind.name]),
+                    kind.build_facts(recorded[kind.name]),
                     recorded_at=now,
-                    source=f"example of seed {seed}",
+                    source=f"example of seed {site.seed}",
                 )
 
 
-# ---- what nobody sees ----------------------------------------------------------------------------------------------
+def visit_events(
+    seed: int, visit: scenario.Visit, request: str, ids: dict[int, int]
+) -> list[Event]:
+    """The events of a visit: the page with its impressions, then the photos that were opened.
+
+    Every position shows every photo with the same propensity.
+    """
+    person = sha256(f"visitor-{seed}-{visit.visitor}".encode()).hexdigest()[:16]
+    propensity = 1 / visit.considered
+    ranked = [
+        RankedPost(ids[photo], "chance", position, propensity, "random", 1)
+        for position, photo in enumerate(visit.shown)
+    ]
+    considered = [ids[photo] for photo in range(visit.considered)]
+    visit_log = events.listing_events(
+        Viewer(person), "home", ranked, considered=considered, request_id=request, now=visit.at
+    )
+    for position, photo in enumerate(visit.shown):
+        if photo in visit.opened:
+            about = {"request": request, "post": ids[photo], "position": position}
+            ms = visit.opened[photo]
+            visit_log += [
+                events.build_event("open", person, visit.at, **about),
+                events.build_event("dwell", person, visit.at, **about, ms=ms),
+            ]
+    return visit_log
 
 
-def truth(story: scenario.Story, ids: dict[int, int], began: datetime) -> bytes:
-    """The tastes and charms behind it all, for measuring rankers against; nothing in the network reads it."""
-    kept = {
-        "began": began.isoformat(),
+# ---- hidden truth --------------------------------------------------------------------------------
+
+
+def encode_truth(story: scenario.Scenario, ids: dict[int, int], started: datetime) -> bytes:
+    """The hidden tastes and charms, to measure rankers against. The site never reads them."""
+    truth = {
+        "began": started.isoformat(),
         "categories": list(personas.CATEGORY_KEYS),
         "members": [
-            {"name": name, "tastes": as_list(taste), "eager": taste.eager}
-            for name, taste in zip(personas.NAMES, story.tastes, strict=True)
+            {"name": name, "tastes": round_shares(taste), "eager": taste.eagerness}
+            for name, taste in zip(personas.MEMBER_NAMES, story.tastes, strict=True)
         ],
         "visitors": [
-            {"number": n, "tastes": as_list(taste), "eager": taste.eager}
+            {"number": n, "tastes": round_shares(taste), "eager": taste.eagerness}
             for n, taste in enumerate(story.visitor_tastes)
         ],
         "posts": [
             {
                 "id": ids[post.number],
-                "species": post.stamp.species,
-                "category": post.stamp.category,
+                "species": post.cutout.species,
+                "category": post.cutout.category,
                 "charm": post.charm,
             }
             for post in story.posts
         ],
     }
-    return json.dumps(kept, ensure_ascii=False).encode()
+    return json.dumps(truth, ensure_ascii=False).encode()
 
 
-def as_list(taste: personas.Taste) -> list[float]:
-    """A taste's shares."""
+def round_shares(taste: personas.Taste) -> list[float]:
     return [round(float(share), 4) for share in taste.categories]

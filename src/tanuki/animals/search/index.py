@@ -1,7 +1,10 @@
-"""The index of published posts: its tables, and how a post comes in and goes out, inside the caller's transaction.
+"""The index of published posts: its tables, and how posts enter and leave it.
 
-`post_text` holds each post's tokens. On SQLite an FTS5 table indexes them and triggers keep it so; on PostgreSQL they are a tsvector with a GIN index. Both get the same tokens, ours, so neither's own
-idea of words plays a part. A token stands once plainly, once more marked for the title and for title, tags and kind together: that is how relevance is asked for without looking at places.
+`post_text` holds each post's tokens. On SQLite an FTS5 table indexes them, kept up to date by
+triggers; on PostgreSQL they are a tsvector with a GIN index. Both get the same tokens, so neither
+engine's own tokenizer matters. A token is stored once plainly, and again with a mark for the title,
+and with another one for title, tags and category together: a query asks for relevance by asking for
+marked tokens, without positions.
 """
 
 from collections import Counter
@@ -36,24 +39,19 @@ from tanuki.animals.taxonomy import BREEDS
 from tanuki.platform.database.engine import Base
 from tanuki.platform.database.upsert import insert_for
 
-# Private letters that begin marked tokens; no text holds them, since only letters, digits and their signs become tokens.
-IN_TITLE, IN_NAMES, ANYWHERE = (
-    "\ue001",
-    "\ue002",
-    "",
-)  # in the title; in the title, the tags, the category or the breed; wherever
-OF_CATEGORY, OF_BREED, TAGGED = (
-    "\ue003",
-    "\ue004",
-    "\ue005",
-)  # for filters: chosen, not only mentioned
-LATIN_KEY_PREFIX = "ー"  # begins a suggestion's key in Latin letters
-MAX_KEY_LENGTH = 60  # letters
+# Private letters that begin marked tokens. No text has them, as tokens are of letters, digits and
+# their signs only.
+IN_TITLE = "\ue001"
+IN_NAMES = "\ue002"  # in the title, the tags, the category or the breed
+ANYWHERE = ""
+OF_CATEGORY, OF_BREED, TAGGED = "\ue003", "\ue004", "\ue005"  # for filters: chosen, not mentioned
+LATIN_KEY_PREFIX = "ー"  # begins the romaji keys of suggestions
+MAX_KEY_LENGTH = 60
 ROWS_PER_STATEMENT = 1_000
 
 
 class Tokens(TypeDecorator[list[str]]):
-    """A set of tokens: a tsvector on PostgreSQL, else a text with a space before and after each."""
+    """A set of tokens: a tsvector on PostgreSQL, otherwise a text with a space around each."""
 
     impl = Text
     cache_ok = True
@@ -77,7 +75,7 @@ class Tokens(TypeDecorator[list[str]]):
 
 
 class PostText(Base):
-    """The tokens of a published post, and what it gave to suggestions."""
+    """The tokens of a published post, and the suggestions that count it: [key, kind, word]."""
 
     __tablename__ = "post_text"
     __table_args__ = (
@@ -92,13 +90,14 @@ class PostText(Base):
 
     post_id: Mapped[int] = mapped_column(ForeignKey("post.id"), primary_key=True)
     tokens: Mapped[list[str]] = mapped_column(Tokens)
-    suggestion_keys: Mapped[list[list[str]]] = mapped_column(
-        JSON
-    )  # [key, kind, word] of each row in search_word that counts this post
+    suggestion_keys: Mapped[list[list[str]]] = mapped_column(JSON)
 
 
 class PostTokenOffsets(Base):
-    """Where in a published post its tokens stand, for highlights: cutting two dozen posts into words again would cost more than finding them. [[start, end, "token token"], …]"""
+    """The places of a published post's tokens, for highlights: [[start, end, "token token"], …].
+
+    Tokenizing two dozen posts again would cost more than finding them.
+    """
 
     __tablename__ = "post_token_offsets"
 
@@ -108,17 +107,20 @@ class PostTokenOffsets(Base):
 
 
 class SearchWord(Base):
-    """A word, tag, category or breed that can be suggested, under each key by which it can be begun, and how many published posts have it."""
+    """A suggestion under each key that can begin it, with the number of posts that have it.
+
+    Keys and words are sorted by code points on both engines (collation C on PostgreSQL).
+    """
 
     __tablename__ = "search_word"
 
     key: Mapped[str] = mapped_column(
         String().with_variant(String(collation="C"), "postgresql"), primary_key=True
-    )  # sorted by letters' numbers on both engines
+    )
     kind: Mapped[str] = mapped_column(primary_key=True)  # word, tag, category or breed
     word: Mapped[str] = mapped_column(
         String().with_variant(String(collation="C"), "postgresql"), primary_key=True
-    )  # as it is shown; a code of species.py
+    )  # as it is shown, or a code of the taxonomy
     posts: Mapped[int]
 
 
@@ -126,7 +128,7 @@ TokenOffset = tuple[int, int, str]
 
 
 class IndexRow(NamedTuple):
-    """A post as the index keeps it."""
+    """A post as the index stores it."""
 
     post_id: int
     tokens: list[str]
@@ -135,33 +137,42 @@ class IndexRow(NamedTuple):
     description: list[TokenOffset]
 
 
-# ---- the engines' own ----------------------------------------------------------------------------------------------
+# ---- the engines' own objects --------------------------------------------------------------------
 
 FTS5 = (
-    # Our tokens part at spaces only and are folded already; the tokeniser `ascii` leaves every other letter as it is. No places, no sizes: nothing asks for phrases or scores.
-    "create virtual table if not exists post_fts using fts5(tokens, content='post_text', content_rowid='post_id', tokenize='ascii', detail='none', columnsize=0)",
-    "create trigger if not exists post_text_put after insert on post_text begin insert into post_fts(rowid, tokens) values (new.post_id, new.tokens); end",
-    "create trigger if not exists post_text_take after delete on post_text begin insert into post_fts(post_fts, rowid, tokens) values ('delete', old.post_id, old.tokens); end",
+    # Tokens are separated by spaces only and are folded already; the tokenizer `ascii` leaves all
+    # other letters as they are. No positions and no sizes, as nothing asks for phrases or scores.
+    "create virtual table if not exists post_fts using fts5("
+    "tokens, content='post_text', content_rowid='post_id', tokenize='ascii', detail='none',"
+    " columnsize=0)",
+    "create trigger if not exists post_text_put after insert on post_text begin"
+    " insert into post_fts(rowid, tokens) values (new.post_id, new.tokens); end",
+    "create trigger if not exists post_text_take after delete on post_text begin"
+    " insert into post_fts(post_fts, rowid, tokens)"
+    " values ('delete', old.post_id, old.tokens); end",
     "create trigger if not exists post_text_change after update of tokens on post_text begin"
-    " insert into post_fts(post_fts, rowid, tokens) values ('delete', old.post_id, old.tokens); insert into post_fts(rowid, tokens) values (new.post_id, new.tokens); end",
+    " insert into post_fts(post_fts, rowid, tokens) values ('delete', old.post_id, old.tokens);"
+    " insert into post_fts(rowid, tokens) values (new.post_id, new.tokens); end",
 )
 TSVECTOR = (
-    # A row's tokens stay in the row up to 8 KB and are never packed: reading a popular post's tokens is then one page and no work.
+    # Tokens stay in the row up to 8 KB and uncompressed, so reading a popular post's tokens is one
+    # page and no work.
     "alter table post_text set (toast_tuple_target = 8160)",
     "alter table post_text alter column tokens set storage external",
-    # Without the pending list: a search would read all of it.
-    "create index if not exists ix_post_text_tokens on post_text using gin (tokens) with (fastupdate = off)",
+    # Without the pending list, all of which every search would read.
+    "create index if not exists ix_post_text_tokens on post_text using gin (tokens)"
+    " with (fastupdate = off)",
 )
 
 
 def create_index_objects(connection: Connection) -> None:
-    """What `post_text` needs beside the table itself, on this engine; for the migration, and after create_all."""
+    """Create what `post_text` needs besides the table, on this engine."""
     for statement in FTS5 if connection.dialect.name == "sqlite" else TSVECTOR:
         connection.exec_driver_sql(statement)
 
 
 def drop_index_objects(connection: Connection) -> None:
-    """Take away what `create` made, before the table goes."""
+    """Drop what `create_index_objects` created, before the table is dropped."""
     if connection.dialect.name == "sqlite":
         for statement in (
             "drop table if exists post_fts",
@@ -175,38 +186,37 @@ def create_after_table(_table: Any, connection: Connection, **_: Any) -> None:
     create_index_objects(connection)
 
 
-# ---- in and out ----------------------------------------------------------------------------------------------------
+# ---- entering and leaving ------------------------------------------------------------------------
 
 
 def index_post(db: Session, post: Post) -> None:
-    """A published post can be found from the moment the transaction is committed; one that is there already is found by its new words."""
+    """Index a published post, or index it again. Searches find it from this commit on."""
     write_rows(db, [build_row(post)])
 
 
 def unindex_post(db: Session, post_id: int) -> None:
-    """A post is found no more."""
+    """Remove a post from the index."""
     write_rows(db, [], gone=[post_id])
 
 
 def build_row(post: Post) -> IndexRow:
-    """A post's tokens and what it gives to suggestions; takes about a millisecond and needs no database."""
+    """The tokens and suggestions of a post. Takes about a millisecond, without the database."""
     title = set(tokens_of_text(post.title))
-    named = title.union(
+    names = title.union(
         *(tokens_of_text(tag) for tag in post.tags),
         concept_tokens(post.category),
         concept_tokens(post.breed) if post.breed else (),
     )
-    filters = filter_tokens(post.category, post.breed, *post.tags)
-    words = {
-        *named,
+    tokens = {
+        *names,
         *tokens_of_text(post.description),
-        *filters,
-        *(IN_NAMES + token for token in named),
+        *filter_tokens(post.category, post.breed, *post.tags),
+        *(IN_NAMES + token for token in names),
         *(IN_TITLE + token for token in title),
     }
     return IndexRow(
         post.id,
-        sorted(words),
+        sorted(tokens),
         [list(key) for key in sorted(suggestion_entries(post))],
         token_offsets(post.title),
         token_offsets(post.description),
@@ -214,117 +224,98 @@ def build_row(post: Post) -> IndexRow:
 
 
 def token_offsets(text: str) -> list[TokenOffset]:
-    """Where a text's tokens stand in it."""
+    """The tokens of a text with their places."""
     return [(span.start, span.end, " ".join(span.tokens)) for span in tokenize(text)]
 
 
 def filter_tokens(category: str | None, breed: str | None, *tags: str) -> list[str]:
-    """The tokens of a post for what was chosen when it was written; a tag as tags are compared."""
+    """The filter tokens of a category, a breed and tags."""
     folded = (fold("".join(filter(str.isprintable, tag)))[:MAX_KEY_LENGTH] for tag in tags)
     chosen = [(OF_CATEGORY, category), (OF_BREED, breed), *((TAGGED, tag) for tag in folded)]
     return [mark + join_as_token(text) for mark, text in chosen if text is not None]
 
 
 def suggestion_entries(post: Post) -> set[tuple[str, str, str]]:
-    """Keys, kinds and words by which a post counts in suggestions: its category and breed, its tags, and the title's nouns and English words."""
-    found = {(concept_token(post.category), "category", post.category)}
+    """The suggestions (key, kind, word) that count a post: its category and breed, its tags, and
+    the nouns and English words of its title."""
+    entries = {(concept_token(post.category), "category", post.category)}
     if post.breed in BREEDS:
-        found.add((concept_token(post.breed), "breed", post.breed))
-    for tag in post.tags:
-        shown = fold(tag)
-        read = (
-            "".join(piece.word.reading for piece in split_words(shown))
-            if not shown.isascii()
-            else ""
-        )
-        found |= {(key, "tag", shown) for key in prefix_keys(shown, read)}
+        entries.add((concept_token(post.breed), "breed", post.breed))
+    for tag in map(fold, post.tags):
+        words = split_words(tag) if not tag.isascii() else []
+        reading = "".join(word.word.reading for word in words)
+        entries |= {(key, "tag", tag) for key in prefix_keys(tag, reading)}
     for span in tokenize(post.title):
         if span.suggestion:
-            found |= {
-                (key, "word", span.suggestion) for key in prefix_keys(span.suggestion, span.reading)
-            }
-    return found
+            keys = prefix_keys(span.suggestion, span.reading)
+            entries |= {(key, "word", span.suggestion) for key in keys}
+    return entries
 
 
-def prefix_keys(shown: str, reading: str) -> set[str]:
-    """By what somebody may begin to type a word: itself, its reading, and that in Latin letters."""
-    kana = to_hiragana(shown)
-    spoken = {each for each in (kana, reading) if is_kana(each)}
-    return {
-        key[:MAX_KEY_LENGTH]
-        for key in (
-            kana,
-            *spoken,
-            *(LATIN_KEY_PREFIX + hiragana_to_romaji(each) for each in spoken),
-        )
-        if key
-    }
+def prefix_keys(word: str, reading: str) -> set[str]:
+    """The keys that can begin a word: its surface, its reading, and both as romaji."""
+    kana = to_hiragana(word)
+    readings = {text for text in (kana, reading) if is_kana(text)}
+    romaji = (LATIN_KEY_PREFIX + hiragana_to_romaji(text) for text in readings)
+    return {key[:MAX_KEY_LENGTH] for key in (kana, *readings, *romaji) if key}
 
 
 def write_rows(db: Session, rows: Iterable[IndexRow], gone: Iterable[int] = ()) -> None:
-    """Replace rows, take others away, and count what they give to suggestions: in one order of keys, so that two writers never wait for each other."""
-    new = {each.post_id: each for each in rows}
+    """Replace the rows of some posts, remove those of others, and update the suggestions' counts.
+
+    Keys are written in one order, so that two transactions never wait for each other.
+    """
+    new = {row.post_id: row for row in rows}
     ids = sorted({*new, *gone})
     counts: Counter[tuple[str, ...]] = Counter()
-    known = db.execute(
+    old = db.execute(
         select(PostText.post_id, PostText.suggestion_keys).where(PostText.post_id.in_(ids))
     ).all()
-    for _, counted in known:
-        counts.subtract(tuple(key) for key in counted)
-    for table in (PostText, PostTokenOffsets) if known else ():
+    for _, keys in old:
+        counts.subtract(tuple(key) for key in keys)
+    for table in (PostText, PostTokenOffsets) if old else ():
         db.execute(
             delete(table).where(table.post_id.in_(ids)).execution_options(synchronize_session=False)
         )
     if new:
-        db.execute(
-            insert(PostText),
-            [
-                {
-                    "post_id": each.post_id,
-                    "tokens": each.tokens,
-                    "suggestion_keys": each.suggestion_keys,
-                }
-                for each in new.values()
-            ],
-        )
-        db.execute(
-            insert(PostTokenOffsets),
-            [
-                {"post_id": each.post_id, "title": each.title, "description": each.description}
-                for each in new.values()
-            ],
-        )
-        counts.update(tuple(key) for each in new.values() for key in each.suggestion_keys)
+        texts = [
+            {"post_id": row.post_id, "tokens": row.tokens, "suggestion_keys": row.suggestion_keys}
+            for row in new.values()
+        ]
+        offsets = [
+            {"post_id": row.post_id, "title": row.title, "description": row.description}
+            for row in new.values()
+        ]
+        db.execute(insert(PostText), texts)
+        db.execute(insert(PostTokenOffsets), offsets)
+        counts.update(tuple(key) for row in new.values() for key in row.suggestion_keys)
     add_suggestion_counts(db, {key: change for key, change in counts.items() if change})
 
 
 def add_suggestion_counts(db: Session, changes: dict[tuple[str, ...], int]) -> None:
-    """Add to the suggestions' counts; what no post has any more is gone."""
-    statement = insert_for(db, SearchWord)
-    ordered = sorted(changes)
-    for part in (
-        ordered[start : start + ROWS_PER_STATEMENT]
-        for start in range(0, len(ordered), ROWS_PER_STATEMENT)
-    ):
-        db.execute(
-            statement.on_conflict_do_update(
-                index_elements=["key", "kind", "word"],
-                set_={"posts": SearchWord.posts + statement.excluded.posts},
-            ),
-            [
-                dict(zip(("key", "kind", "word", "posts"), (*key, changes[key]), strict=True))
-                for key in part
-            ],
-        )
-        fewer = [key[0] for key in part if changes[key] < 0]
-        if fewer:
+    """Add to the suggestions' counts, and delete those that no post has any more."""
+    new = insert_for(db, SearchWord)
+    upsert = new.on_conflict_do_update(
+        index_elements=["key", "kind", "word"],
+        set_={"posts": SearchWord.posts + new.excluded.posts},
+    )
+    keys = sorted(changes)
+    for start in range(0, len(keys), ROWS_PER_STATEMENT):
+        part = keys[start : start + ROWS_PER_STATEMENT]
+        rows = [
+            {"key": key, "kind": kind, "word": word, "posts": changes[key, kind, word]}
+            for key, kind, word in part
+        ]
+        db.execute(upsert, rows)
+        decreased = [key[0] for key in part if changes[key] < 0]
+        if decreased:
             db.execute(
                 delete(SearchWord)
-                .where(SearchWord.key.in_(fewer), SearchWord.posts <= 0)
+                .where(SearchWord.key.in_(decreased), SearchWord.posts <= 0)
                 .execution_options(synchronize_session=False)
             )
 
 
 def count_indexed_posts(db: Session) -> int:
-    """How many posts are in the index."""
+    """The number of posts in the index."""
     return int(db.scalar(select(func.count()).select_from(PostText)) or 0)

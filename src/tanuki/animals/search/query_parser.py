@@ -45,7 +45,7 @@ class Term(NamedTuple):
 
 
 def parse_query(text: str) -> list[Term]:
-    """The terms of a query; a post must have all of them. Stopwords, signs and emoji are left out."""
+    """The terms of a query, without stopwords, signs and emoji. A post must have all of them."""
     terms: list[Term] = []
     for group in group_runs(fold_with_offsets(text).text):
         run = group[0]

@@ -1,8 +1,12 @@
-"""How each engine is asked which posts have which tokens, and the three ways to the first page of them in an order.
+"""The posts with some tokens, in an order: how each engine is asked, and three ways to a page.
 
-A word that every third post has must not cost reading every third post, on either engine. So the first page is looked for where the order begins (`walk`: a few hundred posts, each asked for its tokens);
-where they do not fill it, the index is asked for all posts with the tokens, but for no more than a few thousand (`few`), and these are put in order; only where there are more, the walk goes on, and in the
-end all of them are put in order (`all_of`). The work grows with the square root of the number of posts, but for words that are common and whose posts stand all at the end of the order.
+A word that every third post has must not cost reading every third post, on either engine. So the
+first page is searched from the beginning of the order: `scan_posts` tests the tokens of a few
+hundred posts. If these do not fill the page, the index is asked for all matching posts, but for no
+more than a few thousand (`find_few_ids`), which are then sorted. Only if there are more, the scan
+continues, and as the last resort all matches are sorted (`sort_all_matches`). The work grows with
+the square root of the number of posts, except for common words whose posts are all at the end of
+the order.
 """
 
 import json
@@ -16,23 +20,22 @@ from sqlalchemy.orm import Session
 
 from tanuki.platform.database.types import Utc
 
-FIRST_SCAN_POSTS, LONG_SCAN_POSTS = 400, 4_000  # posts
-MAX_FEW_POSTS = 2_000  # posts: putting so many in order takes some milliseconds
+FIRST_SCAN_POSTS, LONG_SCAN_POSTS = 400, 4_000
+MAX_FEW_POSTS = 2_000  # sorting so many takes some milliseconds
 
-Wanted = tuple[
-    tuple[tuple[str, ...], ...], ...
-]  # all of these, each by any of its alternatives, which want all of their tokens
+# Every term must be matched by one of its alternatives, which needs all of its tokens.
+Terms = tuple[tuple[tuple[str, ...], ...], ...]
 
 
 class TokenQuery(NamedTuple):
-    """Posts that have these tokens, and have not those."""
+    """Posts that have the tokens of `wanted` and not those of `without`."""
 
-    wanted: Wanted
-    without: Wanted = ()
+    wanted: Terms
+    without: Terms = ()
 
 
 class Order(NamedTuple):
-    """What comes first, and where the page begins: after the post with these values."""
+    """The order, and the values of the post after which the page begins."""
 
     by_likes: bool
     after: tuple[Any, ...] | None = None
@@ -43,7 +46,7 @@ class Order(NamedTuple):
 
 
 class Filters(NamedTuple):
-    """Which posts the viewer wants, and may, see."""
+    """Which posts the viewer asked for and may see."""
 
     since: datetime | None = None
     until: datetime | None = None
@@ -52,7 +55,7 @@ class Filters(NamedTuple):
 
 
 class MatchedPost(NamedTuple):
-    """A post and what puts it in order."""
+    """A post with the values that order it."""
 
     id: int
     likes: int
@@ -63,7 +66,7 @@ class MatchedPost(NamedTuple):
 def find_first_posts(
     db: Session, match: TokenQuery, order: Order, filters: Filters, limit: int
 ) -> list[MatchedPost]:
-    """The first posts that match, in order."""
+    """The first matching posts, in order."""
     found = scan_posts(db, match, order, filters, limit, FIRST_SCAN_POSTS)
     if len(found) == limit:
         return found
@@ -75,7 +78,7 @@ def find_first_posts(
 
 
 def find_few_ids(db: Session, match: TokenQuery) -> list[int] | None:
-    """The ids of all posts that match, in no order; None where they are many."""
+    """The ids of all matching posts, unordered; None if there are more than a few."""
     if is_sqlite(db):
         asked = text("select rowid from post_fts where post_fts match :match limit :most")
     else:
@@ -94,13 +97,17 @@ def find_few_ids(db: Session, match: TokenQuery) -> list[int] | None:
 def scan_posts(
     db: Session, match: TokenQuery, order: Order, filters: Filters, limit: int, most: int
 ) -> list[MatchedPost]:
-    """The first posts that match among so many that stand at the beginning of the order."""
+    """The first matching posts among the `most` first posts of the order."""
     if is_sqlite(db):
         words = "cross join post_text t on t.post_id = p.id"
     else:
         words = "cross join lateral (select tokens from post_text where post_id = p.id offset 0) t"
     holds, values = token_condition(db, match)
-    inner = f"select {selected_columns(filters)} from post p where {' and '.join(where_conditions(order, filters))} order by {order_by(order)} limit :most"
+    inner = (
+        f"select {selected_columns(filters)} from post p"
+        f" where {' and '.join(where_conditions(order, filters))}"
+        f" order by {order_by(order)} limit :most"
+    )
     return fetch_posts(
         db,
         f"from ({inner}) p {words} where {holds}",
@@ -114,12 +121,13 @@ def scan_posts(
 def sort_posts(
     db: Session, ids: list[int], order: Order, filters: Filters, limit: int
 ) -> list[MatchedPost]:
-    """These posts, put in order."""
+    """Some posts, sorted."""
     if is_sqlite(db):
         posts, given = "json_each(:ids) i cross join post p on p.id = i.value", json.dumps(ids)
     else:
         posts, given = (
-            "unnest(cast(:ids as integer[])) i(id) cross join lateral (select * from post where id = i.id offset 0) p",
+            "unnest(cast(:ids as integer[])) i(id)"
+            " cross join lateral (select * from post where id = i.id offset 0) p",
             f"{{{','.join(map(str, ids))}}}",
         )
     return fetch_posts(
@@ -135,7 +143,7 @@ def sort_posts(
 def sort_all_matches(
     db: Session, match: TokenQuery, order: Order, filters: Filters, limit: int
 ) -> list[MatchedPost]:
-    """All posts that match, put in order: for what is common, but nowhere near the beginning of the order."""
+    """All matching posts, sorted: for common words that are not near the beginning of the order."""
     if is_sqlite(db):
         posts = "post_fts cross join post p on p.id = post_fts.rowid where post_fts match :match"
     else:
@@ -155,7 +163,7 @@ def sort_all_matches(
 def fetch_posts(
     db: Session, what: str, order: Order, filters: Filters, limit: int, values: dict[str, Any]
 ) -> list[MatchedPost]:
-    """The rows of a query over posts `p`, in order, without the hidden members' ones."""
+    """The rows of a query over posts `p`, sorted, without those of hidden members."""
     values |= {"limit": limit, "since": filters.since, "until": filters.until}
     values |= {
         f"after_{name}": value
@@ -184,7 +192,7 @@ def fetch_posts(
     ]
 
 
-# ---- pieces of queries ---------------------------------------------------------------------------------------------
+# ---- parts of queries ----------------------------------------------------------------------------
 
 
 def where_conditions(order: Order, filters: Filters) -> Iterator[str]:
@@ -201,12 +209,17 @@ def where_conditions(order: Order, filters: Filters) -> Iterator[str]:
 
 
 def after_condition(order: Order) -> str:
-    """Posts `p` that come later in the order."""
-    return f"({', '.join(f'p.{name}' for name in order.columns)}) < ({', '.join(f':after_{name}' for name in order.columns)})"
+    """The condition that a post `p` comes later in the order."""
+    columns = ", ".join(f"p.{name}" for name in order.columns)
+    values = ", ".join(f":after_{name}" for name in order.columns)
+    return f"({columns}) < ({values})"
 
 
 def selected_columns(filters: Filters) -> str:
-    """The columns of posts `p` that a query goes on with; whose it is stands in no index on posts, so it is read only when it matters."""
+    """The columns of posts `p` that a query needs.
+
+    No index on posts has the owner, so it is read only if there are hidden members.
+    """
     return "p.id, p.likes, p.published_at" + (", p.member_id" if filters.hidden else "")
 
 
@@ -215,12 +228,14 @@ def order_by(order: Order) -> str:
 
 
 def is_sqlite(db: Session) -> bool:
-    """Whether it is SQLite."""
     return db.connection().dialect.name == "sqlite"
 
 
 def match_expression(db: Session, match: TokenQuery) -> str:
-    """The match as the engine's index is asked. Tokens hold letters and digits only, so quoting them is all that is needed."""
+    """The query in the language of the engine's index.
+
+    Tokens have letters and digits only, so quotes are enough.
+    """
     quote, both, either, no = (
         ('"', " AND ", " OR ", " NOT ") if is_sqlite(db) else ("'", " & ", " | ", " & !")
     )
@@ -233,7 +248,7 @@ def match_expression(db: Session, match: TokenQuery) -> str:
 
 
 def token_condition(db: Session, match: TokenQuery) -> tuple[str, dict[str, str]]:
-    """The match asked of one row `t` of post_text: SQL and its values."""
+    """The query as an SQL condition on one row `t` of post_text, with its values."""
     if not is_sqlite(db):
         return "t.tokens @@ cast(:match as tsquery)", {"match": match_expression(db, match)}
     values: dict[str, str] = {}
@@ -251,7 +266,7 @@ def token_condition(db: Session, match: TokenQuery) -> tuple[str, dict[str, str]
     ), values
 
 
-def join_terms(wanted: Wanted, say: Callable[[str], str], both: str, either: str) -> str:
-    """All of the terms, any of a term's alternatives, all of an alternative's tokens, in an engine's words."""
+def join_terms(wanted: Terms, say: Callable[[str], str], both: str, either: str) -> str:
+    """All terms, any alternative of each, and all tokens of that, with these operators."""
     terms = [[both.join(map(say, tokens)) for tokens in term] for term in wanted]
     return both.join(f"({either.join(f'({tokens})' for tokens in term)})" for term in terms)

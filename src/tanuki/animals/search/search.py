@@ -1,18 +1,18 @@
-"""Searching the published posts by words, with filters and three orders, page by page.
+"""Search of published posts, with filters, three orders and pages.
 
-Relevance is the same on every engine because it counts nothing: first come posts that have all words in the title, then those that need their tags, category or breed for it, then those that need the
-description; the newest first within each.
+Relevance is the same on every engine, because nothing is counted: first come posts that have all
+words in the title, then those that need their tags, category or breed for it, then those that need
+the description; within each of these tiers, the newest first.
 """
 
-import base64
-import json
 from collections.abc import Collection
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from tanuki.animals import pagination
 from tanuki.animals.search.highlight import HighlightedText, highlight_text, make_snippet
 from tanuki.animals.search.index import (
     ANYWHERE,
@@ -26,8 +26,8 @@ from tanuki.animals.search.retrieval import (
     Filters,
     MatchedPost,
     Order,
+    Terms,
     TokenQuery,
-    Wanted,
     find_few_ids,
     find_first_posts,
     sort_posts,
@@ -37,14 +37,14 @@ from tanuki.animals.taxonomy import BREEDS, CATEGORIES
 from tanuki.errors import UserError
 
 SORTS = ("relevance", "newest", "likes")
-MAX_QUERY_LENGTH = 200  # letters
+MAX_QUERY_LENGTH = 200
 MAX_TERMS_PER_QUERY = 12
 MAX_HITS_PER_PAGE = 100
 TIERS = (IN_TITLE, IN_NAMES, ANYWHERE)
 
 
 class Hit(NamedTuple):
-    """A post that was found, and what to show of it."""
+    """A post that was found, with its title and a snippet highlighted."""
 
     post_id: int
     title: HighlightedText
@@ -52,7 +52,7 @@ class Hit(NamedTuple):
 
 
 class SearchPage(NamedTuple):
-    """One page of what was found; `next` is the place where the next one begins, None at the end."""
+    """One page of hits. `next` is the cursor of the next page, None at the end."""
 
     posts: list[Hit]
     next: str | None
@@ -74,43 +74,34 @@ def search_posts(
     after: str | None = None,
     limit: int = 24,
 ) -> SearchPage:
-    """The posts that have all of the query's words, but those of `hidden` members; `since` is in, `until` is not.
+    """The published posts that have all words of a query and fulfil the filters.
 
-    A blank query with a category, breed or tag finds all of theirs. One of which nothing remains (signs, emoji, stopwords) finds nothing.
+    `hidden` are the ids of members whose posts are left out. `since` is included, `until` is not.
+    An empty query with a category, a breed or a tag finds all of their posts; a query of which
+    nothing remains (signs, emoji, stopwords) finds nothing. Raises UserError for values out of
+    range and for a bad cursor.
     """
     terms = validate_search(query, category, breed, sort, limit)
     chosen = filter_tokens(category, breed, *([tag] if tag is not None else []))
     if not terms and not (chosen and not query.strip()):
         return SearchPage([], None, [])
     filters = Filters(since, until, liked, frozenset(hidden))
-    by_tier = sort == "relevance" and bool(terms)
-    place = decode_place(
-        after, "relevance" if by_tier else "likes" if sort == "likes" else "newest"
-    )
-    if by_tier:
-        found = find_by_relevance(
-            db, [required_tokens(terms, mark, chosen) for mark in TIERS], place, filters, limit + 1
-        )
+    order = "newest" if sort == "relevance" and not terms else sort
+    place = decode_place(after, order)
+    if order == "relevance":
+        tiers = [required_tokens(terms, mark, chosen) for mark in TIERS]
+        rows = find_by_relevance(db, tiers, place, filters, limit + 1)
     else:
-        found = find_first_posts(
-            db,
-            TokenQuery(required_tokens(terms, ANYWHERE, chosen)),
-            Order(sort == "likes", place),
-            filters,
-            limit + 1,
-        )
-    following = (
-        encode_place(found[limit - 1], sort if by_tier or sort == "likes" else "newest")
-        if len(found) > limit
-        else None
-    )
-    return SearchPage(load_hits(db, [each.id for each in found[:limit]], terms), following, terms)
+        tokens = TokenQuery(required_tokens(terms, ANYWHERE, chosen))
+        rows = find_first_posts(db, tokens, Order(order == "likes", place), filters, limit + 1)
+    cursor = encode_place(rows[limit - 1], order) if len(rows) > limit else None
+    return SearchPage(load_hits(db, [row.id for row in rows[:limit]], terms), cursor, terms)
 
 
 def validate_search(
     query: str, category: str | None, breed: str | None, sort: str, limit: int
 ) -> list[Term]:
-    """What the query asks for, once everything is something that can be asked for."""
+    """The terms of a query, after checking all values. Raises UserError for those out of range."""
     if sort not in SORTS:
         raise UserError(
             "Posts can be sorted by %(sorts)s, not by %(sort)s.",
@@ -131,8 +122,8 @@ def validate_search(
     return terms
 
 
-def required_tokens(terms: list[Term], mark: str, chosen: list[str]) -> Wanted:
-    """What is asked of the index: the terms, in the title or wherever the mark says, and what was chosen."""
+def required_tokens(terms: list[Term], mark: str, chosen: list[str]) -> Terms:
+    """The tokens to ask the index for: those of the terms under a mark, and the chosen filters."""
     asked = tuple(
         tuple(tuple(mark + token for token in tokens) for tokens in term.alternatives)
         for term in terms
@@ -141,86 +132,75 @@ def required_tokens(terms: list[Term], mark: str, chosen: list[str]) -> Wanted:
 
 
 def find_by_relevance(
-    db: Session, tiers: list[Wanted], place: tuple[Any, ...] | None, filters: Filters, limit: int
+    db: Session, tiers: list[Terms], place: tuple[Any, ...] | None, filters: Filters, limit: int
 ) -> list[MatchedPost]:
     """The first posts by tier, the newest first within each."""
     tier, order = (place[0], Order(False, place[1:])) if place else (1, Order(False))
-    common = find_few_ids(db, TokenQuery(tiers[-1])) is None
-    found: list[MatchedPost] = []
+    is_common = find_few_ids(db, TokenQuery(tiers[-1])) is None
+    posts: list[MatchedPost] = []
     for number in range(tier, len(tiers) + 1):
         match = TokenQuery(tiers[number - 1], tiers[number - 2] if number > 1 else ())
-        some = None if common else find_few_ids(db, match)
+        missing = limit - len(posts)
+        ids = None if is_common else find_few_ids(db, match)
         more = (
-            find_first_posts(db, match, order, filters, limit - len(found))
-            if some is None
-            else sort_posts(db, some, order, filters, limit - len(found))
+            find_first_posts(db, match, order, filters, missing)
+            if ids is None
+            else sort_posts(db, ids, order, filters, missing)
         )
-        found += [each._replace(tier=number) for each in more]
-        if len(found) == limit:
+        posts += [post._replace(tier=number) for post in more]
+        if len(posts) == limit:
             break
         order = Order(False)
-    return found
+    return posts
 
 
 def load_hits(db: Session, ids: list[int], terms: list[Term]) -> list[Hit]:
-    """The posts with their hits marked."""
-    texts = select(
-        Post.id, Post.title, Post.description, PostTokenOffsets.title, PostTokenOffsets.description
+    """The posts in the order of the ids, with their hits highlighted."""
+    query = (
+        select(
+            Post.id,
+            Post.title,
+            Post.description,
+            PostTokenOffsets.title,
+            PostTokenOffsets.description,
+        )
+        .join(PostTokenOffsets, PostTokenOffsets.post_id == Post.id)
+        .where(Post.id.in_(ids))
     )
-    words = {
-        id: rest
-        for id, *rest in db.execute(
-            texts.join(PostTokenOffsets, PostTokenOffsets.post_id == Post.id).where(
-                Post.id.in_(ids)
-            )
-        )
-    }
-    made = []
-    for id in filter(words.__contains__, ids):
-        title, description, at_title, at_description = words[id]
-        made.append(
-            Hit(
-                id,
-                highlight_text(title, terms, at_title),
-                make_snippet(description, terms, at_description),
-            )
-        )
-    return made
+    hits = {}
+    for id_, title, description, title_offsets, description_offsets in db.execute(query):
+        highlighted = highlight_text(title, terms, title_offsets)
+        snippet = make_snippet(description, terms, description_offsets)
+        hits[id_] = Hit(id_, highlighted, snippet)
+    return [hits[id_] for id_ in ids if id_ in hits]
 
 
-# ---- places --------------------------------------------------------------------------------------------------------
+# ---- cursors -------------------------------------------------------------------------------------
 
 
 def encode_place(last: MatchedPost, sort: str) -> str:
-    """Where the page after this post begins, for whoever asks for it next."""
+    """The cursor of the page after a post."""
     values = {"relevance": [last.tier], "likes": [last.likes], "newest": []}[sort]
-    said = json.dumps(
-        [sort, *values, last.published_at.isoformat(), last.id], separators=(",", ":")
-    )
-    return base64.urlsafe_b64encode(said.encode()).decode().rstrip("=")
+    published_at = pagination.microseconds_of(last.published_at)
+    return pagination.encode_cursor(sort, *values, published_at, last.id)
 
 
-def decode_place(written: str | None, sort: str) -> tuple[Any, ...] | None:
-    """The values of the post after which the page begins. It comes back from outside: anything but what `write_place` wrote is refused."""
-    if written is None:
+def decode_place(cursor: str | None, sort: str) -> tuple[Any, ...] | None:
+    """The values of the post after which the page begins, in the columns of the order.
+
+    Raises UserError for anything that `encode_place` did not write for this order.
+    """
+    if cursor is None:
         return None
-    wrong = UserError("This page of the search is not there; please search again.")
-    try:
-        said = json.loads(
-            base64.b64decode(
-                written.encode() + b"=" * (-len(written) % 4), altchars=b"-_", validate=True
-            )
-        )
-        kind, *numbers, at, id = said
-        published_at = datetime.fromisoformat(at).astimezone(UTC)
-    except (ValueError, TypeError, OverflowError, RecursionError):
-        raise wrong from None
-    allowed = {"relevance": range(1, len(TIERS) + 1), "likes": range(2**31), "newest": None}[sort]
-    right_number = (
-        numbers == []
-        if allowed is None
-        else len(numbers) == 1 and type(numbers[0]) is int and numbers[0] in allowed
+    kind, *values = pagination.decode_cursor(cursor) or [None]
+    size = 2 if sort == "newest" else 3
+    if kind != sort or len(values) != size:
+        raise pagination.invalid_cursor()
+    *numbers, moment, id_ = values
+    if sort == "relevance" and numbers[0] not in range(1, len(TIERS) + 1):
+        raise pagination.invalid_cursor()
+    return (
+        *(pagination.whole_number(number) for number in numbers),
+        pagination.moment_of(moment),
+        pagination.whole_number(id_),
     )
-    if kind != sort or not right_number or type(id) is not int or not 0 <= id < 2**31:
-        raise wrong
-    return (*numbers, published_at, id)
