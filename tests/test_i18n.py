@@ -258,4 +258,4 @@ def test_a_moment_is_told_by_how_long_ago_it_was_and_after_a_week_by_its_day():
         "ja": ["たった今", "たった今", "3分前", "1日前", "6日前", "2020年12月2日", "2021年1月"],
     }.items():
         f = i18n.create_formatters(lang)
-        assert [*(f["ago"](now - each, now) for each in passed), f["month"](now)] == expected
+        assert [*(f["ago"](now - time, now) for time in passed), f["month"](now)] == expected

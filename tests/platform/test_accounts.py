@@ -1,4 +1,4 @@
-"""Accounts: passwords, roles, sessions, tokens, and how guessing is slowed."""
+"""Accounts: passwords, roles, sessions, tokens, and the login throttle."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -261,7 +261,7 @@ def test_signing_out_ends_this_session_and_everywhere_ends_all(db):
     assert db.scalar(select(func.count()).select_from(AccountSession)) == 0
 
 
-def test_guessing_one_name_has_to_wait_longer_and_longer(db):
+def test_repeated_failures_of_a_name_wait_longer_and_longer(db):
     for n in range(5):
         assert sign_in(db, password="wrong password", address=f"192.0.2.{n}") is None
     with pytest.raises(TooMany, match="try again in 16 seconds"):
@@ -284,7 +284,7 @@ def test_the_wait_is_never_longer_than_a_quarter_of_an_hour(quick):
     assert sign_in(quick, now=NOW + timedelta(minutes=15)) is not None
 
 
-def test_one_address_that_guesses_many_names_has_to_wait_and_others_need_not(quick):
+def test_an_address_that_tries_many_names_has_to_wait_and_others_need_not(quick):
     for n in range(20):
         assert sign_in(quick, f"guess{n}", "wrong password") is None
     with pytest.raises(TooMany):

@@ -1,4 +1,4 @@
-"""Events on both engines: durable before anybody is told, or soon; each once; facts in the warehouse that `tanuki sql` reads."""
+"""Events on both engines: written once, durably or soon, and exported to the warehouse."""
 
 import subprocess
 import sys
@@ -37,16 +37,16 @@ def events(resources):
     return resources.events
 
 
-def opened(post, **given):
+def open_event(post, **given):
     return Event(kind="open", at=NOW, person="p1", values={"post": post, "seconds": 2}, **given)
 
 
-def kept(resources):
+def count_events(resources):
     with resources.db.read() as db:
         return db.scalar(select(func.count()).select_from(Event))
 
 
-def sql(resources, query):
+def run_sql(resources, query):
     with resources.db.read() as db:
         return resources.warehouse.query_facts(db, query).rows()
 
@@ -55,22 +55,22 @@ def sql(resources, query):
 
 
 def test_written_events_are_there_at_once_each_once(resources, events):
-    same = opened(1, id="e1")
-    events.write_now([same, opened(2)])
-    events.write_now([opened(1, id="e1"), opened(3)])
+    same = open_event(1, id="e1")
+    events.write_now([same, open_event(2)])
+    events.write_now([open_event(1, id="e1"), open_event(3)])
     with resources.db.read() as db:
-        found = db.scalars(select(Event).order_by(Event.id)).all()
-    assert sorted(each.values["post"] for each in found) == [1, 2, 3]
-    assert (found[0].at, found[0].person, found[0].kind) == (NOW, "p1", "open")
+        rows = db.scalars(select(Event).order_by(Event.id)).all()
+    assert sorted(event.values["post"] for event in rows) == [1, 2, 3]
+    assert (rows[0].at, rows[0].person, rows[0].kind) == (NOW, "p1", "open")
 
 
 def test_events_of_a_transaction_are_there_if_it_is(resources):
     with resources.db.write() as db:
-        add_events(db, opened(1))
+        add_events(db, open_event(1))
     with pytest.raises(ZeroDivisionError), resources.db.write() as db:
-        add_events(db, opened(2))
+        add_events(db, open_event(2))
         raise ZeroDivisionError
-    assert kept(resources) == 1
+    assert count_events(resources) == 1
 
 
 def test_put_returns_at_once_and_many_share_a_few_commits(resources, events):
@@ -79,28 +79,28 @@ def test_put_returns_at_once_and_many_share_a_few_commits(resources, events):
     with resources.db.write():  # on SQLite nobody else can write now
         began = time.perf_counter()
         for number in range(500):
-            events.write_later(opened(number), opened(number))
+            events.write_later(open_event(number), open_event(number))
         assert time.perf_counter() - began < 0.2
     events.close()
-    assert kept(resources) == 1000
+    assert count_events(resources) == 1000
     assert len(commits) < 20
 
 
 def test_put_events_are_written_soon_without_closing(resources, events):
-    events.write_later(opened(1))
+    events.write_later(open_event(1))
     end = time.monotonic() + 10
-    while not kept(resources) and time.monotonic() < end:
+    while not count_events(resources) and time.monotonic() < end:
         time.sleep(0.02)
-    assert kept(resources) == 1
+    assert count_events(resources) == 1
 
 
 def test_closing_writes_what_waits_and_ends_the_thread(resources, events):
-    events.write_later(opened(1))
+    events.write_later(open_event(1))
     events.close()
-    assert kept(resources) == 1
+    assert count_events(resources) == 1
     assert "event-log" not in [thread.name for thread in threading.enumerate()]
-    events.write_later(opened(2))  # too late: lost, and no page breaks
-    assert kept(resources) == 1
+    events.write_later(open_event(2))  # too late: lost, and no page breaks
+    assert count_events(resources) == 1
 
 
 def test_a_database_that_does_not_answer_for_a_while_costs_nothing(resources, events):
@@ -112,11 +112,11 @@ def test_a_database_that_does_not_answer_for_a_while_costs_nothing(resources, ev
             connection.exec_driver_sql("select * from nowhere")
 
     hooks.listen(resources.db.engine, "before_cursor_execute", break_down)
-    events.write_later(opened(1))
+    events.write_later(open_event(1))
     end = time.monotonic() + 10
-    while not kept(resources) and time.monotonic() < end:
+    while not count_events(resources) and time.monotonic() < end:
         time.sleep(0.02)
-    assert (kept(resources), failing) == (1, [])
+    assert (count_events(resources), failing) == (1, [])
 
 
 def test_many_threads_put_and_write_and_nothing_is_lost_or_doubled(resources, events):
@@ -124,16 +124,18 @@ def test_many_threads_put_and_write_and_nothing_is_lost_or_doubled(resources, ev
         list(
             pool.map(
                 lambda number: (
-                    events.write_now([opened(number)])
+                    events.write_now([open_event(number)])
                     if number % 3
-                    else events.write_later(opened(number))
+                    else events.write_later(open_event(number))
                 ),
                 range(300),
             )
         )
     events.close()
     with resources.db.read() as db:
-        assert sorted(each["post"] for each in db.scalars(select(Event.values))) == list(range(300))
+        assert sorted(values["post"] for values in db.scalars(select(Event.values))) == list(
+            range(300)
+        )
 
 
 @pytest.mark.parametrize(
@@ -163,10 +165,10 @@ import sys
 sys.path.insert(0, {here!r})
 from tanuki.platform.database.engine import Database
 from tanuki.platform.event_log import EventLog
-from tests.platform.test_event_log import opened
+from tests.platform.test_event_log import open_event
 events = EventLog(Database(sys.argv[1]))
 for number in range(10_000):
-    events.write_now([opened(number)])
+    events.write_now([open_event(number)])
     print(number, flush=True)
 """
 
@@ -185,8 +187,8 @@ def test_a_written_event_survives_a_kill(resources):
     child.wait()
     child.stdout.close()
     with resources.db.read() as db:
-        found = [each["post"] for each in db.scalars(select(Event.values))]
-    assert set(answered) <= set(found) and len(found) == len(set(found)) <= len(answered) + 1
+        rows = [values["post"] for values in db.scalars(select(Event.values))]
+    assert set(answered) <= set(rows) and len(rows) == len(set(rows)) <= len(answered) + 1
 
 
 # ---- out
@@ -202,36 +204,36 @@ def test_exported_events_are_facts_by_kind_and_no_longer_events(resources, event
     )
     events.write_now(
         [
-            opened(1, id="e1"),
+            open_event(1, id="e1"),
             shown,
             Event(id="u1", kind="undeclared", at=NOW, person="p1", values={"a": [1]}),
         ]
     )
     assert maintenance.export_events_now(resources, LATER) == 3
-    assert kept(resources) == 0
-    assert sql(
+    assert count_events(resources) == 0
+    assert run_sql(
         resources, "select id, happened_at, person, post, seconds, more from events_open"
     ) == [("e1", NOW, "p1", 1, 2.0, None)]
-    found = sql(
+    rows = run_sql(
         resources,
         "select id, n, request, post, propensity, followed, tags, more from events_shown order by n",
     )
-    assert found == [
+    assert rows == [
         ("s1", 0, "r1", 7, 1.0, True, ["柴犬"], None),
         ("s1", 1, "r1", 8, 0.5, False, None, '{"new": 1}'),
     ]
-    assert sql(resources, "select id, person, more from events_undeclared") == [
+    assert run_sql(resources, "select id, person, more from events_undeclared") == [
         ("u1", "p1", '{"a": [1]}')
     ]
 
 
 def test_exporting_again_exports_what_is_new_and_the_same_event_again_stays_one(resources, events):
-    events.write_now([opened(1, id="e1")])
+    events.write_now([open_event(1, id="e1")])
     assert maintenance.export_events_now(resources, NOW) == 1
     assert maintenance.export_events_now(resources, NOW) == 0
-    events.write_now([opened(1, id="e1"), opened(2, id="e2")])
+    events.write_now([open_event(1, id="e1"), open_event(2, id="e2")])
     assert maintenance.export_events_now(resources, LATER) == 2
-    assert sql(resources, "select id from events_open order by id") == [("e1",), ("e2",)]
+    assert run_sql(resources, "select id from events_open order by id") == [("e1",), ("e2",)]
 
 
 def test_values_that_are_not_what_the_kind_says_are_kept_beside(resources, events):
@@ -243,9 +245,9 @@ def test_values_that_are_not_what_the_kind_says_are_kept_beside(resources, event
         ]
     )
     maintenance.export_events_now(resources, LATER)
-    found = sql(resources, "select post, seconds, more from events_open order by id")
-    assert found[0] == (None, None, '{"page": "home", "post": "seven", "seconds": true}')
-    assert found[1][0] is None and str(2**70) in found[1][2]
+    rows = run_sql(resources, "select post, seconds, more from events_open order by id")
+    assert rows[0] == (None, None, '{"page": "home", "post": "seven", "seconds": true}')
+    assert rows[1][0] is None and str(2**70) in rows[1][2]
 
 
 def test_a_list_without_items_makes_no_facts_and_is_done(resources, events):
@@ -256,16 +258,16 @@ def test_a_list_without_items_makes_no_facts_and_is_done(resources, events):
         ]
     )
     assert maintenance.export_events_now(resources, LATER) == 2
-    assert kept(resources) == 0
+    assert count_events(resources) == 0
 
 
 def test_two_exports_at_once_export_nothing_twice(resources, events):
-    events.write_now([opened(number) for number in range(200)])
-    found = threading.Barrier(2)
+    events.write_now([open_event(number) for number in range(200)])
+    barrier = threading.Barrier(2)
     prepare = resources.warehouse.prepare_file
 
     def slowly(*given, **more):
-        found.wait(10)
+        barrier.wait(10)
         return prepare(*given, **more)
 
     resources.warehouse.prepare_file = slowly
@@ -275,33 +277,33 @@ def test_two_exports_at_once_export_nothing_twice(resources, events):
             for _ in range(2)
         ]
         outcomes = sorted(
-            [export.exception().__class__ for export in exports], key=lambda each: each.__name__
+            [export.exception().__class__ for export in exports], key=lambda kind: kind.__name__
         )
     assert outcomes == [Conflict, type(None)]
-    assert sql(resources, "select count(*), count(distinct id) from events_open_history") == [
+    assert run_sql(resources, "select count(*), count(distinct id) from events_open_history") == [
         (200, 200)
     ]
 
 
 def test_events_that_come_while_a_file_is_written_stay_for_the_next(resources, events):
-    events.write_now([opened(1)])
+    events.write_now([open_event(1)])
     prepare = resources.warehouse.prepare_file
 
     def meanwhile(*given, **more):
-        events.write_now([opened(2, id="0")])
+        events.write_now([open_event(2, id="0")])
         return prepare(*given, **more)
 
     resources.warehouse.prepare_file = meanwhile
     assert maintenance.export_to_warehouse(resources, "open", "e", LATER) == 1
     resources.warehouse.prepare_file = prepare
     assert maintenance.export_events_now(resources, LATER) == 1
-    assert sql(resources, "select count(*) from events_open") == [(2,)]
+    assert run_sql(resources, "select count(*) from events_open") == [(2,)]
 
 
 def test_more_than_fits_in_one_file_goes_in_several(resources, events, monkeypatch):
     monkeypatch.setattr(maintenance, "EVENTS_PER_FILE", 40)
     monkeypatch.setattr(maintenance, "EVENTS_PER_DELETE", 7)
-    events.write_now([opened(number) for number in range(100)])
+    events.write_now([open_event(number) for number in range(100)])
     assert maintenance.export_events_now(resources, LATER) == 100
     with resources.db.read() as db:
         assert [file.rows for file in resources.warehouse.load_files(db, "events_open")] == [
@@ -315,7 +317,7 @@ def test_the_hourly_run_exports_tidies_and_is_one_run_an_hour(
     resources: Resources, events: EventLog
 ):
     assert maintenance.export_run_id(NOW) == "events-2021-01-11T12"
-    events.write_now([opened(1), opened(2)])
+    events.write_now([open_event(1), open_event(2)])
     with resources.db.write() as db:
         db.add(RateLimitCounter(key="k", uses=1, expires_at=NOW))
         audit_log.append_entry(
@@ -327,14 +329,14 @@ def test_the_hourly_run_exports_tidies_and_is_one_run_an_hour(
             maintenance.enqueue_export(maintenance.export_run_id(NOW))
         run = resources.jobs.wait_for_run(maintenance.export_run_id(NOW), seconds=30)
     assert (run.status, run.error) == ("done", None)
-    assert kept(resources) == 0
-    assert sql(resources, "select count(*) from events_open") == [(2,)]
+    assert count_events(resources) == 0
+    assert run_sql(resources, "select count(*) from events_open") == [(2,)]
     with resources.db.read() as db:
         assert db.scalar(text("select count(*) from rate_limit_counter")) == 0
 
 
 def test_resources_that_end_write_what_waits(tmp_path, embedded):
-    embedded.events.write_later(opened(1))
+    embedded.events.write_later(open_event(1))
     bootstrap.close_resources(embedded)
     with embedded.db.read() as db:
         assert db.scalar(select(func.count()).select_from(Event)) == 1

@@ -25,9 +25,8 @@ def test_current_objects_are_frozen_and_later_garbage_is_still_collected(freezin
 
 
 def test_survivors_of_slow_collections_are_frozen_a_limited_number_of_times(freezing, monkeypatch):
-    survivors = [[n] for n in range(50_000)]
-    gc.collect()
     before = gc.get_freeze_count()
+    survivors = [[n] for n in range(50_000)]
     monkeypatch.setattr(gc_tuning, "SLOW_COLLECTION_SECONDS", 0.0)  # every collection takes longer
     gc.collect()
     assert gc.get_freeze_count() >= before + len(survivors)

@@ -1,4 +1,4 @@
-"""Group commit on both engines: each caller gets its own answer, errors stay with the one at fault, many writes need few commits."""
+"""Group commit on both engines: own answers, own errors, few commits."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ from tanuki.platform.jobs import WorkerHeartbeat
 from tests.platform.test_database import beat
 
 
-def names(database):
+def worker_names(database):
     with database.read() as db:
         return list(db.scalars(select(WorkerHeartbeat.name).order_by(WorkerHeartbeat.name)))
 
@@ -52,13 +52,13 @@ class Gate:
         self.thread.join()
 
 
-def held(database, pool, writes):
+def batch_writes(database, pool, writes):
     """The futures of writes that share one commit, in their order."""
     with Gate(database):
-        return queued(database, pool, writes)
+        return queue_writes(database, pool, writes)
 
 
-def queued(database, pool, writes):
+def queue_writes(database, pool, writes):
     """The futures of writes that wait, in their order."""
     answers = []
     for write in writes:
@@ -79,7 +79,7 @@ def test_each_caller_gets_what_its_own_write_gives(database):
 
     with ThreadPoolExecutor(40) as pool:
         assert list(pool.map(add, range(200))) == [number * 2 for number in range(200)]
-    assert names(database) == [f"w{number:03}" for number in range(200)]
+    assert worker_names(database) == [f"w{number:03}" for number in range(200)]
 
 
 def test_two_hundred_callers_need_far_fewer_commits(database, commits):
@@ -94,7 +94,7 @@ def test_two_hundred_callers_need_far_fewer_commits(database, commits):
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(names(database)) == 200
+    assert len(worker_names(database)) == 200
     assert len(commits) <= 60
 
 
@@ -115,13 +115,15 @@ def test_an_error_undoes_its_own_part_only(database, commits):
         db.add(beat("a"))  # the same key as another's
 
     with ThreadPoolExecutor(10) as pool:
-        first, second, third, last = held(database, pool, [good("a"), refused, twice, good("z")])
+        first, second, third, last = batch_writes(
+            database, pool, [good("a"), refused, twice, good("z")]
+        )
         assert (first.result(), last.result()) == ("a", "z")
         with pytest.raises(Conflict, match="Somebody was faster"):
             second.result()
         with pytest.raises(IntegrityError):
             third.result()
-    assert names(database) == ["a", "z"]
+    assert worker_names(database) == ["a", "z"]
     assert len(commits) == 2  # the gate's and the group's
 
 
@@ -136,7 +138,7 @@ def test_writes_run_in_the_order_of_the_calls_and_see_those_before(database):
         return do
 
     with ThreadPoolExecutor(20) as pool:
-        for answer in held(database, pool, [write(number) for number in range(20)]):
+        for answer in batch_writes(database, pool, [write(number) for number in range(20)]):
             answer.result()
     assert seen == [(number, number) for number in range(20)]
 
@@ -160,11 +162,11 @@ def test_when_the_common_commit_fails_only_the_one_at_fault_is_told(database):
         db.execute(text("insert into child values (1, 99)"))
 
     with ThreadPoolExecutor(10) as pool:
-        first, second = held(database, pool, [good, orphan])
+        first, second = batch_writes(database, pool, [good, orphan])
         assert first.result() == "good"
         with pytest.raises(IntegrityError):
             second.result()
-    assert names(database) == ["good"]
+    assert worker_names(database) == ["good"]
     assert database.write_batched(lambda db: db.scalar(text("select count(*) from child"))) == 0
 
 
@@ -180,13 +182,13 @@ def test_a_connection_that_is_lost_in_the_middle_costs_nobody_but_the_one_who_lo
         db.scalar(text("select 1"))
 
     with ThreadPoolExecutor(10) as pool:
-        first, second, third = held(
+        first, second, third = batch_writes(
             database, pool, [lambda db: db.add(beat("a")), lose, lambda db: db.add(beat("b"))]
         )
         first.result(), third.result()
         with pytest.raises(SQLAlchemyError):
             second.result()
-    assert names(database) == ["a", "b"]
+    assert worker_names(database) == ["a", "b"]
     database.close()
     other.close()
 
@@ -214,7 +216,7 @@ def test_closing_writes_what_waits_and_ends_the_thread(database):
     assert not database.writer.thread.is_alive()
     with pytest.raises(RuntimeError, match="closed"):
         database.write_batched(lambda db: None)
-    assert len(names(database)) == 5
+    assert len(worker_names(database)) == 5
 
 
 def test_a_write_inside_a_write_is_a_bug_and_not_a_standstill(database):
@@ -257,8 +259,8 @@ def test_what_was_answered_is_there_after_a_kill(database):
     answered += [int(line) for line in child.stdout.read().split()]
     child.wait()
     child.stdout.close()
-    assert {f"w{number}" for number in answered} <= set(names(database))
-    assert len(names(database)) <= len(answered) + 1
+    assert {f"w{number}" for number in answered} <= set(worker_names(database))
+    assert len(worker_names(database)) <= len(answered) + 1
 
 
 @pytest.mark.postgres
@@ -280,21 +282,21 @@ def test_groups_of_two_processes_that_wait_for_each_other_end_all_the_same(postg
         return write
 
     before = {
-        each.name: each.pid
-        for each in here.write_batched(lambda db: db.scalars(select(WorkerHeartbeat)).all())
+        heartbeat.name: heartbeat.pid
+        for heartbeat in here.write_batched(lambda db: db.scalars(select(WorkerHeartbeat)).all())
     }
     with ThreadPoolExecutor(20) as pool:
         for _ in range(3):
             with Gate(here), Gate(there):
                 answers = [
-                    *queued(here, pool, map(grow, "abab")),
-                    *queued(there, pool, map(grow, "baba")),
+                    *queue_writes(here, pool, map(grow, "abab")),
+                    *queue_writes(there, pool, map(grow, "baba")),
                 ]
             assert [answer.result() for answer in answers] == [None] * 8
     with here.read() as db:
         assert {
-            worker_beat.name: worker_beat.pid - before[worker_beat.name]
-            for worker_beat in db.scalars(select(WorkerHeartbeat))
+            heartbeat.name: heartbeat.pid - before[heartbeat.name]
+            for heartbeat in db.scalars(select(WorkerHeartbeat))
         } == {"a": 12, "b": 12}
     here.close()
     there.close()

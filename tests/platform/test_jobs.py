@@ -1,4 +1,4 @@
-"""Durable work on both engines: started with the transaction, resumed after a kill, told things, cancelled, resumed."""
+"""Durable jobs on both engines: started with their transaction, messaged, cancelled, resumed."""
 
 import subprocess
 import sys
@@ -48,73 +48,73 @@ def switched() -> str:
 
 
 @pytest.fixture
-def work(database):
+def jobs(database):
     made = Jobs(database.url)
     assert made.list_runs() == []
     yield made
     made.close()
 
 
-def start(database, work, name, run_id, *args):
+def start(database, jobs, name, run_id, *args):
     with database.write() as db:
-        work.enqueue(db, name, run_id, *args)
+        jobs.enqueue(db, name, run_id, *args)
 
 
-def test_work_of_a_transaction_that_failed_was_never_started(database, work):
+def test_work_of_a_transaction_that_failed_was_never_started(database, jobs):
     with pytest.raises(ZeroDivisionError), database.write() as db:
-        work.enqueue(db, "test-waits", "lost", 1)
+        jobs.enqueue(db, "test-waits", "lost", 1)
         raise ZeroDivisionError
     with pytest.raises(NotFound, match="no run lost"):
-        work.load_run("lost")
+        jobs.load_run("lost")
 
 
-def test_the_same_id_is_the_same_run_and_a_message_goes_with_its_transaction(database, work):
+def test_the_same_id_is_the_same_run_and_a_message_goes_with_its_transaction(database, jobs):
     with run_worker(database, "one"):
-        start(database, work, "test-waits", "run-1", 20)
-        start(database, work, "test-waits", "run-1", 20)
+        start(database, jobs, "test-waits", "run-1", 20)
+        start(database, jobs, "test-waits", "run-1", 20)
         with pytest.raises(ZeroDivisionError), database.write() as db:
-            work.send_message(db, "run-1", 1000, "people")
+            jobs.send_message(db, "run-1", 1000, "people")
             raise ZeroDivisionError
         with database.write() as db:
-            work.send_message(db, "run-1", 2, "people")
-        run = work.wait_for_run("run-1", seconds=30)
+            jobs.send_message(db, "run-1", 2, "people")
+        run = jobs.wait_for_run("run-1", seconds=30)
         assert run.status == "done"
         assert DBOS.retrieve_workflow("run-1").get_result() == 42
-        assert [each.id for each in work.list_runs()] == ["run-1"]
+        assert [run.id for run in jobs.list_runs()] == ["run-1"]
         assert "double" in [step.name for step in run.steps]
 
 
-def test_a_failed_run_says_why_and_goes_on_at_the_step_that_failed(database, work):
+def test_a_failed_run_says_why_and_goes_on_at_the_step_that_failed(database, jobs):
     SWITCH.clear()
     with run_worker(database, "one"):
-        start(database, work, "test-switch", "s-1")
-        run = work.wait_for_run("s-1", seconds=30)
+        start(database, jobs, "test-switch", "s-1")
+        run = jobs.wait_for_run("s-1", seconds=30)
         assert (run.status, run.error) == ("failed", "The switch is off.")
         first = run.steps[0].completed_at
         SWITCH["on"] = True
-        work.resume_run("s-1")
-        run = work.wait_for_run("s-1", seconds=30)
+        jobs.resume_run("s-1")
+        run = jobs.wait_for_run("s-1", seconds=30)
         assert run.status == "done"
         assert run.steps[0].completed_at == first
 
 
-def test_a_cancelled_run_stops_and_can_be_resumed(database, work):
+def test_a_cancelled_run_stops_and_can_be_resumed(database, jobs):
     with run_worker(database, "one"):
-        start(database, work, "test-waits", "c-1", 1)
-        work.wait_for_run("c-1", seconds=30, until=lambda: bool(work.load_run("c-1").steps))
-        assert work.cancel_run("c-1").status == "cancelled"
-        work.resume_run("c-1")
+        start(database, jobs, "test-waits", "c-1", 1)
+        jobs.wait_for_run("c-1", seconds=30, until=lambda: bool(jobs.load_run("c-1").steps))
+        assert jobs.cancel_run("c-1").status == "cancelled"
+        jobs.resume_run("c-1")
         with database.write() as db:
-            work.send_message(db, "c-1", 3, "people")
-        assert work.wait_for_run("c-1", seconds=30).status == "done"
+            jobs.send_message(db, "c-1", 3, "people")
+        assert jobs.wait_for_run("c-1", seconds=30).status == "done"
 
 
-def test_runs_are_listed_by_status_and_an_unknown_status_is_named(database, work):
-    start(database, work, "test-waits", "q-1", 1)
-    assert [run.id for run in work.list_runs(status="queued")] == ["q-1"]
-    assert work.count_queued_runs() == {"default": 1}
+def test_runs_are_listed_by_status_and_an_unknown_status_is_named(database, jobs):
+    start(database, jobs, "test-waits", "q-1", 1)
+    assert [run.id for run in jobs.list_runs(status="queued")] == ["q-1"]
+    assert jobs.count_queued_runs() == {"default": 1}
     with pytest.raises(UserError, match="lost is not a status"):
-        work.list_runs(status="lost")
+        jobs.list_runs(status="lost")
 
 
 CHILD = """
@@ -129,8 +129,8 @@ with run_worker(Database(sys.argv[1]), "child"):
 """
 
 
-def test_a_run_of_a_killed_worker_is_finished_by_another_one(database, work):
-    start(database, work, "test-waits", "k-1", 4)
+def test_a_run_of_a_killed_worker_is_finished_by_another_one(database, jobs):
+    start(database, jobs, "test-waits", "k-1", 4)
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD.format(here=str(Path(__file__).parents[2])), database.url],
         stdout=subprocess.PIPE,
@@ -138,29 +138,29 @@ def test_a_run_of_a_killed_worker_is_finished_by_another_one(database, work):
     try:
         assert child.stdout is not None
         assert child.stdout.readline() == b"ready\n"
-        work.wait_for_run("k-1", seconds=30, until=lambda: bool(work.load_run("k-1").steps))
+        jobs.wait_for_run("k-1", seconds=30, until=lambda: bool(jobs.load_run("k-1").steps))
     finally:
         child.kill()
         child.wait()
         child.stdout.close()
     with run_worker(database, "other"):
         with database.write() as db:
-            work.send_message(db, "k-1", 1, "people")
-        run = work.wait_for_run("k-1", seconds=30)
+            jobs.send_message(db, "k-1", 1, "people")
+        run = jobs.wait_for_run("k-1", seconds=30)
         assert run.status == "done"
         assert [step.name for step in run.steps].count("double") == 1
         with database.read() as db:
             assert list(db.scalars(select(WorkerHeartbeat.name))) == ["other"]
 
 
-def test_a_run_that_waits_when_its_worker_ends_in_order_is_taken_over_by_the_next(database, work):
+def test_a_run_that_waits_when_its_worker_ends_in_order_is_taken_over_by_the_next(database, jobs):
     with run_worker(database, "first"):
-        start(database, work, "test-waits", "e-1", 5)
-        work.wait_for_run("e-1", seconds=30, until=lambda: bool(work.load_run("e-1").steps))
+        start(database, jobs, "test-waits", "e-1", 5)
+        jobs.wait_for_run("e-1", seconds=30, until=lambda: bool(jobs.load_run("e-1").steps))
     with run_worker(database, "second"):
         with database.write() as db:
-            work.send_message(db, "e-1", 1, "people")
-        assert work.wait_for_run("e-1", seconds=30).status == "done"
+            jobs.send_message(db, "e-1", 1, "people")
+        assert jobs.wait_for_run("e-1", seconds=30).status == "done"
 
 
 def test_a_worker_that_is_gone_is_dead_at_once_here_and_after_a_while_elsewhere(sqlite: Database):
@@ -184,7 +184,7 @@ def test_a_worker_that_is_gone_is_dead_at_once_here_and_after_a_while_elsewhere(
     with sqlite.write() as db:
         db.add_all([beat("elsewhere", 1, now), beat("far", 2, now - timedelta(hours=1))])
     with sqlite.read() as db:
-        assert [each.host for each in load_live_workers(db, now)] == ["elsewhere"]
+        assert [heartbeat.host for heartbeat in load_live_workers(db, now)] == ["elsewhere"]
 
 
 @DBOS.workflow(name="test-tick")
@@ -192,7 +192,7 @@ def tick(due: datetime, _context: object) -> None:
     double(1)
 
 
-def test_schedules_are_replaced_when_given_and_left_alone_otherwise(database, work):
+def test_schedules_are_replaced_when_given_and_left_alone_otherwise(database, jobs):
     daily = {
         "schedule_name": "daily",
         "workflow_fn": tick,
@@ -216,7 +216,7 @@ def test_schedules_are_replaced_when_given_and_left_alone_otherwise(database, wo
         }
 
 
-def test_a_schedule_fires(database, work):
+def test_a_schedule_fires(database, jobs):
     each_second = {
         "schedule_name": "tick",
         "workflow_fn": tick,
@@ -225,6 +225,6 @@ def test_a_schedule_fires(database, work):
     }
     with run_worker(database, "one", [each_second]):
         end = datetime.now(UTC) + timedelta(seconds=30)
-        while not work.list_runs(status="done", name="test-tick") and datetime.now(UTC) < end:
-            work.count_queued_runs()
-        assert work.list_runs(status="done", name="test-tick")
+        while not jobs.list_runs(status="done", name="test-tick") and datetime.now(UTC) < end:
+            jobs.count_queued_runs()
+        assert jobs.list_runs(status="done", name="test-tick")

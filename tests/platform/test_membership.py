@@ -168,7 +168,7 @@ def test_a_home_is_one_place_however_many_addresses_it_has(one, other, same):
     assert (login_throttle.network_of(one) == login_throttle.network_of(other)) == same
 
 
-def test_guessing_from_many_addresses_of_one_home_has_to_wait_too(quick):
+def test_failures_from_many_addresses_of_one_home_have_to_wait_too(quick):
     for n in range(20):
         assert sign_in(quick, f"guess{n}", "wrong password", address=f"2001:db8::{n:x}") is None
     with pytest.raises(TooMany):

@@ -9,10 +9,10 @@ def sample(name, **labels):
     families = text_string_to_metric_families(metrics.process_metrics().text().decode())
     return next(
         (
-            each.value
+            metric.value
             for family in families
-            for each in family.samples
-            if each.name == name and each.labels == labels
+            for metric in family.samples
+            if metric.name == name and metric.labels == labels
         ),
         0.0,
     )

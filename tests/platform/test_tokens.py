@@ -57,7 +57,7 @@ def test_a_token_reads_and_does_more_only_when_it_was_made_for_it(db):
         "write",
         "moderate",
     }
-    assert [each.scopes for each in tokens.load_tokens(db, accounts.find_person(db, "mei"))] == [
+    assert [token.scopes for token in tokens.load_tokens(db, accounts.find_person(db, "mei"))] == [
         "read write moderate"
     ]
     assert accounts.find_person(db, "hana").token_scopes is None

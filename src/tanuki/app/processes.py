@@ -149,7 +149,10 @@ def print_address(url: str, passwords: Mapping[str, str]) -> None:
     sign_in = (
         align_pairs(passwords)
         if passwords
-        else [say("Passwords were shown when the users were created. For a new one:"), RESET_COMMAND]
+        else [
+            say("Passwords were shown when the users were created. For a new one:"),
+            RESET_COMMAND,
+        ]
     )
     lines = [
         *align_pairs({"AI Shop": f"{url}shop", "AI Animals": f"{url}animals"}),

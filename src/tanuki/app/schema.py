@@ -15,15 +15,16 @@ def db() -> None: ...
 
 
 @db.command(
-    help="Upgrade the schema to this program's revision. The embedded database does it by itself."
+    "upgrade",
+    help="Upgrade the schema to this program's revision. The embedded database does it by itself.",
 )
-def upgrade() -> None:
+def upgrade_database() -> None:
     bootstrap.upgrade_schema(settings.read_settings().database_url)
     echo("The schema is at %(revision)s.", revision=MIGRATIONS.newest_revision())
 
 
-@db.command(help="Show the schema's revision, and the one that this program needs.")
-def revision() -> None:
+@db.command("revision", help="Show the schema's revision, and the one that this program needs.")
+def print_revision() -> None:
     database = Database(settings.read_settings().database_url)
     with database.read() as session:
         current = load_revision(session)

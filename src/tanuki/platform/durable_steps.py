@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from dbos import DBOS
+from structlog.contextvars import bound_contextvars
 
 from tanuki.errors import UserError
-from tanuki.platform import log, metrics
+from tanuki.platform import metrics
 from tanuki.platform.resources import Resources, process_resources
 
 FIRST_PAUSE_SECONDS = 0.5  # before the first retry
@@ -37,9 +38,9 @@ def dbos_step(name: str, *, attempts: int) -> Callable[[Callable[P, R]], Callabl
 def observe_step(workflow: str, step: str, run_id: str) -> Iterator[None]:
     """Log what a step does under the run's id; measure its time and outcome."""
     started_at, outcome = time.monotonic(), "failed"
-    log.bind_fields(run_id=run_id)
     try:
-        yield
+        with bound_contextvars(run_id=run_id):
+            yield
         outcome = "done"
     finally:
         metrics.observe_step(workflow, step, time.monotonic() - started_at, outcome=outcome)
@@ -66,18 +67,3 @@ def durable_step(
         return run
 
     return decorate
-
-
-def stepping(prefix: str, workflow: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Functions of the resources, the moment and more become steps of a workflow, named after them with a prefix, and called with what is more alone."""
-
-    def step(function: Callable[..., Any]) -> Callable[..., Any]:
-        @dbos_step(f"{prefix}_{function.__name__}", attempts=3)
-        @wraps(function)
-        def run(*given: Any) -> Any:
-            with observe_step(workflow, function.__name__, DBOS.workflow_id or workflow):
-                return function(process_resources(), datetime.now(UTC), *given)
-
-        return run
-
-    return step

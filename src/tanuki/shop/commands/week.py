@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from tanuki.cli.context import say
+from tanuki.cli.context import echo, say
 from tanuki.cli.output import emit, json_option
 from tanuki.cli.values import parse_moment
 from tanuki.errors import UserError
+from tanuki.i18n import msgid
 from tanuki.platform.accounts import COMMAND_LINE
 from tanuki.platform.commands.context import open_resources
 from tanuki.platform.commands.inline_worker import inline_worker
@@ -26,11 +27,11 @@ from tanuki.shop.tables import Cycle, CycleState
 from tanuki.shop.weekly import CycleStart
 
 NEXT_STEPS = {
-    CycleState.PROPOSED: "It waits for the analyst's check until {check_due}.",
-    CycleState.HELD: "{alert}",
-    CycleState.CHECKED: "The check is done; the stores see it at {release_at}.",
-    CycleState.RELEASED: "It waits for the stores' confirmation until {confirm_due}.",
-    CycleState.ORDERED: "Once its sales have arrived it is evaluated.",
+    CycleState.PROPOSED: msgid("It waits for the analyst's check until %(check_due)s."),
+    CycleState.HELD: msgid("%(alert)s"),
+    CycleState.CHECKED: msgid("The check is done; the stores see it at %(release_at)s."),
+    CycleState.RELEASED: msgid("It waits for the stores' confirmation until %(confirm_due)s."),
+    CycleState.ORDERED: msgid("Once its sales have arrived it is evaluated."),
 }
 WAITING_STATES = (  # for people
     CycleState.PROPOSED,
@@ -79,8 +80,11 @@ def week(
         if as_json:
             emit([row], as_json)
         else:
-            next_step = NEXT_STEPS.get(cycle.state, "").format(**row)
-            click.echo(f"{cycle.week} is {cycle.state}. {next_step}")
+            row["alert"] = order_lines.render_cycle_alert(cycle, say)
+            next_step = NEXT_STEPS.get(cycle.state)
+            sentences = [say("%(week)s is %(state)s.", **row)]
+            sentences += [say(next_step, **row)] if next_step else []
+            click.echo(explanation.join_sentences(sentences, say))
 
 
 def run_week(res: Resources, week: Week, start: CycleStart) -> Cycle:
@@ -214,9 +218,13 @@ def change_line(week: str, store: str, item: str, cases: int, why: str) -> None:
         versions = {line.item: line.version for line in lines}
         change = LineChange(store, item, cases, versions.get(item, 0), why)
         line = order_lines.change_order_line(db, COMMAND_LINE, target, change, datetime.now(UTC))
-        click.echo(
-            f"{line.store} {line.item}: {line.cases} cases "
-            f"({line.cases * line.case_units} units), proposed {line.proposed_cases}."
+        echo(
+            "%(store)s %(item)s: %(cases)s cases (%(units)s units), proposed %(proposed)s.",
+            store=line.store,
+            item=line.item,
+            cases=line.cases,
+            units=line.cases * line.case_units,
+            proposed=line.proposed_cases,
         )
 
 
@@ -225,7 +233,7 @@ def change_line(week: str, store: str, item: str, cases: int, why: str) -> None:
 def release_week(week: str) -> None:
     with open_resources() as res, res.db.write() as db:
         order_lines.release_week(db, COMMAND_LINE, res.jobs, parse_week(week), datetime.now(UTC))
-        click.echo(f"{week} is checked.")
+        echo("%(week)s is checked.", week=week)
 
 
 @orders.command("hold", help="Keep the week from the stores until it is released.")
@@ -234,7 +242,7 @@ def release_week(week: str) -> None:
 def hold_week(week: str, why: str) -> None:
     with open_resources() as res, res.db.write() as db:
         order_lines.hold_week(db, COMMAND_LINE, res.jobs, parse_week(week), why=why)
-        click.echo(f"{week} is held.")
+        echo("%(week)s is held.", week=week)
 
 
 @orders.command(
@@ -279,7 +287,7 @@ def cancel_order(number: str, why: str) -> None:
         purchase_orders.cancel_purchase_order(
             db, COMMAND_LINE, number, why=why, now=datetime.now(UTC)
         )
-        click.echo(f"{number} is cancelled.")
+        echo("%(number)s is cancelled.", number=number)
 
 
 @orders.command(
@@ -298,7 +306,7 @@ def reissue_order(number: str, cases: tuple[str, ...]) -> None:
             cases=parse_cases(cases),
             now=datetime.now(UTC),
         )
-        click.echo(f"{order.number} replaces {number}.")
+        echo("%(number)s replaces %(cancelled)s.", number=order.number, cancelled=number)
 
 
 def parse_cases(texts: Sequence[str]) -> dict[str, int]:
@@ -325,7 +333,7 @@ def confirm(week: str, stores: tuple[str, ...], every: bool) -> None:
     with open_resources() as res, res.db.write() as db:
         for store in stores or order_lines.list_unconfirmed_stores(db, target):
             order_lines.confirm_store(db, COMMAND_LINE, res.jobs, target, store, datetime.now(UTC))
-            click.echo(f"{store} has confirmed {target}.")
+            echo("%(store)s has confirmed %(week)s.", store=store, week=target)
 
 
 @click.command(help="The outcome of WEEK's orders, now that its sales are known.")
