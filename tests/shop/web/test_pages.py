@@ -90,8 +90,6 @@ WRITERS = {
     "/shop/data/imports/{import_id}/drop": (CHAIN, {"why": "x"}),
     "/shop/rules": ({"analyst", "admin"}, RULES),
     "/shop/alerts/{alert_id}/close": (CHAIN, {"why": "x"}),
-    "/shop/models/rollback": (CHAIN, {"why": "x"}),
-    "/shop/models/{version}/override": ({"analyst", "admin"}, {"why": "x"}),
     "/runs/{run_id}/cancel": ({"operator", "admin"}, {}),
     "/runs/{run_id}/resume": ({"operator", "admin"}, {}),
 }

@@ -19,9 +19,7 @@ def wrap_view(view: Endpoint, answer: Callable[[Request, Any], object]) -> Endpo
     signature = inspect.signature(view, eval_str=True)
     # FastAPI gives the request to one parameter only: a view that asks for it shares ours
     shared = [
-        name
-        for name, parameter in signature.parameters.items()
-        if parameter.annotation is Request
+        name for name, parameter in signature.parameters.items() if parameter.annotation is Request
     ]
 
     def endpoint(**arguments: Any) -> object:
