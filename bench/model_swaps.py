@@ -82,7 +82,7 @@ def ask(
     """Milliseconds from when each request was due to its answer, and what failed; every answer must be one version's own."""
     taken: list[float] = []
     failed: list[str] = []
-    asked = client.connect(url)
+    asked = client.connect_model_server(url)
     inputs = {"x": np.random.default_rng(0).standard_normal((1, WIDE)).astype(np.float32)}
     begin = time.perf_counter() + 0.1
 
@@ -112,22 +112,25 @@ def measure(
     home: str, swaps: int, rounds: int, connections: int, each_ms: float, every: float
 ) -> dict[str, float]:
     """Phases with and without swaps, in turns."""
-    res = bootstrap.resources(Settings(home=Path(home)))
+    res = bootstrap.create_resources(Settings(home=Path(home)))
     for version in (1, 2):
         write_version(Path(f"{res.registry.files.url}/{MODEL}/{version}"), version)
     files = {str(version): f"{MODEL}/{version}" for version in (1, 2)}
 
     def swap(number: int) -> None:
-        with res.db.write() as db:
-            rollout.put(db, MODEL, datetime.now(UTC), files=files, champion=str(number % 2 + 1))
+        with (
+            res.db.write() as db,
+            rollout.change_rollout(db, MODEL, datetime.now(UTC)) as row,
+        ):
+            row.files, row.champion = files, str(number % 2 + 1)
 
     swap(0)
     environment = {
         **os.environ,
         "TANUKI_HOME": home,
-        "TANUKI_MODELS_PORT": "0",
-        "TANUKI_MODELS_GRPC_PORT": "0",
-        "TANUKI_MODELS_KEPT": "0",
+        "TANUKI_MODEL_SERVER_PORT": "0",
+        "TANUKI_MODEL_SERVER_GRPC_PORT": "0",
+        "TANUKI_PREDICTION_SAMPLE_RATE": "0",
     }
     server = subprocess.Popen(
         [sys.executable, "-m", "tanuki", "models"],
@@ -168,7 +171,7 @@ def measure(
     finally:
         server.terminate()
         server.wait(30)
-        bootstrap.close(res)
+        bootstrap.close_resources(res)
     still, swapped = (statistics.quantiles(times[which], n=100) for which in (False, True))
     return {
         "swaps": done,

@@ -102,7 +102,7 @@ class Honest(PointForecaster):
         super().__init__()
         self.seed = seed
 
-    def point(self, known: Numbers, lead: int) -> Numbers:
+    def forecast_point(self, known: Numbers, lead: int) -> Numbers:
         weeks = known.shape[1]
         level, there = mean_known(known[:, -4:]), weeks + lead - 1 - 52
         if there < lead + 4:
@@ -596,13 +596,13 @@ def test_commands_train_judge_release_and_go_back(tmp_path):
     assert {line["other"] for line in row["comparisons"]} == {"champion", "moving_average"}
     assert "not_above_baseline" in [reason["code"] for reason in row["reasons"]]
     assert "not better than that of the baseline" in row["sentences"][0]
-    release = ["release", FORECAST_MODEL]
+    release, override = ["release", FORECAST_MODEL], ["override", FORECAST_MODEL]
     with pytest.raises(Conflict):
         run(tmp_path, all_models, *release, "1")
     with pytest.raises(NotAllowed):
-        run(tmp_path, all_models, *release, "1", "--override", "--why", "nothing else there")
-    override = ["--override", "--why", "nothing else there", "--by", "ana"]
-    code, (row,), _ = run(tmp_path, all_models, *release, "1", *override, "--json")
+        run(tmp_path, all_models, *override, "1", "--why", "nothing else there")
+    reason = ["--why", "nothing else there", "--by", "ana"]
+    code, (row,), _ = run(tmp_path, all_models, *override, "1", *reason, "--json")
     assert (code, row["kind"], row["by"]) == (0, "override", "ana")
 
     run(tmp_path, models.train, "--model", "seasonal_naive", "--no-gate")
@@ -610,7 +610,7 @@ def test_commands_train_judge_release_and_go_back(tmp_path):
     assert code == 1
     assert "NO-GO" in output
     assert "the cost is not better than that of the baseline moving_average" in output
-    run(tmp_path, all_models, *release, "2", "--override", "--why", "to see", "--by", "ana")
+    run(tmp_path, all_models, *override, "2", "--why", "to see", "--by", "ana")
     code, (row,), _ = run(
         tmp_path, all_models, "rollback", FORECAST_MODEL, "--why", "seen", "--json"
     )

@@ -40,7 +40,7 @@ MIN_CHANGE_RATIO = 0.5
 """A model whose squared changes are below this share of Poisson noise is not tested for a shift."""
 MISPLACED_SHARE = 0.5
 """A model fails when more than this share of its forecast changes happened in another week."""
-RECENT_WEEKS = 4
+UPLIFT_WEEKS = 4
 SALES_UPLIFT = 1.5
 """Sales of the last RECENT_WEEKS are multiplied by this to see whether the forecast follows."""
 MIN_LOG_RESPONSE = 0.10
@@ -108,7 +108,7 @@ def check_ignores_recent_sales(
     panel: Panel, forecast: pl.DataFrame, challenger: ForecasterFactory
 ) -> list[Reason]:
     """Fails when the forecast hardly rises after the sales of the last weeks were raised."""
-    since = panel.target.cutoff - timedelta(weeks=RECENT_WEEKS)
+    since = panel.target.cutoff - timedelta(weeks=UPLIFT_WEEKS)
     units = (
         pl.when(pl.col("date") > since)
         .then((pl.col("units") * SALES_UPLIFT).round())
@@ -124,7 +124,7 @@ def check_ignores_recent_sales(
     response = float(np.log(max(after, 1e-9) / before) / np.log(SALES_UPLIFT))
     if response >= MIN_LOG_RESPONSE:
         return []
-    values = {"weeks": RECENT_WEEKS, "uplift": SALES_UPLIFT - 1, "response": after / before - 1}
+    values = {"weeks": UPLIFT_WEEKS, "uplift": SALES_UPLIFT - 1, "response": after / before - 1}
     return [{"code": "ignores_recent_sales", **values}]
 
 

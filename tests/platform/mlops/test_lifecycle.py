@@ -291,9 +291,7 @@ def test_the_commands(shared, tmp_path, call):
     judge(shared, model, two, go=False, champion=one)
     assert call("verdicts", model, two, code=1)[0]["reasons"] == "3 of 9 rows have no answer."
     assert "not this GO" in call("release", model, two)
-    assert "Only a person with an account" in call(
-        "release", model, two, "--override", "--why", "x"
-    )
+    assert "Only a person with an account" in call("override", model, two, "--why", "x")
     found = CommandRunner().invoke(command, ["show", model])
     assert found.exit_code == 0
     for title in ("Rollout", "Counted under this rollout", "Versions", "Verdicts", "Releases"):

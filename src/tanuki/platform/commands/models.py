@@ -218,15 +218,9 @@ def exit_on_no_go(ctx: click.Context, verdict: GateVerdict) -> None:
         ctx.exit(1)
 
 
-@models.command(
-    "release",
-    help="Make VERSION the champion: on its GO or, with --override, against a NO-GO, by a named "
-    "person with a reason.",
-)
+@models.command("release", help="Make VERSION the champion, on its GO.")
 @click.argument("model")
 @click.argument("version")
-@click.option("--override", is_flag=True, help="Against the gate's NO-GO.")
-@click.option("--why", default="", help="The reason; needed with --override.")
 @click.option(
     "--other-interface",
     is_flag=True,
@@ -235,27 +229,33 @@ def exit_on_no_go(ctx: click.Context, verdict: GateVerdict) -> None:
 @by_option
 @json_option
 def release_(
-    model: str,
-    version: str,
-    override: bool,
-    why: str,
-    other_interface: bool,
-    by: str | None,
-    as_json: bool,
+    model: str, version: str, other_interface: bool, by: str | None, as_json: bool
 ) -> None:
     with open_resources() as res:
         with res.db.write() as db:
             change = open_change(db, res, model, by)
-            if override:
-                entry = release.override_verdict(change, version, why)
-            else:
-                verdict = release.latest_verdict(db, model, version)
-                if verdict is None:
-                    raise UserError(
-                        "Version %(version)s has no verdict; please evaluate it first.",
-                        version=version,
-                    )
-                entry = release.release_version(change, verdict, same_interface=not other_interface)
+            verdict = release.latest_verdict(db, model, version)
+            if verdict is None:
+                raise UserError(
+                    "Version %(version)s has no verdict; please evaluate it first.",
+                    version=version,
+                )
+            entry = release.release_version(change, verdict, same_interface=not other_interface)
+        emit([release_json(entry)], as_json)
+
+
+@models.command(
+    help="Make VERSION the champion against a NO-GO: the decision of a person, with a reason."
+)
+@click.argument("model")
+@click.argument("version")
+@click.option("--why", required=True, help="The reason.")
+@by_option
+@json_option
+def override(model: str, version: str, why: str, by: str | None, as_json: bool) -> None:
+    with open_resources() as res:
+        with res.db.write() as db:
+            entry = release.override_verdict(open_change(db, res, model, by), version, why)
         emit([release_json(entry)], as_json)
 
 
