@@ -297,7 +297,7 @@ def test_reports_and_decisions_stay_without_him(world):
 
 def test_from_the_same_second_he_is_not_there(world):
     res, zeb, ann, _, mine, theirs = world
-    session = do(res, sessions.sign_in, NAME, PASSWORD, address="1.2.3.4")
+    session = do(res, sessions.sign_in, sessions.Credentials(NAME, PASSWORD, "1.2.3.4"))
     goes(res, zeb)
     shown = (mine[0], mine[1])
     with res.db.read() as db:
@@ -357,7 +357,8 @@ def test_the_name_is_not_given_again_and_the_member_neither(world):
     goes(res, zeb)
     for _ in range(2):
         with pytest.raises(Conflict):
-            do(res, sessions.sign_up, NAME, "four words of mine", display="Z", address="1.2.3.4")
+            credentials = sessions.Credentials(NAME, "four words of mine", "1.2.3.4")
+            do(res, sessions.sign_up, credentials, display_name="Z")
         finish(res, mine[0].member_id)
     assert read(res, lambda db: db.get(Account, NAME)) is None
     assert (
@@ -412,16 +413,16 @@ import sys
 sys.path.insert(0, {here!r})
 import tanuki.app.metadata
 from pathlib import Path
-from tanuki.app import bootstrap as start
-from tanuki.animals import account_deletion as leave
+from tanuki.app import bootstrap
+from tanuki.animals import account_deletion
 from tanuki.platform import resources as resources_file
-from tanuki.platform.jobs import worker
+from tanuki.platform.jobs import run_worker
 from tanuki.settings import Settings
 import time
-leave.ROWS = leave.POSTS = 1
-res = start.resources(Settings.model_validate({{"home": Path(sys.argv[1]), "database": sys.argv[2]}}), upgrade=False)
-resources_file.use(res)
-with worker(res.db, "child"):
+account_deletion.ROWS_PER_TRANSACTION = account_deletion.POSTS_PER_TRANSACTION = 1
+res = bootstrap.create_resources(Settings.model_validate({{"home": Path(sys.argv[1]), "database": sys.argv[2]}}), upgrade=False)
+resources_file.set_process_resources(res)
+with run_worker(res.db, "child"):
     print("begun", flush=True)
     time.sleep(60)
 """
@@ -483,7 +484,7 @@ def test_a_run_that_gave_up_goes_on(world, monkeypatch):
 
 
 def test_thousands_of_posts_hold_nobody_up_because_each_transaction_does_a_little(embedded):
-    """bench/animals_leave.py measures how long others wait, with 5,000 posts."""
+    """bench/animals_account_deletion.py measures how long others wait, with 5,000 posts."""
     zeb, ann = make_member(embedded, NAME), make_member(embedded, "ann")
     photo = make_post(embedded, zeb)
     other = make_post(embedded, ann)

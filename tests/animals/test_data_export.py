@@ -16,7 +16,7 @@ from tanuki.animals.moderation.cases import SubjectRef
 from tanuki.animals.moderation.decisions import Ruling
 from tanuki.animals.tables import Comment, Post
 from tanuki.errors import NotFound
-from tanuki.platform import maintenance, tokens
+from tanuki.platform import maintenance, sessions, tokens
 from tests.factories.http_clients import PASSWORD
 from tests.factories.members_and_posts import (
     NOW,

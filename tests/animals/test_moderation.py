@@ -451,7 +451,7 @@ def test_the_trail_has_every_decision_and_notices_an_edit(net):
         lambda db: db.execute(
             update(audit_log.AuditLogEntry)
             .where(audit_log.AuditLogEntry.id == third)
-            .values(by="mona")
+            .values(actor="mona")
         )
     )
     assert net.see(audit_log.find_broken_entry) == third

@@ -341,7 +341,7 @@ def test_a_worker_looks_at_what_is_owed_by_itself(embedded):
             .where(Post.id == owed.id)
             .values(posted_at=datetime.now(UTC) - timedelta(minutes=1))
         )
-    with working(embedded, chores=post_review.PERIODIC_TASKS):
+    with working(embedded, periodic_tasks=post_review.PERIODIC_TASKS):
         until(lambda: state(embedded, owed)[0] == "published")
         until(lambda: not exists(embedded, gone))
 
@@ -407,7 +407,7 @@ CHILD = """
 import os, signal, sys, time
 from sqlalchemy import event
 from sqlalchemy.orm import Session
-from tanuki.app import bootstrap as start
+from tanuki.app import bootstrap
 from tanuki.animals import post_review
 from tanuki.animals import posts
 from tanuki.animals.tables import Post
@@ -415,7 +415,7 @@ from tanuki.platform import resources
 from tanuki.platform.jobs import run_worker
 from tanuki.settings import Settings
 home, url, when, number = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
-res = start.resources(Settings.model_validate({"home": home, "database": url}), upgrade=False)
+res = bootstrap.create_resources(Settings.model_validate({"home": home, "database": url}), upgrade=False)
 done = [0]
 
 def kill(*_):
@@ -435,7 +435,7 @@ if when == "in the middle":
     event.listen(res.db.engine, "after_cursor_execute", lambda c, cursor, statement, *_: kill() if "post" in statement and "SELECT" not in statement else None)
 elif when in ("before_commit", "after_commit"):
     event.listen(Session, when, changed)
-resources.use(res)
+resources.set_process_resources(res)
 with run_worker(res.db, "child"):
     end = time.monotonic() + 60
     while time.monotonic() < end:

@@ -33,29 +33,48 @@ CATEGORIES = {
     "rabbit": Name("うさぎ", "Rabbits", ("兎", "rabbit", "bunny", "うさちゃん")),
     "small": Name("小動物", "Small animals", ("しょうどうぶつ", "small pets")),
     "fish": Name("魚", "Fish", ("さかな", "お魚", "fishes", "魚類")),
-    "reptile": Name("爬虫類・両生類", "Reptiles and amphibians", ("爬虫類", "はちゅうるい", "両生類", "りょうせいるい", "reptile", "amphibian")),
+    "reptile": Name(
+        "爬虫類・両生類",
+        "Reptiles and amphibians",
+        ("爬虫類", "はちゅうるい", "両生類", "りょうせいるい", "reptile", "amphibian"),
+    ),
     "insect": Name("昆虫", "Insects", ("こんちゅう", "虫", "むし", "insect", "bug")),
     "horse": Name("馬", "Horses", ("うま", "horse", "お馬さん")),
     "farm": Name("牧場の動物", "Farm animals", ("家畜", "かちく", "livestock", "farm animal")),
     "wild": Name("野生動物", "Wild animals", ("やせいどうぶつ", "wild animal", "wildlife")),
-    "sea": Name("海の生き物", "Sea animals", ("うみのいきもの", "海洋生物", "sea animal", "marine life", "sea creature")),
+    "sea": Name(
+        "海の生き物",
+        "Sea animals",
+        ("うみのいきもの", "海洋生物", "sea animal", "marine life", "sea creature"),
+    ),
     "other": Name("その他", "Other animals", ()),
-}  # fmt: skip
+}
 
 BREEDS = {
     # ---- cats
     "cat_mixed": Breed("cat", "雑種猫", "Mixed-breed cat", ("ミックス猫", "moggy")),
-    "american_shorthair": Breed("cat", "アメリカン・ショートヘア", "American Shorthair", ("アメショ", "アメショー")),
-    "scottish_fold": Breed("cat", "スコティッシュ・フォールド", "Scottish Fold", ("スコティッシュ",)),
+    "american_shorthair": Breed(
+        "cat", "アメリカン・ショートヘア", "American Shorthair", ("アメショ", "アメショー")
+    ),
+    "scottish_fold": Breed(
+        "cat", "スコティッシュ・フォールド", "Scottish Fold", ("スコティッシュ",)
+    ),
     "munchkin": Breed("cat", "マンチカン", "Munchkin"),
     "persian": Breed("cat", "ペルシャ猫", "Persian", ("ペルシャ", "ペルシャねこ")),
     "siamese": Breed("cat", "シャム猫", "Siamese", ("シャム", "シャムねこ")),
     "russian_blue": Breed("cat", "ロシアン・ブルー", "Russian Blue"),
     "maine_coon": Breed("cat", "メイン・クーン", "Maine Coon"),
-    "norwegian_forest": Breed("cat", "ノルウェージャン・フォレスト・キャット", "Norwegian Forest Cat", ("ノルウェージャン",)),
+    "norwegian_forest": Breed(
+        "cat",
+        "ノルウェージャン・フォレスト・キャット",
+        "Norwegian Forest Cat",
+        ("ノルウェージャン",),
+    ),
     "ragdoll": Breed("cat", "ラグドール", "Ragdoll"),
     "bengal": Breed("cat", "ベンガル", "Bengal"),
-    "british_shorthair": Breed("cat", "ブリティッシュ・ショートヘア", "British Shorthair", ("ブリショ",)),
+    "british_shorthair": Breed(
+        "cat", "ブリティッシュ・ショートヘア", "British Shorthair", ("ブリショ",)
+    ),
     "abyssinian": Breed("cat", "アビシニアン", "Abyssinian"),
     "sphynx": Breed("cat", "スフィンクス", "Sphynx"),
     "calico": Breed("cat", "三毛猫", "Calico", ("みけねこ", "三毛")),
@@ -66,7 +85,12 @@ BREEDS = {
     "tuxedo_cat": Breed("cat", "ハチワレ", "Tuxedo cat", ("はちわれ", "鉢割れ")),
     # ---- dogs
     "dog_mixed": Breed("dog", "雑種犬", "Mixed-breed dog", ("ミックス犬", "mutt")),
-    "shiba": Breed("dog", "柴犬", "Shiba Inu", ("しば", "柴", "しばいぬ", "しばけん", "shiba", "シバ犬", "柴わんこ")),
+    "shiba": Breed(
+        "dog",
+        "柴犬",
+        "Shiba Inu",
+        ("しば", "柴", "しばいぬ", "しばけん", "shiba", "シバ犬", "柴わんこ"),
+    ),
     "mame_shiba": Breed("dog", "豆柴", "Mame Shiba", ("まめしば",)),
     "akita": Breed("dog", "秋田犬", "Akita", ("あきたいぬ", "あきたけん", "akita inu")),
     "hokkaido": Breed("dog", "北海道犬", "Hokkaido dog", ("ほっかいどうけん",)),
@@ -76,27 +100,61 @@ BREEDS = {
     "toy_poodle": Breed("dog", "トイ・プードル", "Toy Poodle", ("トイプー",)),
     "poodle": Breed("dog", "プードル", "Poodle"),
     "chihuahua": Breed("dog", "チワワ", "Chihuahua"),
-    "dachshund": Breed("dog", "ダックスフンド", "Dachshund", ("ミニチュア・ダックスフンド", "ミニチュア・ダックス", "ダックスフント", "ダックス", "miniature dachshund")),
+    "dachshund": Breed(
+        "dog",
+        "ダックスフンド",
+        "Dachshund",
+        (
+            "ミニチュア・ダックスフンド",
+            "ミニチュア・ダックス",
+            "ダックスフント",
+            "ダックス",
+            "miniature dachshund",
+        ),
+    ),
     "pomeranian": Breed("dog", "ポメラニアン", "Pomeranian", ("ポメ",)),
     "yorkshire": Breed("dog", "ヨークシャー・テリア", "Yorkshire Terrier", ("ヨーキー", "yorkie")),
     "maltese": Breed("dog", "マルチーズ", "Maltese"),
     "shih_tzu": Breed("dog", "シー・ズー", "Shih Tzu"),
     "papillon": Breed("dog", "パピヨン", "Papillon"),
-    "french_bulldog": Breed("dog", "フレンチ・ブルドッグ", "French Bulldog", ("フレブル", "frenchie")),
+    "french_bulldog": Breed(
+        "dog", "フレンチ・ブルドッグ", "French Bulldog", ("フレブル", "frenchie")
+    ),
     "bulldog": Breed("dog", "ブルドッグ", "Bulldog"),
     "pug": Breed("dog", "パグ", "Pug"),
     "corgi": Breed("dog", "ウェルシュ・コーギー", "Welsh Corgi", ("コーギー", "corgi")),
-    "golden_retriever": Breed("dog", "ゴールデン・レトリバー", "Golden Retriever", ("ゴールデン・レトリーバー",)),
-    "labrador": Breed("dog", "ラブラドール・レトリバー", "Labrador Retriever", ("ラブラドール・レトリーバー", "ラブラドール", "labrador")),
+    "golden_retriever": Breed(
+        "dog", "ゴールデン・レトリバー", "Golden Retriever", ("ゴールデン・レトリーバー",)
+    ),
+    "labrador": Breed(
+        "dog",
+        "ラブラドール・レトリバー",
+        "Labrador Retriever",
+        ("ラブラドール・レトリーバー", "ラブラドール", "labrador"),
+    ),
     "beagle": Breed("dog", "ビーグル", "Beagle"),
     "border_collie": Breed("dog", "ボーダー・コリー", "Border Collie"),
-    "german_shepherd": Breed("dog", "ジャーマン・シェパード", "German Shepherd", ("シェパード", "alsatian")),
-    "schnauzer": Breed("dog", "ミニチュア・シュナウザー", "Miniature Schnauzer", ("シュナウザー", "schnauzer")),
-    "jack_russell": Breed("dog", "ジャック・ラッセル・テリア", "Jack Russell Terrier", ("ジャック・ラッセル", "jack russell")),
+    "german_shepherd": Breed(
+        "dog", "ジャーマン・シェパード", "German Shepherd", ("シェパード", "alsatian")
+    ),
+    "schnauzer": Breed(
+        "dog", "ミニチュア・シュナウザー", "Miniature Schnauzer", ("シュナウザー", "schnauzer")
+    ),
+    "jack_russell": Breed(
+        "dog",
+        "ジャック・ラッセル・テリア",
+        "Jack Russell Terrier",
+        ("ジャック・ラッセル", "jack russell"),
+    ),
     "husky": Breed("dog", "シベリアン・ハスキー", "Siberian Husky", ("ハスキー", "husky")),
     "samoyed": Breed("dog", "サモエド", "Samoyed"),
     "dalmatian": Breed("dog", "ダルメシアン", "Dalmatian"),
-    "cavalier": Breed("dog", "キャバリア", "Cavalier King Charles Spaniel", ("キャバリア・キング・チャールズ・スパニエル", "cavalier")),
+    "cavalier": Breed(
+        "dog",
+        "キャバリア",
+        "Cavalier King Charles Spaniel",
+        ("キャバリア・キング・チャールズ・スパニエル", "cavalier"),
+    ),
     # ---- birds
     "budgie": Breed("bird", "セキセイインコ", "Budgerigar", ("背黄青インコ", "budgie")),
     "cockatiel": Breed("bird", "オカメインコ", "Cockatiel"),
@@ -122,7 +180,9 @@ BREEDS = {
     "peacock": Breed("bird", "クジャク", "Peacock", ("孔雀", "peafowl")),
     # ---- rabbits
     "netherland_dwarf": Breed("rabbit", "ネザーランド・ドワーフ", "Netherland Dwarf", ("ネザー",)),
-    "holland_lop": Breed("rabbit", "ホーランド・ロップ", "Holland Lop", ("ロップイヤー", "lop-eared rabbit")),
+    "holland_lop": Breed(
+        "rabbit", "ホーランド・ロップ", "Holland Lop", ("ロップイヤー", "lop-eared rabbit")
+    ),
     "lionhead": Breed("rabbit", "ライオンヘッド", "Lionhead rabbit"),
     # ---- small animals
     "hamster": Breed("small", "ハムスター", "Hamster", ("ハムちゃん",)),
@@ -219,7 +279,7 @@ BREEDS = {
     "squid": Breed("sea", "イカ", "Squid", ("烏賊",)),
     "crab": Breed("sea", "カニ", "Crab", ("蟹",)),
     "seahorse": Breed("sea", "タツノオトシゴ", "Seahorse"),
-}  # fmt: skip
+}
 
 
 def breeds_of(category: str) -> dict[str, Breed]:

@@ -19,7 +19,7 @@ from tests.factories.published_posts import (
 def everything(db):
     """All that the index holds."""
     rows = [
-        (row.post_id, row.words, row.counted)
+        (row.post_id, row.tokens, row.suggestion_keys)
         for row in db.scalars(select(PostText).order_by(PostText.post_id))
     ]
     return rows, db.execute(

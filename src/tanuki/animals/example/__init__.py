@@ -1,1 +1,1 @@
-"""The example network, made from a seed: photos composed of cut-out pictures from a Debian package, members with tastes, and weeks of their life."""
+"""The example site, from a seed: composed photos, members with tastes, weeks of activity."""

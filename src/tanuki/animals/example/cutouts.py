@@ -1,7 +1,7 @@
-"""Cut-out pictures of animals, plants and things, with Japanese and English names, from Debian's package tuxpaint-stamps-default.
+"""Cut-out pictures with Japanese and English names, from Debian's package tuxpaint-stamps-default.
 
-The package is fetched with apt and unpacked into a folder; nothing is installed and nobody needs to be root. It is GPL-2, Tux Paint's own
-credits name who drew and photographed; the network's credits page says so.
+The package is downloaded with apt and unpacked into a folder, without root and without installing
+it. It is GPL-2; Tux Paint's own credits name the artists, and the site's credits page says so.
 """
 
 import re
@@ -18,17 +18,40 @@ PROGRAM_TIMEOUT_SECONDS = 600  # to fetch 160 MB
 DRAWING_FOLDERS = ("cartoon", "toys")  # folders of drawings
 THING_FOLDERS = ("food", "vehicles", "plants", "household", "town", "sports")
 CATEGORY_BY_FOLDER = {  # the first part of a path below animals/ that is one of these decides
-    "rabbit": "rabbit", "rabbit-2": "rabbit", "rabbit_little": "rabbit", "rodents": "small", "ferret": "small", "hedgehog": "small",
-    "dog": "dog", "equines": "horse", "zebra": "wild", "aquatic": "sea", "shellfish": "sea", "lobster": "sea", "shrimp": "sea", "seahorse": "sea",
-    "bovines": "farm", "pig": "farm", "pig_golden": "farm", "pig_golden2": "farm", "hen": "farm", "rooster": "farm", "chicken_profile": "farm", "turkey": "farm",
-    "birds": "bird", "fish": "fish", "insects": "insect", "lizards": "reptile", "amphibians": "reptile",
-}  # fmt: skip
+    "rabbit": "rabbit",
+    "rabbit-2": "rabbit",
+    "rabbit_little": "rabbit",
+    "rodents": "small",
+    "ferret": "small",
+    "hedgehog": "small",
+    "dog": "dog",
+    "equines": "horse",
+    "zebra": "wild",
+    "aquatic": "sea",
+    "shellfish": "sea",
+    "lobster": "sea",
+    "shrimp": "sea",
+    "seahorse": "sea",
+    "bovines": "farm",
+    "pig": "farm",
+    "pig_golden": "farm",
+    "pig_golden2": "farm",
+    "hen": "farm",
+    "rooster": "farm",
+    "chicken_profile": "farm",
+    "turkey": "farm",
+    "birds": "bird",
+    "fish": "fish",
+    "insects": "insect",
+    "lizards": "reptile",
+    "amphibians": "reptile",
+}
 SMALLEST = 90  # pixels of the longer side; what is smaller would be a blot
 
 
 @dataclass(frozen=True)
 class PhotoCredit:
-    """Whose pictures they are, and under which licence."""
+    """The authors and the licence of some pictures."""
 
     pictures: str
     by: str
@@ -46,7 +69,7 @@ CREDITS = (
 
 @dataclass(frozen=True)
 class Cutout:
-    """A cut-out picture: where it is, what it is called, its category; None for what is no animal."""
+    """A cut-out picture with its names. The category is None for a thing."""
 
     file: Path
     species: str
@@ -56,9 +79,12 @@ class Cutout:
 
 
 def fetch_package(folder: Path) -> Path:
-    """The package's stamps, unpacked below `folder` when they are not there yet. Raises UserError, with what to do, where it cannot be had."""
-    whole = folder / "complete"
-    if not whole.exists():
+    """The folder of the package's cut-outs, downloaded and unpacked below `folder` if needed.
+
+    Raises UserError, with what to do, if that is impossible.
+    """
+    unpacked = folder / "complete"
+    if not unpacked.exists():
         for program in ("apt-get", "dpkg-deb"):
             if shutil.which(program) is None:
                 raise UserError(unavailable_message(f"this machine has no {program}"))
@@ -68,20 +94,19 @@ def fetch_package(folder: Path) -> Path:
                 command[2] = str(find_package_file(folder))
             run_program(command, folder)
         find_package_file(folder).unlink()
-        whole.touch()
+        unpacked.touch()
     return folder / CUTOUTS_FOLDER
 
 
 def find_package_file(folder: Path) -> Path:
-    """The package's file."""
-    found = sorted(folder.glob(f"{PACKAGE}_*.deb"))
-    if not found:
+    files = sorted(folder.glob(f"{PACKAGE}_*.deb"))
+    if not files:
         raise UserError(unavailable_message("apt-get download left no file"))
-    return found[-1].absolute()
+    return files[-1].absolute()
 
 
 def run_program(command: list[str], folder: Path) -> None:
-    """Run a program in a folder, quietly."""
+    """Run a program in a folder. Raises UserError if it fails."""
     try:
         done = subprocess.run(  # noqa: S603 programs and arguments are ours
             command,
@@ -103,30 +128,31 @@ def run_program(command: list[str], folder: Path) -> None:
 
 
 def unavailable_message(why: str) -> str:
-    """What to do where the package cannot be had."""
+    """What to do without the package."""
     return (
-        f"The example's pictures come from Debian's package {PACKAGE}, which could not be had ({why}). "
-        "Run `apt-get update` and try again, or give a folder of photos: `tanuki animals example --photos DIR`."
+        f"The example's pictures come from Debian's package {PACKAGE}, which is not available "
+        f"({why}). Run `apt-get update` and try again, or use a folder of photos: "
+        "`tanuki animals example --photos DIR`."
     )
 
 
 def read_cutouts(folder: Path) -> list[Cutout]:
-    """Photographed animals, and some things that are none, each with both names; in a fixed order."""
-    found = [
-        stamp
+    """Photographed animals and some things, all with both names, in a fixed order."""
+    cutouts = [
+        cutout
         for file in sorted((folder / "animals").rglob("*.png"))
-        if (stamp := read_animal(folder, file)) is not None
+        if (cutout := read_animal(folder, file)) is not None
     ]
     for kind in THING_FOLDERS:
         for file in sorted((folder / kind).rglob("*.png")):
             names = read_names(file)
             if names is not None and not set(file.parts) & set(DRAWING_FOLDERS):
-                found.append(Cutout(file, file.stem, *names, None))
-    return found
+                cutouts.append(Cutout(file, file.stem, *names, None))
+    return cutouts
 
 
 def read_animal(folder: Path, file: Path) -> Cutout | None:
-    """An animal's stamp; None for drawings and for what has no name in both languages."""
+    """The cut-out of an animal; None for drawings and if a name is missing."""
     parts = file.relative_to(folder / "animals").with_suffix("").parts
     names = read_names(file)
     if names is None or set(parts) & {*DRAWING_FOLDERS, "dinosaur"}:
@@ -143,7 +169,7 @@ def read_animal(folder: Path, file: Path) -> Cutout | None:
 
 
 def read_names(file: Path) -> tuple[str, str] | None:
-    """The Japanese and English name in the text beside a stamp."""
+    """The Japanese and English name in the text file beside a cut-out."""
     beside = file.with_suffix(".txt")
     if not beside.exists():
         return None

@@ -1,7 +1,9 @@
-"""Weeks of the example network as plain numbers: who posts what and when, who follows whom, likes, comments, visits and reports. Pure: a seed in, a story out."""
+"""Weeks of activity on the example site as plain numbers: posts, follows, likes, comments, reports
+and visits. Pure: the same seed gives the same scenario."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import itemgetter
 
 import numpy as np
 
@@ -10,18 +12,18 @@ from tanuki.animals.example.cutouts import Cutout
 from tanuki.animals.example.personas import Taste
 
 DAYS = 28
-VISITORS = 150  # who only look
+VISITORS = 150  # without accounts
 VISITS_PER_DAY = 90
-PHOTOS_PER_VISIT = 24  # photos on a page of a visit
-ATTENTION_DECAY_POSITIONS = 12.0  # places down the page by which attention has fallen to a third
-VIOLATION_SHARE = 0.03  # share of photos that are no animal
-REPORTED_SHARE = 0.7  # of those, by somebody
-DECIDED_SHARE = 0.5  # of the reported, by a moderator already
+PHOTOS_PER_VISIT = 24
+ATTENTION_DECAY_POSITIONS = 12.0  # attention falls by 1/e
+VIOLATION_SHARE = 0.03  # of photos: no animal in them
+REPORTED_SHARE = 0.7  # of these photos
+DECIDED_SHARE = 0.5  # of the reports, by a moderator
 
 
 @dataclass(frozen=True)
 class PlannedPost:
-    """A photo that somebody will post: its number, who, when, of what, with which words, and how charming it is, which nobody sees."""
+    """A post to create. Its charm is hidden from the site."""
 
     number: int
     member: int
@@ -34,13 +36,14 @@ class PlannedPost:
 
     @property
     def category(self) -> str:
-        """What the member says it is; who posts a teapot says `other`."""
+        """The category that the member chooses: `other` for a thing."""
         return self.cutout.category or "other"
 
 
 @dataclass(frozen=True)
 class Visit:
-    """A page of photos that was looked at in an order by chance: which ones, and which of them were opened, for how long (ms), and liked."""
+    """A page of photos in random order: those shown, the number of candidates, and for how many
+    milliseconds each photo was opened."""
 
     visitor: int
     at: datetime
@@ -51,7 +54,7 @@ class Visit:
 
 @dataclass(frozen=True)
 class Scenario:
-    """Everything that happens, in the order of time within each list. Members and photos are numbers."""
+    """Everything that happens, each list in order of time. Members and photos are numbers."""
 
     langs: list[str]
     tastes: list[Taste]
@@ -60,14 +63,13 @@ class Scenario:
     follows: list[tuple[int, int, datetime]]
     likes: list[tuple[int, int, datetime]]
     comments: list[tuple[int, int, datetime, str]]
-    reports: list[
-        tuple[int, int, datetime, bool]
-    ]  # member, photo, when, whether a moderator has decided
+    # Member, photo, moment, and whether a moderator has decided.
+    reports: list[tuple[int, int, datetime, bool]]
     visits: list[Visit]
 
 
-def build_scenario(stamps: list[Cutout], *, seed: int, now: datetime, photos: int) -> Scenario:
-    """The weeks up to `now`, of so many photos."""
+def build_scenario(cutouts: list[Cutout], *, seed: int, now: datetime, photos: int) -> Scenario:
+    """The weeks up to `now`, with this number of photos."""
     random = np.random.default_rng([seed, 1])
     people = len(personas.MEMBER_NAMES)
     langs = ["ja" if random.random() < 0.6 else "en" for _ in range(people)]
@@ -75,7 +77,7 @@ def build_scenario(stamps: list[Cutout], *, seed: int, now: datetime, photos: in
         personas.draw_tastes(people, random),
         personas.draw_tastes(VISITORS, random),
     )
-    posts = plan_posts(stamps, tastes, langs, random, now, photos)
+    posts = plan_posts(cutouts, tastes, langs, random, now, photos)
     follows = plan_follows(tastes, random, now)
     likes, comments = plan_reactions(posts, tastes, langs, follows, random, now)
     reports = plan_reports(posts, people, random, now)
@@ -93,51 +95,53 @@ def build_scenario(stamps: list[Cutout], *, seed: int, now: datetime, photos: in
 
 
 def plan_posts(
-    stamps: list[Cutout],
+    cutouts: list[Cutout],
     tastes: list[Taste],
     langs: list[str],
     random: np.random.Generator,
     now: datetime,
     photos: int,
 ) -> list[PlannedPost]:
-    """Photos in the order of time: people photograph what they like."""
-    animals = [stamp for stamp in stamps if stamp.category is not None]
-    things = [stamp for stamp in stamps if stamp.category is None]
+    """Posts in order of time: members post what they like."""
+    animals = [cutout for cutout in cutouts if cutout.category is not None]
+    things = [cutout for cutout in cutouts if cutout.category is None]
     busy = random.dirichlet(np.full(len(tastes), 1.5))
     minutes = np.sort(random.uniform(5, DAYS * 24 * 60, photos))[::-1]
-    made = []
+    planned = []
     for number, ago in enumerate(minutes):
         member = int(random.choice(len(tastes), p=busy))
         if things and random.random() < VIOLATION_SHARE:
-            stamp = things[random.integers(len(things))]
+            cutout = things[random.integers(len(things))]
         else:
             wanted = np.array(
-                [tastes[member].appeal(stamp.category or "other", 0.0) for stamp in animals]
+                [tastes[member].appeal(cutout.category or "other", 0.0) for cutout in animals]
             )
             share = np.exp(0.8 * wanted)
-            stamp = animals[int(random.choice(len(animals), p=share / share.sum()))]
-        title, description, tags = personas.draw_texts(stamp, langs[member], random)
+            cutout = animals[int(random.choice(len(animals), p=share / share.sum()))]
+        title, description, tags = personas.draw_texts(cutout, langs[member], random)
         at = now - timedelta(minutes=float(ago))
-        made.append(
+        planned.append(
             PlannedPost(
-                number, member, at, stamp, title, description, tags, float(random.normal(0.0, 0.7))
+                number, member, at, cutout, title, description, tags, float(random.normal(0.0, 0.7))
             )
         )
-    return made
+    return planned
 
 
 def plan_follows(
     tastes: list[Taste], random: np.random.Generator, now: datetime
 ) -> list[tuple[int, int, datetime]]:
-    """People follow some of those who like what they like."""
+    """Members follow some of those with similar tastes."""
     shares = np.array([taste.categories for taste in tastes])
     near = shares @ shares.T + random.uniform(0, 0.15, (len(tastes), len(tastes)))
     np.fill_diagonal(near, -1.0)
-    made = []
+    follows = []
     for member, order in enumerate(np.argsort(-near, axis=1)):
         for other in order[: random.integers(2, 10)]:
-            made.append((member, int(other), now - timedelta(days=float(random.uniform(1, DAYS)))))
-    return sorted(made, key=lambda each: each[2])
+            follows.append(
+                (member, int(other), now - timedelta(days=float(random.uniform(1, DAYS))))
+            )
+    return sorted(follows, key=itemgetter(2))
 
 
 def plan_reactions(
@@ -148,7 +152,7 @@ def plan_reactions(
     random: np.random.Generator,
     now: datetime,
 ) -> tuple[list[tuple[int, int, datetime]], list[tuple[int, int, datetime, str]]]:
-    """Likes and comments in the hours after each post; who follows is there more often."""
+    """Likes and comments in the hours after each post; followers see it more often."""
     following = {(member, other) for member, other, _ in follows}
     likes, comments = [], []
     for post in posts:
@@ -172,28 +176,29 @@ def plan_reactions(
                         personas.draw_comment(langs[member], random),
                     )
                 )
-    return sorted(likes, key=lambda each: each[2]), sorted(comments, key=lambda each: each[2])
+    return sorted(likes, key=itemgetter(2)), sorted(comments, key=itemgetter(2))
 
 
 def plan_reports(
     posts: list[PlannedPost], people: int, random: np.random.Generator, now: datetime
 ) -> list[tuple[int, int, datetime, bool]]:
-    """Most of what is no animal is reported, and half of that is decided."""
-    made = []
+    """Reports of most photos without an animal; half of them are decided."""
+    reports = []
     for post in posts:
         if post.cutout.category is None and random.random() < REPORTED_SHARE:
             member = (post.member + 1 + int(random.integers(people - 1))) % people
             at = min(post.at + timedelta(hours=float(random.exponential(12.0))), now)
-            made.append((member, post.number, at, random.random() < DECIDED_SHARE))
-    return sorted(made, key=lambda each: each[2])
+            reports.append((member, post.number, at, random.random() < DECIDED_SHARE))
+    return sorted(reports, key=itemgetter(2))
 
 
 def plan_visits(
     posts: list[PlannedPost], tastes: list[Taste], random: np.random.Generator, now: datetime
 ) -> list[Visit]:
-    """Visits of three weeks: photos of that time in an order by chance, so that whoever learns from them knows how likely each place was."""
+    """Visits of three weeks, with the photos of that time in random order, so that propensities are
+    known."""
     times = np.array([post.at.timestamp() for post in posts])
-    made = []
+    visits = []
     for ago in np.sort(random.uniform(0, (DAYS - 7) * 24 * 60, VISITS_PER_DAY * (DAYS - 7)))[::-1]:
         at = now - timedelta(minutes=float(ago))
         there = int(np.searchsorted(times, at.timestamp()))
@@ -212,5 +217,5 @@ def plan_visits(
             for n, want, open_ in zip(shown, wanted, opens, strict=True)
             if open_
         }
-        made.append(Visit(visitor, at, tuple(map(int, shown)), there, opened))
-    return made
+        visits.append(Visit(visitor, at, tuple(map(int, shown)), there, opened))
+    return visits

@@ -35,8 +35,8 @@ INFLECTED = frozenset(("動詞", "形容詞"))
 AFFIXES = frozenset(("接尾辞", "接頭辞"))
 EMPTY_DETAILS = frozenset(("助動詞語幹", "フィラー"))
 STOP_FORMS = frozenset(  # normalized forms that say nothing about a photo
-    """為る 居る 有る 成る 遣る 無い 良い 事 物 為 様 よう 所 訳 筈 の 御 さん ちゃん 君 達 等 此の 其の 此れ
-    其れ まー 以下 以上 以外 場合""".split()  # noqa: SIM905 a table of words
+    """為る 居る 有る 成る 遣る 無い 良い 事 物 為 様 よう 所 訳 筈 の 御 さん ちゃん 君 達 等
+    此の 其の 此れ 其れ まー 以下 以上 以外 場合""".split()  # noqa: SIM905 a table of words
 )
 FINAL_READINGS = {  # of kanji that end a word: 番犬, 愛猫, 競馬
     "犬": "けん",
@@ -51,8 +51,8 @@ VOICED = str.maketrans(
     "かきくけこさしすせそたちつてとはひふへほ", "がぎぐげござじずぜぞだぢづでどばびぶべぼ"
 )
 NOT_ANIMALS = frozenset(  # words with an animal's kanji and reading that name no animal
-    """猫背 猫舌 虫歯 虫眼鏡 鳥肌 鳥居 鹿威し 熊手 蛇口 虎の巻 狐の嫁入り 弱虫 泣き虫 馬力 犬歯 亀裂 牛乳 牛肉
-    豚肉 鶏肉 馬肉 鮫肌 鴨居""".split()  # noqa: SIM905 a table of words
+    """猫背 猫舌 虫歯 虫眼鏡 鳥肌 鳥居 鹿威し 熊手 蛇口 虎の巻 狐の嫁入り 弱虫 泣き虫 馬力 犬歯
+    亀裂 牛乳 牛肉 豚肉 鶏肉 馬肉 鮫肌 鴨居""".split()  # noqa: SIM905 a table of words
 )
 
 

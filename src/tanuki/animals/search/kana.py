@@ -4,9 +4,20 @@ import re
 
 VOWELS = "aiueo"
 ROWS = {
-    "": "あいうえお", "k": "かきくけこ", "g": "がぎぐげご", "s": "さしすせそ", "z": "ざじずぜぞ", "t": "たちつてと", "d": "だぢづでど", "n": "なにぬねの", "h": "はひふへほ",
-    "b": "ばびぶべぼ", "p": "ぱぴぷぺぽ", "m": "まみむめも", "r": "らりるれろ",
-}  # fmt: skip
+    "": "あいうえお",
+    "k": "かきくけこ",
+    "g": "がぎぐげご",
+    "s": "さしすせそ",
+    "z": "ざじずぜぞ",
+    "t": "たちつてと",
+    "d": "だぢづでど",
+    "n": "なにぬねの",
+    "h": "はひふへほ",
+    "b": "ばびぶべぼ",
+    "p": "ぱぴぷぺぽ",
+    "m": "まみむめも",
+    "r": "らりるれろ",
+}
 GLIDES = {
     "ky": "き",
     "gy": "ぎ",
@@ -25,10 +36,31 @@ GLIDES = {
     "ry": "り",
 }
 OTHER_SYLLABLES = {
-    "ya": "や", "yu": "ゆ", "yo": "よ", "wa": "わ", "wo": "を", "shi": "し", "chi": "ち", "tsu": "つ", "fu": "ふ", "ji": "じ", "vu": "ゔ",
-    "fa": "ふぁ", "fi": "ふぃ", "fe": "ふぇ", "fo": "ふぉ", "she": "しぇ", "je": "じぇ", "che": "ちぇ", "wi": "うぃ", "we": "うぇ",
-    "va": "ゔぁ", "vi": "ゔぃ", "ve": "ゔぇ", "vo": "ゔぉ",
-}  # fmt: skip
+    "ya": "や",
+    "yu": "ゆ",
+    "yo": "よ",
+    "wa": "わ",
+    "wo": "を",
+    "shi": "し",
+    "chi": "ち",
+    "tsu": "つ",
+    "fu": "ふ",
+    "ji": "じ",
+    "vu": "ゔ",
+    "fa": "ふぁ",
+    "fi": "ふぃ",
+    "fe": "ふぇ",
+    "fo": "ふぉ",
+    "she": "しぇ",
+    "je": "じぇ",
+    "che": "ちぇ",
+    "wi": "うぃ",
+    "we": "うぇ",
+    "va": "ゔぁ",
+    "vi": "ゔぃ",
+    "ve": "ゔぇ",
+    "vo": "ゔぉ",
+}
 SYLLABLES = (
     {
         consonant + vowel: kana
@@ -52,9 +84,22 @@ LONG_VOWEL_SIGNS = {  # what makes the vowel before it long
     "o": "おう",
 }
 HEPBURN_TO_KUNREI = (
-    ("tch", "tty"), ("cch", "tty"), ("shi", "si"), ("sh", "sy"), ("chi", "ti"), ("ch", "ty"), ("tsu", "tu"), ("ji", "zi"), ("jy", "zy"), ("j", "zy"), ("fu", "hu"), ("dzu", "zu"),
-    ("du", "zu"), ("di", "zi"), ("ou", "o"),
-)  # fmt: skip
+    ("tch", "tty"),
+    ("cch", "tty"),
+    ("shi", "si"),
+    ("sh", "sy"),
+    ("chi", "ti"),
+    ("ch", "ty"),
+    ("tsu", "tu"),
+    ("ji", "zi"),
+    ("jy", "zy"),
+    ("j", "zy"),
+    ("fu", "hu"),
+    ("dzu", "zu"),
+    ("du", "zu"),
+    ("di", "zi"),
+    ("ou", "o"),
+)
 # (typed, folded, what every syllable that begins so has in common)
 PREFIX_RULES = (
     ("sh", "sy", "s"),
@@ -82,7 +127,10 @@ def is_kana(text: str) -> bool:
 
 
 def drop_long_vowels(kana: str) -> str:
-    """Hiragana without the signs of long vowels: とうきょう and ときょ give ときょ, こーぎー gives こぎ."""
+    """Hiragana without signs of long vowels.
+
+    とうきょう and ときょ give ときょ, こーぎー gives こぎ.
+    """
     letters: list[str] = []
     for letter in kana.replace("ー", ""):
         if not (letters and letter in LONG_VOWEL_SIGNS.get(VOWEL_OF.get(letters[-1], ""), "")):

@@ -28,10 +28,12 @@ MIXED_RUN = re.compile(r"[0-9]+|[^0-9]+")
 # Words that say nothing about a photo: Snowball's English list, shortened to what people write in
 # titles.
 STOPWORDS = frozenset(
-    """a about after again all also am an and any are as at be because been before being both but by can could did do does doing down each for from had has
-    have having he her hers him his how i if in into is it its just me more most my no nor not of off on once only or other our ours out over own same she
-    should so some such than that the their theirs them then there these they this those to too under until up very was we were what when where which
-    while who whom why will with would you your yours""".split()  # noqa: SIM905 a table of words
+    """a about after again all also am an and any are as at be because been before being both but by
+    can could did do does doing down each for from had has have having he her hers him his how
+    i if in into is it its just me more most my no nor not of off on once only or other our
+    ours out over own same she should so some such than that the their theirs them then there
+    these they this those to too under until up very was we were what when where which while
+    who whom why will with would you your yours""".split()  # noqa: SIM905 a table of words
 )
 
 

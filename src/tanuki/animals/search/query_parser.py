@@ -1,6 +1,7 @@
 """Queries as terms. Each word becomes alternatives of the tokens that `tokenize` gives to texts.
 
-シバ, しば, shiba and siba all ask for the reading しば, the stem shiba or the concept token of 柴犬.
+シバ, しば, shiba and siba ask for the reading しば, the stem shiba or the concept token
+of 柴犬.
 """
 
 from collections.abc import Iterable

@@ -63,7 +63,7 @@ def load_unchanged_ids(db: Session, versions: dict[int, int]) -> set[int]:
 
 
 def finish_rebuild(db: Session) -> int:
-    """Remove posts that are not published, recount the suggestions, and give the number of posts."""
+    """Remove posts that are not published, recount suggestions, and give the number of posts."""
     if db.connection().dialect.name == "postgresql":
         # Nobody else may count meanwhile; SQLite has only one writer anyway.
         db.execute(text("lock table search_word in exclusive mode"))

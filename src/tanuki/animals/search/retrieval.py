@@ -239,12 +239,11 @@ def match_expression(db: Session, match: TokenQuery) -> str:
     quote, both, either, no = (
         ('"', " AND ", " OR ", " NOT ") if is_sqlite(db) else ("'", " & ", " | ", " & !")
     )
-    said = join_terms(match.wanted, lambda token: f"{quote}{token}{quote}", both, either)
-    return (
-        f"({said}){no}({join_terms(match.without, lambda token: f'{quote}{token}{quote}', both, either)})"
-        if match.without
-        else said
-    )
+    wanted = join_terms(match.wanted, lambda token: f"{quote}{token}{quote}", both, either)
+    if not match.without:
+        return wanted
+    without = join_terms(match.without, lambda token: f"{quote}{token}{quote}", both, either)
+    return f"({wanted}){no}({without})"
 
 
 def token_condition(db: Session, match: TokenQuery) -> tuple[str, dict[str, str]]:
@@ -258,12 +257,11 @@ def token_condition(db: Session, match: TokenQuery) -> tuple[str, dict[str, str]
         values[name] = f" {token} "
         return f"instr(t.tokens, :{name}) > 0"
 
-    said = join_terms(match.wanted, holds, " and ", " or ")
-    return (
-        f"({said}) and not ({join_terms(match.without, holds, ' and ', ' or ')})"
-        if match.without
-        else said
-    ), values
+    wanted = join_terms(match.wanted, holds, " and ", " or ")
+    if not match.without:
+        return wanted, values
+    without = join_terms(match.without, holds, " and ", " or ")
+    return f"({wanted}) and not ({without})", values
 
 
 def join_terms(wanted: Terms, say: Callable[[str], str], both: str, either: str) -> str:

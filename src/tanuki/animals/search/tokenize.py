@@ -1,7 +1,7 @@
 """The tokens by which a text is found, with their places, for the index and for highlights.
 
-A Japanese word gives its forms, its reading, its parts (SudachiPy's modes C, B and A) and its kanji.
-An English word gives its stem. A name of the taxonomy gives the concept tokens of its kind.
+A Japanese word gives its forms, its reading, its parts (SudachiPy's modes C, B and A) and its
+kanji. An English word gives its stem. A name of the taxonomy gives the concept tokens of its kind.
 """
 
 from collections.abc import Iterator
