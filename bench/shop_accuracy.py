@@ -1,12 +1,19 @@
-"""How well weeks are forecast and ordered, beside other libraries, published forecasts and the noise floor: one cut-off, one run, the same rows for everybody.
+"""Claim: weeks are forecast and ordered better than by other libraries and published forecasts.
 
-    python bench/shop_accuracy.py [published rolling store_item orange_juice] [--models pooled] [--peers NAME …] [--from WEEK --to WEEK --every N]
+    python -m bench.shop_accuracy [published rolling store_item orange_juice]
+        [--models poisson_regression] [--peers NAME …] [--from WEEK --to WEEK --every N]
 
-A peer's rows are kept in .cache/bench, since neither its data nor its version changes; --again makes them anew. Ours are always made anew.
-A peer's orders count twice: at the quantile that the costs ask for, out of its own intervals, and as its plain forecast; the cheaper one is compared with.
-So does its WAPE, of its mean and of its median. --keep writes bench/results; a peer not named stays there as it was, as long as the weeks and rows are the same.
+One cut-off, one run, and the same rows for every model; the noise floor stands beside them. A
+peer's rows are stored in .cache/bench, since neither its data nor its version changes; --again
+makes them anew. Ours are always made anew.
+
+A peer's orders count twice: at the quantile that the costs ask for, from its own intervals, and as
+its plain forecast. It is compared by the cheaper one. So does its WAPE: of its mean and of its
+median. --keep writes bench/results although only some weeks or peers were measured; the results of
+a peer that is not named stay, as long as the weeks and rows are the same.
 """
 
+import argparse
 import importlib.util
 import json
 import time
@@ -18,67 +25,78 @@ import numpy as np
 import polars as pl
 
 from bench.lib import shop_data
+from bench.lib.reporting import RESULTS
 from bench.lib.shop_peers import DOCUMENTED, PEERS
-from bench.shop_floor import PLAIN, WITH_ITEMS, floor
+from bench.shop_floor import ITEM_FACTORS, PLAIN_FACTORS, make_noise_floor
 from tanuki.shop import scores
 from tanuki.shop.calendar import Week, parse_week
-from tanuki.shop.forecasting.forecaster import COLUMNS, DEFAULT, QUANTILES, at, make
+from tanuki.shop.forecasting.forecaster import (
+    DEFAULT_FORECASTER,
+    QUANTILE_COLUMNS,
+    QUANTILE_LEVELS,
+    interpolate_quantile,
+    make_forecaster,
+)
 from tanuki.shop.panel import History, Panel
 
-RESULTS = Path(__file__).parent / "results"
-CACHE = Path(__file__).parents[1] / ".cache" / "bench"
-COSTS = {
+CACHE_FOLDER = Path(__file__).parents[1] / ".cache" / "bench"
+# What a unit short costs in units left over, and the quantile to order then.
+ORDER_LEVELS = {
     3: 3 / 4,
     5: 5 / 6,
-}  # what a unit short costs in units left, and the quantile to order then
+}
 DECILES = tuple(n / 10 for n in range(1, 10))
 SIMPLE = ("naive", "seasonal naive", "moving average")
-WITHOUT = " without prices and promotions"
-FLOOR = "noise floor"
-PUBLISHED = "published"
-READ: dict[str, Callable[[Path], History]] = {
-    "published": shop_data.aishop, "rolling": shop_data.aishop, "store_item": shop_data.store_item, "orange_juice": shop_data.orange_juice,
-}  # fmt: skip
-FOLDERS = {
+WITHOUT_PLANS = " without prices and promotions"
+NOISE_FLOOR = "noise floor"
+PUBLISHED_MODEL = "published"
+LOADERS: dict[str, Callable[[Path], History]] = {
+    "published": shop_data.load_aishop,
+    "rolling": shop_data.load_aishop,
+    "store_item": shop_data.load_store_item,
+    "orange_juice": shop_data.load_orange_juice,
+}
+DATA_FOLDERS = {
     "published": "aishop",
     "rolling": "aishop",
     "store_item": "store_item",
     "orange_juice": "orange_juice",
 }
-ROWS = pl.Schema(
+FORECAST_ROWS_SCHEMA = pl.Schema(
     {
         "store": pl.String(),
         "item": pl.String(),
-        **dict.fromkeys((*COLUMNS, "mean", "seconds"), pl.Float64()),
+        **dict.fromkeys((*QUANTILE_COLUMNS, "mean", "seconds"), pl.Float64()),
     }
 )
 
 Model = Callable[[Panel], pl.DataFrame]
 
 
-def ours(name: str) -> Model:
-    """One of our forecasters as a peer: fitted and asked for the target week."""
+def make_forecaster_peer(name: str) -> Model:
+    """One of our forecasters as a peer: its forecast of the target week."""
 
     def forecast(panel: Panel) -> pl.DataFrame:
-        model = make(name)
+        model = make_forecaster(name)
         model.fit(panel)
         return model.predict(panel).filter(pl.col("week") == str(panel.target)).drop("week")
 
     return forecast
 
 
-def forecast(
+def load_or_forecast(
     dataset: str, week: Week, name: str, model: Model, history: History, *, keep: bool
 ) -> pl.DataFrame:
-    """A model's rows of one week, with the seconds it took; what is kept is read again."""
-    path = CACHE / dataset / str(week) / f"{name}.parquet"
+    """A model's rows of one week, with its seconds; stored rows are read instead, if `keep`."""
+    path = CACHE_FOLDER / dataset / str(week) / f"{name}.parquet"
     if keep and path.exists():
         return pl.read_parquet(path)
-    panel = history.panel(week)
-    begun = time.process_time()  # the processor's: others may work on the machine
-    made = model(panel)
-    rows = made.with_columns(pl.lit(time.process_time() - begun).alias("seconds")).select(
-        ROWS.names()
+    panel = history.build_panel(week)
+    start = time.process_time()  # processor time, since the machine may be busy
+    forecast = model(panel)
+    seconds = time.process_time() - start
+    rows = forecast.with_columns(pl.lit(seconds).alias("seconds")).select(
+        FORECAST_ROWS_SCHEMA.names()
     )
     if keep or name in PEERS:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,23 +104,23 @@ def forecast(
     return rows
 
 
-def measured(
+def measure_models(
     dataset: str, history: History, weeks: list[Week], models: dict[str, Model], *, again: bool
 ) -> pl.DataFrame:
-    """The rows of every model and week beside what was sold, only those that every model has."""
+    """The rows of every model and week beside the sales; only rows that every model has."""
     frames = []
     for week in weeks:
-        actual = history.actual(week)
-        found = {}
+        actual = history.actual_sales(week)
+        forecasts = {}
         for name, model in models.items():
-            known = shop_data.without_plans(history) if name.endswith(WITHOUT) else history
-            found[name] = forecast(
+            known = shop_data.remove_plans(history) if name.endswith(WITHOUT_PLANS) else history
+            forecasts[name] = load_or_forecast(
                 dataset, week, name, model, known, keep=name in PEERS and not again
             )
         common = actual
-        for rows in found.values():
+        for rows in forecasts.values():
             common = common.join(rows, on=["store", "item"], how="semi")
-        for name, rows in found.items():
+        for name, rows in forecasts.items():
             joined = common.join(rows, on=["store", "item"])
             frames.append(
                 joined.with_columns(pl.lit(name).alias("model"), pl.lit(str(week)).alias("week"))
@@ -111,191 +129,221 @@ def measured(
     return pl.concat(frames)
 
 
-def line(name: str, rows: pl.DataFrame) -> dict[str, Any]:
-    """One model's scores. A published forecast is a point: it has costs as it is, and nothing that asks for quantiles."""
+def score_rows(name: str, rows: pl.DataFrame) -> dict[str, Any]:
+    """One model's scores. The published forecast is a point: it has no scores of quantiles."""
     actual, mean, quantiles = (
         rows["actual"].to_numpy(),
         rows["mean"].to_numpy(),
-        rows.select(COLUMNS).to_numpy(),
+        rows.select(QUANTILE_COLUMNS).to_numpy(),
     )
     seconds = rows.group_by("week").agg(pl.col("seconds").first())["seconds"].mean()
-    point = name == PUBLISHED
-    made: dict[str, Any] = {
-        "model": name, "rows": rows.height, "weeks": rows["week"].n_unique(), "wape": scores.wape(actual, mean),
-        "wape_median": None if point else scores.wape(actual, rows["q50"].to_numpy()), "bias": scores.bias(actual, mean),
-        "pinball": None if point else scores.pinball(actual, quantiles, QUANTILES),
-        "coverage_80": None if point else scores.coverage_80(actual, rows["q10"].to_numpy(), rows["q90"].to_numpy()),
-    }  # fmt: skip
-    for cost, level in COSTS.items():
-        made[f"points_{cost}"] = scores.cost(actual, mean, float(cost))
-        made[f"cost_{cost}"] = (
-            made[f"points_{cost}"]
+    point = name == PUBLISHED_MODEL
+    median, low, high = (rows[column].to_numpy() for column in ("q50", "q10", "q90"))
+    row: dict[str, Any] = {
+        "model": name,
+        "rows": rows.height,
+        "weeks": rows["week"].n_unique(),
+        "wape": scores.wape(actual, mean),
+        "wape_median": None if point else scores.wape(actual, median),
+        "bias": scores.bias(actual, mean),
+        "pinball": None if point else scores.pinball(actual, quantiles, QUANTILE_LEVELS),
+        "coverage_80": None if point else scores.coverage_80(actual, low, high),
+    }
+    for cost, level in ORDER_LEVELS.items():
+        row[f"points_{cost}"] = scores.mean_cost(actual, mean, float(cost))
+        row[f"cost_{cost}"] = (
+            row[f"points_{cost}"]
             if point
-            else scores.cost(actual, at(quantiles, level), float(cost))
+            else scores.mean_cost(actual, interpolate_quantile(quantiles, level), float(cost))
         )
-    made["deciles"] = None if point else hits(actual, quantiles)
-    made["decile_off"] = (
+    row["deciles"] = None if point else decile_hit_rates(actual, quantiles)
+    row["decile_off"] = (
         None
         if point
-        else max(abs(hit - level) for hit, level in zip(made["deciles"], DECILES, strict=True))
+        else max(abs(hit - level) for hit, level in zip(row["deciles"], DECILES, strict=True))
     )
-    made["seconds"] = None if name in (PUBLISHED, FLOOR) else seconds
-    return made
+    row["seconds"] = None if name in (PUBLISHED_MODEL, NOISE_FLOOR) else seconds
+    return row
 
 
-def hits(actual: np.ndarray, quantiles: np.ndarray) -> list[float]:
-    """The share of rows at or below each decile; a count is spread evenly over the unit around it, or a decile of few units would be hit in jumps."""
+def decile_hit_rates(actual: np.ndarray, quantiles: np.ndarray) -> list[float]:
+    """The share of rows at or below each decile.
+
+    A count is spread evenly over the unit around it; else deciles of few units would be hit in
+    jumps.
+    """
     spread = actual + np.random.default_rng(1).uniform(-0.5, 0.5, len(actual))
-    return [round(float((spread <= at(quantiles, level)).mean()), 4) for level in DECILES]
+    return [
+        round(float((spread <= interpolate_quantile(quantiles, level)).mean()), 4)
+        for level in DECILES
+    ]
 
 
-def table(lines: list[dict[str, Any]]) -> str:
+def format_table(lines: list[dict[str, Any]]) -> str:
     """The scores as Markdown, cheapest at 3:1 first."""
-    heads = (
-        "model",
-        "WAPE",
-        "of the median",
-        "bias",
-        "pinball",
-        "cost 3:1",
-        "cost 5:1",
-        "as points 3:1",
-        "as points 5:1",
-        "80 % covers",
-        "worst decile off",
-        "s an origin",
-    )
-    text = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+    columns: dict[str, tuple[str, Callable[[float | None], str]]] = {
+        "WAPE": ("wape", format_percent),
+        "of the median": ("wape_median", format_percent),
+        "bias": ("bias", format_percent),
+        "pinball": ("pinball", format_number),
+        "cost 3:1": ("cost_3", format_number),
+        "cost 5:1": ("cost_5", format_number),
+        "as points 3:1": ("points_3", format_number),
+        "as points 5:1": ("points_5", format_number),
+        "80 % covers": ("coverage_80", format_percent),
+        "worst decile off": ("decile_off", format_percent),
+        "s an origin": ("seconds", format_number),
+    }
+    text = [f"| model | {' | '.join(columns)} |", f"|{'---|' * (len(columns) + 1)}"]
     for row in sorted(lines, key=lambda row: float(row["cost_3"])):
-        cells = [
-            row["model"], percent(row["wape"]), percent(row.get("wape_median")), percent(row["bias"]), number(row["pinball"]), number(row["cost_3"]), number(row["cost_5"]),
-            number(row["points_3"]), number(row["points_5"]), percent(row["coverage_80"]), percent(row["decile_off"]), number(row["seconds"]),
-        ]  # fmt: skip
-        text.append(f"| {' | '.join(cells)} |")
+        cells = [format_value(row.get(key)) for key, format_value in columns.values()]
+        text.append(f"| {row['model']} | {' | '.join(cells)} |")
     return "\n".join(text)
 
 
-def percent(value: float | None) -> str:
+def format_percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.2f} %"
 
 
-def number(value: float | None) -> str:
+def format_number(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-def best(
+def find_best_peer(
     lines: list[dict[str, Any]], key: str, libraries: tuple[str, ...] = ("",)
 ) -> tuple[float, str]:
-    """The lowest score of any peer of these libraries, and whose it is; of its two ways to order the cheaper, of its two middles the nearer."""
+    """The lowest score of the peers of these libraries, and that peer's name.
+
+    A peer has two orders (quantile and point) and two points (mean and median); the better counts.
+    """
     peers = [row for row in lines if row["model"] in PEERS and row["model"].startswith(libraries)]
     other = key.replace("cost", "points") if key.startswith("cost") else f"{key}_median"
     return min(
-        (row[way], row["model"])
+        (row[score], row["model"])
         for row in peers
-        for way in (key, other)
-        if row.get(way) is not None
+        for score in (key, other)
+        if row.get(score) is not None
     )
 
 
-def verdicts(dataset: str, lines: list[dict[str, Any]], mine: str) -> list[str]:
-    """Each target of this data beside what was measured."""
-    by = {row["model"]: row for row in lines}
-    ours, found = by[mine], []
+class Targets:
+    """A model's scores beside those of others, and the sentences that say whether they are met."""
 
-    def against(what: str, value: float, limit: float) -> None:
-        found.append(
-            f"{'ok  ' if value <= limit else 'MISS'} {what} = {value:.3f} (at most {limit:.2f})"
-        )
+    def __init__(self, lines: list[dict[str, Any]], model: str) -> None:
+        self.lines, self.model = lines, model
+        self.by_model = {row["model"]: row for row in lines}
+        self.scores = self.by_model[model]
+        self.sentences: list[str] = []
 
-    def peers(limit: float, *keys: str, libraries: tuple[str, ...] = ("",)) -> None:
+    def add(self, what: str, value: float, limit: float) -> None:
+        met = "ok  " if value <= limit else "MISS"
+        self.sentences.append(f"{met} {what} = {value:.3f} (at most {limit:.2f})")
+
+    def add_best_peer(self, limit: float, *keys: str, libraries: tuple[str, ...] = ("",)) -> None:
+        """The model's score over that of the best peer of these libraries."""
         for key in keys:
-            value, name = best(lines, key, libraries)
-            against(f"{key} of {mine} / best peer ({name}: {value:.4f})", ours[key] / value, limit)
+            value, peer = find_best_peer(self.lines, key, libraries)
+            what = f"{key} of {self.model} / best peer ({peer}: {value:.4f})"
+            self.add(what, self.scores[key] / value, limit)
             if key == "wape":
-                against(f"wape of {mine}'s median / the same", ours["wape_median"] / value, limit)
+                median = self.scores["wape_median"] / value
+                self.add(f"wape of {self.model}'s median / the same", median, limit)
 
-    if PUBLISHED in by:
-        against("wape ours / published", ours["wape"] / by[PUBLISHED]["wape"], 0.80)
-        against("cost 3:1 ours / published", ours["cost_3"] / by[PUBLISHED]["cost_3"], 0.80)
-        against("cost 5:1 ours / published", ours["cost_5"] / by[PUBLISHED]["cost_5"], 0.70)
+    def add_model(self, other: str, title: str, limits: dict[str, float]) -> None:
+        """The model's scores over another model's, where that was measured."""
+        if other in self.by_model:
+            for key, limit in limits.items():
+                ratio = self.scores[key] / self.by_model[other][key]
+                self.add(f"{key} ours / {title}", ratio, limit)
+
+
+def check_targets(dataset: str, lines: list[dict[str, Any]], model: str) -> list[str]:
+    """Each target of a dataset beside the measured value."""
+    targets = Targets(lines, model)
+    every_score = ("wape", "cost_3", "cost_5")
+    targets.add_model(PUBLISHED_MODEL, "published", {"wape": 0.80, "cost_3": 0.80, "cost_5": 0.70})
     if any(row["model"].startswith(("statsforecast", "mlforecast")) for row in lines):
         if dataset == "rolling":
-            peers(0.70, "cost_3", "cost_5", libraries=("statsforecast", "mlforecast"))
-            peers(1.00, "wape", "cost_3", "cost_5")
-        if dataset == "store_item":
-            peers(1.00, "wape", "cost_3", "cost_5")
+            targets.add_best_peer(
+                0.70, "cost_3", "cost_5", libraries=("statsforecast", "mlforecast")
+            )
+        if dataset in ("rolling", "store_item"):
+            targets.add_best_peer(1.00, *every_score)
         if dataset == "orange_juice":
-            peers(0.90, "wape", "cost_3", "cost_5")
-    if FLOOR in by and dataset == "store_item":
-        for key in ("wape", "cost_3", "cost_5"):
-            against(f"{key} ours / noise floor", ours[key] / by[FLOOR][key], 1.05)
-    if mine + WITHOUT in by:
-        for key in ("wape", "cost_3", "cost_5"):
-            against(f"{key} ours / ours{WITHOUT}", ours[key] / by[mine + WITHOUT][key], 0.90)
+            targets.add_best_peer(0.90, *every_score)
+    if dataset == "store_item":
+        targets.add_model(NOISE_FLOOR, NOISE_FLOOR, dict.fromkeys(every_score, 1.05))
+    without = model + WITHOUT_PLANS
+    targets.add_model(without, f"ours{WITHOUT_PLANS}", dict.fromkeys(every_score, 0.90))
     if dataset != "published":
-        against(
-            "80 % intervals: distance of the covered share from 0.80",
-            abs(ours["coverage_80"] - 0.80),
-            0.03,
-        )
-        against("deciles: the worst one's distance", ours["decile_off"], 0.04)
-    return found
+        distance = abs(targets.scores["coverage_80"] - 0.80)
+        targets.add("80 % intervals: distance of the covered share from 0.80", distance, 0.03)
+        worst = targets.scores["decile_off"]
+        targets.add("deciles: the worst one's distance", worst, 0.04)
+    return targets.sentences
 
 
-def points(known: dict[Week, pl.DataFrame]) -> Model:
-    """The published forecasts as a model that knows only its points."""
+def make_published_peer(published: dict[Week, pl.DataFrame]) -> Model:
+    """The published forecasts as a model whose quantiles are all its point."""
 
     def forecast(panel: Panel) -> pl.DataFrame:
-        said = known[panel.target]
-        return said.select(
-            "store", "item", *(pl.col("prediction").alias(name) for name in (*COLUMNS, "mean"))
+        return published[panel.target].select(
+            "store",
+            "item",
+            *(pl.col("prediction").alias(name) for name in (*QUANTILE_COLUMNS, "mean")),
         )
 
     return forecast
 
 
-def bench(dataset: str, options: Any) -> None:
-    """One dataset measured, printed and kept."""
-    history = READ[dataset](options.data)
-    known = shop_data.published(options.data) if dataset == "published" else {}
-    weeks = shop_data.weeks_of(dataset, history, known)
+def measure_dataset(dataset: str, options: argparse.Namespace) -> None:
+    """Measure a dataset, print its table and targets, and write them."""
+    history = LOADERS[dataset](options.data)
+    published = {}
+    if dataset == "published":
+        published = shop_data.load_published_forecasts(options.data)
+    weeks = shop_data.list_measured_weeks(dataset, history, published)
     weeks = [
         week for week in weeks if (options.first or weeks[0]) <= week <= (options.last or weeks[-1])
     ][:: options.every]
-    models: dict[str, Model] = {name: ours(name) for name in options.models}
+    models: dict[str, Model] = {name: make_forecaster_peer(name) for name in options.models}
     if dataset == "orange_juice":
-        models |= {name + WITHOUT: ours(name) for name in options.models}
-    models |= {name: PEERS[name] for name in chosen(dataset, options.peers)}
-    if known:
-        models[PUBLISHED] = points(known)
+        models |= {name + WITHOUT_PLANS: make_forecaster_peer(name) for name in options.models}
+    models |= {name: PEERS[name] for name in choose_peers(dataset, options.peers)}
+    if published:
+        models[PUBLISHED_MODEL] = make_published_peer(published)
     if dataset in ("rolling", "store_item"):
-        models[FLOOR] = floor(history, PLAIN if dataset == "store_item" else WITH_ITEMS)
-    rows = measured(dataset, history, weeks, models, again=options.again)
-    lines = [line(name, rows.filter(pl.col("model") == name)) for name in models]
+        models[NOISE_FLOOR] = make_noise_floor(
+            history, PLAIN_FACTORS if dataset == "store_item" else ITEM_FACTORS
+        )
+    rows = measure_models(dataset, history, weeks, models, again=options.again)
+    lines = [score_rows(name, rows.filter(pl.col("model") == name)) for name in models]
     if options.keep:
-        lines += kept(
+        lines += load_other_results(
             RESULTS / f"shop_accuracy_{dataset}.json", lines, [str(week) for week in weeks]
         )
     print(
-        f"\n{dataset}: {len(weeks)} weeks from {weeks[0]} to {weeks[-1]}, {lines[0]['rows']} rows\n\n{table(lines)}\n"
+        f"\n{dataset}: {len(weeks)} weeks from {weeks[0]} to {weeks[-1]}, {lines[0]['rows']} rows"
     )
-    said = [text for name in options.models for text in verdicts(dataset, lines, name)]
-    print("\n".join(said) + "\n", flush=True)
-    folder = RESULTS if options.keep or whole(options) else CACHE
+    print(f"\n{format_table(lines)}\n")
+    targets = [text for name in options.models for text in check_targets(dataset, lines, name)]
+    print("\n".join(targets) + "\n", flush=True)
+    folder = RESULTS if options.keep or is_complete(options) else CACHE_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    made = {
+    results = {
         "dataset": dataset,
         "weeks": [str(week) for week in weeks],
         "models": lines,
-        "targets": said,
+        "targets": targets,
     }
-    (folder / f"shop_accuracy_{dataset}.json").write_text(
-        json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    text = json.dumps(results, indent=1, ensure_ascii=False) + "\n"
+    (folder / f"shop_accuracy_{dataset}.json").write_text(text, encoding="utf-8")
 
 
-def kept(path: Path, lines: list[dict[str, Any]], weeks: list[str]) -> list[dict[str, Any]]:
-    """The results of peers that were not measured now, from the same weeks and the same number of rows before."""
+def load_other_results(
+    path: Path, lines: list[dict[str, Any]], weeks: list[str]
+) -> list[dict[str, Any]]:
+    """Earlier results of peers that were not measured now, on the same weeks and rows."""
     if not path.exists():
         return []
     before = json.loads(path.read_text(encoding="utf-8"))
@@ -311,23 +359,25 @@ def kept(path: Path, lines: list[dict[str, Any]], weeks: list[str]) -> list[dict
     ]
 
 
-def whole(options: Any) -> bool:
-    """Whether every week and every peer was asked for; a part of them is for looking, not for the record."""
+def is_complete(options: argparse.Namespace) -> bool:
+    """Whether every week and every peer was measured; only then results are written."""
     return (
         options.every == 1
         and not (options.first or options.last)
         and options.peers is None
-        and DEFAULT in options.models
+        and DEFAULT_FORECASTER in options.models
     )
 
 
-def chosen(dataset: str, names: list[str] | None) -> list[str]:
-    """The peers that a dataset has use for: days made of sevenths tell nothing, without plans nothing can be left out, and one is there for its speed."""
+def choose_peers(dataset: str, names: list[str] | None) -> list[str]:
+    """The peers that make sense for a dataset.
+
+    Days made of sevenths of weeks say nothing about days, and only orange_juice has plans to leave
+    out. One peer is measured for its speed only.
+    """
     useless: tuple[str, ...] = (DOCUMENTED, "daily" if dataset == "orange_juice" else "no plans")
     if importlib.util.find_spec("skforecast") is None:
-        print(
-            "skforecast is not installed, so it is not measured; it is one of the packages of the dev extra."
-        )
+        print("skforecast is not installed (dev extra), so it is not measured.")
         useless += ("skforecast",)
     return [
         name
@@ -337,9 +387,13 @@ def chosen(dataset: str, names: list[str] | None) -> list[str]:
 
 
 def main() -> None:
-    parser = shop_data.arguments(__doc__.splitlines()[0])
-    parser.add_argument("datasets", nargs="*", help=f"of {', '.join(READ)}; all when none is named")
-    parser.add_argument("--models", nargs="*", default=[DEFAULT], help="our forecasters by name")
+    parser = shop_data.make_parser(__doc__.splitlines()[0])
+    parser.add_argument(
+        "datasets", nargs="*", help=f"of {', '.join(LOADERS)}; all when none is named"
+    )
+    parser.add_argument(
+        "--models", nargs="*", default=[DEFAULT_FORECASTER], help="our forecasters by name"
+    )
     parser.add_argument(
         "--peers",
         nargs="*",
@@ -357,9 +411,9 @@ def main() -> None:
         help="write bench/results even when only some weeks or peers are measured",
     )
     options = parser.parse_args()
-    for dataset in options.datasets or READ:
-        if shop_data.there(options.data, FOLDERS[dataset]):
-            bench(dataset, options)
+    for dataset in options.datasets or LOADERS:
+        if shop_data.check_data_folders(options.data, DATA_FOLDERS[dataset]):
+            measure_dataset(dataset, options)
 
 
 if __name__ == "__main__":

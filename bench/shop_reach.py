@@ -1,146 +1,145 @@
-"""How near the oracle anybody can come: a forecaster who knows how the example world works, but of its weather and moods only the past.
+"""How near to the oracle any forecaster can come: what is left of the cost is out of reach.
 
-It knows each day's factors and the law of chance as they are drawn. Moods it must filter from past demand (Kalman's filter, which is best
-for them), weather ahead it knows only in distribution. Nothing that learns from sales can do better, so what is left of its cost over the
-oracle's is out of reach. `python bench/shop_reach.py [WEEKS [SEEDS]]`
+    python -m bench.shop_reach [WEEKS [SEEDS]]
+
+The reference forecaster knows how the example world works: each day's factors and the distribution
+of the noise. It does not know drift and weather ahead. It filters drift from past demand with a
+Kalman filter, which is optimal for them, and draws weather from its distribution. Nothing that
+learns from sales can do better.
 """
 
-import json
 import sys
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from tanuki.shop.commands.simulate import LAST_DAY
-from tanuki.shop.ordering import LEVELS
-from tanuki.shop.simulation import closed_loop, personas, scenarios
-from tanuki.shop.simulation import demand as world
-from tanuki.shop.simulation.inventory import WEEK, Counts, Lived, Order
-from tanuki.shop.simulation.policies import POLICIES, by_rule
-from tanuki.shop.simulation.scenarios import Scene
+from bench.lib.reporting import write_results
+from bench.shop_cost import compare_by_seed
+from tanuki.shop.commands.simulate import DEFAULT_LAST_DAY
+from tanuki.shop.features import Numbers
+from tanuki.shop.forecasting.forecaster import QUANTILE_LEVELS
+from tanuki.shop.simulation.closed_loop import compare_policies, simulate_policy
+from tanuki.shop.simulation.demand import (
+    DRIFT_MEMORY,
+    DRIFT_STEP,
+    GAMMA_NOISE_SHAPE,
+    WEATHER_MEMORY,
+    WEATHER_SHARE,
+    WEATHER_STEP_C,
+    draw_taste_and_drift,
+    normal_temperature,
+    simulate_environment,
+)
+from tanuki.shop.simulation.inventory import DAYS_PER_WEEK, Counts, OrderPolicy, Trajectory
+from tanuki.shop.simulation.personas import ITEMS, region_index_of_stores
+from tanuki.shop.simulation.policies import apply_ordering_rule, make_policy
+from tanuki.shop.simulation.scenarios import Scenario, example_scenario
 
-RESULTS = Path(__file__).parent / "results" / "shop_reach.json"
 WEEKS, SEEDS = 52, 3
 DRAWS = 1000
+REFERENCES = {  # name: (knows last week's drift, knows the weather ahead)
+    "knows the world": (False, False),
+    "and the weather": (False, True),
+    "and last week's drift": (True, True),
+}
 
 
-def knower(scene: Scene, *, seed: int, knows_mood: bool, knows_weather: bool) -> Order:
-    """Orders by the rule from draws of the two weeks as the world would draw them. It may be told last week's mood, or the weather ahead."""
-    made = world.nature(seed, scene.monday + timedelta(days=len(scene.demand) - 1))
-    days, weeks = len(scene.demand), len(scene.demand) // WEEK
-    _, mood = world.taste_and_mood(seed, len(made.days) // WEEK)
-    unusual = (made.degrees - world.climate(made.days))[:days]
-    region = personas.region_of_store()
-    warmth = np.array([item.warmth for item in personas.ITEMS]) / 10
-    without_mood = made.expected / np.exp(np.repeat(mood, WEEK, axis=0)[:days])
-    usual = without_mood / np.exp(warmth * unusual[:, region, None])
-    believed, unsure = filtered(
-        scene.demand.reshape(weeks, WEEK, *mood.shape[1:]),
-        without_mood.reshape(weeks, WEEK, *mood.shape[1:]),
-    )
-    if knows_mood:
-        believed[1:], unsure[1:] = world.MOOD_MEMORY * mood[: weeks - 1], world.MOOD_SPREAD**2
+def make_reference_policy(
+    scenario: Scenario, seed: int, *, knows_drift: bool, knows_weather: bool
+) -> OrderPolicy:
+    """The ordering rule on draws of the two weeks as the world would draw them."""
+    last_day = scenario.monday + timedelta(days=len(scenario.demand) - 1)
+    world = simulate_environment(seed, last_day)
+    days, weeks = len(scenario.demand), len(scenario.demand) // DAYS_PER_WEEK
+    _, drift = draw_taste_and_drift(seed, len(world.days) // DAYS_PER_WEEK)
+    anomaly = (world.degrees - normal_temperature(world.days))[:days]
+    region = region_index_of_stores()
+    warmth = np.array([item.demand.warmth for item in ITEMS]) / 10
+    without_drift = world.expected / np.exp(np.repeat(drift, DAYS_PER_WEEK, axis=0)[:days])
+    usual = without_drift / np.exp(warmth * anomaly[:, region, None])
+    shape = (weeks, DAYS_PER_WEEK, *drift.shape[1:])
+    mean, variance = filter_drift(scenario.demand.reshape(shape), without_drift.reshape(shape))
+    if knows_drift:
+        mean[1:], variance[1:] = DRIFT_MEMORY * drift[: weeks - 1], DRIFT_STEP**2
 
-    def order(week: int, lived: Lived) -> Counts:
+    def draw_demand(week: int, _: Trajectory) -> Numbers:
         rng = np.random.default_rng([seed, 99, week])
-        ahead = slice(week * WEEK, (week + 2) * WEEK)
-        first = believed[week] + np.sqrt(unsure[week]) * rng.normal(size=(DRAWS, *mood.shape[1:]))
-        second = world.MOOD_MEMORY * first + rng.normal(0.0, world.MOOD_SPREAD, first.shape)
-        weather = (
-            unusual[None, ahead] if knows_weather else weather_ahead(unusual[week * WEEK - 1], rng)
-        )
-        mean = usual[ahead] * np.exp(
-            warmth * weather[:, :, region, None]
-            + np.repeat(np.stack([first, second], axis=1), WEEK, axis=1)
-        )
-        drawn = rng.poisson(mean * rng.gamma(world.NOISE_SHAPE, 1 / world.NOISE_SHAPE, mean.shape))
-        two = drawn.reshape(DRAWS, 2, WEEK, *mood.shape[1:]).sum(axis=2)
-        units = np.concatenate([two, two.sum(axis=1, keepdims=True)], axis=1)
-        return by_rule(
-            scene,
-            week,
-            lived,
-            np.moveaxis(
-                np.concatenate([np.quantile(units, LEVELS, axis=0), units.mean(axis=0)[None]]),
-                0,
-                -1,
-            ),
-        )
+        ahead = slice(week * DAYS_PER_WEEK, (week + 2) * DAYS_PER_WEEK)
+        first = mean[week] + np.sqrt(variance[week]) * rng.normal(size=(DRAWS, *drift.shape[1:]))
+        second = DRIFT_MEMORY * first + rng.normal(0.0, DRIFT_STEP, first.shape)
+        weather = anomaly[None, ahead]
+        if not knows_weather:
+            weather = draw_weather(anomaly[week * DAYS_PER_WEEK - 1], rng)
+        drift_ahead = np.repeat(np.stack([first, second], axis=1), DAYS_PER_WEEK, axis=1)
+        expected = usual[ahead] * np.exp(warmth * weather[:, :, region, None] + drift_ahead)
+        noise = rng.gamma(GAMMA_NOISE_SHAPE, 1 / GAMMA_NOISE_SHAPE, expected.shape)
+        demand = rng.poisson(expected * noise)
+        two_weeks = demand.reshape(DRAWS, 2, *shape[1:]).sum(axis=2)
+        units = np.concatenate([two_weeks, two_weeks.sum(axis=1, keepdims=True)], axis=1)
+        quantiles = np.quantile(units, QUANTILE_LEVELS, axis=0)
+        return np.moveaxis(np.concatenate([quantiles, units.mean(axis=0)[None]]), 0, -1)
 
-    return order
+    return apply_ordering_rule(scenario, draw_demand)
 
 
-def filtered(demand: Counts, without_mood: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What weeks before say of each week's mood: its mean and variance. [week, store, item]"""
-    seen = np.log(np.maximum(demand.sum(axis=1), 0.5) / without_mood.sum(axis=1))
-    chance = (without_mood + without_mood**2 / world.NOISE_SHAPE).sum(axis=1) / without_mood.sum(
-        axis=1
-    ) ** 2
-    mean, variance = (
-        np.zeros(seen.shape),
-        np.full(seen.shape, world.MOOD_SPREAD**2 / (1 - world.MOOD_MEMORY**2)),
-    )
-    for week in range(len(seen) - 1):
-        gain = variance[week] / (variance[week] + chance[week])
-        mean[week + 1] = world.MOOD_MEMORY * (mean[week] + gain * (seen[week] - mean[week]))
-        variance[week + 1] = (
-            world.MOOD_MEMORY**2 * variance[week] * (1 - gain) + world.MOOD_SPREAD**2
-        )
+def filter_drift(demand: Counts, without_drift: Numbers) -> tuple[Numbers, Numbers]:
+    """Mean and variance of each week's log drift given all weeks before. [week, store, item]
+
+    A Kalman filter of the AR(1) drift, observed as log(demand / mean without drift) of a week.
+    `demand` and `without_drift` are [week, day, store, item].
+    """
+    expected = without_drift.sum(axis=1)
+    observed = np.log(np.maximum(demand.sum(axis=1), 0.5) / expected)
+    noise = (without_drift + without_drift**2 / GAMMA_NOISE_SHAPE).sum(axis=1) / expected**2
+    mean = np.zeros(observed.shape)
+    variance = np.full(observed.shape, DRIFT_STEP**2 / (1 - DRIFT_MEMORY**2))
+    for week in range(len(observed) - 1):
+        gain = variance[week] / (variance[week] + noise[week])
+        mean[week + 1] = DRIFT_MEMORY * (mean[week] + gain * (observed[week] - mean[week]))
+        variance[week + 1] = DRIFT_MEMORY**2 * variance[week] * (1 - gain) + DRIFT_STEP**2
     return mean, variance
 
 
-def weather_ahead(today: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Two weeks of degrees above the usual, from today's. [draw, day, region]"""
+def draw_weather(today: Numbers, rng: np.random.Generator) -> Numbers:
+    """Two weeks of degrees above normal, from today's. [draw, day, region]"""
     path = [np.repeat(today[None], DRAWS, axis=0)]
-    for _ in range(2 * WEEK):
-        steps = rng.normal(0.0, world.WEATHER_SPREAD, (DRAWS, len(today) + 1))
-        path.append(
-            world.WEATHER_MEMORY * path[-1] + world.WEATHER_SHARE * (steps[:, :-1] + steps[:, -1:])
-        )
+    for _ in range(2 * DAYS_PER_WEEK):
+        steps = rng.normal(0.0, WEATHER_STEP_C, (DRAWS, len(today) + 1))
+        path.append(WEATHER_MEMORY * path[-1] + WEATHER_SHARE * (steps[:, :-1] + steps[:, -1:]))
     return np.stack(path[1:], axis=1)
 
 
-def lived(job: tuple[int, int]) -> pl.DataFrame:
-    """The ledgers of one seed."""
+def simulate_job(job: tuple[int, int]) -> pl.DataFrame:
+    """The ledgers of (seed, weeks)."""
     seed, weeks = job
-    scene = scenarios.example(seed, LAST_DAY, weeks)
-    kinds: dict[str, Callable[[Scene], Order]] = {
-        "knows the world": partial(knower, seed=seed, knows_mood=False, knows_weather=False),
-        "and the weather": partial(knower, seed=seed, knows_mood=False, knows_weather=True),
-        "and last week's mood": partial(knower, seed=seed, knows_mood=True, knows_weather=True),
-    }
-    POLICIES.update(kinds)
-    ledgers = [closed_loop.run(scene, name) for name in ("managers", "oracle", *kinds)]
+    scenario = example_scenario(seed, DEFAULT_LAST_DAY, weeks)
+    orders = {name: make_policy(scenario, name) for name in ("managers", "oracle")}
+    for name, (drift, weather) in REFERENCES.items():
+        orders[name] = make_reference_policy(
+            scenario, seed, knows_drift=drift, knows_weather=weather
+        )
+    ledgers = [simulate_policy(scenario, name, order) for name, order in orders.items()]
     return pl.concat(ledgers).select(pl.lit(seed).alias("seed"), pl.all())
 
 
 def main() -> None:
-    weeks, seeds = (*map(int, sys.argv[1:]), *(WEEKS, SEEDS)[len(sys.argv) - 1 :])
+    arguments = [int(argument) for argument in sys.argv[1:]]
+    weeks, seeds = [*arguments, *(WEEKS, SEEDS)[len(arguments) :]]
     with ProcessPoolExecutor() as pool:
-        ledgers = pl.concat(pool.map(lived, [(seed, weeks) for seed in range(1, seeds + 1)]))
-    by_seed = {
-        seed: closed_loop.compared(part)
-        for (seed,), part in ledgers.group_by("seed", maintain_order=True)
-    }
-    altogether = closed_loop.compared(ledgers)
-    for name, rows in [
-        *((f"seed {seed}", rows) for seed, rows in by_seed.items()),
-        (f"{seeds} seeds", altogether),
-    ]:
+        ledgers = pl.concat(pool.map(simulate_job, [(seed, weeks) for seed in range(1, seeds + 1)]))
+    by_seed, total = compare_by_seed(ledgers), compare_policies(ledgers)
+    groups = [(f"seed {seed}", rows) for seed, rows in by_seed.items()]
+    for title, rows in [*groups, (f"{seeds} seeds", total)]:
         for row in rows:
             print(
-                f"{name:8}  {row['policy']:22} fill rate {row['fill_rate']:7.2%}  yen {row['yen']:12,.0f}  to managers {row['to_managers']:5.3f}  to oracle {row['to_oracle']:5.3f}"
+                f"{title:8}  {row['policy']:22} fill rate {row['fill_rate']:7.2%}"
+                f"  yen {row['yen']:12,.0f}  to managers {row['to_managers']:5.3f}"
+                f"  to oracle {row['to_oracle']:5.3f}"
             )
-    if len(sys.argv) == 1:
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(
-            json.dumps({"weeks": weeks, "all": altogether, "seeds": by_seed}, indent=1) + "\n"
-        )
+    if not arguments:
+        write_results("shop_reach", {"weeks": weeks, "total": total, "seeds": by_seed})
 
 
 if __name__ == "__main__":

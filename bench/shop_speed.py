@@ -1,10 +1,13 @@
-"""How long one week's forecast takes, from 100 to 30,000 series of three years, beside other libraries; with --chain, from the sales files to the proposals.
+"""Claim: a week's forecast is fast, from 100 to 30,000 series of three years.
 
-    python bench/shop_speed.py [--sizes 100 500 5000 30000] [--models pooled] [--peers NAME …]
-    python bench/shop_speed.py --chain [--sizes 30000]
+    python -m bench.shop_speed [--sizes 100 500 5000 30000] [--models poisson_regression]
+        [--peers NAME …]
+    python -m bench.shop_speed --chain [--sizes 30000]
 
-Each measurement is a process of its own, so that its memory is its own; a small chain goes first, so that no import is timed. Peers are measured up to 500 series: what they cost grows at least
-with the number of series. Sales are Poisson around series × weekday × month, made from a seed.
+Other libraries stand beside it, up to 500 series: their cost grows at least with the number of
+series. Each measurement is a process of its own, so that its memory is its own, and forecasts a
+small chain first, so that no import is timed. With --chain the real commands are measured, from the
+sales files to the proposals. Sales are Poisson around series × weekday × month, from a seed.
 """
 
 import argparse
@@ -23,16 +26,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from bench.lib.reporting import RESULTS, write_results
 from tanuki.shop.calendar import Week
-from tanuki.shop.forecasting.forecaster import DEFAULT
-from tanuki.shop.forecasts import PART_ROWS
-from tanuki.shop.panel import History, of_sales
+from tanuki.shop.forecasting.forecaster import DEFAULT_FORECASTER
+from tanuki.shop.forecasts import MAX_ROWS_PER_PART
+from tanuki.shop.panel import History, history_from_sales
 
-RESULTS = Path(__file__).parent / "results"
-PART = Path(__file__).parents[1] / ".cache" / "bench"
+CACHE_FOLDER = Path(__file__).parents[1] / ".cache" / "bench"
 SIZES = (100, 500, 5_000, 30_000)
-ITEMS_A_STORE = {100: 10, 500: 50, 5_000: 50, 30_000: 100}
-LARGEST_OF_PEERS = 500
+ITEMS_PER_STORE = {100: 10, 500: 50, 5_000: 50, 30_000: 100}
+MAX_PEER_SERIES = 500
 PEERS = (
     "statsforecast AutoTheta",
     "mlforecast+LightGBM daily",
@@ -42,18 +45,18 @@ PEERS = (
 TARGET = Week(2021, 3)
 YEARS = 3
 WEEKDAYS = np.array([0.85, 0.9, 0.95, 1.0, 1.05, 1.15, 1.1])
-PRICE = 120
-LIMITS = {
+PRICE_YEN = 120
+MIN_SPEEDUPS = {
     "statsforecast AutoTheta": 5.0,
     "mlforecast+LightGBM daily": 30.0,
     "mlforecast+LightGBM as documented": 30.0,
 }
 
 
-def sales(series: int, seed: int = 1, items: int | None = None) -> pl.DataFrame:
+def make_sales(series: int, seed: int = 1, items: int | None = None) -> pl.DataFrame:
     """[date, store, item, units] of three years up to the end of the target week."""
     random = np.random.default_rng(seed)
-    items = items or ITEMS_A_STORE.get(series, 10)
+    items = items or ITEMS_PER_STORE.get(series, 10)
     days = pl.date_range(TARGET.cutoff - timedelta(days=365 * YEARS - 1), TARGET.sunday, eager=True)
     level = random.gamma(4.0, 5.0, series) + 1.0
     phase = random.integers(0, 12, items)[np.arange(series) % items]
@@ -73,94 +76,94 @@ def sales(series: int, seed: int = 1, items: int | None = None) -> pl.DataFrame:
     )
 
 
-def one(model: str, series: int) -> dict[str, Any]:
-    """One model on one chain, in this process: seconds to cut the panel, to fit and predict, and what its orders would have cost."""
-    from bench.lib.shop_peers import PEERS as KNOWN
-    from bench.shop_accuracy import ours
+def measure_in_process(model: str, series: int) -> dict[str, Any]:
+    """One model on one chain in this process: seconds, memory, and the cost of its orders."""
+    from bench.lib.shop_peers import PEERS as PEER_MODELS
+    from bench.shop_accuracy import make_forecaster_peer
     from tanuki.shop import scores
-    from tanuki.shop.forecasting.forecaster import quantile
+    from tanuki.shop.forecasting.forecaster import forecast_quantile
 
-    forecast = KNOWN[model] if model in KNOWN else ours(model)
-    forecast(
-        of_sales(sales(10)).panel(TARGET)
-    )  # libraries are loaded, and what they compile is compiled, before anything is timed
-    cut = seconds = processor = 0.0
-    found = []
-    for number, part in enumerate(part_sizes(series), start=1):
-        history: History = of_sales(sales(part, seed=number, items=ITEMS_A_STORE[series]))
-        begun = time.perf_counter()
-        panel = history.panel(TARGET)
-        cut += time.perf_counter() - begun
-        begun, busy = time.perf_counter(), time.process_time()
-        made = forecast(panel)
+    forecast = PEER_MODELS[model] if model in PEER_MODELS else make_forecaster_peer(model)
+    # Libraries are loaded and compiled before anything is timed.
+    forecast(history_from_sales(make_sales(10)).build_panel(TARGET))
+    panel_s = seconds = processor = 0.0
+    frames = []
+    for number, part in enumerate(split_series(series), start=1):
+        history: History = history_from_sales(
+            make_sales(part, seed=number, items=ITEMS_PER_STORE[series])
+        )
+        start = time.perf_counter()
+        panel = history.build_panel(TARGET)
+        panel_s += time.perf_counter() - start
+        start, processor_start = time.perf_counter(), time.process_time()
+        rows = forecast(panel)
         seconds, processor = (
-            seconds + time.perf_counter() - begun,
-            processor + time.process_time() - busy,
+            seconds + time.perf_counter() - start,
+            processor + time.process_time() - processor_start,
         )
         week = history.sales.filter(pl.col("date").is_between(TARGET.monday, TARGET.sunday))
-        found.append(
-            made.join(
+        frames.append(
+            rows.join(
                 week.group_by("store", "item").agg(pl.col("units").sum()), on=["store", "item"]
             )
         )
-    rows = pl.concat(found)
+    rows = pl.concat(frames)
     actual = rows["units"].to_numpy()
-    ways = [
-        scores.cost(actual, ordered, 3.0)
-        for ordered in (quantile(rows, 0.75), rows["mean"].to_numpy())
+    costs = [
+        scores.mean_cost(actual, ordered, 3.0)
+        for ordered in (forecast_quantile(rows, 0.75), rows["mean"].to_numpy())
     ]
     return {
         "model": model,
         "series": series,
         "seconds": seconds,
         "processor_s": processor,
-        "panel_s": cut,
-        "cost_3": min(ways)
-        if model in KNOWN
-        else ways[0],  # a peer orders the way that suits it better
+        "panel_s": panel_s,
+        # A peer is compared by the cheaper of its orders.
+        "cost_3": min(costs) if model in PEER_MODELS else costs[0],
         "rows": rows.height,
         "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     }
 
 
-def part_sizes(series: int) -> list[int]:
-    """How many series are forecast together, one part after the other: whole stores, as `forecasts.parts` does it."""
-    items = ITEMS_A_STORE[series]
-    most = max(1, PART_ROWS // (items * 365 * YEARS)) * items
-    return [min(most, series - n) for n in range(0, series, most)]
+def split_series(series: int) -> list[int]:
+    """The series of each part of whole stores, as `forecasts.split_stores` makes them."""
+    items = ITEMS_PER_STORE[series]
+    per_part = max(1, MAX_ROWS_PER_PART // (items * 365 * YEARS)) * items
+    return [min(per_part, series - n) for n in range(0, series, per_part)]
 
 
-def measure(sizes: list[int], models: list[str], peers: list[str]) -> None:
-    """Every model on every chain, printed, compared and kept."""
+def measure_models(sizes: list[int], models: list[str], peers: list[str]) -> None:
+    """Measure every model on every chain, print the table and targets, and write them."""
     lines = []
     for series in sizes:
-        for model in [*models, *(peers if series <= LARGEST_OF_PEERS else [])]:
+        for model in [*models, *(peers if series <= MAX_PEER_SERIES else [])]:
             done = subprocess.run(
-                [sys.executable, __file__, "--one", model, "--sizes", str(series)],
+                [sys.executable, "-m", "bench.shop_speed", "--one", model, "--sizes", str(series)],
                 check=True,
                 capture_output=True,
                 text=True,
             )
             lines.append(json.loads(done.stdout.splitlines()[-1]))
-            print(row(lines[-1]), flush=True)
-        if series > LARGEST_OF_PEERS and peers:
-            print(f"{series:,} series: peers are skipped above {LARGEST_OF_PEERS}.")
-    print(f"\n{heads()}")
+            print(format_row(lines[-1]), flush=True)
+        if series > MAX_PEER_SERIES and peers:
+            print(f"{series:,} series: peers are skipped above {MAX_PEER_SERIES}.")
+    print(f"\n{format_head()}")
     for line in lines:
-        print(row(line))
-    said = [text for model in models for text in verdicts(model, lines)]
-    print("\n" + "\n".join(said))
+        print(format_row(line))
+    targets = [text for model in models for text in check_targets(model, lines)]
+    print("\n" + "\n".join(targets))
     folder = (
-        RESULTS if set(SIZES) <= set(sizes) and set(PEERS) <= set(peers) else PART
+        RESULTS if set(SIZES) <= set(sizes) and set(PEERS) <= set(peers) else CACHE_FOLDER
     )  # a part of them is for looking, not for the record
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "shop_speed.json").write_text(
-        json.dumps({"models": lines, "targets": said}, indent=1) + "\n", encoding="utf-8"
+        json.dumps({"models": lines, "targets": targets}, indent=1) + "\n", encoding="utf-8"
     )
 
 
-def heads() -> str:
-    """The head of the table."""
+def format_head() -> str:
+    """The head of the table in Markdown."""
     names = (
         "model",
         "series",
@@ -173,7 +176,7 @@ def heads() -> str:
     return f"| {' | '.join(names)} |\n|{'---|' * len(names)}"
 
 
-def row(line: dict[str, Any]) -> str:
+def format_row(line: dict[str, Any]) -> str:
     """A measurement as a line of the table."""
     numbers = (
         line["seconds"],
@@ -182,64 +185,68 @@ def row(line: dict[str, Any]) -> str:
         line["cost_3"],
         line["peak_gib"],
     )
-    return f"| {line['model']} | {line['series']:,} | {' | '.join(f'{number:.2f}' for number in numbers)} |"
+    cells = " | ".join(f"{number:.2f}" for number in numbers)
+    return f"| {line['model']} | {line['series']:,} | {cells} |"
 
 
-def verdicts(model: str, lines: list[dict[str, Any]]) -> list[str]:
-    """How many times as fast as each peer at 500 series and at which cost, and how time grows with the number of series."""
-    mine = {line["series"]: line for line in lines if line["model"] == model}
-    said = []
-    for peer, times in LIMITS.items():
-        theirs = [
-            line for line in lines if line["model"] == peer and line["series"] == LARGEST_OF_PEERS
+def check_targets(model: str, lines: list[dict[str, Any]]) -> list[str]:
+    """Speed and cost beside each peer at MAX_PEER_SERIES series, and how time grows with size."""
+    by_size = {line["series"]: line for line in lines if line["model"] == model}
+    targets = []
+    for peer, times in MIN_SPEEDUPS.items():
+        peer_lines = [
+            line for line in lines if line["model"] == peer and line["series"] == MAX_PEER_SERIES
         ]
-        if theirs and LARGEST_OF_PEERS in mine:
-            ours = mine[LARGEST_OF_PEERS]
+        if peer_lines and MAX_PEER_SERIES in by_size:
+            own = by_size[MAX_PEER_SERIES]
             faster, dearer = (
-                theirs[0]["seconds"] / ours["seconds"],
-                ours["cost_3"] / theirs[0]["cost_3"],
+                peer_lines[0]["seconds"] / own["seconds"],
+                own["cost_3"] / peer_lines[0]["cost_3"],
             )
-            said.append(
-                f"{verdict(faster >= times)} {model} is {faster:.1f} × as fast as {peer} at {LARGEST_OF_PEERS} series (at least {times:.0f} ×)"
+            targets.append(
+                f"{format_verdict(faster >= times)} {model} is {faster:.1f} × as fast as {peer}"
+                f" at {MAX_PEER_SERIES} series (at least {times:.0f} ×)"
             )
-            said.append(
-                f"{verdict(dearer <= 1)} its orders at 3:1 cost {dearer:.3f} × {peer}'s (at most 1)"
+            targets.append(
+                f"{format_verdict(dearer <= 1)} its orders at 3:1 cost {dearer:.3f} × {peer}'s"
+                " (at most 1)"
             )
-    if LARGEST_OF_PEERS in mine and max(mine) > LARGEST_OF_PEERS:
-        last = mine[max(mine)]
+    if MAX_PEER_SERIES in by_size and max(by_size) > MAX_PEER_SERIES:
+        last = by_size[max(by_size)]
         for key in ("seconds", "panel_s"):
-            grown = math.log(last[key] / mine[LARGEST_OF_PEERS][key]) / math.log(
-                last["series"] / LARGEST_OF_PEERS
+            exponent = math.log(last[key] / by_size[MAX_PEER_SERIES][key]) / math.log(
+                last["series"] / MAX_PEER_SERIES
             )
             what = "fit and predict" if key == "seconds" else "cutting the panel"
-            said.append(
-                f"{verdict(grown <= 1.1)} {what}: growth exponent {grown:.2f} from {LARGEST_OF_PEERS} to {last['series']:,} series (at most 1.1)"
+            targets.append(
+                f"{format_verdict(exponent <= 1.1)} {what}: growth exponent {exponent:.2f}"
+                f" from {MAX_PEER_SERIES} to {last['series']:,} series (at most 1.1)"
             )
-    return said
+    return targets
 
 
-def verdict(good: bool) -> str:
-    return "ok  " if good else "MISS"
+def format_verdict(met: bool) -> str:
+    return "ok  " if met else "MISS"
 
 
-def chain(series: int, workers: int) -> None:
-    """36 monthly files of sales imported and one week run to its proposals by the real commands, in a folder of their own.
+def measure_chain(series: int, workers: int) -> None:
+    """Import 36 monthly files and run one week to its proposals by the real commands.
 
-    The week's parts are taken by so many worker processes: the command's own, and `tanuki worker` for each other one.
+    The week's parts are run by `workers` processes: the command's own, and `tanuki worker`.
     """
     tanuki = str(Path(sys.executable).with_name("tanuki"))
     with tempfile.TemporaryDirectory() as folder:
-        files = monthly(series, Path(folder) / "files")
+        files = write_monthly_files(series, Path(folder) / "files")
         environment = {**os.environ, "TANUKI_HOME": str(Path(folder) / "home")}
         masters = [
             argument
             for kind in ("stores", "items", "prices")
             for argument in (f"--{kind}", str(Path(folder) / "files" / f"{kind}.csv"))
         ]
-        imported = [argument for file in files for argument in ("--sales", str(file))]
+        sales = [argument for file in files for argument in ("--sales", str(file))]
         steps = {
             "import of the masters": [tanuki, "shop", "import", *masters],
-            f"import of {len(files)} months of sales": [tanuki, "shop", "import", *imported],
+            f"import of {len(files)} months of sales": [tanuki, "shop", "import", *sales],
             f"the week {TARGET} to its proposals": [tanuki, "shop", "week", str(TARGET)],
         }
         lines = []
@@ -250,35 +257,35 @@ def chain(series: int, workers: int) -> None:
                     "what": what,
                     "series": series,
                     "workers": others + 1,
-                    **watched(command, environment, [tanuki, "worker"], others),
+                    **run_with_workers(command, environment, [tanuki, "worker"], others),
                 }
             )
             print(lines[-1], flush=True)
     for line in lines:
         print(
-            f"{line['what']:34} {line['series']:>8,} series {line['seconds']:>9.1f} s   {line['peak_gib']:>6.2f} GiB at most"
+            f"{line['what']:34} {line['series']:>8,} series {line['seconds']:>9.1f} s"
+            f"   {line['peak_gib']:>6.2f} GiB at most"
         )
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "shop_chain.json").write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
+    write_results("shop_chain", lines)
 
 
-def monthly(series: int, folder: Path) -> list[Path]:
+def write_monthly_files(series: int, folder: Path) -> list[Path]:
     """The chain's masters and its sales as one CSV a month, up to the cut-off."""
     folder.mkdir()
-    sold = sales(series).filter(pl.col("date") <= TARGET.cutoff)
+    sold = make_sales(series).filter(pl.col("date") <= TARGET.cutoff)
     sold = sold.with_columns(pl.col("date").dt.truncate("1mo").alias("month"))
     sold = sold.filter(
-        pl.col("month") > sold["month"].min()
-    )  # 36 months: the first of the three years' 37 is not whole
+        pl.col("month") > sold["month"].min()  # the first of 37 months is not whole
+    )
     sold.select(store=pl.col("store").unique(maintain_order=True)).write_csv(folder / "stores.csv")
     items = sold.select(pl.col("item").unique(maintain_order=True))
     items.write_csv(folder / "items.csv")
-    items.with_columns(price=pl.lit(PRICE), applied_from=pl.lit(date(2015, 1, 1))).write_csv(
+    items.with_columns(price=pl.lit(PRICE_YEN), applied_from=pl.lit(date(2015, 1, 1))).write_csv(
         folder / "prices.csv"
     )
-    made = []
+    files = []
     for (month,), part in sold.partition_by("month", as_dict=True, maintain_order=True).items():
-        made.append(folder / f"sales_{month:%Y-%m}.csv")
+        files.append(folder / f"sales_{month:%Y-%m}.csv")
         part.select(
             "date",
             day_of_week=pl.col("date").dt.strftime("%a").str.to_uppercase(),
@@ -286,27 +293,28 @@ def monthly(series: int, folder: Path) -> list[Path]:
             store="store",
             item="item",
             sales=pl.col("units").cast(pl.Int64),
-            total_sales_amount=pl.col("units").cast(pl.Int64) * PRICE,
-        ).write_csv(made[-1])
-    return made
+            total_sales_amount=pl.col("units").cast(pl.Int64) * PRICE_YEN,
+        ).write_csv(files[-1])
+    return files
 
 
-STARTER = """
+# A small process starts the command, since Linux reports the peak memory of any child.
+PEAK_MEMORY_SCRIPT = """
 import resource, subprocess, sys
 done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 sys.exit(done.returncode)
-"""  # a small process starts what is watched, since Linux tells the most memory that any child ever held
+"""
 
 
-def watched(
+def run_with_workers(
     command: list[str], environment: dict[str, str], other: list[str], others: int
 ) -> dict[str, float]:
-    """Wall time of a command with some other processes beside it, and the most memory that each held, added up."""
-    begun = time.perf_counter()
-    beside = [
+    """Seconds of a command beside `others` more processes, and the sum of their peak memory."""
+    start = time.perf_counter()
+    workers = [
         subprocess.Popen(
-            [sys.executable, "-c", STARTER, *other],
+            [sys.executable, "-c", PEAK_MEMORY_SCRIPT, *other],
             env=environment,
             stdout=subprocess.PIPE,
             text=True,
@@ -314,29 +322,29 @@ def watched(
         for _ in range(others)
     ]
     done = subprocess.run(
-        [sys.executable, "-c", STARTER, *command],
+        [sys.executable, "-c", PEAK_MEMORY_SCRIPT, *command],
         env=environment,
         check=True,
         stdout=subprocess.PIPE,
         text=True,
     )
-    seconds = time.perf_counter() - begun
-    said = [done.stdout]
-    for process in beside:
+    seconds = time.perf_counter() - start
+    outputs = [done.stdout]
+    for process in workers:
         subprocess.run(
             ["pkill", "-TERM", "-P", str(process.pid)], check=True
         )  # the worker itself, below its starter
-        said.append(process.communicate(timeout=60)[0])
-    return {"seconds": seconds, "peak_gib": sum(int(text.split()[-1]) for text in said) / 2**20}
+        outputs.append(process.communicate(timeout=60)[0])
+    return {"seconds": seconds, "peak_gib": sum(int(text.split()[-1]) for text in outputs) / 2**20}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=None)
-    parser.add_argument("--models", nargs="*", default=[DEFAULT])
+    parser.add_argument("--models", nargs="*", default=[DEFAULT_FORECASTER])
     parser.add_argument("--peers", nargs="*", default=list(PEERS))
     parser.add_argument(
-        "--chain", action="store_true", help="the real commands from files to proposals instead"
+        "--chain", action="store_true", help="measure the commands from files to proposals"
     )
     parser.add_argument(
         "--workers", type=int, default=2, help="worker processes of the chain's week"
@@ -344,12 +352,12 @@ def main() -> None:
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(one(options.one, options.sizes[0])))
+        print(json.dumps(measure_in_process(options.one, options.sizes[0])))
     elif options.chain:
         for series in options.sizes or [SIZES[-1]]:
-            chain(series, options.workers)
+            measure_chain(series, options.workers)
     else:
-        measure(options.sizes or list(SIZES), options.models, options.peers)
+        measure_models(options.sizes or list(SIZES), options.models, options.peers)
 
 
 if __name__ == "__main__":

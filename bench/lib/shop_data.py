@@ -1,4 +1,4 @@
-"""Real sales for the benches, read into histories: AI Shop's days, the store-item chain's days, and Dominick's weeks of orange juice with prices and promotions."""
+"""Real sales for the benchmarks as histories: AI Shop, the store-item chain, and orange juice."""
 
 import argparse
 from collections.abc import Mapping
@@ -8,37 +8,38 @@ from pathlib import Path
 
 import polars as pl
 
-from tanuki.shop.backtest import read_published
+from tanuki.shop.backtest import read_published_forecast
 from tanuki.shop.calendar import Week, week_of, weeks_between
-from tanuki.shop.panel import History, of_sales
+from tanuki.shop.panel import History, history_from_sales
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA_FOLDER = Path(__file__).parents[3] / "shared" / "data"
 BRANDS = range(1, 12)
-FIRST_OUNCES = date(1989, 9, 14)  # Dominick's counts its weeks from this Thursday: week 1
-CARTON = 64  # ounces in half a gallon
+FIRST_ORANGE_JUICE_DAY = date(1989, 9, 14)  # the Thursday on which Dominick's week 1 begins
+OUNCES_PER_CARTON = 64
 
 
-def arguments(what: str) -> argparse.ArgumentParser:
-    """The options that every bench on real data has."""
-    parser = argparse.ArgumentParser(description=what)
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """The options of every benchmark on real data."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
-        "--data", type=Path, default=DATA, help="folder with aishop, store_item and orange_juice"
+        "--data",
+        type=Path,
+        default=DATA_FOLDER,
+        help="folder with aishop, store_item and orange_juice",
     )
     return parser
 
 
-def there(data: Path, *names: str) -> bool:
-    """Whether the folder holds these data; says so when it does not."""
+def check_data_folders(data: Path, *names: str) -> bool:
+    """Whether the folder holds these data; prints which it lacks."""
     missing = [name for name in names if not (data / name).is_dir()]
     for name in missing:
-        print(
-            f"{data / name} is not there: nothing is measured on it. Name the folder with --data DIR."
-        )
+        print(f"{data / name} is missing: it is not measured. Name the folder with --data DIR.")
     return not missing
 
 
-def aishop(data: Path) -> History:
-    """AI Shop's sales since 2020, 10 stores of 10 items, with prices that never change."""
+def load_aishop(data: Path) -> History:
+    """AI Shop's sales since 2020: 10 stores of 10 items, with prices that never change."""
     folder = data / "aishop"
     sales = pl.read_csv(folder / "sales_2020-01-01_2021-06-30.csv", try_parse_dates=True)
     sales = sales.select("date", "store", "item", pl.col("sales").cast(pl.Float64).alias("units"))
@@ -54,55 +55,57 @@ def aishop(data: Path) -> History:
         .select(pl.col("name").alias("store"), "region")
         .sort("store")
     )
-    return replace(of_sales(sales), prices=prices, stores=stores)
+    return replace(history_from_sales(sales), prices=prices, stores=stores)
 
 
-def published(data: Path) -> dict[Week, pl.DataFrame]:
-    """The forecasts that were published with AI Shop: [store, item, prediction] of each week."""
-    return dict(
-        sorted(read_published(path) for path in (data / "aishop").glob("published_forecast_*.csv"))
-    )
+def load_published_forecasts(data: Path) -> dict[Week, pl.DataFrame]:
+    """The forecasts published with AI Shop: [store, item, prediction] by week."""
+    files = (data / "aishop").glob("published_forecast_*.csv")
+    return dict(sorted(read_published_forecast(path) for path in files))
 
 
-def store_item(data: Path) -> History:
-    """Four years of 10 stores of 50 items, only sales."""
+def load_store_item(data: Path) -> History:
+    """Four years of 10 stores of 50 items; only sales."""
     sales = pl.read_parquet(data / "store_item" / "sales_2013_2016.parquet")
     names = [
         pl.format("{}-{}", pl.lit(kind), pl.col(kind).cast(pl.String).str.zfill(2)).alias(kind)
         for kind in ("store", "item")
     ]
-    return of_sales(sales.select("date", *names, pl.col("sales").cast(pl.Float64).alias("units")))
+    units = pl.col("sales").cast(pl.Float64).alias("units")
+    return history_from_sales(sales.select("date", *names, units))
 
 
-def orange_juice(data: Path) -> History:
-    """Cartons of 83 stores and 11 brands by the week, as a seventh on each of its days, with what they cost and whether they were on deal or advertised.
+def load_orange_juice(data: Path) -> History:
+    """Weekly cartons of 83 stores and 11 brands, with prices, deals and advertising.
 
-    A store's weeks are whole: all brands or none, so a week without rows is a store that reported nothing, which a history knows how to read.
+    Each day has a seventh of its week. A store's weeks have all brands or none, so a week without
+    rows is one that the store did not report.
     """
     raw = pl.read_parquet(data / "orange_juice" / "weekly_to_134.parquet")
     uneven = raw.group_by("store", "week").len().filter(pl.col("len") != len(BRANDS))
     assert uneven.height == 0, (
-        f"{uneven.height} weeks of a store lack a brand; a history would read them as zeros"
+        f"{uneven.height} weeks of a store lack a brand; a history would take them for zeros"
     )
-    own = pl.coalesce(pl.when(pl.col("brand") == n).then(pl.col(f"price{n}")) for n in BRANDS)
+    own_price = pl.coalesce(pl.when(pl.col("brand") == n).then(pl.col(f"price{n}")) for n in BRANDS)
     weeks = raw.select(
         pl.col("week")
         .map_elements(
-            lambda n: week_of(FIRST_OUNCES + timedelta(weeks=n - 1)).monday, return_dtype=pl.Date
+            lambda n: week_of(FIRST_ORANGE_JUICE_DAY + timedelta(weeks=n - 1)).monday,
+            return_dtype=pl.Date,
         )
         .alias("monday"),
         pl.format("store-{}", pl.col("store").cast(pl.String).str.zfill(3)).alias("store"),
         pl.format("brand-{}", pl.col("brand").cast(pl.String).str.zfill(2)).alias("item"),
-        (pl.col("logmove").exp() / CARTON).round().alias("units"),
-        (own * CARTON).alias("price_yen"),
+        (pl.col("logmove").exp() / OUNCES_PER_CARTON).round().alias("units"),
+        (own_price * OUNCES_PER_CARTON).alias("price_yen"),
         (pl.col("deal") == 1).alias("deal"),
         (pl.col("feat") > 0).alias("feat"),
     )
-    return of_weeks(weeks, ("deal", "feat"))
+    return history_from_weeks(weeks, ("deal", "feat"))
 
 
-def of_weeks(weeks: pl.DataFrame, kinds: tuple[str, ...]) -> History:
-    """A history from [monday, store, item, units, price_yen] and a column of flags for each kind of promotion."""
+def history_from_weeks(weeks: pl.DataFrame, promotion_kinds: tuple[str, ...]) -> History:
+    """A history from [monday, store, item, units, price_yen] and a flag for each promotion kind."""
     sunday = (pl.col("monday") + timedelta(days=6)).alias("sunday")
     days = weeks.select(
         pl.date_ranges("monday", sunday).alias("date"),
@@ -126,22 +129,25 @@ def of_weeks(weeks: pl.DataFrame, kinds: tuple[str, ...]) -> History:
             pl.lit(kind).alias("kind"),
             pl.lit(0.0).alias("discount"),
         )
-        for kind in kinds
+        for kind in promotion_kinds
     ]
-    return replace(of_sales(days.explode("date")), prices=prices, promotions=pl.concat(promotions))
+    history = history_from_sales(days.explode("date"))
+    return replace(history, prices=prices, promotions=pl.concat(promotions))
 
 
-def without_plans(history: History) -> History:
+def remove_plans(history: History) -> History:
     """The same sales without prices and promotions."""
     return replace(history, prices=history.prices.clear(), promotions=history.promotions.clear())
 
 
-def weeks_of(name: str, history: History, known: Mapping[Week, pl.DataFrame]) -> list[Week]:
-    """The weeks on which a bench measures."""
-    last = history.weeks()[1]
+def list_measured_weeks(
+    dataset: str, history: History, published: Mapping[Week, pl.DataFrame]
+) -> list[Week]:
+    """The weeks that a benchmark measures."""
+    last = history.complete_weeks()[1]
     return {
-        "published": lambda: sorted(known),
+        "published": lambda: sorted(published),
         "rolling": lambda: weeks_between(Week(2020, 40), Week(2021, 24)),
         "store_item": lambda: weeks_between(last.plus(-51), last),
         "orange_juice": lambda: weeks_between(last.plus(-25), last),
-    }[name]()
+    }[dataset]()

@@ -1,7 +1,8 @@
-"""Other libraries on the shop's task: from what was known at a week's cut-off, their own quantiles of that week two weeks ahead.
+"""Peers: other libraries on the shop's task, their own quantiles of the week two weeks ahead.
 
-Each peer takes a panel and gives [store, item, q01 … q99, mean]. Weekly models see weeks from Monday to Sunday; a silent week holds the one before it.
-Where a library leaves a choice, both choices are peers of their own, and the better one counts.
+Each peer takes a panel and gives [store, item, q01 … q99, mean]. Weekly models get weeks from
+Monday to Sunday; a week without a report holds the one before it. Where a library leaves a choice,
+both choices are peers, and the better one counts.
 """
 
 import warnings
@@ -13,21 +14,20 @@ import numpy as np
 import pandas as pd
 import polars as pl
 
-from tanuki.shop.forecasting.forecaster import COLUMNS, QUANTILES, SCORES
+from tanuki.shop.forecasting.forecaster import NORMAL_SCORES, QUANTILE_COLUMNS, QUANTILE_LEVELS
 from tanuki.shop.panel import Panel
 
-DOCUMENTED = "mlforecast+LightGBM as documented"  # for its speed
+DOCUMENTED = "mlforecast+LightGBM as documented"  # measured for its speed only
 Peer = Callable[[Panel], pl.DataFrame]
-LEVELS = [98, 90, 80, 50]  # of intervals whose ends are the quantiles beside the median
-BOTH_YEARS = 104  # weeks of which a season of 52 can be learnt
-SHORTEST = 12  # weeks below which a series gets its mean, whatever the model
-AHEAD = 2
-WINDOWS = 10  # past forecasts on which mlforecast measures its intervals
-LONGEST = 15  # days at the end of a daily series that a forecast of a week needs
+INTERVAL_LEVELS = [98, 90, 80, 50]  # of intervals whose ends are the quantiles beside the median
+MIN_WEEKS_FOR_SEASON = 104  # a season of 52 weeks needs two years
+MIN_WEEKS = 12  # shorter series get their mean, whatever the model
+HORIZON_WEEKS = 2
+INTERVAL_WINDOWS = 10  # past forecasts from which mlforecast makes its intervals
 
 
-def weekly(panel: Panel) -> pl.DataFrame:
-    """[unique_id, ds, y]: whole weeks of each series from its first one; silent weeks hold the last known one."""
+def to_weekly_frame(panel: Panel) -> pl.DataFrame:
+    """[unique_id, ds, y]: whole weeks of each series; unknown weeks hold the last known one."""
     return (
         panel.sales.with_columns(
             pl.format("{}|{}", "store", "item").alias("unique_id"),
@@ -54,8 +54,8 @@ def weekly(panel: Panel) -> pl.DataFrame:
     )
 
 
-def daily(panel: Panel) -> pl.DataFrame:
-    """[unique_id, ds, y] of days; a silent day holds the same weekday's last known sales."""
+def to_daily_frame(panel: Panel) -> pl.DataFrame:
+    """[unique_id, ds, y] of days; unknown days hold the last known sales of their weekday."""
     return (
         panel.sales.select(
             pl.format("{}|{}", "store", "item").alias("unique_id"),
@@ -68,8 +68,11 @@ def daily(panel: Panel) -> pl.DataFrame:
     )
 
 
-def plans(panel: Panel) -> pl.DataFrame | None:
-    """[unique_id, ds, price, rival prices, kinds of promotion] of the known weeks and the two ahead; None where nothing of it ever changes."""
+def build_plans(panel: Panel) -> pl.DataFrame | None:
+    """[unique_id, ds, price, prices of other items, promotion kinds], also of the two weeks ahead.
+
+    None where nothing of it ever changes.
+    """
     if panel.prices.height == 0 and panel.promotions.height == 0:
         return None
     days = panel.prices.with_columns(pl.col("date").dt.truncate("1w").alias("ds"))
@@ -95,14 +98,14 @@ def plans(panel: Panel) -> pl.DataFrame | None:
             .unique()
         }
     )
-    made = panel.sales.select("store", "item").unique().join(mondays, how="cross")
-    made = made.join(price, on=["store", "item", "ds"], how="left").join(
+    weeks = panel.sales.select("store", "item").unique().join(mondays, how="cross")
+    weeks = weeks.join(price, on=["store", "item", "ds"], how="left").join(
         rivals, on=["store", "ds"], how="left"
     )
-    made = made.join(kinds, on=["store", "item", "ds"], how="left").sort("store", "item", "ds")
+    weeks = weeks.join(kinds, on=["store", "item", "ds"], how="left").sort("store", "item", "ds")
     flags = [name for name in kinds.columns if name not in ("store", "item", "ds")]
-    prices = [name for name in made.columns if name.startswith("price")]
-    return made.select(
+    prices = [name for name in weeks.columns if name.startswith("price")]
+    return weeks.select(
         pl.format("{}|{}", "store", "item").alias("unique_id"),
         "ds",
         *(
@@ -116,13 +119,15 @@ def plans(panel: Panel) -> pl.DataFrame | None:
     )
 
 
-def result(ids: list[str] | np.ndarray, quantiles: np.ndarray, mean: np.ndarray) -> pl.DataFrame:
-    """[store, item, q01 … q99, mean] from lines of quantiles, never negative and never decreasing."""
+def build_result(
+    ids: list[str] | np.ndarray, quantiles: np.ndarray, mean: np.ndarray
+) -> pl.DataFrame:
+    """[store, item, q01 … q99, mean], quantiles never negative and never decreasing."""
     tidy = np.maximum.accumulate(np.maximum(quantiles, 0.0), axis=1)
     frame = pl.DataFrame(
         {
             "unique_id": list(ids),
-            **dict(zip(COLUMNS, tidy.T, strict=True)),
+            **dict(zip(QUANTILE_COLUMNS, tidy.T, strict=True)),
             "mean": np.maximum(mean, 0.0),
         }
     )
@@ -135,25 +140,25 @@ def result(ids: list[str] | np.ndarray, quantiles: np.ndarray, mean: np.ndarray)
     return (
         frame.with_columns(parts)
         .unnest("parts")
-        .select("store", "item", *COLUMNS, "mean")
+        .select("store", "item", *QUANTILE_COLUMNS, "mean")
         .sort("store", "item")
     )
 
 
-def around(mean: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """Quantiles of a normal distribution of these means and spreads."""
-    return mean[:, None] + SCORES[None, :] * spread[:, None]
+def normal_quantiles(mean: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """Quantiles of normal distributions with these means and standard deviations."""
+    return mean[:, None] + NORMAL_SCORES[None, :] * spread[:, None]
 
 
-def lines(panel: Panel) -> tuple[list[str], list[np.ndarray]]:
-    """The series and their weeks."""
-    grouped = weekly(panel).group_by("unique_id", maintain_order=True).agg("y")
+def list_series(panel: Panel) -> tuple[list[str], list[np.ndarray]]:
+    """The ids of the series, and their weeks."""
+    grouped = to_weekly_frame(panel).group_by("unique_id", maintain_order=True).agg("y")
     return grouped["unique_id"].to_list(), [np.asarray(values) for values in grouped["y"]]
 
 
-def simple(panel: Panel, forecast: Callable[[np.ndarray], float]) -> pl.DataFrame:
-    """A rule on the known weeks, with the spread of its own last year of forecasts two weeks ahead."""
-    ids, weeks = lines(panel)
+def forecast_by_rule(panel: Panel, forecast: Callable[[np.ndarray], float]) -> pl.DataFrame:
+    """A rule on the known weeks, with the RMSE of its own forecasts over the last year."""
+    ids, weeks = list_series(panel)
     mean = np.array([forecast(values) for values in weeks])
     spread = []
     for values in weeks:
@@ -162,58 +167,63 @@ def simple(panel: Panel, forecast: Callable[[np.ndarray], float]) -> pl.DataFram
         spread.append(
             float(np.sqrt(np.mean(np.square(errors)))) if errors else float(np.mean(values))
         )
-    return result(ids, around(mean, np.array(spread)), mean)
+    return build_result(ids, normal_quantiles(mean, np.array(spread)), mean)
 
 
-def naive(panel: Panel) -> pl.DataFrame:
-    """The last known week again."""
-    return simple(panel, lambda weeks: float(weeks[-1]))
+def forecast_naive(panel: Panel) -> pl.DataFrame:
+    """The last known week."""
+    return forecast_by_rule(panel, lambda weeks: float(weeks[-1]))
 
 
-def seasonal_naive(panel: Panel) -> pl.DataFrame:
-    """The same week a year ago; the last one where that is not known."""
-    return simple(panel, lambda weeks: float(weeks[-51] if len(weeks) >= 51 else weeks[-1]))
+def forecast_seasonal_naive(panel: Panel) -> pl.DataFrame:
+    """The same week a year ago; the last week where that is not known."""
+    return forecast_by_rule(
+        panel, lambda weeks: float(weeks[-51] if len(weeks) >= 51 else weeks[-1])
+    )
 
 
-def moving_average(panel: Panel) -> pl.DataFrame:
+def forecast_moving_average(panel: Panel) -> pl.DataFrame:
     """The mean of the last four weeks."""
-    return simple(panel, lambda weeks: float(weeks[-4:].mean()))
+    return forecast_by_rule(panel, lambda weeks: float(weeks[-4:].mean()))
 
 
-def statsforecast(model: str, season: int) -> Peer:
-    """One of statsforecast's automatic models on weeks, with its own intervals. A season of 52 asks for two known years."""
+def make_statsforecast_peer(name: str, season: int) -> Peer:
+    """One of statsforecast's automatic models on weeks, with its own intervals."""
 
     def peer(panel: Panel) -> pl.DataFrame:
         from statsforecast import StatsForecast, models
 
-        frame = weekly(panel)
-        long = frame.filter(pl.len().over("unique_id") >= SHORTEST)
+        frame = to_weekly_frame(panel)
+        long = frame.filter(pl.len().over("unique_id") >= MIN_WEEKS)
         known = int(long.group_by("unique_id").len()["len"].max())
-        made = getattr(models, model)(season_length=season if known >= BOTH_YEARS else 1)
-        engine = StatsForecast(models=[made], freq="1w", n_jobs=1, fallback_model=models.Naive())
+        model = getattr(models, name)(season_length=season if known >= MIN_WEEKS_FOR_SEASON else 1)
+        engine = StatsForecast(models=[model], freq="1w", n_jobs=1, fallback_model=models.Naive())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ahead = (
-                engine.forecast(df=long, h=AHEAD, level=LEVELS)
+                engine.forecast(df=long, h=HORIZON_WEEKS, level=INTERVAL_LEVELS)
                 .sort("unique_id", "ds")
                 .group_by("unique_id", maintain_order=True)
                 .last()
             )
         names = [
-            *(f"{made.alias}-lo-{n}" for n in LEVELS),
-            made.alias,
-            *(f"{made.alias}-hi-{n}" for n in LEVELS[::-1]),
+            *(f"{model.alias}-lo-{n}" for n in INTERVAL_LEVELS),
+            model.alias,
+            *(f"{model.alias}-hi-{n}" for n in INTERVAL_LEVELS[::-1]),
         ]
         quantiles = np.nan_to_num(ahead.select(names).to_numpy())
-        return whole(
-            result(ahead["unique_id"].to_list(), quantiles, quantiles[:, len(LEVELS)]), frame
+        return add_short_series(
+            build_result(
+                ahead["unique_id"].to_list(), quantiles, quantiles[:, len(INTERVAL_LEVELS)]
+            ),
+            frame,
         )
 
     return peer
 
 
-def whole(made: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
-    """A forecast completed by the mean of the series that were too short for its model."""
+def add_short_series(forecast: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
+    """A forecast with the means of the series that were too short for its model added."""
     parts = (
         pl.col("unique_id")
         .str.split_exact("|", 1)
@@ -225,40 +235,44 @@ def whole(made: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
         .agg(pl.col("y").mean())
         .with_columns(parts)
         .unnest("parts")
-        .join(made, on=["store", "item"], how="anti")
+        .join(forecast, on=["store", "item"], how="anti")
     )
     if rest.height == 0:
-        return made
+        return forecast
     mean = rest["y"].to_numpy()
     return pl.concat(
-        [made, result(rest["unique_id"].to_list(), around(mean, 0.5 * mean), mean)]
+        [
+            forecast,
+            build_result(rest["unique_id"].to_list(), normal_quantiles(mean, 0.5 * mean), mean),
+        ]
     ).sort("store", "item")
 
 
-def lightgbm() -> Any:
-    """LightGBM as mlforecast's documentation has it, on one thread like everything measured here."""
+def make_lightgbm() -> Any:
+    """LightGBM as in mlforecast's documentation, on one thread like all models here."""
     from lightgbm import LGBMRegressor
 
     return LGBMRegressor(random_state=0, verbosity=-1, n_jobs=1)
 
 
-def mlforecast_daily(panel: Panel) -> pl.DataFrame:
-    """The documentation's first example on days: lags, an expanding and a rolling mean, the weekday, the difference to a week ago; two weeks of days, the second added up.
+def forecast_mlforecast_daily(panel: Panel) -> pl.DataFrame:
+    """The first example of mlforecast's documentation, on days; the second week's days are summed.
 
-    Intervals of single days do not add up to one of a week, so the documented conformal intervals are made of the week's sum: the library's own cross-validation
-    gives WINDOWS past forecasts, and the errors of their second weeks, both ways around the forecast, are the distribution.
+    Intervals of single days do not add up to one of a week. So conformal intervals are made of the
+    week's sum: the library's cross-validation gives INTERVAL_WINDOWS past forecasts, and the errors
+    of their second weeks, in both directions, are the distribution.
     """
     from mlforecast import MLForecast
     from mlforecast.lag_transforms import ExpandingMean, RollingMean
     from mlforecast.target_transforms import Differences
 
-    frame = daily(panel).to_pandas()
+    frame = to_daily_frame(panel).to_pandas()
     frame["ds"] = frame["ds"].astype("datetime64[ns]")
     days = frame.groupby("unique_id", observed=True)["ds"].count()
-    horizon = 7 * AHEAD
-    windows = min(WINDOWS, max(2, int(days.min() - 60) // horizon))
+    horizon = 7 * HORIZON_WEEKS
+    windows = min(INTERVAL_WINDOWS, max(2, int(days.min() - 60) // horizon))
     engine = MLForecast(
-        models={"model": lightgbm()},
+        models={"model": make_lightgbm()},
         freq="D",
         lags=[7, 14],
         lag_transforms={1: [ExpandingMean()], 7: [RollingMean(window_size=28)]},
@@ -277,21 +291,25 @@ def mlforecast_daily(panel: Panel) -> pl.DataFrame:
         .groupby(["unique_id", "cutoff"])[["y", "model"]]
         .sum()
     )
-    return conformal(second, (past["y"] - past["model"]).abs().unstack())
+    return conformal_quantiles(second, (past["y"] - past["model"]).abs().unstack())
 
 
-def conformal(mean: pd.Series, errors: pd.DataFrame) -> pl.DataFrame:
-    """mlforecast's conformal distribution: the forecast plus and minus its past absolute errors, and the quantiles of those."""
+def conformal_quantiles(mean: pd.Series, errors: pd.DataFrame) -> pl.DataFrame:
+    """mlforecast's conformal distribution: quantiles of the forecast ± its past absolute errors."""
     errors = errors.loc[mean.index].to_numpy()
     samples = np.concatenate(
         [mean.to_numpy()[:, None] - errors, mean.to_numpy()[:, None] + errors], axis=1
     )
-    return result(list(mean.index), np.quantile(samples, QUANTILES, axis=1).T, mean.to_numpy())
+    return build_result(
+        list(mean.index), np.quantile(samples, QUANTILE_LEVELS, axis=1).T, mean.to_numpy()
+    )
 
 
-def mlforecast_documented(panel: Panel) -> pl.DataFrame:
-    """The same library letter by letter as its documentation has it: LightGBM with the threads it takes by itself, differences to the day before, and intervals from
-    ten windows of the horizon (the guide on prediction intervals). Days' quantiles are added up, as whoever reads them would have to.
+def forecast_mlforecast_documented(panel: Panel) -> pl.DataFrame:
+    """mlforecast exactly as documented, with LightGBM's own choice of threads.
+
+    Differences are to the day before, intervals from ten windows of the horizon (the guide on
+    prediction intervals). The days' quantiles are summed, as a reader of them would.
     """
     from lightgbm import LGBMRegressor
     from mlforecast import MLForecast
@@ -299,9 +317,9 @@ def mlforecast_documented(panel: Panel) -> pl.DataFrame:
     from mlforecast.target_transforms import Differences
     from mlforecast.utils import PredictionIntervals
 
-    frame = daily(panel).to_pandas()
+    frame = to_daily_frame(panel).to_pandas()
     frame["ds"] = frame["ds"].astype("datetime64[ns]")
-    horizon = 7 * AHEAD
+    horizon = 7 * HORIZON_WEEKS
     engine = MLForecast(
         models=[LGBMRegressor(random_state=0, verbosity=-1)],
         freq="D",
@@ -312,17 +330,21 @@ def mlforecast_documented(panel: Panel) -> pl.DataFrame:
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        engine.fit(frame, prediction_intervals=PredictionIntervals(n_windows=WINDOWS, h=horizon))
-        ahead = engine.predict(horizon, level=LEVELS)
+        engine.fit(
+            frame, prediction_intervals=PredictionIntervals(n_windows=INTERVAL_WINDOWS, h=horizon)
+        )
+        ahead = engine.predict(horizon, level=INTERVAL_LEVELS)
     names = [
-        *(f"LGBMRegressor-lo-{n}" for n in LEVELS), "LGBMRegressor", *(f"LGBMRegressor-hi-{n}" for n in LEVELS[::-1])
-    ]  # fmt: skip
+        *(f"LGBMRegressor-lo-{n}" for n in INTERVAL_LEVELS),
+        "LGBMRegressor",
+        *(f"LGBMRegressor-hi-{n}" for n in INTERVAL_LEVELS[::-1]),
+    ]
     second = ahead[ahead["ds"].dt.date >= panel.target.monday].groupby("unique_id")[names].sum()
-    return result(list(second.index), second.to_numpy(), second["LGBMRegressor"].to_numpy())
+    return build_result(list(second.index), second.to_numpy(), second["LGBMRegressor"].to_numpy())
 
 
-def mlforecast_weekly(*, known_ahead: bool, log: bool) -> Peer:
-    """The same library on weeks: lags up to a year where known, rolling means, the week of the year, its own conformal intervals, and exogenous plans if told."""
+def make_mlforecast_weekly_peer(*, known_ahead: bool, log: bool) -> Peer:
+    """mlforecast on weeks, with its conformal intervals; with plans if `known_ahead`."""
 
     def peer(panel: Panel) -> pl.DataFrame:
         from mlforecast import MLForecast
@@ -331,34 +353,34 @@ def mlforecast_weekly(*, known_ahead: bool, log: bool) -> Peer:
         from mlforecast.utils import PredictionIntervals
         from sklearn.preprocessing import FunctionTransformer
 
-        frame = weekly(panel)
+        frame = to_weekly_frame(panel)
         frame = (
             frame.filter(pl.len().over("unique_id") >= 40)
             if frame.group_by("unique_id").len()["len"].max() >= 40
             else frame
         )
         shortest = int(frame.group_by("unique_id").len()["len"].min())
-        extra = plans(panel) if known_ahead else None
+        extra = build_plans(panel) if known_ahead else None
         joined = frame if extra is None else frame.join(extra, on=["unique_id", "ds"])
         target = [
             GlobalSklearnTransformer(FunctionTransformer(func=np.log1p, inverse_func=np.expm1)),
             LocalStandardScaler(),
         ]
         engine = MLForecast(
-            models={"model": lightgbm()},
+            models={"model": make_lightgbm()},
             freq="1w",
-            lags=[1, 2, 3, 4, 8, *([51, 52] if shortest >= BOTH_YEARS else [])],
+            lags=[1, 2, 3, 4, 8, *([51, 52] if shortest >= MIN_WEEKS_FOR_SEASON else [])],
             lag_transforms={1: [ExpandingMean(), RollingMean(window_size=4)]},
             date_features=["week"],
             target_transforms=target if log else target[1:],
         )
-        windows = min(WINDOWS, max(2, (shortest - 20) // AHEAD))
+        windows = min(INTERVAL_WINDOWS, max(2, (shortest - 20) // HORIZON_WEEKS))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             engine.fit(
                 joined,
                 static_features=[],
-                prediction_intervals=PredictionIntervals(n_windows=windows, h=AHEAD),
+                prediction_intervals=PredictionIntervals(n_windows=windows, h=HORIZON_WEEKS),
             )
             future = (
                 None
@@ -367,27 +389,28 @@ def mlforecast_weekly(*, known_ahead: bool, log: bool) -> Peer:
                     frame.select("unique_id").unique(), on="unique_id"
                 )
             )
-            ahead = engine.predict(AHEAD, level=LEVELS, X_df=future)
+            ahead = engine.predict(HORIZON_WEEKS, level=INTERVAL_LEVELS, X_df=future)
         last = ahead.sort("unique_id", "ds").group_by("unique_id", maintain_order=True).last()
         names = [
-            *(f"model-lo-{n}" for n in LEVELS),
+            *(f"model-lo-{n}" for n in INTERVAL_LEVELS),
             "model",
-            *(f"model-hi-{n}" for n in LEVELS[::-1]),
+            *(f"model-hi-{n}" for n in INTERVAL_LEVELS[::-1]),
         ]
-        return whole(
-            result(
+        return add_short_series(
+            build_result(
                 last["unique_id"].to_list(), last.select(names).to_numpy(), last["model"].to_numpy()
             ),
-            weekly(panel),
+            to_weekly_frame(panel),
         )
 
     return peer
 
 
-def skforecast(*, log: bool) -> Peer:
-    """skforecast's recursive forecaster of many series: one LightGBM on scaled weeks, with plans where there are any.
+def make_skforecast_peer(*, log: bool) -> Peer:
+    """skforecast's recursive forecaster of many series: one LightGBM on scaled weeks, with plans.
 
-    Quantiles are bootstrapped from its errors in the backtest of the last weeks, as those on what it learnt from are far too small.
+    Quantiles are bootstrapped from its errors in a backtest of the last weeks; its errors on the
+    training weeks are far too small.
     """
 
     def peer(panel: Panel) -> pl.DataFrame:
@@ -397,22 +420,22 @@ def skforecast(*, log: bool) -> Peer:
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-        frame = weekly(panel)
-        frame = frame.filter(pl.len().over("unique_id") >= SHORTEST + 10)
+        frame = to_weekly_frame(panel)
+        frame = frame.filter(pl.len().over("unique_id") >= MIN_WEEKS + 10)
         known = int(frame.group_by("unique_id").len()["len"].min())
-        extra = plans(panel)
+        extra = build_plans(panel)
         wide = {
-            name[0]: series_of(part, "y")
+            name[0]: to_pandas_series(part, "y")
             for name, part in frame.partition_by(
                 "unique_id", as_dict=True, maintain_order=True
             ).items()
         }
-        months = {name: month(values.index) for name, values in wide.items()}
+        months = {name: week_of_year(values.index) for name, values in wide.items()}
         exog = months
         future = {
-            name: month(
+            name: week_of_year(
                 values.index[-1:].union(
-                    pd.date_range(values.index[-1], periods=AHEAD + 1, freq="W-MON")
+                    pd.date_range(values.index[-1], periods=HORIZON_WEEKS + 1, freq="W-MON")
                 )
             )[1:]
             for name, values in wide.items()
@@ -422,11 +445,11 @@ def skforecast(*, log: bool) -> Peer:
                 name[0]: part
                 for name, part in extra.partition_by("unique_id", as_dict=True).items()
             }
-            exog = {name: months[name].join(plan(parts[name])) for name in wide}
-            future = {name: future[name].join(plan(parts[name])) for name in wide}
+            exog = {name: months[name].join(to_pandas_plans(parts[name])) for name in wide}
+            future = {name: future[name].join(to_pandas_plans(parts[name])) for name in wide}
         engine = ForecasterRecursiveMultiSeries(
-            estimator=lightgbm(),
-            lags=52 if known >= BOTH_YEARS else 8,
+            estimator=make_lightgbm(),
+            lags=52 if known >= MIN_WEEKS_FOR_SEASON else 8,
             window_features=RollingFeatures(stats=["mean"], window_sizes=4),
             encoding="ordinal",
             transformer_series=make_pipeline(
@@ -435,9 +458,9 @@ def skforecast(*, log: bool) -> Peer:
             if log
             else StandardScaler(),
         )
-        weeks = min(AHEAD * WINDOWS, known // 3)
+        weeks = min(HORIZON_WEEKS * INTERVAL_WINDOWS, known // 3)
         folds = TimeSeriesFold(
-            steps=AHEAD,
+            steps=HORIZON_WEEKS,
             initial_train_size=str(frame["ds"].max() - timedelta(weeks=weeks)),
             refit=False,
         )
@@ -454,16 +477,16 @@ def skforecast(*, log: bool) -> Peer:
                 suppress_warnings=True,
             )
             engine.fit(series=wide, exog=exog)
-            told = {name: part["pred"] for name, part in past.groupby("level") if name in wide}
+            backtest = {name: part["pred"] for name, part in past.groupby("level") if name in wide}
             engine.set_out_sample_residuals(
-                y_true={name: wide[name].loc[part.index] for name, part in told.items()},
-                y_pred=told,
+                y_true={name: wide[name].loc[part.index] for name, part in backtest.items()},
+                y_pred=backtest,
             )
-            mean = engine.predict(steps=AHEAD, exog=future)
+            mean = engine.predict(steps=HORIZON_WEEKS, exog=future)
             quantiles = engine.predict_quantiles(
-                steps=AHEAD,
+                steps=HORIZON_WEEKS,
                 exog=future,
-                quantiles=list(QUANTILES),
+                quantiles=list(QUANTILE_LEVELS),
                 n_boot=250,
                 use_in_sample_residuals=False,
                 use_binned_residuals=False,
@@ -471,13 +494,16 @@ def skforecast(*, log: bool) -> Peer:
             )
         last = quantiles[quantiles.index == quantiles.index.max()].set_index("level")
         middle = mean[mean.index == mean.index.max()].set_index("level")["pred"].loc[last.index]
-        return whole(result(list(last.index), last.to_numpy(), middle.to_numpy()), weekly(panel))
+        return add_short_series(
+            build_result(list(last.index), last.to_numpy(), middle.to_numpy()),
+            to_weekly_frame(panel),
+        )
 
     return peer
 
 
-def series_of(part: pl.DataFrame, column: str) -> pd.Series:
-    """One series on its Mondays."""
+def to_pandas_series(part: pl.DataFrame, column: str) -> pd.Series:
+    """A column of one series on its Mondays."""
     return pd.Series(
         part[column].to_numpy(),
         index=pd.DatetimeIndex(part["ds"].to_list(), freq="W-MON"),
@@ -485,12 +511,12 @@ def series_of(part: pl.DataFrame, column: str) -> pd.Series:
     )
 
 
-def month(index: pd.DatetimeIndex) -> pd.DataFrame:
+def week_of_year(index: pd.DatetimeIndex) -> pd.DataFrame:
     """The week of the year of each Monday."""
     return pd.DataFrame({"week": index.isocalendar().week.astype(float).to_numpy()}, index=index)
 
 
-def plan(part: pl.DataFrame) -> pd.DataFrame:
+def to_pandas_plans(part: pl.DataFrame) -> pd.DataFrame:
     """The plans of one series on its Mondays."""
     return pd.DataFrame(
         part.drop("unique_id", "ds").to_dict(as_series=False),
@@ -499,17 +525,19 @@ def plan(part: pl.DataFrame) -> pd.DataFrame:
 
 
 PEERS: dict[str, Peer] = {
-    "naive": naive,
-    "seasonal naive": seasonal_naive,
-    "moving average": moving_average,
-    "statsforecast AutoETS": statsforecast("AutoETS", 1),
-    "statsforecast AutoTheta": statsforecast("AutoTheta", 52),
-    "statsforecast CES": statsforecast("AutoCES", 52),
-    "mlforecast+LightGBM daily": mlforecast_daily,
-    DOCUMENTED: mlforecast_documented,
-    "mlforecast+LightGBM weekly": mlforecast_weekly(known_ahead=True, log=False),
-    "mlforecast+LightGBM weekly log": mlforecast_weekly(known_ahead=True, log=True),
-    "mlforecast+LightGBM weekly no plans": mlforecast_weekly(known_ahead=False, log=False),
-    "skforecast+LightGBM": skforecast(log=False),
-    "skforecast+LightGBM log": skforecast(log=True),
+    "naive": forecast_naive,
+    "seasonal naive": forecast_seasonal_naive,
+    "moving average": forecast_moving_average,
+    "statsforecast AutoETS": make_statsforecast_peer("AutoETS", 1),
+    "statsforecast AutoTheta": make_statsforecast_peer("AutoTheta", 52),
+    "statsforecast CES": make_statsforecast_peer("AutoCES", 52),
+    "mlforecast+LightGBM daily": forecast_mlforecast_daily,
+    DOCUMENTED: forecast_mlforecast_documented,
+    "mlforecast+LightGBM weekly": make_mlforecast_weekly_peer(known_ahead=True, log=False),
+    "mlforecast+LightGBM weekly log": make_mlforecast_weekly_peer(known_ahead=True, log=True),
+    "mlforecast+LightGBM weekly no plans": make_mlforecast_weekly_peer(
+        known_ahead=False, log=False
+    ),
+    "skforecast+LightGBM": make_skforecast_peer(log=False),
+    "skforecast+LightGBM log": make_skforecast_peer(log=True),
 }
