@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse, Response
+from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
 from tanuki.errors import NotAllowed, UserError
@@ -64,14 +65,22 @@ def render_account_page(
     )
 
 
+class PasswordForm(BaseModel):
+    old: str
+    new: str
+    again: str
+
+
 @write_route(router, "/account/password", dependencies=[*session_only, PasswordCheck])
 def change_password(
-    db: WriteDb, person: CurrentPerson, visit: CurrentVisit, old: Text, new: Text, again: Text
+    db: WriteDb, person: CurrentPerson, visit: CurrentVisit, form: Annotated[PasswordForm, Form()]
 ) -> ActionResult:
     """Set a new password; it ends the other sessions."""
-    if new != again:
+    if form.new != form.again:
         raise UserError("The two new passwords are not the same.")
-    accounts.change_password(db, person, old, new, now=datetime.now(UTC), keep=visit.secret)
+    accounts.change_password(
+        db, person, form.old, form.new, now=datetime.now(UTC), keep=visit.secret
+    )
     return ActionResult(
         "/account", msgid("Your password is changed; your other sessions are signed out.")
     )
@@ -84,20 +93,20 @@ def revoke_token(db: WriteDb, person: CurrentPerson, token: Text) -> ActionResul
     return ActionResult("/account", msgid("The token no longer works."))
 
 
+class TokenForm(BaseModel):
+    scope: list[str] = Field(default_factory=list)
+    label: str = ""
+    days: int = 365
+
+
 @write_route(router, "/account/tokens", dependencies=session_only)
 def add_token(
-    request: Request,
-    db: WriteDb,
-    person: CurrentPerson,
-    visit: CurrentVisit,
-    scope: Annotated[list[str], Form(default_factory=list)],
-    label: Text = "",
-    days: Annotated[int, Form()] = 365,
+    request: Request, db: WriteDb, visit: CurrentVisit, form: Annotated[TokenForm, Form()]
 ) -> Response:
     """A new API token. The answer is the page itself, because the token is never shown again."""
-    token = tokens.create_token(
-        db, person.name, tokens.NewToken(label, scopes=scope, days=days), datetime.now(UTC)
-    )
+    assert visit.person is not None
+    new_token = tokens.NewToken(form.label, scopes=form.scope, days=form.days)
+    token = tokens.create_token(db, visit.person.name, new_token, datetime.now(UTC))
     return render_account_page(request, db, visit, new_token=token)
 
 

@@ -197,6 +197,22 @@ Say = Annotated[Translate, Depends(get_translator)]
 """`say(text, **values)` in the reader's language."""
 
 
+@dataclass(frozen=True)
+class Reader:
+    """A person who is signed in, and the language that they read."""
+
+    person: Person
+    lang: str
+    say: Translate
+
+
+async def get_reader(person: CurrentPerson, lang: Lang, say: Say) -> Reader:
+    return Reader(person, lang, say)
+
+
+CurrentReader = Annotated[Reader, Depends(get_reader)]
+
+
 async def require_csrf(request: Request, visit: CurrentVisit) -> None:
     """Refuse a request that another site made a signed-in browser send.
 

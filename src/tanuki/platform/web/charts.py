@@ -15,7 +15,8 @@ SERIES_COLOURS = [f"var(--chart-{number})" for number in range(1, 7)]  # tanuki.
 INK, MUTED, LINE = "var(--ink)", "var(--muted)", "var(--line)"
 CONFIG: dict[str, Any] = {
     "background": None,
-    "padding": 10,  # browsers' fonts may be wider than the one that Vega measures
+    # left: browsers' fonts may be wider than the one that Vega measures
+    "padding": {"left": 24, "top": 8, "right": 12, "bottom": 8},
     "aria": False,
     "font": "sans-serif",
     "mark": {"color": SERIES_COLOURS[0]},

@@ -41,11 +41,8 @@ async def check_idempotency_key(
 IdempotencyKey = Annotated[str, Depends(check_idempotency_key)]
 
 
-def set_rate_limit_headers(
-    response: Response, states: RateLimitState | Iterable[RateLimitState]
-) -> None:
-    single = isinstance(states, RateLimitState)
-    response.headers.update(rate_limit_headers([states] if single else states))
+def set_rate_limit_headers(response: Response, states: Iterable[RateLimitState]) -> None:
+    response.headers.update(rate_limit_headers(states))
 
 
 def rate_limit_headers(states: Iterable[RateLimitState]) -> dict[str, str]:

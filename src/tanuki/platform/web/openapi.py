@@ -72,7 +72,7 @@ def find_closed_operations(app: FastAPI) -> set[tuple[str, str]]:
         (method, route.path_format)
         for route in app.routes
         if isinstance(route, APIRoute) and requires_person(route.dependant)
-        for method in route.methods
+        for method in route.methods or ()
     }
 
 

@@ -1,15 +1,16 @@
 """The analyst's check: the week's order lines, unusual ones first, edited in place."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Query
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from tanuki.i18n import Translate, msgid
 from tanuki.platform.accounts import require_role
-from tanuki.platform.web.auth import CurrentPerson, Lang, Say
+from tanuki.platform.web.auth import CurrentPerson, CurrentReader
 from tanuki.platform.web.pages import ActionResult, read_route, write_route
 from tanuki.platform.web.site import build_url
 from tanuki.platform.web.transactions import Db, WriteDb
@@ -63,17 +64,7 @@ class CheckQuery(BaseModel):
     store: str | None = None
     item: str | None = None
     unusual: bool = False
-    offset: int = 0
-
-
-def read_check_query(
-    week: str | None = None,
-    store: str | None = None,
-    item: str | None = None,
-    unusual: bool = False,
-    offset: Annotated[int, Query(ge=0)] = 0,
-) -> CheckQuery:
-    return CheckQuery(week=week, store=store, item=item, unusual=unusual, offset=offset)
+    offset: int = Field(default=0, ge=0)
 
 
 class CheckedCycle(BaseModel):
@@ -112,28 +103,24 @@ class CheckPage(BaseModel):
     ],
 )
 def show_check_page(
-    db: Db,
-    person: CurrentPerson,
-    lang: Lang,
-    say: Say,
-    query: Annotated[CheckQuery, Depends(read_check_query)],
+    db: Db, reader: CurrentReader, query: Annotated[CheckQuery, Query()]
 ) -> CheckPage:
     """The week's lines, the most unusual first."""
-    require_role(person, *CHAIN_ROLES)
+    require_role(reader.person, *CHAIN_ROLES)
     week = choose_week(db, query.week)
-    names = load_names(db, lang)
+    names = load_names(db, reader.lang)
     cycle = None if week is None else orders.get_cycle(db, week)
-    lines = [] if week is None else orders.list_order_lines(db, person, week, query.store)
+    lines = [] if week is None else orders.list_order_lines(db, reader.person, week, query.store)
     lines = [line for line in lines if query.item is None or line.item == query.item]
     selected = [line for line in lines if not query.unusual or line.unusual >= UNUSUAL_SCORE]
     week_forecasts = (
         {} if week is None else index_forecasts(forecasts.list_target_forecasts(db, week))
     )
     return CheckPage(
-        cycle=None if cycle is None else build_checked_cycle(cycle, say),
-        may_change=person.has_role("analyst"),
+        cycle=None if cycle is None else build_checked_cycle(cycle, reader.say),
+        may_change=reader.person.has_role("analyst"),
         lines=[
-            build_check_line(line, week_forecasts[line.store, line.item], names, say)
+            build_check_line(line, week_forecasts[line.store, line.item], names, reader.say)
             for line in selected[query.offset : query.offset + LINES_PER_PAGE]
         ],
         total=len(selected),
@@ -190,6 +177,19 @@ def build_check_line(
     )
 
 
+@dataclass(frozen=True)
+class LineKey:
+    """The line that a path names."""
+
+    week: str
+    store: str
+    item: str
+
+
+def read_line_key(week: str, store: str, item: str) -> LineKey:
+    return LineKey(week, store, item)
+
+
 class LineForm(BaseModel):
     """The new order of a line. `version` is the line's version that the person saw."""
 
@@ -203,23 +203,21 @@ class LineForm(BaseModel):
 def change_cases(
     db: WriteDb,
     person: CurrentPerson,
-    week: str,
-    store: str,
-    item: str,
+    key: Annotated[LineKey, Depends(read_line_key)],
     form: Annotated[LineForm, Form()],
 ) -> ActionResult:
     """Set a line's cases."""
     line = orders.change_order_line(
         db,
         person,
-        parse_week(week),
-        orders.LineChange(store, item, form.cases, form.version, form.reason),
+        parse_week(key.week),
+        orders.LineChange(key.store, key.item, form.cases, form.version, form.reason),
         datetime.now(UTC),
     )
     is_check_page = form.back.startswith("/shop/check")
-    path = form.back if is_check_page else build_url("/shop/check", week=week)
+    path = form.back if is_check_page else build_url("/shop/check", week=key.week)
     return ActionResult(
-        f"{path}#{store}-{item}",
+        f"{path}#{key.store}-{key.item}",
         msgid("%(item)s of %(store)s: %(cases)s cases."),
-        {"store": store, "item": item, "cases": line.cases},
+        {"store": key.store, "item": key.item, "cases": line.cases},
     )

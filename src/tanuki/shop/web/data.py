@@ -142,20 +142,31 @@ def parse_column_mapping(text: str) -> dict[str, str]:
     }
 
 
+class RowForm(BaseModel):
+    """The names and values of a row's columns."""
+
+    name: list[str]
+    value: list[str]
+
+
 @write_route(router, "/shop/data/quarantine/{row}/fix")
 def fix_quarantined_row(
     db: WriteDb,
     person: CurrentPerson,
     res: Res,
     row: int,
-    name: Annotated[list[str], Form()],
-    value: Annotated[list[str], Form()],
+    form: Annotated[RowForm, Form()],
 ) -> ActionResult:
     """Correct a row: the names and values of its columns."""
-    if len(name) != len(value):
+    if len(form.name) != len(form.value):
         raise UserError("The form is incomplete: every column needs a value.")
     quarantine.fix_row(
-        db, res.warehouse, person, row, dict(zip(name, value, strict=True)), datetime.now(UTC)
+        db,
+        res.warehouse,
+        person,
+        row,
+        dict(zip(form.name, form.value, strict=True)),
+        datetime.now(UTC),
     )
     return ActionResult(QUARANTINE_PATH, msgid("The row is corrected and counts now."))
 

@@ -1,7 +1,6 @@
 """One order line of the check: its sales history, the forecast, why so many, and its changes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import accumulate
 from typing import Annotated, Any
@@ -15,7 +14,7 @@ from tanuki.errors import NotFound
 from tanuki.i18n import Translate
 from tanuki.platform.accounts import require_role
 from tanuki.platform.resources import Resources
-from tanuki.platform.web.auth import CurrentPerson, Lang, Say
+from tanuki.platform.web.auth import CurrentReader
 from tanuki.platform.web.pages import read_route
 from tanuki.platform.web.site import Res
 from tanuki.platform.web.transactions import Db
@@ -24,24 +23,11 @@ from tanuki.shop.calendar import Week, parse_week
 from tanuki.shop.ingest.loading import SALES
 from tanuki.shop.store_access import CHAIN_ROLES
 from tanuki.shop.tables import Cycle, Forecast, OrderLine
-from tanuki.shop.web.check import CheckLine, build_check_line
+from tanuki.shop.web.check import CheckLine, LineKey, build_check_line, read_line_key
 from tanuki.shop.web.formatting import load_names
 
 router = APIRouter(tags=["shop"])
 HISTORY_WEEKS = 26
-
-
-@dataclass(frozen=True)
-class LineKey:
-    """The line that a path names."""
-
-    week: str
-    store: str
-    item: str
-
-
-def read_line_key(week: str, store: str, item: str) -> LineKey:
-    return LineKey(week, store, item)
 
 
 class HistoryWeek(BaseModel):
@@ -93,17 +79,15 @@ class OrderLinePage(BaseModel):
 )
 def show_order_line_page(
     db: Db,
-    person: CurrentPerson,
     res: Res,
-    lang: Lang,
-    say: Say,
+    reader: CurrentReader,
     key: Annotated[LineKey, Depends(read_line_key)],
 ) -> OrderLinePage:
     """One line: the last weeks' sales, and the forecast of the buffer week and the target week."""
-    require_role(person, *CHAIN_ROLES)
+    require_role(reader.person, *CHAIN_ROLES)
     week = parse_week(key.week)
     cycle = orders.get_cycle(db, week)
-    lines = orders.list_order_lines(db, person, week, key.store)
+    lines = orders.list_order_lines(db, reader.person, week, key.store)
     line = next((line for line in lines if line.item == key.item), None)
     if line is None:
         raise NotFound(
@@ -118,14 +102,16 @@ def show_order_line_page(
         if (forecast.store, forecast.item) == (key.store, key.item)
     }
     history = build_history(week, load_weekly_sales(db, res, cycle, line), line_forecasts)
-    changes = orders.list_order_changes(db, person, week, key.store)
+    changes = orders.list_order_changes(db, reader.person, week, key.store)
     return OrderLinePage(
         week=str(week),
         state=cycle.state,
         open=cycle.state in orders.CHECK_STATES,
-        may_change=person.has_role("analyst"),
-        line=build_check_line(line, line_forecasts[str(week)], load_names(db, lang), say),
-        steps=build_explanation_steps(line, say),
+        may_change=reader.person.has_role("analyst"),
+        line=build_check_line(
+            line, line_forecasts[str(week)], load_names(db, reader.lang), reader.say
+        ),
+        steps=build_explanation_steps(line, reader.say),
         history=history,
         changes=[
             LineChange(**{name: getattr(change, name) for name in LineChange.model_fields})

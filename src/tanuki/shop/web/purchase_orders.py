@@ -204,24 +204,30 @@ def cancel_purchase_order(
     )
 
 
+class ReissueForm(BaseModel):
+    """The new cases by item."""
+
+    item: list[str]
+    cases: list[int]
+
+
 @write_route(router, "/shop/orders/{number}/reissue")
 def reissue_purchase_order(
     db: WriteDb,
     person: CurrentPerson,
     res: Res,
     number: str,
-    item: Annotated[list[str], Form()],
-    cases: Annotated[list[int], Form()],
+    form: Annotated[ReissueForm, Form()],
 ) -> ActionResult:
     """Issue a cancelled purchase order again, with new cases for each item."""
-    if len(item) != len(cases):
+    if len(form.item) != len(form.cases):
         raise UserError("The form is incomplete: every item needs its cases.")
     order = purchase_orders.reissue_purchase_order(
         db,
         person,
         res.objects,
         number,
-        cases=dict(zip(item, cases, strict=True)),
+        cases=dict(zip(form.item, form.cases, strict=True)),
         now=datetime.now(UTC),
     )
     return ActionResult(

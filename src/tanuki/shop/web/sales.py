@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
-from tanuki.platform.web.auth import CurrentPerson, Lang
+from tanuki.platform.web.auth import CurrentReader
 from tanuki.platform.web.charts import SERIES_COLOURS
 from tanuki.platform.web.pages import read_route
 from tanuki.platform.web.site import Res
@@ -38,20 +38,6 @@ class SalesQuery(BaseModel):
     item: str | None = None
 
 
-def read_sales_query(
-    by: Period = "week",
-    group: SalesGroup = "all",
-    first: date | None = None,
-    last: date | None = None,
-    region: str | None = None,
-    store: str | None = None,
-    item: str | None = None,
-) -> SalesQuery:
-    return SalesQuery(
-        by=by, group=group, first=first, last=last, region=region, store=store, item=item
-    )
-
-
 class SalesRow(BaseModel):
     """What one group sold in one period, which is named by its first day."""
 
@@ -79,16 +65,12 @@ class SalesPage(BaseModel):
 
 @read_route(router, "/shop/sales", "shop/sales.html", csv=lambda page: page.rows)
 def show_sales_page(
-    db: Db,
-    person: CurrentPerson,
-    lang: Lang,
-    res: Res,
-    query: Annotated[SalesQuery, Depends(read_sales_query)],
+    db: Db, res: Res, reader: CurrentReader, query: Annotated[SalesQuery, Query()]
 ) -> SalesPage:
     """Units and yen of each period."""
     now = datetime.now(UTC)
-    names = load_names(db, lang)
-    known_range = sales.find_sales_range(db, res.warehouse, person, now)
+    names = load_names(db, reader.lang)
+    known_range = sales.find_sales_range(db, res.warehouse, reader.person, now)
     rows: list[SalesRow] = []
     if known_range.first is not None and known_range.last is not None:
         last = query.last or known_range.last
@@ -97,7 +79,7 @@ def show_sales_page(
         frame = sales.sum_sales(
             db,
             res.warehouse,
-            person,
+            reader.person,
             sales.SalesSelection(
                 by=query.by,
                 group=query.group,
@@ -124,7 +106,7 @@ def show_sales_page(
     return SalesPage(
         query=query,
         regions=build_choices(names.regions),
-        stores=build_choices(names.stores, list_visible_stores(db, person)),
+        stores=build_choices(names.stores, list_visible_stores(db, reader.person)),
         items=build_choices(names.items),
         rows=rows,
         units=sum(row.units for row in rows),

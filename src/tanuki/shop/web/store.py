@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from tanuki.errors import NotFound, UserError
 from tanuki.i18n import msgid
 from tanuki.platform.accounts import Person
-from tanuki.platform.web.auth import CurrentPerson, Lang, Say
+from tanuki.platform.web.auth import CurrentPerson, CurrentReader
 from tanuki.platform.web.pages import ActionResult, read_route, write_route
 from tanuki.platform.web.site import Res, build_url
 from tanuki.platform.web.transactions import Db, WriteDb
@@ -68,21 +68,16 @@ class StorePage(BaseModel):
     csv=lambda page: page.cycle.lines if page.cycle else [],
 )
 def show_store_page(
-    db: Db,
-    person: CurrentPerson,
-    lang: Lang,
-    say: Say,
-    store: str | None = None,
-    week: str | None = None,
+    db: Db, reader: CurrentReader, store: str | None = None, week: str | None = None
 ) -> StorePage:
     """The store's lines of the latest week, or of the one asked for."""
-    visible_stores = list_visible_stores(db, person)
+    visible_stores = list_visible_stores(db, reader.person)
     if not visible_stores:
         raise NotFound("There is no store yet.")
     if store is not None:
-        require_store_access(db, person, store)
+        require_store_access(db, reader.person, store)
     store = store or visible_stores[0]
-    names = load_names(db, lang)
+    names = load_names(db, reader.lang)
     cycle = orders.get_cycle(db, parse_week(week)) if week else weekly.get_latest_cycle(db)
     store_cycle = None
     if cycle is not None:
@@ -96,10 +91,10 @@ def show_store_page(
                 units=line.cases * line.case_units,
                 recent_units=line.recent_units,
                 version=line.version,
-                reason=explanation.render_reasons(line.reasons, say),
-                summary=explanation.render_summary(line.reasons, say),
+                reason=explanation.render_reasons(line.reasons, reader.say),
+                summary=explanation.render_summary(line.reasons, reader.say),
             )
-            for line in list_released_lines(db, person, cycle, store)
+            for line in list_released_lines(db, reader.person, cycle, store)
         ]
         store_cycle = build_store_cycle(db, cycle, store, lines)
     return StorePage(

@@ -1,4 +1,4 @@
-"""This week: the cycle's deadlines, what each person has to do, and the results of the data check."""
+"""This week: deadlines, what each person has to do, and the results of the data check."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from tanuki.i18n import Translate, msgid
 from tanuki.platform.accounts import require_role
-from tanuki.platform.web.auth import CurrentPerson, Lang, Say
+from tanuki.platform.web.auth import CurrentPerson, CurrentReader, Reader
 from tanuki.platform.web.pages import ActionResult, read_route, write_route
 from tanuki.platform.web.site import Res, build_url
 from tanuki.platform.web.transactions import Db, WriteDb
@@ -115,28 +115,25 @@ class WeekPage(BaseModel):
     "shop/week.html",
     csv=lambda page: page.cycle.stores if page.cycle else [],
 )
-def show_week_page(
-    db: Db, person: CurrentPerson, lang: Lang, say: Say, week: str | None = None
-) -> WeekPage:
+def show_week_page(db: Db, reader: CurrentReader, week: str | None = None) -> WeekPage:
     """The state of a week: the latest one, or the one asked for."""
     target = choose_week(db, week)
     return WeekPage(
-        cycle=None if target is None else build_cycle_part(db, person, target, lang, say),
+        cycle=None if target is None else build_cycle_part(db, reader, target),
         weeks=[
             WeekRow(week=cycle.week, state=cycle.state, ordered_at=cycle.ordered_at)
             for cycle in weekly.list_cycles(db)
         ],
         next_week=str(next_week_to_order()),
-        may_start=person.has_role(*CHAIN_ROLES),
-        may_check=person.has_role("analyst"),
+        may_start=reader.person.has_role(*CHAIN_ROLES),
+        may_check=reader.person.has_role("analyst"),
     )
 
 
-def build_cycle_part(
-    db: Session, person: CurrentPerson, week: Week, lang: str, say: Translate
-) -> CyclePart:
+def build_cycle_part(db: Session, reader: Reader, week: Week) -> CyclePart:
+    person, say = reader.person, reader.say
     cycle = orders.get_cycle(db, week)
-    store_names = load_names(db, lang).stores
+    store_names = load_names(db, reader.lang).stores
     is_chain = person.has_role(*CHAIN_ROLES)
     unusual, lines = orders.count_unusual_lines(db, week) if is_chain else (0, 0)
     changed = len(orders.list_order_changes(db, person, week))

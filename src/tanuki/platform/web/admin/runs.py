@@ -11,10 +11,9 @@ from pydantic import BaseModel
 from tanuki.i18n import Translate, msgid
 from tanuki.platform.accounts import require_role
 from tanuki.platform.jobs import Run
-from tanuki.platform.web.auth import CurrentPerson, Say
+from tanuki.platform.web.auth import CurrentPerson, CurrentReader
 from tanuki.platform.web.pages import ActionResult, read_route, write_route
 from tanuki.platform.web.site import Res, Site, get_site
-from tanuki.platform.web.transactions import Db
 
 router = APIRouter(tags=["operations"])
 RUNS_PER_PAGE = 50
@@ -83,19 +82,17 @@ class RunPage(BaseModel):
 @read_route(router, "/runs", "runs.html", csv=lambda page: page.runs)
 def show_runs_page(
     request: Request,
-    db: Db,
-    person: CurrentPerson,
-    say: Say,
+    reader: CurrentReader,
     status: str | None = None,
     offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
 ) -> RunsPage:
     """Runs, newest first."""
-    require_role(person, *READER_ROLES)
+    require_role(reader.person, *READER_ROLES)
     site = get_site(request)
     runs = site.resources.jobs.list_runs(status=status, limit=RUNS_PER_PAGE, offset=offset)
     titles = run_titles(site)
     return RunsPage(
-        runs=[build_run_row(run, titles, say) for run in runs],
+        runs=[build_run_row(run, titles, reader.say) for run in runs],
         status=status,
         statuses=list(STATUSES),
         offset=offset,
@@ -104,25 +101,25 @@ def show_runs_page(
 
 
 @read_route(router, "/runs/{run_id}", "run.html", csv=lambda page: page.steps)
-def show_run_page(
-    request: Request, db: Db, person: CurrentPerson, say: Say, run_id: str
-) -> RunPage:
-    require_role(person, *READER_ROLES)
+def show_run_page(request: Request, reader: CurrentReader, run_id: str) -> RunPage:
+    require_role(reader.person, *READER_ROLES)
     site = get_site(request)
     run, titles = site.resources.jobs.load_run(run_id), run_titles(site)
     return RunPage(
-        run=build_run_row(run, titles, say),
+        run=build_run_row(run, titles, reader.say),
         steps=[
             StepRow(
                 name=step.name,
-                title=say(titles[step.name]) if step.name in titles else plain_words(step.name),
+                title=reader.say(titles[step.name])
+                if step.name in titles
+                else plain_words(step.name),
                 started_at=step.started_at,
                 seconds=step.seconds,
                 error=step.error,
             )
             for step in run.steps
         ],
-        may_act=person.has_role("operator"),
+        may_act=reader.person.has_role("operator"),
     )
 
 
