@@ -359,11 +359,11 @@ def test_changes_that_came_elsewhere_or_the_other_way_round_are_told_and_right_o
     )
     assert changes(forecast=up, own=up, before=other) == []
     assert (
-        changes(forecast=[each / 20 for each in up], own=other, before=up) == []
+        changes(forecast=[change / 20 for change in up], own=other, before=up) == []
     )  # hardly a change at all
     (late,) = changes(forecast=up, own=other, before=up)
     assert (late["code"], round(late["other"], 2)) == ("changed_week_before", 1.0)
-    (turned,) = changes(forecast=up, own=[-each for each in up], before=other)
+    (turned,) = changes(forecast=up, own=[-change for change in up], before=other)
     assert (turned["code"], round(turned["own"], 2)) == ("changes_reversed", -1.0)
 
 
@@ -488,7 +488,7 @@ def test_every_region_store_item_and_size_is_compared_in_both_measures():
         *[("store", region) for region in REGIONS],
         *[("item", level) for level in LEVELS],
     ]
-    labels += [("region", each) for each in {*REGIONS.values()}] + [
+    labels += [("region", region) for region in {*REGIONS.values()}] + [
         ("size", size) for size in SIZES
     ]
     assert found == {(measure, *label) for measure in ("yen", "service") for label in labels}
@@ -667,7 +667,7 @@ def test_the_pages_give_reasons_and_offer_what_a_person_may_do(embedded):
     assert f'action="{path}/1/override"' not in page
     assert "/override" not in signed_in(app, "ops").get(path).text
     view = analyst.get(f"/api{path}").json()
-    assert [(each["version"], each["go"], each["may_override"]) for each in view["verdicts"]] == [
+    assert [(row["version"], row["go"], row["may_override"]) for row in view["verdicts"]] == [
         ("2", False, True),
         ("1", True, False),
     ]

@@ -224,8 +224,8 @@ def test_a_region_that_is_absent_is_named_once_and_lonely_rows_are_counted():
         {"code": "missing_rows", "rows": 1, "of": 6},
     ]
     assert [
-        each["label"]
-        for each in evaluation.find_missing_rows(np.array([1, 1, 0, 1, 1, 1], dtype=bool), slices)
+        reason["label"]
+        for reason in evaluation.find_missing_rows(np.array([1, 1, 0, 1, 1, 1], dtype=bool), slices)
     ] == ["b"]
 
 

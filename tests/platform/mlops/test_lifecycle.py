@@ -48,14 +48,14 @@ MEMBER = Person("mia", "Mia", frozenset({("member", None)}))
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
     """Resources with the schema that commands expect; each test of this file has its own models."""
-    made = bootstrap.create_resources(Settings(home=tmp_path_factory.mktemp("models") / "home"))
-    yield made
-    bootstrap.close_resources(made)
+    res = bootstrap.create_resources(Settings(home=tmp_path_factory.mktemp("models") / "home"))
+    yield res
+    bootstrap.close_resources(res)
 
 
 def save(res, folder, model: str, **how) -> str:
     """Register a graph; gives its version."""
-    made = res.registry.save(
+    version = res.registry.save(
         model,
         write_onnx_model(folder, **how),
         parameters={},
@@ -63,7 +63,7 @@ def save(res, folder, model: str, **how) -> str:
         data_window=("2025-01-01", "2026-01-01"),
         code_version="1",
     )
-    return made.version
+    return version.version
 
 
 def judge(
@@ -107,8 +107,8 @@ def test_the_whole_way_and_back(shared, tmp_path):
             release.start_canary(change(db, registry, OPS, model), two)
         with pytest.raises(UserError, match="more than 0 and at most 1"):
             release.start_shadow(change(db, registry, OPS, model), two, share=2)
-        made = release.start_shadow(change(db, registry, OPS, model), two)
-        assert (made.mode, made.champion, made.challenger) == ("shadow", one, two)
+        row = release.start_shadow(change(db, registry, OPS, model), two)
+        assert (row.mode, row.champion, row.challenger) == ("shadow", one, two)
     assert registry.get(model, CHALLENGER).version == two
     judge(shared, model, two, champion=one)
     with shared.db.write() as db:
@@ -190,7 +190,7 @@ def test_what_cannot_serve_never_stands_in_a_plan(shared, tmp_path, how, says):
     one = save(shared, tmp_path / "1", model)
     go(shared, model, one)
     folder = write_onnx_model(
-        tmp_path / "2", **{name: each for name, each in how.items() if name != "cut"}
+        tmp_path / "2", **{name: value for name, value in how.items() if name != "cut"}
     )
     if "cut" in how:
         (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:100])
@@ -279,7 +279,7 @@ def test_the_commands(shared, tmp_path, call):
     assert call("rollback", model, "--why", "no")[0]["dismissed"] == two
     judge(shared, model, two, champion=one)
     assert call("canary", model, two, "--share", "0.2")[0]["share"] == 0.2
-    (line,) = [each for each in call("list") if each["model"] == model]
+    (line,) = [row for row in call("list") if row["model"] == model]
     assert (line["champion"], line["challenger"], line["mode"], line["versions"]) == (
         one,
         two,
@@ -308,12 +308,12 @@ def test_answers_are_computed_again_byte_for_byte(shared, tmp_path, call):
     shared.models.sample_rate = 0.0
     shared.models.refresh()
     found = call("replay", "--model", model)
-    assert [each["same"] for each in found] == [True] * 5
+    assert [replay["same"] for replay in found] == [True] * 5
     with shared.db.write() as db:
         kept = db.get(Prediction, found[0]["id"])
         kept.outputs = kept.outputs[:-1] + b"\x11"
     found = call("replay", "--model", model, "--last", "2", code=1)
-    assert [each["same"] for each in found] == [False, True]
+    assert [replay["same"] for replay in found] == [False, True]
     assert re.match(r"scores differs in 1 of 15 numbers, at most by", found[0]["difference"])
     with shared.db.write() as db:
         assert shadow_replay.delete_old_predictions(db, datetime.now(UTC)) == 0
@@ -363,8 +363,8 @@ def test_a_version_is_evaluated_once_and_released_once(shared, tmp_path):
     with pytest.raises(UserError, match="has no option weeks; expected one of k"):
         lifecycle.evaluate(model, two, NOW, {"weeks": 1})
     with shared.db.read() as db:
-        assert [each.version for each in release.list_verdicts(db, model)] == [two, one]
-        assert [each.version for each in release.list_releases(db, model)] == [one]
+        assert [verdict.version for verdict in release.list_verdicts(db, model)] == [two, one]
+        assert [entry.version for entry in release.list_releases(db, model)] == [one]
     with pytest.raises(UserError, match="No system describes the model other"):
         lifecycle.spec("other")
 
@@ -390,36 +390,38 @@ def test_the_server_as_a_program_swaps_and_ends_without_dropping_a_request(share
     try:
         line = program.stdout.readline()
         web, grpc = re.fullmatch(r"Models are at (http://\S+)/v2 and (grpc://\S+)\n", line).groups()
-        asking = [client.connect_model_server(web), client.connect_model_server(grpc)]
+        clients = [client.connect_model_server(web), client.connect_model_server(grpc)]
         seen = []
         for n, version in enumerate(versions):
             if n:
                 go(shared, model, version, champion=versions[n - 1])
             end = time.monotonic() + 1.5
             while time.monotonic() < end:
-                seen += [each.infer(model, row_inputs(1)).version for each in asking]
+                seen += [
+                    model_client.infer(model, row_inputs(1)).version for model_client in clients
+                ]
         assert sorted({*seen}) == versions
         assert seen[-1] == versions[-1]
         answers = []
-        begun = [
+        threads = [
             threading.Thread(
-                target=lambda each=each: answers.append(
-                    each.infer(model, row_inputs(*range(800))).version
+                target=lambda model_client=model_client: answers.append(
+                    model_client.infer(model, row_inputs(*range(800))).version
                 )
             )
-            for each in asking
+            for model_client in clients
         ]
-        for each in begun:
-            each.start()
+        for thread in threads:
+            thread.start()
         time.sleep(0.3)
         assert not answers
         program.send_signal(signal.SIGTERM)
-        for each in begun:
-            each.join()
+        for thread in threads:
+            thread.join()
         assert answers == [versions[-1]] * 2  # what was begun is answered
         assert program.wait(20) == 0
-        for each in asking:
-            each.close()
+        for model_client in clients:
+            model_client.close()
     finally:
         program.kill()
         program.communicate()
@@ -464,13 +466,13 @@ def test_the_pages(shared, tmp_path):
     page = ana.get(f"/models/{model}", headers={"Accept-Language": "ja"}).text
     assert "シャドー" in page
     assert "9行のうち3行の答えがありません" in page
-    told = ops.get(f"/api/models/{model}").json()
-    assert told["model"]["challenger"] == two
-    assert {(each["version"], each["role"]) for each in told["served"]} == {
+    view = ops.get(f"/api/models/{model}").json()
+    assert view["model"]["challenger"] == two
+    assert {(served["version"], served["role"]) for served in view["served"]} == {
         (one, "champion"),
         (two, "challenger"),
     }
-    assert [each["action"] for each in told["audit_log"]] == ["shadow started", "released"]
+    assert [entry["action"] for entry in view["audit_log"]] == ["shadow started", "released"]
     assert send(ops, "dismiss", why="")[0] in (400, 422)
     status, page = send(ops, "dismiss", why="<b>slow</b>")
     assert "The challenger 2 was taken away." in page
@@ -482,7 +484,7 @@ def test_the_pages(shared, tmp_path):
     status, page = send(ops, "rollback", why="we did not")
     assert "Version 1 is live again." in page
     listed = ops.get("/api/models").json()["models"]
-    assert [(each["champion"], each["mode"]) for each in listed if each["model"] == model] == [
+    assert [(row["champion"], row["mode"]) for row in listed if row["model"] == model] == [
         (one, "champion only")
     ]
     assert f"/models/{model}" in ops.get("/models").text

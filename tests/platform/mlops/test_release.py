@@ -26,7 +26,7 @@ STORE = Person("chiba", "Chiba", frozenset({("manager", "chiba")}))
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
+def registry_home(tmp_path_factory) -> Path:
     """A registry with three versions, none of them live; made once, because MLflow is slow."""
     home = tmp_path_factory.mktemp("registry")
     (home / "model").mkdir()
@@ -43,9 +43,9 @@ def empty(home: Path) -> Registry:
 
 
 @pytest.fixture
-def registry(made) -> Registry:
+def registry(registry_home) -> Registry:
     """Nothing is live."""
-    registry = empty(made)
+    registry = empty(registry_home)
     for alias in (CHAMPION, PREVIOUS):
         registry.client.delete_registered_model_alias(MODEL, alias)
     return registry
@@ -76,8 +76,8 @@ def test_a_go_goes_live_and_one_step_leads_back_and_forth(database, registry):
         assert live(registry) == "2"
     with database.read() as db:
         found = [
-            (each.kind, each.version, each.previous, each.by, each.why)
-            for each in release.list_releases(db, MODEL)
+            (entry.kind, entry.version, entry.previous, entry.by, entry.why)
+            for entry in release.list_releases(db, MODEL)
         ]
     assert found == [
         ("rollback", "2", "1", "ana", "it was the till"),
@@ -119,10 +119,10 @@ def test_a_named_person_may_decide_against_a_no_go_and_says_why(database, regist
         for nobody in (COMMAND_LINE, SYSTEM):
             with pytest.raises(NotAllowed, match="person with an account"):
                 release.override_verdict(change(db, registry, nobody), "1", "because")
-        made = release.override_verdict(
+        entry = release.override_verdict(
             change(db, registry, ANA), "1", "new stores are not judged fairly"
         )
-        assert (made.kind, made.by, made.verdict_id, live(registry)) == (
+        assert (entry.kind, entry.by, entry.verdict_id, live(registry)) == (
             "override",
             "ana",
             no.id,
@@ -192,5 +192,5 @@ def test_only_releases_move_the_champion_and_records_are_only_added():
         if re.search(r"set_alias\((?!.*CHALLENGER)|set_registered_model_alias", text)
     }
     assert moving == {"platform/mlops/registry.py", "platform/mlops/release.py"}
-    changing = r"(update|delete)\((GateVerdict|Release)\b|db\.delete\((verdict|made)"
+    changing = r"(update|delete)\((GateVerdict|Release)\b|db\.delete\((verdict|entry|change)"
     assert [name for name, text in texts.items() if re.search(changing, text)] == []

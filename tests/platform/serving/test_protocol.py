@@ -54,20 +54,20 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     database = Database(f"sqlite:///{folder / 'tanuki.db'}")
     Base.metadata.create_all(database.engine)
-    made = ModelHost(database, folder)
-    made.write_version("1", scale=1.0)
-    made.write_version("2", scale=2.0)
-    made.set_rollout("1", "2", mode="canary", share=0.5)
-    yield made
+    host = ModelHost(database, folder)
+    host.write_version("1", scale=1.0)
+    host.write_version("2", scale=2.0)
+    host.set_rollout("1", "2", mode="canary", share=0.5)
+    yield host
     database.close()
 
 
 @pytest.fixture(scope="module")
 def server(place):
     models = place.start_models()
-    made = Server(models)
-    yield made
-    made.stop()
+    model_server = Server(models)
+    yield model_server
+    model_server.stop()
     models.close()
 
 
@@ -77,36 +77,36 @@ def triton(request, server):
     if request.param == "http":
         import tritonclient.http as module
 
-        made = module.InferenceServerClient(server.http)
+        triton_client = module.InferenceServerClient(server.http)
     else:
         import tritonclient.grpc as module
 
-        made = module.InferenceServerClient(server.grpc_address)
-    yield module, made
-    made.close()
+        triton_client = module.InferenceServerClient(server.grpc_address)
+    yield module, triton_client
+    triton_client.close()
 
 
 def tensor(module, array, *, binary: bool = True):
-    made = module.InferInput("x", list(array.shape), "FP32")
+    infer_input = module.InferInput("x", list(array.shape), "FP32")
     if module.__name__.endswith("http"):
-        made.set_data_from_numpy(array, binary_data=binary)
+        infer_input.set_data_from_numpy(array, binary_data=binary)
     else:
-        made.set_data_from_numpy(array)
-    return made
+        infer_input.set_data_from_numpy(array)
+    return infer_input
 
 
 def test_tritonclient_lists_and_checks(triton):
-    module, made = triton
-    assert made.is_server_live()
-    assert made.is_server_ready()
-    assert made.is_model_ready(MODEL_NAME)
-    assert made.is_model_ready(MODEL_NAME, "2")
-    assert not made.is_model_ready("nobody")
+    module, triton_client = triton
+    assert triton_client.is_server_live()
+    assert triton_client.is_server_ready()
+    assert triton_client.is_model_ready(MODEL_NAME)
+    assert triton_client.is_model_ready(MODEL_NAME, "2")
+    assert not triton_client.is_model_ready("nobody")
     told = [
-        made.get_model_repository_index(),
-        made.get_server_metadata(),
-        made.get_model_metadata(MODEL_NAME),
-        made.get_model_config(MODEL_NAME),
+        triton_client.get_model_repository_index(),
+        triton_client.get_server_metadata(),
+        triton_client.get_model_metadata(MODEL_NAME),
+        triton_client.get_model_config(MODEL_NAME),
     ]
     if module.__name__.endswith("http"):
         index, about, metadata, config = told
@@ -128,7 +128,7 @@ def test_tritonclient_lists_and_checks(triton):
             "input": [{"dims": list(t.dims)} for t in told[3].config.input],
         }
         assert told[3].config.input[0].data_type == 11  # TYPE_FP32
-    assert [(each["name"], each["version"], each["state"]) for each in index] == [
+    assert [(entry["name"], entry["version"], entry["state"]) for entry in index] == [
         (MODEL_NAME, "1", "READY"),
         (MODEL_NAME, "2", "READY"),
     ]
@@ -141,10 +141,10 @@ def test_tritonclient_lists_and_checks(triton):
 
 @pytest.mark.parametrize("outputs", [None, ["scores"]])
 def test_tritonclient_infers_with_binary_tensors(triton, outputs):
-    module, made = triton
+    module, triton_client = triton
     asked = None if outputs is None else [module.InferRequestedOutput(output) for output in outputs]
     for version, factor in (("1", 12), ("2", 24)):
-        found = made.infer(
+        found = triton_client.infer(
             MODEL_NAME,
             [tensor(module, row_inputs(1, 2)["x"])],
             model_version=version,
@@ -167,21 +167,21 @@ def test_tritonclient_infers_with_binary_tensors(triton, outputs):
 def test_tritonclient_may_send_json_and_is_told_json(server):
     import tritonclient.http as module
 
-    made = module.InferenceServerClient(server.http)
-    found = made.infer(
+    triton_client = module.InferenceServerClient(server.http)
+    found = triton_client.infer(
         MODEL_NAME,
         [tensor(module, row_inputs(3)["x"], binary=False)],
         model_version="1",
         outputs=[module.InferRequestedOutput("y", binary_data=False)],
     )
     assert found.as_numpy("y").tolist() == [[36, 45, 54]]
-    made.close()
+    triton_client.close()
 
 
 def test_tritonclient_reads_statistics(triton):
-    module, made = triton
-    made.infer(MODEL_NAME, [tensor(module, row_inputs(1)["x"])], model_version="1")
-    told = made.get_inference_statistics(MODEL_NAME, "1")
+    module, triton_client = triton
+    triton_client.infer(MODEL_NAME, [tensor(module, row_inputs(1)["x"])], model_version="1")
+    told = triton_client.get_inference_statistics(MODEL_NAME, "1")
     if module.__name__.endswith("http"):
         (line,) = told["model_stats"]
         assert line["inference_stats"]["success"]["count"] >= 1
@@ -195,12 +195,12 @@ def test_tritonclient_reads_statistics(triton):
 
 
 def test_a_person_of_a_canary_is_told_by_a_parameter(triton):
-    module, made = triton
+    module, triton_client = triton
     seen = {}
     for person in ("ann", "bob", "cem", "dai", "eve", "fay"):
         versions = set()
         for _ in range(3):
-            response = made.infer(
+            response = triton_client.infer(
                 MODEL_NAME, [tensor(module, row_inputs(1)["x"])], parameters={"person": person}
             ).get_response()
             versions.add(
@@ -213,7 +213,7 @@ def test_a_person_of_a_canary_is_told_by_a_parameter(triton):
 def test_tritonclient_is_told_what_is_wrong(triton):
     from tritonclient.utils import InferenceServerException
 
-    module, made = triton
+    module, triton_client = triton
     grpc = module.__name__.endswith("grpc")
     wrong = [
         (
@@ -254,14 +254,16 @@ def test_tritonclient_is_told_what_is_wrong(triton):
             None if outputs is None else [module.InferRequestedOutput(output) for output in outputs]
         )
         with pytest.raises(InferenceServerException) as refused:
-            made.infer(model, [tensor(module, array)], model_version=version, outputs=asked)
+            triton_client.infer(
+                model, [tensor(module, array)], model_version=version, outputs=asked
+            )
         assert says in refused.value.message(), refused.value
         if grpc:
             assert refused.value.status() == codes[1]
         else:
             assert codes[0] in str(refused.value.status())
     with pytest.raises(InferenceServerException):
-        made.get_model_metadata("nobody")
+        triton_client.get_model_metadata("nobody")
 
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
@@ -470,7 +472,7 @@ def test_versions_on_s3_are_copied_once(s3, tmp_path):
         runner = registry.load_runner("m/1", tmp_path / "cache")
         assert runner.run(row_inputs(1))["y"].shape == (1, 3)
         (tmp_path / "cache" / "m" / "1" / "note").write_text("the copy is used again")
-    assert sorted(each.name for each in (tmp_path / "cache" / "m" / "1").iterdir()) == [
+    assert sorted(file.name for file in (tmp_path / "cache" / "m" / "1").iterdir()) == [
         "model.json",
         "model.onnx",
         "note",

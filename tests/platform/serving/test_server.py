@@ -36,10 +36,10 @@ from tests.factories.onnx_models import MODEL_NAME, NOW, ModelHost, row_inputs, 
 
 @pytest.fixture
 def place(sqlite, tmp_path):
-    made = ModelHost(sqlite, tmp_path)
-    yield made
-    for each in made.servers:
-        each.close()
+    host = ModelHost(sqlite, tmp_path)
+    yield host
+    for models in host.servers:
+        models.close()
 
 
 def wait(until, seconds: float = 10.0) -> None:
@@ -490,7 +490,9 @@ def test_counts_of_several_processes_are_judged_together_and_answers_are_kept(da
                 (row.process, row.version, row.serial) for row in db.scalars(select(VersionStats))
             } >= {("p0", "2", 1), ("p1", "2", 1)}
             kept = list(db.scalars(select(Prediction)))
-        assert {(each.version, each.served_as) for each in kept} == {("1", "champion")}
+        assert {(prediction.version, prediction.served_as) for prediction in kept} == {
+            ("1", "champion")
+        }
     finally:
         one.close()
         two.close()
