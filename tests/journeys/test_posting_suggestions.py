@@ -86,7 +86,7 @@ def test_the_comparison_slider_works_with_the_keyboard(chromium, home, tmp_path,
     hana = make_member(home, "hana")
     open_eyes(home, built_eyes(tmp_path / "eyes"))
     made = pet(home, hana, scene(3, 240, 180), title="Small")
-    monkeypatch.setattr(advice, "CRISP", 0.0)
+    monkeypatch.setattr(advice, "MIN_CRISPNESS", 0.0)
     apply.make_enhancement(home, hana, made.id, now=NOW)
     with serving(home) as server:
         for scripts in (True, False):

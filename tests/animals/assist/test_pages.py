@@ -16,7 +16,7 @@ from tanuki.platform.event_log import Event
 from tanuki.platform.web import app as web
 from tests.factories.animal_pictures import built_eyes, jpeg, open_eyes, pet, scene
 from tests.factories.http_clients import bearer, csrf, signed_in
-from tests.factories.members_and_posts import member
+from tests.factories.members_and_posts import make_member
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +24,8 @@ def app(shared, tmp_path_factory):
     """The network with open eyes, hana and ken."""
     open_eyes(shared, built_eyes(tmp_path_factory.mktemp("eyes")))
     for name in ("hana", "ken"):
-        member(shared, name)
-    return web.create(shared, [animals_web.SYSTEM])
+        make_member(shared, name)
+    return web.create_app(shared, [animals_web.SYSTEM])
 
 
 def photo(seed):
@@ -58,7 +58,7 @@ def told(shared, post):
 @pytest.fixture
 def looked(shared, app):
     """Ken's browser, and the form after its photo was looked at; hana has posted it before."""
-    known = pet(shared, member(shared, "hana"), scene(21), title="Mugi asleep", tags=("sunny",))
+    known = pet(shared, make_member(shared, "hana"), scene(21), title="Mugi asleep", tags=("sunny",))
     ken = signed_in(app, "ken")
     form = {
         "csrf": csrf(ken, "/animals/post"),
@@ -80,7 +80,7 @@ def test_without_scripts_the_form_comes_back_with_suggestions_and_the_photo(shar
 
 
 def sending(ken, page, **values):
-    form = {name: hidden(page, name) for name in ("key", "kept", "seal", "suggested")}
+    form = {name: hidden(page, name) for name in ("key", "stored_digest", "signature", "suggested")}
     return ken.post(
         "/animals/post",
         data={"csrf": csrf(ken, "/animals/post"), **form, **values},
@@ -100,7 +100,7 @@ def test_what_is_taken_fills_what_is_empty_and_is_logged_without_its_words(share
     made = posted(
         shared,
         sending(
-            ken, page, key=hidden(page, "key"), suggested=said, take=["0", "1", "2"], tags="mine"
+            ken, page, key=hidden(page, "key"), suggested=said, accepted=["0", "1", "2"], tags="mine"
         ),
     )
     assert (made.title, made.tags, made.category, made.breed) == (
@@ -121,7 +121,7 @@ def test_nothing_is_taken_by_itself_and_the_photo_stays_when_something_is_wrong(
     answer = sending(ken, page)
     assert answer.status_code == 400
     assert "choose a category" in html.unescape(answer.text)
-    assert hidden(answer.text, "kept") == hidden(page, "kept")
+    assert hidden(answer.text, "stored_digest") == hidden(page, "stored_digest")
     assert hidden(answer.text, "suggested") == hidden(page, "suggested")
     made = posted(shared, sending(ken, answer.text, title="My own", category="bird"))
     assert (made.title, made.tags, made.category) == ("My own", [], "bird")
@@ -135,9 +135,9 @@ def test_suggestions_are_not_carried_over_to_another_photo(shared, looked):
             "offered": [{"what": "tag", "value": "nap", "lang": "en", "source": "image_model"}],
         }
     )
-    form = {name: hidden(page, name) for name in ("kept", "seal")} | {
+    form = {name: hidden(page, name) for name in ("stored_digest", "signature")} | {
         "suggested": said,
-        "take": "0",
+        "accepted": "0",
         "key": "another-photo",
     }
     made = posted(
@@ -150,7 +150,7 @@ def test_suggestions_are_not_carried_over_to_another_photo(shared, looked):
     )
     assert made.tags == []
     assert told(shared, made) == []
-    assert made.photo != form["kept"]
+    assert made.photo != form["stored_digest"]
 
 
 def test_a_kept_photo_is_only_posted_by_who_sent_it_with_that_form(shared, app, looked):
@@ -163,7 +163,7 @@ def test_a_kept_photo_is_only_posted_by_who_sent_it_with_that_form(shared, app, 
 
 
 def test_what_was_taken_is_not_logged_for_who_said_no(shared, app):
-    member(shared, "quiet")
+    make_member(shared, "quiet")
     browser = signed_in(app, "quiet")
     browser.post(
         "/animals/settings", data={"csrf": csrf(browser, "/animals/settings"), "display": "Quiet"}
@@ -180,7 +180,7 @@ def test_what_was_taken_is_not_logged_for_who_said_no(shared, app):
         "title": "x",
         "category": "cat",
         "suggested": said,
-        "take": "0",
+        "accepted": "0",
         "tags": "nap",
     }
     made = posted(shared, browser.post("/animals/post", data=form, files=photo(23)))
@@ -199,19 +199,23 @@ def test_the_script_gets_a_piece_of_the_form_and_nothing_is_kept(shared, app):
         "/animals/post/suggestions", data={"csrf": csrf(ken, "/animals/post")}, files=photo(31)
     )
     assert answer.status_code == 200
-    assert answer.text.count("data-suggested") == 1
+    assert answer.text.count("data-suggestion-panel") == 1
     assert "<html" not in answer.text
     with shared.db.read() as db:
         assert len(db.scalars(select(Photo.digest)).all()) == before
 
 
 def test_a_program_is_told_the_same_and_what_is_no_picture_is_a_problem(shared, app):
-    known = pet(shared, member(shared, "hana"), scene(32), title="Known")
+    known = pet(shared, make_member(shared, "hana"), scene(32), title="Known")
     ken = bearer(shared, app, "ken")
     said = ken.post("/api/animals/photo-suggestions", files=photo(32)).json()
-    assert [(each["post"]["id"], each["mine"]) for each in said["near_duplicates"]] == [(known.id, False)]
+    assert [(each["post"]["id"], each["mine"]) for each in said["near_duplicates"]] == [
+        (known.id, False)
+    ]
     assert said["hints"] == ["small"]
-    wrong = ken.post("/api/animals/photo-suggestions", files={"photo": ("x.txt", b"hello", "text/plain")})
+    wrong = ken.post(
+        "/api/animals/photo-suggestions", files={"photo": ("x.txt", b"hello", "text/plain")}
+    )
     assert wrong.status_code == 400
     assert wrong.headers["content-type"] == "application/problem+json"
     assert "ratelimit" in ken.post("/api/animals/photo-suggestions", files=photo(32)).headers
@@ -221,33 +225,33 @@ def test_a_program_is_told_the_same_and_what_is_no_picture_is_a_problem(shared, 
 
 
 def test_the_better_picture_is_made_compared_taken_and_given_back(shared, app, monkeypatch):
-    monkeypatch.setattr(advice, "CRISP", 0.2)
-    made = pet(shared, member(shared, "hana"), scene(41, 160, 120))
+    monkeypatch.setattr(advice, "MIN_CRISPNESS", 0.2)
+    made = pet(shared, make_member(shared, "hana"), scene(41, 160, 120))
     hana, path = signed_in(app, "hana"), f"/animals/posts/{made.id}/enhancement"
-    assert "twice as large" in hana.get(path).text
+    assert "twice its size" in hana.get(path).text
     assert hana.get(f"{path}.jpg").status_code == 303
     secret = csrf(hana, path)
     assert hana.post(path, data={"csrf": secret}).status_code == 303
     page = hana.get(path).text
     assert "data-compare" in page
     assert hana.get(f"{path}.jpg").headers["content-type"] == "image/jpeg"
-    taken = hana.post(f"{path}/choose", data={"csrf": secret, "version": "1", "picture": "better"})
+    taken = hana.post(f"{path}/apply", data={"csrf": secret, "version": "1", "picture": "enhanced"})
     assert taken.status_code == 303
     program = bearer(shared, app, "hana")
     said = program.get(f"/api{path}").json()
     assert (said["shown"], said["version"]) == (True, 2)
     assert program.get(f"/api/animals/posts/{made.id}").json()["picture"]["width"] == 320
-    back = program.put(f"/api{path}", json={"better": False, "version": 2})
+    back = program.put(f"/api{path}", json={"enhanced": False, "version": 2})
     assert back.json()["picture"]["width"] == 160
-    assert program.put(f"/api{path}", json={"better": True, "version": 2}).status_code == 409
+    assert program.put(f"/api{path}", json={"enhanced": True, "version": 2}).status_code == 409
 
 
 def test_the_page_says_why_nothing_is_offered(shared, app):
-    made = pet(shared, member(shared, "hana"), cv2.GaussianBlur(scene(42), (0, 0), 3))
+    made = pet(shared, make_member(shared, "hana"), cv2.GaussianBlur(scene(42), (0, 0), 3))
     hana = signed_in(app, "hana")
     page = hana.get(f"/animals/posts/{made.id}/enhancement").text
     assert "blurred" in page
-    assert "Make it and compare" not in page
+    assert "Improve and compare" not in page
     assert (
         hana.post(
             f"/animals/posts/{made.id}/enhancement", data={"csrf": csrf(hana, "/animals/post")}
