@@ -14,6 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,16 +24,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.lib.animals_site import API, Program, Site, at_rate, people, share, verdict
-from tanuki.animals import posts
+from tanuki.animals import post_states, posts
 from tanuki.animals.assist import near_duplicates, suggestions
-from tanuki.animals.enhance.advice import decoded
+from tanuki.animals.enhance.advice import decode_own_jpeg
 from tanuki.animals.images import photo_files
 from tanuki.animals.posts import Draft
 from tanuki.animals.vision import embeddings, encoder
 from tanuki.animals.vision.encoder import EncoderOutput
 from tanuki.platform import accounts
 from tanuki.platform.mlops import rollout
-from tanuki.platform.mlops.runtimes import Onnx
+from tanuki.platform.mlops.runtimes import OnnxRunner
 from tanuki.platform.resources import Resources
 
 ROOT = Path(__file__).parents[1]
@@ -110,7 +111,7 @@ CHANGES: dict[str, Callable[[Image], bytes]] = {
     "tilted by 15°": lambda image: saved(tilted(image, -15), 85),
     "on its side": lambda image: saved(np.ascontiguousarray(np.rot90(image)), 85),
     "upside down": lambda image: saved(np.ascontiguousarray(np.rot90(image, 2)), 85),
-    "mirrored": lambda image: saved(near_duplicates.mirrored(image), 85),
+    "mirrored": lambda image: saved(near_duplicates.mirror(image), 85),
     "lighter": lambda image: saved(np.asarray(np.clip(image * 1.25 + 15.0, 0, 255), np.uint8), 85),
     "grey": lambda image: saved(
         np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2), 85
@@ -125,7 +126,7 @@ class Runner:
     """The eyes in this process."""
 
     def __init__(self, folder: Path) -> None:
-        self.runner = Onnx(folder, encoder.build(folder))
+        self.runner = OnnxRunner(folder, encoder.build_encoder(folder))
 
     def infer(self, inputs: dict[str, Any]) -> dict[str, Any]:
         return dict(self.runner.run(inputs))
@@ -134,7 +135,8 @@ class Runner:
 def seen_turned(runner: Runner, image: Image) -> list[EncoderOutput]:
     """What the eyes see in it and in its turned ones, as suggesting.look() asks them."""
     return encoder.encode_jpegs(
-        runner, [saved(suggestions.for_eyes(each), 95) for each in suggestions.turned(image)]
+        runner,
+        [saved(suggestions.shrink_for_encoder(each), 95) for each in suggestions.turn_image(image)],
     )
 
 
@@ -142,23 +144,28 @@ def known_again(
     files: list[Path], asked: int, runner: Runner
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Each change, over some of the photos; and the false alarms among all of them."""
-    photos = [decoded(file.read_bytes()) for file in files]
+    photos = [decode_own_jpeg(file.read_bytes()) for file in files]
     seen = encoder.encode_jpegs(runner, [saved(photo, 90) for photo in photos])
     vectors = np.stack([each.embedding for each in seen])
-    points = [near_duplicates.points(suggestions.small(photo)) for photo in photos]
+    points = [
+        near_duplicates.extract_keypoints(suggestions.shrink_for_keypoints(photo))
+        for photo in photos
+    ]
     rows = []
     for name, change in CHANGES.items():
         candidate, found, other = 0, 0, 0
         for n in range(asked):
-            image = decoded(change(photos[n]))
+            image = decode_own_jpeg(change(photos[n]))
             ids = candidates(seen_turned(runner, image), vectors)
-            small = suggestions.small(image)
+            small = suggestions.shrink_for_keypoints(image)
             ours = [
-                near_duplicates.points(small),
-                near_duplicates.points(near_duplicates.mirrored(small)),
+                near_duplicates.extract_keypoints(small),
+                near_duplicates.extract_keypoints(near_duplicates.mirror(small)),
             ]
             said = [
-                id_ for id_ in ids if any(near_duplicates.same(mine, points[id_]) for mine in ours)
+                id_
+                for id_ in ids
+                if any(near_duplicates.is_same_picture(mine, points[id_]) for mine in ours)
             ]
             candidate, found, other = (
                 candidate + (n in ids),
@@ -183,20 +190,22 @@ def known_again(
     alarms = [
         (files[n].name, files[m].name)
         for n, m in sorted(pairs)
-        if near_duplicates.same(points[n], points[m])
+        if near_duplicates.is_same_picture(points[n], points[m])
     ]
     return rows, {"pairs": len(pairs), "said_to_be_one": alarms}
 
 
 def candidates(asked: list[EncoderOutput], vectors: NDArray[np.float32]) -> list[int]:
-    """The pictures that suggesting.twins_of() would compare, when nothing is known of hashes."""
+    """The pictures that suggestions.find_near_duplicates() would compare, when nothing is known of hashes."""
     scores: dict[int, float] = {}
     for n, each in enumerate(asked):
         likes = vectors @ each.embedding
-        for id_ in np.argsort(-likes)[: suggestions.NEIGHBOURS if n == 0 else suggestions.TURNED]:
+        for id_ in np.argsort(-likes)[
+            : suggestions.UPRIGHT_NEIGHBOURS if n == 0 else suggestions.TURNED_NEIGHBOURS
+        ]:
             scores[int(id_)] = max(float(likes[id_]), scores.get(int(id_), -1.0))
-    near = [id_ for id_ in scores if scores[id_] >= suggestions.NEAR]
-    return sorted(near, key=lambda id_: -scores[id_])[: suggestions.CANDIDATES]
+    near = [id_ for id_ in scores if scores[id_] >= suggestions.MIN_DUPLICATE_SIMILARITY]
+    return sorted(near, key=lambda id_: -scores[id_])[: suggestions.MAX_VERIFIED_DUPLICATES]
 
 
 # ---- the site ------------------------------------------------------------------------------------------------------
@@ -210,27 +219,21 @@ def posted(
     for file in folder.iterdir():
         res.registry.files.put(f"eyes/1/{file.name}", file.read_bytes())
     for n, file in enumerate(files):
-        accepted = photo_files.accept(file.read_bytes())
+        accepted = photo_files.clean_upload(res, file.read_bytes())
         [seen] = encoder.encode_jpegs(runner, [accepted.files["page"]])
         with res.db.write() as db:
             if n == 0:
-                rollout.put(db, encoder.ENCODER_MODEL, now, files={"1": "eyes/1"}, champion="1")
-            who = accounts.person(db, names[n % len(names)])
+                rollout.change_rollout(
+                    db, encoder.ENCODER_MODEL, now, files={"1": "eyes/1"}, champion="1"
+                )
+            who = accounts.find_person(db, names[n % len(names)])
             assert who is not None
             draft = Draft(f"Photo {n}", tags=("nap", "sunny"), category="cat")
             made = posts.create_post(
-                db,
-                res.objects,
-                res.work,
-                who,
-                draft,
-                accepted,
-                key=uuid.uuid4().hex,
-                now=now,
-                most=None,
+                db, res, who, posts.NewPost(draft, accepted, uuid.uuid4().hex, limit=None), now=now
             )
-            posts.publish_post(db, made, now=now)
-            embeddings.save_features(db, accepted.digest, "1", seen, now)
+            post_states.publish_post(db, made, now=now)
+            embeddings.save_features(db, accepted.digest, replace(seen, encoder_version="1"), now)
 
 
 def how_long(files: list[Path], asked: int, runner: Runner, folder: Path) -> dict[str, float]:
@@ -281,7 +284,10 @@ def look(site: Site, token: str, file: Path) -> float:
     head = f'--{mark}\r\nContent-Disposition: form-data; name="photo"; filename="a.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'.encode()
     body = head + file.read_bytes() + f"\r\n--{mark}--\r\n".encode()
     answer = Program(site, token).ask(
-        "POST", f"{API}/photo-suggestions", body, Content_Type=f"multipart/form-data; boundary={mark}"
+        "POST",
+        f"{API}/photo-suggestions",
+        body,
+        Content_Type=f"multipart/form-data; boundary={mark}",
     )
     if answer.status != 200 or not answer.json["near_duplicates"]:
         raise SystemExit(f"{file.name}: {answer.status} {answer.body[:200]!r}")

@@ -17,7 +17,7 @@ from pathlib import Path
 from sqlalchemy import delete
 
 from bench.lib.animals_site import RESULTS, Site, people, picture, verdict
-from tanuki.animals import posts
+from tanuki.animals import post_states, posts
 from tanuki.animals.images import photo_files
 from tanuki.animals.posts import Draft
 from tanuki.animals.tables import ImageFeatures
@@ -33,38 +33,34 @@ def post_all(res: Resources, count: int) -> None:
     """So many published posts, with different pictures."""
     [(name, _)] = people(res, 1)
     with res.db.read() as db:
-        who = accounts.person(db, name)
+        who = accounts.find_person(db, name)
     assert who is not None
     with ThreadPoolExecutor(2) as pool:
         for n, accepted in enumerate(
-            pool.map(lambda n: photo_files.accept(picture(n)), range(count))
+            pool.map(lambda n: photo_files.clean_upload(res, picture(n)), range(count))
         ):
             now = datetime.now(UTC)
-            photo_files.store(res.objects, accepted)
+            photo_files.store_files(res.objects, accepted)
             with res.db.write() as db:
                 made = posts.create_post(
                     db,
-                    res.objects,
-                    res.work,
+                    res,
                     who,
-                    Draft(f"cat {n}", "", (), "cat"),
-                    accepted,
-                    key=f"b-{n}",
+                    posts.NewPost(Draft(f"cat {n}", "", (), "cat"), accepted, f"b-{n}", limit=None),
                     now=now,
-                    most=None,
                 )
-                posts.publish_post(db, made, now=now)
+                post_states.publish_post(db, made, now=now)
 
 
 def embedded(res: Resources, run_id: str) -> float:
     """Seconds of one run over everything."""
     with res.db.write() as db:
         db.execute(delete(ImageFeatures))
-        res.work.enqueue(db, backfill.EMBED, run_id, None)
-    while res.work.run(run_id).status == "queued":
+        res.jobs.enqueue(db, backfill.EMBED, run_id, None)
+    while res.jobs.load_run(run_id).status == "queued":
         time.sleep(0.02)
     began = time.perf_counter()
-    run = res.work.wait(run_id, seconds=SECONDS)
+    run = res.jobs.wait_for_run(run_id, seconds=SECONDS)
     assert run.status == "done", run
     return time.perf_counter() - began
 
@@ -74,7 +70,7 @@ def warm(site: Site, workers: int) -> None:
     site.begin("worker")
     site.processes[f"worker-{workers}"] = site.processes.pop("worker")
     with site.resources() as res:
-        while any(res.work.queue_lengths().values()):
+        while any(res.jobs.count_queued_runs().values()):
             time.sleep(0.2)
     time.sleep(3)
 

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tanuki.animals.enhance import advice, exposure
-from tanuki.animals.enhance.ncnn_weights import NAME
-from tanuki.animals.enhance.super_resolution import enlarge, lanczos, loaded
+from tanuki.animals.enhance.ncnn_weights import MODEL_NAME
+from tanuki.animals.enhance.super_resolution import enlarge, enlarge_by_lanczos, load_network
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "animals_better.json"
@@ -41,15 +41,17 @@ def main() -> None:
     if not files:
         raise SystemExit(f"no photos in {given.photos}")
     photos = [
-        advice.decoded(file.read_bytes()) for file in files[3 :: max(1, len(files) // given.count)]
+        advice.decode_own_jpeg(file.read_bytes())
+        for file in files[3 :: max(1, len(files) // given.count)]
     ][: given.count]
     parts = [photo if given.all_sizes else middle(photo) for photo in photos]
     found = {
-        "network": NAME if loaded() is not None else None,
+        "network": MODEL_NAME if load_network() is not None else None,
         "photos": len(photos),
         "enlarging": [enlarging(name, harm, parts) for name, harm in HARMS.items()],
         "light": [lighting(times, photos) for times in (0.25, 0.125)],
-        "left_alone": sum(not exposure.lightness(photo).dark for photo in photos) / len(photos),
+        "left_alone": sum(not exposure.measure_lightness(photo).is_dark for photo in photos)
+        / len(photos),
         "seconds_megapixel": speed(),
     }
     show(found)
@@ -68,7 +70,7 @@ def saved(image: Image, quality: int) -> Image:
     content = cv2.imencode(
         ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
     )[1].tobytes()
-    return advice.decoded(content)
+    return advice.decode_own_jpeg(content)
 
 
 def blurred(image: Image, pixels: float) -> Image:
@@ -106,12 +108,12 @@ def enlarging(name: str, harm: Callable[[Image], Image], photos: list[Image]) ->
         cubic = np.asarray(
             cv2.resize(small, (2 * width, 2 * height), interpolation=cv2.INTER_CUBIC), np.uint8
         )
-        made = [enlarge(small, seconds=600), lanczos(small), cubic]
+        made = [enlarge(small, seconds=600), enlarge_by_lanczos(small), cubic]
         rows.append(
             [
                 *(psnr(each, whole) for each in made),
                 *(ssim(each, whole) for each in made),
-                float(advice.crispness(small) >= advice.CRISP),
+                float(advice.measure_crispness(small) >= advice.MIN_CRISPNESS),
             ]
         )
     table = np.array(rows)
@@ -152,11 +154,11 @@ def lighting(times: float, photos: list[Image]) -> dict[str, Any]:
             ),
             82,
         )
-        asked = exposure.lightness(dark).dark
+        asked = exposure.measure_lightness(dark).is_dark
         rows.append(
             [
                 psnr(dark, photo),
-                psnr(exposure.lighter(dark) if asked else dark, photo),
+                psnr(exposure.correct_exposure(dark) if asked else dark, photo),
                 float(asked),
             ]
         )

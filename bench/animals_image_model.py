@@ -20,7 +20,7 @@ import onnx
 
 from bench.lib.animals_site import RESULTS, verdict
 from tanuki.animals.vision import encoder, onnx_export, torch_weights
-from tanuki.platform.mlops.runtimes import Onnx
+from tanuki.platform.mlops.runtimes import OnnxRunner
 
 K = 10
 CATS = {
@@ -38,7 +38,7 @@ class Raw:
     """The network with its 1,280 features beside the outputs, in this process."""
 
     def __init__(self, folder: Path) -> None:
-        said = encoder.build(folder)
+        said = encoder.build_encoder(folder)
         made = onnx.load(str(folder / "model.onnx"))
         features = next(node.output[0] for node in made.graph.node if node.op_type == "Flatten")
         made.graph.output.append(
@@ -46,7 +46,7 @@ class Raw:
         )
         onnx.save(made, str(folder / "model.onnx"))
         outputs = [*said["outputs"], {"name": features, "datatype": "FP32", "shape": [-1, 1280]}]
-        self.model, self.features = Onnx(folder, {**said, "outputs": outputs}), features
+        self.model, self.features = OnnxRunner(folder, {**said, "outputs": outputs}), features
 
     def see(self, images: Features) -> dict[str, Features]:
         """Embedding, scores and features of prepared pictures."""
@@ -69,7 +69,7 @@ def looked_at(
     for row in rows:
         content = (folder / row["file"]).read_bytes()
         began = time.perf_counter()
-        image = encoder.prepared(content)[None]
+        image = encoder.prepare_image(content)[None]
         prepared = time.perf_counter()
         for name, each in model.see(image).items():
             seen[name].append(each[0])
@@ -84,7 +84,7 @@ def looked_at(
 
 def ways(fit: dict[str, Features] | None) -> dict[str, Any]:
     """The embeddings that are compared, each a function of what was seen."""
-    read = torch_weights.read(torch_weights.of_package())
+    read = torch_weights.load_weights(torch_weights.find_package_weights())
     weight = read["_fc.weight"] - read["_fc.weight"].mean(axis=0)
     _, strength, directions = np.linalg.svd(weight, full_matrices=False)
     made: dict[str, Any] = {
@@ -159,7 +159,7 @@ def measured(folder: Path, model: Raw, fit: dict[str, Features] | None) -> dict[
     kinds = kinds_of(rows)
     made: dict[str, Any] = {"photos": len(rows), "per_s": speed, "ways": {}}
     animal = np.array([row["kind"] == "animal" for row in rows])
-    made["animal_auc"] = auc(seen["scores"][:, : encoder.ANIMALS].sum(axis=1), animal)
+    made["animal_auc"] = auc(seen["scores"][:, : encoder.ANIMAL_CLASSES].sum(axis=1), animal)
     singles = np.array([row.get("source") == "imagenet1k" for row in rows])
     print(
         f"{folder.name}: {len(rows)} photos, {speed['prepare']:.0f} prepared and {speed['look']:.0f} looked at a second; animal or not: AUC {made['animal_auc']:.4f}"

@@ -29,9 +29,9 @@ WAITS = 60.0
 def look(res: Resources, photos: list[bytes]) -> dict[str, float]:
     """Median seconds of looking at one stored picture and keeping what is seen, the registry's first use left out."""
     took = []
-    embeddings.image_encoder(res).encode([photo_files.accept(photos[0]).files["page"]])
+    embeddings.image_encoder(res).encode([photo_files.clean_upload(res, photos[0]).files["page"]])
     with res.db.read() as db:
-        digests = list(db.scalars(backfill.missing(embeddings.image_encoder(res).version)))
+        digests = list(db.scalars(backfill.select_missing(embeddings.image_encoder(res).version)))
     for digest in digests:
         took.append(timed(lambda d=digest: embeddings.ensure_embedding(res, d, datetime.now(UTC)))[1])
     return {"look": statistics.median(took)}
@@ -78,7 +78,7 @@ def main() -> None:
         site = Site(Path(folder))
         with site.resources() as res:
             known = people(res, options.posts // 40 + CLIENTS + 2)
-            registration.opened(res, datetime.now(UTC))
+            registration.ensure_live_version(res, datetime.now(UTC))
         try:
             site.begin("serve")
             site.begin("worker")

@@ -21,10 +21,10 @@ from PIL import Image
 from sqlalchemy import insert, select
 
 import tanuki.app.metadata  # noqa: F401 every table
-from tanuki.animals import members, posts
+from tanuki.animals import members, post_queries, posts
 from tanuki.animals.images import photo_files
 from tanuki.animals.search.index import PostText
-from tanuki.animals.search.search import search
+from tanuki.animals.search.search import search_posts
 from tanuki.animals.tables import Post
 from tanuki.app import bootstrap
 from tanuki.platform import jobs
@@ -78,7 +78,7 @@ def picture(seed: int) -> bytes:
     return made.getvalue()
 
 
-def prepare(res: Resources, count: int) -> tuple[list[Person], list[photo_files.Accepted]]:
+def prepare(res: Resources, count: int) -> tuple[list[Person], list[photo_files.CleanPhoto]]:
     """Members who post, and pictures that are decoded already: this is about what comes after."""
     now = datetime.now(UTC)
     people = [Person(f"m{n}", f"M{n}", frozenset({("member", None)})) for n in range(count)]
@@ -91,19 +91,19 @@ def prepare(res: Resources, count: int) -> tuple[list[Person], list[photo_files.
     with res.db.write() as db:
         db.execute(
             insert(Account),
-            [{"name": person.name, "display": person.display, **account} for person in people],
+            [{"name": person.name, "display": person.display_name, **account} for person in people],
         )
         grant = {"role": "member", "scope": "", "granted_at": now, "granted_by": "bench"}
         db.execute(insert(AccountGrant), [{"name": person.name, **grant} for person in people])
         for person in people:
-            members.join(db, person, now=now)
-    accepted = [photo_files.accept(picture(n)) for n in range(PICTURES)]
+            members.join_community(db, person, now=now)
+    accepted = [photo_files.clean_upload(res, picture(n)) for n in range(PICTURES)]
     for each in accepted:
-        photo_files.store(res.objects, each)
+        photo_files.store_files(res.objects, each)
     return people, accepted
 
 
-def post(res: Resources, who: Person, accepted: photo_files.Accepted, n: int) -> int:
+def post(res: Resources, who: Person, accepted: photo_files.CleanPhoto, n: int) -> int:
     """Send one post; committed when it returns."""
     said = random.Random(n)
     draft = posts.Draft(
@@ -113,18 +113,8 @@ def post(res: Resources, who: Person, accepted: photo_files.Accepted, n: int) ->
         "dog",
         "shiba",
     )
-    sent = res.db.together(
-        lambda db: posts.accept(
-            db,
-            res.objects,
-            res.work,
-            who,
-            draft,
-            accepted,
-            key=f"{n}",
-            now=datetime.now(UTC),
-            most=None,
-        )
+    sent = res.db.write_batched(
+        lambda db: posts.create_post(db, res, who, posts.NewPost(draft, accepted, f"{n}", limit=None), now=datetime.now(UTC))
     )
     return sent.id
 
@@ -136,15 +126,15 @@ def read(res: Resources, until: threading.Event, seconds: list[float]) -> None:
         begun = time.perf_counter()
         with res.db.read() as db:
             if turn % 2:
-                posts.cards(db, None, posts.newest(db, None).items)
+                post_queries.build_cards(db, None, post_queries.list_newest_posts(db, None).items)
             else:
-                posts.cards(
+                post_queries.build_cards(
                     db,
                     None,
-                    posts.many(
+                    post_queries.load_listed_posts(
                         db,
                         None,
-                        [hit.post_id for hit in search(db, WORDS[turn % len(WORDS)]).posts],
+                        [hit.post_id for hit in search_posts(db, WORDS[turn % len(WORDS)]).posts],
                     ),
                 )
         seconds.append(time.perf_counter() - begun)
@@ -167,7 +157,7 @@ def look(
 def steady(
     res: Resources,
     people: list[Person],
-    accepted: list[photo_files.Accepted],
+    accepted: list[photo_files.CleanPhoto],
     seconds: float,
     rate: float,
 ) -> dict[str, float]:
@@ -224,7 +214,7 @@ def paced(res, people, accepted, seconds, rate, sending, waiting) -> None:
 
 
 def pile(
-    res: Resources, people: list[Person], accepted: list[photo_files.Accepted], count: int
+    res: Resources, people: list[Person], accepted: list[photo_files.CleanPhoto], count: int
 ) -> float:
     """Posts a second that a worker works off when many wait; they are sent before it begins."""
     for n in range(count):
@@ -261,11 +251,11 @@ def percentile(values: list[float], share: float) -> float:
 
 def measure(url: str, home: Path, seconds: float, rate: float) -> dict[str, float]:
     """Everything on one engine."""
-    res = bootstrap.resources(
+    res = bootstrap.create_resources(
         Settings.model_validate({"home": home, "database": url}), upgrade=False
     )
     Base.metadata.create_all(res.db.engine)
-    jobs.upgrade(res.db.url)
+    jobs.create_job_tables(res.db.url)
     people, accepted = prepare(res, 50)
     found = {"pile_posts_a_second": pile(res, people, accepted, PILE)}
     with working(res):
@@ -273,7 +263,7 @@ def measure(url: str, home: Path, seconds: float, rate: float) -> dict[str, floa
     with res.db.read() as db:
         lost = db.scalar(select(Post.id).where(Post.state != "published").limit(1))
     assert lost is None, lost
-    bootstrap.close(res)
+    bootstrap.close_resources(res)
     return found
 
 

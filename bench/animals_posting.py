@@ -79,10 +79,10 @@ def posted(res: Resources, name: str, photos: list[bytes]) -> dict[str, float]:
         "check": [],
     }
     with res.db.read() as db:
-        who = accounts.person(db, name)
+        who = accounts.find_person(db, name)
     assert who is not None
     client = TestClient(bare())
-    photo_files.accept(photos[0])
+    photo_files.clean_upload(res, photos[0])
     for n, photo in enumerate(photos):
         now = datetime.now(UTC)
         took["upload"].append(
@@ -92,24 +92,22 @@ def posted(res: Resources, name: str, photos: list[bytes]) -> dict[str, float]:
                 )
             )[1]
         )
-        accepted, seconds = timed(lambda p=photo: photo_files.accept(p))
+        accepted, seconds = timed(lambda p=photo: photo_files.clean_upload(res, p))
         took["picture"].append(seconds)
-        took["files"].append(timed(lambda a=accepted: photo_files.store(res.objects, a))[1])
+        took["files"].append(timed(lambda a=accepted: photo_files.store_files(res.objects, a))[1])
         draft = Draft(f"cat number {n} ねこ", "For a bench.", (), "cat")
 
         def keep(
             db: Any, a: Any = accepted, n: int = n, d: Draft = draft, now: datetime = now
         ) -> int:
-            return posts.create_post(
-                db, res.objects, res.work, who, d, a, key=f"stage-{n}", now=now, most=None
-            ).id
+            return posts.create_post(db, res, who, posts.NewPost(d, a, f"stage-{n}", limit=None), now=now).id
 
         made, seconds = timed(lambda do=keep: res.db.write_batched(do))
         took["records"].append(seconds)
         took["check"].append(
             timed(
                 lambda id_=made, now=now: res.db.write_batched(
-                    lambda db: post_review.check(db, id_, now=now)
+                    lambda db: post_review.run_checks(db, id_, now=now)
                 )
             )[1]
         )
@@ -132,15 +130,15 @@ def run() -> dict[str, float]:
     with (
         tempfile.TemporaryDirectory() as folder,
         Site(Path(folder)).resources() as res,
-        jobs.worker(res.db, "bench"),
+        jobs.run_worker(res.db, "bench"),
     ):
         for part in ("warm", "timed"):
             ids = [f"{part}-{n}" for n in range(RUNS)]
             with res.db.write() as db:
                 for each in ids:
-                    res.work.enqueue(db, "bench-run", each, queue=jobs.PROMPT)
+                    res.jobs.enqueue(db, "bench-run", each, queue=jobs.PROMPT_QUEUE)
             began = time.process_time()
-            while any(status != "done" for status in res.work.known(ids[-1:]).values()):
+            while any(status != "done" for status in res.jobs.load_run_statuses(ids[-1:]).values()):
                 time.sleep(0.1)
             took = time.process_time() - began
     return {"run": took / RUNS}

@@ -1,10 +1,15 @@
-"""Nearest neighbours: our index beside exact search, faiss, hnswlib and usearch, on the same vectors in one run; then over HTTP, under changes and with filters.
+"""Nearest neighbours: our index beside exact search, faiss, hnswlib and usearch, on the same vectors.
 
-    python bench/ann.py [--hdf5 vectors.hdf5] [--images 100000] [--clustered 1000000] [--posts 100000]
+Then over HTTP, under changes and with filters.
 
-Vectors of length 1, one query at a time, by one thread; the peers' graphs are built by all cores. Every index is asked with the least effort that finds 97 % of the ten nearest on half of the queries; what is told is
-measured on the other half. `--hdf5` takes a file as ann-benchmarks has them (train, test) and needs h5py. The image-like vectors are kinds, races and pictures with more
-spread along a few directions than along others, as embeddings are; the clustered ones are many small clusters.
+    python -m bench.nearest_neighbours [--hdf5 vectors.hdf5] [--images 100000]
+        [--clustered 1000000] [--posts 100000]
+
+Vectors of length 1, one query at a time, by one thread; the graphs of the others are built by all
+cores. Every index is used with the least effort that finds 97 % of the ten nearest on half of the
+queries; it is measured on the other half. `--hdf5` takes a file of ann-benchmarks (train, test) and
+needs h5py. The image-like vectors are categories, breeds and pictures with more variance along a
+few directions than along others, as embeddings have. The clustered ones are many small clusters.
 """
 
 import argparse
@@ -24,9 +29,15 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np  # noqa: E402
 
-from bench.animals_similarity import changes, filled, network  # noqa: E402
+from bench.animals_similarity import (  # noqa: E402
+    make_champion,
+    measure_changes,
+    measure_filter,
+    open_site,
+)
 from tanuki.animals.similarity import index  # noqa: E402
-from tanuki.animals.similarity.index import Index  # noqa: E402
+from tanuki.animals.similarity.dataset import ImageSet  # noqa: E402
+from tanuki.animals.similarity.index import SimilarityIndex  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results" / "ann.json"
 K, RECALL, TIMES, OVER_HTTP, FILTERED = 10, 0.97, 20.0, 0.5, 0.95
@@ -36,11 +47,11 @@ BATCH = 256  # queries in one request over HTTP
 Search = Callable[[np.ndarray], np.ndarray]  # one query; positions of the nearest
 
 
-# ---- vectors -------------------------------------------------------------------------------------------------------
+# ---- vectors ------------------------------------------------------------------------------------
 
 
-def image_like(count: int, dimension: int = 128, seed: int = 1) -> np.ndarray:
-    """Kinds, races within them, pictures within those; the directions as uneven as those of embeddings are."""
+def make_image_like(count: int, dimension: int = 128, seed: int = 1) -> np.ndarray:
+    """Categories, breeds, pictures; with the uneven variance of directions of embeddings."""
     drawn = np.random.default_rng(seed)
     spread = (1 / np.sqrt(1 + np.arange(dimension))).astype(np.float32)
     kinds = drawn.normal(size=(40, dimension)).astype(np.float32) * spread
@@ -102,7 +113,7 @@ def of_file(file: Path) -> tuple[np.ndarray, np.ndarray] | None:
         )
 
 
-# ---- the indexes ---------------------------------------------------------------------------------------------------
+# ---- the indexes --------------------------------------------------------------------------------
 
 
 def exact(vectors: np.ndarray) -> Search:
@@ -116,10 +127,18 @@ def exact(vectors: np.ndarray) -> Search:
 
 def ours(vectors: np.ndarray, folder: Path) -> list[tuple[str, Search]]:
     """Our index as its build left it: the effort is chosen there."""
-    index.build(
-        vectors, np.arange(len(vectors)), folder, {"encoder_version": "bench", "max_features_id": len(vectors)}
+    count = len(vectors)
+    images = ImageSet(
+        "bench",
+        np.arange(count),
+        vectors,
+        [""] * count,
+        [],
+        np.zeros(count, np.float32),
+        np.zeros(count, np.uint64),
     )
-    made = Index(folder)
+    index.build_index(images, folder, count)
+    made = SimilarityIndex(folder)
     return [("", lambda query: made.find(query[None, :], K)[0][0])]
 
 
@@ -196,7 +215,7 @@ PEERS: dict[str, Callable[[np.ndarray], list[tuple[str, Search]]]] = {
 }
 
 
-# ---- measured ------------------------------------------------------------------------------------------------------
+# ---- measured -----------------------------------------------------------------------------------
 
 
 def recall(search: Search, queries: np.ndarray, true: np.ndarray) -> float:
@@ -226,7 +245,7 @@ def compared(
     vectors: np.ndarray, queries: np.ndarray, peers: list[str], seconds: float, folder: Path
 ) -> Iterator[dict[str, Any]]:
     """Each index: its build, and recall and speed with the least effort that is enough."""
-    true = index.nearest(vectors, queries, K)[0]
+    true = index.find_nearest(vectors, queries, K)[0]
     half = len(queries) // 2
     search = exact(vectors)
     yield {
@@ -262,10 +281,10 @@ def compared(
 
 
 def over_http(folder: Path, queries: np.ndarray, seconds: float) -> dict[str, float]:
-    """Queries a second of our index in process and over HTTP with binary tensors, so many in a request, by the same client as the site's."""
+    """Queries a second of our index in process and over HTTP with binary tensors, many a request."""
     from tanuki.platform.serving import client
 
-    made = Index(folder)
+    made = SimilarityIndex(folder)
     inputs = {
         "embedding": np.resize(queries, (BATCH, queries.shape[1])),
         "k": np.array([K], np.int32),
@@ -274,7 +293,7 @@ def over_http(folder: Path, queries: np.ndarray, seconds: float) -> dict[str, fl
     with tempfile.TemporaryDirectory() as home:
         server, url = served(Path(home), folder)
         try:
-            there = client.connect(url)
+            there = client.connect_model_server(url)
             there.infer(index.INDEX_MODEL, inputs)
             http = BATCH * speed(lambda _: there.infer(index.INDEX_MODEL, inputs), queries, seconds)
         finally:
@@ -288,7 +307,6 @@ def served(home: Path, folder: Path) -> tuple[Any, str]:
     from datetime import UTC, datetime
 
     from tanuki.app import bootstrap
-    from tanuki.platform.mlops import rollout
     from tanuki.settings import Settings
 
     res = bootstrap.create_resources(Settings(home=home))
@@ -298,14 +316,14 @@ def served(home: Path, folder: Path) -> tuple[Any, str]:
                 f"bench/{file.relative_to(folder).as_posix()}", file.read_bytes()
             )
         with res.db.write() as db:
-            rollout.put(db, index.INDEX_MODEL, datetime.now(UTC), files={"1": "bench"}, champion="1")
+            make_champion(db, index.INDEX_MODEL, "1", "bench", datetime.now(UTC))
     finally:
         bootstrap.close_resources(res)
     set_to = {
         "TANUKI_HOME": str(home),
-        "TANUKI_MODELS_PORT": "0",
-        "TANUKI_MODELS_GRPC_PORT": "0",
-        "TANUKI_MODELS_KEPT": "0",
+        "TANUKI_MODEL_SERVER_PORT": "0",
+        "TANUKI_MODEL_SERVER_GRPC_PORT": "0",
+        "TANUKI_PREDICTION_SAMPLE_RATE": "0",
     }
     server = subprocess.Popen(
         [sys.executable, "-m", "tanuki", "models", "serve"],
@@ -320,7 +338,7 @@ def served(home: Path, folder: Path) -> tuple[Any, str]:
     raise RuntimeError("the model server did not begin")
 
 
-# ---- told ----------------------------------------------------------------------------------------------------------
+# ---- told ---------------------------------------------------------------------------------------
 
 
 def show(name: str, rows: list[dict[str, Any]]) -> list[str]:
@@ -362,7 +380,7 @@ def main() -> None:
     if options.hdf5:
         sets[options.hdf5.name] = lambda: of_file(options.hdf5)
     for name, count, make in (
-        ("image-like", options.images, image_like),
+        ("image-like", options.images, make_image_like),
         ("clustered", options.clustered, clustered),
     ):
         if count:
@@ -389,7 +407,8 @@ def main() -> None:
             short += show(f"{name} ({vectors.shape[1]} numbers each)", rows)
             http = over_http(Path(folder), queries, options.seconds)
         print(
-            f"over HTTP, {BATCH} queries a request: {http['http_per_s']:.0f} a second, in process {http['in_process_per_s']:.0f}: {http['share']:.0%}"
+            f"over HTTP, {BATCH} queries a request: {http['http_per_s']:.0f} a second,"
+            f" in process {http['in_process_per_s']:.0f}: {http['share']:.0%}"
         )
         short += (
             []
@@ -398,12 +417,13 @@ def main() -> None:
         )
         results["sets"][name] = {"rows": rows, "http": http}
     if options.posts:
-        vectors = image_like(options.posts, seed=3)
-        with network(vectors) as world:
-            results["network"] = {**changes(world), **filled(world)}
+        vectors = make_image_like(options.posts, seed=3)
+        with open_site(vectors) as world:
+            results["network"] = {**measure_changes(world), **measure_filter(world)}
         told = results["network"]
         print(
-            f"\n{options.posts:,} posts: {told['seen']} of {told['changes']} changes seen by the next query; 1 % filter: recall {told['filtered_recall']:.3f}, {told['filtered_ms']:.1f} ms"
+            f"\n{options.posts:,} posts: {told['seen']} of {told['changes']} changes in the next query;"
+            f" 1 % filter: recall {told['filtered_recall']:.3f}, {told['filtered_ms']:.1f} ms"
         )
         short += (
             [] if told["seen"] == told["changes"] else ["a change was not seen by the next query"]

@@ -108,7 +108,7 @@ def test_what_a_profile_uses_stays_until_it_does_not(database, objects, accepted
         db.add(
             Account(
                 name="ana",
-                display="Ana",
+                display_name="Ana",
                 password_hash="x",
                 password_changed_at=NOW,
                 created_at=NOW,

@@ -64,7 +64,7 @@ def test_a_post_has_similar_ones_the_most_similar_first(world, taro):
     assert len(narrowed) == COUNT // 2
     rest = taro.get(
         f"/api/animals/posts/{made[0].id}/similar",
-        params={"k": 50, "leave_out": [each["post"]["id"] for each in narrowed]},
+        params={"k": 50, "exclude": [each["post"]["id"] for each in narrowed]},
     ).json()
     assert {each["post"]["category"] for each in rest["items"]} == {"dog"}
 
@@ -91,14 +91,14 @@ def test_somebody_who_is_blocked_finds_none_of_it_and_ones_own_can_be_left_out(w
     assert search(bearer(res, app, "mika"), members_and_posts.make_picture(3)).json()["items"] == []
     hana = bearer(res, app, "hana")
     assert len(search(hana, members_and_posts.make_picture(3)).json()["items"]) == 10
-    assert search(hana, members_and_posts.make_picture(3), not_mine="true").json()["items"] == []
+    assert search(hana, members_and_posts.make_picture(3), exclude_own="true").json()["items"] == []
 
 
 def test_an_address_is_refused_with_a_sentence_and_so_is_what_is_no_picture(world, taro):
     answer = taro.post("/api/animals/search/image", data={"url": "http://example.com/cat.jpg"})
     assert (answer.status_code, answer.json()["detail"]) == (
         400,
-        "Please send the picture itself; it is not fetched from an address.",
+        "Please send the photo itself; it is not fetched from an address.",
     )
     assert taro.post("/api/animals/search/image", data={"k": "3"}).status_code == 400
     assert search(taro, b"not a picture").status_code == 400
@@ -153,7 +153,7 @@ def test_a_photos_page_shows_similar_photos(world, lang, title):
     _, app, made = world
     page = visitor(app, headers={"Accept-Language": lang}).get(f"/animals/posts/{made[0].id}").text
     assert f"<h2>{title}</h2>" in page
-    strip = page[page.index('class="alike"') :]
+    strip = page[page.index('class="similar-photos"') :]
     assert strip.count('data-position="') == 8
     assert f'data-post="{made[0].id}"' not in strip
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
+import click
 import numpy as np
 import pytest
 import uvicorn
@@ -28,12 +29,14 @@ from tanuki.animals.vision import (
     registration,
 )
 from tanuki.app import bootstrap
+from tanuki.app.cli import create_command_line
 from tanuki.errors import NotFound, UserError
 from tanuki.platform import resources as resources_file
 from tanuki.platform.jobs import run_worker
 from tanuki.platform.mlops import release, rollout
 from tanuki.platform.mlops.reasons import render_reason
 from tanuki.platform.mlops.runtimes import ModelError
+from tanuki.platform.mlops.tables import ReleaseKind
 from tanuki.platform.serving import client, grpc_server
 from tanuki.platform.serving import rest_server as http_server
 from tanuki.settings import Settings
@@ -54,9 +57,9 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 @contextmanager
-def working(res, chores=()):
+def working(res, periodic_tasks=()):
     resources_file.set_process_resources(res)
-    with run_worker(res.db, "tests", chores=chores):
+    with run_worker(res.db, "tests", periodic_tasks=periodic_tasks):
         yield
 
 
@@ -102,7 +105,7 @@ def test_the_first_use_makes_checks_and_releases_a_version_once(resources):
         ] == [(True, None)]
         assert [
             (each.version, each.kind) for each in release.list_releases(db, encoder.ENCODER_MODEL)
-        ] == [("1", release.GATE)]
+        ] == [("1", ReleaseKind.GATE)]
         assert rollout.load_rollout(db, encoder.ENCODER_MODEL).champion == "1"
     assert registration.ensure_live_version(resources, NOW) == "1"
     assert registration.register_version(resources, NOW) == "1"
@@ -159,7 +162,7 @@ def test_eyes_on_a_model_server_see_what_eyes_in_process_see(embedded, way):
     pictures = [make_photo(n).files["page"] for n in range(1, 12)]
     here = embeddings.image_encoder(embedded).encode(pictures)
     server, port = (
-        grpc_server.server(embedded.models, "127.0.0.1:0")
+        grpc_server.create_server(embedded.models, "127.0.0.1:0")
         if way == "grpc"
         else web(embedded.models)
     )
@@ -194,7 +197,7 @@ def web(models):
             self.should_exit = True
             self.thread.join(10 * seconds)
 
-    return Server(uvicorn.Config(http_server.app(models), log_config=None)), listens.getsockname()[
+    return Server(uvicorn.Config(http_server.create_app(models), log_config=None)), listens.getsockname()[
         1
     ]
 
@@ -238,7 +241,7 @@ def test_eyes_that_are_away_or_fail_keep_no_post_and_the_look_is_caught_up(embed
 
 def test_the_chore_makes_the_eyes_and_looks_when_the_first_picture_is_published(embedded):
     made = make_post(embedded, make_member(embedded, "rex"), seed=8)
-    with working(embedded, chores=backfill.PERIODIC_TASKS):
+    with working(embedded, periodic_tasks=backfill.PERIODIC_TASKS):
         until(lambda: len(kept(embedded)) == 1, seconds=90)
     assert kept(embedded)[0].digest == made.photo
     resources_file.set_process_resources(embedded)
@@ -268,12 +271,18 @@ def test_a_look_goes_with_its_picture(resources):
 
 def run_embed(res, name, version=None):
     progress = partial(backfill.measure_progress, res, None)
-    return commands.run_backfill(res, backfill.EMBED, f"embed-{name}", [version], progress)
+    with click_context():
+        return commands.run_backfill(res, backfill.EMBED, f"embed-{name}", [version], progress)
 
 
 def run_classify(res, name, *, again):
     progress = partial(backfill.measure_progress, res, None)
-    return commands.run_backfill(res, backfill.CLASSIFY, f"classify-{name}", [again], progress)
+    with click_context():
+        return commands.run_backfill(res, backfill.CLASSIFY, f"classify-{name}", [again], progress)
+
+
+def click_context():
+    return click.Context(click.Command("test"), obj=create_command_line("en"))
 
 
 def seen_as(category_class, share=0.9):

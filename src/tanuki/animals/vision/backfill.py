@@ -39,7 +39,7 @@ UNKNOWN_CATEGORY = "unknown"
 BACKFILL_DELAY = timedelta(seconds=30)
 """A published picture that has no features after this time starts the first backfill."""
 RETRY_DELAY = timedelta(minutes=5)
-CHORE_SECONDS = 15.0
+BACKFILL_CHECK_SECONDS = 15.0
 CategoryCounts = list[tuple[str, str, int]]
 """Category by the owner, category by the image model, number of posts."""
 
@@ -279,7 +279,7 @@ def measure_progress(res: Resources, version: str | None) -> tuple[int, int]:
         return done, done + count_missing(db, version)
 
 
-# ---- chores ------------------------------------------------------------------------------------
+# ---- periodic ------------------------------------------------------------------------------------
 
 
 def start_owed_backfill() -> None:
@@ -319,4 +319,4 @@ SCHEDULES: list[dict[str, Any]] = [
         "cron_timezone": "Asia/Tokyo",
     },
 ]
-PERIODIC_TASKS: list[tuple[Callable[[], None], float]] = [(start_owed_backfill, CHORE_SECONDS)]
+PERIODIC_TASKS: list[tuple[Callable[[], None], float]] = [(start_owed_backfill, BACKFILL_CHECK_SECONDS)]
