@@ -1,4 +1,4 @@
-"""The pages and commands of watching and of what changes were worth: what they show, to whom, in both languages."""
+"""Pages and commands of alerts and of forecast value added, in both languages."""
 
 import csv
 import io
@@ -33,9 +33,9 @@ def app(embedded):
     return web.create_app(embedded, [shop_web.SYSTEM])
 
 
-def raised(res, *signs):
+def record_alerts(res, *signs):
     with res.db.write() as db:
-        return [alarm.id for alarm in alerts.record_signals(db, signs, NOW)]
+        return [alert.id for alert in alerts.record_signals(db, signs, NOW)]
 
 
 STALE = Signal("stale_store", "store=osaka", "2021-W01", {"last": "2021-01-04", "days": 6})
@@ -52,13 +52,15 @@ STALE = Signal("stale_store", "store=osaka", "2021-W01", {"last": "2021-01-04", 
         ("ja", "osakaの売上が2021-01-04を最後に届いていません", "店舗にファイルを求め"),
     ],
 )
-def test_an_open_alarm_says_what_is_seen_and_what_to_do(app, embedded, lang, seen, do):
-    (number,) = raised(embedded, STALE)
+def test_an_open_alert_says_what_was_observed_and_what_to_do(app, embedded, lang, seen, do):
+    (number,) = record_alerts(embedded, STALE)
     browser = signed_in(app, "ana")
     page = browser.get("/shop/alerts", headers={"Accept-Language": lang}).text
     assert seen in page
     assert do in page
-    row = browser.get("/api/shop/alerts", headers={"Accept-Language": lang}).json()["open_alerts"][0]
+    row = browser.get("/api/shop/alerts", headers={"Accept-Language": lang}).json()["open_alerts"][
+        0
+    ]
     assert (row["id"], row["code"], row["subject"]) == (number, "stale_store", "store=osaka")
     (line,) = csv.DictReader(
         io.StringIO(browser.get("/shop/alerts.csv").content.decode("utf-8-sig"))
@@ -66,8 +68,8 @@ def test_an_open_alarm_says_what_is_seen_and_what_to_do(app, embedded, lang, see
     assert line["code"] == "stale_store"
 
 
-def test_an_alarm_is_closed_on_the_page_and_then_listed_with_its_reason(app, embedded):
-    (number,) = raised(embedded, STALE)
+def test_an_alert_is_closed_on_the_page_and_then_listed_with_its_reason(app, embedded):
+    (number,) = record_alerts(embedded, STALE)
     browser = signed_in(app, "ops")
     assert (
         browser.post(
@@ -84,7 +86,7 @@ def test_an_alarm_is_closed_on_the_page_and_then_listed_with_its_reason(app, emb
 
 
 @pytest.mark.parametrize("lang", ["en", "ja"])
-def test_the_last_weeks_are_drawn_with_what_raises_nothing(app, embedded, lang):
+def test_the_last_weeks_have_charts_with_their_limits(app, embedded, lang):
     keep(embedded, evaluated(n=6))
     page = signed_in(app, "ana").get("/shop/alerts", headers={"Accept-Language": lang}).text
     assert page.count('<div class="chart-box">') == 3
@@ -93,7 +95,7 @@ def test_the_last_weeks_are_drawn_with_what_raises_nothing(app, embedded, lang):
 
 
 def eight_weeks(res):
-    """Eight weeks in which mika's changes each cost 12 missing cans, and kento's, in the other store, saved as many."""
+    """Eight weeks: each of mika's changes costs 12 missing cans, each of kento's saves 12."""
     with res.db.write() as db:
         for n in range(1, 9):
             touches = [("chiba", "confirm", "mika", 10, 8), ("osaka", "confirm", "kento", 10, 12)]
@@ -103,7 +105,7 @@ def eight_weeks(res):
 
 
 @pytest.mark.parametrize("lang", ["en", "ja"])
-def test_what_changes_were_worth_is_shown_to_the_chain_and_to_each_manager_their_own(
+def test_the_chain_sees_the_value_of_all_changes_and_managers_that_of_their_own(
     app, embedded, lang
 ):
     eight_weeks(embedded)
@@ -139,32 +141,28 @@ def run(home, command, *args):
     )
 
 
-def test_the_commands_look_close_and_say_what_changes_were_worth(tmp_path):
+def test_commands_list_and_close_alerts_and_show_the_value_of_changes(tmp_path):
     res = bootstrap.create_resources(Settings(home=tmp_path))
     make_chain(res)
     eight_weeks(res)
     keep(res, evaluated(width=0.3))
     bootstrap.close_resources(res)
-    (alarm,) = [
-        each for each in run(tmp_path, commands.watch, "--json") if each["code"] == "coverage"
+    (alert,) = [
+        alert for alert in run(tmp_path, commands.alerts, "--json") if alert["code"] == "coverage"
     ]
-    assert alarm["values"]["share"] < 0.65
-    assert "Look twice" in run(tmp_path, commands.watch)
-    assert "is closed" in run(
-        tmp_path, commands.alarms, "close", str(alarm["id"]), "--why", "known"
-    )
+    assert alert["values"]["share"] < 0.65
+    assert "Check the uncertain lines twice" in run(tmp_path, commands.alerts)
+    assert "is closed" in run(tmp_path, commands.close_alert, str(alert["id"]), "--why", "known")
     assert not [
-        each for each in run(tmp_path, commands.watch, "--json") if each["code"] == "coverage"
+        alert for alert in run(tmp_path, commands.alerts, "--json") if alert["code"] == "coverage"
     ]
     with pytest.raises(UserError, match="closed already"):
-        run(tmp_path, commands.alarms, "close", str(alarm["id"]), "--why", "again")
+        run(tmp_path, commands.close_alert, str(alert["id"]), "--why", "again")
     for by, keys in (
         ("person", {"kento", "mika"}),
         ("stage", {"confirm"}),
         ("store", {"chiba", "osaka"}),
         ("item", {"beer"}),
     ):
-        assert {
-            each["key"] for each in run(tmp_path, commands.added_value, "--by", by, "--json")
-        } == keys
-    assert "not_enough" in run(tmp_path, commands.added_value)
+        assert {each["key"] for each in run(tmp_path, commands.fva, "--by", by, "--json")} == keys
+    assert "not_enough" in run(tmp_path, commands.fva)
