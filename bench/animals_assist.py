@@ -223,9 +223,8 @@ def posted(
         [seen] = encoder.encode_jpegs(runner, [accepted.files["page"]])
         with res.db.write() as db:
             if n == 0:
-                rollout.change_rollout(
-                    db, encoder.ENCODER_MODEL, now, files={"1": "eyes/1"}, champion="1"
-                )
+                with rollout.change_rollout(db, encoder.ENCODER_MODEL, now) as row:
+                    row.files, row.champion = {"1": "eyes/1"}, "1"
             who = accounts.find_person(db, names[n % len(names)])
             assert who is not None
             draft = Draft(f"Photo {n}", tags=("nap", "sunny"), category="cat")

@@ -135,7 +135,7 @@ def test_an_override_is_only_against_a_no_go(database, registry):
         with pytest.raises(UserError, match="has no verdict"):
             release.override_verdict(change(db, registry, ANA), "2", "x")
         verdict(db, "2", True)
-        with pytest.raises(Conflict, match="needs nobody"):
+        with pytest.raises(Conflict, match="no override is needed"):
             release.override_verdict(change(db, registry, ANA), "2", "x")
     assert live(registry) is None
 
