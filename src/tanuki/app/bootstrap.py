@@ -119,8 +119,8 @@ def require_current_schema(database: Database) -> None:
     if revision != MIGRATIONS.newest_revision():
         database.close()
         raise UserError(
-            "The database has the schema %(found)s, but this program needs %(wanted)s."
+            "The database has the schema %(current)s, but this program needs %(needed)s."
             " Please run `tanuki db upgrade`.",
-            found=revision or "empty",
-            wanted=MIGRATIONS.newest_revision(),
+            current=revision or "empty",
+            needed=MIGRATIONS.newest_revision(),
         )

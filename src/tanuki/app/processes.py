@@ -82,7 +82,7 @@ def run_worker(res: Resources, *, schedules: bool = True) -> Iterator[None]:
     log.set_up_logging(res.settings)
     set_process_resources(res)
     scheduled = schedules and res.settings.schedule
-    wanted = [
+    system_schedules = [
         *maintenance.SCHEDULES,
         *weekly.SCHEDULES,
         *retraining.SCHEDULES,
@@ -97,7 +97,7 @@ def run_worker(res: Resources, *, schedules: bool = True) -> Iterator[None]:
     with jobs.run_worker(
         res.db,
         res.settings.worker_name,
-        (wanted if scheduled else []) if schedules else None,
+        (system_schedules if scheduled else []) if schedules else None,
         periodic_tasks if scheduled else [],
     ):
         yield

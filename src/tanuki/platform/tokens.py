@@ -155,6 +155,6 @@ def token_query() -> Select[*tuple[Any, ...]]:
 
 def save_token_use(db: Session, token: str, now: datetime) -> None:
     """Store that a token was used now."""
-    found = db.get(AccountToken, digest_token(token))
-    if found is not None:
-        found.last_used_at = now
+    row = db.get(AccountToken, digest_token(token))
+    if row is not None:
+        row.last_used_at = now
