@@ -34,9 +34,9 @@ from tanuki.animals import (
 )
 from tanuki.animals.images import photo_files
 from tanuki.animals.moderation import appeals, cases, decisions
-from tanuki.animals.search.search import search_posts
 from tanuki.animals.moderation.cases import SubjectRef
 from tanuki.animals.moderation.decisions import Ruling
+from tanuki.animals.search.search import search_posts
 from tanuki.animals.tables import (
     Appeal,
     Block,
@@ -57,7 +57,7 @@ from tanuki.platform import resources as resources_file
 from tanuki.platform.accounts import Account
 from tanuki.platform.jobs import run_worker
 from tests.factories.http_clients import PASSWORD
-from tests.factories.members_and_posts import NOW, make_photo, make_member, make_post, make_staff
+from tests.factories.members_and_posts import NOW, make_member, make_photo, make_post, make_staff
 
 NAME, DISPLAY = "zebulon", "Zebulon Quagga"
 TITLES = ("Kumquat of the morning", "朝の金柑")

@@ -20,8 +20,8 @@ from tanuki.platform import maintenance, sessions, tokens
 from tests.factories.http_clients import PASSWORD
 from tests.factories.members_and_posts import (
     NOW,
-    make_photo,
     make_member,
+    make_photo,
     make_picture,
     make_post,
     make_staff,

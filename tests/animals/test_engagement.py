@@ -39,7 +39,7 @@ def read(res, do, *given, **more):
         return do(db, *given, **more)
 
 
-def shut(res, who, other, kind):
+def block(res, who, other, kind):
     write(res, members.block_member, who, other.name, kind)
 
 
@@ -126,7 +126,7 @@ def test_nothing_is_left_at_a_post_that_one_does_not_see(resources, ann, ben, do
 @pytest.mark.parametrize("by_ann", [True, False])
 def test_who_blocks_or_is_blocked_can_do_nothing_with_the_other(resources, ann, ben, by_ann):
     photo = make_post(resources, ben)
-    shut(resources, *((ann, ben) if by_ann else (ben, ann)), "block")
+    block(resources, *((ann, ben) if by_ann else (ben, ann)), "block")
     for do, given in (
         (engagement.like_post, [photo.id]),
         (engagement.add_comment, [photo.id, "Hello"]),
@@ -188,8 +188,8 @@ def test_who_likes_a_post_is_listed_in_pages_that_stay_put(resources, ben):
     rest = read(resources, engagement.list_likers, STRANGER, photo.id, after=first.next, limit=10)
     assert names(first) + names(rest) == [f"fan{number}" for number in (6, 5, 4, 3, 2, 1, 0)]
     assert rest.next is None
-    shut(resources, ben, fans[6], "block")
-    shut(resources, ben, fans[5], "mute")
+    block(resources, ben, fans[6], "block")
+    block(resources, ben, fans[5], "mute")
     assert names(read(resources, engagement.list_likers, ben, photo.id))[:2] == ["ben", "fan5"]
 
 
@@ -220,7 +220,7 @@ def test_following_twice_is_following_once(resources, ann, ben):
 def test_a_block_ends_following_both_ways(resources, ann, ben):
     write(resources, engagement.follow_member, ann, "ben")
     write(resources, engagement.follow_member, ben, "ann")
-    shut(resources, ben, ann, "block")
+    block(resources, ben, ann, "block")
     assert (following(resources, ann), following(resources, ben)) == ((0, 0), (0, 0))
     assert read(resources, lambda db: db.scalar(select(func.count()).select_from(Follow))) == 0
 
@@ -247,7 +247,7 @@ def test_followers_come_in_pages_without_who_is_blocked_or_leaving(resources, be
             "ben",
             now=NOW + timedelta(seconds=number // 2),
         )
-    shut(resources, fans[0], fans[1], "block")
+    block(resources, fans[0], fans[1], "block")
     with resources.db.write() as db:
         members.require_member(db, fans[2]).left_at = NOW
     first = read(resources, engagement.list_followers, fans[0], "ben", limit=2)
@@ -351,7 +351,7 @@ def test_comments_of_the_muted_and_blocked_are_not_shown(resources, ann, ben):
     for name, kind in (("cat", "mute"), ("dan", "block")):
         other = make_member(resources, name)
         say(resources, other, photo, name)
-        shut(resources, ann, other, kind)
+        block(resources, ann, other, kind)
     say(resources, ben, photo, "Hello")
     assert (said(resources, ann, photo), said(resources, ben, photo)) == (
         ["Hello"],
@@ -430,8 +430,8 @@ def test_a_block_beside_a_follow_leaves_no_follow(resources, ann, ben):
             [
                 lambda: write(resources, engagement.follow_member, ann, "ben"),
                 lambda: write(resources, engagement.follow_member, ben, "ann"),
-                lambda: shut(resources, ben, ann, "block"),
-                lambda: shut(resources, ann, ben, "block"),
+                lambda: block(resources, ben, ann, "block"),
+                lambda: block(resources, ann, ben, "block"),
             ]
         )
         assert {type(error) for error in wrong} <= {NotFound}

@@ -97,7 +97,7 @@ def page(res, viewer, after=None, limit=10, now=NOW, request_id="r"):
         )
 
 
-def walk(res, viewer, limit=10, between=lambda shown: None):
+def scroll(res, viewer, limit=10, between=lambda shown: None):
     """All pages, as somebody who goes on and on sees them."""
     items, after = [], None
     while True:
@@ -198,7 +198,7 @@ def test_who_walks_to_the_end_sees_each_post_once(resources, four, viewer):
     ann, ben, cat, _ = four
     posted = [*add(resources, ben, 30), *add(resources, cat, 30, likes=5), *add(resources, ann, 3)]
     follow(resources, ann, ben)
-    seen = walk(resources, ann if viewer else None, limit=7)
+    seen = scroll(resources, ann if viewer else None, limit=7)
     assert sorted(ids(seen)) == sorted(posted)
     assert [item.position for item in seen] == list(range(63))
     assert ("following" in {item.source for item in seen}) == (viewer is not None)
@@ -233,7 +233,7 @@ def test_nothing_comes_twice_and_nothing_is_missed_while_everything_changes(reso
             write(resources, Follow.__table__.delete())
             follow(resources, ann, dan)
 
-    seen = ids(walk(resources, ann, limit=7, between=change))
+    seen = ids(scroll(resources, ann, limit=7, between=change))
     assert len(set(seen)) == len(seen)
     assert set(seen) <= set(posted)
     assert set(posted) - set(seen) <= gone
@@ -336,12 +336,12 @@ def test_the_lists_are_read_from_their_indexes(embedded, source, index):
 
 
 @given(shown=st.sets(st.integers(1, 2**31 - 1), max_size=300), microseconds=st.integers(0, 10**15))
-def test_a_walk_is_the_same_after_its_cursor(shown, microseconds):
+def test_a_feed_session_is_the_same_after_its_cursor(shown, microseconds):
     begun = FeedSession(NOW - timedelta(microseconds=microseconds), frozenset(shown))
     assert decode_session(encode_session(begun), NOW) == begun
 
 
-def test_a_long_walk_still_fits_into_an_address():
+def test_a_long_feed_session_still_fits_into_an_address():
     chance = random.Random(1)
     assert (
         len(
@@ -355,7 +355,7 @@ def test_a_long_walk_still_fits_into_an_address():
     )
 
 
-def test_a_walk_never_sees_what_is_still_to_come():
+def test_a_feed_session_never_sees_what_is_still_to_come():
     assert (
         decode_session(encode_session(FeedSession(NOW + timedelta(days=1), frozenset())), NOW).since
         == NOW
@@ -386,7 +386,7 @@ def test_these_cursors_are_refused(cursor):
         decode_session(cursor, NOW)
 
 
-def test_a_walk_ends(resources, four):
+def test_a_feed_session_ends(resources, four):
     add(resources, four[1], MAX_POSTS_PER_SESSION + 60)
-    seen = walk(resources, None, limit=100)
+    seen = scroll(resources, None, limit=100)
     assert MAX_POSTS_PER_SESSION <= len(seen) < MAX_POSTS_PER_SESSION + 100

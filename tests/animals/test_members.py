@@ -224,7 +224,7 @@ def test_a_block_is_not_weakened_by_muting_and_ends_when_it_is_taken_back(resour
     rex, ann = make_member(resources, "rex"), make_member(resources, "ann")
     with resources.db.write() as db:
         members.block_member(db, rex, "ann", "block", now=NOW)
-        assert [(shut.kind, other.name) for shut, other in members.list_blocks(db, rex)] == [
+        assert [(block.kind, other.name) for block, other in members.list_blocks(db, rex)] == [
             ("block", "ann")
         ]
         members.unblock_member(db, rex, "ann")

@@ -426,10 +426,10 @@ def test_one_appeals_once_and_only_against_what_is_ones_own(net):
             net.see(appeals.list_open_appeals, who)
 
 
-# ---- the trail -----------------------------------------------------------------------------------------------------
+# ---- the audit log -----------------------------------------------------------------------------------------------------
 
 
-def test_the_trail_has_every_decision_and_notices_an_edit(net):
+def test_the_audit_log_has_every_decision_and_notices_an_edit(net):
     net.answer(net.appeal(net.decide("remove", "blood", "note")), True)
     entries = net.see(audit_log.load_entries, target=f"post:{net.post.id}")
     assert [entry.action for entry in reversed(entries)] == [

@@ -34,9 +34,9 @@ from tanuki.platform.jobs import run_worker
 from tanuki.platform.resources import Resources
 from tests.factories.command_line import CommandRunner
 from tests.factories.members_and_posts import (
-    make_photo,
     make_draft,
     make_member,
+    make_photo,
     make_post,
     make_staff,
 )

@@ -12,29 +12,29 @@ from sqlalchemy import event, func, select
 
 from tanuki.animals import members, notifications, post_queries, post_states, posts
 from tanuki.animals.images import photo_files
-from tanuki.animals.search.search import search_posts
 from tanuki.animals.notifications import NewNotification
+from tanuki.animals.search.search import search_posts
 from tanuki.animals.tables import (
-    NotificationKind,
     BlockedImageHash,
     Comment,
     Follow,
     Like,
     Member,
     Notification,
+    NotificationKind,
     Photo,
     Post,
     PostEdit,
     PostTag,
 )
 from tanuki.errors import Conflict, NotAllowed, NotFound, TooMany, UserError
-from tests.factories import members_and_posts
 from tanuki.platform.rate_limit import RateLimit
+from tests.factories import members_and_posts
 from tests.factories.members_and_posts import (
     NOW,
-    make_photo,
     make_draft,
     make_member,
+    make_photo,
     make_post,
     make_staff,
 )
@@ -235,19 +235,19 @@ def test_who_sees_a_post_in_each_state(resources):
     owner, other, blocked, blocker = (
         make_member(resources, name) for name in ("owner", "other", "blocked", "blocker")
     )
-    mod, shut_mod = (
+    mod, blocked_mod = (
         make_staff(resources, "mod"),
-        make_member(resources, "shut-mod", roles=("member", "moderator")),
+        make_member(resources, "blocked-mod", roles=("member", "moderator")),
     )
     with resources.db.write() as db:
         members.block_member(db, owner, "blocked", "block", now=NOW)
         members.block_member(db, blocker, "owner", "block", now=NOW)
-        members.block_member(db, owner, "shut-mod", "block", now=NOW)
+        members.block_member(db, owner, "blocked-mod", "block", now=NOW)
     made = {state: make_post(resources, owner, title="柴犬", state=state) for state in STATES}
     viewers = {
         "owner": owner,
         "mod": mod,
-        "shut-mod": shut_mod,
+        "blocked-mod": blocked_mod,
         "other": other,
         "stranger": None,
         "blocked": blocked,
@@ -276,13 +276,13 @@ def test_who_sees_a_post_in_each_state(resources):
             }
         all_states, shown, nothing = set(STATES), {"published"}, set()
         assert seen == pictures == {
-            "owner": all_states, "mod": all_states, "shut-mod": all_states, "other": shown, "stranger": shown, "blocked": nothing, "blocker": nothing,
+            "owner": all_states, "mod": all_states, "blocked-mod": all_states, "other": shown, "stranger": shown, "blocked": nothing, "blocker": nothing,
         }  # fmt: skip
         assert (
             listed
             == many
             == {
-                name: set() if name in ("blocked", "blocker", "shut-mod") else public
+                name: set() if name in ("blocked", "blocker", "blocked-mod") else public
                 for name in viewers
             }
         )
@@ -586,7 +586,7 @@ def test_a_post_that_is_held_and_given_back_is_where_it_was(resources):
         assert everything(resources) == before
 
 
-def test_the_picture_of_a_removed_post_is_barred_until_none_that_has_it_is_removed(resources):
+def test_the_picture_of_a_removed_post_is_blocked_until_none_that_has_it_is_removed(resources):
     rex, ann = make_member(resources, "rex"), make_member(resources, "ann")
     one, two = (
         make_post(resources, rex, state="removed", seed=3),

@@ -2,7 +2,7 @@
 
 from tanuki.animals.search.normalize import fold
 from tanuki.animals.search.query_parser import parse_query
-from tanuki.animals.search.synonyms import synonym_tables, concept_tokens
+from tanuki.animals.search.synonyms import concept_tokens, synonym_tables
 from tanuki.animals.search.tokenize import find_codes
 from tanuki.animals.taxonomy import BREEDS, CATEGORIES, breeds_of
 

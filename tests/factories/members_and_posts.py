@@ -1,4 +1,4 @@
-"""The network's tests: members, small pictures made by code, and posts, as short as they can be said."""
+"""Members, posts and small generated pictures for the tests of AI Animals."""
 
 import io
 import random
@@ -25,7 +25,7 @@ NOW = datetime(2026, 5, 1, 9, 0, tzinfo=UTC)
 def make_member(
     resources: Resources, name: str, *, roles: tuple[str, ...] = ("member",), now: datetime = NOW
 ) -> Person:
-    """A member whose password is the one for tests; asked again, the same one."""
+    """A member with the tests' password; the same name again gives the same member."""
     with resources.db.write() as db:
         found = accounts.find_person(db, name)
         if found is None:
@@ -37,7 +37,7 @@ def make_member(
 
 
 def make_staff(resources: Resources, name: str, *roles: str, now: datetime = NOW) -> Person:
-    """Somebody with an account and no place on the network, such as a moderator."""
+    """A person with an account who is not a member, such as a moderator."""
     with resources.db.write() as db:
         make_account(db, name, roles or ("moderator",), now)
         found = accounts.find_person(db, name)
@@ -46,7 +46,7 @@ def make_staff(resources: Resources, name: str, *roles: str, now: datetime = NOW
 
 
 def make_account(db: Any, name: str, roles: tuple[str, ...], now: datetime) -> None:
-    """An account. Hashing a password takes a while on purpose, so all tests share one hash."""
+    """Insert an account. All tests share one password hash, as hashing is slow on purpose."""
     values = {
         "password_hash": password_hash(),
         "password_changed_at": now,
@@ -70,7 +70,7 @@ def password_hash() -> str:
 
 
 def make_picture(seed: int = 0, width: int = 96, height: int = 72) -> bytes:
-    """A small JPEG; each seed gives another."""
+    """A small JPEG, different for each seed."""
     drawn = random.Random(seed)
     image = Image.new("RGB", (width, height), tuple(drawn.randrange(256) for _ in range(3)))
     pen = ImageDraw.Draw(image)
@@ -84,12 +84,12 @@ def make_picture(seed: int = 0, width: int = 96, height: int = 72) -> bytes:
 
 @cache
 def make_photo(seed: int = 0) -> photo_files.CleanPhoto:
-    """That picture as it is taken in."""
+    """The picture of a seed as a cleaned upload."""
     return clean_image(make_picture(seed))
 
 
 def make_draft(title: str = "A cat", **values: Any) -> posts.Draft:
-    """Words for a post."""
+    """The text of a post."""
     return posts.Draft(
         **{
             "title": title,
@@ -114,7 +114,7 @@ def make_post(
     why: str = "other",
     **words: Any,
 ) -> Post:
-    """A post of somebody's in a state. Its picture is its own unless a seed is given."""
+    """A post in a state, with a picture of its own unless a seed is given."""
     with resources.db.write() as db:
         number = next_number(resources)
         made = posts.create_post(
@@ -124,7 +124,7 @@ def make_post(
             posts.NewPost(
                 make_draft(title, **words),
                 make_photo(number if seed is None else seed),
-                key or f"zoo-{number}",
+                key or f"post-{number}",
                 limit=None,
             ),
             now=now,
@@ -136,7 +136,7 @@ def make_post(
 def set_state(
     db: Any, resources: Resources, who: Person, made: Post, state: str, why: str, now: datetime
 ) -> None:
-    """Bring a new post into a state."""
+    """Change a new post's state."""
     if state in ("published", "removed", "deleted"):
         post_states.publish_post(db, made, now=now)
     if state == "held":
@@ -152,13 +152,13 @@ _counts: dict[str, int] = {}
 
 
 def next_number(resources: Resources) -> int:
-    """1, 2, 3 …, for each test's database."""
+    """1, 2, 3 … for each database."""
     _counts[resources.db.url] = _counts.get(resources.db.url, 0) + 1
     return _counts[resources.db.url]
 
 
 def embed_all_photos(resources: Resources, now: datetime) -> int:
-    """The live eyes look at every picture that they have not looked at, here and now; how many those were."""
+    """Compute the missing embeddings with the live image model; gives how many."""
     from tanuki.animals.vision import backfill, embeddings
 
     part = backfill.BackfillPart(embeddings.image_encoder(resources).version, "")

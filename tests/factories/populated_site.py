@@ -1,4 +1,5 @@
-"""A small world in which every id of a route leads to something: people in every role, a post of hana's in each state, and what is around them."""
+"""A small site in which every id of a route exists: people in every role, and a post of hana's in
+each state, with what belongs to it."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,20 +16,18 @@ from tanuki.platform.web import app as web
 from tests.factories import members_and_posts
 
 STATES = ("published", "checking", "held", "removed", "deleted")
-SECRET_WORDS = {
-    state: f"zyx{state}" for state in STATES
-}  # a word that is in that post of hana's and in nothing else
-COMMENT_TEXT, REMOVED_COMMENT_TEXT = (
-    "zyxtalk",
-    "zyxgone",
-)  # what taro wrote under the published post, and what moderators removed of it
-HIDDEN_COMMENT_TEXT = "zyxunder"  # what taro wrote under the posts that are out of sight by now
+# A word that is only in hana's post in this state.
+SECRET_WORDS = {state: f"zyx{state}" for state in STATES}
+COMMENT_TEXT = "zyxtalk"  # taro's, on the published post
+REMOVED_COMMENT_TEXT = "zyxgone"  # taro's, there as well, removed by a moderator
+HIDDEN_COMMENT_TEXT = "zyxunder"  # taro's, on posts that are hidden by now
 PEOPLE = ("hana", "taro", "rin", "mika", "bo")
 
 
 @dataclass(frozen=True)
 class PopulatedSite:
-    """Who is who: hana posted, taro wrote and liked, rin did nothing, mika is blocked by hana, bo is banned, mona and saki moderate, root administers."""
+    """hana posted, taro commented and liked, rin did nothing, mika is blocked by hana, bo is banned, mona
+    and saki moderate, root administers."""
 
     res: Resources
     app: FastAPI
@@ -44,7 +43,7 @@ class PopulatedSite:
 
 
 def populate_site(res: Resources) -> PopulatedSite:
-    """That world, in empty resources."""
+    """Create the site in empty resources."""
     resources_file.set_process_resources(res)
     now = datetime.now(UTC)
     who = {name: members_and_posts.make_member(res, name) for name in PEOPLE}

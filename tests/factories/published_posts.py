@@ -1,4 +1,4 @@
-"""Published posts for the tests of search, as short as they can be said: words are what matters, pictures and members are only there because a post has them."""
+"""Published posts for the tests of search. Only their texts matter."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

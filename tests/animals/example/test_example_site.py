@@ -55,7 +55,9 @@ def test_where_the_package_cannot_be_had_it_says_what_to_do(tmp_path, monkeypatc
 
 
 def test_the_same_numbers_give_the_same_photo(home):
-    stamp = Image.open(cutouts.read_cutouts(cutouts.fetch_package(home.settings.home / "stamps"))[0].file)
+    stamp = Image.open(
+        cutouts.read_cutouts(cutouts.fetch_package(home.settings.home / "stamps"))[0].file
+    )
     first, again, other = (
         compose.compose_photo(stamp, "bird", np.random.default_rng(seed)) for seed in (1, 1, 2)
     )

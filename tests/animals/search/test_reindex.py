@@ -11,8 +11,8 @@ from tanuki.animals.tables import Post
 from tests.factories.published_posts import (
     NOW,
     make_indexed_post,
-    search_titles,
     make_unindexed_post,
+    search_titles,
 )
 
 

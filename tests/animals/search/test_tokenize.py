@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tanuki.animals.search import normalize
 from tanuki.animals.search.query_parser import parse_query
-from tanuki.animals.search.tokenize import tokens_of_text, tokenize
+from tanuki.animals.search.tokenize import tokenize, tokens_of_text
 
 
 def finds(query: str, text: str) -> bool:

@@ -221,14 +221,11 @@ def name_form(word: DictionaryWord) -> str:
     """
     if not can_name_animal(word):
         return "\n"
-    known, kana, usual = (
-        synonym_tables().written,
-        to_hiragana(word.surface),
-        normalize_form(word.normalized),
-    )
-    if len(word.surface) <= MAX_SHORT_NAME and word.surface in known:
+    names = synonym_tables().written
+    kana, normalized = to_hiragana(word.surface), normalize_form(word.normalized)
+    if len(word.surface) <= MAX_SHORT_NAME and word.surface in names:
         return word.surface
-    return usual if usual in known and kana not in known else kana
+    return normalized if normalized in names and kana not in names else kana
 
 
 def codes_of_word(word: DictionaryWord) -> tuple[str, ...]:

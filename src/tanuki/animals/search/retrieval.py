@@ -11,7 +11,7 @@ the order.
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -63,108 +63,84 @@ class MatchedPost(NamedTuple):
     tier: int = 0  # of relevance
 
 
-def find_first_posts(
-    db: Session, match: TokenQuery, order: Order, filters: Filters, limit: int
-) -> list[MatchedPost]:
+class PageQuery(NamedTuple):
+    """One page of posts: their order, the filters, and how many."""
+
+    order: Order
+    filters: Filters
+    limit: int
+
+
+def find_first_posts(db: Session, match: TokenQuery, page: PageQuery) -> list[MatchedPost]:
     """The first matching posts, in order."""
-    found = scan_posts(db, match, order, filters, limit, FIRST_SCAN_POSTS)
-    if len(found) == limit:
-        return found
+    posts = scan_posts(db, match, page, FIRST_SCAN_POSTS)
+    if len(posts) == page.limit:
+        return posts
     ids = find_few_ids(db, match)
     if ids is not None:
-        return sort_posts(db, ids, order, filters, limit)
-    found = scan_posts(db, match, order, filters, limit, LONG_SCAN_POSTS)
-    return found if len(found) == limit else sort_all_matches(db, match, order, filters, limit)
+        return sort_posts(db, ids, page)
+    posts = scan_posts(db, match, page, LONG_SCAN_POSTS)
+    return posts if len(posts) == page.limit else sort_all_matches(db, match, page)
 
 
 def find_few_ids(db: Session, match: TokenQuery) -> list[int] | None:
     """The ids of all matching posts, unordered; None if there are more than a few."""
     if is_sqlite(db):
-        asked = text("select rowid from post_fts where post_fts match :match limit :most")
+        query = "select rowid from post_fts where post_fts match :match limit :most"
     else:
-        asked = text(
-            "select post_id from post_text where tokens @@ cast(:match as tsquery) limit :most"
-        )
-    ids = [
-        int(id)
-        for id in db.scalars(
-            asked, {"match": match_expression(db, match), "most": MAX_FEW_POSTS + 1}
-        )
-    ]
+        query = "select post_id from post_text where tokens @@ cast(:match as tsquery) limit :most"
+    values = {"match": match_expression(db, match), "most": MAX_FEW_POSTS + 1}
+    ids = [int(id_) for id_ in db.scalars(text(query), values)]
     return ids if len(ids) <= MAX_FEW_POSTS else None
 
 
-def scan_posts(
-    db: Session, match: TokenQuery, order: Order, filters: Filters, limit: int, most: int
-) -> list[MatchedPost]:
-    """The first matching posts among the `most` first posts of the order."""
+def scan_posts(db: Session, match: TokenQuery, page: PageQuery, scanned: int) -> list[MatchedPost]:
+    """The first matching posts among the `scanned` first posts of the order."""
     if is_sqlite(db):
-        words = "cross join post_text t on t.post_id = p.id"
+        tokens = "cross join post_text t on t.post_id = p.id"
     else:
-        words = "cross join lateral (select tokens from post_text where post_id = p.id offset 0) t"
-    holds, values = token_condition(db, match)
-    inner = (
-        f"select {selected_columns(filters)} from post p"
-        f" where {' and '.join(where_conditions(order, filters))}"
-        f" order by {order_by(order)} limit :most"
+        tokens = "cross join lateral (select tokens from post_text where post_id = p.id offset 0) t"
+    condition, values = token_condition(db, match)
+    first_posts = (
+        f"select {selected_columns(page.filters)} from post p"
+        f" where {where_conditions(page)} order by {order_by(page.order)} limit :scanned"
     )
-    return fetch_posts(
-        db,
-        f"from ({inner}) p {words} where {holds}",
-        order,
-        filters,
-        limit,
-        {**values, "most": most},
-    )
+    source = f"from ({first_posts}) p {tokens} where {condition}"
+    return fetch_posts(db, source, page, {**values, "scanned": scanned})
 
 
-def sort_posts(
-    db: Session, ids: list[int], order: Order, filters: Filters, limit: int
-) -> list[MatchedPost]:
-    """Some posts, sorted."""
+def sort_posts(db: Session, ids: list[int], page: PageQuery) -> list[MatchedPost]:
+    """The first of some posts, in order."""
     if is_sqlite(db):
-        posts, given = "json_each(:ids) i cross join post p on p.id = i.value", json.dumps(ids)
+        posts, parameter = "json_each(:ids) i cross join post p on p.id = i.value", json.dumps(ids)
     else:
-        posts, given = (
+        posts, parameter = (
             "unnest(cast(:ids as integer[])) i(id)"
             " cross join lateral (select * from post where id = i.id offset 0) p",
             f"{{{','.join(map(str, ids))}}}",
         )
-    return fetch_posts(
-        db,
-        f"from {posts} where {' and '.join(where_conditions(order, filters))}",
-        order,
-        filters,
-        limit,
-        {"ids": given},
-    )
+    source = f"from {posts} where {where_conditions(page)}"
+    return fetch_posts(db, source, page, {"ids": parameter})
 
 
-def sort_all_matches(
-    db: Session, match: TokenQuery, order: Order, filters: Filters, limit: int
-) -> list[MatchedPost]:
-    """All matching posts, sorted: for common words that are not near the beginning of the order."""
+def sort_all_matches(db: Session, match: TokenQuery, page: PageQuery) -> list[MatchedPost]:
+    """The first of all matching posts: for common words that are not near the order's beginning."""
     if is_sqlite(db):
         posts = "post_fts cross join post p on p.id = post_fts.rowid where post_fts match :match"
     else:
         posts = (
             "post_text t join post p on p.id = t.post_id where t.tokens @@ cast(:match as tsquery)"
         )
-    return fetch_posts(
-        db,
-        f"from {posts} and {' and '.join(where_conditions(order, filters))}",
-        order,
-        filters,
-        limit,
-        {"match": match_expression(db, match)},
-    )
+    source = f"from {posts} and {where_conditions(page)}"
+    return fetch_posts(db, source, page, {"match": match_expression(db, match)})
 
 
 def fetch_posts(
-    db: Session, what: str, order: Order, filters: Filters, limit: int, values: dict[str, Any]
+    db: Session, source: str, page: PageQuery, values: dict[str, Any]
 ) -> list[MatchedPost]:
-    """The rows of a query over posts `p`, sorted, without those of hidden members."""
-    values |= {"limit": limit, "since": filters.since, "until": filters.until}
+    """The page's rows of a source of posts `p`, in order, without those of hidden members."""
+    order, filters = page.order, page.filters
+    values |= {"limit": page.limit, "since": filters.since, "until": filters.until}
     values |= {
         f"after_{name}": value
         for name, value in zip(order.columns, order.after or (), strict=False)
@@ -173,39 +149,38 @@ def fetch_posts(
         bindparam(name, type_=Utc()) for name in ("since", "until", "after_published_at")
     ]
     if filters.hidden:
-        what += " and p.member_id not in :hidden"
+        source += " and p.member_id not in :hidden"
         values["hidden"] = sorted(filters.hidden)
         typed.append(bindparam("hidden", expanding=True))
-    asked = text(
-        f"select p.id, p.likes, p.published_at {what} order by {order_by(order)} limit :limit"
+    query = text(
+        f"select p.id, p.likes, p.published_at {source} order by {order_by(order)} limit :limit"
     )
-    used = set(re.findall(r":(\w+)", asked.text))
-    asked = asked.bindparams(*(parameter for parameter in typed if parameter.key in used))
+    used = set(re.findall(r":(\w+)", query.text))
+    query = query.bindparams(*(parameter for parameter in typed if parameter.key in used))
     columns: tuple[ColumnElement[Any], ...] = (
         column("id"),
         column("likes"),
         column("published_at", Utc()),
     )
-    return [
-        MatchedPost(*row)
-        for row in db.execute(asked.columns(*columns), {name: values[name] for name in used})
-    ]
+    rows = db.execute(query.columns(*columns), {name: values[name] for name in used})
+    return [MatchedPost(*row) for row in rows]
 
 
 # ---- parts of queries ----------------------------------------------------------------------------
 
 
-def where_conditions(order: Order, filters: Filters) -> Iterator[str]:
-    """What is asked of posts `p` that an index on them answers."""
-    yield "p.state = 'published'"
-    if filters.since is not None:
-        yield "p.published_at >= :since"
-    if filters.until is not None:
-        yield "p.published_at < :until"
-    if filters.liked:
-        yield "p.likes > 0"
-    if order.after is not None:
-        yield after_condition(order)
+def where_conditions(page: PageQuery) -> str:
+    """The conditions on posts `p` that an index on posts can answer."""
+    conditions = ["p.state = 'published'"]
+    if page.filters.since is not None:
+        conditions.append("p.published_at >= :since")
+    if page.filters.until is not None:
+        conditions.append("p.published_at < :until")
+    if page.filters.liked:
+        conditions.append("p.likes > 0")
+    if page.order.after is not None:
+        conditions.append(after_condition(page.order))
+    return " and ".join(conditions)
 
 
 def after_condition(order: Order) -> str:

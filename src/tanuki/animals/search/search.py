@@ -26,6 +26,7 @@ from tanuki.animals.search.retrieval import (
     Filters,
     MatchedPost,
     Order,
+    PageQuery,
     Terms,
     TokenQuery,
     find_few_ids,
@@ -93,7 +94,8 @@ def search_posts(
         rows = find_by_relevance(db, tiers, place, filters, limit + 1)
     else:
         tokens = TokenQuery(required_tokens(terms, ANYWHERE, chosen))
-        rows = find_first_posts(db, tokens, Order(order == "likes", place), filters, limit + 1)
+        page = PageQuery(Order(order == "likes", place), filters, limit + 1)
+        rows = find_first_posts(db, tokens, page)
     cursor = encode_place(rows[limit - 1], order) if len(rows) > limit else None
     return SearchPage(load_hits(db, [row.id for row in rows[:limit]], terms), cursor, terms)
 
@@ -124,11 +126,11 @@ def validate_search(
 
 def required_tokens(terms: list[Term], mark: str, chosen: list[str]) -> Terms:
     """The tokens to ask the index for: those of the terms under a mark, and the chosen filters."""
-    asked = tuple(
+    marked = tuple(
         tuple(tuple(mark + token for token in tokens) for tokens in term.alternatives)
         for term in terms
     )
-    return (*asked, *(((token,),) for token in chosen))
+    return (*marked, *(((token,),) for token in chosen))
 
 
 def find_by_relevance(
@@ -140,13 +142,9 @@ def find_by_relevance(
     posts: list[MatchedPost] = []
     for number in range(tier, len(tiers) + 1):
         match = TokenQuery(tiers[number - 1], tiers[number - 2] if number > 1 else ())
-        missing = limit - len(posts)
+        page = PageQuery(order, filters, limit - len(posts))
         ids = None if is_common else find_few_ids(db, match)
-        more = (
-            find_first_posts(db, match, order, filters, missing)
-            if ids is None
-            else sort_posts(db, ids, order, filters, missing)
-        )
+        more = find_first_posts(db, match, page) if ids is None else sort_posts(db, ids, page)
         posts += [post._replace(tier=number) for post in more]
         if len(posts) == limit:
             break

@@ -44,7 +44,7 @@ class SynonymTables(NamedTuple):
 def synonym_tables() -> SynonymTables:
     """All names of the taxonomy, but those of the category "other"."""
     tables = SynonymTables({}, {}, {}, re.compile(""))
-    alone: set[str] = set()
+    standalone: set[str] = set()
     entries: list[tuple[str, Name | Breed]] = [*CATEGORIES.items(), *BREEDS.items()]
     for code, entry in entries:
         for name in (entry.ja, entry.en, *entry.also) if code != "other" else ():
@@ -62,13 +62,13 @@ def synonym_tables() -> SynonymTables:
                     code,
                 )
                 if len(key) >= MIN_STANDALONE_NAME and any(map(is_kana, key)):
-                    alone.add(written)
-    return tables._replace(standalone=compile_names(alone))
+                    standalone.add(written)
+    return tables._replace(standalone=compile_names(standalone))
 
 
-def add_meaning(known: dict[str, Codes], key: str, code: str) -> None:
+def add_meaning(names: dict[str, Codes], key: str, code: str) -> None:
     """Add a meaning to a name."""
-    known[key] = tuple(dict.fromkeys((*known.get(key, ()), code)))
+    names[key] = tuple(dict.fromkeys((*names.get(key, ()), code)))
 
 
 def stem_name(name: str) -> str:
@@ -93,7 +93,7 @@ def compile_names(written: set[str]) -> re.Pattern[str]:
 
 
 def find_names(
-    parts: list[str], known: dict[str, Codes], between: str, alone: list[str] | None = None
+    parts: list[str], names: dict[str, Codes], between: str, alone: list[str] | None = None
 ) -> Iterator[tuple[int, int, Codes]]:
     """Names made of neighbouring parts: first part, last part and codes.
 
@@ -106,7 +106,7 @@ def find_names(
             name = (
                 alone[first] if alone and first == last else between.join(parts[first : last + 1])
             )
-            if codes := known.get(name):
+            if codes := names.get(name):
                 yield first, last, codes
                 first = last
                 break
