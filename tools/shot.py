@@ -1,4 +1,4 @@
-"""Takes the README's picture: this week's page of the example chain, in a home folder of its own."""
+"""Takes the README's screenshot: this week's page of the example chain."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs" / "pictures" / "week.png"
-FLAGS = ["--no-sandbox", "--disable-background-networking"]
+CHROMIUM_FLAGS = ["--no-sandbox", "--disable-background-networking"]
 
 
 def main() -> None:
@@ -24,40 +24,41 @@ def main() -> None:
             "TANUKI_SCHEDULE": "false",
         }
         tanuki = [sys.executable, "-m", "tanuki"]
-        made = subprocess.run(
+        output = subprocess.run(
             [*tanuki, "shop", "example"],
             env=environment,
             capture_output=True,
             text=True,
             check=True,
         ).stdout
-        found = re.search(r"^\s*analyst\s+(\S+)", made, re.MULTILINE)
-        assert found is not None
+        password = re.search(r"^\s*analyst\s+(\S+)", output, re.MULTILINE)
+        assert password is not None
         log = Path(home) / "server.log"
         with (
             log.open("w") as out,
             subprocess.Popen([*tanuki, "up"], env=environment, stdout=out, stderr=out) as server,
         ):
             try:
-                take(address(log), found[1])
+                take_screenshot(wait_for_address(log), password[1])
             finally:
                 server.terminate()
 
 
-def address(log: Path) -> str:
-    """Where the server is, once it says so."""
+def wait_for_address(log: Path) -> str:
+    """The server's address, from the line with which it starts."""
     for _ in range(300):
-        found = re.search(r"Tanuki is at (\S+)/", log.read_text())
-        if found:
-            return found[1]
+        line = re.search(r"Tanuki is at (\S+)/", log.read_text())
+        if line:
+            return line[1]
         time.sleep(0.1)
     raise SystemExit(log.read_text())
 
 
-def take(server: str, password: str) -> None:
-    """Sign in as the analyst and take the picture."""
+def take_screenshot(server: str, password: str) -> None:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=CHROMIUM_FLAGS
+        )
         page = browser.new_context(
             viewport={"width": 1200, "height": 860}, locale="en-US"
         ).new_page()

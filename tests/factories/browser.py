@@ -32,7 +32,7 @@ class Visit:
         )
 
     def failed(self, request: Request) -> None:
-        """A request that got no answer; one that the browser gave up because the person went on is none."""
+        """Record a request without an answer, unless the browser itself gave it up."""
         if request.failure != "net::ERR_ABORTED":
             self.faults.append(f"failed: {request.url} {request.failure}")
 

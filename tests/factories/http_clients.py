@@ -1,4 +1,4 @@
-"""Browsers and programs for tests: people who sign in through the real form, and bearers of API tokens."""
+"""Browsers of people who sign in through the real form, and programs with API tokens."""
 
 import re
 from datetime import UTC, datetime
@@ -37,7 +37,7 @@ def signed_in(app: FastAPI, name: str) -> TestClient:
 def bearer(
     resources: Resources, app: FastAPI, name: str, scopes: tuple[str, ...] | None = None
 ) -> TestClient:
-    """A program with an API token of that person, for everything that their tokens may be for unless it is said."""
+    """A program with an API token of that person; without `scopes` it has all of theirs."""
     with resources.db.write() as db:
         person = accounts.find_person(db, name)
         assert person is not None

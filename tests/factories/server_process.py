@@ -1,4 +1,4 @@
-"""A real server in a process of its own, and where Chromium is."""
+"""A real server in a process of its own, and the Chromium for browser tests."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from pathlib import Path
 from tanuki.platform.resources import Resources
 
 CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
+CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -24,7 +24,7 @@ FLAGS = [
 
 
 @contextmanager
-def serving(home: Resources) -> Iterator[str]:
+def run_server(home: Resources) -> Iterator[str]:
     """`tanuki up` on a home folder and a free port; gives its address. Ended by its process id."""
     environment = {
         **os.environ,
@@ -41,7 +41,7 @@ def serving(home: Resources) -> Iterator[str]:
         ) as process,
     ):
         try:
-            yield address_in(log, process)
+            yield wait_for_address(log, process)
         finally:
             process.send_signal(signal.SIGTERM)
             try:
@@ -50,8 +50,8 @@ def serving(home: Resources) -> Iterator[str]:
                 process.kill()
 
 
-def address_in(log: Path, process: "subprocess.Popen[bytes]") -> str:
-    """Where the server says that it is, once it says so."""
+def wait_for_address(log: Path, process: "subprocess.Popen[bytes]") -> str:
+    """The server's address, from the line with which it starts."""
     for _ in range(600):
         for line in log.read_text().splitlines():
             if line.startswith("Tanuki is at "):

@@ -10,14 +10,14 @@ from tanuki.app import bootstrap
 from tanuki.platform import resources as resources_file
 from tanuki.platform.resources import Resources
 from tanuki.settings import Settings
-from tests.factories.server_process import CHROMIUM, FLAGS, serving
+from tests.factories.server_process import CHROMIUM, CHROMIUM_FLAGS, run_server
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium; `make setup-test` installs it. Gone after the module: its event loop is not one that others can live with."""
+    """Debian's Chromium (`make setup-test`). It ends with the module: it blocks its event loop."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
 
@@ -34,5 +34,5 @@ def home(tmp_path: Path) -> Iterator[Resources]:
 @pytest.fixture
 def server(home: Resources) -> Iterator[str]:
     """`tanuki up` on that home folder."""
-    with serving(home) as address:
+    with run_server(home) as address:
         yield address

@@ -17,7 +17,7 @@ from tanuki.platform.resources import Resources
 from tanuki.settings import Settings
 from tests.factories.browser import Visit
 from tests.factories.members_and_posts import make_member, make_picture, make_post, make_staff
-from tests.factories.server_process import serving
+from tests.factories.server_process import run_server
 
 pytestmark = pytest.mark.browser
 
@@ -58,7 +58,7 @@ def home(tmp_path_factory) -> Iterator[Resources]:
 @pytest.fixture(scope="module")
 def server(home) -> Iterator[str]:
     """One server for all of these tests."""
-    with serving(home) as address:
+    with run_server(home) as address:
         yield address
 
 

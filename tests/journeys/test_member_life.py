@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 from tests.factories.browser import Visit
 from tests.factories.http_clients import PASSWORD
 from tests.factories.members_and_posts import make_member, make_picture, make_staff
-from tests.factories.server_process import CHROMIUM, FLAGS
+from tests.factories.server_process import CHROMIUM, CHROMIUM_FLAGS
 
 pytestmark = pytest.mark.browser
 
@@ -48,7 +48,9 @@ TEXTS = {
 def phones() -> Iterator[Browser]:
     """Chromium with a camera that shows a test picture."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *CAMERA])
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=[*CHROMIUM_FLAGS, *CAMERA]
+        )
         yield browser
         browser.close()
 

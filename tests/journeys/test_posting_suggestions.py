@@ -10,7 +10,7 @@ from tanuki.animals.enhance import advice, apply
 from tests.factories.animal_pictures import built_eyes, jpeg, open_eyes, pet, scene
 from tests.factories.browser import Visit
 from tests.factories.members_and_posts import NOW, make_member
-from tests.factories.server_process import serving
+from tests.factories.server_process import run_server
 
 pytestmark = pytest.mark.browser
 SCREENSHOT_FOLDER = os.environ.get("SHOTS")  # a folder for screenshots, to look at
@@ -44,7 +44,7 @@ def test_suggestions_are_accepted_dropped_and_replaced_with_the_photo(
         tags=("sunny", "昼寝"),
         category="cat",
     )
-    with serving(home) as server:
+    with run_server(home) as server:
         visit = Visit(chromium, server, lang, width, scripts=True)
         visit.sign_in(ken.name)
         visit.go("/animals/post")
@@ -88,7 +88,7 @@ def test_the_comparison_slider_works_with_the_keyboard(chromium, home, tmp_path,
     made = pet(home, hana, scene(3, 240, 180), title="Small")
     monkeypatch.setattr(advice, "MIN_CRISPNESS", 0.0)
     apply.make_enhancement(home, hana, made.id, now=NOW)
-    with serving(home) as server:
+    with run_server(home) as server:
         for scripts in (True, False):
             visit = Visit(chromium, server, "en", 390, scripts=scripts)
             visit.sign_in("hana")
@@ -133,7 +133,7 @@ def test_without_scripts_suggestions_come_with_a_button(chromium, home, tmp_path
             category="cat",
         )
     make_member(home, "ken")
-    with serving(home) as server:
+    with run_server(home) as server:
         visit = Visit(chromium, server, "en", 390, scripts=False)
         visit.sign_in("ken")
         visit.go("/animals/post")
