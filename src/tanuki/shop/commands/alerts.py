@@ -7,6 +7,7 @@ import click
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from tanuki.cli.context import echo
 from tanuki.cli.output import emit, json_option
 from tanuki.platform.accounts import COMMAND_LINE
 from tanuki.platform.commands.context import open_resources
@@ -69,7 +70,7 @@ def load_subject_names(db: Session, lang: str) -> dict[str, str]:
 def close_alert(alert_id: int, why: str) -> None:
     with open_resources() as res, res.db.write() as db:
         shop_alerts.close_alert(db, COMMAND_LINE, alert_id, why=why, now=datetime.now(UTC))
-        click.echo(f"Alert {alert_id} is closed.")
+        echo("Alert %(alert)s is closed.", alert=alert_id)
 
 
 @click.command(

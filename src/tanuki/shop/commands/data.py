@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from tanuki.cli.context import echo, say
 from tanuki.cli.output import emit, json_option
 from tanuki.errors import UserError
 from tanuki.platform.accounts import COMMAND_LINE
@@ -64,7 +65,10 @@ def import_(mapping: tuple[str, ...], as_json: bool, **files: tuple[Path, ...]) 
         emit([make_import_row(report) for report in imports], as_json)
         quarantined = sum(report.quarantined for report in imports)
         if quarantined and not as_json:
-            click.echo(f"{quarantined} rows wait in quarantine (`tanuki shop quarantine list`):")
+            echo(
+                "%(count)s rows wait in quarantine (`tanuki shop quarantine list`):",
+                count=quarantined,
+            )
             for line in render_waiting_rows(res, imports):
                 click.echo(f"  {line}")
 
@@ -112,8 +116,16 @@ def render_waiting_rows(res: Resources, imports: list[Import]) -> list[str]:
                     db, COMMAND_LINE, import_id=report.id, limit=MAX_ROWS_AFTER_IMPORT
                 )
         return [
-            f"{row.id}: {row.file_name}, row {row.row}, {row.column}: "
-            f"found {row.actual or 'nothing'}, expected {quarantined_rows.render_expected(row)}"
+            say(
+                "%(id)s: %(file)s, row %(row)s, %(column)s: "
+                "found %(actual)s, expected %(expected)s",
+                id=row.id,
+                file=row.file_name,
+                row=row.row,
+                column=row.column,
+                actual=row.actual or say("nothing"),
+                expected=quarantined_rows.render_expected(row, say),
+            )
             for row in rows[:MAX_ROWS_AFTER_IMPORT]
         ]
 
@@ -151,7 +163,7 @@ def fix_quarantined(row: int, values: tuple[str, ...]) -> None:
     corrected = dict(value.partition("=")[::2] for value in values)
     with open_resources() as res, res.db.write() as db:
         quarantined_rows.fix_row(db, res.warehouse, COMMAND_LINE, row, corrected, datetime.now(UTC))
-        click.echo(f"Row {row} counts now.")
+        echo("Row %(row)s is imported.", row=row)
 
 
 @quarantine.command("drop", help="Leave rows out for good: one row, or all rows of an import.")
@@ -165,10 +177,10 @@ def drop_quarantined(row: int | None, import_id: int | None, why: str) -> None:
     with open_resources() as res, res.db.write() as db:
         if row is not None:
             quarantined_rows.drop_row(db, COMMAND_LINE, row, why=why, now=now)
-            click.echo(f"Row {row} is dropped.")
+            echo("Row %(row)s is dropped.", row=row)
         elif import_id is not None:
             count = quarantined_rows.drop_import_rows(db, COMMAND_LINE, import_id, why=why, now=now)
-            click.echo(f"{count} rows are dropped.")
+            echo("%(count)s rows are dropped.", count=count)
 
 
 @click.command(help="Sales by day, week or month, of everything or by region, store, item.")
