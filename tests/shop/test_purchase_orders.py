@@ -118,7 +118,7 @@ def act(res, do, who=ANALYST):
         return do(db, who)
 
 
-def test_cancelled_and_issued_again_with_a_trail(confirmed):
+def test_cancelled_and_issued_again_with_a_history(confirmed):
     issue(confirmed)
     first = "PO-2021W03-ROASTER-CHIBA-1"
 
@@ -160,8 +160,8 @@ def test_cancelled_and_issued_again_with_a_trail(confirmed):
     with pytest.raises(Conflict, match="replaced by PO-2021W03-ROASTER-CHIBA-2"):
         act(confirmed, again)
     with confirmed.db.read() as db:
-        trail = purchase_orders.list_issues(db, second)
-        assert [(order.number, order.status, order.cancelled_why) for order in trail] == [
+        issues = purchase_orders.list_issues(db, second)
+        assert [(order.number, order.status, order.cancelled_why) for order in issues] == [
             (first, "cancelled", "the supplier has none"),
             (second.number, "issued", None),
         ]
@@ -169,8 +169,8 @@ def test_cancelled_and_issued_again_with_a_trail(confirmed):
             (line.item, line.cases) for line in purchase_orders.list_purchase_order_lines(db, first)
         ] == [("coffee", 5)]
         assert purchase_orders.load_document(
-            confirmed.objects, trail[0]
-        ) != purchase_orders.load_document(confirmed.objects, trail[1])
+            confirmed.objects, issues[0]
+        ) != purchase_orders.load_document(confirmed.objects, issues[1])
     assert issue(confirmed) == []
 
 
