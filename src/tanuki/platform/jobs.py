@@ -101,11 +101,7 @@ class Step:
 
     @property
     def seconds(self) -> float | None:
-        return (
-            (self.completed_at - self.started_at).total_seconds()
-            if self.started_at and self.completed_at
-            else None
-        )
+        return seconds_between(self.started_at, self.completed_at)
 
 
 @dataclass(frozen=True)
@@ -124,11 +120,7 @@ class Run:
     @property
     def seconds(self) -> float | None:
         """From its creation to its last change."""
-        return (
-            (self.updated_at - self.created_at).total_seconds()
-            if self.created_at and self.updated_at
-            else None
-        )
+        return seconds_between(self.created_at, self.updated_at)
 
 
 class Jobs:
@@ -321,6 +313,10 @@ def step_from_record(step: dict[str, Any]) -> Step:
 
 def moment_from_milliseconds(milliseconds: int | None) -> datetime | None:
     return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def seconds_between(start: datetime | None, end: datetime | None) -> float | None:
+    return (end - start).total_seconds() if start and end else None
 
 
 def first_failed_step(steps: list[Any]) -> int:
