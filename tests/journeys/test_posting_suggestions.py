@@ -7,7 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from tanuki.animals.enhance import advice, apply
-from tests.factories.animal_pictures import built_eyes, jpeg, open_eyes, pet, scene
+from tests.factories.animal_pictures import build_encoder_files, jpeg, make_encoder_live, pet, scene
 from tests.factories.browser import Visit
 from tests.factories.members_and_posts import NOW, make_member
 from tests.factories.server_process import run_server
@@ -33,7 +33,7 @@ def choose_photo(visit, seed, name="photo.jpg", image=None):
 def test_suggestions_are_accepted_dropped_and_replaced_with_the_photo(
     chromium, home, tmp_path, lang, width
 ):
-    open_eyes(home, built_eyes(tmp_path / "eyes"))
+    make_encoder_live(home, build_encoder_files(tmp_path / "encoder"))
     hana, ken = make_member(home, "hana"), make_member(home, "ken")
     pet(home, hana, scene(1), title="A nap", tags=("sunny", "昼寝"), category="cat")
     pet(
@@ -84,7 +84,7 @@ def test_suggestions_are_accepted_dropped_and_replaced_with_the_photo(
 
 def test_the_comparison_slider_works_with_the_keyboard(chromium, home, tmp_path, monkeypatch):
     hana = make_member(home, "hana")
-    open_eyes(home, built_eyes(tmp_path / "eyes"))
+    make_encoder_live(home, build_encoder_files(tmp_path / "encoder"))
     made = pet(home, hana, scene(3, 240, 180), title="Small")
     monkeypatch.setattr(advice, "MIN_CRISPNESS", 0.0)
     apply.make_enhancement(home, hana, made.id, now=NOW)
@@ -122,7 +122,7 @@ def test_the_comparison_slider_works_with_the_keyboard(chromium, home, tmp_path,
 
 
 def test_without_scripts_suggestions_come_with_a_button(chromium, home, tmp_path):
-    open_eyes(home, built_eyes(tmp_path / "eyes"))
+    make_encoder_live(home, build_encoder_files(tmp_path / "encoder"))
     for name in ("hana", "mei"):
         pet(
             home,
@@ -147,7 +147,7 @@ def test_without_scripts_suggestions_come_with_a_button(chromium, home, tmp_path
         page.get_by_label("sunny").check()
         page.fill("input[name=title]", "Mine")
         page.click("[data-submit]")
-        expect(page.locator("[role=alert]")).to_have_text("Please choose_photo a category.")
+        expect(page.locator("[role=alert]")).to_have_text("Please choose a category.")
         expect(page.get_by_label("sunny")).to_be_checked()
         page.select_option("select[name=category]", "cat")
         page.click("[data-submit]")
