@@ -3,7 +3,7 @@
     python bench/animals_assist.py [--photos ../shared/data/photos] [--known 400] [--asked 60] [--looks 60]
 
 Known again: photos are posted, changed copies are asked for. `candidate` is the share whose original is among the pictures that are compared point by point, `found` the share that is said to be it.
-False alarms: each photo is compared with the five most similar others, as the eyes see it, which is what such a check gets wrong. Pairs that are said to be one are named: some are.
+False alarms: each photo is compared with the five most similar others, by the image model, which is what such a check gets wrong. Pairs that are said to be one are named: some are.
 How long: `tanuki serve` with the photos posted; members let photos be looked at, one a second, while others read ten pages a second.
 """
 
@@ -123,7 +123,7 @@ CHANGES: dict[str, Callable[[Image], bytes]] = {
 
 
 class Runner:
-    """The eyes in this process."""
+    """The image model in this process."""
 
     def __init__(self, folder: Path) -> None:
         self.runner = OnnxRunner(folder, encoder.build_encoder(folder))
@@ -133,7 +133,7 @@ class Runner:
 
 
 def seen_turned(runner: Runner, image: Image) -> list[EncoderOutput]:
-    """What the eyes see in it and in its turned ones, as suggesting.look() asks them."""
+    """The encoder's output for it and its turned copies, as suggestions.analyse_photo()."""
     return encoder.encode_jpegs(
         runner,
         [saved(suggestions.shrink_for_encoder(each), 95) for each in suggestions.turn_image(image)],
@@ -214,17 +214,17 @@ def candidates(asked: list[EncoderOutput], vectors: NDArray[np.float32]) -> list
 def posted(
     res: Resources, names: list[str], files: list[Path], runner: Runner, folder: Path
 ) -> None:
-    """The photos as posts, looked at; the eyes are open."""
+    """The photos as posts with features."""
     now = datetime.now(UTC)
     for file in folder.iterdir():
-        res.registry.files.put(f"eyes/1/{file.name}", file.read_bytes())
+        res.registry.files.put(f"encoder/1/{file.name}", file.read_bytes())
     for n, file in enumerate(files):
         accepted = photo_files.clean_upload(res, file.read_bytes())
         [seen] = encoder.encode_jpegs(runner, [accepted.files["page"]])
         with res.db.write() as db:
             if n == 0:
                 with rollout.change_rollout(db, encoder.ENCODER_MODEL, now) as row:
-                    row.files, row.champion = {"1": "eyes/1"}, "1"
+                    row.files, row.champion = {"1": "encoder/1"}, "1"
             who = accounts.find_person(db, names[n % len(names)])
             assert who is not None
             draft = Draft(f"Photo {n}", tags=("nap", "sunny"), category="cat")

@@ -1,4 +1,4 @@
-"""The eyes look at everything: with one worker process, then with two.
+"""The backfill of image features: with one worker process, then with two.
 
     python bench/animals_embed.py [--photos 2000]
 

@@ -167,7 +167,7 @@ def lighting(times: float, photos: list[Image]) -> dict[str, Any]:
 
 
 def psnr(one: Image, other: Image) -> float:
-    """Likeness in dB."""
+    """Similarity in dB."""
     inner = (slice(BORDER, -BORDER),) * 2
     return float(
         10
@@ -178,7 +178,7 @@ def psnr(one: Image, other: Image) -> float:
 
 
 def ssim(one: Image, other: Image) -> float:
-    """Likeness of structure (Wang and others, 2004), of the grey pictures."""
+    """Similarity of structure (Wang and others, 2004), of the grey pictures."""
     x, y = (
         cv2.cvtColor(each, cv2.COLOR_RGB2GRAY).astype(np.float64)[BORDER:-BORDER, BORDER:-BORDER]
         for each in (one, other)

@@ -1,9 +1,11 @@
-"""The eyes on real photos: is a cat's neighbour a cat, beside the raw features and other ways to make them smaller; animal or not; how fast.
+"""The image model on real photos: category precision of its embeddings, animal or not, speed.
 
-    python bench/animals_eyes.py FOLDER [FOLDER ...] [--fit FOLDER]
+    python -m bench.animals_image_model FOLDER [FOLDER ...] [--fit FOLDER]
 
-A folder holds photos and manifest.csv with the columns file, kind and label, and may have category and source. What has to be fitted (PCA) is fitted on the folder
-after --fit only, so that nothing is measured on what it was fitted on. The project's own way needs no photos: see vision/graph.py.
+Its embeddings are compared with the raw features and with other ways to reduce them. A folder holds
+photos and manifest.csv with the columns file, kind and label, and may have category and source.
+What has to be fitted (PCA) is fitted on the folder after --fit only, so that nothing is measured on
+what it was fitted on. The project's own projection needs no photos: see vision/onnx_export.py.
 """
 
 import argparse

@@ -248,7 +248,7 @@ def decoded(content: bytes) -> Any:
 
 
 def quality(pictures: list[Any]) -> list[dict[str, Any]]:
-    """What each quality costs and gives: bytes, likeness (SSIM of the brightness), milliseconds to write and to read."""
+    """What each quality costs and gives: bytes, similarity (SSIM of the brightness), milliseconds to write and to read."""
     lines = []
     for number in QUALITIES:
         for way, how in {
@@ -265,7 +265,7 @@ def quality(pictures: list[Any]) -> list[dict[str, Any]]:
                 "quality": number,
                 "way": way,
                 "bytes": sum(map(len, files)) / len(files),
-                "likeness": sum(map(likeness, pictures, read)) / len(read),
+                "similarity": sum(map(similarity, pictures, read)) / len(read),
             }
             lines.append(
                 {**line, "write_ms": 1000 * wrote / len(files), "read_ms": 1000 * took / len(files)}
@@ -273,7 +273,7 @@ def quality(pictures: list[Any]) -> list[dict[str, Any]]:
     return lines
 
 
-def likeness(one: Any, other: Any) -> float:
+def similarity(one: Any, other: Any) -> float:
     """SSIM of two pictures' brightness with Wang's constants."""
     a, b = (image.colourspace("b-w").cast("float") for image in (one, other))
     mean_a, mean_b, both = a.gaussblur(1.5), b.gaussblur(1.5), (a * b).gaussblur(1.5)
@@ -333,11 +333,11 @@ def show(found: dict[str, Any]) -> None:
             f"{line['pictures']:<14}{line['engine']:<16}{line['per_core_s']:>16.1f}{line['per_s']:>10.1f}{line['bytes'] / count / 1000:>14.0f}"
         )
     print(
-        f"\n{'quality':<9}{'way':<14}{'bytes':>9}{'likeness':>10}{'write, ms':>11}{'read, ms':>10}"
+        f"\n{'quality':<9}{'way':<14}{'bytes':>9}{'similarity':>10}{'write, ms':>11}{'read, ms':>10}"
     )
     for line in found["quality"]:
         print(
-            f"{line['quality']:<9}{line['way']:<14}{line['bytes']:>9,.0f}{line['likeness']:>10.4f}{line['write_ms']:>11.2f}{line['read_ms']:>10.2f}"
+            f"{line['quality']:<9}{line['way']:<14}{line['bytes']:>9,.0f}{line['similarity']:>10.4f}{line['write_ms']:>11.2f}{line['read_ms']:>10.2f}"
         )
     print(f"\n{'file':<46}{'bytes':>9}{'cpu, s':>8}{'wall, s':>9}{'peak, MB':>10}  said")
     for line in found["heavy"]:

@@ -1,4 +1,4 @@
-"""Pictures with much to recognise, made by code; posts with them, which the real eyes have seen."""
+"""Pictures with much to recognise, made by code; posts with them, which the real image model have seen."""
 
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,13 @@ from tests.factories.rollouts import make_champion
 Picture = NDArray[np.uint8]
 
 
-def built_eyes(folder: Path) -> Path:
-    """The files of the real eyes."""
+def build_encoder_files(folder: Path) -> Path:
+    """The files of the real image model."""
     encoder.build_encoder(folder)
     return folder
 
 
-def open_eyes(res: Resources, folder: Path) -> None:
+def make_encoder_live(res: Resources, folder: Path) -> None:
     """They are live, without a registry."""
     for file in folder.iterdir():
         res.registry.files.put(f"encoder/1/{file.name}", file.read_bytes())
@@ -58,7 +58,7 @@ def jpeg(image: Picture, quality: int = 90) -> bytes:
 def pet(
     res: Resources, who: Person, image: Picture, *, state: str = "published", **words: Any
 ) -> Post:
-    """A post with a picture, which the eyes have seen."""
+    """A post with a picture that has features."""
     accepted = clean_image(jpeg(image))
     with res.db.write() as db:
         made = posts.create_post(db, res, who, posts.NewPost(make_draft(**words), accepted, f"k{accepted.digest[:9]}{who.name}", limit=None), now=NOW)

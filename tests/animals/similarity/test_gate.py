@@ -80,7 +80,7 @@ def test_what_the_live_index_does_not_have_yet_it_finds_as_it_is_served(tmp_path
     assert verdict(build_candidate(SHOWN, tmp_path / "new"), old) == []
 
 
-def test_an_index_of_other_eyes_is_compared_picture_by_picture(live, tmp_path):
+def test_an_index_of_another_encoder_is_compared_picture_by_picture(live, tmp_path):
     turned = np.linalg.qr(np.random.default_rng(3).normal(size=(48, 48)))[0].astype(np.float32)
     other = dataset.ImageSet(
         "2",
@@ -140,7 +140,7 @@ def test_another_dimension(live, tmp_path):
 
 
 def test_wrong_preprocessing(live, tmp_path):
-    """The vectors of pictures that were prepared in another way: like ours, but not what the eyes say."""
+    """The vectors of pictures that were prepared in another way: similar, but not what the encoder gives."""
     noise = np.random.default_rng(5).normal(size=SHOWN.vectors.shape) * 0.12
     assert "different_vectors" in verdict(
         build_candidate(

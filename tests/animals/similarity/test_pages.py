@@ -1,4 +1,4 @@
-"""Similar pictures on pages and for programs, with the real eyes: by post, by a picture that is sent along; nothing else is fetched, and it is logged what was shown."""
+"""Similar pictures on pages and for programs, with the real image model: by post, by a picture that is sent along; nothing else is fetched, and it is logged what was shown."""
 
 from datetime import UTC, datetime
 
@@ -20,7 +20,7 @@ COUNT = 12
 
 @pytest.fixture(scope="module")
 def world(shared):
-    """Hana's posts with the pictures 0 to 11, seen by the real eyes; taro and rin are members, and hana blocks mika."""
+    """Hana's posts with the pictures 0 to 11, seen by the real image model; taro and rin are members, and hana blocks mika."""
     resources_file.set_process_resources(shared)
     hana = make_member(shared, "hana")
     made = [

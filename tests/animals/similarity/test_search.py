@@ -24,12 +24,12 @@ from tests.factories.rollouts import make_champion
 
 NOW = datetime(2026, 5, 1, 9, 0, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
-EYES = "1"
+ENCODER_VERSION = "1"
 SHOWN = make_images(60)
 
 
-def look(res, made, vector, at=NOW, eyes=EYES):
-    """What the eyes might have seen in a post's picture."""
+def add_features(res, made, vector, at=NOW, encoder_version=ENCODER_VERSION):
+    """Features of a post's picture."""
     with res.db.write() as db:
         values = {
             "classes": [],
@@ -42,21 +42,21 @@ def look(res, made, vector, at=NOW, eyes=EYES):
         embedding = np.asarray(vector, np.float32).astype("<f2").tobytes()
         return db.execute(
             insert(ImageFeatures)
-            .values(digest=made.photo, encoder_version=eyes, embedding=embedding, **values)
+            .values(digest=made.photo, encoder_version=encoder_version, embedding=embedding, **values)
             .returning(ImageFeatures.id)
         ).scalar_one()
 
 
-def open_eyes(res, version=EYES):
-    """The eyes are live in that version."""
+def make_encoder_live(res, version=ENCODER_VERSION):
+    """That version of the encoder is live."""
     with res.db.write() as db:
         make_champion(db, ENCODER_MODEL, version, "nowhere", NOW)
 
 
-def built(res, version, eyes=EYES, now=LATER):
+def built(res, version, encoder_version=ENCODER_VERSION, now=LATER):
     """Where the files are of an index of all looks there are."""
     with res.db.read() as db:
-        found, newest = dataset.load_all_images(db, eyes), delta_index.find_settled_id(db, eyes, now)
+        found, newest = dataset.load_all_images(db, encoder_version), delta_index.find_settled_id(db, encoder_version, now)
     folder, place = Path(res.settings.home) / "made" / version, f"similar/{version}"
     build_index(found, folder, max_features_id=newest)
     for file in folder.rglob("*"):
@@ -67,9 +67,9 @@ def built(res, version, eyes=EYES, now=LATER):
     return place
 
 
-def index_of(res, version="1", eyes=EYES, now=LATER):
+def index_of(res, version="1", encoder_version=ENCODER_VERSION, now=LATER):
     """An index of all looks there are, live in that version."""
-    place = built(res, version, eyes, now)
+    place = built(res, version, encoder_version, now)
     with res.db.write() as db:
         make_champion(db, INDEX_MODEL, version, place, now)
     res.models.refresh()
@@ -87,7 +87,7 @@ def similar(res, viewer, made, k=10, now=LATER, **asked):
 def ring(resources):
     """Hana's posts, each a little further from the first one, all of them in the index but the last three."""
     hana = make_member(resources, "hana")
-    open_eyes(resources)
+    make_encoder_live(resources)
     made = []
     for number in range(12):
         made.append(
@@ -95,7 +95,7 @@ def ring(resources):
                 resources, hana, title=f"Cat {number}", category="cat" if number % 2 == 0 else "dog"
             )
         )
-        look(resources, made[-1], at_angle(number))
+        add_features(resources, made[-1], at_angle(number))
         if number == 8:
             index_of(resources)
     return hana, made
@@ -136,17 +136,17 @@ def test_before_anything_was_looked_at_nothing_is_similar(embedded):
 
 def test_without_an_index_every_picture_is_compared(resources):
     hana = make_member(resources, "hana")
-    open_eyes(resources)
+    make_encoder_live(resources)
     made = [make_post(resources, hana) for _ in range(5)]
     for number, each in enumerate(made):
-        look(resources, each, at_angle(number))
+        add_features(resources, each, at_angle(number))
     assert similar(resources, None, made[0]) == ids(made[1:])
 
 
 def test_a_new_post_is_found_by_the_next_question_and_a_removed_one_never(resources, ring):
     hana, made = ring
     new = make_post(resources, hana)
-    look(resources, new, at_angle(0.5), at=datetime.now(UTC))
+    add_features(resources, new, at_angle(0.5), at=datetime.now(UTC))
     assert similar(resources, None, made[0], k=3, now=datetime.now(UTC)) == [
         new.id,
         *ids(made[1:3]),
@@ -164,10 +164,10 @@ def test_a_new_post_is_found_by_the_next_question_and_a_removed_one_never(resour
 @pytest.mark.parametrize("state", ["checking", "held", "removed", "deleted"])
 def test_what_is_not_published_is_not_found_until_it_is(embedded, state, in_index):
     hana = make_member(embedded, "hana")
-    open_eyes(embedded)
+    make_encoder_live(embedded)
     first, hidden = make_post(embedded, hana), make_post(embedded, hana, state=state)
     for number, each in enumerate((first, hidden)):
-        look(embedded, each, at_angle(number))
+        add_features(embedded, each, at_angle(number))
     if in_index:
         index_of(embedded)
     for viewer in (None, hana, make_staff(embedded, "mod")):
@@ -183,7 +183,7 @@ def test_blocked_and_muted_members_are_not_found_by_whom_it_concerns(resources, 
     _, made = ring
     taro, rin, mika = (make_member(resources, name) for name in ("taro", "rin", "mika"))
     asked = make_post(resources, taro)
-    look(resources, asked, at_angle(0))
+    add_features(resources, asked, at_angle(0))
     with resources.db.write() as db:
         members.block_member(db, rin, "hana", "mute", now=NOW)
         members.block_member(db, mika, "taro", "block", now=NOW)
@@ -196,7 +196,7 @@ def test_blocked_and_muted_members_are_not_found_by_whom_it_concerns(resources, 
 def test_a_post_that_somebody_may_not_see_is_not_there_to_ask_about(resources, ring):
     hana, made = ring
     hidden = make_post(resources, hana, state="held")
-    look(resources, hidden, at_angle(3))
+    add_features(resources, hidden, at_angle(3))
     with pytest.raises(NotFound):
         similar(resources, None, hidden)
     assert similar(resources, hana, hidden, k=1) == [made[3].id]
@@ -252,42 +252,42 @@ def test_a_new_index_answers_at_once_and_finds_the_same(resources, ring):
 
 def test_the_same_question_is_put_to_the_index_once_until_it_changes(embedded):
     hana = make_member(embedded, "hana")
-    open_eyes(embedded)
+    make_encoder_live(embedded)
     made = [make_post(embedded, hana) for _ in range(4)]
     for number, each in enumerate(made):
-        look(embedded, each, at_angle(number))
+        add_features(embedded, each, at_angle(number))
     index_of(embedded)
     for _ in range(3):
         similar(embedded, None, made[0])
     assert (
-        sum(statistic["success"] for statistic in embedded.models.statistics(INDEX_MODEL).values())
+        sum(totals.success for totals in embedded.models.statistics(INDEX_MODEL).values())
         == 1
     )
     index_of(embedded, "2")
     similar(embedded, None, made[0])
-    assert embedded.models.statistics(INDEX_MODEL)["2"]["success"] == 1
+    assert embedded.models.statistics(INDEX_MODEL)["2"].success == 1
 
 
-def test_the_eyes_of_the_index_are_asked_and_not_newer_ones(resources, ring):
+def test_the_encoder_of_the_index_is_used_and_not_a_newer_one(resources, ring):
     _, made = ring
-    open_eyes(resources, "2")
+    make_encoder_live(resources, "2")
     other = np.eye(16, dtype=np.float32)[5]
     for each in made:
-        look(resources, each, other, eyes="2")
+        add_features(resources, each, other, encoder_version="2")
     assert similar(resources, None, made[0], k=3) == ids(made[1:4])
     with resources.db.read() as db:
-        assert find_current_index(resources, db).encoder_version == EYES
+        assert find_current_index(resources, db).encoder_version == ENCODER_VERSION
         assert embeddings.load_features(db, made[0].photo, "2") is not None
 
 
-def test_a_canary_in_other_eyes_answers_nobody_because_one_question_is_in_one_versions_numbers(
+def test_a_canary_with_another_encoder_answers_nobody_because_one_question_is_in_one_versions_numbers(
     resources, ring
 ):
     hana, made = ring
     before = similar(resources, hana, made[0])
     for number, each in enumerate(made):
-        look(resources, each, at_angle(12 - number), eyes="2")
-    other = built(resources, "9", eyes="2")
+        add_features(resources, each, at_angle(12 - number), encoder_version="2")
+    other = built(resources, "9", encoder_version="2")
     with resources.db.write() as db, rollout.change_rollout(db, INDEX_MODEL, LATER) as row:
         row.files = {**row.files, "9": other}
         row.challenger, row.mode, row.share = "9", RolloutMode.CANARY, 1.0
@@ -301,11 +301,11 @@ def test_a_canary_in_other_eyes_answers_nobody_because_one_question_is_in_one_ve
         )
 
 
-def test_when_other_eyes_go_live_an_index_of_theirs_is_asked_for_once(resources, ring):
+def test_when_another_encoder_goes_live_an_index_for_it_is_requested_once(resources, ring):
     resources_file.set_process_resources(resources)
     nightly.retrain_for_new_encoder()
     assert resources.jobs.list_runs(name=training.TRAINING) == []
-    open_eyes(resources, "2")
+    make_encoder_live(resources, "2")
     for _ in range(2):
         nightly.retrain_for_new_encoder()
     assert [run.id for run in resources.jobs.list_runs(name=training.TRAINING)] == [
@@ -320,7 +320,7 @@ def test_when_other_eyes_go_live_an_index_of_theirs_is_asked_for_once(resources,
 def crowded(shared):
     """Three thousand pictures in ScaNN's tree, one in a hundred of them of fish; the posts by copying one row."""
     hana, shown = make_member(shared, "hana"), make_images(3_000)
-    open_eyes(shared)
+    make_encoder_live(shared)
     template = make_post(shared, hana)
     with shared.db.write() as db:
         row = {column.name: getattr(template, column.name) for column in Post.__table__.columns}
@@ -329,7 +329,7 @@ def crowded(shared):
             for column in Photo.__table__.columns
         }
         kept = {
-            "encoder_version": EYES,
+            "encoder_version": ENCODER_VERSION,
             "classes": [],
             "animal_score": 1.0,
             "lightness": 0.5,

@@ -142,7 +142,7 @@ def test_old_versions_are_deleted_with_their_files_unless_somebody_needs_them(
 
 
 @pytest.mark.slow
-def test_while_the_index_is_in_older_eyes_both_look_at_what_is_new(embedded, tmp_path):
+def test_while_the_index_has_an_older_encoder_both_encode_new_photos(embedded, tmp_path):
     made = network(embedded)
     with working(embedded):
         run(embedded, "2026-05-01")

@@ -1,4 +1,4 @@
-"""Looks: made when a picture is posted, once for each; owed and caught up when the eyes are away; by several workers; by command."""
+"""Image features: computed once for each picture, caught up by the backfill, by command."""
 
 import json
 import os
@@ -138,7 +138,7 @@ def test_an_encoder_with_unusable_embeddings_never_goes_live(embedded, tmp_path,
 
 
 @pytest.mark.parametrize("given", ["nan", "long", "blind"])
-def test_what_no_eyes_may_do_is_a_fault(given):
+def test_unusable_embeddings_are_a_fault(given):
     class Runner:
         class spec:  # noqa: N801
             inputs = (type("Tensor", (), {"shape": (-1, 4, 4, 3)}),)
@@ -158,7 +158,7 @@ def test_what_no_eyes_may_do_is_a_fault(given):
 
 
 @pytest.mark.parametrize("way", ["http", "grpc"])
-def test_eyes_on_a_model_server_see_what_eyes_in_process_see(embedded, way):
+def test_an_encoder_on_a_model_server_gives_what_one_in_process_gives(embedded, way):
     pictures = [make_photo(n).files["page"] for n in range(1, 12)]
     here = embeddings.image_encoder(embedded).encode(pictures)
     server, port = (
@@ -220,7 +220,7 @@ def test_a_posted_picture_is_looked_at_once_however_often_it_is_posted(resources
         assert photo_files.delete_unused_photo(db, resources.objects, make_photo(5).digest) is False
 
 
-def test_eyes_that_are_away_or_fail_keep_no_post_and_the_look_is_caught_up(embedded):
+def test_an_unreachable_image_model_delays_no_post_and_the_backfill_adds_its_features(embedded):
     rex = make_member(embedded, "rex")
     with working(embedded):
         first = send(embedded, rex, key="a", seed=6)
@@ -239,7 +239,7 @@ def test_eyes_that_are_away_or_fail_keep_no_post_and_the_look_is_caught_up(embed
     assert {each.digest for each in kept(embedded)} == {first.photo, make_photo(7).digest}
 
 
-def test_the_chore_makes_the_eyes_and_looks_when_the_first_picture_is_published(embedded):
+def test_the_periodic_task_builds_the_encoder_when_the_first_picture_is_published(embedded):
     made = make_post(embedded, make_member(embedded, "rex"), seed=8)
     with working(embedded, periodic_tasks=backfill.PERIODIC_TASKS):
         until(lambda: len(kept(embedded)) == 1, seconds=90)
@@ -346,7 +346,7 @@ def test_a_version_in_the_background_looks_at_everything_while_the_live_one_serv
         theirs.registry.get(encoder.ENCODER_MODEL, "3")
 
 
-def test_classify_tells_what_owners_and_eyes_say_and_looks_again_when_told(embedded):
+def test_classify_counts_the_categories_of_owners_and_image_model(embedded):
     rex = make_member(embedded, "rex")
     cat, dog, odd = (
         make_post(embedded, rex, seed=60 + n, category=each)
@@ -415,7 +415,7 @@ def test_a_killed_run_goes_on_where_it_was_when_the_command_is_called_again(tmp_
     bootstrap.close_resources(res)
 
 
-# ---- other eyes beside the live ones -------------------------------------------------------------------------------
+# ---- another encoder beside the live one -------------------------------------------------------------------------------
 
 
 def two_versions(db, made, spoiled):
@@ -435,7 +435,7 @@ def two_versions(db, made, spoiled):
     ("spoiled", "go", "told"),
     [(0, True, ""), (3, False, "Over all rows"), (2, False, "dark pictures")],
 )
-def test_other_eyes_need_neighbours_of_a_kind_as_good_as_the_live_ones(embedded, spoiled, go, told):
+def test_another_encoder_needs_neighbours_of_the_same_category_as_often_as_the_live_one(embedded, spoiled, go, told):
     rex = make_member(embedded, "rex")
     made = [make_post(embedded, rex, seed=100 + n, category=("cat", "dog")[n % 2]) for n in range(60)]
     wrong = {0: lambda n: False, 3: lambda n: n % 3 == 0, 2: lambda n: n % 4 < 2 and n % 5 < 3}[

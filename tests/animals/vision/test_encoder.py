@@ -1,4 +1,4 @@
-"""The eyes: weights without PyTorch, the graph and its numbers, what is measured of a picture, what a subject is called."""
+"""The image encoder: its weights, its graph and numbers, measurements, the subject's name."""
 
 import io
 import json
@@ -35,7 +35,7 @@ REFERENCE = [
 ]
 
 
-class Eyes:
+class BuiltEncoder:
     """A built version, in this process."""
 
     def __init__(self, folder):
@@ -48,9 +48,9 @@ class Eyes:
 
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("eyes")
+    folder = tmp_path_factory.mktemp("encoder")
     encoder.build_encoder(folder)
-    return Eyes(folder)
+    return BuiltEncoder(folder)
 
 
 def drawn(size=224):
@@ -220,7 +220,7 @@ def backbone(folder, *, logits=True, says=None):
 def test_another_network_takes_our_pictures_on_its_own_scale(tmp_path):
     said = encoder.build_encoder(tmp_path / "built", backbone(tmp_path / "theirs"))
     assert (said["name"], said["size"], said["dimension"]) == ("mean colour", 32, 3)
-    theirs = Eyes(tmp_path / "built")
+    theirs = BuiltEncoder(tmp_path / "built")
     red = Image.new("RGB", (64, 64), (255, 0, 0))
     [seen] = encoder.encode_jpegs(theirs, [jpeg(red, 100)], side=32)
     assert seen.embedding == pytest.approx(np.array([1, -1, -1]) / np.sqrt(3), abs=0.02)
@@ -229,7 +229,7 @@ def test_another_network_takes_our_pictures_on_its_own_scale(tmp_path):
 
 def test_a_network_without_classes_sees_and_knows_no_subject(tmp_path):
     encoder.build_encoder(tmp_path / "built", backbone(tmp_path / "theirs", logits=False))
-    [seen] = encoder.encode_jpegs(Eyes(tmp_path / "built"), [make_picture(1)], side=32)
+    [seen] = encoder.encode_jpegs(BuiltEncoder(tmp_path / "built"), [make_picture(1)], side=32)
     assert (seen.classes, seen.animal_score, identify_subject(seen)) == ([], encoder.ANIMAL_SCORE_WITHOUT_CLASSES, None)
     assert 0 < seen.lightness < 1
 

@@ -1,1 +1,1 @@
-"""The eyes: what a picture shows, as numbers and as words."""
+"""The image model: embeddings, classes and names of what a picture shows."""
