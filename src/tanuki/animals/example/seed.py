@@ -170,7 +170,7 @@ def load_post_ids(res: Resources, seed: int) -> dict[str, int]:
         rows = db.execute(
             select(Post.key, Post.id).where(Post.key.startswith(post_key(seed, 0)[:-1]))
         )
-        return dict(rows.tuples())
+        return {key: post_id for key, post_id in rows}  # noqa: C416 dict() takes a result for a mapping
 
 
 def create_posts(
