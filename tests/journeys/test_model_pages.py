@@ -17,14 +17,14 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TEXTS = {
     "en": {
         "beside": "Start a challenger",
-        "begin": "Start",
+        "begin": "Start the rollout",
         "live": "Make version 2 the champion",
         "back": "Roll back to version 1",
         "again": "Version 1 is live again.",
     },
     "ja": {
         "beside": "別のバージョンを並べて動かす",
-        "begin": "始める",
+        "begin": "公開を始める",
         "live": "バージョン2を本番にする",
         "back": "バージョン1に戻す",
         "again": "バージョン1が再び本番になりました。",
