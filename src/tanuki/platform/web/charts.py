@@ -1,6 +1,7 @@
 """Charts: Vega-Lite specs as SVG inside the page, in the colours of its theme."""
 
 import json
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -12,6 +13,7 @@ CHARTS_KEPT = 512
 CHART_WIDTHS = {"narrow": 310, "medium": 600, "wide": 1120}  # pixels; tanuki.css picks by the box
 LEGEND_COLUMN_WIDTH = 140  # pixels for one entry of a legend
 SERIES_COLOURS = [f"var(--chart-{number})" for number in range(1, 7)]  # tanuki.css: light and dark
+INNER_ROLES = re.compile(r' (?:role="graphics-[a-z]+"|aria-roledescription="[^"]*")')
 INK, MUTED, LINE = "var(--ink)", "var(--muted)", "var(--line)"
 CONFIG: dict[str, Any] = {
     "background": None,
@@ -84,6 +86,7 @@ def render_spec(text: str, lang: str, css_class: str) -> str:
     svg = vl_convert.vegalite_to_svg(
         spec, config=config, allowed_base_urls=[], show_warnings=False, **locale
     )
+    svg = INNER_ROLES.sub("", svg)  # the whole picture is one image with one label
     svg = svg.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)
     svg = svg.replace('class="marks"', f'class="{css_class}"', 1)
     return svg.replace('font-family="sans-serif"', "")
