@@ -29,6 +29,7 @@ from sqlalchemy import delete, insert, update
 from sqlalchemy.orm import Session
 
 import tanuki.app.metadata  # noqa: F401 every table
+from bench.lib.vectors import make_image_like
 from tanuki.animals.similarity import dataset, delta_index
 from tanuki.animals.similarity.index import INDEX_MODEL, build_index
 from tanuki.animals.similarity.search import SimilarFilter, SimilaritySearch
@@ -296,8 +297,6 @@ def build_as_worker(home: Path, version: str) -> float:
 
 
 def main() -> None:
-    from bench.nearest_neighbours import make_image_like
-
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--posts", type=int, default=20_000)
     parser.add_argument(

@@ -1,1 +1,1 @@
-"""Help when posting: what is in the photo, words for it, whether it was posted already, and whether it is dark or blurred. All of it suggestions, which people take or drop."""
+"""Suggestions while posting: category, title, tags, near-duplicates and quality hints."""

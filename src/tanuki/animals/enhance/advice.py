@@ -1,4 +1,4 @@
-"""What would improve a photo, and the improved photo: larger if small and sharp, lighter if dark."""
+"""What would improve a photo, and the result: larger if small and sharp, lighter if dark."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from tanuki.errors import UserError
 from tanuki.i18n import msgid
 
 SMALL_BELOW_SIDE = 800
-"""Longest side in pixels. A page shows 960; what is larger takes longer than allowed to enlarge."""
+"""Longest side in pixels. A page shows 960; larger photos take too long to enlarge."""
 MIN_CRISPNESS = 0.75
 """95 % of sharp photos have more. Blurred ones below gain 0.03 dB by the network, others 0.5 dB."""
 ENHANCED_JPEG_QUALITY = 95

@@ -319,4 +319,6 @@ SCHEDULES: list[dict[str, Any]] = [
         "cron_timezone": "Asia/Tokyo",
     },
 ]
-PERIODIC_TASKS: list[tuple[Callable[[], None], float]] = [(start_owed_backfill, BACKFILL_CHECK_SECONDS)]
+PERIODIC_TASKS: list[tuple[Callable[[], None], float]] = [
+    (start_owed_backfill, BACKFILL_CHECK_SECONDS)
+]
