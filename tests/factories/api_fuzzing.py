@@ -91,7 +91,9 @@ def existing_ids(crowd: PopulatedSite) -> dict[str, list[Any]]:
     }
 
 
-def find_violations(crowd: PopulatedSite, browser: TestClient, cases: list[Case]) -> Iterator[Violation]:
+def find_violations(
+    crowd: PopulatedSite, browser: TestClient, cases: list[Case]
+) -> Iterator[Violation]:
     """Send the requests in a fixed random order; yields the wrong responses."""
     ids = existing_ids(crowd)
     for number, case in enumerate(random.Random(1).sample(cases, len(cases))):
