@@ -99,7 +99,9 @@ def put_units(
     why: Annotated[str, Form()] = "",
 ) -> ActionResult:
     """Put units on a shelf; the account's display name keeps the number for the test."""
-    db.execute(update(Account).where(Account.name == person.name).values(display_name=f"units {units}"))
+    db.execute(
+        update(Account).where(Account.name == person.name).values(display_name=f"units {units}")
+    )
     if why == "conflict":
         raise Conflict("Somebody was faster.")
     if why == "commit":

@@ -154,9 +154,7 @@ def test_who_is_signed_in_needs_no_second_account(app, hana, embedded):
 
 def test_a_closed_site_lets_nobody_sign_up(embedded):
     closed = embedded.settings.model_copy(update={"sign_up": False})
-    browser = visitor(
-        web.create_app(replace(embedded, settings=closed), [])
-    )
+    browser = visitor(web.create_app(replace(embedded, settings=closed), []))
     assert "Sign up" not in browser.get("/sign-in").text
     assert browser.get("/sign-up").status_code == 404
     form = {
