@@ -23,7 +23,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.lib.animals_site import API, Program, Site, at_rate, people, share, verdict
+from bench.lib.animals_site import API, Client, Site, add_members
+from bench.lib.reporting import print_target
+from bench.lib.timing import call_at_rate, quantile
 from tanuki.animals import post_states, posts
 from tanuki.animals.assist import near_duplicates, suggestions
 from tanuki.animals.enhance.advice import decode_own_jpeg
@@ -240,25 +242,25 @@ def how_long(files: list[Path], asked: int, runner: Runner, folder: Path) -> dic
     with tempfile.TemporaryDirectory() as home:
         site = Site(Path(home))
         with site.resources() as res:
-            known = people(res, asked // 60 + 3)
+            known = add_members(res, asked // 60 + 3)
             posted(res, [name for name, _ in known], files, runner, folder)
         try:
             site.begin("serve")
             took: list[float] = []
             look(site, known[0][1], files[0])
             end = time.monotonic() + asked / LOOKS_PER_S
-            reader = [Program(site, known[0][1]) for _ in range(4)]
+            reader = [Client(site, known[0][1]) for _ in range(4)]
             busy = threading.Thread(
-                target=at_rate,
+                target=call_at_rate,
                 args=(
                     PAGES_PER_S,
                     asked / LOOKS_PER_S,
-                    lambda n: reader[n % 4].ask("GET", "/animals"),
+                    lambda n: reader[n % 4].request("GET", "/animals"),
                     4,
                 ),
             )
             busy.start()
-            at_rate(
+            call_at_rate(
                 LOOKS_PER_S,
                 end - time.monotonic(),
                 lambda n: took.append(
@@ -270,8 +272,8 @@ def how_long(files: list[Path], asked: int, runner: Runner, folder: Path) -> dic
         finally:
             site.end()
     return {
-        "p50": share(took, 0.5),
-        "p95": share(took, 0.95),
+        "p50": quantile(took, 0.5),
+        "p95": quantile(took, 0.95),
         "most": max(took),
         "looks": float(len(took)),
     }
@@ -282,7 +284,7 @@ def look(site: Site, token: str, file: Path) -> float:
     mark = uuid.uuid4().hex
     head = f'--{mark}\r\nContent-Disposition: form-data; name="photo"; filename="a.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'.encode()
     body = head + file.read_bytes() + f"\r\n--{mark}--\r\n".encode()
-    answer = Program(site, token).ask(
+    answer = Client(site, token).request(
         "POST",
         f"{API}/photo-suggestions",
         body,
@@ -328,7 +330,7 @@ def main() -> None:
     print(
         f"suggestions: p50 {seconds['p50']:.2f} s, p95 {seconds['p95']:.2f} s, at most {seconds['most']:.2f} s"
     )
-    print(f"{verdict(seconds['p95'] <= MOST_SECONDS)} p95 at most {MOST_SECONDS} s")
+    print_target(seconds["p95"] <= MOST_SECONDS, f"p95 at most {MOST_SECONDS} s")
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from sqlalchemy import delete
 
-from bench.lib.animals_site import RESULTS, Site, people, picture, verdict
+from bench.lib.animals_site import Site, add_members, generate_photo
+from bench.lib.reporting import RESULTS, print_target
 from tanuki.animals import post_states, posts
 from tanuki.animals.images import photo_files
 from tanuki.animals.posts import Draft
@@ -31,13 +32,13 @@ SECONDS = 3_600.0
 
 def post_all(res: Resources, count: int) -> None:
     """So many published posts, with different pictures."""
-    [(name, _)] = people(res, 1)
+    [(name, _)] = add_members(res, 1)
     with res.db.read() as db:
         who = accounts.find_person(db, name)
     assert who is not None
     with ThreadPoolExecutor(2) as pool:
         for n, accepted in enumerate(
-            pool.map(lambda n: photo_files.clean_upload(res, picture(n)), range(count))
+            pool.map(lambda n: photo_files.clean_upload(res, generate_photo(n)), range(count))
         ):
             now = datetime.now(UTC)
             photo_files.store_files(res.objects, accepted)
@@ -95,8 +96,10 @@ def main() -> None:
         finally:
             site.end()
     ratio = speed[2] / speed[1]
-    print(
-        f"{verdict(ratio >= LEAST)} {ratio:.2f} times as fast with a second worker (at least {LEAST}) on {os.cpu_count()} cores"
+    print_target(
+        ratio >= LEAST,
+        f"{ratio:.2f} times as fast with a second worker (at least {LEAST}),"
+        f" {os.cpu_count()} cores",
     )
     if options.photos >= 2000:
         RESULTS.mkdir(exist_ok=True)

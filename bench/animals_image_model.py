@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from bench.lib.animals_site import RESULTS, verdict
+from bench.lib.reporting import RESULTS, print_target
 from tanuki.animals.vision import encoder, onnx_export, torch_weights
 from tanuki.platform.mlops.runtimes import OnnxRunner
 
@@ -199,8 +199,10 @@ def main() -> None:
             and ours["cat"] >= raw["cat"]
             and ours["dimension"] * 5 <= raw["dimension"]
         )
-        print(
-            f"{verdict(right)} {name}: cats {ours['cat']:.4f} (at least {LEAST}), raw features {raw['cat']:.4f} with five times the numbers"
+        print_target(
+            right,
+            f"{name}: cats {ours['cat']:.4f} (at least {LEAST}),"
+            f" raw features {raw['cat']:.4f} with five times the numbers",
         )
         good &= right
     if all(each["photos"] >= 1000 for each in found.values()):
