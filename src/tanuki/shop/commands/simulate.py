@@ -1,5 +1,6 @@
 """Closed-loop simulation from the command line: what each policy would have cost."""
 
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,20 @@ CHART_FILES = (".svg", ".html")
 CHART_PAGE_STYLE = "<style>svg{max-width:100%;height:auto}body{margin:2rem}</style>"
 UNROUNDED_COLUMNS = {"cover_days", "to_managers", "to_oracle"}
 CLEAR_LINE = "\r\033[K"  # the cursor to the line's start, and the line erased
+
+
+@dataclass(frozen=True)
+class SimulateOptions:
+    weeks: int
+    policies: tuple[str, ...]
+    seed: int
+    last_day: datetime
+    model: str | None
+    from_history: bool
+    first: str | None
+    by: str
+    plot: Path | None
+    as_json: bool
 
 
 @click.command(
@@ -77,18 +92,7 @@ CLEAR_LINE = "\r\033[K"  # the cursor to the line's start, and the line erased
     help="Draw stock, lost sales, waste and yen into this .svg or .html file.",
 )
 @json_option
-def simulate(
-    weeks: int,
-    policies: tuple[str, ...],
-    seed: int,
-    last_day: datetime,
-    model: str | None,
-    from_history: bool,
-    first: str | None,
-    by: str,
-    plot: Path | None,
-    as_json: bool,
-) -> None:
+def simulate(**values: Any) -> None:  # noqa: ANN401 click's options
     import polars as pl
 
     from tanuki.shop.forecasting.forecaster import check_forecaster_name
@@ -96,29 +100,31 @@ def simulate(
     from tanuki.shop.simulation.policies import POLICIES, make_policy
     from tanuki.shop.simulation.scenarios import example_scenario
 
-    if plot is not None and plot.suffix not in CHART_FILES:
+    options = SimulateOptions(**values)
+    if options.plot is not None and options.plot.suffix not in CHART_FILES:
         raise UserError(
-            "%(file)s cannot be drawn; expected a name that ends in .svg or .html.", file=str(plot)
+            "%(file)s cannot be drawn; expected a name that ends in .svg or .html.",
+            file=str(options.plot),
         )
-    unknown = [name for name in policies if name not in POLICIES]
+    unknown = [name for name in options.policies if name not in POLICIES]
     if unknown:
         raise UserError(
             "There is no policy %(name)s; expected one of %(known)s.",
             name=unknown[0],
             known=", ".join(POLICIES),
         )
-    if model is not None:
-        check_forecaster_name(model)
-    if from_history != (first is not None):
+    if options.model is not None:
+        check_forecaster_name(options.model)
+    if options.from_history != (options.first is not None):
         raise UserError(
             "--from-history and --first WEEK go together: which of the recorded weeks counts first?"
         )
-    if first is None:
-        scenario = example_scenario(seed, last_day.date(), weeks)
+    if options.first is None:
+        scenario = example_scenario(options.seed, options.last_day.date(), options.weeks)
     else:
-        scenario = load_recorded_scenario(first, weeks)
-    chosen = list(dict.fromkeys(policies)) or list(POLICIES)
-    if not policies and scenario.expected is None:
+        scenario = load_recorded_scenario(options.first, options.weeks)
+    chosen = list(dict.fromkeys(options.policies)) or list(POLICIES)
+    if not options.policies and scenario.expected is None:
         chosen.remove("oracle")
         echo(
             "The oracle is left out: nobody knows what a real chain's expected demand was.",
@@ -126,19 +132,19 @@ def simulate(
         )
     ledgers = pl.concat(
         closed_loop.simulate_policy(
-            scenario, name, make_policy(scenario, name, model), print_progress
+            scenario, name, make_policy(scenario, name, options.model), print_progress
         )
         for name in chosen
     )
     click.echo(CLEAR_LINE, err=True, nl=False)
-    if by == "policy":
+    if options.by == "policy":
         rows = closed_loop.compare_policies(ledgers)
     else:
-        rows = closed_loop.sum_ledgers(ledgers, ("policy", by)).to_dicts()
-    emit(rows if as_json else [format_row(row) for row in rows], as_json)
-    if plot is not None:
-        title = f"{scenario.name}, {weeks} weeks"
-        write_chart(closed_loop.build_cost_chart(ledgers, title), plot)
+        rows = closed_loop.sum_ledgers(ledgers, ("policy", options.by)).to_dicts()
+    emit(rows if options.as_json else [format_row(row) for row in rows], options.as_json)
+    if options.plot is not None:
+        title = f"{scenario.name}, {options.weeks} weeks"
+        write_chart(closed_loop.build_cost_chart(ledgers, title), options.plot)
 
 
 def load_recorded_scenario(first: str, weeks: int) -> "Scenario":

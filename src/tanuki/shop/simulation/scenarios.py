@@ -42,7 +42,7 @@ from tanuki.shop.tables import DEFAULT_RULES
 PLANNING_HORIZON = timedelta(weeks=PLANNED_WEEKS)
 # Weeks at least that managers order before a policy does: the stock is then theirs.
 WARM_UP_WEEKS = 9
-USUAL_WEEKS = 4  # first recorded weeks whose mean is the managers' usual week
+MANAGERS_USUAL_WEEKS = 4  # first recorded weeks whose mean is the managers' usual week
 # The middle of the example's managers, for chains whose managers are not known.
 TYPICAL_HABIT = OrderingHabit(
     memory_weeks=3, extra_share=0.18, promotion_belief=0.5, plans_year_end=True
@@ -218,7 +218,7 @@ def scenario_from_history(
         raise UserError("There is no master for %(items)s.", items=", ".join(missing))
     demand = demand_array(sold, start.monday, (stores, names), before + weeks)
     rules = [items[name] for name in names]
-    usual = demand[: USUAL_WEEKS * DAYS_PER_WEEK].sum(axis=0) / USUAL_WEEKS
+    usual = demand[: MANAGERS_USUAL_WEEKS * DAYS_PER_WEEK].sum(axis=0) / MANAGERS_USUAL_WEEKS
     return Scenario(
         name=f"recorded sales from {first}",
         monday=start.monday,

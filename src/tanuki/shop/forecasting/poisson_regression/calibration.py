@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from lightgbm import Booster
 
 MIN_WEEKS_FOR_ITEM_MONTHS = 104  # with fewer weeks an item's months would absorb its level
-MIN_ORIGIN_WEEKS = 5  # weeks known at the first origin
+MIN_WEEKS_AT_FIRST_ORIGIN = 5  # weeks known at the first origin
 MIN_VARIATION = 0.05  # of the weeks in the loss, beyond Poisson noise
 LOSS_WINSOR_LEVEL = 0.99
 
@@ -120,7 +120,8 @@ def calibrate(
     from `fitter`); the last fit is given back. Weeks with a day that sold out do not count.
     """
     last = len(grid.days) // 7 - 2
-    origins = list(range(last, MIN_ORIGIN_WEEKS, -settings.stride))[: settings.origins][::-1]
+    newest_first = range(last, MIN_WEEKS_AT_FIRST_ORIGIN, -settings.stride)
+    origins = list(newest_first)[: settings.origins][::-1]
     lines, count = grid.keys.height, len(origins)
     by_smoother = np.full((len(SMOOTHERS), count, 2, lines), np.nan)
     boosted = np.full((count, 2, lines), np.nan)

@@ -107,7 +107,7 @@ class Fitter:
         means *= self.store_event[grid.store][:, self.days.event]
         if self.weights is not None:
             means *= self.weights
-        return means
+        return np.asarray(means)
 
     def weigh(self, cells: Numbers) -> Numbers:
         return cells if self.weights is None else cells * self.weights
