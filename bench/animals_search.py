@@ -25,9 +25,9 @@ from sqlalchemy import insert, select, text
 
 import tanuki.app.metadata  # noqa: F401 every table
 from tanuki.animals.search import index
-from tanuki.animals.search.autocomplete import suggest
-from tanuki.animals.search.search import search
-from tanuki.animals.search.tokenize import index_tokens, spans
+from tanuki.animals.search.autocomplete import suggest_searches
+from tanuki.animals.search.search import search_posts
+from tanuki.animals.search.tokenize import tokenize, tokens_of_text
 from tanuki.animals.tables import Member, Photo, Post
 from tanuki.animals.taxonomy import BREEDS, CATEGORIES
 from tanuki.platform.accounts import Account
@@ -369,14 +369,14 @@ def grow(
     for start in range(first, last - ALONE, AT_ONCE):
         posts = made(start, min(start + AT_ONCE, last - ALONE), words)
         begun = time.perf_counter()
-        rows = [index.row(Post(**post)) for post in posts]
+        rows = [index.build_row(Post(**post)) for post in posts]
         cut += time.perf_counter() - begun
         for name, db in dbs.items():
             with db.write() as session:
                 session.execute(insert(Post), posts)
             begun = time.perf_counter()
             with db.write() as session:
-                index.store(session, rows)
+                index.write_rows(session, rows)
             kept[name] += time.perf_counter() - begun
     alone: dict[str, list[float]] = {name: [] for name in dbs}
     for post in made(last - ALONE, last, words):
@@ -384,9 +384,9 @@ def grow(
             with db.write() as session:
                 session.execute(insert(Post), [post])
                 session.flush()
-                spans.cache_clear()
+                tokenize.cache_clear()
                 begun = time.perf_counter()
-                index.put(session, session.get_one(Post, post["id"]))
+                index.index_post(session, session.get_one(Post, post["id"]))
                 session.commit()
                 alone[name].append(1_000 * (time.perf_counter() - begun))
     many = last - ALONE - first
@@ -470,10 +470,10 @@ def timed(
     for kind, values in asked:
         after = None
         for turn in ("first", "second"):
-            spans.cache_clear()
+            tokenize.cache_clear()
             begun = time.perf_counter()
             with db.read() as session:
-                page = search(session, **values, after=after)
+                page = search_posts(session, **values, after=after)
             spent = 1_000 * (time.perf_counter() - begun)
             for name in (
                 ("all", kind, values["sort"], "second pages")
@@ -489,7 +489,7 @@ def timed(
         for lang in ("ja", "en"):
             begun = time.perf_counter()
             with db.read() as session:
-                suggest(session, prefix, lang)
+                suggest_searches(session, prefix, lang)
             times.setdefault("suggestions", []).append(1_000 * (time.perf_counter() - begun))
     return times, found
 
@@ -505,7 +505,7 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     words = vocabulary()
-    index_tokens("犬")  # the dictionary is loaded once a process
+    tokens_of_text("犬")  # the dictionary is loaded once a process
     folder = Path(tempfile.mkdtemp(prefix="tanuki-bench-"))
     dbs = dict(engines(folder))
     results: list[dict[str, Any]] = []
