@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tanuki.animals.similarity.search import SimilarFilter, SimilarPost
     from tanuki.platform.resources import Resources
 
-POSTS_PER_TRANSACTION = 200
+QUERY_POSTS_PER_TRANSACTION = 200
 MAX_TRAINING_SECONDS = 6 * 3600.0
 REPORT_FIELDS = {
     "pictures": "images",
@@ -104,7 +104,7 @@ def find_similar_to_posts(
                 select(Post.id)
                 .where(Post.state == PostState.PUBLISHED, Post.id > last)
                 .order_by(Post.id)
-                .limit(POSTS_PER_TRANSACTION)
+                .limit(QUERY_POSTS_PER_TRANSACTION)
             )
             ids = list(db.scalars(published)) if post_id is None else [post_id]
             for query_id in ids:
