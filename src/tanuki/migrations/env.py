@@ -1,10 +1,14 @@
 """How Alembic runs the migrations: on its caller's database and metadata, under a lock."""
 
+from typing import Literal
+
 from alembic import context
+from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import MetaData, text
 from sqlalchemy.schema import SchemaItem
 
 from tanuki.platform.database.engine import create_database_engine
+from tanuki.platform.database.types import Utc
 
 ADVISORY_LOCK = 740117  # any number; nobody else locks it
 
@@ -25,11 +29,20 @@ def include_object(
     return not (kind == "table" and reflected and name not in table_names)
 
 
+def render_item(kind: str, item: object, autogen: AutogenContext) -> str | Literal[False]:
+    """Write our own column type with a short name; everything else as Alembic does."""
+    if kind == "type" and isinstance(item, Utc):
+        autogen.imports.add("from tanuki.platform.database.types import Utc")
+        return "Utc()"
+    return False
+
+
 with engine.connect() as connection:
     context.configure(
         connection=connection,
         target_metadata=metadata,
         include_object=include_object,
+        render_item=render_item,
         render_as_batch=True,
         compare_type=True,
     )

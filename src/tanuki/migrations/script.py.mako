@@ -6,7 +6,6 @@ Revision ${up_revision}, after ${down_revision | comma,n}.
 import sqlalchemy as sa
 from alembic import op
 ${imports if imports else ""}
-import tanuki.platform.database.types
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}

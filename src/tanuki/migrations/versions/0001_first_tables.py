@@ -4,6 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from tanuki.platform.database.types import Utc
+
 revision = "0001"
 down_revision = None
 branch_labels = None
