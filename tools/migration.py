@@ -1,4 +1,4 @@
-"""Makes a migration from the difference between the tables and the newest migration: numbered, so that the newest is the largest."""
+"""Write the next numbered migration: how the tables differ from the newest one."""
 
 import re
 import sys

@@ -129,7 +129,7 @@ class EventKind:
         }
 
 
-def fits_column(value: object, type_: Any) -> bool:
+def fits_column(value: object, type_: Any) -> bool:  # noqa: ANN401 also list[str]
     """Whether a JSON value is of a column's type."""
     if type_ is float:
         return isinstance(value, int | float) and not isinstance(value, bool)

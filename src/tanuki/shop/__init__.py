@@ -1,1 +1,1 @@
-"""AI Shop: a chain of stores that orders beverages once a week. Files in reading order: see README.md beside this file."""
+"""AI Shop: a chain of stores that orders beverages once a week. README.md lists the files."""

@@ -136,8 +136,8 @@ def search(query: str, category: str | None, sort: str, limit: int, as_json: boo
 
 
 @click.command(
-    help="Rebuild the search index of all published posts while the site is running; needed after a "
-    "change of tokenization. Similar photos have an index of their own, which `tanuki animals "
+    help="Rebuild the search index of all published posts while the site is running; needed after "
+    "a change of tokenization. Similar photos have an index of their own, which `tanuki animals "
     "train` builds; --pictures does that as well."
 )
 @click.option("--pictures", is_flag=True, help="Also build the index of similar photos.")

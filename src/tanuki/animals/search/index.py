@@ -18,6 +18,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     String,
+    Table,
     Text,
     TypeDecorator,
     delete,
@@ -28,6 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.types import TypeEngine
 
 from tanuki.animals.search.japanese import split_words
 from tanuki.animals.search.kana import hiragana_to_romaji, is_kana, to_hiragana
@@ -56,7 +58,7 @@ class Tokens(TypeDecorator[list[str]]):
     impl = Text
     cache_ok = True
 
-    def load_dialect_impl(self, dialect: Dialect) -> Any:
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         return dialect.type_descriptor(
             postgresql.TSVECTOR() if dialect.name == "postgresql" else Text()
         )
@@ -182,7 +184,7 @@ def drop_index_objects(connection: Connection) -> None:
 
 
 @event.listens_for(PostText.__table__, "after_create")
-def create_after_table(_table: Any, connection: Connection, **_: Any) -> None:
+def create_after_table(_table: Table, connection: Connection, **_: object) -> None:
     create_index_objects(connection)
 
 

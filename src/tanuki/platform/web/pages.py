@@ -71,7 +71,7 @@ def read_route(
     csv: Callable[[Any], Rows] | None = None,
     public: bool = False,
     dependencies: Sequence[Any] = (),
-    **options: Any,
+    **options: Any,  # noqa: ANN401 FastAPI's own options of a route
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Register a function that changes nothing, for GET.
 
@@ -112,7 +112,7 @@ def write_route(
     max_bytes: int = FORM_BYTES,
     public: bool = False,
     dependencies: Sequence[Any] = (),
-    **options: Any,
+    **options: Any,  # noqa: ANN401 FastAPI's own options of a route
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Register a function that changes something.
 
@@ -169,7 +169,7 @@ def add_page_route(
     *,
     dependencies: Iterable[Any] = (),
     max_bytes: int = FORM_BYTES,
-    **options: Any,
+    **options: Any,  # noqa: ANN401 FastAPI's own options of a route
 ) -> None:
     router.add_api_route(
         path,
@@ -189,7 +189,7 @@ def add_api_route(
     problems: tuple[int, ...],
     *,
     max_bytes: int = FORM_BYTES,
-    **options: Any,
+    **options: Any,  # noqa: ANN401 FastAPI's own options of a route
 ) -> None:
     responses = {**problem_responses(*problems), **options.pop("responses", {})}
     router.add_api_route(
@@ -252,7 +252,7 @@ def render_page(
     template: str,
     *,
     status: int = 200,
-    **values: Any,
+    **values: Any,  # noqa: ANN401 a template's values
 ) -> HTMLResponse:
     """A page in the reader's language, with navigation, flash message and the forms' CSRF token."""
     site, visit = get_site(request), get_visit(request)

@@ -22,7 +22,7 @@ def wrap_view(view: Endpoint, answer: Callable[[Request, Any], object]) -> Endpo
         name for name, parameter in signature.parameters.items() if parameter.annotation is Request
     ]
 
-    def endpoint(**arguments: Any) -> object:
+    def endpoint(**arguments: Any) -> object:  # noqa: ANN401 as the wrapped function says
         request = arguments.pop(REQUEST)
         return answer(request, view(**arguments, **dict.fromkeys(shared, request)))
 
@@ -53,7 +53,7 @@ def accept_json(action: Endpoint) -> Endpoint:
     name = f"{action.__name__}_body"
     body_model = strict_model(name, form_model) if form_model else build_body_model(name, fields)
 
-    def endpoint(**arguments: Any) -> object:
+    def endpoint(**arguments: Any) -> object:  # noqa: ANN401 as the wrapped function says
         body = arguments.pop("body")
         if form_model:
             return action(**arguments, **{next(iter(fields)): body})
@@ -122,7 +122,7 @@ def run_in_thread(endpoint: Endpoint) -> Endpoint:
         return endpoint
 
     @wraps(endpoint)
-    async def run_endpoint(*args: Any, **kwargs: Any) -> object:
+    async def run_endpoint(*args: object, **kwargs: object) -> object:
         return await run_in_threadpool(endpoint, *args, **kwargs)
 
     return run_endpoint
