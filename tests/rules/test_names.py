@@ -116,7 +116,8 @@ def test_no_loop_binds_each():
 
 
 def test_a_constant_has_one_owner():
-    assert repeated_constants(package_files()) == []
+    files = {path: text for path, text in package_files().items() if "migrations/" not in path}
+    assert repeated_constants(files) == []
 
 
 # ---- and each would notice -----------------------------------------------------------------------

@@ -18,6 +18,7 @@ from tanuki.shop.explanation import (
     round_parts,
 )
 from tanuki.shop.ordering import Demand, ItemRules, OrderInput, Proposal, Stock, StoreLimits
+from tanuki.shop.unusual_orders import score_unusual
 from tests.factories.translators import SAY
 
 CASES = 3000
@@ -210,7 +211,7 @@ def test_the_sum_is_shown_in_whole_units_without_what_moves_nothing():
 
 def test_every_reason_has_a_sentence_in_both_languages(proposals):
     for line, proposal, _ in proposals:
-        _, unusual = ordering.score_unusual(proposal, line.target, [1.0, 2.0], 0.3)
+        _, unusual = score_unusual(proposal, line.target, [1.0, 2.0], 0.3)
         for say in SAY.values():
             assert render_reasons([*proposal.reasons, *unusual], say)
     codes = {
@@ -218,7 +219,7 @@ def test_every_reason_has_a_sentence_in_both_languages(proposals):
         for line, proposal, _ in proposals
         for reason in [
             *proposal.reasons,
-            *ordering.score_unusual(proposal, line.target, [], 0.3)[1],
+            *score_unusual(proposal, line.target, [], 0.3)[1],
         ]
     }
     assert set(MESSAGES) - codes == {"jump"}  # of series that sold

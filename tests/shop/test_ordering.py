@@ -19,8 +19,8 @@ from tanuki.shop.ordering import (
     StoreLimits,
     compute_baseline_order,
     compute_expected_cost,
-    score_unusual,
 )
+from tanuki.shop.unusual_orders import score_unusual
 
 DEMAND = Demand(100.0, (76.0, 80.0, 84.0, 92.0, 100.0, 108.0, 116.0, 120.0, 124.0))
 FLAT = Demand(100.0, (100.0,) * 9)  # a buffer week that is certain

@@ -39,7 +39,6 @@ MIN_WEEK_CORRELATION, MAX_WEEK_CORRELATION = -0.2, 0.98  # of the two weeks' dem
 # Codes of reasons: limits of one item, and limits that the items of a store share.
 ITEM_LIMIT_CODES = ("maximum", "minimum", "below_minimum", "shelf_minimum")
 STORE_LIMIT_CODES = ("truck", "space")
-USUAL_WEEKS = 4  # with fewer known weeks a proposal counts as unusual
 ROUNDING_UNITS = 1e-9  # differences that only floating point makes
 
 # Equally likely pairs of weeks, as normal scores: a Fibonacci lattice, whose points are spread
@@ -459,7 +458,7 @@ def finish_proposal(plan: LinePlan) -> Proposal:
     )
 
 
-# ---- baseline and unusual proposals --------------------------------------------------------------
+# ---- baseline ------------------------------------------------------------------------------------
 
 
 def compute_baseline_order(usual: float, rules: ItemRules, stock: Stock | None) -> int:
@@ -469,38 +468,3 @@ def compute_baseline_order(usual: float, rules: ItemRules, stock: Stock | None) 
     """
     left = max(0.0, stock.on_hand + stock.on_order - usual) if stock is not None else 0.0
     return round(max(0.0, usual - left) / rules.case_units) * rules.case_units
-
-
-def score_unusual(
-    proposal: Proposal, demand: Demand, recent: Sequence[float], threshold: float
-) -> tuple[float, list[Reason]]:
-    """How unusual a proposal is, and why: from 1 on an analyst should check it.
-
-    recent: units of the last known weeks, newest last.
-    threshold: the share of their mean by which a usual forecast may differ from it.
-    """
-    reasons: list[Reason] = []
-    score = 0.0
-    usual = sum(recent) / len(recent) if recent else 0.0
-    if len(recent) < USUAL_WEEKS:
-        reasons.append({"code": "new", "weeks": len(recent)})
-        score = 1.0
-    if usual > 0:
-        change = demand.mean / usual - 1
-        score = max(score, abs(change) / threshold)
-        if abs(change) > threshold:
-            reasons.append({"code": "jump", "share": change, "recent": usual})
-    elif demand.mean >= 1:
-        reasons.append({"code": "no_recent_sales", "mean": demand.mean})
-        score = max(score, 1.0)
-    width = demand.quantiles[Q90] - demand.quantiles[Q10]
-    if demand.mean >= 1 and width > demand.mean:
-        reasons.append({"code": "uncertain", "share": width / demand.mean})
-        score = max(score, 1.0)
-    for reason in proposal.reasons:
-        code = reason["code"]
-        cut = code in STORE_LIMIT_CODES and reason["cases"] < reason["needed"] * (1 - threshold)
-        if cut or code in ITEM_LIMIT_CODES:
-            reasons.append({"code": f"at_{code}"})
-            score = max(score, 1.0)
-    return score, reasons

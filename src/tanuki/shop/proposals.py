@@ -23,6 +23,7 @@ from tanuki.shop.tables import (
     ServiceClass,
     Store,
 )
+from tanuki.shop.unusual_orders import score_unusual
 
 RECENT_WEEKS = 4
 
@@ -95,12 +96,12 @@ def make_order_line(
 ) -> OrderLine:
     """A proposal as an order line; the sum that explains it comes first among its reasons.
 
-    recent: units of the last known weeks by Monday. threshold: as in `ordering.score_unusual`.
+    recent: units of the last known weeks by Monday. threshold: as in `score_unusual`.
     """
     forecast, line, proposal = proposed.forecast, proposed.line, proposed.proposal
     units = list(recent.values())
     usual = sum(units) / len(units) if units else 0.0
-    unusual, unusual_reasons = ordering.score_unusual(proposal, line.target, units, threshold)
+    unusual, unusual_reasons = score_unusual(proposal, line.target, units, threshold)
     parts = explanation.explain_proposal(
         forecast.contributions,
         recent.get(last_known_week(week).monday),

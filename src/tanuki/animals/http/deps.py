@@ -45,21 +45,20 @@ def from_fields(shape: Callable[..., T]) -> Callable[..., T]:
 
 
 @dataclass(frozen=True)
-class ReadContext:
-    """A request that changes nothing: its session, and who reads in which language."""
+class RequestContext:
+    """A request, and who makes it in which language."""
 
     request: Request
-    db: Session
     visit: Visit
 
     @property
     def viewer(self) -> Person | None:
-        """Who reads; None for a visitor who is not signed in."""
+        """Who asks; None for a visitor who is not signed in."""
         return self.visit.person
 
     @property
     def person(self) -> Person:
-        """Who reads, on a route that is not public."""
+        """Who asks, on a route that is not public."""
         assert self.visit.person is not None
         return self.visit.person
 
@@ -68,40 +67,29 @@ class ReadContext:
         return self.visit.lang
 
     @property
-    def res(self) -> Resources:
-        return get_site(self.request).resources
-
-    @property
     def say(self) -> Translate:
-        """`say(text, **values)` in the reader's language."""
+        """`say(text, **values)` in the person's language."""
         return get_site(self.request).texts.translator(self.lang)
 
 
 @dataclass(frozen=True)
-class WriteContext:
-    """A request that changes something: the process's resources, who asks, and when."""
+class ReadContext(RequestContext):
+    """A request that changes nothing, with the session to read in."""
 
-    request: Request
+    db: Session
+
+    @property
+    def res(self) -> Resources:
+        return get_site(self.request).resources
+
+
+@dataclass(frozen=True)
+class WriteContext(RequestContext):
+    """A request that changes something: the process's resources, and the moment."""
+
     response: Response
     res: Resources
-    visit: Visit
     now: datetime
-
-    @property
-    def viewer(self) -> Person | None:
-        """Who writes; None for a visitor who is not signed in."""
-        return self.visit.person
-
-    @property
-    def person(self) -> Person:
-        """Who writes, on a route that is not public."""
-        assert self.visit.person is not None
-        return self.visit.person
-
-    @property
-    def say(self) -> Translate:
-        """`say(text, **values)` in the language of the person who writes."""
-        return get_site(self.request).texts.translator(self.visit.lang)
 
     def commit(self, change: Callable[[Session], T]) -> T:
         """Run a short change in a group commit; the response announces the rate limits' rest."""
@@ -111,20 +99,20 @@ class WriteContext:
     def reading(self) -> Iterator[ReadContext]:
         """A context to read with after the change, or to show a refused form again."""
         with self.res.db.read() as db:
-            yield ReadContext(self.request, db, self.visit)
+            yield ReadContext(self.request, self.visit, db)
 
 
 # The functions are async because a plain function would take a thread of the pool for nothing.
 
 
 async def read_context(request: Request, db: Db, visit: CurrentVisit) -> ReadContext:
-    return ReadContext(request, db, visit)
+    return ReadContext(request, visit, db)
 
 
 async def write_context(
     request: Request, response: Response, res: Res, visit: CurrentVisit
 ) -> WriteContext:
-    return WriteContext(request, response, res, visit, now())
+    return WriteContext(request, visit, response, res, now())
 
 
 Read = Annotated[ReadContext, Depends(read_context)]

@@ -5,6 +5,8 @@ from enum import StrEnum
 
 from sqlalchemy import DateTime, Dialect, Enum, TypeDecorator
 
+MAX_OFFSET = 1_000_000_000  # rows that a query may skip: databases take no much larger number
+
 
 class Utc(TypeDecorator[datetime]):
     """A moment, stored in UTC and returned with its zone, which SQLite does not store.

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from tanuki.errors import UserError
 from tanuki.i18n import Translate, msgid
 from tanuki.platform.accounts import require_role
+from tanuki.platform.database.types import MAX_OFFSET
 from tanuki.platform.web.auth import CurrentPerson, Say
 from tanuki.platform.web.pages import UPLOAD_BYTES, ActionResult, read_route, write_route
 from tanuki.platform.web.site import Res
@@ -20,7 +21,6 @@ from tanuki.shop.tables import QuarantinedRow
 router = APIRouter(tags=["shop"])
 Text = Annotated[str, Form()]
 QUARANTINED_ROWS_PER_PAGE = 50
-MAX_OFFSET = 1_000_000_000  # databases take no larger number
 QUARANTINE_PATH = "/shop/data#quarantine"
 
 

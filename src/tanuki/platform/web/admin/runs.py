@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from tanuki.i18n import Translate, msgid
 from tanuki.platform.accounts import require_role
+from tanuki.platform.database.types import MAX_OFFSET
 from tanuki.platform.jobs import Run
 from tanuki.platform.web.auth import CurrentPerson, CurrentReader
 from tanuki.platform.web.pages import ActionResult, read_route, write_route
@@ -17,7 +18,6 @@ from tanuki.platform.web.site import Res, Site, get_site
 
 router = APIRouter(tags=["operations"])
 RUNS_PER_PAGE = 50
-MAX_OFFSET = 1_000_000_000  # databases take no larger number
 READER_ROLES = ("analyst", "operator")
 STATUSES = (
     msgid("queued"),
