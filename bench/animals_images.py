@@ -26,8 +26,8 @@ from PIL import Image, ImageOps
 
 ROOT = Path(__file__).parents[1]
 
-from bench.lib.damaged_images import encoded, mutated, photo
-from bench.lib.decompression_bombs import heavy
+from bench.lib.damaged_images import encode_image, generate_damaged_files, draw_photo
+from bench.lib.decompression_bombs import build_bombs
 from tanuki.animals.images import photo_files
 from tanuki.animals.images.decoder import MAX_CPU_SECONDS, MAX_MEMORY_MB, Decoder
 from tanuki.errors import UserError
@@ -59,7 +59,7 @@ def main() -> None:
     options.add_argument("--photos", type=Path, default=PHOTOS)
     real = sorted(options.parse_args().photos.glob("*.jpg"))[:120]
     sets = {
-        name: [encoded(photo(n, width, height), "jpeg") for n in range(count)]
+        name: [encode_image(draw_photo(n, width, height), "jpeg") for n in range(count)]
         for name, (width, height, count) in MADE.items()
     }
     if real:
@@ -68,7 +68,7 @@ def main() -> None:
         speed(engine, name, pictures) for name, pictures in sets.items() for engine in ENGINES
     ]
     other = [
-        speed("ours", f"4000 px {source}", [encoded(photo(1, 4000, 3000), source)] * 4)
+        speed("ours", f"4000 px {source}", [encode_image(draw_photo(1, 4000, 3000), source)] * 4)
         for source in ("png", "webp", "heic")
     ]
     found = {
@@ -80,7 +80,7 @@ def main() -> None:
                 for content in (sets[f"{len(real)} real"] if real else sets["448 px"])
             ]
         ),
-        "heavy": [cost(name, content) for name, content in heavy().items()],
+        "heavy": [cost(name, content) for name, content in build_bombs().items()],
         "broken": broken(),
     }
     found["targets"] = targets(found)
@@ -170,7 +170,7 @@ def computing() -> float:
 
 def start_s() -> float:
     """From nothing to the first picture: a child that starts and one small job, the best of five."""
-    small, best = encoded(photo(1, 64, 48), "jpeg"), 60.0
+    small, best = encode_image(draw_photo(1, 64, 48), "jpeg"), 60.0
     for _ in range(5):
         restart_decoder()
         begun = time.perf_counter()
@@ -212,7 +212,7 @@ def outcome(content: bytes) -> tuple[str, float]:
 def broken() -> dict[str, Any]:
     """All the broken files, one after the other."""
     restart_decoder()
-    files = list(mutated(BROKEN))
+    files = list(generate_damaged_files(BROKEN))
     busy, begun = computing(), time.perf_counter()
     outcomes = [outcome(content) for _, content in files]
     seconds, peak = time.perf_counter() - begun, DECODER.peak_mb

@@ -29,7 +29,7 @@ from sqlalchemy import delete, insert, update
 from sqlalchemy.orm import Session
 
 import tanuki.app.metadata  # noqa: F401 every table
-from bench.lib.vectors import make_image_like
+from bench.lib.vectors import generate_image_like
 from tanuki.animals.similarity import dataset, delta_index
 from tanuki.animals.similarity.index import INDEX_MODEL, build_index
 from tanuki.animals.similarity.search import SimilarFilter, SimilaritySearch
@@ -303,7 +303,7 @@ def main() -> None:
         "--seconds", type=float, default=20.0, help="Of questions on an idle machine."
     )
     options = parser.parse_args()
-    with open_site(make_image_like(options.posts)) as site:
+    with open_site(generate_image_like(options.posts)) as site:
         figures = {
             "posts": options.posts,
             **measure_beside_training(site, options.seconds),

@@ -35,7 +35,7 @@ from bench.animals_similarity import (  # noqa: E402
     measure_filter,
     open_site,
 )
-from bench.lib.vectors import clustered, make_image_like, unit  # noqa: E402
+from bench.lib.vectors import generate_clustered, generate_image_like, normalise_vectors  # noqa: E402
 from tanuki.animals.similarity import index  # noqa: E402
 from tanuki.animals.similarity.dataset import ImageSet  # noqa: E402
 from tanuki.animals.similarity.index import SimilarityIndex  # noqa: E402
@@ -62,7 +62,7 @@ def of_file(file: Path) -> tuple[np.ndarray, np.ndarray] | None:
         print(f"{file} is left out: there is no such file.")
         return None
     with h5py.File(file) as opened:
-        return unit(opened["train"][:].astype(np.float32)), unit(
+        return normalise_vectors(opened["train"][:].astype(np.float32)), normalise_vectors(
             opened["test"][:].astype(np.float32)
         )
 
@@ -334,8 +334,8 @@ def main() -> None:
     if options.hdf5:
         sets[options.hdf5.name] = lambda: of_file(options.hdf5)
     for name, count, make in (
-        ("image-like", options.images, make_image_like),
-        ("clustered", options.clustered, clustered),
+        ("image-like", options.images, generate_image_like),
+        ("clustered", options.clustered, generate_clustered),
     ):
         if count:
             sets[f"{count:,} {name}"] = lambda make=make, count=count: np.split(
@@ -371,7 +371,7 @@ def main() -> None:
         )
         results["sets"][name] = {"rows": rows, "http": http}
     if options.posts:
-        vectors = make_image_like(options.posts, seed=3)
+        vectors = generate_image_like(options.posts, seed=3)
         with open_site(vectors) as world:
             results["network"] = {**measure_changes(world), **measure_filter(world)}
         told = results["network"]

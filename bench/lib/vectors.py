@@ -3,50 +3,58 @@
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+
+CATEGORIES, BREEDS = 40, 1_000
+VECTORS_PER_CENTRE = 100
+VECTORS_PER_BATCH = 50_000
 
 
-def make_image_like(count: int, dimension: int = 128, seed: int = 1) -> np.ndarray:
-    """Categories, breeds, pictures; with the uneven variance of directions of embeddings."""
-    drawn = np.random.default_rng(seed)
+def generate_image_like(count: int, dimension: int = 128, seed: int = 1) -> Vectors:
+    """Vectors like embeddings of photos: of categories, and of breeds within these.
+
+    They vary more along a few directions than along others.
+    """
+    chance = np.random.default_rng(seed)
     spread = (1 / np.sqrt(1 + np.arange(dimension))).astype(np.float32)
-    kinds = drawn.normal(size=(40, dimension)).astype(np.float32) * spread
-    races = (
-        kinds[drawn.integers(0, 40, 1_000)]
-        + 0.7 * drawn.normal(size=(1_000, dimension)).astype(np.float32) * spread
-    )
-    return in_parts(
-        count,
-        dimension,
-        lambda n: (
-            races[drawn.integers(0, 1_000, n)]
-            + 0.6 * drawn.normal(size=(n, dimension)).astype(np.float32) * spread
-        ),
+
+    def draw(rows: int) -> Vectors:
+        return chance.normal(size=(rows, dimension)).astype(np.float32) * spread
+
+    categories = draw(CATEGORIES)
+    breeds = categories[chance.integers(0, CATEGORIES, BREEDS)] + 0.7 * draw(BREEDS)
+    return generate_in_batches(
+        count, dimension, lambda rows: breeds[chance.integers(0, BREEDS, rows)] + 0.6 * draw(rows)
     )
 
 
-def clustered(count: int, dimension: int = 128, seed: int = 2) -> np.ndarray:
+def generate_clustered(count: int, dimension: int = 128, seed: int = 2) -> Vectors:
     """About a hundred vectors around each of many centres."""
-    drawn = np.random.default_rng(seed)
-    centres = drawn.normal(size=(max(1, count // 100), dimension)).astype(np.float32)
-    return in_parts(
+    chance = np.random.default_rng(seed)
+
+    def draw(rows: int) -> Vectors:
+        return chance.normal(size=(rows, dimension)).astype(np.float32)
+
+    centres = draw(max(1, count // VECTORS_PER_CENTRE))
+    return generate_in_batches(
         count,
         dimension,
-        lambda n: (
-            centres[drawn.integers(0, len(centres), n)]
-            + 0.7 * drawn.normal(size=(n, dimension)).astype(np.float32)
-        ),
+        lambda rows: centres[chance.integers(0, len(centres), rows)] + 0.7 * draw(rows),
     )
 
 
-def in_parts(count: int, dimension: int, some: Callable[[int], np.ndarray]) -> np.ndarray:
-    """Vectors of length 1, made some at a time."""
-    made = np.empty((count, dimension), np.float32)
-    for first in range(0, count, 50_000):
-        made[first : first + 50_000] = unit(some(min(50_000, count - first)))
-    return made
+def generate_in_batches(count: int, dimension: int, generate: Callable[[int], Vectors]) -> Vectors:
+    """Normalised vectors of `generate(rows)`, in batches, which bounds the memory."""
+    vectors = np.empty((count, dimension), np.float32)
+    for first in range(0, count, VECTORS_PER_BATCH):
+        rows = min(VECTORS_PER_BATCH, count - first)
+        vectors[first : first + rows] = normalise_vectors(generate(rows))
+    return vectors
 
 
-def unit(vectors: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(
-        vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32
-    )
+def normalise_vectors(vectors: Vectors) -> Vectors:
+    """The vectors, scaled to length 1."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.ascontiguousarray(vectors / lengths, dtype=np.float32)

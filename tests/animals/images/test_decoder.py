@@ -11,15 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from bench.lib.damaged_images import FORMATS, encoded, photo
-from bench.lib.decompression_bombs import many_scans
+from bench.lib.damaged_images import FORMATS, draw_photo, encode_image
+from bench.lib.decompression_bombs import build_many_scans
 
 from tanuki.animals.images import decoder, photo_files
 from tanuki.animals.images.decoder import DecodedPhoto, DecodeJob, Decoder, Refusal
 from tanuki.errors import TooMany
 
 SIZES = {"list": 320, "full": 2048}
-JPEG = encoded(photo(1, 200, 150), "jpeg")
+JPEG = encode_image(draw_photo(1, 200, 150), "jpeg")
 PROGRAM = """
 import sys, time
 from tanuki.animals.images import photo_files
@@ -71,7 +71,7 @@ def until_busy(pool: Decoder, pid: int) -> None:
         time.sleep(0.01)
 
 
-# ---- the usual day -------------------------------------------------------------------------------------------------
+# ---- the usual day -----------------------------------------------------------------------------
 
 
 def test_a_child_is_ready_soon_and_kept(pool):
@@ -86,7 +86,7 @@ def test_a_child_is_ready_soon_and_kept(pool):
 
 def test_threads_share_the_children_and_get_their_own_pictures(pool):
     sent = [
-        (source, encoded(photo(seed, 160 + seed, 120), source))
+        (source, encode_image(draw_photo(seed, 160 + seed, 120), source))
         for seed in range(6)
         for source in FORMATS
     ]
@@ -126,7 +126,7 @@ def test_callers_wait_for_their_turn_but_not_for_ever(monkeypatch):
     pool = Decoder(1)
     pool.decode(JPEG, job())
     (pid,) = pids(pool)
-    slow = threading.Thread(target=pool.decode, args=(many_scans(), job()))
+    slow = threading.Thread(target=pool.decode, args=(build_many_scans(), job()))
     slow.start()
     until_busy(pool, pid)
     monkeypatch.setattr(decoder, "QUEUE_TIMEOUT_SECONDS", 0.05)
@@ -138,14 +138,14 @@ def test_callers_wait_for_their_turn_but_not_for_ever(monkeypatch):
     pool.close()
 
 
-# ---- bad days ------------------------------------------------------------------------------------------------------
+# ---- bad days ----------------------------------------------------------------------------------
 
 
 def test_a_child_killed_at_work_costs_its_own_picture_only(pool, caplog):
     pool.decode(JPEG, job())
     (pid,) = pids(pool)
     with ThreadPoolExecutor(2) as threads, caplog.at_level(logging.WARNING):
-        slow = threads.submit(pool.decode, many_scans(), job())
+        slow = threads.submit(pool.decode, build_many_scans(), job())
         until_busy(pool, pid)
         beside = threads.submit(pool.decode, JPEG, job())
         assert isinstance(beside.result(), DecodedPhoto)
@@ -198,7 +198,7 @@ def test_a_child_that_says_nonsense_is_not_believed(pool, monkeypatch, tmp_path)
     assert isinstance(pool.decode(JPEG, job()), DecodedPhoto)
 
 
-# ---- at the end ----------------------------------------------------------------------------------------------------
+# ---- at the end --------------------------------------------------------------------------------
 
 
 def test_closing_leaves_no_process_behind():

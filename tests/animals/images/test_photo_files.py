@@ -4,7 +4,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from bench.lib.damaged_images import encoded, photo
+from bench.lib.damaged_images import draw_photo, encode_image
 from sqlalchemy import delete, func, select, update
 
 from tanuki.animals.images import photo_files
@@ -26,7 +26,7 @@ def objects(tmp_path) -> ObjectStore:
 
 @pytest.fixture(scope="module")
 def accepted() -> CleanPhoto:
-    return clean_image(encoded(photo(1, 120, 80), "png"))
+    return clean_image(encode_image(draw_photo(1, 120, 80), "png"))
 
 
 def keep(database: Database, objects: ObjectStore, accepted: CleanPhoto) -> Photo:
@@ -127,7 +127,9 @@ def test_what_a_profile_uses_stays_until_it_does_not(database, objects, accepted
         db.execute(update(Member).values(photo=None))
     with database.read() as db:
         assert photo_files.find_unused_photos(db, before=NOW) == []
-        assert photo_files.find_unused_photos(db, before=NOW + timedelta(hours=1)) == [accepted.digest]
+        assert photo_files.find_unused_photos(db, before=NOW + timedelta(hours=1)) == [
+            accepted.digest
+        ]
     assert forget(database, objects, accepted.digest)
 
 
@@ -154,7 +156,9 @@ def test_keeping_and_forgetting_at_once_never_leave_a_record_without_files(
     for thread in threads:
         thread.join()
     stored = {
-        size for size in photo_files.PHOTO_SIDES if objects.exists(photo_files.object_key(accepted.digest, size))
+        size
+        for size in photo_files.PHOTO_SIDES
+        if objects.exists(photo_files.object_key(accepted.digest, size))
     }
     assert stored == (set(photo_files.PHOTO_SIDES) if rows(database) else set())
     with database.write() as db:
