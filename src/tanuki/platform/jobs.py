@@ -441,18 +441,16 @@ def send_heartbeats(db: Database, name: str, stop: threading.Event) -> None:
                         seen_at=now,
                     )
                 )
-                dead = [
-                    other.name
-                    for other in session.scalars(
-                        select(WorkerHeartbeat).where(WorkerHeartbeat.name != name)
-                    )
-                    if is_worker_dead(other, now)
-                ]
+                others = select(WorkerHeartbeat).where(WorkerHeartbeat.name != name)
+                gone = [other for other in session.scalars(others) if is_worker_dead(other, now)]
+                dead = [other.name for other in gone]
+                crashed = [other.name for other in gone if other.seen_at != LONG_AGO]
             if dead:
                 DBOS._recover_pending_workflows(dead)
                 with db.write() as session:
                     session.execute(delete(WorkerHeartbeat).where(WorkerHeartbeat.name.in_(dead)))
-                log.warning("took over from dead workers", workers=dead)
+            if crashed:  # a worker that was stopped has said so
+                log.warning("took over from dead workers", workers=crashed)
         except SQLAlchemyError as error:
             log.warning("heartbeat not stored", error=error.__class__.__name__)
         if stop.wait(HEARTBEAT_SECONDS):
