@@ -45,7 +45,7 @@ fix: setup ## put right what check can put right by itself
 bench: setup ## every claim of speed and quality, side by side with its peer
 	@for file in bench/[a-z]*.py; do name=$$(basename $$file .py); echo "== $$name"; $(BIN)/python -m bench.$$name || exit 1; done
 
-shot: setup-test ## the README's picture of the week's page, from the example world
+shot: setup-test ## the README's pictures, from both example worlds
 	@$(BIN)/python tools/shot.py
 
 migration: setup ## a new migration from the tables: make migration m="what changed"

@@ -1,4 +1,4 @@
-"""Takes the README's screenshot: this week's page of the example chain."""
+"""Takes the README's screenshots: the example chain's week, and the example site's home feed."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parents[1]
-PICTURE = ROOT / "docs" / "pictures" / "week.png"
+PICTURES = ROOT / "docs" / "pictures"
 CHROMIUM_FLAGS = ["--no-sandbox", "--disable-background-networking"]
 
 
@@ -31,6 +31,7 @@ def main() -> None:
             text=True,
             check=True,
         ).stdout
+        subprocess.run([*tanuki, "animals", "example"], env=environment, check=True)
         password = re.search(r"^\s*analyst\s+(\S+)", output, re.MULTILINE)
         assert password is not None
         log = Path(home) / "server.log"
@@ -39,7 +40,7 @@ def main() -> None:
             subprocess.Popen([*tanuki, "up"], env=environment, stdout=out, stderr=out) as server,
         ):
             try:
-                take_screenshot(wait_for_address(log), password[1])
+                take_screenshots(wait_for_address(log), password[1])
             finally:
                 server.terminate()
 
@@ -54,7 +55,7 @@ def wait_for_address(log: Path) -> str:
     raise SystemExit(log.read_text())
 
 
-def take_screenshot(server: str, password: str) -> None:
+def take_screenshots(server: str, password: str) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path="/usr/bin/chromium", args=CHROMIUM_FLAGS
@@ -66,9 +67,10 @@ def take_screenshot(server: str, password: str) -> None:
         page.fill("input[name=name]", "analyst")
         page.fill("input[name=password]", password)
         page.click("main form button")
-        page.goto(f"{server}/shop/week")
-        PICTURE.parent.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=PICTURE)
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        for path, name in (("/shop/week", "week.png"), ("/animals", "animals.png")):
+            page.goto(f"{server}{path}", wait_until="networkidle")
+            page.screenshot(path=PICTURES / name)
         browser.close()
 
 
