@@ -235,7 +235,7 @@ def encode_samples(source: str) -> list[bytes]:
     """A few small valid files of a format, in its variants."""
     image = draw_photo(7, 90, 60)
     if source == "jpeg":
-        variants = [
+        variants: list[dict[str, object]] = [
             {},
             {"progressive": True},
             {"subsampling": 0, "quality": 97},
