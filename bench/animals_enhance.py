@@ -1,236 +1,217 @@
-"""What better pictures are worth: enlarged by the network beside Lanczos and bicubic, on real photos made small, saved and blurred; darkened ones made lighter; what is refused, and what it costs.
+"""Quality of photo enhancement on real photos: super-resolution and exposure correction.
 
-    python bench/animals_better.py [--photos ../shared/data/photos] [--count 40] [--all-sizes]
+    python -m bench.animals_enhance --photos FOLDER [--count 40] [--whole]
 
-A photo is made half as large by area, saved as the network saves it (JPEG 82, or not at all), enlarged again and compared with what it was, in PSNR (dB) and SSIM. `offered` is the share that
-better/making.py would enlarge. Light: photos are given a quarter or an eighth of their light, saved, and made lighter again.
+A photo is reduced to half its size by area, degraded (JPEG, noise, blur), enlarged again by the
+network, by Lanczos and by bicubic interpolation, and compared with the original, in PSNR (dB) and
+SSIM. `offered` is the share of photos that the site would enlarge. For exposure, photos are
+darkened to a quarter and an eighth of their light, saved, and corrected. The time per megapixel of
+the network is measured beside.
 """
 
 import argparse
-import json
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.lib.photos import Pixels, add_photos_option, encode_pixels, list_photos, resize_pixels
+from bench.lib.reporting import write_results
+from bench.lib.timing import time_call
 from tanuki.animals.enhance import advice, exposure
 from tanuki.animals.enhance.ncnn_weights import MODEL_NAME
 from tanuki.animals.enhance.super_resolution import enlarge, enlarge_by_lanczos, load_network
 
-ROOT = Path(__file__).parents[1]
-RESULTS = Path(__file__).parent / "results" / "animals_better.json"
-PHOTOS = ROOT.parent / "shared" / "data" / "photos"
-SIDE = 256  # of the middle of a photo that is compared; --all-sizes takes all of it
-BORDER = 8  # pixels at the border are not compared
-Image = NDArray[np.uint8]
+COMPARED_SIDE = 256  # of the middle of a photo; --whole compares all of it
+BORDER_PIXELS = 8  # are not compared
+SITE_QUALITY = 82
+LIGHT_SHARES = (0.25, 0.125)
+GAMMA = 2.2
+TIMED_SIZE = (300, 400)
+ENLARGE_SECONDS = 600.0  # no time limit
+REPORTED_PHOTOS = 40  # results of a smaller run are not written
+METHODS = ("network", "lanczos", "bicubic")
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    options.add_argument("--photos", type=Path, default=PHOTOS)
-    options.add_argument("--count", type=int, default=40)
-    options.add_argument("--all-sizes", action="store_true")
-    given = options.parse_args()
-    files = sorted(given.photos.glob("*.jpg"))
-    if not files:
-        raise SystemExit(f"no photos in {given.photos}")
-    photos = [
-        advice.decode_own_jpeg(file.read_bytes())
-        for file in files[3 :: max(1, len(files) // given.count)]
-    ][: given.count]
-    parts = [photo if given.all_sizes else middle(photo) for photo in photos]
-    found = {
-        "network": MODEL_NAME if load_network() is not None else None,
-        "photos": len(photos),
-        "enlarging": [enlarging(name, harm, parts) for name, harm in HARMS.items()],
-        "light": [lighting(times, photos) for times in (0.25, 0.125)],
-        "left_alone": sum(not exposure.measure_lightness(photo).is_dark for photo in photos)
-        / len(photos),
-        "seconds_megapixel": speed(),
-    }
-    show(found)
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+# ---- degradations --------------------------------------------------------------------------------
 
 
-def middle(photo: Image) -> Image:
-    """The middle of a photo."""
-    top, left = (max(0, (side - SIDE) // 2) for side in photo.shape[:2])
-    return np.ascontiguousarray(photo[top : top + SIDE, left : left + SIDE])
+def save_and_decode(image: Pixels, quality: int = SITE_QUALITY) -> Pixels:
+    """The picture after it was saved as JPEG."""
+    return advice.decode_own_jpeg(encode_pixels(image, quality))
 
 
-def saved(image: Image, quality: int) -> Image:
-    """As it comes back from a JPEG."""
-    content = cv2.imencode(
-        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
-    )[1].tobytes()
-    return advice.decode_own_jpeg(content)
-
-
-def blurred(image: Image, pixels: float) -> Image:
-    """Out of focus."""
+def blur(image: Pixels, pixels: float) -> Pixels:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), pixels), np.uint8)
 
 
-def noisy(image: Image, spread: float) -> Image:
-    """As from a bad sensor."""
-    grain = np.random.default_rng(0).normal(0, spread, image.shape)
-    return np.asarray(np.clip(image + grain, 0, 255), np.uint8)
+def add_noise(image: Pixels, spread: float) -> Pixels:
+    noise = np.random.default_rng(0).normal(0, spread, image.shape)
+    return np.asarray(np.clip(image + noise, 0, 255), np.uint8)
 
 
-HARMS: dict[str, Callable[[Image], Image]] = {
-    "as it is": lambda image: image,
-    "saved at 82": lambda image: saved(image, 82),
-    "saved at 40, then 82": lambda image: saved(saved(image, 40), 82),
-    "noise of 5, 82": lambda image: saved(noisy(image, 5), 82),
-    "noise of 10, 82": lambda image: saved(noisy(image, 10), 82),
-    "blur of 0.6, 82": lambda image: saved(blurred(image, 0.6), 82),
-    "blur of 0.9, 82": lambda image: saved(blurred(image, 0.9), 82),
-    "blur of 1.5, 82": lambda image: saved(blurred(image, 1.5), 82),
+def darken(image: Pixels, share: float) -> Pixels:
+    """The picture with this share of its light."""
+    light = (image / 255.0) ** GAMMA * share
+    return np.asarray(np.clip(255 * light ** (1 / GAMMA), 0, 255), np.uint8)
+
+
+DEGRADATIONS: dict[str, Callable[[Pixels], Pixels]] = {
+    "none": lambda image: image,
+    "JPEG 82": save_and_decode,
+    "JPEG 40, then 82": lambda image: save_and_decode(save_and_decode(image, 40)),
+    "noise of 5, JPEG 82": lambda image: save_and_decode(add_noise(image, 5)),
+    "noise of 10, JPEG 82": lambda image: save_and_decode(add_noise(image, 10)),
+    "blur of 0.6, JPEG 82": lambda image: save_and_decode(blur(image, 0.6)),
+    "blur of 0.9, JPEG 82": lambda image: save_and_decode(blur(image, 0.9)),
+    "blur of 1.5, JPEG 82": lambda image: save_and_decode(blur(image, 1.5)),
 }
 
 
-def enlarging(name: str, harm: Callable[[Image], Image], photos: list[Image]) -> dict[str, Any]:
-    """Photos made small and harmed, enlarged in three ways; the means, and the gain over Lanczos where it is offered and where it is refused."""
+# ---- measures ------------------------------------------------------------------------------------
+
+
+def measure_psnr(image: Pixels, original: Pixels) -> float:
+    """Peak signal-to-noise ratio in dB, without the border."""
+    inner = (slice(BORDER_PIXELS, -BORDER_PIXELS),) * 2
+    difference = image[inner].astype(np.float64) - original[inner]
+    return float(10 * np.log10(255**2 / max(float(np.mean(difference**2)), 1e-9)))
+
+
+def measure_ssim(image: Pixels, original: Pixels) -> float:
+    """Structural similarity (Wang and others, 2004) of the grey pictures, without the border."""
+
+    def to_grey(pixels: Pixels) -> NDArray[np.float64]:
+        inner = (slice(BORDER_PIXELS, -BORDER_PIXELS),) * 2
+        return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float64)[inner]
+
+    def smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(cv2.GaussianBlur(values, (11, 11), 1.5), np.float64)
+
+    x, y = to_grey(image), to_grey(original)
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    mean_x, mean_y = smooth(x), smooth(y)
+    variance_x, variance_y = smooth(x * x) - mean_x**2, smooth(y * y) - mean_y**2
+    covariance = smooth(x * y) - mean_x * mean_y
+    numerator = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    denominator = (mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2)
+    return float(np.mean(numerator / denominator))
+
+
+def crop_middle(photo: Pixels) -> Pixels:
+    top, left = (max(0, (side - COMPARED_SIDE) // 2) for side in photo.shape[:2])
+    return np.ascontiguousarray(photo[top : top + COMPARED_SIDE, left : left + COMPARED_SIDE])
+
+
+def measure_enlarging(degradation: str, photos: list[Pixels]) -> dict[str, Any]:
+    """Means over the photos, and the gain over Lanczos where the site offers to enlarge or not."""
     rows = []
     for photo in photos:
         height, width = (side // 2 for side in photo.shape[:2])
-        whole = photo[: 2 * height, : 2 * width]
-        small = harm(
-            np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-        )
-        cubic = np.asarray(
-            cv2.resize(small, (2 * width, 2 * height), interpolation=cv2.INTER_CUBIC), np.uint8
-        )
-        made = [enlarge(small, seconds=600), enlarge_by_lanczos(small), cubic]
+        original = photo[: 2 * height, : 2 * width]
+        small = DEGRADATIONS[degradation](resize_pixels(original, width, height))
+        enlarged = [
+            enlarge(small, seconds=ENLARGE_SECONDS),
+            enlarge_by_lanczos(small),
+            resize_pixels(small, 2 * width, 2 * height),
+        ]
         rows.append(
             [
-                *(psnr(each, whole) for each in made),
-                *(ssim(each, whole) for each in made),
+                *(measure_psnr(image, original) for image in enlarged),
+                *(measure_ssim(image, original) for image in enlarged),
                 float(advice.measure_crispness(small) >= advice.MIN_CRISPNESS),
             ]
         )
     table = np.array(rows)
-    gain, offered = table[:, 0] - table[:, 1], table[:, 6] > 0
-    means = dict(
-        zip(
-            (
-                "network",
-                "lanczos",
-                "bicubic",
-                "network_ssim",
-                "lanczos_ssim",
-                "bicubic_ssim",
-                "offered",
-            ),
-            table.mean(axis=0).round(4).tolist(),
-            strict=True,
-        )
-    )
-    where = {"gain_offered": gain[offered], "gain_refused": gain[~offered]}
+    columns = (*METHODS, *(f"{method}_ssim" for method in METHODS), "offered")
+    means = table.mean(axis=0).round(4).tolist()
+    gain, offered = table[:, 0] - table[:, 1], table[:, -1] > 0
     return {
-        "harm": name,
-        **means,
-        **{
-            key: round(float(values.mean()), 3) if len(values) else None
-            for key, values in where.items()
-        },
+        "degradation": degradation,
+        **dict(zip(columns, means, strict=True)),
+        "gain_offered": round_mean(gain[offered]),
+        "gain_refused": round_mean(gain[~offered]),
     }
 
 
-def lighting(times: float, photos: list[Image]) -> dict[str, Any]:
-    """Photos with so much of their light, before and after."""
+def round_mean(values: NDArray[np.float64]) -> float | None:
+    return round(float(values.mean()), 3) if len(values) else None
+
+
+def measure_exposure(share: float, photos: list[Pixels]) -> dict[str, Any]:
+    """PSNR of photos with this share of their light, before and after the correction."""
     rows = []
     for photo in photos:
-        dark = saved(
-            np.asarray(
-                np.clip(255 * ((photo / 255.0) ** 2.2 * times) ** (1 / 2.2), 0, 255), np.uint8
-            ),
-            82,
-        )
-        asked = exposure.measure_lightness(dark).is_dark
-        rows.append(
-            [
-                psnr(dark, photo),
-                psnr(exposure.correct_exposure(dark) if asked else dark, photo),
-                float(asked),
-            ]
-        )
-    dark_db, light_db, offered = np.array(rows).mean(axis=0).round(3).tolist()
-    return {"light": times, "dark": dark_db, "lighter": light_db, "offered": offered}
+        dark = save_and_decode(darken(photo, share))
+        offered = exposure.measure_lightness(dark).is_dark
+        corrected = exposure.correct_exposure(dark) if offered else dark
+        rows.append([measure_psnr(dark, photo), measure_psnr(corrected, photo), float(offered)])
+    dark_db, corrected_db, offered_share = np.array(rows).mean(axis=0).round(3).tolist()
+    return {
+        "light": share,
+        "dark_db": dark_db,
+        "corrected_db": corrected_db,
+        "offered": offered_share,
+    }
 
 
-def psnr(one: Image, other: Image) -> float:
-    """Similarity in dB."""
-    inner = (slice(BORDER, -BORDER),) * 2
-    return float(
-        10
-        * np.log10(
-            255**2 / max(float(np.mean((one[inner].astype(np.float64) - other[inner]) ** 2)), 1e-9)
-        )
-    )
+def measure_seconds_per_megapixel() -> float:
+    """Wall-clock seconds of the network for a megapixel of the small picture."""
+    image = np.random.default_rng(1).integers(0, 256, (*TIMED_SIZE, 3)).astype(np.uint8)
+    enlarge(image[:64, :64], seconds=ENLARGE_SECONDS)
+    _, seconds = time_call(lambda: enlarge(image, seconds=ENLARGE_SECONDS))
+    return round(seconds / (TIMED_SIZE[0] * TIMED_SIZE[1]) * 1e6, 2)
 
 
-def ssim(one: Image, other: Image) -> float:
-    """Similarity of structure (Wang and others, 2004), of the grey pictures."""
-    x, y = (
-        cv2.cvtColor(each, cv2.COLOR_RGB2GRAY).astype(np.float64)[BORDER:-BORDER, BORDER:-BORDER]
-        for each in (one, other)
-    )
-
-    def soft(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(cv2.GaussianBlur(values, (11, 11), 1.5), np.float64)
-
-    a, b = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    mean_x, mean_y = soft(x), soft(y)
-    spread_x, spread_y, both = (
-        soft(x * x) - mean_x**2,
-        soft(y * y) - mean_y**2,
-        soft(x * y) - mean_x * mean_y,
-    )
-    whole = (
-        (2 * mean_x * mean_y + a)
-        * (2 * both + b)
-        / ((mean_x**2 + mean_y**2 + a) * (spread_x + spread_y + b))
-    )
-    return float(np.mean(whole))
+# ---- the report ----------------------------------------------------------------------------------
 
 
-def speed() -> float:
-    """Seconds of the clock for a megapixel of the small picture."""
-    image = np.random.default_rng(1).integers(0, 256, (300, 400, 3)).astype(np.uint8)
-    enlarge(image[:64, :64], seconds=600)
-    begun = time.perf_counter()
-    enlarge(image, seconds=600)
-    return round(float(time.perf_counter() - begun) / (300 * 400) * 1e6, 2)
-
-
-def show(found: dict[str, Any]) -> None:
-    """The tables."""
+def print_tables(results: dict[str, Any]) -> None:
     print(
-        f"{found['photos']} photos, network {found['network']}, {found['seconds_megapixel']} s a megapixel"
+        f"{results['photos']} photos, network {results['network']},"
+        f" {results['seconds_per_megapixel']} s per megapixel"
     )
-    print(
-        f"{'half as large, then':24}{'network':>9}{'lanczos':>9}{'bicubic':>9}{'SSIM':>8}{'lanczos':>9}{'offered':>9}{'gain':>7}{'if refused':>12}"
-    )
-    for row in found["enlarging"]:
-        numbers = f"{row['network']:9.2f}{row['lanczos']:9.2f}{row['bicubic']:9.2f}{row['network_ssim']:8.3f}{row['lanczos_ssim']:9.3f}{row['offered']:9.0%}"
-        gains = "".join(
-            f"{'–' if row[key] is None else format(row[key], '.2f'):>{wide}}"
-            for key, wide in (("gain_offered", 7), ("gain_refused", 12))
-        )
-        print(f"{row['harm']:24}{numbers}{gains}")
-    for row in found["light"]:
+    header = ("network", "lanczos", "bicubic", "SSIM", "lanczos", "offered", "gain", "refused")
+    print(f"{'half the size, then':24}" + "".join(f"{name:>9}" for name in header))
+    for row in results["enlarging"]:
+        figures = [f"{row[method]:.2f}" for method in METHODS]
+        figures += [f"{row['network_ssim']:.3f}", f"{row['lanczos_ssim']:.3f}"]
+        figures.append(f"{row['offered']:.0%}")
+        for gain in (row["gain_offered"], row["gain_refused"]):
+            figures.append("–" if gain is None else f"{gain:.2f}")
+        print(f"{row['degradation']:24}" + "".join(f"{figure:>9}" for figure in figures))
+    for row in results["exposure"]:
         print(
-            f"light × {row['light']}: {row['dark']:.1f} dB dark, {row['lighter']:.1f} dB made lighter, offered for {row['offered']:.0%}"
+            f"light × {row['light']}: {row['dark_db']:.1f} dB dark,"
+            f" {row['corrected_db']:.1f} dB corrected, offered for {row['offered']:.0%}"
         )
-    print(f"photos as they are: {found['left_alone']:.0%} are left alone")
+    print(f"undarkened photos: {results['left_unchanged']:.0%} are left unchanged")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_photos_option(parser)
+    parser.add_argument("--count", type=int, default=REPORTED_PHOTOS)
+    parser.add_argument("--whole", action="store_true", help="Compare whole photos.")
+    options = parser.parse_args()
+    files = list_photos(options.photos)
+    files = files[3 :: max(1, len(files) // options.count)][: options.count]
+    photos = [advice.decode_own_jpeg(file.read_bytes()) for file in files]
+    parts = photos if options.whole else [crop_middle(photo) for photo in photos]
+    dark = [exposure.measure_lightness(photo).is_dark for photo in photos]
+    results = {
+        "network": MODEL_NAME if load_network() is not None else None,
+        "photos": len(photos),
+        "enlarging": [measure_enlarging(name, parts) for name in DEGRADATIONS],
+        "exposure": [measure_exposure(share, photos) for share in LIGHT_SHARES],
+        "left_unchanged": 1 - sum(dark) / len(photos),
+        "seconds_per_megapixel": measure_seconds_per_megapixel(),
+    }
+    print_tables(results)
+    if len(photos) >= REPORTED_PHOTOS:
+        write_results("animals_enhance", results)
 
 
 if __name__ == "__main__":
