@@ -1,4 +1,4 @@
-"""One's data as an archive: everything of one's own, of others their names only, made while it is read."""
+"""The data export: all data of a member, only names of others, streamed with little memory."""
 
 import io
 import json
@@ -28,32 +28,32 @@ from tests.factories.members_and_posts import (
 )
 
 
-def taken(res, who, now=NOW):
-    """The archive's files by name; JSON read."""
-    whole = zipfile.ZipFile(
-        io.BytesIO(b"".join(data_export.stream_own_archive(res.db, res.objects, who, now=now)))
+def read_archive(res, person, now=NOW):
+    """The archive's files by name, JSON files parsed."""
+    archive = zipfile.ZipFile(
+        io.BytesIO(b"".join(data_export.stream_own_archive(res.db, res.objects, person, now=now)))
     )
-    assert whole.testzip() is None
+    assert archive.testzip() is None
     return {
-        name: json.loads(whole.read(name)) if name.endswith(".json") else whole.read(name)
-        for name in whole.namelist()
+        name: json.loads(archive.read(name)) if name.endswith(".json") else archive.read(name)
+        for name in archive.namelist()
     }
 
 
-def do(res, what, *given, **more):
+def write(res, function, *args, **options):
     with res.db.write() as db:
-        return what(db, *given, now=NOW, **more)
+        return function(db, *args, now=NOW, **options)
 
 
 @pytest.fixture
-def life(resources):
-    """Ann with a little of everything, and Ben, who wrote and did things to her."""
+def populated(resources):
+    """Ann with posts, comments, reports and an appeal, and Ben, who interacts with her."""
     ann, ben, mod = (
         make_member(resources, "ann"),
         make_member(resources, "ben"),
         make_staff(resources, "mod"),
     )
-    mine = make_post(
+    own_post = make_post(
         resources,
         ann,
         title="柴犬 Rex",
@@ -63,31 +63,31 @@ def life(resources):
         breed="shiba",
         seed=1,
     )
-    held = make_post(resources, ann, title="Held", state="held", seed=2)
-    theirs = make_post(resources, ben, title="Secret title of Ben", seed=3)
-    do(resources, engagement.like_post, ann, theirs.id)
-    do(resources, engagement.like_post, ben, mine.id)
-    do(resources, engagement.add_comment, ann, theirs.id, "Nice <cat>", key="a")
-    do(resources, engagement.add_comment, ben, mine.id, "Words of Ben", key="b")
-    do(resources, engagement.follow_member, ann, "ben")
-    do(resources, engagement.follow_member, ben, "ann")
-    do(resources, members.block_member, ann, "ben", "mute")
-    do(
+    held_post = make_post(resources, ann, title="Held", state="held", seed=2)
+    other_post = make_post(resources, ben, title="Secret title of Ben", seed=3)
+    write(resources, engagement.like_post, ann, other_post.id)
+    write(resources, engagement.like_post, ben, own_post.id)
+    write(resources, engagement.add_comment, ann, other_post.id, "Nice <cat>", key="a")
+    write(resources, engagement.add_comment, ben, own_post.id, "Words of Ben", key="b")
+    write(resources, engagement.follow_member, ann, "ben")
+    write(resources, engagement.follow_member, ben, "ann")
+    write(resources, members.block_member, ann, "ben", "mute")
+    write(
         resources,
         cases.report_subject,
         ann,
-        SubjectRef("post", theirs.id),
+        SubjectRef("post", other_post.id),
         "spam",
         "It is an advertisement.",
     )
-    made = do(
+    decision = write(
         resources,
         decisions.decide_subject,
         mod,
-        SubjectRef("post", mine.id),
+        SubjectRef("post", own_post.id),
         Ruling("hold", "blood", "Too red."),
     )
-    do(resources, appeals.submit_appeal, ann, made.id, "It is a tomato.")
+    write(resources, appeals.submit_appeal, ann, decision.id, "It is a tomato.")
     with resources.db.write() as db:
         sessions.sign_in(db, sessions.Credentials("ann", PASSWORD, "1.2.3.4"), NOW)
         tokens.create_token(db, "ann", tokens.NewToken("script"), NOW)
@@ -100,13 +100,13 @@ def life(resources):
             ),
             now=NOW,
         )
-    return resources, ann, ben, (mine, held, theirs)
+    return resources, ann, ben, (own_post, held_post, other_post)
 
 
-def test_everything_of_ones_own_is_in_it(life):
-    res, ann, _, (mine, held, theirs) = life
-    found = taken(res, ann)
-    assert found["profile.json"] | {"joined_at": None} == {
+def test_the_archive_has_all_data_of_the_member(populated):
+    res, ann, _, (own_post, held_post, other_post) = populated
+    archive = read_archive(res, ann)
+    assert archive["profile.json"] | {"joined_at": None} == {
         "name": "ann",
         "display": "Ann",
         "about": "I like dogs.",
@@ -123,25 +123,28 @@ def test_everything_of_ones_own_is_in_it(life):
         "theme": None,
     }
     assert [
-        (each["id"], each["title"], each["state"], each["reason"], each["likes"])
-        for each in found["posts.json"]
+        (entry["id"], entry["title"], entry["state"], entry["reason"], entry["likes"])
+        for entry in archive["posts.json"]
     ] == [
-        (mine.id, "柴犬 Rex", "held", "blood", 1),
-        (held.id, "Held", "held", "other", 0),
+        (own_post.id, "柴犬 Rex", "held", "blood", 1),
+        (held_post.id, "Held", "held", "other", 0),
     ]
-    assert (found["posts.json"][0]["tags"], found["posts.json"][0]["posted_at"]) == (
+    assert (archive["posts.json"][0]["tags"], archive["posts.json"][0]["posted_at"]) == (
         ["しば"],
         NOW.isoformat(),
     )
-    assert {"text": "Nice <cat>", "post_of": "ben", "post_id": theirs.id}.items() <= found[
+    assert {"text": "Nice <cat>", "post_of": "ben", "post_id": other_post.id}.items() <= archive[
         "comments.json"
     ][0].items()
-    assert found["likes.json"] == [{"post_id": theirs.id, "post_of": "ben", "at": NOW.isoformat()}]
+    assert archive["likes.json"] == [
+        {"post_id": other_post.id, "post_of": "ben", "at": NOW.isoformat()}
+    ]
     assert [
-        found[f"{name}.json"][0]["name"] for name in ("following", "followers", "blocked_and_muted")
+        archive[f"{name}.json"][0]["name"]
+        for name in ("following", "followers", "blocked_and_muted")
     ] == ["ben"] * 3
-    assert {"by": "ben", "kind": "like"}.items() <= found["notifications.json"][0].items()
-    assert [each["kind"] for each in found["notifications.json"]] == [
+    assert {"by": "ben", "kind": "like"}.items() <= archive["notifications.json"][0].items()
+    assert [entry["kind"] for entry in archive["notifications.json"]] == [
         "like",
         "comment",
         "follow",
@@ -149,20 +152,24 @@ def test_everything_of_ones_own_is_in_it(life):
     ]
     assert {
         "subject": "post",
-        "subject_id": theirs.id,
+        "subject_id": other_post.id,
         "text": "It is an advertisement.",
-    }.items() <= found["reports.json"][0].items()
-    assert {"action": "hold", "reason": "blood", "note": "Too red."}.items() <= found[
+    }.items() <= archive["reports.json"][0].items()
+    assert {"action": "hold", "reason": "blood", "note": "Too red."}.items() <= archive[
         "decisions.json"
     ][0].items()
-    assert {"text": "It is a tomato.", "state": "open"}.items() <= found["appeals.json"][0].items()
-    assert (len(found["sessions.json"]), found["tokens.json"][0]["label"]) == (1, "script")
+    assert {"text": "It is a tomato.", "state": "open"}.items() <= archive["appeals.json"][
+        0
+    ].items()
+    assert (len(archive["sessions.json"]), archive["tokens.json"][0]["label"]) == (1, "script")
 
 
-def test_pictures_are_in_it_as_they_were_taken_in(life):
-    res, ann, *_ = life
+def test_the_archive_has_the_stored_pictures(populated):
+    res, ann, *_ = populated
     files = {
-        name: content for name, content in taken(res, ann).items() if name.startswith("pictures/")
+        name: content
+        for name, content in read_archive(res, ann).items()
+        if name.startswith("pictures/")
     }
     assert files == {
         f"pictures/{make_photo(seed).digest}.jpg": make_photo(seed).files["full"]
@@ -171,74 +178,81 @@ def test_pictures_are_in_it_as_they_were_taken_in(life):
     assert make_picture(1) not in files.values()
 
 
-def test_of_others_there_is_nothing_but_their_names(life):
-    res, ann, ben, _ = life
-    whole = json.dumps(
-        {name: content for name, content in taken(res, ann).items() if name.endswith(".json")},
+def test_the_archive_has_only_the_names_of_others(populated):
+    res, ann, ben, _ = populated
+    texts = json.dumps(
+        {
+            name: content
+            for name, content in read_archive(res, ann).items()
+            if name.endswith(".json")
+        },
         ensure_ascii=False,
     )
     for secret in ("Secret title of Ben", "Words of Ben", "mod", '"Ben"', "argon2"):
-        assert secret not in whole, secret
+        assert secret not in texts, secret
     with res.db.read() as db:
-        assert members.require_member(db, ben).pseudonym not in whole
+        assert members.require_member(db, ben).pseudonym not in texts
 
 
-def test_what_was_recorded_is_in_it_wherever_it_is_kept(life):
-    res, ann, *_ = life
-    before = taken(res, ann)["recorded.json"]
-    assert [each["kind"] for each in before].count("like") == 1
+def test_the_archive_has_events_of_the_database_and_the_warehouse(populated):
+    res, ann, *_ = populated
+    before = read_archive(res, ann)["recorded.json"]
+    assert [event["kind"] for event in before].count("like") == 1
     maintenance.export_events_now(res, NOW)
-    do(res, engagement.unlike_post, ann, life[3][2].id)
-    after = taken(res, ann)["recorded.json"]
-    assert sorted(each["kind"] for each in after) == sorted(
-        [*(each["kind"] for each in before), "like"]
+    write(res, engagement.unlike_post, ann, populated[3][2].id)
+    after = read_archive(res, ann)["recorded.json"]
+    assert sorted(event["kind"] for event in after) == sorted(
+        [*(event["kind"] for event in before), "like"]
     )
     assert {"kind": "report", "reason": "spam", "at": NOW.isoformat()}.items() <= next(
-        e for e in after if e["kind"] == "report"
+        event for event in after if event["kind"] == "report"
     ).items()
 
 
-def test_a_banned_member_takes_it_along_and_a_stranger_nothing(life):
-    res, ann, *_ = life
+def test_a_banned_member_can_export_and_staff_cannot(populated):
+    res, ann, *_ = populated
     with res.db.write() as db:
         members.require_member(db, ann).banned_at = NOW
-    assert taken(res, ann)["profile.json"]["banned_at"] == NOW.isoformat()
+    assert read_archive(res, ann)["profile.json"]["banned_at"] == NOW.isoformat()
     with pytest.raises(NotFound):
         data_export.stream_own_archive(res.db, res.objects, make_staff(res, "boss"), now=NOW)
 
 
-def test_a_picture_that_was_just_taken_away_does_not_break_it(life):
-    res, ann, *_ = life
+def test_a_missing_picture_file_is_skipped(populated):
+    res, ann, *_ = populated
     res.objects.delete(photo_files.object_key(make_photo(2).digest, "full"))
-    assert len([name for name in taken(res, ann) if name.startswith("pictures/")]) == 2
+    assert len([name for name in read_archive(res, ann) if name.startswith("pictures/")]) == 2
 
 
-def test_a_long_life_takes_little_memory(embedded):
+def test_a_large_archive_needs_little_memory(embedded):
     ann = make_member(embedded, "ann")
-    photo = make_post(embedded, ann)
+    post = make_post(embedded, ann)
     with embedded.db.write() as db:
-        row = {
-            name: getattr(photo, name)
+        post_values = {
+            name: getattr(post, name)
             for name in ("member_id", "photo", "title", "category", "posted_at")
         }
-        words = {"description": "犬" * 2_000, "tags": [], "state": "published"}
-        db.execute(insert(Post), [{**row, **words, "key": f"k{n}"} for n in range(2_000)])
-        said = {
-            "member_id": photo.member_id,
-            "post_id": photo.id,
+        texts = {"description": "犬" * 2_000, "tags": [], "state": "published"}
+        db.execute(insert(Post), [{**post_values, **texts, "key": f"k{n}"} for n in range(2_000)])
+        comment_values = {
+            "member_id": post.member_id,
+            "post_id": post.id,
             "text": "x" * 1_000,
             "state": "shown",
         }
         db.execute(
             insert(Comment),
-            [{**said, "key": f"k{n}", "at": NOW + timedelta(seconds=n)} for n in range(2_000)],
+            [
+                {**comment_values, "key": f"k{n}", "at": NOW + timedelta(seconds=n)}
+                for n in range(2_000)
+            ],
         )
     tracemalloc.start()
     sizes = [
         len(piece)
         for piece in data_export.stream_own_archive(embedded.db, embedded.objects, ann, now=NOW)
     ]
-    _, most = tracemalloc.get_traced_memory()
+    _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert sum(sizes) > 40_000
-    assert most < 5_000_000  # its texts alone have 14 MB
+    assert peak_bytes < 5_000_000  # the texts alone have 14 MB

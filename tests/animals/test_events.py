@@ -1,4 +1,4 @@
-"""What is logged of what people see and do: completely, under pseudonyms, never of who does not want it; and what browsers may tell."""
+"""The event log: pseudonyms, consent, feed impressions, actions of members and browser beacons."""
 
 import json
 from datetime import timedelta
@@ -25,7 +25,7 @@ from tanuki.platform.event_log import Event
 from tanuki.platform.rate_limit import RateLimit
 from tests.factories.members_and_posts import NOW, make_member, make_post, make_staff
 
-STRANGER = None
+VISITOR = None
 NO_HEADERS: dict[str, str] = {}
 
 
@@ -39,35 +39,37 @@ def ben(resources):
     return make_member(resources, "ben")
 
 
-def kept(res, *kinds):
-    """(kind, person, values) of what is waiting for the warehouse, by kind."""
+def load_events(res, *kinds):
+    """(kind, person, values) of the events not yet exported to the warehouse, by kind."""
     with res.db.read() as db:
-        found = db.scalars(select(Event).order_by(Event.kind, Event.id)).all()
+        all_events = db.scalars(select(Event).order_by(Event.kind, Event.id)).all()
     return [
-        (each.kind, each.person, each.values) for each in found if not kinds or each.kind in kinds
+        (event.kind, event.person, event.values)
+        for event in all_events
+        if not kinds or event.kind in kinds
     ]
 
 
-def pseudonym(res, who):
+def load_pseudonym(res, person):
     with res.db.read() as db:
-        return members.require_member(db, who).pseudonym
+        return members.require_member(db, person).pseudonym
 
 
-def refuse(res, who):
+def withdraw_consent(res, person):
     with res.db.write() as db:
-        db.execute(update(Member).where(Member.name == who.name).values(events=False))
+        db.execute(update(Member).where(Member.name == person.name).values(events=False))
 
 
-def beacon(res, viewer, body, headers=NO_HEADERS, now=NOW, address="1.2.3.4"):
+def record_beacon(res, viewer, body, headers=NO_HEADERS, now=NOW, address="1.2.3.4"):
     with res.db.write() as db:
         return events.record_beacon(db, viewer, body, headers, address=address, now=now)
 
 
-# ---- who may be watched --------------------------------------------------------------------------------------------
+# ---- consent -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("headers", "may"),
+    ("headers", "is_logged"),
     [
         ({}, True),
         ({"dnt": "0"}, True),
@@ -76,27 +78,27 @@ def beacon(res, viewer, body, headers=NO_HEADERS, now=NOW, address="1.2.3.4"):
         ({"dnt": "0", "sec-gpc": "1"}, False),
     ],
 )
-def test_a_browser_that_asks_not_to_be_followed_is_not(embedded, headers, may):
+def test_a_browser_that_opts_out_is_not_logged(embedded, headers, is_logged):
     ann = make_member(embedded, "ann")
     with embedded.db.read() as db:
-        assert [identify_viewer(db, viewer, headers) is not None for viewer in (ann, STRANGER)] == [
-            may,
-            may,
+        assert [identify_viewer(db, viewer, headers) is not None for viewer in (ann, VISITOR)] == [
+            is_logged,
+            is_logged,
         ]
 
 
-def test_a_member_is_a_pseudonym_and_a_stranger_nobody(embedded):
+def test_a_viewer_is_a_pseudonym_or_anonymous(embedded):
     ann, mod = make_member(embedded, "ann"), make_staff(embedded, "mod")
     with embedded.db.read() as db:
-        assert identify_viewer(db, ann, {}) == Viewer(pseudonym(embedded, ann))
-        assert identify_viewer(db, STRANGER, {}) == identify_viewer(db, mod, {}) == Viewer(None)
-        assert "ann" not in pseudonym(embedded, ann)
-    refuse(embedded, ann)
+        assert identify_viewer(db, ann, {}) == Viewer(load_pseudonym(embedded, ann))
+        assert identify_viewer(db, VISITOR, {}) == identify_viewer(db, mod, {}) == Viewer(None)
+        assert "ann" not in load_pseudonym(embedded, ann)
+    withdraw_consent(embedded, ann)
     with embedded.db.read() as db:
         assert identify_viewer(db, ann, {}) is None
 
 
-def test_nothing_is_made_of_who_is_not_watched():
+def test_no_events_without_consent():
     placed = rank_in_order([1], "new", order="newest")
     assert (
         listing_events(None, "home", placed, request_id="r", now=NOW)
@@ -106,20 +108,18 @@ def test_nothing_is_made_of_who_is_not_watched():
     assert listing_events(Viewer("p"), "home", (), request_id="r", now=NOW) == []
 
 
-# ---- what was shown ------------------------------------------------------------------------------------------------
+# ---- impressions -------------------------------------------------------------------------------
 
 
-def test_a_page_of_the_feed_is_told_in_the_warehouse_with_all_that_could_have_been_on_it(
-    resources, ann, ben
-):
+def test_a_feed_page_is_in_the_warehouse_with_all_considered_posts(resources, ann, ben):
     ids = [make_post(resources, ben).id for _ in range(12)]
     with resources.db.read() as db:
-        found = feed.load_home_feed(db, ann, limit=10, now=NOW, request_id="request-1")
-        who = identify_viewer(db, ann, {})
-    told = listing_events(
-        who, "home", found.items, considered=found.considered, request_id=found.request_id, now=NOW
+        page = feed.load_home_feed(db, ann, limit=10, now=NOW, request_id="request-1")
+        viewer = identify_viewer(db, ann, {})
+    new_events = listing_events(
+        viewer, "home", page.items, considered=page.considered, request_id=page.request_id, now=NOW
     )
-    resources.events.write_now(told)
+    resources.events.write_now(new_events)
     maintenance.export_events_now(resources, NOW)
     with resources.db.read() as db:
         [request] = resources.warehouse.query_facts(db, "select * from events_request").to_dicts()
@@ -134,19 +134,19 @@ def test_a_page_of_the_feed_is_told_in_the_warehouse_with_all_that_could_have_be
         "home",
     )
     assert [(row["post"], row["position"], row["source"]) for row in rows] == [
-        (p.post_id, p.position, p.source) for p in found.items
+        (item.post_id, item.position, item.source) for item in page.items
     ]
     assert {row["propensity"] for row in rows if row["source"] != "chance"} == {1.0}
     assert [row["propensity"] for row in rows if row["source"] == "chance"] == [1 / 3]
     assert {
         (row["request"], row["considered"], row["person"], row["happened_at"]) for row in rows
-    } == {("request-1", 12, pseudonym(resources, ann), NOW)}
+    } == {("request-1", 12, load_pseudonym(resources, ann), NOW)}
     assert {row["more"] for row in (*rows, request)} == {None}
 
 
-def test_lists_without_chance_show_what_they_show():
+def test_items_of_a_list_without_chance_have_propensity_1():
     placed = rank_in_order([7, 5], "search", first=24, order="relevance")
-    assert [(each.post_id, each.position, each.propensity) for each in placed] == [
+    assert [(item.post_id, item.position, item.propensity) for item in placed] == [
         (7, 24, 1.0),
         (5, 25, 1.0),
     ]
@@ -154,47 +154,55 @@ def test_lists_without_chance_show_what_they_show():
     assert request.values["considered"] == [7, 5]
 
 
-def test_of_a_search_the_terms_are_kept_and_not_too_many():
-    [told] = search_events(Viewer(None), ["柴犬" * 40] * 30, 3, request_id="r", now=NOW)
-    assert (len(told.values["terms"]), len(told.values["terms"][0]), told.values["results"]) == (
+def test_logged_search_terms_are_limited_in_number_and_length():
+    [search_event] = search_events(Viewer(None), ["柴犬" * 40] * 30, 3, request_id="r", now=NOW)
+    assert (
+        len(search_event.values["terms"]),
+        len(search_event.values["terms"][0]),
+        search_event.values["results"],
+    ) == (
         12,
         40,
         3,
     )
 
 
-def test_every_value_that_is_logged_has_its_column(resources, ann, ben):
-    photo = make_post(resources, ben, category="dog", breed="shiba")
+def test_every_logged_value_has_its_column(resources, ann, ben):
+    post = make_post(resources, ben, category="dog", breed="shiba")
     with resources.db.write() as db:
-        engagement.like_post(db, ann, photo.id, now=NOW)
-        engagement.unlike_post(db, ann, photo.id, now=NOW)
+        engagement.like_post(db, ann, post.id, now=NOW)
+        engagement.unlike_post(db, ann, post.id, now=NOW)
         engagement.follow_member(db, ann, "ben", now=NOW)
         engagement.unfollow_member(db, ann, "ben", now=NOW)
-        engagement.add_comment(db, ann, photo.id, "Hello", key="k", now=NOW)
-        cases.report_subject(db, ann, cases.SubjectRef("post", photo.id), "spam", now=NOW)
-        who = identify_viewer(db, ann, {})
+        engagement.add_comment(db, ann, post.id, "Hello", key="k", now=NOW)
+        cases.report_subject(db, ann, cases.SubjectRef("post", post.id), "spam", now=NOW)
+        viewer = identify_viewer(db, ann, {})
         suggested = {
             "request": "request-1",
             "offered": [{"what": "tag", "value": "nap", "lang": "en", "source": "image_model"}],
         }
         events.record_suggestions(
-            db, members.require_member(db, ann), photo.id, json.dumps(suggested), {0}, now=NOW
+            db, members.require_member(db, ann), post.id, json.dumps(suggested), {0}, now=NOW
         )
     resources.events.write_now(
         listing_events(
-            who,
+            viewer,
             "home",
-            rank_in_order([photo.id], "new", order="newest"),
+            rank_in_order([post.id], "new", order="newest"),
             request_id="request-1",
             now=NOW,
         )
     )
-    resources.events.write_now(search_events(who, ["cat"], 3, request_id="request-1", now=NOW))
-    told = {"post": photo.id, "request": "request-1", "position": 0}
-    beacon(
+    resources.events.write_now(search_events(viewer, ["cat"], 3, request_id="request-1", now=NOW))
+    values = {"post": post.id, "request": "request-1", "position": 0}
+    record_beacon(
         resources,
         ann,
-        [{"kind": "seen", **told}, {"kind": "open", **told}, {"kind": "dwell", "ms": 9, **told}],
+        [
+            {"kind": "seen", **values},
+            {"kind": "open", **values},
+            {"kind": "dwell", "ms": 9, **values},
+        ],
     )
     maintenance.export_events_now(resources, NOW)
     with resources.db.read() as db:
@@ -204,64 +212,72 @@ def test_every_value_that_is_logged_has_its_column(resources, ann, ben):
             assert [name for name in kind.schema if frame[name].null_count()] == [], kind.name
 
 
-# ---- what members did ----------------------------------------------------------------------------------------------
+# ---- actions of members ------------------------------------------------------------------------
 
 
-def test_acts_are_kept_in_the_transaction_of_the_act(resources, ann, ben):
-    photo = make_post(resources, ben)
+def test_events_are_logged_in_the_transaction_of_the_action(resources, ann, ben):
+    post = make_post(resources, ben)
     with resources.db.write() as db:
-        engagement.like_post(db, ann, photo.id, now=NOW)
-        engagement.like_post(db, ann, photo.id, now=NOW)
+        engagement.like_post(db, ann, post.id, now=NOW)
+        engagement.like_post(db, ann, post.id, now=NOW)
         engagement.follow_member(db, ann, "ben", now=NOW)
     with pytest.raises(ZeroDivisionError), resources.db.write() as db:
-        engagement.unlike_post(db, ann, photo.id, now=NOW)
+        engagement.unlike_post(db, ann, post.id, now=NOW)
         raise ZeroDivisionError
-    assert kept(resources, "like", "follow") == [
-        ("follow", pseudonym(resources, ann), {"whom": pseudonym(resources, ben), "undone": False}),
-        ("like", pseudonym(resources, ann), {"post": photo.id, "undone": False}),
+    assert load_events(resources, "like", "follow") == [
+        (
+            "follow",
+            load_pseudonym(resources, ann),
+            {"whom": load_pseudonym(resources, ben), "undone": False},
+        ),
+        ("like", load_pseudonym(resources, ann), {"post": post.id, "undone": False}),
     ]
-    assert kept(resources, "post") == [
-        ("post", pseudonym(resources, ben), {"post": photo.id, "category": "cat", "breed": None})
+    assert load_events(resources, "post") == [
+        (
+            "post",
+            load_pseudonym(resources, ben),
+            {"post": post.id, "category": "cat", "breed": None},
+        )
     ]
 
 
-def test_who_said_no_leaves_no_trace_in_what_they_do_and_in_what_others_do(resources, ann, ben):
-    refuse(resources, ben)
-    photo = make_post(resources, ben)
+def test_a_member_without_consent_appears_in_no_event(resources, ann, ben):
+    withdraw_consent(resources, ben)
+    post = make_post(resources, ben)
     with resources.db.write() as db:
-        engagement.like_post(db, ben, photo.id, now=NOW)
-        engagement.add_comment(db, ben, photo.id, "Hello", key="k", now=NOW)
+        engagement.like_post(db, ben, post.id, now=NOW)
+        engagement.add_comment(db, ben, post.id, "Hello", key="k", now=NOW)
         engagement.follow_member(db, ben, "ann", now=NOW)
         engagement.follow_member(db, ann, "ben", now=NOW)
-    assert kept(resources) == [
-        ("follow", pseudonym(resources, ann), {"whom": None, "undone": False})
+    assert load_events(resources) == [
+        ("follow", load_pseudonym(resources, ann), {"whom": None, "undone": False})
     ]
-    assert pseudonym(resources, ben) not in str(kept(resources))
+    assert load_pseudonym(resources, ben) not in str(load_events(resources))
 
 
-def test_what_is_deleted_and_brought_back_was_posted_once(resources, ben):
-    photo = make_post(resources, ben)
+def test_a_post_event_is_logged_once_despite_undo(resources, ben):
+    post = make_post(resources, ben)
     with resources.db.write() as db:
-        posts.delete_post(db, ben, photo.id, now=NOW)
-        posts.undo_delete(db, ben, photo.id, now=NOW)
-    assert len(kept(resources, "post")) == 1
+        posts.delete_post(db, ben, post.id, now=NOW)
+        posts.undo_delete(db, ben, post.id, now=NOW)
+    assert len(load_events(resources, "post")) == 1
 
 
-# ---- what browsers tell --------------------------------------------------------------------------------------------
+# ---- beacons of browsers -----------------------------------------------------------------------
 
 
-def test_a_browser_tells_what_was_seen_opened_and_looked_at(resources, ann):
-    told = [
+def test_a_beacon_logs_seen_open_and_dwell_events(resources, ann):
+    body = [
         {"kind": "seen", "post": 3, "request": "request-1", "position": 0},
         {"kind": "open", "post": 3},
         {"kind": "dwell", "post": 3, "ms": 4_000_000, "extra": "ignored"},
     ]
-    assert beacon(resources, ann, told) == beacon(resources, STRANGER, told) == 3
-    person = pseudonym(resources, ann)
-    assert sorted(kept(resources), key=str) == sorted(
+    assert record_beacon(resources, ann, body) == record_beacon(resources, VISITOR, body) == 3
+    person = load_pseudonym(resources, ann)
+    assert sorted(load_events(resources), key=str) == sorted(
         [
-            (kind, who, values)
-            for who in (person, None)
+            (kind, logged_person, values)
+            for logged_person in (person, None)
             for kind, values in [
                 ("seen", {"post": 3, "request": "request-1", "position": 0}),
                 ("open", {"post": 3, "request": None, "position": None}),
@@ -275,12 +291,12 @@ def test_a_browser_tells_what_was_seen_opened_and_looked_at(resources, ann):
     )
 
 
-def test_what_must_not_be_logged_is_not(resources, ann):
-    told = [{"kind": "open", "post": 3}]
-    assert beacon(resources, ann, told, {"dnt": "1"}) == 0
-    refuse(resources, ann)
-    assert beacon(resources, ann, told) == 0
-    assert kept(resources) == []
+def test_a_beacon_without_consent_logs_nothing(resources, ann):
+    body = [{"kind": "open", "post": 3}]
+    assert record_beacon(resources, ann, body, {"dnt": "1"}) == 0
+    withdraw_consent(resources, ann)
+    assert record_beacon(resources, ann, body) == 0
+    assert load_events(resources) == []
 
 
 @pytest.mark.parametrize(
@@ -310,10 +326,10 @@ def test_what_must_not_be_logged_is_not(resources, ann):
         ),
     ],
 )
-def test_anything_else_is_refused_as_a_whole(embedded, body, why):
+def test_an_invalid_beacon_is_refused_as_a_whole(embedded, body, why):
     with pytest.raises(UserError, match=why):
-        beacon(embedded, STRANGER, body)
-    assert kept(embedded) == []
+        record_beacon(embedded, VISITOR, body)
+    assert load_events(embedded) == []
 
 
 json_values = st.recursive(
@@ -338,22 +354,24 @@ json_values = st.recursive(
         )
     )
 )
-def test_no_body_breaks_it(body):
+def test_an_arbitrary_beacon_is_refused_or_valid(body):
     try:
-        told = [events.parse_event(each) for each in events.parse_event_list(body)]
+        browser_events = [events.parse_event(item) for item in events.parse_event_list(body)]
     except UserError:
         return
-    assert all(kind in events.BROWSER_EVENT_KINDS and values["post"] > 0 for kind, values in told)
+    assert all(
+        kind in events.BROWSER_EVENT_KINDS and values["post"] > 0 for kind, values in browser_events
+    )
 
 
-def test_too_many_messages_wait(resources, ann, monkeypatch):
-    monkeypatch.setattr(events, "MEMBER_BEACONS", RateLimit("beacon", 2, 3600))
-    monkeypatch.setattr(events, "VISITOR_BEACONS", RateLimit("beacon", 3, 3600))
-    told = [{"kind": "open", "post": 3}]
-    for viewer, most in ((ann, 2), (STRANGER, 3)):
-        for _ in range(most):
-            beacon(resources, viewer, told)
+def test_beacons_are_rate_limited(resources, ann, monkeypatch):
+    monkeypatch.setattr(events, "MEMBER_BEACONS", RateLimit("record_beacon", 2, 3600))
+    monkeypatch.setattr(events, "VISITOR_BEACONS", RateLimit("record_beacon", 3, 3600))
+    body = [{"kind": "open", "post": 3}]
+    for viewer, max_beacons in ((ann, 2), (VISITOR, 3)):
+        for _ in range(max_beacons):
+            record_beacon(resources, viewer, body)
         with pytest.raises(TooMany):
-            beacon(resources, viewer, told)
-    assert beacon(resources, STRANGER, told, address="5.6.7.8") == 1
-    assert beacon(resources, ann, told, now=NOW + timedelta(hours=1)) == 1
+            record_beacon(resources, viewer, body)
+    assert record_beacon(resources, VISITOR, body, address="5.6.7.8") == 1
+    assert record_beacon(resources, ann, body, now=NOW + timedelta(hours=1)) == 1

@@ -1,4 +1,4 @@
-"""Joining, the profile, blocking and muting: what each member may see of another and what a banned one may do."""
+"""Members: joining, profiles, blocks and mutes, and what a banned member can do."""
 
 import threading
 
@@ -11,56 +11,59 @@ from tanuki.errors import NotAllowed, NotFound, UserError
 from tanuki.platform.accounts import Person
 from tests.factories.members_and_posts import NOW, make_member, make_staff
 
-STRANGER = None
+VISITOR = None
 
 
 def follow(res, follower, followed):
     with res.db.write() as db:
-        one, other = members.require_member(db, follower), members.require_member(db, followed)
-        db.add(Follow(follower_id=one.id, followed_id=other.id, at=NOW))
-        one.following += 1
-        other.followers += 1
+        follower_row, followed_row = (
+            members.require_member(db, follower),
+            members.require_member(db, followed),
+        )
+        db.add(Follow(follower_id=follower_row.id, followed_id=followed_row.id, at=NOW))
+        follower_row.following += 1
+        followed_row.followers += 1
 
 
-def test_joining_twice_is_joining_once(resources):
+def test_a_second_join_changes_nothing(resources):
     rex = make_member(resources, "rex")
     with resources.db.write() as db:
-        first = members.require_member(db, rex)
-        assert members.join_community(db, rex, now=NOW).id == first.id
-        assert (first.display, first.posts, first.events) == ("Rex", 0, True)
+        member = members.require_member(db, rex)
+        assert members.join_community(db, rex, now=NOW).id == member.id
+        assert (member.display, member.posts, member.events) == ("Rex", 0, True)
         assert db.scalar(select(func.count()).select_from(Member)) == 1
 
 
-def test_joining_twice_at_the_same_time_is_joining_once(resources):
+def test_parallel_joins_create_one_member(resources):
     rex = make_staff(resources, "rex", "member")
-    together, failed = threading.Barrier(4), []
+    barrier, errors = threading.Barrier(4), []
 
     def join():
-        together.wait()
+        barrier.wait()
         try:
             with resources.db.write() as db:
                 members.join_community(db, rex, now=NOW)
         except UserError as error:
-            failed.append(error)
+            errors.append(error)
 
     threads = [threading.Thread(target=join) for _ in range(4)]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
     with resources.db.read() as db:
-        assert (db.scalar(select(func.count()).select_from(Member)), failed) == (1, [])
+        assert (db.scalar(select(func.count()).select_from(Member)), errors) == (1, [])
 
 
-def test_nobody_becomes_a_member_without_the_role(embedded):
+def test_joining_requires_the_member_role(embedded):
     manager = Person("mia", "Mia", frozenset({("manager", "chiba")}))
     with embedded.db.write() as db:
         with pytest.raises(NotAllowed):
             members.join_community(db, manager, now=NOW)
         with pytest.raises(NotFound):
             members.require_member(db, manager)
-        assert members.find_viewer_id(db, manager) is members.find_viewer_id(db, STRANGER) is None
+        assert members.find_viewer_id(db, manager) is members.find_viewer_id(db, VISITOR) is None
 
 
-def test_a_banned_member_reads_and_cannot_write(resources):
+def test_a_banned_member_can_read_and_not_write(resources):
     rex = make_member(resources, "rex")
     with resources.db.write() as db:
         members.require_member(db, rex).banned_at = NOW
@@ -68,36 +71,36 @@ def test_a_banned_member_reads_and_cannot_write(resources):
         assert members.require_member(db, rex).name == "rex"
         for write in (
             members.require_active_member,
-            lambda db, who: members.update_profile(
-                db, who, members.ProfileChange(about="hello"), now=NOW
+            lambda db, person: members.update_profile(
+                db, person, members.ProfileChange(about="hello"), now=NOW
             ),
         ):
             with pytest.raises(NotAllowed, match="banned"):
                 write(db, rex)
 
 
-def test_who_left_is_not_there(resources):
+def test_a_deleted_account_is_hidden_from_everybody(resources):
     rex, ann = make_member(resources, "rex"), make_member(resources, "ann")
     with resources.db.write() as db:
-        gone = members.require_member(db, rex).id
-        db.execute(update(Member).where(Member.id == gone).values(left_at=NOW))
+        deleted_id = members.require_member(db, rex).id
+        db.execute(update(Member).where(Member.id == deleted_id).values(left_at=NOW))
     with resources.db.read() as db:
         assert members.find_viewer_id(db, rex) is None
         assert (
             members.load_hidden_member_ids(db, None)
             == members.load_hidden_member_ids(db, members.find_viewer_id(db, ann))
-            == {gone}
+            == {deleted_id}
         )
-        for viewer in (rex, ann, STRANGER):
+        for viewer in (rex, ann, VISITOR):
             with pytest.raises(NotFound):
                 members.load_profile(db, viewer, "rex")
 
 
-# ---- the profile ---------------------------------------------------------------------------------------------------
+# ---- the profile -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"),
+    ("display_name", "expected"),
     [
         ("  Rex \t the   dog ", "Rex the dog"),
         ("ポチ\x00\x1b\ud800!", "ポチ!"),
@@ -107,35 +110,35 @@ def test_who_left_is_not_there(resources):
         ("<b>Rex</b>", "<b>Rex</b>"),
     ],
 )
-def test_a_name_is_kept_as_it_can_be_seen(resources, given, kept):
+def test_a_display_name_is_normalised(resources, display_name, expected):
     rex = make_member(resources, "rex")
     with resources.db.write() as db:
-        members.update_profile(db, rex, members.ProfileChange(display=given), now=NOW)
+        members.update_profile(db, rex, members.ProfileChange(display=display_name), now=NOW)
     with resources.db.read() as db:
-        assert members.load_profile(db, None, "REX").display == kept
+        assert members.load_profile(db, None, "REX").display == expected
 
 
-@pytest.mark.parametrize("given", ["", "   ", "\u200d\ufe0f", "x" * 41, "\u3000"])
-def test_a_name_that_cannot_be_seen_or_is_too_long_is_refused(embedded, given):
+@pytest.mark.parametrize("display_name", ["", "   ", "\u200d\ufe0f", "x" * 41, "\u3000"])
+def test_an_invisible_or_too_long_display_name_is_refused(embedded, display_name):
     rex = make_member(embedded, "rex")
     with embedded.db.write() as db, pytest.raises(UserError, match="1 to 40 characters"):
-        members.update_profile(db, rex, members.ProfileChange(display=given), now=NOW)
+        members.update_profile(db, rex, members.ProfileChange(display=display_name), now=NOW)
 
 
-def test_about_keeps_its_lines_and_what_is_not_given_stays(embedded):
+def test_a_profile_change_keeps_other_fields_and_line_breaks(embedded):
     rex = make_member(embedded, "rex")
     with embedded.db.write() as db:
         members.update_profile(
             db, rex, members.ProfileChange(about="one\r\n\r\ntwo\n", events=False), now=NOW
         )
         members.update_profile(db, rex, members.ProfileChange(display="R"), now=NOW)
-        found = members.require_member(db, rex)
-        assert (found.display, found.about, found.events) == ("R", "one\n\ntwo", False)
+        member = members.require_member(db, rex)
+        assert (member.display, member.about, member.events) == ("R", "one\n\ntwo", False)
         with pytest.raises(UserError, match="at most 500"):
             members.update_profile(db, rex, members.ProfileChange(about="x" * 501), now=NOW)
 
 
-def test_a_profile_has_a_picture_until_it_is_taken_away_but_not_one_that_was_removed(resources):
+def test_a_profile_photo_is_set_and_cleared_and_never_a_blocked_one(resources):
     rex = make_member(resources, "rex")
     with resources.db.write() as db:
         for digest in ("good", "bad"):
@@ -167,10 +170,10 @@ def test_a_profile_has_a_picture_until_it_is_taken_away_but_not_one_that_was_rem
         )
 
 
-# ---- blocking and muting -------------------------------------------------------------------------------------------
+# ---- blocking and muting -----------------------------------------------------------------------
 
 
-def test_who_blocks_and_is_blocked_do_not_see_each_other_but_moderators_see_both(resources):
+def test_a_block_hides_both_members_from_each_other_and_not_from_moderators(resources):
     rex, ann, mod = (
         make_member(resources, "rex"),
         make_member(resources, "ann"),
@@ -192,19 +195,22 @@ def test_who_blocks_and_is_blocked_do_not_see_each_other_but_moderators_see_both
         assert not members.is_blocked_between(db, ids["ann"], ids["mod"])
 
 
-def test_who_is_muted_stays_there_and_does_not_notice(resources):
+def test_a_muted_member_notices_nothing(resources):
     rex, ann = make_member(resources, "rex"), make_member(resources, "ann")
     with resources.db.write() as db:
         members.block_member(db, rex, "ann", "mute", now=NOW)
     with resources.db.read() as db:
-        me, other = members.require_member(db, rex).id, members.load_profile(db, rex, "ann").id
-        assert members.load_hidden_member_ids(db, me) == {other}
-        assert set(db.scalars(members.hidden_member_ids(me, muted=False))) == set()
-        assert members.load_hidden_member_ids(db, other) == set()
+        muter_id, muted_id = (
+            members.require_member(db, rex).id,
+            members.load_profile(db, rex, "ann").id,
+        )
+        assert members.load_hidden_member_ids(db, muter_id) == {muted_id}
+        assert set(db.scalars(members.hidden_member_ids(muter_id, muted=False))) == set()
+        assert members.load_hidden_member_ids(db, muted_id) == set()
         assert members.load_profile(db, ann, "rex").name == "rex"
 
 
-def test_blocking_ends_following_both_ways_and_the_counts_follow(resources):
+def test_a_block_ends_follows_and_corrects_the_counts(resources):
     rex, ann, bob = (make_member(resources, name) for name in ("rex", "ann", "bob"))
     for pair in ((rex, ann), (ann, rex), (bob, rex)):
         follow(resources, *pair)
@@ -214,17 +220,17 @@ def test_blocking_ends_following_both_ways_and_the_counts_follow(resources):
         members.block_member(db, rex, "ann", "block", now=NOW)
     with resources.db.read() as db:
         assert [
-            (each.following, each.followers)
-            for each in db.scalars(select(Member).order_by(Member.id))
+            (member.following, member.followers)
+            for member in db.scalars(select(Member).order_by(Member.id))
         ] == [(0, 1), (0, 0), (1, 0)]
         assert db.scalar(select(func.count()).select_from(Follow)) == 1
 
 
-def test_a_block_is_not_weakened_by_muting_and_ends_when_it_is_taken_back(resources):
+def test_unblocking_ends_a_block(resources):
     rex, ann = make_member(resources, "rex"), make_member(resources, "ann")
     with resources.db.write() as db:
         members.block_member(db, rex, "ann", "block", now=NOW)
-        assert [(block.kind, other.name) for block, other in members.list_blocks(db, rex)] == [
+        assert [(block.kind, member.name) for block, member in members.list_blocks(db, rex)] == [
             ("block", "ann")
         ]
         members.unblock_member(db, rex, "ann")
@@ -241,7 +247,7 @@ def test_a_block_is_not_weakened_by_muting_and_ends_when_it_is_taken_back(resour
         ("zoe", "mute", "no such member"),
     ],
 )
-def test_what_cannot_be_blocked_is_refused(embedded, name, kind, sentence):
+def test_invalid_blocks_are_refused(embedded, name, kind, sentence):
     rex = make_member(embedded, "rex")
     make_member(embedded, "ann")
     with embedded.db.write() as db, pytest.raises(UserError, match=sentence):

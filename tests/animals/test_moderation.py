@@ -1,4 +1,4 @@
-"""Reports, decisions, appeals: what each does at once, who may, what the owner hears, and what stays in the trail."""
+"""Moderation: reports, decisions and appeals, their effects, permissions and audit log entries."""
 
 import threading
 from datetime import timedelta
@@ -29,8 +29,8 @@ from tests.factories.members_and_posts import NOW
 LATER = NOW + timedelta(hours=1)
 
 
-class Net:
-    """hana posts, taro reports, mona and saki moderate; ken only looks."""
+class Community:
+    """hana posts, taro reports, mona and saki moderate, and ken reads."""
 
     def __init__(self, resources):
         self.res = resources
@@ -42,158 +42,172 @@ class Net:
         )
         self.post = members_and_posts.make_post(resources, self.hana, title="子猫")
 
-    def do(self, function, *given, **named):
+    def write(self, function, *args, **options):
         with self.res.db.write() as db:
-            return function(db, *given, **named)
+            return function(db, *args, **options)
 
-    def see(self, function, *given, **named):
+    def read(self, function, *args, **options):
         with self.res.db.read() as db:
-            return function(db, *given, **named)
+            return function(db, *args, **options)
 
-    def report(self, who=None, reason="spam", subject="post", subject_id=None):
-        return self.do(
+    def report(self, person=None, reason="spam", subject="post", subject_id=None):
+        return self.write(
             cases.report_subject,
-            who or self.taro,
+            person or self.taro,
             SubjectRef(subject, subject_id or self.post.id),
             reason,
             "look",
             now=NOW,
         )
 
-    def decide(self, action, reason="spam", note="", who=None, case=None):
-        return self.do(
+    def decide(self, action, reason="spam", note="", person=None, case=None):
+        return self.write(
             decisions.decide_case,
-            who or self.mona,
+            person or self.mona,
             (case or self.report()).id,
             Ruling(action, reason, note),
             now=LATER,
         )
 
-    def appeal(self, decision, who=None, words="wrong"):
-        return self.do(appeals.submit_appeal, who or self.hana, decision.id, words, now=LATER)
+    def appeal(self, decision, person=None, text="wrong"):
+        return self.write(appeals.submit_appeal, person or self.hana, decision.id, text, now=LATER)
 
-    def answer(self, appeal, overturn, who=None):
-        return self.do(
+    def answer(self, appeal, overturn, person=None):
+        return self.write(
             appeals.answer_appeal,
-            who or self.saki,
+            person or self.saki,
             appeal.id,
             overturn=overturn,
-            text="looked again",
+            text="reviewed again",
             now=LATER,
         )
 
-    def state(self):
-        return self.see(lambda db: db.get(Post, self.post.id).state)
+    def load_state(self):
+        return self.read(lambda db: db.get(Post, self.post.id).state)
 
-    def found(self):
-        return [hit.post_id for hit in self.see(search_posts, "猫").posts]
+    def search_ids(self):
+        return [hit.post_id for hit in self.read(search_posts, "猫").posts]
 
-    def told(self, who):
+    def list_notification_kinds(self, person):
         return [
-            item.notification.kind for item in self.see(notifications.list_notifications, who).items
+            item.notification.kind
+            for item in self.read(notifications.list_notifications, person).items
         ]
 
-    def banned(self):
-        return self.see(
+    def load_ban_reason(self):
+        return self.read(
             lambda db: db.scalar(select(Member.ban_reason).where(Member.name == "hana"))
         )
 
 
 @pytest.fixture
-def net(resources):
-    return Net(resources)
+def community(resources):
+    return Community(resources)
 
 
-# ---- reports and the queue -----------------------------------------------------------------------------------------
+# ---- reports and the queue ---------------------------------------------------------------------
 
 
-def test_reports_about_one_thing_make_one_case_and_the_same_member_counts_once(net):
-    first, again, second = net.report(), net.report(reason="blood"), net.report(net.ken, "cruelty")
-    assert first.id == again.id == second.id
-    case = net.see(lambda db: db.get(Case, first.id))
+def test_reports_on_one_subject_share_a_case_and_a_reporter_counts_once(community):
+    first_case, repeated_case, second_case = (
+        community.report(),
+        community.report(reason="blood"),
+        community.report(community.ken, "cruelty"),
+    )
+    assert first_case.id == repeated_case.id == second_case.id
+    case = community.read(lambda db: db.get(Case, first_case.id))
     assert (case.reports, case.weight) == (2, 6.0)
-    assert [each.reporter.name for each in net.see(cases.list_reports, case)] == ["taro", "ken"]
+    assert [report.reporter.name for report in community.read(cases.list_reports, case)] == [
+        "taro",
+        "ken",
+    ]
 
 
-def test_reports_at_the_same_moment_are_one_case(net):
-    reporters = [members_and_posts.make_member(net.res, f"member{n}") for n in range(8)]
-    threads = [threading.Thread(target=net.report, args=(who,)) for who in reporters]
+def test_parallel_reports_share_one_case(community):
+    reporters = [members_and_posts.make_member(community.res, f"member{n}") for n in range(8)]
+    threads = [threading.Thread(target=community.report, args=(person,)) for person in reporters]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    case = net.see(lambda db: db.scalars(select(Case)).one())
+    case = community.read(lambda db: db.scalars(select(Case)).one())
     assert (
         case.reports,
-        net.see(lambda db: db.scalar(select(func.count()).select_from(Report))),
+        community.read(lambda db: db.scalar(select(func.count()).select_from(Report))),
     ) == (8, 8)
 
 
-def test_the_queue_has_the_most_urgent_first_page_by_page(net):
-    others = [members_and_posts.make_post(net.res, net.hana, title=f"猫{n}") for n in range(4)]
-    for post, reason in zip(others, ("spam", "cruelty", "spam", "nudity"), strict=True):
-        net.report(reason=reason, subject_id=post.id)
-    wanted = [others[n].id for n in (1, 3, 0, 2)]
-    seen, after = [], None
+def test_the_queue_is_paged_by_urgency(community):
+    other_posts = [
+        members_and_posts.make_post(community.res, community.hana, title=f"猫{n}") for n in range(4)
+    ]
+    for post, reason in zip(other_posts, ("spam", "cruelty", "spam", "nudity"), strict=True):
+        community.report(reason=reason, subject_id=post.id)
+    expected_ids = [other_posts[n].id for n in (1, 3, 0, 2)]
+    seen_ids, after = [], None
     while True:
-        page = net.see(cases.list_open_cases, net.mona, after=after, limit=1)
-        seen += [case.subject_id for case in page.items]
+        page = community.read(cases.list_open_cases, community.mona, after=after, limit=1)
+        seen_ids += [case.subject_id for case in page.items]
         if (after := page.next) is None:
             break
-    assert seen == wanted
-    assert net.see(cases.count_open_cases, net.mona) == 4
+    assert seen_ids == expected_ids
+    assert community.read(cases.count_open_cases, community.mona) == 4
 
 
-def test_what_one_cannot_see_or_owns_cannot_be_reported(net):
-    hidden = members_and_posts.make_post(net.res, net.hana, state="held")
+def test_hidden_own_and_unknown_subjects_cannot_be_reported(community):
+    hidden = members_and_posts.make_post(community.res, community.hana, state="held")
     with pytest.raises(NotFound):
-        net.report(subject_id=hidden.id)
+        community.report(subject_id=hidden.id)
     with pytest.raises(NotFound):
-        net.report(subject="comment", subject_id=99)
+        community.report(subject="comment", subject_id=99)
     with pytest.raises(UserError, match="your own"):
-        net.report(net.hana)
+        community.report(community.hana)
     with pytest.raises(UserError, match="not a reason"):
-        net.report(reason="ugly")
+        community.report(reason="ugly")
     with pytest.raises(UserError, match="cannot be reported"):
-        net.report(subject="store")
-    net.do(members.block_member, net.hana, "taro", "block", now=NOW)
+        community.report(subject="store")
+    community.write(members.block_member, community.hana, "taro", "block", now=NOW)
     with pytest.raises(NotFound):
-        net.report()
+        community.report()
 
 
-def test_only_moderators_see_cases_and_none_about_themselves(net):
-    case = net.report()
-    for who in (net.hana, net.taro):
+def test_only_moderators_see_cases_and_never_their_own(community):
+    case = community.report()
+    for person in (community.hana, community.taro):
         with pytest.raises(NotAllowed):
-            net.see(cases.list_open_cases, who)
+            community.read(cases.list_open_cases, person)
         with pytest.raises(NotAllowed):
-            net.see(cases.load_case, who, case.id)
-    both = members_and_posts.make_member(net.res, "both", roles=("member", "moderator"))
-    own = members_and_posts.make_post(net.res, both)
-    about = net.report(subject_id=own.id)
-    assert [item.id for item in net.see(cases.list_open_cases, both).items] == [case.id]
+            community.read(cases.load_case, person, case.id)
+    member_moderator = members_and_posts.make_member(
+        community.res, "both", roles=("member", "moderator")
+    )
+    own_post = members_and_posts.make_post(community.res, member_moderator)
+    own_case = community.report(subject_id=own_post.id)
+    assert [item.id for item in community.read(cases.list_open_cases, member_moderator).items] == [
+        case.id
+    ]
     with pytest.raises(NotFound):
-        net.see(cases.load_case, both, about.id)
+        community.read(cases.load_case, member_moderator, own_case.id)
     with pytest.raises(NotFound):
-        net.decide("keep", who=both, case=about)
+        community.decide("keep", person=member_moderator, case=own_case)
 
 
-def test_a_case_shows_what_was_said_before_an_edit(net):
-    net.do(
+def test_a_case_shows_former_versions_of_the_post(community):
+    community.write(
         posts.edit_post,
-        net.res.jobs,
-        net.hana,
-        posts.PostVersion(net.post.id, 1),
+        community.res.jobs,
+        community.hana,
+        posts.PostVersion(community.post.id, 1),
         members_and_posts.make_draft("かわいい"),
         now=NOW,
     )
-    subject = net.see(lambda db: cases.load_subject(db, db.get(Case, net.report().id)))
+    subject = community.read(lambda db: cases.load_subject(db, db.get(Case, community.report().id)))
     assert subject.post.title == "かわいい"
     assert [edit.content["title"] for edit in subject.edits] == ["子猫"]
-    assert subject.photo.digest == net.post.photo
+    assert subject.photo.digest == community.post.photo
 
 
-# ---- decisions -----------------------------------------------------------------------------------------------------
+# ---- decisions ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -206,10 +220,10 @@ def test_a_case_shows_what_was_said_before_an_edit(net):
         ("ban", "published"),
     ],
 )
-def test_a_decision_does_what_it_says_and_the_owner_hears_why(net, action, state):
-    made = net.decide(action, "blood", "見た人が驚きます")
-    assert net.state() == state
-    assert net.found() == ([net.post.id] if state == "published" else [])
+def test_a_decision_applies_and_notifies_the_owner(community, action, state):
+    decision = community.decide(action, "blood", "見た人が驚きます")
+    assert community.load_state() == state
+    assert community.search_ids() == ([community.post.id] if state == "published" else [])
     kinds = {
         "keep": [],
         "hold": ["held"],
@@ -217,221 +231,237 @@ def test_a_decision_does_what_it_says_and_the_owner_hears_why(net, action, state
         "warn": ["warned"],
         "ban": ["banned"],
     }[action]
-    assert net.told(net.hana) == kinds
-    assert net.banned() == ("blood" if action == "ban" else None)
-    mine = net.see(decisions.list_own_decisions, net.hana).items
-    assert [(each.decision.id, each.decision.note) for each in mine] == (
-        [] if action == "keep" else [(made.id, "見た人が驚きます")]
+    assert community.list_notification_kinds(community.hana) == kinds
+    assert community.load_ban_reason() == ("blood" if action == "ban" else None)
+    own_decisions = community.read(decisions.list_own_decisions, community.hana).items
+    assert [(item.decision.id, item.decision.note) for item in own_decisions] == (
+        [] if action == "keep" else [(decision.id, "見た人が驚きます")]
     )
 
 
-def test_restoring_restores_the_search_the_lists_the_counts_and_the_likes(net):
-    net.do(engagement.like_post, net.taro, net.post.id, now=NOW)
-    before = net.see(
+def test_restoring_a_post_restores_search_lists_counts_and_likes(community):
+    community.write(engagement.like_post, community.taro, community.post.id, now=NOW)
+    before = community.read(
         lambda db: (
-            db.get(Post, net.post.id).likes,
-            db.get(Post, net.post.id).hot_score,
-            members.require_member(db, net.hana).posts,
+            db.get(Post, community.post.id).likes,
+            db.get(Post, community.post.id).hot_score,
+            members.require_member(db, community.hana).posts,
         )
     )
-    net.decide("remove")
-    assert net.see(lambda db: members.require_member(db, net.hana).posts) == 0
-    net.do(
+    community.decide("remove")
+    assert community.read(lambda db: members.require_member(db, community.hana).posts) == 0
+    community.write(
         decisions.decide_subject,
-        net.saki,
-        SubjectRef("post", net.post.id),
+        community.saki,
+        SubjectRef("post", community.post.id),
         Ruling("restore", "spam"),
         now=LATER,
     )
-    assert net.found() == [net.post.id]
-    assert [item.id for item in net.see(post_queries.list_newest_posts, None).items] == [
-        net.post.id
+    assert community.search_ids() == [community.post.id]
+    assert [item.id for item in community.read(post_queries.list_newest_posts, None).items] == [
+        community.post.id
     ]
     assert (
-        net.see(
+        community.read(
             lambda db: (
-                db.get(Post, net.post.id).likes,
-                db.get(Post, net.post.id).hot_score,
-                members.require_member(db, net.hana).posts,
+                db.get(Post, community.post.id).likes,
+                db.get(Post, community.post.id).hot_score,
+                members.require_member(db, community.hana).posts,
             )
         )
         == before
     )
-    assert net.see(lambda db: db.get(Post, net.post.id).reason) is None
+    assert community.read(lambda db: db.get(Post, community.post.id).reason) is None
 
 
-def test_what_a_rule_holds_is_in_the_queue_and_nothing_wrong_publishes_it(net):
-    net.do(banned_words.ban_word, net.mona, "casino", now=NOW)
-    held = members_and_posts.make_post(net.res, net.hana, title="casino", state="checking")
-    assert net.do(post_review.run_checks, held.id, now=NOW) == "held"
-    (case,) = net.see(cases.list_open_cases, net.mona).items
-    assert (case.subject_id, case.reports) == (held.id, 0)
-    net.decide("keep", case=case)
-    assert net.see(lambda db: db.get(Post, held.id).state) == "published"
+def test_a_post_held_by_a_rule_is_queued_and_keep_publishes_it(community):
+    community.write(banned_words.ban_word, community.mona, "casino", now=NOW)
+    held_post = members_and_posts.make_post(
+        community.res, community.hana, title="casino", state="checking"
+    )
+    assert community.write(post_review.run_checks, held_post.id, now=NOW) == "held"
+    (case,) = community.read(cases.list_open_cases, community.mona).items
+    assert (case.subject_id, case.reports) == (held_post.id, 0)
+    community.decide("keep", case=case)
+    assert community.read(lambda db: db.get(Post, held_post.id).state) == "published"
 
 
-def test_a_comment_is_removed_and_restored_with_its_count(net):
-    comment = net.do(engagement.add_comment, net.taro, net.post.id, "buy!", key="k", now=NOW)
-    case = net.report(net.hana, subject="comment", subject_id=comment.id)
-    net.decide("remove", case=case)
-    assert net.see(
-        lambda db: (db.get(Post, net.post.id).comments, db.get(Comment, comment.id).state)
+def test_removing_and_restoring_a_comment_changes_the_count(community):
+    comment = community.write(
+        engagement.add_comment, community.taro, community.post.id, "buy!", key="k", now=NOW
+    )
+    case = community.report(community.hana, subject="comment", subject_id=comment.id)
+    community.decide("remove", case=case)
+    assert community.read(
+        lambda db: (db.get(Post, community.post.id).comments, db.get(Comment, comment.id).state)
     ) == (0, "removed")
-    net.do(
+    community.write(
         decisions.decide_subject,
-        net.saki,
+        community.saki,
         SubjectRef("comment", comment.id),
         Ruling("restore", "spam"),
         now=LATER,
     )
-    assert net.see(
-        lambda db: (db.get(Post, net.post.id).comments, db.get(Comment, comment.id).state)
+    assert community.read(
+        lambda db: (db.get(Post, community.post.id).comments, db.get(Comment, comment.id).state)
     ) == (1, "shown")
 
 
-def test_who_is_banned_reads_and_appeals_but_does_not_write(net):
-    case = net.report(subject="member", subject_id=net.see(members.require_member, net.hana).id)
-    net.decide("ban", "harassment", case=case)
+def test_a_banned_member_reads_and_does_not_write_until_unbanned(community):
+    case = community.report(
+        subject="member", subject_id=community.read(members.require_member, community.hana).id
+    )
+    community.decide("ban", "harassment", case=case)
     for write in (
-        lambda db: engagement.like_post(db, net.hana, net.post.id, now=LATER),
-        lambda db: engagement.add_comment(db, net.hana, net.post.id, "x", key="k", now=LATER),
+        lambda db: engagement.like_post(db, community.hana, community.post.id, now=LATER),
+        lambda db: engagement.add_comment(
+            db, community.hana, community.post.id, "x", key="k", now=LATER
+        ),
         lambda db: cases.report_subject(
-            db, net.hana, cases.SubjectRef("post", net.post.id), "spam", now=LATER
+            db, community.hana, cases.SubjectRef("post", community.post.id), "spam", now=LATER
         ),
         lambda db: members.update_profile(
-            db, net.hana, members.ProfileChange(display="x"), now=LATER
+            db, community.hana, members.ProfileChange(display="x"), now=LATER
         ),
-        lambda db: posts.delete_post(db, net.hana, net.post.id, now=LATER),
+        lambda db: posts.delete_post(db, community.hana, community.post.id, now=LATER),
     ):
         with pytest.raises(NotAllowed, match="banned"):
-            net.do(write)
-    assert net.see(post_queries.load_visible_post, net.post.id, net.hana).id == net.post.id
-    net.do(
+            community.write(write)
+    assert (
+        community.read(post_queries.load_visible_post, community.post.id, community.hana).id
+        == community.post.id
+    )
+    community.write(
         decisions.decide_subject,
-        net.mona,
+        community.mona,
         SubjectRef("member", case.subject_id),
         Ruling("unban", "other"),
         now=LATER,
     )
-    net.do(engagement.add_comment, net.hana, net.post.id, "thank you", key="k", now=LATER)
+    community.write(
+        engagement.add_comment, community.hana, community.post.id, "thank you", key="k", now=LATER
+    )
 
 
-def test_a_case_is_decided_once(net):
-    case = net.report()
-    net.decide("keep", case=case)
+def test_a_case_can_be_decided_once(community):
+    case = community.report()
+    community.decide("keep", case=case)
     with pytest.raises(Conflict, match="meanwhile"):
-        net.decide("remove", case=case, who=net.saki)
-    assert net.state() == "published"
-    assert net.report(net.ken).id != case.id
+        community.decide("remove", case=case, person=community.saki)
+    assert community.load_state() == "published"
+    assert community.report(community.ken).id != case.id
 
 
-def test_two_moderators_at_the_same_moment_make_one_decision(net):
-    case, outcomes = net.report(), []
+def test_parallel_decisions_on_a_case_make_one_decision(community):
+    case, outcomes = community.report(), []
 
-    def decide(who, action):
+    def decide(person, action):
         try:
-            outcomes.append(net.decide(action, who=who, case=case).action)
+            outcomes.append(community.decide(action, person=person, case=case).action)
         except Conflict:
             outcomes.append(None)
 
     threads = [
-        threading.Thread(target=decide, args=each)
-        for each in ((net.mona, "remove"), (net.saki, "keep"))
+        threading.Thread(target=decide, args=args)
+        for args in ((community.mona, "remove"), (community.saki, "keep"))
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert sorted(map(bool, outcomes)) == [False, True]
-    assert net.see(lambda db: db.scalar(select(func.count()).select_from(Decision))) == 1
+    assert community.read(lambda db: db.scalar(select(func.count()).select_from(Decision))) == 1
 
 
-def test_what_changes_nothing_or_does_not_fit_is_refused(net):
-    case = net.report()
+def test_impossible_and_ineffective_actions_are_refused(community):
+    case = community.report()
     with pytest.raises(UserError, match="not possible here"):
-        net.decide("unban", case=case)
+        community.decide("unban", case=case)
     with pytest.raises(Conflict, match="changes nothing"):
-        net.decide("restore", case=case)
-    assert net.see(lambda db: decisions.possible_actions(db, db.get(Case, case.id))) == [
+        community.decide("restore", case=case)
+    assert community.read(lambda db: decisions.possible_actions(db, db.get(Case, case.id))) == [
         "keep",
         "hold",
         "remove",
         "warn",
         "ban",
     ]
-    assert net.see(lambda db: db.get(Case, case.id).state) == "open"
+    assert community.read(lambda db: db.get(Case, case.id).state) == "open"
     assert {action for actions in ACTIONS_BY_SUBJECT.values() for action in actions} >= {
         "keep",
         "unban",
     }
 
 
-def test_a_removed_post_that_its_owner_deleted_is_not_brought_back_by_the_undo(net):
-    net.do(posts.delete_post, net.hana, net.post.id, now=NOW)
-    net.do(
+def test_undo_of_a_removed_post_leaves_it_removed(community):
+    community.write(posts.delete_post, community.hana, community.post.id, now=NOW)
+    community.write(
         decisions.decide_subject,
-        net.mona,
-        SubjectRef("post", net.post.id),
+        community.mona,
+        SubjectRef("post", community.post.id),
         Ruling("remove", "blood"),
         now=NOW,
     )
-    net.do(posts.undo_delete, net.hana, net.post.id, now=NOW)
-    assert net.state() == "removed"
+    community.write(posts.undo_delete, community.hana, community.post.id, now=NOW)
+    assert community.load_state() == "removed"
 
 
-# ---- appeals -------------------------------------------------------------------------------------------------------
+# ---- appeals -----------------------------------------------------------------------------------
 
 
-def test_an_appeal_overturned_by_another_moderator_gives_everything_back(net):
-    made = net.appeal(net.decide("remove", "stolen"))
+def test_an_overturned_appeal_restores_the_post(community):
+    appeal = community.appeal(community.decide("remove", "stolen"))
     with pytest.raises(NotAllowed, match="another moderator"):
-        net.answer(made, True, who=net.mona)
-    assert net.see(appeals.list_open_appeals, net.mona).items == []
-    assert [item.appeal.id for item in net.see(appeals.list_open_appeals, net.saki).items] == [
-        made.id
-    ]
-    assert net.answer(made, True).state == "overturned"
-    assert (net.state(), net.found()) == ("published", [net.post.id])
-    assert net.told(net.hana) == ["appeal", "restored", "removed"]
+        community.answer(appeal, True, person=community.mona)
+    assert community.read(appeals.list_open_appeals, community.mona).items == []
+    assert [
+        item.appeal.id for item in community.read(appeals.list_open_appeals, community.saki).items
+    ] == [appeal.id]
+    assert community.answer(appeal, True).state == "overturned"
+    assert (community.load_state(), community.search_ids()) == ("published", [community.post.id])
+    assert community.list_notification_kinds(community.hana) == ["appeal", "restored", "removed"]
 
 
-def test_an_appeal_upheld_leaves_the_decision(net):
-    made = net.appeal(net.decide("hold", "blood"))
-    assert net.answer(made, False).state == "upheld"
-    assert net.state() == "held"
+def test_an_upheld_appeal_leaves_the_decision(community):
+    appeal = community.appeal(community.decide("hold", "blood"))
+    assert community.answer(appeal, False).state == "upheld"
+    assert community.load_state() == "held"
     with pytest.raises(Conflict, match="answered"):
-        net.answer(made, True)
+        community.answer(appeal, True)
 
 
-def test_a_ban_appealed_against_and_overturned_is_lifted(net):
-    made = net.appeal(net.decide("ban", "harassment"))
-    net.answer(made, True)
-    assert net.banned() is None
+def test_an_overturned_ban_is_lifted(community):
+    appeal = community.appeal(community.decide("ban", "harassment"))
+    community.answer(appeal, True)
+    assert community.load_ban_reason() is None
 
 
-def test_one_appeals_once_and_only_against_what_is_ones_own(net):
-    decision = net.decide("remove")
+def test_only_the_owner_can_appeal_and_only_once(community):
+    decision = community.decide("remove")
     with pytest.raises(NotFound):
-        net.appeal(decision, who=net.taro)
-    net.appeal(decision)
+        community.appeal(decision, person=community.taro)
+    community.appeal(decision)
     with pytest.raises(Conflict, match="already"):
-        net.appeal(decision)
-    kept = net.decide(
-        "keep", case=net.report(subject_id=members_and_posts.make_post(net.res, net.hana).id)
+        community.appeal(decision)
+    keep_decision = community.decide(
+        "keep",
+        case=community.report(
+            subject_id=members_and_posts.make_post(community.res, community.hana).id
+        ),
     )
     with pytest.raises(UserError, match="Nothing was decided against you"):
-        net.appeal(kept)
-    for who in (net.hana, net.taro):
+        community.appeal(keep_decision)
+    for person in (community.hana, community.taro):
         with pytest.raises(NotAllowed):
-            net.see(appeals.list_open_appeals, who)
+            community.read(appeals.list_open_appeals, person)
 
 
-# ---- the audit log -----------------------------------------------------------------------------------------------------
+# ---- the audit log -----------------------------------------------------------------------------
 
 
-def test_the_audit_log_has_every_decision_and_notices_an_edit(net):
-    net.answer(net.appeal(net.decide("remove", "blood", "note")), True)
-    entries = net.see(audit_log.load_entries, target=f"post:{net.post.id}")
+def test_the_audit_log_has_every_decision_and_detects_changes(community):
+    community.answer(community.appeal(community.decide("remove", "blood", "note")), True)
+    entries = community.read(audit_log.load_entries, target=f"post:{community.post.id}")
     assert [entry.action for entry in reversed(entries)] == [
         "remove",
         "appeal",
@@ -440,18 +470,18 @@ def test_the_audit_log_has_every_decision_and_notices_an_edit(net):
     ]
     assert [entry.actor for entry in reversed(entries)] == [
         "mona",
-        f"member:{net.post.member_id}",
+        f"member:{community.post.member_id}",
         "saki",
         "saki",
     ]
     assert "note" not in [entry.details.get("note") for entry in entries]
-    assert net.see(audit_log.find_broken_entry) is None
-    third = sorted(entry.id for entry in entries)[2]
-    net.do(
+    assert community.read(audit_log.find_broken_entry) is None
+    third_id = sorted(entry.id for entry in entries)[2]
+    community.write(
         lambda db: db.execute(
             update(audit_log.AuditLogEntry)
-            .where(audit_log.AuditLogEntry.id == third)
+            .where(audit_log.AuditLogEntry.id == third_id)
             .values(actor="mona")
         )
     )
-    assert net.see(audit_log.find_broken_entry) == third
+    assert community.read(audit_log.find_broken_entry) == third_id

@@ -1,4 +1,4 @@
-"""What members are told: once, in order, in pages that stay put, and never by somebody they do not want to hear of."""
+"""Notifications: deduplication, order, stable paging, and blocked or muted members."""
 
 from datetime import timedelta
 
@@ -14,131 +14,145 @@ from tanuki.errors import NotFound, UserError
 from tests.factories.members_and_posts import NOW, make_member
 
 
-def tell(res, who, actor, kind="like", about="post:1", **more):
+def notify(res, recipient, actor, kind="like", dedup_key="post:1", **options):
     with res.db.write() as db:
         return notifications.notify(
             db,
-            members.require_member(db, who).id,
+            members.require_member(db, recipient).id,
             NewNotification(
                 NotificationKind(kind),
-                about,
+                dedup_key,
                 actor_id=actor and members.require_member(db, actor).id,
-                **more,
+                **options,
             ),
             now=NOW,
         )
 
 
-def told(res, who, **options):
+def list_notifications(res, recipient, **options):
     with res.db.read() as db:
-        return notifications.list_notifications(db, who, **options)
+        return notifications.list_notifications(db, recipient, **options)
 
 
-def unseen(res, who):
+def count_unseen(res, recipient):
     with res.db.read() as db:
-        return notifications.count_unseen(db, who)
+        return notifications.count_unseen(db, recipient)
 
 
-def test_the_same_thing_is_told_once(resources):
+def test_a_repeated_notification_is_dropped(resources):
     rex, ann = make_member(resources, "rex"), make_member(resources, "ann")
     assert [
-        tell(resources, rex, ann),
-        tell(resources, rex, ann),
-        tell(resources, rex, ann, about="post:2"),
+        notify(resources, rex, ann),
+        notify(resources, rex, ann),
+        notify(resources, rex, ann, dedup_key="post:2"),
     ] == [True, False, True]
-    (second, first) = told(resources, rex).items
-    assert (first.notification.dedup_key, first.actor.name, second.notification.dedup_key) == (
+    (second_item, first_item) = list_notifications(resources, rex).items
+    assert (
+        first_item.notification.dedup_key,
+        first_item.actor.name,
+        second_item.notification.dedup_key,
+    ) == (
         "post:1",
         "ann",
         "post:2",
     )
-    assert unseen(resources, rex) == 2
+    assert count_unseen(resources, rex) == 2
 
 
-def test_nobody_is_told_of_what_they_did_themselves(resources):
+def test_members_are_not_notified_of_their_own_actions(resources):
     rex = make_member(resources, "rex")
-    assert not tell(resources, rex, rex)
-    assert tell(resources, rex, None, kind="held", values={"why": "banned_words"})
-    (only,) = told(resources, rex).items
-    assert (only.actor, only.post, only.notification.values) == (
+    assert not notify(resources, rex, rex)
+    assert notify(resources, rex, None, kind="held", values={"why": "banned_words"})
+    (item,) = list_notifications(resources, rex).items
+    assert (item.actor, item.post, item.notification.values) == (
         None,
         None,
         {"why": "banned_words"},
     )
 
 
-@pytest.mark.parametrize(("shutter", "other", "kind", "heard"), [("rex", "ann", "mute", False), ("rex", "ann", "block", False), ("ann", "rex", "block", False), ("ann", "rex", "mute", True)])  # fmt: skip
-def test_who_is_blocked_or_muted_is_not_heard_from_then_on_and_no_longer_shown(
-    resources, shutter, other, kind, heard
+@pytest.mark.parametrize(
+    ("blocker", "target", "kind", "is_notified"),
+    [
+        ("rex", "ann", "mute", False),
+        ("rex", "ann", "block", False),
+        ("ann", "rex", "block", False),
+        ("ann", "rex", "mute", True),
+    ],
+)
+def test_blocks_and_mutes_stop_and_hide_notifications(
+    resources, blocker, target, kind, is_notified
 ):
     people = {name: make_member(resources, name) for name in ("rex", "ann")}
-    tell(resources, people["rex"], people["ann"], about="before")
+    notify(resources, people["rex"], people["ann"], dedup_key="before")
     with resources.db.write() as db:
-        members.block_member(db, people[shutter], other, kind, now=NOW)
-    assert tell(resources, people["rex"], people["ann"], about="after") is heard
+        members.block_member(db, people[blocker], target, kind, now=NOW)
+    assert notify(resources, people["rex"], people["ann"], dedup_key="after") is is_notified
     assert (
-        len(told(resources, people["rex"]).items)
-        == unseen(resources, people["rex"])
-        == (2 if heard else 0)
+        len(list_notifications(resources, people["rex"]).items)
+        == count_unseen(resources, people["rex"])
+        == (2 if is_notified else 0)
     )
 
 
-def test_who_left_is_no_longer_shown(resources):
+def test_notifications_of_a_deleted_account_are_hidden(resources):
     rex, ann = make_member(resources, "rex"), make_member(resources, "ann")
-    tell(resources, rex, ann)
+    notify(resources, rex, ann)
     with resources.db.write() as db:
         db.execute(update(Member).where(Member.name == "ann").values(left_at=NOW))
-    assert told(resources, rex).items == []
+    assert list_notifications(resources, rex).items == []
 
 
-def test_seen_ones_stay_and_are_no_longer_counted(resources):
+def test_seen_notifications_stay_listed_and_are_not_counted(resources):
     rex, ann = make_member(resources, "rex"), make_member(resources, "ann")
-    tell(resources, rex, ann)
-    tell(resources, ann, rex)
+    notify(resources, rex, ann)
+    notify(resources, ann, rex)
     with resources.db.write() as db:
         notifications.mark_all_seen(db, rex, now=NOW + timedelta(seconds=1))
-    assert (unseen(resources, rex), unseen(resources, ann)) == (0, 1)
-    assert told(resources, rex).items[0].notification.seen_at == NOW + timedelta(seconds=1)
+    assert (count_unseen(resources, rex), count_unseen(resources, ann)) == (0, 1)
+    assert list_notifications(resources, rex).items[0].notification.seen_at == NOW + timedelta(
+        seconds=1
+    )
 
 
-def test_pages_go_through_all_of_them_once_while_new_ones_come(resources):
+def test_paging_has_no_duplicates_while_notifications_arrive(resources):
     rex, ann = make_member(resources, "rex"), make_member(resources, "ann")
     for n in range(7):
-        tell(resources, rex, ann, about=str(n))
-    seen, after = [], None
+        notify(resources, rex, ann, dedup_key=str(n))
+    seen_keys, after = [], None
     while True:
-        page = told(resources, rex, after=after, limit=3)
-        seen += [item.notification.dedup_key for item in page.items]
-        tell(resources, rex, ann, about=f"new {len(seen)}")
+        page = list_notifications(resources, rex, after=after, limit=3)
+        seen_keys += [item.notification.dedup_key for item in page.items]
+        notify(resources, rex, ann, dedup_key=f"new {len(seen_keys)}")
         if (after := page.next) is None:
             break
-    assert seen == list("6543210")
+    assert seen_keys == list("6543210")
 
 
-def test_somebody_who_is_no_member_has_none(embedded):
+def test_a_deleted_account_cannot_list_notifications(embedded):
     rex = make_member(embedded, "rex")
     with embedded.db.write() as db:
         db.execute(update(Member).values(left_at=NOW))
     with pytest.raises(NotFound):
-        told(embedded, rex)
+        list_notifications(embedded, rex)
 
 
-# ---- places in lists -----------------------------------------------------------------------------------------------
+# ---- cursors -----------------------------------------------------------------------------------
 
 
 @given(
     st.datetimes(timezones=st.just(NOW.tzinfo), min_value=pagination.EPOCH.replace(tzinfo=None)),
     st.integers(0, pagination.MAX_ID),
 )
-def test_a_place_leads_back_to_its_moment_and_id(moment, id_):
+def test_a_cursor_decodes_to_its_moment_and_id(moment, id_):
     assert pagination.parse_moment_cursor(pagination.moment_cursor(moment, id_)) == (moment, id_)
 
 
 @settings(max_examples=200)
 @given(st.text() | st.from_regex(r"[0-9]{1,30}-?[0-9]{0,30}", fullmatch=True))
-def test_a_place_that_we_did_not_give_gets_a_sentence_or_is_one(place):
-    for read in (pagination.parse_moment_cursor, pagination.parse_id_cursor):
+def test_an_arbitrary_cursor_is_refused_or_valid(cursor):
+    for parse in (pagination.parse_moment_cursor, pagination.parse_id_cursor):
         try:
-            read(place)
+            parse(cursor)
         except UserError as error:
             assert "no such place" in str(error)

@@ -1,4 +1,4 @@
-"""The tables of animals: every name leads somewhere, and no name to two places but where it says both."""
+"""The taxonomy: unique codes and names, and searches for every breed by each of its names."""
 
 from tanuki.animals.search.normalize import fold
 from tanuki.animals.search.query_parser import parse_query
@@ -7,7 +7,7 @@ from tanuki.animals.search.tokenize import find_codes
 from tanuki.animals.taxonomy import BREEDS, CATEGORIES, breeds_of
 
 
-def test_codes_are_plain_and_of_one_thing_only():
+def test_codes_are_unique_lower_case_ascii():
     codes = [*CATEGORIES, *BREEDS]
     assert len(codes) == len(set(codes))
     assert all(
@@ -15,31 +15,31 @@ def test_codes_are_plain_and_of_one_thing_only():
     )
 
 
-def test_every_breed_has_a_category_and_both_names_once():
+def test_every_breed_has_a_category_and_unique_names():
     assert {breed.category for breed in BREEDS.values()} <= set(CATEGORIES)
     for table in (CATEGORIES, BREEDS):
-        for names_of in (
+        for names in (
             [entry.ja for entry in table.values()],
             [entry.en for entry in table.values()],
         ):
-            assert all(names_of)
-            assert len(names_of) == len(set(names_of))
+            assert all(names)
+            assert len(names) == len(set(names))
     assert sum(len(breeds_of(category)) for category in CATEGORIES) == len(BREEDS) >= 60
     assert {"cat", "dog", "bird", "rabbit"} <= {
         category for category in CATEGORIES if len(breeds_of(category)) >= 3
     }
 
 
-def test_a_name_means_one_thing():
+def test_no_synonym_has_two_codes():
     assert [
         name
-        for known in (synonym_tables().latin, synonym_tables().japanese)
-        for name, codes in known.items()
+        for synonyms in (synonym_tables().latin, synonym_tables().japanese)
+        for name, codes in synonyms.items()
         if len(codes) > 1
     ] == []
 
 
-def test_whatever_a_breed_is_called_it_and_its_category_find_it():
+def test_every_name_of_a_breed_or_its_category_matches_it():
     for code, breed in BREEDS.items():
         tokens = set(concept_tokens(code))
         for query in (
@@ -57,12 +57,12 @@ def test_whatever_a_breed_is_called_it_and_its_category_find_it():
             ), (query, terms)
 
 
-def test_a_breed_is_met_in_a_text_by_either_of_its_names():
+def test_both_names_of_a_breed_are_recognised_in_texts():
     assert find_codes("a guinea pig beside a 柴犬") == ["shiba", "guinea_pig", "dog", "small"]
-    missed = [
+    unrecognised = [
         name
         for code, breed in BREEDS.items()
         for name in (breed.ja, breed.en)
         if code not in find_codes(fold(name))
     ]
-    assert missed == []
+    assert unrecognised == []

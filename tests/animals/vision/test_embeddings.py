@@ -40,7 +40,7 @@ from tanuki.platform.mlops.tables import ReleaseKind
 from tanuki.platform.serving import client, grpc_server
 from tanuki.platform.serving import rest_server as http_server
 from tanuki.settings import Settings
-from tests.animals.test_post_review import send, until
+from tests.animals.test_post_review import send_post, wait_until
 from tests.animals.vision.test_encoder import backbone
 from tests.factories.command_line import CommandRunner
 from tests.factories.members_and_posts import (
@@ -91,7 +91,7 @@ def broken(res):
     res.registry.files.put(key, content)
 
 
-# ---- the first version ---------------------------------------------------------------------------------------------
+# ---- the first version -------------------------------------------------------------------------
 
 
 def test_the_first_use_makes_checks_and_releases_a_version_once(resources):
@@ -191,7 +191,7 @@ def web(models):
                 target=self.run, kwargs={"sockets": [listens]}, daemon=True
             )
             self.thread.start()
-            until(lambda: self.started)
+            wait_until(lambda: self.started)
 
         def stop(self, seconds):
             self.should_exit = True
@@ -202,7 +202,7 @@ def web(models):
     ]
 
 
-# ---- when something is posted --------------------------------------------------------------------------------------
+# ---- when something is posted ------------------------------------------------------------------
 
 
 def test_a_posted_picture_is_looked_at_once_however_often_it_is_posted(resources):
@@ -210,8 +210,8 @@ def test_a_posted_picture_is_looked_at_once_however_often_it_is_posted(resources
     assert embeddings.image_encoder(resources).version == "1"
     with working(resources):
         for key in ("a", "b"):
-            made = send(resources, rex, key=key, seed=5)
-            until(lambda made=made: resources.jobs.load_run(f"post-{made.id}").status == "done")
+            made = send_post(resources, rex, key=key, seed=5)
+            wait_until(lambda made=made: resources.jobs.load_run(f"post-{made.id}").status == "done")
         names = [step.name for step in resources.jobs.load_run(f"post-{made.id}").steps]
     assert names == ["post-review_review_post"]
     assert [each.digest for each in kept(resources)] == [make_photo(5).digest]
@@ -223,15 +223,15 @@ def test_a_posted_picture_is_looked_at_once_however_often_it_is_posted(resources
 def test_an_unreachable_image_model_delays_no_post_and_the_backfill_adds_its_features(embedded):
     rex = make_member(embedded, "rex")
     with working(embedded):
-        first = send(embedded, rex, key="a", seed=6)
-        until(lambda: states(embedded) == {"published"})
+        first = send_post(embedded, rex, key="a", seed=6)
+        wait_until(lambda: states(embedded) == {"published"})
         assert (
             kept(embedded) == []
         )  # no version is live yet, and the post did not wait for one to be made
         assert embeddings.image_encoder(embedded).version == "1"
         with broken(embedded):
-            send(embedded, rex, key="b", seed=7)
-            until(lambda: states(embedded) == {"published"})
+            send_post(embedded, rex, key="b", seed=7)
+            wait_until(lambda: states(embedded) == {"published"})
             with pytest.raises(ModelError):
                 embed_all_photos(embedded, NOW)
         assert kept(embedded) == []
@@ -242,7 +242,7 @@ def test_an_unreachable_image_model_delays_no_post_and_the_backfill_adds_its_fea
 def test_the_periodic_task_builds_the_encoder_when_the_first_picture_is_published(embedded):
     made = make_post(embedded, make_member(embedded, "rex"), seed=8)
     with working(embedded, periodic_tasks=backfill.PERIODIC_TASKS):
-        until(lambda: len(kept(embedded)) == 1, seconds=90)
+        wait_until(lambda: len(kept(embedded)) == 1, seconds=90)
     assert kept(embedded)[0].digest == made.photo
     resources_file.set_process_resources(embedded)
     backfill.start_owed_backfill()  # live by now: nothing to do
@@ -266,7 +266,7 @@ def test_a_look_goes_with_its_picture(resources):
         assert db.scalar(select(func.count()).select_from(ImageFeatures)) == 0
 
 
-# ---- over everything -----------------------------------------------------------------------------------------------
+# ---- over everything ---------------------------------------------------------------------------
 
 
 def run_embed(res, name, version=None):
@@ -400,7 +400,7 @@ def test_a_killed_run_goes_on_where_it_was_when_the_command_is_called_again(tmp_
     first = subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    until(lambda: len(kept(res)) > 3, seconds=60)
+    wait_until(lambda: len(kept(res)) > 3, seconds=60)
     first.kill()
     first.wait()
     seen = len(kept(res))
@@ -415,7 +415,7 @@ def test_a_killed_run_goes_on_where_it_was_when_the_command_is_called_again(tmp_
     bootstrap.close_resources(res)
 
 
-# ---- another encoder beside the live one -------------------------------------------------------------------------------
+# ---- another encoder beside the live one -------------------------------------------------------
 
 
 def two_versions(db, made, spoiled):
