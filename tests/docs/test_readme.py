@@ -38,7 +38,7 @@ def code_of(text: str, name: str) -> str:
 def unknown_commands(code: str) -> list[str]:
     """Lines that call `tanuki` with a command or an option that there is not."""
     wrong = []
-    for line in re.findall(r"(?:^|[\s(/;&])tanuki ((?:[\w-]+)[^\n|;&)`#>]*)", code):
+    for line in re.findall(r"(?:^|[\s(/;&])\$?tanuki ((?:[\w-]+)[^\n|;&)`#>]*)", code):
         words = [
             word for word in line.replace("\\", " ").split() if not word.startswith(("$", '"', "'"))
         ]
@@ -104,6 +104,7 @@ def test_the_readme_is_there_and_names_the_two_commands():
 def test_an_unknown_command_or_option_is_noticed():
     assert unknown_commands("tanuki settings --json\n$ tanuki shop") == []
     assert unknown_commands("tanuki setings") == ["tanuki setings"]
+    assert unknown_commands("$tanuki shop watch") == ["tanuki shop watch"]
     assert unknown_commands("cd x && tanuki settings --jsn | head") == [
         "tanuki settings --jsn: --jsn"
     ]
