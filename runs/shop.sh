@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
-# One week of AI Shop, from an empty folder to the purchase orders of 2021-W03 and what they were worth.
-# bash runs/shop.sh [FOLDER with sales*.csv stores.csv items.csv item_prices.csv regions.csv published_forecast_*.csv]; without one, the example chain.
+# Five weeks of AI Shop, from an empty folder to the purchase orders of 2021-W03 and their
+# evaluation.
+# bash runs/shop.sh [FOLDER]; without a folder, the example chain.
+# The folder has sales*.csv, stores.csv, items.csv, item_prices.csv, regions.csv and, to compare,
+# published_forecast_*.csv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 data=${1:-}
@@ -9,16 +12,22 @@ trap 'rm -rf "$TANUKI_HOME"' EXIT
 tanuki=.venv/bin/tanuki
 
 if [ -n "$data" ]; then
-  $tanuki shop import --regions "$data/regions.csv" --stores "$data/stores.csv" --items "$data/items.csv" \
-    --prices "$data/item_prices.csv" --sales "$data"/sales*.csv
+  arguments=(--regions "$data/regions.csv" --stores "$data/stores.csv" --items "$data/items.csv")
+  arguments+=(--prices "$data/item_prices.csv")
+  for file in "$data"/sales*.csv; do arguments+=(--sales "$file"); done
 else
   # A chain whose sales go on for a week after 2021-W03, so that the week can be evaluated.
   files=$TANUKI_HOME/files
   $tanuki shop example --last-day 2021-01-31 --only-files "$files"
-  for kind in regions stores items prices promotions; do arguments+=("--$kind" "$files/$kind.csv"); done
-  for kind in weather deliveries stock sales; do for file in "$files/$kind"_2*.csv; do arguments+=("--$kind" "$file"); done; done
-  $tanuki shop import "${arguments[@]}"
+  arguments=()
+  for kind in regions stores items prices promotions; do
+    arguments+=("--$kind" "$files/$kind.csv")
+  done
+  for kind in weather deliveries stock sales; do
+    for file in "$files/$kind"_2*.csv; do arguments+=("--$kind" "$file"); done
+  done
 fi
+$tanuki shop import "${arguments[@]}"
 
 for week in 2020-W52 2020-W53 2021-W01 2021-W02 2021-W03; do
   $tanuki shop week "$week" --auto
@@ -29,8 +38,8 @@ $tanuki shop orders purchase 2021-W03 --out "$TANUKI_HOME/sent" | sed -n 1,6p
 echo "$(find "$TANUKI_HOME/sent" -name '*.csv' | wc -l) purchase orders of 2021-W03 are written."
 
 # A model trained on what is known by now becomes the champion only on a GO; a NO-GO exits with 1.
-$tanuki shop train --model lightgbm --week 2021-W04 --weeks 4 && judged=0 || judged=$?
-[ "$judged" -le 1 ]
+$tanuki shop train --model lightgbm --week 2021-W04 --weeks 4 && status=0 || status=$?
+[ "$status" -le 1 ]
 $tanuki models show shop-forecast
-$tanuki shop watch
+$tanuki shop alerts
 if [ -n "$data" ]; then $tanuki shop compare-published "$data"/published_forecast_*.csv; fi
