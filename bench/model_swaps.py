@@ -11,14 +11,10 @@ turns on the same server, so that both have the machine's own pauses. Target: p9
 
 import argparse
 import json
-import os
-import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +24,7 @@ import onnx
 from onnx import TensorProto, helper
 
 import tanuki.app.metadata  # noqa: F401 every table
+from bench.lib.model_server import start_model_server
 from bench.lib.reporting import format_figures, print_target, write_results
 from bench.lib.timing import quantile, run_threads
 from tanuki.app import bootstrap
@@ -158,33 +155,6 @@ def find_error(server: Inference, inputs: Arrays) -> str | None:
 
 
 # ---- the measurement -----------------------------------------------------------------------------
-
-
-@contextmanager
-def start_model_server(home: str) -> Iterator[str]:
-    """The URL of `tanuki models` on a home folder."""
-    environment = {
-        **os.environ,
-        "TANUKI_HOME": home,
-        "TANUKI_MODEL_SERVER_PORT": "0",
-        "TANUKI_MODEL_SERVER_GRPC_PORT": "0",
-        "TANUKI_PREDICTION_SAMPLE_RATE": "0",
-    }
-    server = subprocess.Popen(
-        [sys.executable, "-m", "tanuki", "models"],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
-        assert server.stdout is not None
-        match = re.match(r"Models are at (http://\S+)/v2", server.stdout.readline())
-        assert match is not None
-        yield match[1]
-    finally:
-        server.terminate()
-        server.wait(30)
 
 
 def start_clients(url: str, load: Load, seconds: float) -> subprocess.Popen[str]:
