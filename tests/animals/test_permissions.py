@@ -20,7 +20,7 @@ from tests.factories.http_clients import bearer, csrf, signed_in, visitor
 from tests.factories.populated_site import SECRET_WORDS
 
 ROLES = {
-    "stranger": None,
+    "visitor": None,
     "owner": "hana",
     "writer": "taro",
     "other": "rin",
@@ -32,7 +32,7 @@ ROLES = {
 }
 HIDDEN = [state for state in populated_site.STATES if state != "published"]
 ALL = set(ROLES)
-SIGNED_IN = ALL - {"stranger"}
+SIGNED_IN = ALL - {"visitor"}
 STAFF = {"moderator", "admin"}
 MEMBERS = SIGNED_IN - STAFF
 NOT_BLOCKED = ALL - {"blocked"}
@@ -115,16 +115,16 @@ KEEP_DECISION = {"action": "keep", "reason": "other"}
 
 
 class WriteRule(NamedTuple):
-    """Who may send a request, and its fields; the status that a banned member gets instead."""
+    """The roles that may send a request, its fields, and the status for a banned member."""
 
-    may: set[str]
-    sent: Mapping[str, Any] = MappingProxyType({})
-    banned: int = 403
+    roles: set[str]
+    fields: Mapping[str, Any] = MappingProxyType({})
+    banned_status: int = 403
 
 
 # The order matters: a like comes before its unlike.
 WRITES = {
-    "POST /animals/events": WriteRule(WRITERS | {"stranger"}, {"events": "[]"}),
+    "POST /animals/events": WriteRule(WRITERS | {"visitor"}, {"events": "[]"}),
     "POST /animals/post": WriteRule(
         ACTIVE_MEMBERS, {"key": "k", "title": "x", "category": "cat", "photo": b""}
     ),
@@ -159,7 +159,7 @@ WRITES = {
     ),
     "POST /animals/search/image": WriteRule(WRITERS, {"photo": b""}),
     "POST /api/animals/search/image": WriteRule(WRITERS, {"photo": b""}),
-    "POST /api/animals/events": WriteRule(WRITERS | {"stranger"}, {"": []}),
+    "POST /api/animals/events": WriteRule(WRITERS | {"visitor"}, {"": []}),
     "POST /api/animals/posts": WriteRule(
         ACTIVE_MEMBERS, {"title": "x", "category": "cat", "photo": b""}
     ),
@@ -211,16 +211,16 @@ def site(shared):
 
 @pytest.fixture(scope="module")
 def clients(site):
-    """A browser and a program for each role."""
-    made = {}
+    """A browser and an API client for each role."""
+    clients_by_role = {}
     for role, name in ROLES.items():
         if name is None:
-            made[role] = (visitor(site.app), visitor(site.app))
+            clients_by_role[role] = (visitor(site.app), visitor(site.app))
         elif role == "reader":
-            made[role] = (bearer(site.res, site.app, name, ("read",)),) * 2
+            clients_by_role[role] = (bearer(site.res, site.app, name, ("read",)),) * 2
         else:
-            made[role] = (signed_in(site.app, name), bearer(site.res, site.app, name))
-    return made
+            clients_by_role[role] = (signed_in(site.app, name), bearer(site.res, site.app, name))
+    return clients_by_role
 
 
 def client_for(clients, role, path):
@@ -242,16 +242,16 @@ def fill_path(site, path, state="published"):
         "decision_id": site.held_decision,
         "appeal_id": site.appeal,
     }
-    return re.sub(r"\{(\w+)\}", lambda found: str({**ids, "relation": "followers"}[found[1]]), path)
+    return re.sub(r"\{(\w+)\}", lambda match: str({**ids, "relation": "followers"}[match[1]]), path)
 
 
 def is_about_posts(path):
     return any(word in path + QUERY.get(path, "") for word in ("{post_id}", "{digest}"))
 
 
-def asks_to_sign_in(answer):
-    return answer.status_code == 401 or (
-        answer.status_code == 303 and answer.headers["location"].startswith("/sign-in")
+def asks_to_sign_in(response):
+    return response.status_code == 401 or (
+        response.status_code == 303 and response.headers["location"].startswith("/sign-in")
     )
 
 
@@ -264,65 +264,66 @@ def test_no_route_is_missing_in_the_tables(site):
 
 
 @pytest.mark.parametrize("state", populated_site.STATES)
-def test_each_role_reads_exactly_what_it_may(site, clients, state):
+def test_each_role_reads_exactly_the_allowed_routes(site, clients, state):
     failures = []
-    for role, (path, may) in product(ROLES, READERS.items()):
+    for role, (path, roles) in product(ROLES, READERS.items()):
         if state != "published":
             if not is_about_posts(path):
                 continue
-            may = may & (OWN | STAFF)
-        answer = client_for(clients, role, path).get(
+            roles = roles & (OWN | STAFF)
+        response = client_for(clients, role, path).get(
             fill_path(site, path + QUERY.get(path, ""), state)
         )
-        if role in may:
-            good = not asks_to_sign_in(answer) and answer.status_code in (200, 303)
-        elif (
-            role == "stranger" and "stranger" not in READERS[path] and READERS[path] != NOT_BLOCKED
-        ):
-            good = asks_to_sign_in(answer)
+        if role in roles:
+            is_expected = not asks_to_sign_in(response) and response.status_code in (200, 303)
+        elif role == "visitor" and "visitor" not in READERS[path] and READERS[path] != NOT_BLOCKED:
+            is_expected = asks_to_sign_in(response)
         else:
-            good = answer.status_code == (403 if READERS[path] == STAFF else 404)
-        if not good:
-            failures.append((role, path, answer.status_code))
+            is_expected = response.status_code == (403 if READERS[path] == STAFF else 404)
+        if not is_expected:
+            failures.append((role, path, response.status_code))
     assert failures == []
 
 
-@pytest.mark.parametrize("role", ["stranger", "writer", "other", "blocked", "banned"])
-def test_a_hidden_post_answers_like_one_that_never_existed(site, clients, role):
+@pytest.mark.parametrize("role", ["visitor", "writer", "other", "blocked", "banned"])
+def test_a_hidden_post_answers_like_an_unused_id(site, clients, role):
     """The same body and headers as for an unused id, also with the entity tag of the post."""
     failures = []
     for path, state in product(filter(is_about_posts, READERS), HIDDEN):
-        browser, ways = (
+        browser, hidden_path = (
             client_for(clients, role, path),
             fill_path(site, path + QUERY.get(path, ""), state),
         )
-        never = fill_path(
+        unused_path = fill_path(
             site,
             path.replace("{post_id}", "999").replace("{digest}", "f" * 64)
             + QUERY.get(path, "").replace("{post_id}", "999"),
         )
-        known = comparable_response(browser.get(ways)), comparable_response(browser.get(never))
-        tag = client_for(clients, "owner", path).get(ways).headers.get("etag", "*")
+        responses = (
+            comparable_response(browser.get(hidden_path)),
+            comparable_response(browser.get(unused_path)),
+        )
+        tag = client_for(clients, "owner", path).get(hidden_path).headers.get("etag", "*")
         for headers in ({"If-None-Match": tag}, {"If-None-Match": "*"}):
-            known += (comparable_response(browser.get(ways, headers=headers)),)
-        if len({*known}) > 1:
-            failures.append((path, state, known))
+            responses += (comparable_response(browser.get(hidden_path, headers=headers)),)
+        if len({*responses}) > 1:
+            failures.append((path, state, responses))
     assert failures == []
 
 
-def comparable_response(answer):
+def comparable_response(response):
     """A response without the parts that differ each time or repeat the request."""
-    path = answer.request.url.path
-    text = answer.text.replace(path, "").replace(
-        str(answer.request.url.query, "ascii").replace("&", "&amp;"), ""
+    path = response.request.url.path
+    text = response.text.replace(path, "").replace(
+        str(response.request.url.query, "ascii").replace("&", "&amp;"), ""
     )
     headers = {
         name: value
-        for name, value in answer.headers.items()
+        for name, value in response.headers.items()
         if name not in ("x-request-id", "set-cookie", "content-length", "location")
     }
     return (
-        answer.status_code,
+        response.status_code,
         re.sub(r"[0-9a-f]{16,}|\?next=\S*|name=\"next\"[^>]*|%2F\d+", "", text),
         str(sorted(headers.items())),
     )
@@ -330,34 +331,34 @@ def comparable_response(answer):
 
 def read_response(browser, path):
     """Body and headers of a response as text; ZIP files are unpacked."""
-    answer = browser.get(path)
-    text = answer.text
-    if answer.headers.get("content-type") == "application/zip":
-        with zipfile.ZipFile(io.BytesIO(answer.content)) as packed:
+    response = browser.get(path)
+    text = response.text
+    if response.headers.get("content-type") == "application/zip":
+        with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
             text = "".join(
-                packed.read(name).decode("utf-8", "replace") + name for name in packed.namelist()
+                archive.read(name).decode("utf-8", "replace") + name for name in archive.namelist()
             )
-    return text + str(sorted(answer.headers.items()))
+    return text + str(sorted(response.headers.items()))
 
 
-@pytest.mark.parametrize("role", ["stranger", "writer", "other", "blocked", "banned"])
+@pytest.mark.parametrize("role", ["visitor", "writer", "other", "blocked", "banned"])
 def test_no_response_contains_anything_of_a_hidden_post(site, clients, role):
-    secret = {
+    secrets = {
         *(SECRET_WORDS[state] for state in HIDDEN),
         *(site.digests[state] for state in HIDDEN),
         "zyxnote",
         "zyxappeal",
         "zyxban",
     }
-    secret |= (
+    secrets |= (
         set()
         if role == "writer"
         else {populated_site.HIDDEN_COMMENT_TEXT, populated_site.REMOVED_COMMENT_TEXT, "zyxreport"}
     )
-    secret -= (
+    secrets -= (
         {"zyxnote"} if role == "writer" else {"zyxban"} if role == "banned" else set()
     )  # their own reasons
-    secret |= (
+    secrets |= (
         {*SECRET_WORDS.values(), *site.digests.values(), "zyxabout", "zyxtalk"}
         if role == "blocked"
         else set()
@@ -368,18 +369,18 @@ def test_no_response_contains_anything_of_a_hidden_post(site, clients, role):
             ("/animals/pictures", "/animals/autocomplete", "/api/animals/autocomplete")
         ):
             continue  # words are shared by many, and a picture's address is public
-        asked = fill_path(site, path + QUERY.get(path, ""), state)
+        requested_path = fill_path(site, path + QUERY.get(path, ""), state)
         text = (
-            read_response(client_for(clients, role, path), asked)
-            .replace(asked, "")
-            .replace(quote(asked, safe=""), "")
+            read_response(client_for(clients, role, path), requested_path)
+            .replace(requested_path, "")
+            .replace(quote(requested_path, safe=""), "")
         )
-        failures += [(path, state, word) for word in secret if word in text]
+        failures += [(path, state, word) for word in secrets if word in text]
     assert failures == []
 
 
-@pytest.mark.parametrize("role", ["stranger", "writer", "other", "blocked", "banned", "owner"])
-def test_a_search_for_hidden_words_answers_like_one_for_words_nobody_wrote(site, clients, role):
+@pytest.mark.parametrize("role", ["visitor", "writer", "other", "blocked", "banned", "owner"])
+def test_a_search_for_hidden_words_answers_like_one_for_unknown_words(site, clients, role):
     failures = []
     for path, state in product(
         (
@@ -393,28 +394,28 @@ def test_a_search_for_hidden_words_answers_like_one_for_words_nobody_wrote(site,
         for tag in ("", "&category=dog", "&breed=shiba", "&sort=newest", "&liked=1"):
             if tag and "search" not in path:
                 continue
-            browser, words = client_for(clients, role, path), (SECRET_WORDS[state], "zyxnever")
-            answers = [browser.get(path + word + tag).text.replace(word, "") for word in words]
-            if len({re.sub(r"[0-9a-f]{16,}", "", text) for text in answers}) > 1:
+            browser, queries = client_for(clients, role, path), (SECRET_WORDS[state], "zyxnever")
+            pages = [browser.get(path + query + tag).text.replace(query, "") for query in queries]
+            if len({re.sub(r"[0-9a-f]{16,}", "", text) for text in pages}) > 1:
                 failures.append((path, state, tag))
     assert failures == []
 
 
 def test_counts_include_only_visible_posts_and_comments(site, clients):
-    for role in ("stranger", "other", "owner"):
-        program = clients[role][1]
-        hana = program.get("/api/animals/members/hana").json()
+    for role in ("visitor", "other", "owner"):
+        client = clients[role][1]
+        hana = client.get("/api/animals/members/hana").json()
         assert (hana["posts"], hana["followers"]) == (1, 1)
-        assert [each["id"] for each in program.get("/api/animals/posts").json()["items"]] == [
+        assert [item["id"] for item in client.get("/api/animals/posts").json()["items"]] == [
             site.posts["published"]
         ]
-        found = program.get("/api/animals/autocomplete?q=shiba").json()
-        assert [each["posts"] for each in found] == [1]
-        post = program.get(f"/api/animals/posts/{site.posts['published']}").json()
+        suggestions = client.get("/api/animals/autocomplete?q=shiba").json()
+        assert [item["posts"] for item in suggestions] == [1]
+        post = client.get(f"/api/animals/posts/{site.posts['published']}").json()
         assert (post["comments"], post["likes"]) == (1, 1)
         assert [
-            each["text"]
-            for each in program.get(
+            item["text"]
+            for item in client.get(
                 f"{post['url'].replace('/animals', '/api/animals')}/comments"
             ).json()["items"]
         ] == ["zyxtalk"]
@@ -424,33 +425,33 @@ def test_counts_include_only_visible_posts_and_comments(site, clients):
 
 
 def attempt_write(site, clients, role, name, state="published"):
-    """A complete request of somebody who may lack only the permission."""
+    """Send a complete request, which only a missing permission can prevent."""
     method, path = name.split(" ")
-    browser, sent = client_for(clients, role, path), dict(WRITES[name].sent)
-    sent = {
+    browser, fields = client_for(clients, role, path), dict(WRITES[name].fields)
+    fields = {
         key: fill_path(site, value, state) if isinstance(value, str) else value
-        for key, value in sent.items()
+        for key, value in fields.items()
     }
     headers, files = {"Idempotency-Key": f"{role}-{state}"}, None
-    if "photo" in sent:
-        sent.pop("photo")
+    if "photo" in fields:
+        fields.pop("photo")
         files = {"photo": ("x.jpg", members_and_posts.make_picture(70), "image/jpeg")}
-    if role not in ("reader", "stranger") and not path.startswith("/api"):
-        sent["csrf"] = csrf(browser, "/animals/credits")
-    if role == "stranger":
+    if role not in ("reader", "visitor") and not path.startswith("/api"):
+        fields["csrf"] = csrf(browser, "/animals/credits")
+    if role == "visitor":
         headers["X-CSRF-Token"] = csrf(browser, "/animals/credits")
     if path.startswith("/api") and files is None:
         content = {
-            "json": sent.get(
+            "json": fields.get(
                 "",
                 {
-                    **sent,
-                    **({"subject_id": int(sent["subject_id"])} if "subject_id" in sent else {}),
+                    **fields,
+                    **({"subject_id": int(fields["subject_id"])} if "subject_id" in fields else {}),
                 },
             )
         }
     else:
-        content = {"data": sent, "files": files}
+        content = {"data": fields, "files": files}
     return browser.request(method, fill_path(site, path, state), headers=headers, **content)
 
 
@@ -466,38 +467,38 @@ def read_all_tables(res):
 
 @pytest.mark.parametrize("role", ROLES)
 def test_a_forbidden_request_is_refused_and_changes_nothing(site, clients, role):
-    failures, before = [], read_all_tables(site.res)
+    failures, tables_before = [], read_all_tables(site.res)
     for name, state in product(WRITES, populated_site.STATES):
-        may, sent, banned = WRITES[name]
-        post = "{post_id}" in name or sent.get("subject_id") == "{post_id}"
+        roles, fields, banned_status = WRITES[name]
+        is_about_a_post = "{post_id}" in name or fields.get("subject_id") == "{post_id}"
         if (
-            (state != "published" and not (post and role != "owner"))
-            or (state == "published" and role in may)
-            or (role in STAFF and role in may)
+            (state != "published" and not (is_about_a_post and role != "owner"))
+            or (state == "published" and role in roles)
+            or (role in STAFF and role in roles)
         ):
             continue
-        answer = attempt_write(site, clients, role, name, state)
-        if role == "stranger":
-            good = asks_to_sign_in(answer)
+        response = attempt_write(site, clients, role, name, state)
+        if role == "visitor":
+            is_expected = asks_to_sign_in(response)
         elif role == "reader":
-            good = answer.status_code == 403
+            is_expected = response.status_code == 403
         elif role == "banned":
-            good = answer.status_code == banned
+            is_expected = response.status_code == banned_status
         else:
-            good = answer.status_code == (403 if may == STAFF else 404)
-        if not good:
-            failures.append((name, state, answer.status_code, answer.text[:200]))
+            is_expected = response.status_code == (403 if roles == STAFF else 404)
+        if not is_expected:
+            failures.append((name, state, response.status_code, response.text[:200]))
     assert failures == []
-    assert read_all_tables(site.res) == before
+    assert read_all_tables(site.res) == tables_before
 
 
-def test_each_role_writes_what_it_may(site, clients):
+def test_each_role_writes_exactly_the_allowed_routes(site, clients):
     """Every allowed request is carried out, or conflicts with one before."""
     failures = []
     for name, role in product(WRITES, ROLES):
-        if role in WRITES[name].may:
-            answer = attempt_write(site, clients, role, name)
-            if asks_to_sign_in(answer) or answer.status_code not in (
+        if role in WRITES[name].roles:
+            response = attempt_write(site, clients, role, name)
+            if asks_to_sign_in(response) or response.status_code not in (
                 200,
                 201,
                 202,
@@ -506,5 +507,5 @@ def test_each_role_writes_what_it_may(site, clients):
                 400,
                 409,
             ):
-                failures.append((role, name, answer.status_code, answer.text[:200]))
+                failures.append((role, name, response.status_code, response.text[:200]))
     assert failures == []

@@ -32,122 +32,122 @@ class ApiClients:
     """The site, and an API client for each person."""
 
     def __init__(self, resources, app):
-        self.res, self.app, self.anybody = resources, app, visitor(app)
+        self.res, self.app, self.visitor = resources, app, visitor(app)
         self.hana, self.taro = (bearer(resources, app, name) for name in ("hana", "taro"))
         self.mona, self.saki = (
             bearer(resources, app, name, scopes=("read", "write", "moderate"))
             for name in ("mona", "saki")
         )
 
-    def send(self, who: TestClient, key="k1", seed=1, **words):
+    def send_post(self, client: TestClient, key="k1", seed=1, **values):
         form = {
             "title": "昼寝する柴犬",
             "category": "dog",
             "breed": "shiba",
             "tags": ["犬", "nap"],
-            **words,
+            **values,
         }
         files = {"photo": ("a.jpg", io.BytesIO(members_and_posts.make_picture(seed)), "image/jpeg")}
-        return who.post(f"{API}/posts", data=form, files=files, headers={"Idempotency-Key": key})
+        return client.post(f"{API}/posts", data=form, files=files, headers={"Idempotency-Key": key})
 
-    def publish(self, who=None, **words):
-        made = self.send(who or self.hana, **words).json()
+    def publish_post(self, client=None, **values):
+        post = self.send_post(client or self.hana, **values).json()
         with self.res.db.write() as db:
-            post_review.run_checks(db, made["id"], now=members_and_posts.NOW)
-        return made["id"]
+            post_review.run_checks(db, post["id"], now=members_and_posts.NOW)
+        return post["id"]
 
 
-def expect_problem(answer, status):
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert set(answer.json()) == {"type", "title", "status", "detail", "instance", "request_id"}
-    return answer.json()["detail"]
+def expect_problem(response, status):
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    assert set(response.json()) == {"type", "title", "status", "detail", "instance", "request_id"}
+    return response.json()["detail"]
 
 
 def test_a_post_is_created_once_and_visible_to_others_when_published(site):
-    first, again = site.send(site.hana), site.send(site.hana)
-    assert (first.status_code, again.status_code) == (201, 201)
-    assert first.json() == again.json()
-    made = first.json()
-    assert (made["state"], made["member"], made["tags"], made["breed"]) == (
+    response, repeated_response = site.send_post(site.hana), site.send_post(site.hana)
+    assert (response.status_code, repeated_response.status_code) == (201, 201)
+    assert response.json() == repeated_response.json()
+    post = response.json()
+    assert (post["state"], post["member"], post["tags"], post["breed"]) == (
         "checking",
         "hana",
         ["犬", "nap"],
         "shiba",
     )
-    assert first.headers["location"] == f"{API}/posts/{made['id']}"
-    assert first.headers["ratelimit"].startswith('"posts";r=59')
-    expect_problem(site.anybody.get(first.headers["location"]), 404)
-    assert site.hana.get(first.headers["location"]).status_code == 200
+    assert response.headers["location"] == f"{API}/posts/{post['id']}"
+    assert response.headers["ratelimit"].startswith('"posts";r=59')
+    expect_problem(site.visitor.get(response.headers["location"]), 404)
+    assert site.hana.get(response.headers["location"]).status_code == 200
     with site.res.db.write() as db:
-        assert post_review.run_checks(db, made["id"], now=members_and_posts.NOW) == "published"
-    assert site.anybody.get(f"{API}/posts").json()["items"][0]["id"] == made["id"]
-    assert site.anybody.get(made["picture"]["urls"]["list"]).headers["content-type"] == "image/jpeg"
+        assert post_review.run_checks(db, post["id"], now=members_and_posts.NOW) == "published"
+    assert site.visitor.get(f"{API}/posts").json()["items"][0]["id"] == post["id"]
+    assert site.visitor.get(post["picture"]["urls"]["list"]).headers["content-type"] == "image/jpeg"
 
 
 @pytest.mark.parametrize("query", ["柴犬", "犬", "しば", "shiba", "dog"])
 def test_a_search_finds_a_post_in_both_languages(site, query):
-    post_id = site.publish()
-    found = site.anybody.get(f"{API}/search", params={"q": query}).json()
-    assert [each["post"]["id"] for each in found["items"]] == [post_id]
-    assert "".join(part["text"] for part in found["items"][0]["title"]) == "昼寝する柴犬"
+    post_id = site.publish_post()
+    results = site.visitor.get(f"{API}/search", params={"q": query}).json()
+    assert [item["post"]["id"] for item in results["items"]] == [post_id]
+    assert "".join(part["text"] for part in results["items"][0]["title"]) == "昼寝する柴犬"
 
 
 def test_an_unchanged_post_is_answered_304(site):
-    path = f"{API}/posts/{site.publish()}"
-    tag = site.anybody.get(path).headers["etag"]
-    assert site.anybody.get(path, headers={"If-None-Match": tag}).status_code == 304
+    path = f"{API}/posts/{site.publish_post()}"
+    tag = site.visitor.get(path).headers["etag"]
+    assert site.visitor.get(path, headers={"If-None-Match": tag}).status_code == 304
     site.taro.put(f"{path}/like")
-    assert site.anybody.get(path, headers={"If-None-Match": tag}).status_code == 200
+    assert site.visitor.get(path, headers={"If-None-Match": tag}).status_code == 200
 
 
 def test_likes_comments_and_follows(site):
-    path = f"{API}/posts/{site.publish()}"
+    path = f"{API}/posts/{site.publish_post()}"
     assert (
         site.taro.put(f"{path}/like").json()
         == site.taro.put(f"{path}/like").json()
         == {"liked": True, "likes": 1}
     )
-    assert [each["name"] for each in site.anybody.get(f"{path}/likes").json()["items"]] == ["taro"]
-    said = site.taro.post(
+    assert [item["name"] for item in site.visitor.get(f"{path}/likes").json()["items"]] == ["taro"]
+    response = site.taro.post(
         f"{path}/comments", json={"text": "<b>かわいい</b>"}, headers={"Idempotency-Key": "c"}
     )
-    assert said.status_code == 201
-    assert site.anybody.get(f"{path}/comments").json()["items"][0]["text"] == "<b>かわいい</b>"
+    assert response.status_code == 201
+    assert site.visitor.get(f"{path}/comments").json()["items"][0]["text"] == "<b>かわいい</b>"
     assert site.taro.put(f"{API}/members/hana/follow").json()["followers"] == 1
     assert [
-        each["name"] for each in site.anybody.get(f"{API}/members/hana/followers").json()["items"]
+        item["name"] for item in site.visitor.get(f"{API}/members/hana/followers").json()["items"]
     ] == ["taro"]
-    assert [each["kind"] for each in site.hana.get(f"{API}/me/notifications").json()["items"]] == [
+    assert [item["kind"] for item in site.hana.get(f"{API}/me/notifications").json()["items"]] == [
         "follow",
         "comment",
         "like",
     ]
     feed = site.taro.get(f"{API}/feed").json()
-    assert [(each["post"]["followed"], each["source"]) for each in feed["items"]] == [
+    assert [(item["post"]["followed"], item["source"]) for item in feed["items"]] == [
         (True, "following")
     ]
     assert site.taro.delete(f"{path}/like").json() == {"liked": False, "likes": 0}
-    assert site.taro.delete(f"{API}/comments/{said.json()['id']}").json()["state"] == "deleted"
+    assert site.taro.delete(f"{API}/comments/{response.json()['id']}").json()["state"] == "deleted"
     site.hana.post(f"{API}/me/notifications/read")
     assert site.hana.get(f"{API}/me").json()["unseen"] == 0
 
 
 def test_a_post_is_updated_deleted_and_restored(site):
-    path = f"{API}/posts/{site.publish()}"
-    words = {"version": 1, "title": "起きた柴犬", "category": "dog"}
-    assert site.hana.patch(path, json=words).json()["version"] == 2
-    expect_problem(site.hana.patch(path, json=words | {"title": "x"}), 409)
-    expect_problem(site.taro.patch(path, json=words), 404)
+    path = f"{API}/posts/{site.publish_post()}"
+    changes = {"version": 1, "title": "起きた柴犬", "category": "dog"}
+    assert site.hana.patch(path, json=changes).json()["version"] == 2
+    expect_problem(site.hana.patch(path, json=changes | {"title": "x"}), 409)
+    expect_problem(site.taro.patch(path, json=changes), 404)
     assert site.hana.delete(path).json()["state"] == "deleted"
-    expect_problem(site.anybody.get(path), 404)
+    expect_problem(site.visitor.get(path), 404)
     assert site.hana.post(f"{path}/undo").json()["state"] == "published"
 
 
 def test_report_decision_appeal_and_audit_log(site):
-    post_id = site.publish()
-    given = {"subject": "post", "subject_id": post_id, "reason": "stolen", "text": "mine"}
-    case_id = site.taro.post(f"{API}/reports", json=given).json()["case_id"]
+    post_id = site.publish_post()
+    report = {"subject": "post", "subject_id": post_id, "reason": "stolen", "text": "mine"}
+    case_id = site.taro.post(f"{API}/reports", json=report).json()["case_id"]
     expect_problem(site.hana.get(f"{API}/moderation/cases"), 403)
     case = site.mona.get(f"{API}/moderation/cases/{case_id}").json()
     assert (case["post"]["id"], case["report_details"][0]["text"], case["possible_actions"][0]) == (
@@ -155,18 +155,18 @@ def test_report_decision_appeal_and_audit_log(site):
         "mine",
         "keep",
     )
-    decided = site.mona.post(
+    response = site.mona.post(
         f"{API}/moderation/cases/{case_id}/decision",
         json={"action": "remove", "reason": "stolen", "note": "盗用"},
     )
-    assert decided.status_code == 201
-    expect_problem(site.anybody.get(f"{API}/posts/{post_id}"), 404)
-    mine = site.hana.get(f"{API}/me/decisions").json()["items"]
-    assert [(each["action"], each["note"], each["decided_by"]) for each in mine] == [
+    assert response.status_code == 201
+    expect_problem(site.visitor.get(f"{API}/posts/{post_id}"), 404)
+    own_decisions = site.hana.get(f"{API}/me/decisions").json()["items"]
+    assert [(item["action"], item["note"], item["decided_by"]) for item in own_decisions] == [
         ("remove", "盗用", None)
     ]
     appeal = site.hana.post(
-        f"{API}/decisions/{mine[0]['id']}/appeal", json={"text": "私の犬です"}
+        f"{API}/decisions/{own_decisions[0]['id']}/appeal", json={"text": "私の犬です"}
     ).json()
     answer = {"overturn": True, "text": "見直しました"}
     expect_problem(
@@ -178,7 +178,7 @@ def test_report_decision_appeal_and_audit_log(site):
         ]
         == "overturned"
     )
-    assert site.anybody.get(f"{API}/posts/{post_id}").json()["state"] == "published"
+    assert site.visitor.get(f"{API}/posts/{post_id}").json()["state"] == "published"
     entries = site.mona.get(
         f"{API}/moderation/audit-log", params={"target": f"post:{post_id}"}
     ).json()
@@ -189,7 +189,7 @@ def test_report_decision_appeal_and_audit_log(site):
 
 
 def test_a_token_without_the_scope_neither_writes_nor_moderates(site):
-    post_id = site.publish()
+    post_id = site.publish_post()
     reader = bearer(site.res, site.app, "taro", scopes=("read",))
     expect_problem(reader.put(f"{API}/posts/{post_id}/like"), 403)
     assert reader.get(f"{API}/posts/{post_id}").status_code == 200
@@ -198,25 +198,25 @@ def test_a_token_without_the_scope_neither_writes_nor_moderates(site):
 
 
 def test_visitors_read_but_do_not_write(site):
-    post_id = site.publish()
-    expect_problem(site.anybody.get(f"{API}/me"), 401)
-    assert site.anybody.put(f"{API}/posts/{post_id}/like").status_code in (401, 403)
-    assert site.anybody.get(f"{API}/categories").json()[0]["name"] == {"ja": "猫", "en": "Cats"}
+    post_id = site.publish_post()
+    expect_problem(site.visitor.get(f"{API}/me"), 401)
+    assert site.visitor.put(f"{API}/posts/{post_id}/like").status_code in (401, 403)
+    assert site.visitor.get(f"{API}/categories").json()[0]["name"] == {"ja": "猫", "en": "Cats"}
     assert (
-        site.anybody.get(f"{API}/autocomplete", params={"q": "しば"}).json()[0]["code"] == "shiba"
+        site.visitor.get(f"{API}/autocomplete", params={"q": "しば"}).json()[0]["code"] == "shiba"
     )
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("values", "sentence"),
     [
         ({"title": " "}, "A title has 1 to 80"),
         ({"category": "dragon"}, "There is no category dragon"),
         ({"breed": "persian"}, "There is no breed persian"),
     ],
 )
-def test_invalid_post_fields_get_an_error_message(site, words, sentence):
-    assert sentence in expect_problem(site.send(site.hana, **words), 400)
+def test_invalid_post_fields_get_an_error_message(site, values, sentence):
+    assert sentence in expect_problem(site.send_post(site.hana, **values), 400)
     with site.res.db.read() as db:
         assert db.query(Post).count() == 0
 
@@ -234,16 +234,16 @@ def test_invalid_photos_keys_and_cursors_are_refused(site):
 
 
 def test_events_are_logged_with_consent_only(site):
-    post_id = site.publish()
+    post_id = site.publish_post()
     request = site.taro.get(f"{API}/feed").json()["request_id"]
-    told = [
+    body = [
         {"kind": "open", "post": post_id, "request": request, "position": 0},
         {"kind": "dwell", "post": post_id, "ms": 1500},
     ]
-    assert site.taro.post(f"{API}/events", json=told).json() == {"stored": 2}
-    assert site.taro.post(f"{API}/events", json=told, headers={"DNT": "1"}).json() == {"stored": 0}
+    assert site.taro.post(f"{API}/events", json=body).json() == {"stored": 2}
+    assert site.taro.post(f"{API}/events", json=body, headers={"DNT": "1"}).json() == {"stored": 0}
     site.taro.patch(f"{API}/me", json={"events": False})
-    assert site.taro.post(f"{API}/events", json=told).json() == {"stored": 0}
+    assert site.taro.post(f"{API}/events", json=body).json() == {"stored": 0}
     expect_problem(site.taro.post(f"{API}/events", json=[{"kind": "slept", "post": post_id}]), 422)
     site.res.events.close()
     with site.res.db.read() as db:
@@ -259,10 +259,10 @@ def test_events_are_logged_with_consent_only(site):
 
 
 def test_a_member_is_muted_blocked_and_unblocked(site):
-    site.publish()
+    site.publish_post()
     assert site.taro.put(f"{API}/me/blocks/hana", json={"kind": "mute"}).status_code == 204
     assert site.taro.get(f"{API}/posts").json()["items"] == []
-    assert [each["kind"] for each in site.taro.get(f"{API}/me/blocks").json()] == ["mute"]
+    assert [block["kind"] for block in site.taro.get(f"{API}/me/blocks").json()] == ["mute"]
     site.taro.put(f"{API}/me/blocks/hana", json={"kind": "block"})
     expect_problem(site.hana.get(f"{API}/members/taro"), 404)
     assert site.taro.delete(f"{API}/me/blocks/hana").status_code == 204
@@ -270,25 +270,25 @@ def test_a_member_is_muted_blocked_and_unblocked(site):
 
 
 def test_a_profile_picture_is_set_replaced_and_removed(site):
-    def put(content):
+    def upload_picture(content):
         return site.hana.put(
             f"{API}/me/picture", files={"photo": ("me.jpg", io.BytesIO(content), "image/jpeg")}
         )
 
-    first, second = (
-        put(members_and_posts.make_picture(5)).json()["picture"],
-        put(members_and_posts.make_picture(6)).json()["picture"],
+    first_picture, second_picture = (
+        upload_picture(members_and_posts.make_picture(5)).json()["picture"],
+        upload_picture(members_and_posts.make_picture(6)).json()["picture"],
     )
-    assert first != second
-    assert site.anybody.get(f"{API}/members/hana").json()["picture"] == second
-    assert "not a picture" in expect_problem(put(b"no picture at all"), 400)
-    assert site.anybody.get(f"{API}/members/hana").json()["picture"] == second
+    assert first_picture != second_picture
+    assert site.visitor.get(f"{API}/members/hana").json()["picture"] == second_picture
+    assert "not a picture" in expect_problem(upload_picture(b"no picture at all"), 400)
+    assert site.visitor.get(f"{API}/members/hana").json()["picture"] == second_picture
     assert site.hana.delete(f"{API}/me/picture").json()["picture"] is None
-    assert site.anybody.get(f"{API}/members/hana").json()["picture"] is None
+    assert site.visitor.get(f"{API}/members/hana").json()["picture"] is None
 
 
 def test_the_data_export_is_a_zip_file(site):
-    site.publish()
-    answer = site.hana.get(f"{API}/me/export")
-    assert answer.headers["content-type"] == "application/zip"
-    assert answer.content[:2] == b"PK"
+    site.publish_post()
+    response = site.hana.get(f"{API}/me/export")
+    assert response.headers["content-type"] == "application/zip"
+    assert response.content[:2] == b"PK"

@@ -31,74 +31,84 @@ def site(shared):
 
 @pytest.mark.parametrize("name", ["hana", "saki"])
 def test_a_session_needs_its_own_csrf_token_for_every_write(site, name):
-    browser, other = signed_in(site.app, name), csrf(signed_in(site.app, "taro"))
-    failures, before = [], read_all_tables(site.res)
+    browser, other_token = signed_in(site.app, name), csrf(signed_in(site.app, "taro"))
+    failures, tables_before = [], read_all_tables(site.res)
     for route in list_routes(site.app):
         if route.method == "GET":
             continue
-        api, sent = route.path.startswith("/api"), WRITES[route.name].sent
-        sent = {
+        is_api, fields = route.path.startswith("/api"), WRITES[route.name].fields
+        fields = {
             key: fill_path(site, value) if isinstance(value, str) else value
-            for key, value in sent.items()
+            for key, value in fields.items()
             if key != "photo"
         }
-        for secret in ("", "0" * 64, other):
-            given = (
-                {"json": {**sent, "csrf": secret}} if api else {"data": {**sent, "csrf": secret}}
+        for token in ("", "0" * 64, other_token):
+            body = (
+                {"json": {**fields, "csrf": token}}
+                if is_api
+                else {"data": {**fields, "csrf": token}}
             )
-            headers = {"X-CSRF-Token": secret} if secret else {}
+            headers = {"X-CSRF-Token": token} if token else {}
             headers |= {"Idempotency-Key": "k", "Origin": "https://elsewhere.example"}
-            answer = browser.request(
+            response = browser.request(
                 route.method,
                 f"{fill_path(site, route.path)}?csrf={csrf(browser)}",
                 headers=headers,
-                **given,
+                **body,
             )
-            if answer.status_code != 403:
-                failures.append((route.name, secret, answer.status_code))
+            if response.status_code != 403:
+                failures.append((route.name, token, response.status_code))
     assert failures == []
-    assert read_all_tables(site.res) == before
+    assert read_all_tables(site.res) == tables_before
 
 
 def test_the_api_takes_the_csrf_token_from_a_header_and_not_from_a_form(site):
     browser = signed_in(site.app, "rin")
-    path, secret = f"{API}/posts/{site.posts['published']}/like", csrf(browser)
-    assert browser.put(path, data={"csrf": secret}).status_code == 403
-    assert browser.put(path, headers={"X-CSRF-Token": secret}).json()["liked"] is True
-    browser.delete(path, headers={"X-CSRF-Token": secret})
+    path, token = f"{API}/posts/{site.posts['published']}/like", csrf(browser)
+    assert browser.put(path, data={"csrf": token}).status_code == 403
+    assert browser.put(path, headers={"X-CSRF-Token": token}).json()["liked"] is True
+    browser.delete(path, headers={"X-CSRF-Token": token})
 
 
 @pytest.mark.parametrize("name", [None, "hana", "taro", "saki"])
 def test_every_form_and_button_has_the_csrf_token(site, name):
     browser = visitor(site.app) if name is None else signed_in(site.app, name)
-    secret, failures, forms, buttons = csrf(browser, "/animals/credits"), [], 0, 0
+    token, failures, form_count, button_count = csrf(browser, "/animals/credits"), [], 0, 0
     for route in list_routes(site.app):
-        answer = browser.get(fill_path(site, route.path)) if route.method == "GET" else None
+        response = browser.get(fill_path(site, route.path)) if route.method == "GET" else None
         if (
-            answer is None
-            or not answer.headers.get("content-type", "").startswith("text/html")
+            response is None
+            or not response.headers.get("content-type", "").startswith("text/html")
             or route.path == "/animals/offline"
         ):
             continue
-        for whole in re.findall(r"<form\b.*?</form>", answer.text, re.S):
-            elements = Page(whole).elements
+        for form in re.findall(r"<form\b.*?</form>", response.text, re.S):
+            elements = Page(form).elements
             if elements[0][1].get("method") == "post":
-                forms += 1
-                has = [
-                    each["value"]
-                    for tag, each in elements
-                    if tag == "input" and each.get("name") == "csrf"
+                form_count += 1
+                tokens = [
+                    attributes["value"]
+                    for tag, attributes in elements
+                    if tag == "input" and attributes.get("name") == "csrf"
                 ]
-                failures += [(route.path, whole[:80])] if has != [secret] else []
-        owned = {each.get("id") for tag, each in Page(answer.text).elements if tag == "form"}
-        sends = [
-            each for tag, each in Page(answer.text).elements if tag == "button" and "form" in each
+                failures += [(route.path, form[:80])] if tokens != [token] else []
+        form_ids = {
+            attributes.get("id")
+            for tag, attributes in Page(response.text).elements
+            if tag == "form"
+        }
+        form_buttons = [
+            attributes
+            for tag, attributes in Page(response.text).elements
+            if tag == "button" and "form" in attributes
         ]
-        buttons += len(sends)
-        failures += [(route.path, send) for send in sends if send["form"] not in owned]
+        button_count += len(form_buttons)
+        failures += [
+            (route.path, button) for button in form_buttons if button["form"] not in form_ids
+        ]
     assert failures == []
-    assert forms > (10 if name is None else 20)  # a visitor has one form
-    assert buttons > 50
+    assert form_count > (10 if name is None else 20)  # a visitor has one form
+    assert button_count > 50
 
 
 # ---- limits --------------------------------------------------------------------------------------
@@ -121,80 +131,82 @@ RATE_LIMITS = {
 }
 
 
-def send_counted_request(site, programs, name):
+def send_counted_request(site, clients, name):
     """Send a request that a rate limit counts."""
     method, path = name.split(" ")
-    sent = {
+    fields = {
         key: fill_path(site, value) if isinstance(value, str) else value
-        for key, value in WRITES[name].sent.items()
+        for key, value in WRITES[name].fields.items()
     }
     headers = {"Idempotency-Key": secrets.token_hex(4)}
-    if "version" in sent:
-        version = programs["hana"].get(fill_path(site, path)).json()["version"]
-        sent |= {"version": version, "title": f"x{version}", "tags": []}
-    content: dict[str, object] = {"json": sent.get("", sent)}
-    if "photo" in sent:
+    if "version" in fields:
+        version = clients["hana"].get(fill_path(site, path)).json()["version"]
+        fields |= {"version": version, "title": f"x{version}", "tags": []}
+    content: dict[str, object] = {"json": fields.get("", fields)}
+    if "photo" in fields:
         content = {
-            "data": sent,
+            "data": fields,
             "files": {"photo": ("x.jpg", members_and_posts.make_picture(70), "image/jpeg")},
         }
-    return programs[RATE_LIMITS[name][0]].request(
+    return clients[RATE_LIMITS[name][0]].request(
         method, fill_path(site, path), headers=headers, **content
     )
 
 
 @pytest.fixture(scope="module")
-def programs(site):
+def clients(site):
     return {name: bearer(site.res, site.app, name) for name in ("hana", "taro", "rin")}
 
 
 @pytest.mark.parametrize("name", RATE_LIMITS)
-def test_a_rate_limit_announces_its_rest_and_then_when_to_retry(site, programs, name):
-    who, what, most = RATE_LIMITS[name]
-    answer = send_counted_request(site, programs, name)
-    assert answer.status_code in (200, 201, 202, 204), answer.text
-    assert f'"{what}";q={most};w=3600' in answer.headers["ratelimit-policy"]
-    left = int(re.search(rf'"{what}";r=(\d+);t=\d+', answer.headers["ratelimit"])[1])
-    assert 0 < left < most
+def test_a_rate_limit_announces_its_rest_and_then_when_to_retry(site, clients, name):
+    member, counter, limit = RATE_LIMITS[name]
+    response = send_counted_request(site, clients, name)
+    assert response.status_code in (200, 201, 202, 204), response.text
+    assert f'"{counter}";q={limit};w=3600' in response.headers["ratelimit-policy"]
+    remaining = int(re.search(rf'"{counter}";r=(\d+);t=\d+', response.headers["ratelimit"])[1])
+    assert 0 < remaining < limit
     with site.res.db.write() as db:
         db.execute(
             update(RateLimitCounter)
-            .where(RateLimitCounter.key == counter_key(who, what))
-            .values(uses=most)
+            .where(RateLimitCounter.key == counter_key(member, counter))
+            .values(uses=limit)
         )
-    before = read_all_tables(site.res)
+    tables_before = read_all_tables(site.res)
     for _ in range(2):
-        answer = send_counted_request(site, programs, name)
-        assert (answer.status_code, answer.headers["content-type"]) == (
+        response = send_counted_request(site, clients, name)
+        assert (response.status_code, response.headers["content-type"]) == (
             429,
             "application/problem+json",
         )
-        assert 0 < int(answer.headers["retry-after"]) <= 3600
-        assert f'"{what}";r=0;t={answer.headers["retry-after"]}' in answer.headers["ratelimit"]
-    assert read_all_tables(site.res) == before
+        assert 0 < int(response.headers["retry-after"]) <= 3600
+        assert (
+            f'"{counter}";r=0;t={response.headers["retry-after"]}' in response.headers["ratelimit"]
+        )
+    assert read_all_tables(site.res) == tables_before
     with site.res.db.write() as db:
         db.execute(
             update(RateLimitCounter)
-            .where(RateLimitCounter.key == counter_key(who, what))
+            .where(RateLimitCounter.key == counter_key(member, counter))
             .values(expires_at=datetime.now(UTC))
         )
-    assert send_counted_request(site, programs, name).status_code != 429
+    assert send_counted_request(site, clients, name).status_code != 429
 
 
 def test_a_rate_limit_holds_for_concurrent_requests(site):
-    programs = [bearer(site.res, site.app, "rin") for _ in range(4)]
+    clients = [bearer(site.res, site.app, "rin") for _ in range(4)]
     path = f"{API}/posts/{site.posts['published']}/comments"
 
-    def say(number):
+    def add_comment(number):
         return (
-            programs[number % 4]
+            clients[number % 4]
             .post(path, json={"text": f"w{number}"}, headers={"Idempotency-Key": f"many-{number}"})
             .status_code
         )
 
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(say, range(70)))
-    assert (answers.count(201), answers.count(429)) == (60, 10)
+        statuses = list(pool.map(add_comment, range(70)))
+    assert (statuses.count(201), statuses.count(429)) == (60, 10)
     with site.res.db.read() as db:
         assert (
             db.scalar(
@@ -210,41 +222,43 @@ def test_a_rate_limit_holds_for_concurrent_requests(site):
 
 
 def test_examples_match_their_schemas(site):
-    described = describe_api(site.app)
+    api = describe_api(site.app)
     failures = []
-    for name, schema in described["components"]["schemas"].items():
+    for name, schema in api["components"]["schemas"].items():
         for example in schema.get("examples", ()):
-            found = jsonschema.Draft202012Validator(
-                {**schema, "components": described["components"]}
+            errors = jsonschema.Draft202012Validator(
+                {**schema, "components": api["components"]}
             ).iter_errors(example)
-            failures += [(name, each.message) for each in found]
+            failures += [(name, error.message) for error in errors]
     assert failures == []
 
 
 def test_every_operation_has_examples_of_its_request_and_response(site):
-    described = describe_api(site.app)
-    schemas, missing = described["components"]["schemas"], []
-    for path, methods in described["paths"].items():
+    api = describe_api(site.app)
+    schemas, missing = api["components"]["schemas"], []
+    for path, methods in api["paths"].items():
         if not path.startswith(API):
             continue
         for method, operation in methods.items():
-            answers = [answer for status, answer in operation["responses"].items() if status < "3"]
-            for held in (*answers, operation.get("requestBody", {})):
-                for kind, content in held.get("content", {}).items():
-                    if kind == "application/zip":
+            responses = [
+                response for status, response in operation["responses"].items() if status < "3"
+            ]
+            for body in (*responses, operation.get("requestBody", {})):
+                for media_type, content in body.get("content", {}).items():
+                    if media_type == "application/zip":
                         continue
                     schema = content["schema"].get("items", content["schema"])
                     shape = schemas[schema["$ref"].rpartition("/")[2]]
-                    by_field = [
-                        each
-                        for each in shape["properties"].values()
-                        if each.get("examples") or each.get("format") == "binary"
+                    fields_with_example = [
+                        field
+                        for field in shape["properties"].values()
+                        if field.get("examples") or field.get("format") == "binary"
                     ]
-                    photo = any(
-                        "contentMediaType" in str(each) for each in shape["properties"].values()
+                    has_photo = any(
+                        "contentMediaType" in str(field) for field in shape["properties"].values()
                     )
-                    if not shape.get("examples") and len(by_field) + photo < len(
+                    if not shape.get("examples") and len(fields_with_example) + has_photo < len(
                         shape["properties"]
                     ):
-                        missing.append((method, path, kind))
+                        missing.append((method, path, media_type))
     assert missing == []

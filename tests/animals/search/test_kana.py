@@ -1,4 +1,4 @@
-"""Kana and Latin letters: Hepburn and kunrei, widths, long vowels."""
+"""Kana and romaji: Hepburn and Kunrei spellings, widths, long vowels."""
 
 import pytest
 
@@ -8,17 +8,20 @@ from tanuki.animals.search import kana
 @pytest.mark.parametrize(
     ("latin", "expected"),
     [
-        ("shiba", "しば"), ("siba", "しば"), ("neko", "ねこ"), ("fuji", "ふじ"), ("huzi", "ふじ"), ("tsuki", "つき"), ("tuki", "つき"), ("chatora", "ちゃとら"), ("tyatora", "ちゃとら"),
-        ("gakkou", "がっこう"), ("matcha", "まっちゃ"), ("maccha", "まっちゃ"), ("shimbun", "しんぶん"), ("hon'ya", "ほんや"), ("onna", "おんな"), ("konnichiwa", "こんにちわ"), ("kan'i", "かんい"),
+        ("shiba", "しば"), ("siba", "しば"), ("neko", "ねこ"), ("fuji", "ふじ"), ("huzi", "ふじ"),
+        ("tsuki", "つき"), ("tuki", "つき"), ("chatora", "ちゃとら"), ("tyatora", "ちゃとら"),
+        ("gakkou", "がっこう"), ("matcha", "まっちゃ"), ("maccha", "まっちゃ"),
+        ("shimbun", "しんぶん"), ("hon'ya", "ほんや"), ("onna", "おんな"),
+        ("konnichiwa", "こんにちわ"), ("kan'i", "かんい"),
         ("cat", None), ("corgi", None), ("dog", None), ("x", None), ("", None), ("'", None),
     ],
 )  # fmt: skip
-def test_latin_letters_become_kana_where_they_can(latin, expected):
+def test_romaji_becomes_hiragana_or_none(latin, expected):
     assert kana.romaji_to_hiragana(latin) == expected
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("spellings", "expected"),
     [
         (("とうきょう", "とおきょう", "ときょ"), "ときょ"),
         (("コーギー", "コギ"), "こぎ"),
@@ -27,12 +30,14 @@ def test_latin_letters_become_kana_where_they_can(latin, expected):
         (("",), ""),
     ],
 )
-def test_long_vowels_can_be_left_out(words, expected):
-    assert {kana.drop_long_vowels(kana.to_hiragana(word)) for word in words} == {expected}
+def test_long_vowels_are_dropped(spellings, expected):
+    assert {kana.drop_long_vowels(kana.to_hiragana(spelling)) for spelling in spellings} == {
+        expected
+    }
 
 
 @pytest.mark.parametrize(
-    "same",
+    "spellings",
     [
         ("shiba", "siba"),
         ("tokyo", "toukyou", "tookyoo"),
@@ -41,14 +46,14 @@ def test_long_vowels_can_be_left_out(words, expected):
         ("shimbun", "sinbun"),
     ],
 )
-def test_ways_to_write_one_word_in_latin_letters_are_one(same):
-    assert len({kana.fold_romaji(word) for word in same}) == 1
+def test_spellings_of_one_word_in_romaji_fold_to_one(spellings):
+    assert len({kana.fold_romaji(spelling) for spelling in spellings}) == 1
 
 
 @pytest.mark.parametrize(
     "word", ["しばいぬ", "とうきょう", "こーぎー", "まっちゃ", "ちゃとら", "ふじ", "しんぶん"]
 )
-def test_romaji_of_kana_begins_with_what_somebody_has_typed_of_it(word):
+def test_every_typed_prefix_matches_the_romaji_of_the_kana(word):
     hepburn = {
         "しばいぬ": "shibainu",
         "とうきょう": "toukyou",
@@ -65,7 +70,7 @@ def test_romaji_of_kana_begins_with_what_somebody_has_typed_of_it(word):
             ), hepburn[:size]
 
 
-def test_widths_of_kana_do_not_change_its_length():
+def test_hiragana_has_the_length_of_the_original_kana():
     assert kana.to_hiragana("シバ犬ヴー・ヷ") == "しば犬ゔー・ヷ"
     assert kana.is_kana("しばシバー")
     assert not kana.is_kana("柴")

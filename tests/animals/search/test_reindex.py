@@ -1,4 +1,4 @@
-"""The index made anew, on both engines, whatever became of it."""
+"""Rebuilding the search index on both engines."""
 
 import pytest
 from sqlalchemy import delete, select, text, update
@@ -16,8 +16,8 @@ from tests.factories.published_posts import (
 )
 
 
-def everything(db):
-    """All that the index holds."""
+def load_index(db):
+    """All rows of the index."""
     rows = [
         (row.post_id, row.tokens, row.suggestion_keys)
         for row in db.scalars(select(PostText).order_by(PostText.post_id))
@@ -35,22 +35,24 @@ def small_batches(monkeypatch):
 
 
 @pytest.mark.usefixtures("small_batches")
-def test_what_was_lost_comes_back_and_what_should_not_be_there_goes(database):
+def test_a_rebuild_restores_lost_rows_and_deletes_wrong_ones(database):
     with database.write() as db:
         for n in range(8):
             make_indexed_post(db, f"子猫 {n}", tags=["昼寝"])
-        removed = make_indexed_post(db, "犬")
+        removed_post = make_indexed_post(db, "犬")
     with database.write() as db:
-        db.execute(update(Post).where(Post.id == removed.id).values(state="removed"))
-        whole = everything(db)
+        db.execute(update(Post).where(Post.id == removed_post.id).values(state="removed"))
+        index_before = load_index(db)
         db.execute(delete(PostText).where(PostText.post_id.in_([2, 3, 4])))
         db.execute(update(SearchWord).values(posts=77))
-    heard = []
-    assert rebuild_index(database, lambda done, total: heard.append((done, total))) == 8
-    assert heard == [(3, 8), (6, 8), (8, 8)]
+    progress = []
+    assert (
+        rebuild_index(database, lambda done_count, total: progress.append((done_count, total))) == 8
+    )
+    assert progress == [(3, 8), (6, 8), (8, 8)]
     with database.write() as db:
-        assert everything(db)[0] == [row for row in whole[0] if row[0] != removed.id]
-        assert {each.posts for each in suggest_searches(db, "子猫", "ja")} == {8}
+        assert load_index(db)[0] == [row for row in index_before[0] if row[0] != removed_post.id]
+        assert {suggestion.posts for suggestion in suggest_searches(db, "子猫", "ja")} == {8}
         assert suggest_searches(db, "犬", "ja") == []
         assert len(search_titles(db, "昼寝")) == 8
         if database.embedded:
@@ -58,38 +60,41 @@ def test_what_was_lost_comes_back_and_what_should_not_be_there_goes(database):
 
 
 @pytest.mark.usefixtures("small_batches")
-def test_posts_that_change_meanwhile_are_as_their_writers_left_them(database):
+def test_changes_during_a_rebuild_are_kept(database):
     with database.write() as db:
         for n in range(6):
             make_unindexed_post(db, f"子猫 {n}")
 
-    def edit(done, _total):
-        if (
-            done == 3
-        ):  # the next ones are read after this; so change one of those just done, take one away and publish one
+    def change_posts(done_count, _total):
+        if done_count == 3:
+            # The next batch is read after this: edit an indexed post, hold one, publish one.
             with database.write() as db:
-                first = db.get(Post, 1)
-                first.title, first.version = "柴犬", 2
-                index.index_post(db, first)
+                post = db.get(Post, 1)
+                post.title, post.version = "柴犬", 2
+                index.index_post(db, post)
                 db.execute(update(Post).where(Post.id == 5).values(state="held"))
                 index.unindex_post(db, 5)
                 make_indexed_post(db, "文鳥", published_at=NOW)
 
-    assert rebuild_index(database, edit) == 6
+    assert rebuild_index(database, change_posts) == 6
     with database.read() as db:
         assert search_titles(db, "柴犬") == ["柴犬"]
         assert search_titles(db, "文鳥") == ["文鳥"]
         assert search_titles(db, "子猫", sort="newest") == [f"子猫 {n}" for n in (5, 3, 2, 1)]
 
 
-def test_a_row_read_before_a_change_is_not_written_after_it(database):
+def test_a_changed_post_is_not_overwritten_with_old_text(database):
     with database.write() as db:
-        kept, edited, held = (make_unindexed_post(db, title) for title in ("a", "b", "c"))
-        edited.version = 2
-        held.state = "held"
+        unchanged_post, edited_post, held_post = (
+            make_unindexed_post(db, title) for title in ("a", "b", "c")
+        )
+        edited_post.version = 2
+        held_post.state = "held"
         db.flush()
-        assert reindex.load_unchanged_ids(db, {kept.id: 1, edited.id: 1, held.id: 1}) == {kept.id}
+        assert reindex.load_unchanged_ids(
+            db, {unchanged_post.id: 1, edited_post.id: 1, held_post.id: 1}
+        ) == {unchanged_post.id}
 
 
-def test_an_empty_network_has_an_empty_index(database):
+def test_the_index_is_empty_without_posts(database):
     assert rebuild_index(database) == 0
