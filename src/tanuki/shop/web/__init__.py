@@ -44,7 +44,7 @@ RUN_TITLES = {
     "forecast-part": msgid("Forecast of some stores"),
     "start-week": msgid("Start of the weekly cycle by the clock"),
     "evaluate-due": msgid("Evaluation of complete weeks"),
-    "watch": msgid("Scan for alerts"),
+    "scan-alerts": msgid("Scan for alerts"),
     "retrain": msgid("Retraining after an alert"),
     "retrain-monthly": msgid("Monthly retraining"),
     "weekly_aggregate_sales": msgid("Add up the sales"),
