@@ -1,4 +1,4 @@
-"""Escaping: texts that people write or put into addresses stay texts on pages and in JSON."""
+"""Escaping: texts that people write or put into URLs stay texts on pages and in JSON."""
 
 import io
 import re
@@ -22,7 +22,7 @@ FIELDS = (
     "name",
     "about",
     "title",
-    "words",
+    "description",
     "tag",
     "comment",
     "report",
@@ -30,7 +30,7 @@ FIELDS = (
     "appeal",
     "answer",
     "label",
-    "asked",
+    "request",
 )
 PEOPLE = ("hana", "taro", "mona", "saki", None)
 
@@ -61,25 +61,25 @@ class Page(HTMLParser):
         self.texts.append(data)
 
     def contains_text(self, text: str) -> bool:
-        """Whether it shows a text unchanged."""
+        """Whether the page shows a text unchanged."""
         values = [value or "" for _, attributes in self.elements for value in attributes.values()]
         return text in "".join(self.texts) or any(text in value for value in values)
 
     def list_faults(self) -> list[str]:
         """Elements and attributes that only an unescaped text can cause."""
-        found = [tag for tag, _ in self.elements if not re.fullmatch(r"[a-z]+[1-6]?", tag)]
+        faults = [tag for tag, _ in self.elements if not re.fullmatch(r"[a-z]+[1-6]?", tag)]
         for tag, attributes in self.elements:
-            found += [
+            faults += [
                 f"{tag} {name}"
                 for name in attributes
                 if not re.fullmatch(r"[a-z]+([-:][a-z]+)*", name, re.I) or name.startswith("on")
             ]
-            found += [
+            faults += [
                 f"{tag} {value}"
                 for name, value in attributes.items()
                 if name in ("href", "src", "action", "formaction") and is_unsafe_url(value)
             ]
-        return found + [
+        return faults + [
             f"script {attributes}"
             for tag, attributes in self.elements
             if tag == "script" and not (attributes.get("src") or "").startswith("/static/")
@@ -87,7 +87,7 @@ class Page(HTMLParser):
 
 
 def is_unsafe_url(value: str | None) -> bool:
-    """Whether an address is a script or leads off the site."""
+    """Whether a URL is a script or leads to another site."""
     return not (value or "").startswith(("/", "#", "?")) and value not in ("", None)
 
 
@@ -106,11 +106,11 @@ def site(shared):
     ).raise_for_status()
     form = {
         "title": hostile_text("title"),
-        "description": hostile_text("words"),
+        "description": hostile_text("description"),
         "category": "cat",
         "tags": [hostile_text("tag")],
     }
-    posts = []
+    post_ids = []
     for number in range(2):
         files = {
             "photo": (
@@ -119,67 +119,69 @@ def site(shared):
                 "image/jpeg",
             )
         }
-        posts.append(
+        post_ids.append(
             hana.post(
                 f"{API}/posts", data=form, files=files, headers={"Idempotency-Key": f"k{number}"}
             ).json()["id"]
         )
     with shared.db.write() as db:
-        for post_id in posts:
+        for post_id in post_ids:
             post_review.run_checks(db, post_id, now=members_and_posts.NOW)
     taro.patch(f"{API}/me", json={"display": hostile_text("name")}).raise_for_status()
-    said = taro.post(
-        f"{API}/posts/{posts[0]}/comments",
+    comment_id = taro.post(
+        f"{API}/posts/{post_ids[0]}/comments",
         json={"text": hostile_text("comment")},
         headers={"Idempotency-Key": "c"},
     ).json()["id"]
-    taro.put(f"{API}/posts/{posts[0]}/like").raise_for_status()
+    taro.put(f"{API}/posts/{post_ids[0]}/like").raise_for_status()
     taro.put(f"{API}/members/hana/follow").raise_for_status()
     hana.patch(
-        f"{API}/posts/{posts[0]}",
-        json={"version": 1, **form, "description": hostile_text("words") + "!"},
+        f"{API}/posts/{post_ids[0]}",
+        json={"version": 1, **form, "description": hostile_text("description") + "!"},
     ).raise_for_status()
-    ids = {"post_id": posts[0], "comment_id": said}
+    ids = {"post_id": post_ids[0], "comment_id": comment_id}
     for number, subject in enumerate(("post", "post", "comment", "member")):
-        what = [posts[0], posts[1], said, 1][number]
+        subject_id = [post_ids[0], post_ids[1], comment_id, 1][number]
         report = {
             "subject": subject,
-            "subject_id": what,
+            "subject_id": subject_id,
             "reason": "other",
             "text": hostile_text("report"),
         }
-        who = hana if subject == "comment" else taro
-        case_id = who.post(f"{API}/reports", json=report).json()["case_id"]
-        if what == posts[1]:
-            decided = mona.post(
+        reporter = hana if subject == "comment" else taro
+        case_id = reporter.post(f"{API}/reports", json=report).json()["case_id"]
+        if subject_id == post_ids[1]:
+            decision = mona.post(
                 f"{API}/moderation/cases/{case_id}/decision",
                 json={"action": "remove", "reason": "other", "note": hostile_text("note")},
             ).json()
             ids["appeal_id"] = hana.post(
-                f"{API}/decisions/{decided['id']}/appeal", json={"text": hostile_text("appeal")}
+                f"{API}/decisions/{decision['id']}/appeal", json={"text": hostile_text("appeal")}
             ).json()["id"]
         else:
             ids["case_id"] = case_id if subject == "post" else ids["case_id"]
-    warned = {
+    ruling = {
         "subject": "member",
         "subject_id": 1,
         "action": "warn",
         "reason": "other",
         "note": hostile_text("note"),
     }
-    ids["decision_id"] = mona.post(f"{API}/moderation/decisions", json=warned).json()["id"]
-    answer = {"overturn": False, "text": hostile_text("answer")}
-    saki.post(f"{API}/moderation/appeals/{ids['appeal_id']}/answer", json=answer).raise_for_status()
+    ids["decision_id"] = mona.post(f"{API}/moderation/decisions", json=ruling).json()["id"]
+    appeal_answer = {"overturn": False, "text": hostile_text("answer")}
+    saki.post(
+        f"{API}/moderation/appeals/{ids['appeal_id']}/answer", json=appeal_answer
+    ).raise_for_status()
     browser = signed_in(app, "hana")
     browser.post(
         "/account/tokens",
         data={"csrf": csrf(browser), "label": hostile_text("label"), "scope": "read"},
     ).raise_for_status()
-    new = visitor(app)
-    new.post(
+    new_browser = visitor(app)
+    new_browser.post(
         "/sign-up",
         data={
-            "csrf": csrf(new, "/sign-up"),
+            "csrf": csrf(new_browser, "/sign-up"),
             "name": "new",
             "display": hostile_text("name"),
             "password": PASSWORD,
@@ -193,9 +195,9 @@ def site(shared):
     )
 
 
-def fill_path(route: Any, ids: dict[str, Any], **odd: str) -> str:
+def fill_path(route: Any, ids: dict[str, Any], **hostile_values: str) -> str:
     """A route's path with existing values, or with odd ones."""
-    usual = {
+    defaults = {
         "name": "hana",
         "relation": "followers",
         "category": "cat",
@@ -204,83 +206,83 @@ def fill_path(route: Any, ids: dict[str, Any], **odd: str) -> str:
         **ids,
     }
     return route.fill_path(
-        **{**usual, **{key: quote(value, safe="") for key, value in odd.items()}}
+        **{**defaults, **{key: quote(value, safe="") for key, value in hostile_values.items()}}
     )
 
 
-def list_addresses(app: Any, ids: dict[str, Any]) -> list[str]:
-    """Every page, and every page with a hostile text in each part of its address."""
-    found = [
+def list_urls(app: Any, ids: dict[str, Any]) -> list[str]:
+    """Every page, and every page with a hostile text in each part of its URL."""
+    urls = [
         "/account",
         "/api",
         "/sign-in",
         "/sign-up",
-        f"/nowhere/{quote(hostile_text('asked'))}",
-        f"/sign-in?next={quote(hostile_text('asked'))}",
+        f"/nowhere/{quote(hostile_text('request'))}",
+        f"/sign-in?next={quote(hostile_text('request'))}",
     ]
     for route in list_routes(app):
         if route.method != "GET":
             continue
-        around = (
+        query = (
             {"q": hostile_text("title")}
             if "search" in route.path
             else {"subject": "post", "id": ids["post_id"]}
         )
         common = "&".join(
             f"{name}={quote(str(value))}"
-            for name, value in around.items()
+            for name, value in query.items()
             if name in route.query_fields
         )
-        found.append(f"{fill_path(route, ids)}?{common}")
-        found += [
-            fill_path(route, ids, **{name: hostile_text("asked")}) for name in route.path_fields
+        urls.append(f"{fill_path(route, ids)}?{common}")
+        urls += [
+            fill_path(route, ids, **{name: hostile_text("request")}) for name in route.path_fields
         ]
-        found += [
-            f"{fill_path(route, ids)}?{common}&{name}={quote(hostile_text('asked'))}"
+        urls += [
+            f"{fill_path(route, ids)}?{common}&{name}={quote(hostile_text('request'))}"
             for name in route.query_fields
         ]
-    return found
+    return urls
 
 
-def find_faults(answer: Any) -> list[str]:
+def find_faults(response: Any) -> list[str]:
     """What is wrong with a response."""
-    kind = answer.headers.get("content-type", "").partition(";")[0]
-    found = [
+    media_type = response.headers.get("content-type", "").partition(";")[0]
+    faults = [
         f"{name}: {value}"
-        for name, value in answer.headers.items()
+        for name, value in response.headers.items()
         if "<" in value or "onzyx=" in value
     ]
-    found += [] if answer.status_code < 500 else [str(answer.status_code)]
-    found += [] if answer.headers["x-content-type-options"] == "nosniff" else ["nosniff"]
-    found += [] if "unsafe" not in answer.headers["content-security-policy"] else ["policy"]
-    if kind == "text/html":
-        found += Page(answer.text).list_faults()
-    elif kind in ("text/javascript", "application/manifest+json"):
-        found += ["nasty"] if "zyx" in answer.text else []
-    elif kind not in (
+    faults += [] if response.status_code < 500 else [str(response.status_code)]
+    faults += [] if response.headers["x-content-type-options"] == "nosniff" else ["nosniff"]
+    faults += [] if "unsafe" not in response.headers["content-security-policy"] else ["policy"]
+    if media_type == "text/html":
+        faults += Page(response.text).list_faults()
+    elif media_type in ("text/javascript", "application/manifest+json"):
+        faults += ["nasty"] if "zyx" in response.text else []
+    elif media_type not in (
         "application/json",
         "application/problem+json",
         "application/zip",
         "image/jpeg",
         "",
     ):
-        found.append(kind)
-    return found
+        faults.append(media_type)
+    return faults
 
 
 @pytest.fixture(scope="module")
 def crawl_result(site):
     """The faults of every page for every person, and the fields whose text some page shows."""
     app, ids, browsers = site
-    wrong: list[tuple[str | None, str, str]] = []
-    shown: set[str] = set()
-    for name, path in product(PEOPLE, list_addresses(app, ids)):
-        answer = browsers[name].get(path)
-        wrong += [(name, path, fault) for fault in find_faults(answer)]
-        shown.update(
-            field for field in FIELDS if Page(answer.text).contains_text(hostile_text(field))
+    faults: list[tuple[str | None, str, str]] = []
+    visible_fields: set[str] = set()
+    for name, path in product(PEOPLE, list_urls(app, ids)):
+        response = browsers[name].get(path)
+        faults += [(name, path, fault) for fault in find_faults(response)]
+        visible_fields.update(
+            field for field in FIELDS if Page(response.text).contains_text(hostile_text(field))
         )
-    return wrong, shown
+    return faults, visible_fields
 
 
 def test_no_page_renders_a_text_as_markup(crawl_result):
@@ -288,13 +290,13 @@ def test_no_page_renders_a_text_as_markup(crawl_result):
 
 
 def test_every_text_is_shown_unchanged(crawl_result):
-    """Proves that the test above saw every field."""
+    """Proves that the test above covers every field."""
     assert crawl_result[1] == set(FIELDS)
 
 
 def test_refused_forms_show_sent_values_as_text(site):
     app, ids, browsers = site
-    wrong, crawl_result = [], 0
+    faults, echo_count = [], 0
     for name in ("hana", "saki"):
         token = csrf(browsers[name], "/animals/credits")
         for route in list_routes(app):
@@ -304,18 +306,20 @@ def test_refused_forms_show_sent_values_as_text(site):
                 or route.path == "/animals/delete-account"
             ):
                 continue
-            for field in ("", *route.body_fields):
-                sent = {
-                    each: hostile_text("asked") * (200 if each == field else 1)
-                    for each in route.body_fields
-                    if each not in ("photo", "camera")
+            for hostile_field in ("", *route.body_fields):
+                values = {
+                    field: hostile_text("request") * (200 if field == hostile_field else 1)
+                    for field in route.body_fields
+                    if field not in ("photo", "camera")
                 }
-                answer = browsers[name].post(fill_path(route, ids), data={"csrf": token, **sent})
-                assert answer.status_code < 500, route.name
-                wrong += [(route.name, fault) for fault in find_faults(answer)]
-                crawl_result += "zyx-asked" in answer.text
-    assert wrong == []
-    assert crawl_result > 10
+                response = browsers[name].post(
+                    fill_path(route, ids), data={"csrf": token, **values}
+                )
+                assert response.status_code < 500, route.name
+                faults += [(route.name, fault) for fault in find_faults(response)]
+                echo_count += "zyx-request" in response.text
+    assert faults == []
+    assert echo_count > 10
 
 
 def test_json_has_texts_unchanged(site):
@@ -323,12 +327,12 @@ def test_json_has_texts_unchanged(site):
     post = visitor(app).get(f"{API}/posts/{ids['post_id']}").json()
     assert (post["title"], post["description"], post["tags"], post["display"]) == (
         hostile_text("title"),
-        hostile_text("words") + "!",
+        hostile_text("description") + "!",
         [hostile_text("tag")],
         hostile_text("name"),
     )
     assert visitor(app).get(f"{API}/posts/{ids['post_id']}/comments").json()["items"][0][
         "text"
     ] == hostile_text("comment")
-    found = visitor(app).get(f"{API}/search", params={"q": "zyx-title"}).json()["items"][0]
-    assert "".join(part["text"] for part in found["title"]) == hostile_text("title")
+    hit = visitor(app).get(f"{API}/search", params={"q": "zyx-title"}).json()["items"][0]
+    assert "".join(part["text"] for part in hit["title"]) == hostile_text("title")

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tanuki.animals import engagement, members, notifications
+from tanuki.animals import engagement
 from tanuki.animals.tables import Member
 from tanuki.platform import accounts
 from tests.factories.http_clients import csrf, make_person, signed_in, visitor
@@ -24,9 +24,9 @@ def ken(app, embedded):
     return signed_in(app, "ken")
 
 
-def submit(browser, path, headers=None, **sent):
+def submit(browser, path, headers=None, **fields):
     return browser.post(
-        path, data={"csrf": csrf(browser, "/animals/post"), **sent}, headers=headers
+        path, data={"csrf": csrf(browser, "/animals/post"), **fields}, headers=headers
     )
 
 
@@ -119,50 +119,60 @@ def test_a_block_is_ended_on_the_page_of_blocks(ken, mugi):
 
 def test_the_settings_change_profile_picture_and_consent(ken, embedded):
     page = "/animals/settings"
-    sent = {"csrf": csrf(ken, page), "display": "ケン", "about": "犬と\n猫"}
-    answer = ken.post(page, data=sent, files={"photo": ("me.png", make_picture(5), "image/png")})
-    assert answer.status_code == 303
+    fields = {"csrf": csrf(ken, page), "display": "ケン", "about": "犬と\n猫"}
+    response = ken.post(
+        page, data=fields, files={"photo": ("me.png", make_picture(5), "image/png")}
+    )
+    assert response.status_code == 303
     with embedded.db.read() as db:
-        now = db.query(Member).filter_by(name="ken").one()
-        assert (now.display, now.about, now.events) == ("ケン", "犬と\n猫", False)
-        assert now.photo is not None
-    assert f"/animals/pictures/{now.photo}/list.jpg" in ken.get("/animals/members/ken").text
-    ken.post(page, data={**sent, "events": "1", "remove_photo": "1"})
+        member = db.query(Member).filter_by(name="ken").one()
+        assert (member.display, member.about, member.events) == ("ケン", "犬と\n猫", False)
+        assert member.photo is not None
+    assert f"/animals/pictures/{member.photo}/list.jpg" in ken.get("/animals/members/ken").text
+    ken.post(page, data={**fields, "events": "1", "remove_photo": "1"})
     with embedded.db.read() as db:
-        now = db.query(Member).filter_by(name="ken").one()
-        assert (now.photo, now.events) == (None, True)
+        member = db.query(Member).filter_by(name="ken").one()
+        assert (member.photo, member.events) == (None, True)
 
 
 def test_a_refused_form_keeps_what_was_typed(ken, mugi):
-    sent = {
+    fields = {
         "csrf": csrf(ken, "/animals/settings"),
         "display": "x" * 41,
         "about": "犬と暮らす",
         "events": "1",
     }
-    answer = ken.post("/animals/settings", data=sent)
-    assert answer.status_code == 400
+    response = ken.post("/animals/settings", data=fields)
+    assert response.status_code == 400
     for text in ("A display name has 1 to 40 characters; found 41.", "x" * 41, "犬と暮らす"):
-        assert text in answer.text
-    words = "これは" + "w" * 1_000
-    answer = ken.post(
+        assert text in response.text
+    long_text = "これは" + "w" * 1_000
+    response = ken.post(
         "/animals/report",
         data={
-            "csrf": sent["csrf"],
+            "csrf": fields["csrf"],
             "subject": "post",
             "subject_id": str(mugi.id),
             "reason": "spam",
-            "text": words,
+            "text": long_text,
         },
     )
-    assert answer.status_code == 400
-    assert words in answer.text
-    assert 'value="spam" required checked' in answer.text
-    unchosen = ken.post(
+    assert response.status_code == 400
+    assert long_text in response.text
+    assert 'value="spam" required checked' in response.text
+    response_without_reason = ken.post(
         "/animals/report",
-        data={"csrf": sent["csrf"], "subject": "post", "subject_id": str(mugi.id), "text": "見て"},
+        data={
+            "csrf": fields["csrf"],
+            "subject": "post",
+            "subject_id": str(mugi.id),
+            "text": "見て",
+        },
     )
-    assert (unchosen.status_code, "見て" in unchosen.text) == (400, True)
+    assert (response_without_reason.status_code, "見て" in response_without_reason.text) == (
+        400,
+        True,
+    )
 
 
 def test_notifications_are_described_and_marked_as_read(ken, mugi, app, embedded):
@@ -185,30 +195,31 @@ def test_notifications_are_described_and_marked_as_read(ken, mugi, app, embedded
 
 
 def test_signing_up_makes_a_member(app, mugi):
-    new = visitor(app)
-    sent = {
+    new_browser = visitor(app)
+    fields = {
         "name": "new",
         "display": "新人",
         "password": "a password for tests",
         "again": "a password for tests",
     }
     assert (
-        new.post(
-            "/sign-up", data={**sent, "csrf": csrf(new, "/sign-up"), "next": "/animals/newest"}
+        new_browser.post(
+            "/sign-up",
+            data={**fields, "csrf": csrf(new_browser, "/sign-up"), "next": "/animals/newest"},
         ).status_code
         == 303
     )
-    assert new.get("/animals/me").headers["location"] == "/animals/members/new"
-    assert f"/animals/posts/{mugi.id}/like" in new.get("/animals/newest").text
+    assert new_browser.get("/animals/me").headers["location"] == "/animals/members/new"
+    assert f"/animals/posts/{mugi.id}/like" in new_browser.get("/animals/newest").text
 
 
 def test_the_first_write_of_an_account_makes_it_a_member(app, embedded, mugi):
     make_person(embedded, "new", ("member", None))
-    new = signed_in(app, "new")
-    assert new.get("/animals/me").headers["location"] == "/animals/join"
-    assert new.get("/animals").status_code == 200
-    assert submit(new, f"/animals/posts/{mugi.id}/like").status_code == 303
-    assert new.get("/animals/me").headers["location"] == "/animals/members/new"
+    new_browser = signed_in(app, "new")
+    assert new_browser.get("/animals/me").headers["location"] == "/animals/join"
+    assert new_browser.get("/animals").status_code == 200
+    assert submit(new_browser, f"/animals/posts/{mugi.id}/like").status_code == 303
+    assert new_browser.get("/animals/me").headers["location"] == "/animals/members/new"
 
 
 def test_a_moderator_may_become_a_member(app, embedded):
@@ -221,12 +232,12 @@ def test_a_moderator_may_become_a_member(app, embedded):
 
 def test_a_banned_member_reads_but_may_not_write(app, ken, mugi, embedded):
     with embedded.db.write() as db:
-        banned = db.query(Member).filter_by(name="ken").one()
-        banned.banned_at, banned.ban_reason = NOW, "spam"
+        member = db.query(Member).filter_by(name="ken").one()
+        member.banned_at, member.ban_reason = NOW, "spam"
     assert "You are banned" in ken.get("/animals/members/ken").text
     assert ken.get(f"/animals/posts/{mugi.id}").status_code == 200
-    answer = submit(ken, f"/animals/posts/{mugi.id}/like")
-    assert answer.status_code == 403 and "Moderators have banned you" in answer.text
+    response = submit(ken, f"/animals/posts/{mugi.id}/like")
+    assert response.status_code == 403 and "Moderators have banned you" in response.text
 
 
 def test_a_form_without_csrf_token_or_session_is_refused(app, ken, mugi):
@@ -238,21 +249,23 @@ def test_a_form_without_csrf_token_or_session_is_refused(app, ken, mugi):
         "/animals/post",
     ):
         assert ken.post(path, data={"display": "x", "key": "k"}).status_code == 403, path
-        stranger = visitor(app)
-        assert stranger.post(path, data={"csrf": csrf(stranger, "/animals")}).status_code == 303, (
-            path
-        )
+        anonymous = visitor(app)
+        assert (
+            anonymous.post(path, data={"csrf": csrf(anonymous, "/animals")}).status_code == 303
+        ), path
 
 
 def test_account_deletion_needs_the_password_and_ends_the_session(app, ken, embedded):
-    wrong = submit(ken, "/animals/delete-account", password="wrong", confirmed="1")
-    assert wrong.status_code == 400 and "The password is not right." in wrong.text
+    refusal = submit(ken, "/animals/delete-account", password="wrong", confirmed="1")
+    assert refusal.status_code == 400 and "The password is not right." in refusal.text
     assert (
         "Please tick the box"
         in submit(ken, "/animals/delete-account", password="a password for tests").text
     )
-    gone = submit(ken, "/animals/delete-account", password="a password for tests", confirmed="1")
-    assert gone.headers["location"] == "/animals/account-deleted"
+    deletion = submit(
+        ken, "/animals/delete-account", password="a password for tests", confirmed="1"
+    )
+    assert deletion.headers["location"] == "/animals/account-deleted"
     assert "Your account is deleted" in ken.get("/animals/account-deleted").text
     assert ken.get("/animals/settings").status_code == 303
     assert visitor(app).get("/animals/members/ken").status_code == 404
@@ -263,7 +276,3 @@ def test_the_data_export_is_private(ken, mugi):
     assert answer.headers["content-type"] == "application/zip" and answer.content.startswith(b"PK")
     assert answer.headers["cache-control"] == "private, no-store"
     assert "ai-animals-ken.zip" in answer.headers["content-disposition"]
-
-
-assert members
-assert notifications

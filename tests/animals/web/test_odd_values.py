@@ -12,7 +12,7 @@ from tests.factories import members_and_posts, populated_site
 from tests.factories.api_routes import Route, list_routes
 from tests.factories.http_clients import bearer, csrf, signed_in
 
-# As they stand in an address: a null byte, half a surrogate pair, a digit that is no number,
+# As written in a URL: a null byte, half a surrogate pair, a digit that is no number,
 # too large, no number, not a moment, a moment without zone, the last moment.
 ODD_VALUES = (
     "%00",
@@ -68,30 +68,30 @@ def generate_odd_requests(app: Any, api: bool) -> Iterator[OddRequest]:
     for route in list_routes(app):
         if route.path.startswith("/api") != api:
             continue
-        usual, names = (
+        path, fields = (
             route.fill_path(**USUAL_VALUES),
             [name for name in route.body_fields if name not in SKIPPED_FIELDS],
         )
-        around = {"q": "cat"} if route.path.endswith("search") else {"subject": "post", "id": "1"}
-        for odd in ODD_VALUES:
+        query = {"q": "cat"} if route.path.endswith("search") else {"subject": "post", "id": "1"}
+        for odd_value in ODD_VALUES:
             yield from (
-                OddRequest(route, route.fill_path(**{**USUAL_VALUES, name: odd}), None)
+                OddRequest(route, route.fill_path(**{**USUAL_VALUES, name: odd_value}), None)
                 for name in route.path_fields
             )
             for name in route.query_fields:
-                query = {**around, name: odd}
+                values = {**query, name: odd_value}
                 yield OddRequest(
                     route,
-                    f"{usual}?{'&'.join(f'{key}={value}' for key, value in query.items())}",
+                    f"{path}?{'&'.join(f'{key}={value}' for key, value in values.items())}",
                     None,
                 )
             yield from (
                 OddRequest(
                     route,
-                    usual,
-                    {**{each: USUAL_VALUES.get(each, "") for each in names}, name: odd},
+                    path,
+                    {**{field: USUAL_VALUES.get(field, "") for field in fields}, name: odd_value},
                 )
-                for name in names
+                for name in fields
             )
 
 
@@ -110,20 +110,20 @@ def build_request(odd_request: OddRequest, token: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", ["pages", "programs"])
 def test_odd_values_cause_no_server_error(resources, kind):
-    world, api = populated_site.populate_site(resources), kind == "programs"
+    site, is_api = populated_site.populate_site(resources), kind == "programs"
     members_and_posts.make_member(resources, "saki")  # moderates, and is a member
-    wrong = []
-    with bearer(resources, world.app, "saki") if api else signed_in(world.app, "saki") as browser:
-        token = "" if api else csrf(browser, "/animals/credits")
-        for number, odd_request in enumerate(generate_odd_requests(world.app, api)):
+    failures = []
+    with bearer(resources, site.app, "saki") if is_api else signed_in(site.app, "saki") as browser:
+        token = "" if is_api else csrf(browser, "/animals/credits")
+        for number, odd_request in enumerate(generate_odd_requests(site.app, is_api)):
             if number % 200 == 0:
                 with resources.db.write() as db:
                     rate_limit.delete_expired_counters(db, datetime.now(UTC) + timedelta(days=1))
-            answer = browser.request(
+            response = browser.request(
                 odd_request.route.method, odd_request.path, **build_request(odd_request, token)
             )
-            if answer.status_code >= 500:
-                wrong.append(
+            if response.status_code >= 500:
+                failures.append(
                     (odd_request.route.name, odd_request.path[:100], str(odd_request.form)[:200])
                 )
-    assert wrong == []
+    assert failures == []

@@ -118,13 +118,13 @@ def test_pages_of_results_do_not_overlap(app, embedded):
             seed=n % 3,
             now=datetime(2026, 5, 1, tzinfo=UTC) + timedelta(minutes=n),
         )
-    browser, seen, path = visitor(app), [], "/animals/search?q=cat&category=cat"
+    browser, seen_ids, path = visitor(app), [], "/animals/search?q=cat&category=cat"
     while path:
         page = browser.get(path).text
-        seen += re.findall(r'data-post="(\d+)"', page)
-        more = re.search(r'rel="next" href="([^"]+)"', page)
-        path = more and more[1].replace("&amp;", "&")
-    assert len(seen) == len(set(seen)) == 30
+        seen_ids += re.findall(r'data-post="(\d+)"', page)
+        next_link = re.search(r'rel="next" href="([^"]+)"', page)
+        path = next_link and next_link[1].replace("&amp;", "&")
+    assert len(seen_ids) == len(set(seen_ids)) == 30
 
 
 def test_autocomplete_is_in_the_readers_language(app, search_page):

@@ -34,13 +34,13 @@ def site(embedded):
     """hana with a post, ken who likes and comments on it, mika whom hana blocks, a moderator."""
     hana, ken, mika = (make_member(embedded, name) for name in ("hana", "ken", "mika"))
     make_staff(embedded, "mod", "moderator")
-    made = make_post(embedded, hana, title="Mugi", tags=("sun",))
+    post = make_post(embedded, hana, title="Mugi", tags=("sun",))
     with embedded.db.write() as db:
-        engagement.like_post(db, ken, made.id, now=NOW)
+        engagement.like_post(db, ken, post.id, now=NOW)
         engagement.follow_member(db, ken, "hana", now=NOW)
-        engagement.add_comment(db, ken, made.id, "What a face", key="c", now=NOW)
+        engagement.add_comment(db, ken, post.id, "What a face", key="c", now=NOW)
         members.block_member(db, hana, "mika", "block", now=NOW)
-    return {"post": made, "hana": hana, "ken": ken, "mika": mika}
+    return {"post": post, "hana": hana, "ken": ken, "mika": mika}
 
 
 @pytest.mark.parametrize("lang", ["en", "ja"])
@@ -60,16 +60,16 @@ def test_every_page_opens_on_an_empty_site(app, embedded, lang):
 
 
 def test_visitors_open_public_pages_and_are_asked_to_sign_in_for_others(app, site):
-    stranger, made = visitor(app), site["post"]
+    browser, post = visitor(app), site["post"]
     for path in [
         *PUBLIC_PAGES,
-        f"/animals/posts/{made.id}",
-        f"/animals/posts/{made.id}/likes",
+        f"/animals/posts/{post.id}",
+        f"/animals/posts/{post.id}/likes",
         "/animals/members/hana",
     ]:
-        assert stranger.get(path).status_code == 200, path
-    for path in [*OWN_PAGES, f"/animals/posts/{made.id}/edit", "/animals/me"]:
-        answer = stranger.get(path)
+        assert browser.get(path).status_code == 200, path
+    for path in [*OWN_PAGES, f"/animals/posts/{post.id}/edit", "/animals/me"]:
+        answer = browser.get(path)
         assert (answer.status_code, answer.headers["location"][:8]) == (303, "/sign-in"), path
 
 
@@ -82,85 +82,88 @@ def test_a_post_page_shows_text_likes_and_comments(app, site):
 
 
 def test_cached_cards_are_never_stale_or_another_persons(app, embedded, site):
-    made, ken, look = site["post"], signed_in(app, "ken"), "/animals/newest"
-    liked, counted = (
+    post, ken, path = site["post"], signed_in(app, "ken"), "/animals/newest"
+    like_pattern, count_pattern = (
         re.compile(r'aria-pressed="(\w+)" aria-label="Like Mugi'),
         re.compile(r"data-count>(\d+)<"),
     )
-    for _ in range(2):  # the second time from what is kept
-        assert (liked.findall(ken.get(look).text), counted.findall(ken.get(look).text)) == (
+    for _ in range(2):  # the second time from the cache
+        assert (
+            like_pattern.findall(ken.get(path).text),
+            count_pattern.findall(ken.get(path).text),
+        ) == (
             ["true"],
             ["1"],
         )
-        assert liked.findall(signed_in(app, "hana").get(look).text) == ["false"]
-        assert "/sign-in?next=%2Fanimals%2Fposts%2F" in visitor(app).get(look).text
-        assert "Mugi" not in signed_in(app, "mika").get(look).text
+        assert like_pattern.findall(signed_in(app, "hana").get(path).text) == ["false"]
+        assert "/sign-in?next=%2Fanimals%2Fposts%2F" in visitor(app).get(path).text
+        assert "Mugi" not in signed_in(app, "mika").get(path).text
     with embedded.db.write() as db:
-        engagement.unlike_post(db, site["ken"], made.id, now=NOW)
+        engagement.unlike_post(db, site["ken"], post.id, now=NOW)
         members.update_profile(
             db, site["hana"], members.ProfileChange(display="<b>Hana</b>"), now=NOW
         )
-        db.get_one(Post, made.id).title = "Wheat"
-    page = ken.get(look).text
+        db.get_one(Post, post.id).title = "Wheat"
+    page = ken.get(path).text
     assert "Mugi" not in page and "&lt;b&gt;Hana&lt;/b&gt;" in page
-    assert ('aria-label="Like Wheat"' in page, counted.findall(page)) == (True, ["0"])
+    assert ('aria-label="Like Wheat"' in page, count_pattern.findall(page)) == (True, ["0"])
 
 
 def test_the_navigation_depends_on_the_person_and_marks_the_page(app, site):
-    staff_page, own = (
+    staff_page, member_page = (
         signed_in(app, "mod").get("/animals/newest").text,
         signed_in(app, "ken").get("/animals/newest").text,
     )
     assert (
         "/animals/moderation" in staff_page,
-        "/animals/moderation" in own,
-        "/sign-out" in own,
+        "/animals/moderation" in member_page,
+        "/sign-out" in member_page,
     ) == (
         True,
         False,
         True,
     )
-    stranger = visitor(app)
+    browser = visitor(app)
     for path in ("/animals/newest", "/animals", "/animals/newest"):
-        page = stranger.get(path).text
+        page = browser.get(path).text
         assert (
             "/sign-out" not in page and f'href="/sign-in?next={path.replace("/", "%2F")}"' in page
         )
-        assert page.count('aria-current="page"') == 2  # among the ways and among the categories
-    answer = stranger.post(
-        "/theme", data={"theme": "dark", "next": "/animals", "csrf": csrf(stranger, "/animals")}
+        assert page.count('aria-current="page"') == 2  # in the navigation and in the categories
+    answer = browser.post(
+        "/theme", data={"theme": "dark", "next": "/animals", "csrf": csrf(browser, "/animals")}
     )
     assert answer.status_code == 303
     assert (
         'value="dark" title="Dark" aria-label="Dark" aria-pressed="true"'
-        in stranger.get("/animals").text
+        in browser.get("/animals").text
     )
 
 
 def test_a_blocked_member_finds_nothing(app, site):
-    mika, made = signed_in(app, "mika"), site["post"]
-    assert mika.get(f"/animals/posts/{made.id}").status_code == 404
-    assert mika.get(f"/animals/posts/{made.id}/likes").status_code == 404
+    mika, post = signed_in(app, "mika"), site["post"]
+    assert mika.get(f"/animals/posts/{post.id}").status_code == 404
+    assert mika.get(f"/animals/posts/{post.id}/likes").status_code == 404
     assert mika.get("/animals/members/hana").status_code == 404
     for path in ("/animals", "/animals/newest", "/animals/categories/cat"):
         assert "Mugi" not in mika.get(path).text
-    stranger = f"/animals/posts/{made.id + 99}"
-    words = [
+    unused_path = f"/animals/posts/{post.id + 99}"
+    pages = [
         re.sub(r"[0-9a-f]{16,}", "", mika.get(path).text)
-        for path in (f"/animals/posts/{made.id}", stranger)
+        for path in (f"/animals/posts/{post.id}", unused_path)
     ]
-    assert re.sub(r"\d+", "", words[0]) == re.sub(r"\d+", "", words[1])
+    assert re.sub(r"\d+", "", pages[0]) == re.sub(r"\d+", "", pages[1])
 
 
 def test_a_moderator_who_is_no_member_opens_a_held_post(app, embedded, site):
-    held = make_post(embedded, site["hana"], state="held", why="banned_word")
-    page = signed_in(app, "mod").get(f"/animals/posts/{held.id}")
+    post = make_post(embedded, site["hana"], state="held", why="banned_word")
+    page = signed_in(app, "mod").get(f"/animals/posts/{post.id}")
     assert page.status_code == 200 and "This post is held" not in page.text
 
 
 def test_pages_of_lists_do_not_overlap(app, embedded):
     hana = make_member(embedded, "hana")
-    made = [make_post(embedded, hana, title=f"Photo {n}", seed=n % 3) for n in range(30)]
+    all_posts = [make_post(embedded, hana, title=f"Photo {n}", seed=n % 3) for n in range(30)]
     browser = visitor(app)
     for start in (
         "/animals",
@@ -168,13 +171,13 @@ def test_pages_of_lists_do_not_overlap(app, embedded):
         "/animals/categories/cat",
         "/animals/members/hana",
     ):
-        seen, path = [], start
+        seen_ids, path = [], start
         while path:
             page = browser.get(path).text
-            seen += re.findall(r'data-post="(\d+)"', page)
-            found = re.search(r'rel="next" href="([^"]+)"', page)
-            path = found and found[1].replace("&amp;", "&")
-        assert sorted(map(int, seen)) == sorted(each.id for each in made), start
+            seen_ids += re.findall(r'data-post="(\d+)"', page)
+            next_link = re.search(r'rel="next" href="([^"]+)"', page)
+            path = next_link and next_link[1].replace("&amp;", "&")
+        assert sorted(map(int, seen_ids)) == sorted(post.id for post in all_posts), start
 
 
 def test_texts_of_members_are_escaped(app, embedded):
@@ -183,23 +186,23 @@ def test_texts_of_members_are_escaped(app, embedded):
         members.update_profile(
             db, hana, members.ProfileChange(display=HOSTILE_TEXT[:40], about=HOSTILE_TEXT), now=NOW
         )
-    made = make_post(
+    post = make_post(
         embedded, hana, title=HOSTILE_TEXT, description=HOSTILE_TEXT, tags=(HOSTILE_TEXT[:30],)
     )
     with embedded.db.write() as db:
-        engagement.add_comment(db, hana, made.id, HOSTILE_TEXT, key="c", now=NOW)
+        engagement.add_comment(db, hana, post.id, HOSTILE_TEXT, key="c", now=NOW)
     make_member(embedded, "ken")
     ken = signed_in(app, "ken")
     ken.post(
-        f"/animals/posts/{made.id}/comments",
+        f"/animals/posts/{post.id}/comments",
         data={"csrf": csrf(ken, "/animals/post"), "text": HOSTILE_TEXT, "key": "k"},
     )
     browser = signed_in(app, "hana")
     pages = [
         "/animals",
         "/animals/newest",
-        f"/animals/posts/{made.id}",
-        f"/animals/posts/{made.id}/edit",
+        f"/animals/posts/{post.id}",
+        f"/animals/posts/{post.id}/edit",
         "/animals/members/hana",
     ]
     for path in [*pages, "/animals/notifications", "/animals/settings"]:
@@ -221,13 +224,13 @@ def test_no_page_needs_what_the_content_security_policy_forbids(app, site):
         assert all("src=" in tag for tag in re.findall(r"<script[^>]*>", text)), path
 
 
-# ---- pictures ------------------------------------------------------------------------------------
+# ---- pictures ----------------------------------------------------------------------------------
 
 
 def test_only_public_pictures_are_cached(app, embedded, site):
-    hana, ken, stranger = signed_in(app, "hana"), signed_in(app, "ken"), visitor(app)
+    hana, ken, anonymous = signed_in(app, "hana"), signed_in(app, "ken"), visitor(app)
     public = f"/animals/pictures/{site['post'].photo}/page.jpg"
-    for browser in (hana, ken, stranger):
+    for browser in (hana, ken, anonymous):
         answer = browser.get(public)
         assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
         assert answer.headers["content-type"] == "image/jpeg" and answer.content.startswith(
@@ -240,16 +243,16 @@ def test_only_public_pictures_are_cached(app, embedded, site):
             f"/animals/pictures/{make_post(embedded, site['hana'], state=state).photo}/list.jpg"
         )
         assert hana.get(private).headers["cache-control"] == "private, no-store", state
-        assert (ken.get(private).status_code, stranger.get(private).status_code) == (404, 404), (
+        assert (ken.get(private).status_code, anonymous.get(private).status_code) == (404, 404), (
             state
         )
         assert signed_in(app, "mod").get(private).status_code == 200, state
 
 
 def test_a_picture_has_three_sizes_and_no_other_name(app, site):
-    stranger, digest = visitor(app), site["post"].photo
+    browser, digest = visitor(app), site["post"].photo
     assert [
-        stranger.get(f"/animals/pictures/{digest}/{size}.jpg").status_code
+        browser.get(f"/animals/pictures/{digest}/{size}.jpg").status_code
         for size in photo_files.PHOTO_SIDES
     ] == [200] * 3
     for path in (
@@ -258,10 +261,10 @@ def test_a_picture_has_three_sizes_and_no_other_name(app, site):
         f"{'0' * 64}/list.jpg",
         f"{digest}/list.png",
     ):
-        assert stranger.get(f"/animals/pictures/{path}").status_code == 404, path
+        assert browser.get(f"/animals/pictures/{path}").status_code == 404, path
 
 
-# ---- an app on a phone ---------------------------------------------------------------------------
+# ---- an app on a phone -------------------------------------------------------------------------
 
 
 def test_the_manifest_is_in_each_language_and_its_icons_exist(app):
@@ -269,10 +272,14 @@ def test_the_manifest_is_in_each_language_and_its_icons_exist(app):
     for lang, name in {"en": "AI Animals", "ja": "AIアニマルズ"}.items():
         answer = browser.get(f"/animals/manifest.webmanifest?lang={lang}")
         assert answer.headers["content-type"] == "application/manifest+json"
-        made = answer.json()
-        assert (made["name"], made["scope"], made["display"]) == (name, "/animals", "standalone")
-        assert all(browser.get(icon["src"]).status_code == 200 for icon in made["icons"])
-        assert {"192x192", "512x512", "any"} == {icon["sizes"] for icon in made["icons"]}
+        manifest = answer.json()
+        assert (manifest["name"], manifest["scope"], manifest["display"]) == (
+            name,
+            "/animals",
+            "standalone",
+        )
+        assert all(browser.get(icon["src"]).status_code == 200 for icon in manifest["icons"])
+        assert {"192x192", "512x512", "any"} == {icon["sizes"] for icon in manifest["icons"]}
 
 
 def test_the_service_worker_stores_existing_files_and_an_anonymous_page(app, embedded):
