@@ -1,8 +1,8 @@
 """Suggestions for a photo before it is posted: recall of near duplicates, false alarms, latency.
 
-    python -m bench.animals_assist --photos FOLDER [--known 400] [--queries 60] [--requests 60]
+    python -m bench.animals_assist --photos FOLDER [--references 400] [--queries 60] [--requests 60]
 
-Recall: photos are known, changed copies of them are queries. `candidate` is the share whose
+Recall: changed copies of photos are searched among the photos. `candidate` is the share whose
 original is among the pictures that are compared point by point, `found` the share that is reported
 as a near duplicate. False alarms: each photo is compared with the five most similar others by the
 image model, which is what such a check gets wrong. Reported pairs are printed, because some photos
@@ -48,7 +48,7 @@ READER_THREADS, REQUEST_THREADS = 4, 2
 REQUESTS_PER_MEMBER = 60  # below the hourly limit
 MAX_P95_SECONDS = 1.0
 ENCODER_VERSION = "1"
-REPORTED_KNOWN, REPORTED_QUERIES = 200, 24  # results of a smaller run are not written
+REPORTED_REFERENCES, REPORTED_QUERIES = 200, 24  # results of a smaller run are not written
 
 
 # ---- changed copies ------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ class LocalEncoder:
 
 
 @dataclass(frozen=True)
-class KnownPhotos:
+class ReferencePhotos:
     """Photos with which queries are compared: embeddings, a row each, and keypoints."""
 
     images: list[Pixels]
@@ -153,10 +153,10 @@ class KnownPhotos:
     keypoints: list[Keypoints]
 
 
-def load_known_photos(files: Sequence[Path], model: LocalEncoder) -> KnownPhotos:
+def load_references(files: Sequence[Path], model: LocalEncoder) -> ReferencePhotos:
     images = [decode_own_jpeg(file.read_bytes()) for file in files]
     outputs = model.encode([encode_pixels(image, 90) for image in images])
-    return KnownPhotos(
+    return ReferencePhotos(
         images,
         np.stack([output.embedding for output in outputs]),
         [extract_small_keypoints(image) for image in images],
@@ -181,7 +181,7 @@ def find_candidates(outputs: Sequence[EncoderOutput], vectors: NDArray[np.float3
     return similar[: suggestions.MAX_VERIFIED_DUPLICATES]
 
 
-def find_duplicates(image: Pixels, candidates: list[int], known: KnownPhotos) -> list[int]:
+def find_duplicates(image: Pixels, candidates: list[int], references: ReferencePhotos) -> list[int]:
     """The candidates whose keypoints say that they are the same picture, or its mirror image."""
     small = suggestions.shrink_for_keypoints(image)
     keypoints = [
@@ -190,19 +190,22 @@ def find_duplicates(image: Pixels, candidates: list[int], known: KnownPhotos) ->
     return [
         position
         for position in candidates
-        if any(near_duplicates.is_same_picture(own, known.keypoints[position]) for own in keypoints)
+        if any(
+            near_duplicates.is_same_picture(own, references.keypoints[position])
+            for own in keypoints
+        )
     ]
 
 
 def measure_recall(
-    change: str, known: KnownPhotos, queries: int, model: LocalEncoder
+    change: str, references: ReferencePhotos, queries: int, model: LocalEncoder
 ) -> dict[str, Any]:
     """How many changed copies of the first photos are found, and how many others beside."""
     candidate, found, others = 0, 0, 0
     for number in range(queries):
-        image = decode_own_jpeg(CHANGES[change](known.images[number]))
-        candidates = find_candidates(model.encode_turned(image), known.vectors)
-        duplicates = find_duplicates(image, candidates, known)
+        image = decode_own_jpeg(CHANGES[change](references.images[number]))
+        candidates = find_candidates(model.encode_turned(image), references.vectors)
+        duplicates = find_duplicates(image, candidates, references)
         candidate += number in candidates
         found += number in duplicates
         others += len(set(duplicates) - {number})
@@ -214,9 +217,9 @@ def measure_recall(
     }
 
 
-def measure_false_alarms(files: Sequence[Path], known: KnownPhotos) -> dict[str, Any]:
+def measure_false_alarms(files: Sequence[Path], references: ReferencePhotos) -> dict[str, Any]:
     """Pairs of similar photos, and which of them are reported as the same picture."""
-    neighbours = find_other_nearest(known.vectors, min(NEIGHBOURS_COMPARED, len(files) - 1))
+    neighbours = find_other_nearest(references.vectors, min(NEIGHBOURS_COMPARED, len(files) - 1))
     pairs = {
         (min(number, other), max(number, other))
         for number, row in enumerate(neighbours.tolist())
@@ -225,7 +228,7 @@ def measure_false_alarms(files: Sequence[Path], known: KnownPhotos) -> dict[str,
     reported = [
         (files[one].name, files[other].name)
         for one, other in sorted(pairs)
-        if near_duplicates.is_same_picture(known.keypoints[one], known.keypoints[other])
+        if near_duplicates.is_same_picture(references.keypoints[one], references.keypoints[other])
     ]
     return {"pairs": len(pairs), "reported": reported}
 
@@ -320,7 +323,7 @@ def measure_latency(files: Sequence[Path], requests: int, model: LocalEncoder) -
 
 
 def print_results(results: dict[str, Any]) -> None:
-    print(f"{results['known']} photos known, {results['queries']} queries for each change")
+    print(f"{results['references']} reference photos, {results['queries']} queries for each change")
     print(f"{'change':28}{'candidate':>10}{'found':>8}{'others':>8}")
     for row in results["changes"]:
         print(f"{row['change']:28}{row['candidate']:10.1%}{row['found']:8.1%}{row['others']:8}")
@@ -339,25 +342,25 @@ def print_results(results: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_photos_option(parser)
-    parser.add_argument("--known", type=int, default=400, help="Photos that are known.")
+    parser.add_argument("--references", type=int, default=400, help="Photos that are searched.")
     parser.add_argument("--queries", type=int, default=60, help="Photos of which copies are made.")
     parser.add_argument("--requests", type=int, default=60, help="Requests for suggestions.")
     options = parser.parse_args()
     files = list_photos(options.photos)
-    files = files[:: max(1, len(files) // options.known)][: options.known]
+    files = files[:: max(1, len(files) // options.references)][: options.references]
     queries = min(options.queries, len(files))
     with tempfile.TemporaryDirectory() as folder:
         model = LocalEncoder(Path(folder))
-        known = load_known_photos(files, model)
+        references = load_references(files, model)
         results = {
-            "known": len(files),
+            "references": len(files),
             "queries": queries,
-            "changes": [measure_recall(change, known, queries, model) for change in CHANGES],
-            "false_alarms": measure_false_alarms(files, known),
+            "changes": [measure_recall(change, references, queries, model) for change in CHANGES],
+            "false_alarms": measure_false_alarms(files, references),
             "seconds": measure_latency(files, options.requests, model),
         }
     print_results(results)
-    if len(files) >= REPORTED_KNOWN and queries >= REPORTED_QUERIES:
+    if len(files) >= REPORTED_REFERENCES and queries >= REPORTED_QUERIES:
         write_results("animals_assist", results)
 
 
