@@ -342,3 +342,8 @@ def test_new_rules_are_kept_and_shown(app):
         0.25,
     )
     assert "97%, 93%, 50%" in browser.get("/shop/rules").text
+
+
+def test_the_shops_address_leads_to_this_week(app):
+    answer = visitor(app).get("/shop", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/shop/week")

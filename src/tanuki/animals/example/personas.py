@@ -143,7 +143,7 @@ COMMENTS = {
         "So cute!",
         "Great light.",
         "Where was this?",
-        "Lovely eyes.",
+        "Lovely whiskers.",
         "This made my day.",
         "More, please!",
     ),

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form
+from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
@@ -107,6 +108,11 @@ class WeekPage(BaseModel):
     next_week: str
     may_start: bool
     may_check: bool
+
+
+@read_route(router, "/shop", public=True)
+def redirect_to_week() -> Response:
+    return RedirectResponse("/shop/week", 303)
 
 
 @read_route(
