@@ -365,8 +365,8 @@ def test_an_arbitrary_beacon_is_refused_or_valid(body):
 
 
 def test_beacons_are_rate_limited(resources, ann, monkeypatch):
-    monkeypatch.setattr(events, "MEMBER_BEACONS", RateLimit("record_beacon", 2, 3600))
-    monkeypatch.setattr(events, "VISITOR_BEACONS", RateLimit("record_beacon", 3, 3600))
+    monkeypatch.setattr(events, "MEMBER_BEACONS", RateLimit("beacon", 2, 3600))
+    monkeypatch.setattr(events, "VISITOR_BEACONS", RateLimit("beacon", 3, 3600))
     body = [{"kind": "open", "post": 3}]
     for viewer, max_beacons in ((ann, 2), (VISITOR, 3)):
         for _ in range(max_beacons):

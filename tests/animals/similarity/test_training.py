@@ -1,4 +1,4 @@
-"""Training the index: from published pictures to what answers, only past the gate; killed in any step it goes on, and what is live changes by a release alone."""
+"""Training of the index: build, gate, release, retention, and resuming after a kill in any step."""
 
 import subprocess
 import sys
@@ -24,73 +24,73 @@ from tanuki.platform.jobs import run_worker
 from tanuki.platform.mlops import release, rollout
 from tanuki.platform.mlops.evaluation import Evaluation, Verdict
 from tanuki.platform.mlops.tables import GateVerdict, Release
-from tests.animals.vision.test_encoder import backbone
+from tests.animals.vision.test_encoder import make_custom_model
 from tests.factories.command_line import CommandRunner
 from tests.factories.image_embeddings import take_images
 from tests.factories.members_and_posts import make_member, make_post
 
 pytestmark = pytest.mark.mlflow
-assert post_review.POST_REVIEW  # whose runs a worker must know
+assert post_review.POST_REVIEW  # the worker must know this workflow
 STEPS = [
     f"{TRAINING}_{name}"
     for name in ("choose_encoder", "build_version", "evaluate_and_release", "delete_old_versions")
 ]
-KINDS = ("cat", "dog", "bird")
+CATEGORIES = ("cat", "dog", "bird")
 
 
 @contextmanager
-def working(res):
+def run_test_worker(res):
     resources_file.set_process_resources(res)
     with run_worker(res.db, "tests"):
         yield
 
 
-def network(res, count=24):
+def make_posts(res, count=24):
     hana = make_member(res, "hana")
-    return [make_post(res, hana, category=KINDS[n % 3]) for n in range(count)]
+    return [make_post(res, hana, category=CATEGORIES[n % 3]) for n in range(count)]
 
 
-def run(res, name):
+def run_training(res, name):
     with res.db.write() as db:
         res.jobs.enqueue(db, TRAINING, training.training_run_id(name))
-    ended = res.jobs.wait_for_run(training.training_run_id(name), seconds=240)
-    assert ended.status == "done", ended.error
-    return ended
+    result = res.jobs.wait_for_run(training.training_run_id(name), seconds=240)
+    assert result.status == "done", result.error
+    return result
 
 
-def live(res):
+def load_champion(res):
     with res.db.read() as db:
         plan = rollout.load_rollout(db, INDEX_MODEL)
         return plan.champion if plan else None
 
 
-def found_for(res, asked):
+def find_similar(res, post):
     with res.db.read() as db:
         return [
-            each.post_id
-            for each in SimilaritySearch(res, db, None, datetime.now(UTC)).similar_to_post(
-                asked.id, 30
+            hit.post_id
+            for hit in SimilaritySearch(res, db, None, datetime.now(UTC)).similar_to_post(
+                post.id, 30
             )
         ]
 
 
-def until(done, seconds=30):
+def wait_until(condition, seconds=30):
     end = time.monotonic() + seconds
-    while not done() and time.monotonic() < end:
+    while not condition() and time.monotonic() < end:
         time.sleep(0.05)
-    assert done()
+    assert condition()
 
 
 @pytest.mark.slow
-def test_from_published_pictures_to_what_answers(resources):
-    made = network(resources)
-    with working(resources):
-        ended = run(resources, "2026-05-01")
-        assert [step.name for step in ended.steps if step.name.startswith(TRAINING)] == STEPS
-        assert live(resources) == "1"
+def test_training_builds_evaluates_and_releases_an_index(resources):
+    all_posts = make_posts(resources)
+    with run_test_worker(resources):
+        result = run_training(resources, "2026-05-01")
+        assert [step.name for step in result.steps if step.name.startswith(TRAINING)] == STEPS
+        assert load_champion(resources) == "1"
         with resources.db.read() as db:
             (verdict,) = db.scalars(select(GateVerdict).where(GateVerdict.model == INDEX_MODEL))
-            (gone_live,) = db.scalars(select(Release).where(Release.model == INDEX_MODEL))
+            (first_release,) = db.scalars(select(Release).where(Release.model == INDEX_MODEL))
             assert (
                 verdict.go,
                 verdict.by,
@@ -104,55 +104,61 @@ def test_from_published_pictures_to_what_answers(resources):
                 24,
                 1.0,
             )
-            assert (gone_live.version, gone_live.kind, gone_live.by) == ("1", "gate", "tanuki")
+            assert (first_release.version, first_release.kind, first_release.by) == (
+                "1",
+                "gate",
+                "tanuki",
+            )
             assert db.scalar(select(func.count(ImageFeatures.id))) == 24
-        assert sorted(found_for(resources, made[0])) == sorted(each.id for each in made[1:])
+        assert sorted(find_similar(resources, all_posts[0])) == sorted(
+            post.id for post in all_posts[1:]
+        )
         hana = make_member(resources, "hana")
-        new = make_post(resources, hana)
-        until(lambda: new.id in found_for(resources, made[0]))
-        run(resources, "2026-05-02")
-        assert live(resources) == "2"
-        assert new.id in found_for(resources, made[0])
+        new_post = make_post(resources, hana)
+        wait_until(lambda: new_post.id in find_similar(resources, all_posts[0]))
+        run_training(resources, "2026-05-02")
+        assert load_champion(resources) == "2"
+        assert new_post.id in find_similar(resources, all_posts[0])
         with resources.db.read() as db:
             assert rollout.load_rollout(db, INDEX_MODEL).files.keys() == {"1", "2"}
-        run(resources, "2026-05-02")
-        assert live(resources) == "2"
+        run_training(resources, "2026-05-02")
+        assert load_champion(resources) == "2"
 
 
 @pytest.mark.slow
-def test_old_versions_are_deleted_with_their_files_unless_somebody_needs_them(
-    embedded, monkeypatch
-):
+def test_old_versions_are_deleted_except_the_live_and_the_former_one(embedded, monkeypatch):
     monkeypatch.setattr(training, "MAX_INDEX_VERSIONS", 1)
-    network(embedded)
-    with working(embedded):
+    make_posts(embedded)
+    with run_test_worker(embedded):
         for day in range(1, 5):
-            run(embedded, f"2026-05-0{day}")
-    assert live(embedded) == "4"
+            run_training(embedded, f"2026-05-0{day}")
+    assert load_champion(embedded) == "4"
     with embedded.db.read() as db:
         files = rollout.load_rollout(db, INDEX_MODEL).files
     assert [version.version for version in embedded.registry.versions(INDEX_MODEL)] == [
         "4",
         "3",
-    ]  # the live one and the way back
-    kept = {key.split("/")[1] for key in embedded.registry.files.list_keys(f"{INDEX_MODEL}/")}
-    assert kept == {prefix.split("/")[1] for prefix in files.values()}
+    ]  # the live one and the one to roll back to
+    version_folders = {
+        key.split("/")[1] for key in embedded.registry.files.list_keys(f"{INDEX_MODEL}/")
+    }
+    assert version_folders == {prefix.split("/")[1] for prefix in files.values()}
     with embedded.db.read() as db:
-        assert len(release.list_releases(db, INDEX_MODEL)) == 4  # what was decided stays on record
+        assert len(release.list_releases(db, INDEX_MODEL)) == 4  # releases stay on record
 
 
 @pytest.mark.slow
-def test_while_the_index_has_an_older_encoder_both_encode_new_photos(embedded, tmp_path):
-    made = network(embedded)
-    with working(embedded):
-        run(embedded, "2026-05-01")
-    other = replace(
+def test_new_photos_are_encoded_by_the_old_and_the_new_encoder(embedded, tmp_path):
+    all_posts = make_posts(embedded)
+    with run_test_worker(embedded):
+        run_training(embedded, "2026-05-01")
+    custom_resources = replace(
         embedded,
         settings=embedded.settings.model_copy(
-            update={"image_model": str(backbone(tmp_path / "theirs"))}
+            update={"image_model": str(make_custom_model(tmp_path / "theirs"))}
         ),
     )
-    newer = registration.register_version(other, datetime.now(UTC))
+    new_version = registration.register_version(custom_resources, datetime.now(UTC))
     with embedded.db.write() as db:
         change = release.ModelChange(
             db, embedded.registry, encoder.ENCODER_MODEL, SYSTEM, datetime.now(UTC)
@@ -160,63 +166,65 @@ def test_while_the_index_has_an_older_encoder_both_encode_new_photos(embedded, t
         verdict = release.record_verdict(
             db,
             encoder.ENCODER_MODEL,
-            Evaluation(newer, "1", Verdict(True, []), {}),
+            Evaluation(new_version, "1", Verdict(True, []), {}),
             by="tests",
             now=datetime.now(UTC),
         )
         release.release_version(change, verdict, same_interface=False)
     embedded.models.refresh()
-    until(lambda: embeddings.image_encoder(embedded).live_version() == newer)
-    new = make_post(embedded, make_member(embedded, "ken"))
-    post_review.embed_photo(embedded, datetime.now(UTC), new.id)
+    wait_until(lambda: embeddings.image_encoder(embedded).live_version() == new_version)
+    new_post = make_post(embedded, make_member(embedded, "ken"))
+    post_review.embed_photo(embedded, datetime.now(UTC), new_post.id)
     with embedded.db.read() as db:
         assert {
-            look.encoder_version
-            for look in db.scalars(select(ImageFeatures).where(ImageFeatures.digest == new.photo))
+            features.encoder_version
+            for features in db.scalars(
+                select(ImageFeatures).where(ImageFeatures.digest == new_post.photo)
+            )
         } == {
             "1",
-            newer,
+            new_version,
         }
-    assert new.id in found_for(embedded, made[0])
+    assert new_post.id in find_similar(embedded, all_posts[0])
 
 
-def test_with_too_few_pictures_there_is_a_sentence_and_no_index(embedded):
-    network(embedded, 3)
-    with working(embedded):
-        assert [step.name for step in run(embedded, "2026-05-01").steps] == STEPS[:1]
-    assert live(embedded) is None
+def test_too_few_images_give_no_index(embedded):
+    make_posts(embedded, 3)
+    with run_test_worker(embedded):
+        assert [step.name for step in run_training(embedded, "2026-05-01").steps] == STEPS[:1]
+    assert load_champion(embedded) is None
     assert not embedded.registry.started()
 
 
-def test_every_night_asks_for_one_run_a_day(embedded):
+def test_the_nightly_task_enqueues_one_run_a_day(embedded):
     resources_file.set_process_resources(embedded)
     for _ in range(2):
         nightly.enqueue_training_step("2026-05-01")
         nightly.retrain_for_new_encoder()
-    assert [(each.id, each.name) for each in embedded.jobs.list_runs()] == [
+    assert [(run.id, run.name) for run in embedded.jobs.list_runs()] == [
         (f"{TRAINING}-2026-05-01", TRAINING)
     ]
 
 
-# ---- refused -------------------------------------------------------------------------------------------------------
+# ---- builds that are refused -------------------------------------------------------------------
 
 
 def build_half(images, folder, max_features_id):
-    """A bad build: every second picture is left out."""
+    """A bad build without every second image."""
     half = take_images(images, range(0, len(images), 2))
     return index.build_index(half, folder, max_features_id)
 
 
 @pytest.mark.slow
-def test_a_bad_build_is_judged_kept_and_does_not_go_live(embedded, monkeypatch):
-    network(embedded, 40)
-    with working(embedded):
-        run(embedded, "2026-05-01")
+def test_a_bad_build_is_refused_by_the_gate(embedded, monkeypatch):
+    make_posts(embedded, 40)
+    with run_test_worker(embedded):
+        run_training(embedded, "2026-05-01")
         monkeypatch.setattr(
             training, "call_in_subprocess", lambda function, *arguments: build_half(*arguments)
         )
-        run(embedded, "2026-05-02")
-    assert live(embedded) == "1"
+        run_training(embedded, "2026-05-02")
+    assert load_champion(embedded) == "1"
     with embedded.db.read() as db:
         verdict = release.latest_verdict(db, INDEX_MODEL, "2")
         assert (verdict.go, verdict.champion, verdict.report["reasons"][0]["code"]) == (
@@ -229,9 +237,9 @@ def test_a_bad_build_is_judged_kept_and_does_not_go_live(embedded, monkeypatch):
 
 @pytest.mark.slow
 def test_a_truncated_version_gets_a_no_go(embedded):
-    network(embedded, 40)
-    with working(embedded):
-        run(embedded, "2026-05-01")
+    make_posts(embedded, 40)
+    with run_test_worker(embedded):
+        run_training(embedded, "2026-05-01")
     with embedded.db.read() as db:
         encoder_version = registration.find_live_version(embedded)
         images = dataset.load_all_images(db, encoder_version)
@@ -239,7 +247,7 @@ def test_a_truncated_version_gets_a_no_go(embedded):
     folder = Path(embedded.settings.home) / "truncated"
     index.build_index(images, folder, newest)
     (folder / "vectors.npy").write_bytes((folder / "vectors.npy").read_bytes()[:-50])
-    made = embedded.registry.save(
+    version = embedded.registry.save(
         INDEX_MODEL,
         folder,
         parameters={"encoder_version": encoder_version},
@@ -247,11 +255,11 @@ def test_a_truncated_version_gets_a_no_go(embedded):
         data_window=("2026-05-01", "2026-05-01"),
         code_version="0",
     )
-    evaluation = embedded.lifecycle.evaluate(INDEX_MODEL, made.version, datetime.now(UTC))
+    evaluation = embedded.lifecycle.evaluate(INDEX_MODEL, version.version, datetime.now(UTC))
     assert [reason["code"] for reason in evaluation.verdict.reasons] == ["unreadable"]
 
 
-# ---- killed --------------------------------------------------------------------------------------------------------
+# ---- kills -------------------------------------------------------------------------------------
 
 CHILD = """
 import os, signal, sys, time
@@ -299,46 +307,47 @@ PLACES = ["embed", "build", "built", "evaluate", "evaluated", "release", "releas
 
 
 @pytest.mark.slow
-def test_killed_in_every_step_the_run_completes_and_what_is_live_changes_only_by_its_release(
+def test_a_run_killed_in_every_step_completes_and_releases_once(
     embedded,
 ):
-    network(embedded, 24)
+    make_posts(embedded, 24)
     registration.ensure_live_version(embedded, datetime.now(UTC))
     with embedded.db.write() as db:
         embedded.jobs.enqueue(db, TRAINING, training.training_run_id("killed"))
-    for where in PLACES:
-        assert child(embedded, where) == -9, where
+    for place in PLACES:
+        assert run_child(embedded, place) == -9, place
         with embedded.db.read() as db:
-            assert live(embedded) is None
+            assert load_champion(embedded) is None
             assert release.list_releases(db, INDEX_MODEL) == []
-    assert child(embedded, "nowhere") == 0
+    assert run_child(embedded, "nowhere") == 0
     with embedded.db.read() as db:
-        assert len(release.list_verdicts(db, INDEX_MODEL)) == len(release.list_releases(db, INDEX_MODEL)) == 1
+        assert len(release.list_verdicts(db, INDEX_MODEL)) == 1
+        assert len(release.list_releases(db, INDEX_MODEL)) == 1
         assert db.scalar(select(func.count(ImageFeatures.id))) == 24
-    assert live(embedded) == "1"
+    assert load_champion(embedded) == "1"
     assert [version.version for version in embedded.registry.versions(INDEX_MODEL)] == ["1"]
 
 
-def child(res, where):
-    command = [sys.executable, "-c", CHILD, str(res.settings.home), res.db.url, where]
-    begun = time.monotonic()
-    ended = subprocess.run(
+def run_child(res, place):
+    command = [sys.executable, "-c", CHILD, str(res.settings.home), res.db.url, place]
+    start = time.monotonic()
+    result = subprocess.run(
         command, cwd=Path(__file__).parents[3], timeout=200, check=False, capture_output=True
     )
-    assert ended.returncode in (0, -9), (
-        where,
-        time.monotonic() - begun,
-        ended.stderr.decode()[-2000:],
+    assert result.returncode in (0, -9), (
+        place,
+        time.monotonic() - start,
+        result.stderr.decode()[-2000:],
     )
-    return ended.returncode
+    return result.returncode
 
 
-# ---- commands ------------------------------------------------------------------------------------------------------
+# ---- commands ----------------------------------------------------------------------------------
 
 
-def test_the_command_wants_one_thing_to_compare():
+def test_the_command_requires_one_query():
     from tanuki.animals.commands.similarity import similar
 
-    answer = CommandRunner().invoke(similar, ["--all", "1"])
-    assert answer.exit_code == 2
-    assert "a post, a file" in answer.output
+    result = CommandRunner().invoke(similar, ["--all", "1"])
+    assert result.exit_code == 2
+    assert "a post, a file" in result.output
