@@ -488,3 +488,5 @@ def test_the_pages(shared, tmp_path):
         (one, "champion only")
     ]
     assert f"/models/{model}" in ops.get("/models").text
+    paths = {row["model"]: row["path"] for row in listed}
+    assert paths["shop-forecast"] == "/shop/models"  # the system's own, before its first version

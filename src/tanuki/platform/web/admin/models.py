@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Form
 from pydantic import BaseModel
@@ -65,10 +66,14 @@ OTHER_TITLES: dict[str, str] = {
 
 
 class ModelRow(BaseModel):
-    """A model. Without servers that answer with it `mode` is empty."""
+    """A model. Without servers that answer with it `mode` is empty.
+
+    path: of its page here, or before its first version of the system's own page.
+    """
 
     model: str
     title: str
+    path: str
     champion: str | None
     challenger: str | None
     mode: str
@@ -78,7 +83,7 @@ class ModelRow(BaseModel):
 
 
 class ModelsView(BaseModel):
-    """Every model that is registered or served."""
+    """Every model that is registered, served, or has a page in its system."""
 
     models: list[ModelRow]
 
@@ -190,7 +195,9 @@ def show_models_page(db: Db, person: CurrentPerson, reader: CurrentReader) -> Mo
     """Every model."""
     require_role(person, *MAY_SEE_MODELS)
     rollouts = {row.model: row for row in rollout.list_rollouts(db)}
-    names = sorted({*reader.registry.names(), *rollouts})
+    specs = reader.lifecycle.specs.values()
+    with_page = {spec.name for spec in specs if spec.page}
+    names = sorted({*reader.registry.names(), *rollouts, *with_page})
     return ModelsView(
         models=[
             build_model_row(
@@ -208,15 +215,18 @@ def build_model_row(
     reader: Reader, model: str, champion: str | None, row: Rollout | None
 ) -> ModelRow:
     spec = reader.lifecycle.specs.get(model)
+    own_page = spec.page if spec else None
+    is_new = row is None and champion is None and model not in reader.registry.names()
     return ModelRow(
         model=model,
         title=reader.say(reader.lifecycle.title(model)),
+        path=own_page if is_new and own_page else f"/models/{quote(model)}",
         champion=champion,
         challenger=row.challenger if row else None,
         mode=MODE_TITLES[row.mode] if row else "",
         share=row.share if row and row.challenger else None,
         since=row.at if row else None,
-        page=spec.page if spec else None,
+        page=own_page,
     )
 
 
