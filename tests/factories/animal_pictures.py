@@ -1,4 +1,4 @@
-"""Pictures with much to recognise, made by code; posts with them, which the real image model have seen."""
+"""Generated pictures with many keypoints, and posts with them that have real image features."""
 
 from pathlib import Path
 from typing import Any
@@ -26,49 +26,51 @@ def build_encoder_files(folder: Path) -> Path:
 
 
 def make_encoder_live(res: Resources, folder: Path) -> None:
-    """They are live, without a registry."""
+    """Make encoder files the live version, without a registry."""
     for file in folder.iterdir():
         res.registry.files.put(f"encoder/1/{file.name}", file.read_bytes())
     with res.db.write() as db:
         make_champion(db, encoder.ENCODER_MODEL, "1", "encoder/1", NOW)
 
 
-def scene(seed: int = 1, width: int = 320, height: int = 240) -> Picture:
-    """A picture with much to recognise; each seed gives another."""
+def draw_scene(seed: int = 1, width: int = 320, height: int = 240) -> Picture:
+    """A picture with many keypoints, different for each seed."""
     rng = np.random.default_rng(seed)
-    made = np.full((height, width, 3), rng.integers(60, 200, 3), np.uint8)
+    image = np.full((height, width, 3), rng.integers(60, 200, 3), np.uint8)
     for n in range(60):
         colour = tuple(int(integer) for integer in rng.integers(0, 256, 3))
         at = (int(rng.integers(width)), int(rng.integers(height)))
         size = int(rng.integers(6, 40))
         if n % 2:
-            cv2.circle(made, at, size // 2, colour, -1)
+            cv2.circle(image, at, size // 2, colour, -1)
         else:
-            cv2.rectangle(made, at, (at[0] + size, at[1] + size // 2), colour, -1)
-    return np.asarray(cv2.GaussianBlur(made, (0, 0), 0.7), np.uint8)
+            cv2.rectangle(image, at, (at[0] + size, at[1] + size // 2), colour, -1)
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), 0.7), np.uint8)
 
 
-def jpeg(image: Picture, quality: int = 90) -> bytes:
-    """A picture as a file."""
+def encode_jpeg(image: Picture, quality: int = 90) -> bytes:
+    """A picture as a JPEG file."""
     return cv2.imencode(
         ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
     )[1].tobytes()
 
 
-def pet(
-    res: Resources, who: Person, image: Picture, *, state: str = "published", **words: Any
+def make_pet_post(
+    res: Resources, author: Person, image: Picture, *, state: str = "published", **values: Any
 ) -> Post:
-    """A post with a picture that has features."""
-    accepted = clean_image(jpeg(image))
+    """A post in a state, with a photo that has features."""
+    clean_photo = clean_image(encode_jpeg(image))
     with res.db.write() as db:
-        made = posts.create_post(db, res, who, posts.NewPost(make_draft(**words), accepted, f"k{accepted.digest[:9]}{who.name}", limit=None), now=NOW)
+        key = f"k{clean_photo.digest[:9]}{author.name}"
+        new_post = posts.NewPost(make_draft(**values), clean_photo, key, limit=None)
+        post = posts.create_post(db, res, author, new_post, now=NOW)
         if state in ("published", "removed", "deleted"):
-            post_states.publish_post(db, made, now=NOW)
+            post_states.publish_post(db, post, now=NOW)
         if state == "held":
-            post_states.hold_post(db, made, "other", now=NOW)
+            post_states.hold_post(db, post, "other", now=NOW)
         if state == "deleted":
-            posts.delete_post(db, who, made.id, now=NOW)
-    [seen] = embeddings.image_encoder(res).encode([accepted.files["page"]])
+            posts.delete_post(db, author, post.id, now=NOW)
+    [output] = embeddings.image_encoder(res).encode([clean_photo.files["page"]])
     with res.db.write() as db:
-        embeddings.save_features(db, accepted.digest, seen, NOW)
-    return made
+        embeddings.save_features(db, clean_photo.digest, output, NOW)
+    return post

@@ -77,28 +77,28 @@ def generate_cases(app: FastAPI, *, examples: int) -> list[Case]:
     return cases
 
 
-def existing_ids(crowd: PopulatedSite) -> dict[str, list[Any]]:
+def existing_ids(site: PopulatedSite) -> dict[str, list[Any]]:
     """Values of path parameters that exist."""
     return {
-        "post_id": list(crowd.posts.values()),
-        "comment_id": [crowd.comment, crowd.gone],
-        "case_id": [crowd.case],
-        "decision_id": [crowd.decision],
-        "appeal_id": [crowd.appeal],
+        "post_id": list(site.posts.values()),
+        "comment_id": [site.comment, site.removed_comment],
+        "case_id": [site.case],
+        "decision_id": [site.decision],
+        "appeal_id": [site.appeal],
         "name": ["hana", "taro", "mika", "bo", "Hana"],
         "relation": ["followers", "following"],
-        "run_id": [f"post-{crowd.posts['checking']}"],
+        "run_id": [f"post-{site.posts['checking']}"],
     }
 
 
 def find_violations(
-    crowd: PopulatedSite, browser: TestClient, cases: list[Case]
+    site: PopulatedSite, browser: TestClient, cases: list[Case]
 ) -> Iterator[Violation]:
     """Send the requests in a fixed random order; yields the wrong responses."""
-    ids = existing_ids(crowd)
+    ids = existing_ids(site)
     for number, case in enumerate(random.Random(1).sample(cases, len(cases))):
         if number % REQUESTS_PER_RATE_LIMIT_RESET == 0:
-            with crowd.res.db.write() as db:
+            with site.res.db.write() as db:
                 rate_limit.delete_expired_counters(db, datetime.now(UTC) + timedelta(days=1))
         request = prepare_request(case, ids, number)
         if len(str(request.url)) > MAX_URL_LENGTH:

@@ -58,7 +58,7 @@ def list_routes(app: FastAPI) -> list[Route]:
 
 
 def walk_dependants(dependant: Any) -> Iterator[Any]:  # FastAPI does not export this type
-    """A route's dependencies and theirs."""
+    """A dependant and, recursively, its dependencies."""
     yield dependant
     for dependency in dependant.dependencies:
         yield from walk_dependants(dependency)

@@ -51,7 +51,7 @@ def slice_images(images: ImageSet, first: int, last: int) -> ImageSet:
 
 
 def shuffle_images(images: ImageSet, seed: int) -> ImageSet:
-    """The same pictures in another order, by which another tree is learnt."""
+    """The same images in another order, from which ScaNN learns another tree."""
     return take_images(images, np.random.default_rng(seed).permutation(len(images)))
 
 
@@ -82,7 +82,7 @@ def build_index(
     max_features_id: int | None = None,
     exact_below: int = index.EXACT_BELOW,
 ) -> dict[str, Any]:
-    """The files of an index of pictures, or of other vectors or ids that claim to be theirs."""
+    """The files of an index of images; `vectors` and `ids` replace those of the images."""
     indexed = images
     if vectors is not None or ids is not None:
         indexed = replace(
@@ -91,5 +91,5 @@ def build_index(
             ids=images.ids if ids is None else ids,
             categories=images.categories if vectors is None else [],
         )
-    newest = int(images.ids[-1]) if max_features_id is None else max_features_id
-    return index.build_index(indexed, folder, newest, BuildOptions(exact_below=exact_below))
+    newest_id = int(images.ids[-1]) if max_features_id is None else max_features_id
+    return index.build_index(indexed, folder, newest_id, BuildOptions(exact_below=exact_below))

@@ -27,22 +27,22 @@ def make_member(
 ) -> Person:
     """A member with the tests' password; the same name again gives the same member."""
     with resources.db.write() as db:
-        found = accounts.find_person(db, name)
-        if found is None:
+        person = accounts.find_person(db, name)
+        if person is None:
             make_account(db, name, roles, now)
-            found = accounts.find_person(db, name)
-        assert found is not None
-        members.join_community(db, found, now=now)
-        return found
+            person = accounts.find_person(db, name)
+        assert person is not None
+        members.join_community(db, person, now=now)
+        return person
 
 
 def make_staff(resources: Resources, name: str, *roles: str, now: datetime = NOW) -> Person:
     """A person with an account who is not a member, such as a moderator."""
     with resources.db.write() as db:
         make_account(db, name, roles or ("moderator",), now)
-        found = accounts.find_person(db, name)
-        assert found is not None
-        return found
+        person = accounts.find_person(db, name)
+        assert person is not None
+        return person
 
 
 def make_account(db: Any, name: str, roles: tuple[str, ...], now: datetime) -> None:
@@ -71,15 +71,15 @@ def password_hash() -> str:
 
 def make_picture(seed: int = 0, width: int = 96, height: int = 72) -> bytes:
     """A small JPEG, different for each seed."""
-    drawn = random.Random(seed)
-    image = Image.new("RGB", (width, height), tuple(drawn.randrange(256) for _ in range(3)))
+    rng = random.Random(seed)
+    image = Image.new("RGB", (width, height), tuple(rng.randrange(256) for _ in range(3)))
     pen = ImageDraw.Draw(image)
     for _ in range(6):
-        x, y, size = drawn.randrange(width), drawn.randrange(height), drawn.randrange(8, 40)
-        pen.ellipse((x, y, x + size, y + size), fill=tuple(drawn.randrange(256) for _ in range(3)))
-    made = io.BytesIO()
-    image.save(made, "JPEG", quality=85)
-    return made.getvalue()
+        x, y, size = rng.randrange(width), rng.randrange(height), rng.randrange(8, 40)
+        pen.ellipse((x, y, x + size, y + size), fill=tuple(rng.randrange(256) for _ in range(3)))
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=85)
+    return stream.getvalue()
 
 
 @cache
@@ -104,7 +104,7 @@ def make_draft(title: str = "A cat", **values: Any) -> posts.Draft:
 
 def make_post(
     resources: Resources,
-    who: Person,
+    author: Person,
     *,
     title: str = "A cat",
     state: str = "published",
@@ -112,40 +112,40 @@ def make_post(
     key: str | None = None,
     now: datetime = NOW,
     why: str = "other",
-    **words: Any,
+    **values: Any,
 ) -> Post:
     """A post in a state, with a picture of its own unless a seed is given."""
     with resources.db.write() as db:
         number = next_number(resources)
-        made = posts.create_post(
+        post = posts.create_post(
             db,
             resources,
-            who,
+            author,
             posts.NewPost(
-                make_draft(title, **words),
+                make_draft(title, **values),
                 make_photo(number if seed is None else seed),
                 key or f"post-{number}",
                 limit=None,
             ),
             now=now,
         )
-        set_state(db, resources, who, made, state, why, now)
-        return made
+        set_state(db, resources, author, post, state, why, now)
+        return post
 
 
 def set_state(
-    db: Any, resources: Resources, who: Person, made: Post, state: str, why: str, now: datetime
+    db: Any, resources: Resources, author: Person, post: Post, state: str, why: str, now: datetime
 ) -> None:
     """Change a new post's state."""
     if state in ("published", "removed", "deleted"):
-        post_states.publish_post(db, made, now=now)
+        post_states.publish_post(db, post, now=now)
     if state == "held":
-        post_states.hold_post(db, made, why, now=now)
+        post_states.hold_post(db, post, why, now=now)
     if state == "removed":
-        post_states.remove_post(db, made, why, now=now)
+        post_states.remove_post(db, post, why, now=now)
     if state == "deleted":
-        posts.delete_post(db, who, made.id, now=now)
-    assert made.state == state
+        posts.delete_post(db, author, post.id, now=now)
+    assert post.state == state
 
 
 _counts: dict[str, int] = {}

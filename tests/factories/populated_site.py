@@ -1,5 +1,7 @@
-"""A small site in which every id of a route exists: people in every role, and a post of hana's in
-each state, with what belongs to it."""
+"""A small site in which every id of a route exists.
+
+There are people in every role, and a post of hana's in each state with likes, comments and cases.
+"""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,25 +21,27 @@ STATES = ("published", "checking", "held", "removed", "deleted")
 # A word that is only in hana's post in this state.
 SECRET_WORDS = {state: f"zyx{state}" for state in STATES}
 COMMENT_TEXT = "zyxtalk"  # taro's, on the published post
-REMOVED_COMMENT_TEXT = "zyxgone"  # taro's, there as well, removed by a moderator
-HIDDEN_COMMENT_TEXT = "zyxunder"  # taro's, on posts that are hidden by now
+REMOVED_COMMENT_TEXT = "zyxgone"  # taro's, on the published post, removed by a moderator
+HIDDEN_COMMENT_TEXT = "zyxunder"  # taro's, on posts that are hidden later
 PEOPLE = ("hana", "taro", "rin", "mika", "bo")
 
 
 @dataclass(frozen=True)
 class PopulatedSite:
-    """hana posted, taro commented and liked, rin did nothing, mika is blocked by hana, bo is banned, mona
-    and saki moderate, root administers."""
+    """hana posted, taro liked and commented, rin did nothing, hana blocks mika, and bo is banned.
+
+    mona and saki are moderators, and root is an administrator.
+    """
 
     res: Resources
     app: FastAPI
     posts: dict[str, int]
     digests: dict[str, str]
     comment: int
-    gone: int
+    removed_comment: int
     case: int
-    decision: int  # that the removed post is removed, which hana appealed against
-    held_decision: int  # that the held post is held, which she did not
+    decision: int  # the removal of the removed post, which hana appealed against
+    held_decision: int  # the hold of the held post, without an appeal
     appeal: int
     members: dict[str, int]
 
@@ -46,16 +50,16 @@ def populate_site(res: Resources) -> PopulatedSite:
     """Create the site in empty resources."""
     resources_file.set_process_resources(res)
     now = datetime.now(UTC)
-    who = {name: members_and_posts.make_member(res, name) for name in PEOPLE}
+    people = {name: members_and_posts.make_member(res, name) for name in PEOPLE}
     mona, _, _ = (
         members_and_posts.make_staff(res, "mona"),
         members_and_posts.make_staff(res, "saki"),
         members_and_posts.make_staff(res, "root", "admin"),
     )
-    words = {"description": "zyx", "tags": ("nap",), "breed": "shiba", "category": "dog"}
-    made = {
+    values = {"description": "zyx", "tags": ("nap",), "breed": "shiba", "category": "dog"}
+    posts_by_state = {
         state: members_and_posts.make_post(
-            res, who["hana"], title=SECRET_WORDS[state], state="checking", now=now, **words
+            res, people["hana"], title=SECRET_WORDS[state], state="checking", now=now, **values
         )
         for state in STATES
     }
@@ -63,21 +67,21 @@ def populate_site(res: Resources) -> PopulatedSite:
         for number, state in enumerate(STATES):
             if state == "checking":
                 continue
-            assert post_review.run_checks(db, made[state].id, now=now) == "published"
-            engagement.like_post(db, who["taro"], made[state].id, now=now)
+            assert post_review.run_checks(db, posts_by_state[state].id, now=now) == "published"
+            engagement.like_post(db, people["taro"], posts_by_state[state].id, now=now)
             engagement.add_comment(
                 db,
-                who["taro"],
-                made[state].id,
+                people["taro"],
+                posts_by_state[state].id,
                 COMMENT_TEXT if number == 0 else HIDDEN_COMMENT_TEXT,
                 key=f"c{number}",
                 now=now,
             )
-        engagement.follow_member(db, who["taro"], "hana", now=now)
-        engagement.follow_member(db, who["mika"], "taro", now=now)
+        engagement.follow_member(db, people["taro"], "hana", now=now)
+        engagement.follow_member(db, people["mika"], "taro", now=now)
         members.update_profile(
             db,
-            who["hana"],
+            people["hana"],
             members.ProfileChange(
                 about="zyxabout",
                 photo=photo_files.save_photo(
@@ -86,39 +90,44 @@ def populate_site(res: Resources) -> PopulatedSite:
             ),
             now=now,
         )
-        shown = made["published"].id
-        [first] = engagement.list_comments(db, None, shown).items
-        gone = engagement.add_comment(
-            db, who["taro"], shown, REMOVED_COMMENT_TEXT, key="gone", now=now
+        published_id = posts_by_state["published"].id
+        [first_comment] = engagement.list_comments(db, None, published_id).items
+        removed_comment = engagement.add_comment(
+            db, people["taro"], published_id, REMOVED_COMMENT_TEXT, key="gone", now=now
         )
         decisions.decide_subject(
             db,
             mona,
-            cases.SubjectRef("comment", gone.id),
+            cases.SubjectRef("comment", removed_comment.id),
             decisions.Ruling("remove", "harassment", "zyxnote"),
             now=now,
         )
-        held = decisions.decide_subject(
+        hold_decision = decisions.decide_subject(
             db,
             mona,
-            cases.SubjectRef("post", made["held"].id),
+            cases.SubjectRef("post", posts_by_state["held"].id),
             decisions.Ruling("hold", "blood", "zyxnote"),
             now=now,
         )
         decision = decisions.decide_subject(
             db,
             mona,
-            cases.SubjectRef("post", made["removed"].id),
+            cases.SubjectRef("post", posts_by_state["removed"].id),
             decisions.Ruling("remove", "stolen", "zyxnote"),
             now=now,
         )
-        posts.delete_post(db, who["hana"], made["deleted"].id, now=now)
-        appeal = appeals.submit_appeal(db, who["hana"], decision.id, "zyxappeal", now=now)
+        posts.delete_post(db, people["hana"], posts_by_state["deleted"].id, now=now)
+        appeal = appeals.submit_appeal(db, people["hana"], decision.id, "zyxappeal", now=now)
         case = cases.report_subject(
-            db, who["taro"], cases.SubjectRef("post", shown), "other", "zyxreport", now=now
+            db,
+            people["taro"],
+            cases.SubjectRef("post", published_id),
+            "other",
+            "zyxreport",
+            now=now,
         )
-        members.block_member(db, who["hana"], "mika", "block", now=now)
-        ids = {name: members.require_member(db, person).id for name, person in who.items()}
+        members.block_member(db, people["hana"], "mika", "block", now=now)
+        ids = {name: members.require_member(db, person).id for name, person in people.items()}
         decisions.decide_subject(
             db,
             mona,
@@ -129,13 +138,13 @@ def populate_site(res: Resources) -> PopulatedSite:
         return PopulatedSite(
             res,
             web.create_app(res, [animals_web.SYSTEM]),
-            {state: post.id for state, post in made.items()},
-            {state: post.photo for state, post in made.items()},
-            first.comment.id,
-            gone.id,
+            {state: post.id for state, post in posts_by_state.items()},
+            {state: post.photo for state, post in posts_by_state.items()},
+            first_comment.comment.id,
+            removed_comment.id,
             case.id,
             decision.id,
-            held.id,
+            hold_decision.id,
             appeal.id,
             ids,
         )

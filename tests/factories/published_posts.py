@@ -45,17 +45,17 @@ def make_member(db: Session, id: int = 1) -> None:
 
 
 def make_unindexed_post(db: Session, title: str, description: str = "", **values: Any) -> Post:
-    """A post that search does not know yet; each is published a minute after the one before."""
-    given: dict[str, Any] = {
+    """A post that is not in the search index, published a minute after the former post."""
+    fields: dict[str, Any] = {
         "member_id": 1,
         "tags": [],
         "category": "other",
         "state": "published",
         **values,
     }
-    make_member(db, given["member_id"])
+    make_member(db, fields["member_id"])
     post = Post(
-        title=title, description=description, photo="picture", posted_at=NOW, key="-", **given
+        title=title, description=description, photo="picture", posted_at=NOW, key="-", **fields
     )
     db.add(post)
     post.key = f"{id(post)}"

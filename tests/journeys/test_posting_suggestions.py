@@ -7,7 +7,13 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from tanuki.animals.enhance import advice, apply
-from tests.factories.animal_pictures import build_encoder_files, jpeg, make_encoder_live, pet, scene
+from tests.factories.animal_pictures import (
+    build_encoder_files,
+    draw_scene,
+    encode_jpeg,
+    make_encoder_live,
+    make_pet_post,
+)
 from tests.factories.browser import Visit
 from tests.factories.members_and_posts import NOW, make_member
 from tests.factories.server_process import run_server
@@ -22,7 +28,7 @@ def take_screenshot(visit, name):
 
 
 def choose_photo(visit, seed, name="photo.jpg", image=None):
-    content = jpeg(scene(seed) if image is None else image)
+    content = encode_jpeg(draw_scene(seed) if image is None else image)
     visit.page.set_input_files(
         "input[name=photo]", {"name": name, "mimeType": "image/jpeg", "buffer": content}
     )
@@ -35,11 +41,11 @@ def test_suggestions_are_accepted_dropped_and_replaced_with_the_photo(
 ):
     make_encoder_live(home, build_encoder_files(tmp_path / "encoder"))
     hana, ken = make_member(home, "hana"), make_member(home, "ken")
-    pet(home, hana, scene(1), title="A nap", tags=("sunny", "昼寝"), category="cat")
-    pet(
+    make_pet_post(home, hana, draw_scene(1), title="A nap", tags=("sunny", "昼寝"), category="cat")
+    make_pet_post(
         home,
         make_member(home, "mei"),
-        scene(1)[:, ::-1].copy(),
+        draw_scene(1)[:, ::-1].copy(),
         title="Nap time",
         tags=("sunny", "昼寝"),
         category="cat",
@@ -85,7 +91,7 @@ def test_suggestions_are_accepted_dropped_and_replaced_with_the_photo(
 def test_the_comparison_slider_works_with_the_keyboard(chromium, home, tmp_path, monkeypatch):
     hana = make_member(home, "hana")
     make_encoder_live(home, build_encoder_files(tmp_path / "encoder"))
-    made = pet(home, hana, scene(3, 240, 180), title="Small")
+    made = make_pet_post(home, hana, draw_scene(3, 240, 180), title="Small")
     monkeypatch.setattr(advice, "MIN_CRISPNESS", 0.0)
     apply.make_enhancement(home, hana, made.id, now=NOW)
     with run_server(home) as server:
@@ -124,10 +130,10 @@ def test_the_comparison_slider_works_with_the_keyboard(chromium, home, tmp_path,
 def test_without_scripts_suggestions_come_with_a_button(chromium, home, tmp_path):
     make_encoder_live(home, build_encoder_files(tmp_path / "encoder"))
     for name in ("hana", "mei"):
-        pet(
+        make_pet_post(
             home,
             make_member(home, name),
-            scene(1) if name == "hana" else scene(1)[:, ::-1].copy(),
+            draw_scene(1) if name == "hana" else draw_scene(1)[:, ::-1].copy(),
             title="A nap",
             tags=("sunny",),
             category="cat",
@@ -140,7 +146,7 @@ def test_without_scripts_suggestions_come_with_a_button(chromium, home, tmp_path
         page = visit.page
         page.set_input_files(
             "input[name=photo]",
-            {"name": "x.jpg", "mimeType": "image/jpeg", "buffer": jpeg(scene(1))},
+            {"name": "x.jpg", "mimeType": "image/jpeg", "buffer": encode_jpeg(draw_scene(1))},
         )
         page.get_by_role("button", name="Get suggestions first").click()
         expect(page.locator(".notice.warn")).to_have_count(2)

@@ -31,10 +31,10 @@ def generated_cases(request):
 @pytest.mark.parametrize("role", ROLES)
 def test_every_response_is_as_described(embedded, generated_cases, role):
     """On SQLite. With `--fuzz-examples N` for N requests to each operation."""
-    crowd, name = populated_site.populate_site(embedded), ROLES[role]
-    cases = generated_cases(crowd.app)
+    site, name = populated_site.populate_site(embedded), ROLES[role]
+    cases = generated_cases(site.app)
     operations = {case.operation.label for case in cases}
-    assert len(operations) == sum(map(len, describe_api(crowd.app)["paths"].values()))
-    browser = visitor(crowd.app) if name is None else bearer(embedded, crowd.app, name)
+    assert len(operations) == sum(map(len, describe_api(site.app)["paths"].values()))
+    browser = visitor(site.app) if name is None else bearer(embedded, site.app, name)
     with browser:
-        assert list(api_fuzzing.find_violations(crowd, browser, cases)) == []
+        assert list(api_fuzzing.find_violations(site, browser, cases)) == []

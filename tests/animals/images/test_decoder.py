@@ -1,4 +1,4 @@
-"""The child processes: they may be killed, hang or crash and it costs one picture; none is left behind."""
+"""Decoder processes: kills, hangs and crashes lose one picture, and no process stays behind."""
 
 import logging
 import os
@@ -32,24 +32,24 @@ time.sleep(float(sys.argv[2]))
 
 
 @pytest.fixture
-def pool():
-    made = Decoder(2)
-    yield made
-    made.close()
+def decoder_pool():
+    pool = Decoder(2)
+    yield pool
+    pool.close()
 
 
-def job(source: str = "jpeg") -> DecodeJob:
+def make_job(source: str = "jpeg") -> DecodeJob:
     return DecodeJob(source, 50_000_000, SIZES, 82)
 
 
-def pids(pool: Decoder) -> set[int]:
-    return {child.process.pid for child in pool.alive}
+def list_pids(decoder_pool: Decoder) -> set[int]:
+    return {child.process.pid for child in decoder_pool.alive}
 
 
-def gone(pid: int, within_s: float = 10.0) -> bool:
-    """Whether a process ends, also when nobody has asked what became of it."""
-    until = time.monotonic() + within_s
-    while time.monotonic() < until:
+def is_process_gone(pid: int, within_s: float = 10.0) -> bool:
+    """Whether a process ends, even when its parent has not collected its exit status."""
+    end = time.monotonic() + within_s
+    while time.monotonic() < end:
         try:
             state, threads = (
                 Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0],
@@ -63,54 +63,55 @@ def gone(pid: int, within_s: float = 10.0) -> bool:
     return False
 
 
-def until_busy(pool: Decoder, pid: int) -> None:
+def wait_until_busy(decoder_pool: Decoder, pid: int) -> None:
     """Wait until a child is computing."""
-    while (
-        int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11]) < 20
-    ):  # hundredths of a second
+    # Field 11 after the name is the processor time in hundredths of a second.
+    while int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11]) < 20:
         time.sleep(0.01)
 
 
-# ---- the usual day -----------------------------------------------------------------------------
+# ---- normal operation --------------------------------------------------------------------------
 
 
-def test_a_child_is_ready_soon_and_kept(pool):
-    begun = time.perf_counter()
-    pool.decode(JPEG, job())
-    assert time.perf_counter() - begun < 5  # 0.2 s where nothing else runs
-    first = pids(pool)
+def test_a_process_starts_fast_and_is_reused(decoder_pool):
+    start = time.perf_counter()
+    decoder_pool.decode(JPEG, make_job())
+    assert time.perf_counter() - start < 5  # 0.2 s where nothing else runs
+    first_pids = list_pids(decoder_pool)
     for _ in range(5):
-        assert isinstance(pool.decode(JPEG, job()), DecodedPhoto)
-    assert pids(pool) == first and len(first) == 1
+        assert isinstance(decoder_pool.decode(JPEG, make_job()), DecodedPhoto)
+    assert list_pids(decoder_pool) == first_pids and len(first_pids) == 1
 
 
-def test_threads_share_the_children_and_get_their_own_pictures(pool):
-    sent = [
+def test_threads_share_the_processes_and_get_their_own_results(decoder_pool):
+    files = [
         (source, encode_image(draw_photo(seed, 160 + seed, 120), source))
         for seed in range(6)
         for source in FORMATS
     ]
-    alone = [pool.decode(content, job(source)) for source, content in sent]
+    expected = [decoder_pool.decode(content, make_job(source)) for source, content in files]
     with ThreadPoolExecutor(8) as threads:
-        together = list(threads.map(lambda pair: pool.decode(pair[1], job(pair[0])), sent * 3))
-    assert together == alone * 3
-    assert len(pids(pool)) == 2
+        results = list(
+            threads.map(lambda pair: decoder_pool.decode(pair[1], make_job(pair[0])), files * 3)
+        )
+    assert results == expected * 3
+    assert len(list_pids(decoder_pool)) == 2
 
 
-def test_a_child_is_replaced_after_many_jobs(pool, monkeypatch):
+def test_a_process_is_replaced_after_many_jobs(decoder_pool, monkeypatch):
     monkeypatch.setattr(decoder, "JOBS_PER_PROCESS", 3)
-    seen = set()
+    all_pids = set()
     for _ in range(7):
-        pool.decode(JPEG, job())
-        seen |= pids(pool)
-    assert len(seen) >= 2
-    assert all(gone(pid) for pid in seen - pids(pool))
+        decoder_pool.decode(JPEG, make_job())
+        all_pids |= list_pids(decoder_pool)
+    assert len(all_pids) >= 2
+    assert all(is_process_gone(pid) for pid in all_pids - list_pids(decoder_pool))
 
 
-def test_children_know_nothing_that_is_secret(pool, monkeypatch):
+def test_processes_have_no_secrets_and_strict_limits(decoder_pool, monkeypatch):
     monkeypatch.setenv("TANUKI_SECRET_KEY", "hush")
-    pool.decode(JPEG, job())
-    for pid in pids(pool):
+    decoder_pool.decode(JPEG, make_job())
+    for pid in list_pids(decoder_pool):
         names = {
             line.partition(b"=")[0]
             for line in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
@@ -122,64 +123,63 @@ def test_children_know_nothing_that_is_secret(pool, monkeypatch):
         assert "Max file size             0" in limits
 
 
-def test_callers_wait_for_their_turn_but_not_for_ever(monkeypatch):
-    pool = Decoder(1)
-    pool.decode(JPEG, job())
-    (pid,) = pids(pool)
-    slow = threading.Thread(target=pool.decode, args=(build_many_scans(), job()))
+def test_callers_queue_with_a_timeout(monkeypatch):
+    decoder_pool = Decoder(1)
+    decoder_pool.decode(JPEG, make_job())
+    (pid,) = list_pids(decoder_pool)
+    slow = threading.Thread(target=decoder_pool.decode, args=(build_many_scans(), make_job()))
     slow.start()
-    until_busy(pool, pid)
+    wait_until_busy(decoder_pool, pid)
     monkeypatch.setattr(decoder, "QUEUE_TIMEOUT_SECONDS", 0.05)
     with pytest.raises(TooMany, match="Too many pictures are being read"):
-        pool.decode(JPEG, job())
+        decoder_pool.decode(JPEG, make_job())
     monkeypatch.setattr(decoder, "QUEUE_TIMEOUT_SECONDS", 20.0)
-    assert isinstance(pool.decode(JPEG, job()), DecodedPhoto)
+    assert isinstance(decoder_pool.decode(JPEG, make_job()), DecodedPhoto)
     slow.join()
-    pool.close()
+    decoder_pool.close()
 
 
-# ---- bad days ----------------------------------------------------------------------------------
+# ---- failures ----------------------------------------------------------------------------------
 
 
-def test_a_child_killed_at_work_costs_its_own_picture_only(pool, caplog):
-    pool.decode(JPEG, job())
-    (pid,) = pids(pool)
+def test_a_process_killed_during_a_job_loses_only_that_job(decoder_pool, caplog):
+    decoder_pool.decode(JPEG, make_job())
+    (pid,) = list_pids(decoder_pool)
     with ThreadPoolExecutor(2) as threads, caplog.at_level(logging.WARNING):
-        slow = threads.submit(pool.decode, build_many_scans(), job())
-        until_busy(pool, pid)
-        beside = threads.submit(pool.decode, JPEG, job())
-        assert isinstance(beside.result(), DecodedPhoto)
+        first_job = threads.submit(decoder_pool.decode, build_many_scans(), make_job())
+        wait_until_busy(decoder_pool, pid)
+        second_job = threads.submit(decoder_pool.decode, JPEG, make_job())
+        assert isinstance(second_job.result(), DecodedPhoto)
         os.kill(pid, signal.SIGKILL)
-        assert slow.result() == Refusal("damaged")
+        assert first_job.result() == Refusal("damaged")
     assert caplog.records[-1].code == -signal.SIGKILL
-    assert pid not in pids(pool)
-    assert isinstance(pool.decode(JPEG, job()), DecodedPhoto)
+    assert pid not in list_pids(decoder_pool)
+    assert isinstance(decoder_pool.decode(JPEG, make_job()), DecodedPhoto)
 
 
-def test_a_child_killed_while_it_waits_is_replaced_without_loss(pool):
-    pool.decode(JPEG, job())
-    (pid,) = pids(pool)
+def test_an_idle_process_that_is_killed_is_replaced_without_loss(decoder_pool):
+    decoder_pool.decode(JPEG, make_job())
+    (pid,) = list_pids(decoder_pool)
     os.kill(pid, signal.SIGKILL)
-    assert gone(pid)
-    assert isinstance(pool.decode(JPEG, job()), DecodedPhoto)
-    assert pid not in pids(pool)
+    assert is_process_gone(pid)
+    assert isinstance(decoder_pool.decode(JPEG, make_job()), DecodedPhoto)
+    assert pid not in list_pids(decoder_pool)
 
 
-def test_a_child_that_hangs_is_killed(pool, monkeypatch):
-    pool.decode(JPEG, job())
-    (pid,) = pids(pool)
+def test_a_process_that_hangs_is_killed(decoder_pool, monkeypatch):
+    decoder_pool.decode(JPEG, make_job())
+    (pid,) = list_pids(decoder_pool)
     os.kill(pid, signal.SIGSTOP)
     monkeypatch.setattr(decoder, "MAX_WALL_SECONDS", 0.3)
-    assert pool.decode(JPEG + bytes(1_000_000), job()) == Refusal(
-        "time"
-    )  # more than fits into a pipe: writing ends too
-    assert gone(pid)
+    # More bytes than fit into a pipe, so that writing ends as well.
+    assert decoder_pool.decode(JPEG + bytes(1_000_000), make_job()) == Refusal("time")
+    assert is_process_gone(pid)
     monkeypatch.undo()
-    assert isinstance(pool.decode(JPEG, job()), DecodedPhoto)
+    assert isinstance(decoder_pool.decode(JPEG, make_job()), DecodedPhoto)
 
 
-def test_a_child_that_says_nonsense_is_not_believed(pool, monkeypatch, tmp_path):
-    for said in (
+def test_an_invalid_answer_of_a_process_is_refused(decoder_pool, monkeypatch, tmp_path):
+    for answer in (
         "b'nonsense\\n'",
         'b\'{"peak_mb": 1, "files": {"full": 99999999999}}\\n\'',
         "b'[]\\n'",
@@ -187,31 +187,32 @@ def test_a_child_that_says_nonsense_is_not_believed(pool, monkeypatch, tmp_path)
     ):
         script = tmp_path / "liar.py"
         script.write_text(
-            f"import sys\nsys.stdout.buffer.write(b'\\n' + {said})\nsys.stdout.flush()\nsys.stdin.buffer.readline()\n"
+            f"import sys\nsys.stdout.buffer.write(b'\\n' + {answer})\n"
+            "sys.stdout.flush()\nsys.stdin.buffer.readline()\n"
         )
         monkeypatch.setattr(decoder, "SCRIPT", script)
-        assert pool.decode(JPEG, job()) == Refusal("damaged")
+        assert decoder_pool.decode(JPEG, make_job()) == Refusal("damaged")
     script.write_text("raise SystemExit(3)")
     with pytest.raises(OSError, match="does not start: exit status 3"):
-        pool.decode(JPEG, job())
+        decoder_pool.decode(JPEG, make_job())
     monkeypatch.undo()
-    assert isinstance(pool.decode(JPEG, job()), DecodedPhoto)
+    assert isinstance(decoder_pool.decode(JPEG, make_job()), DecodedPhoto)
 
 
-# ---- at the end --------------------------------------------------------------------------------
+# ---- closing -----------------------------------------------------------------------------------
 
 
-def test_closing_leaves_no_process_behind():
-    pool = Decoder(2)
+def test_closing_ends_all_processes():
+    decoder_pool = Decoder(2)
     with ThreadPoolExecutor(4) as threads:
-        list(threads.map(lambda _: pool.decode(JPEG, job()), range(8)))
-    children = pids(pool)
-    pool.close()
+        list(threads.map(lambda _: decoder_pool.decode(JPEG, make_job()), range(8)))
+    children = list_pids(decoder_pool)
+    decoder_pool.close()
     assert children and not any(Path(f"/proc/{pid}").exists() for pid in children)
 
 
 @pytest.mark.parametrize("end", ["ends", "is killed"])
-def test_children_end_with_their_process(tmp_path, end):
+def test_processes_end_with_their_parent(tmp_path, end):
     (tmp_path / "photo.jpg").write_bytes(JPEG)
     command = [
         sys.executable,
@@ -225,16 +226,16 @@ def test_children_end_with_their_process(tmp_path, end):
         children = [int(pid) for pid in parent.stdout.readline().split()]
         if end == "is killed":
             parent.kill()
-    assert children and all(gone(pid) for pid in children)
+    assert children and all(is_process_gone(pid) for pid in children)
     assert parent.returncode == (0 if end == "ends" else -signal.SIGKILL)
 
 
-def test_resources_keep_one_decoder_and_end_it_when_they_close(embedded):
+def test_resources_share_one_decoder_and_close_it(embedded):
     photo_files.clean_upload(embedded, JPEG)
-    first = embedded.process_cache.get(Decoder, Decoder)
-    assert embedded.process_cache.get(Decoder, Decoder) is first
-    assert first.alive
+    first_decoder = embedded.process_cache.get(Decoder, Decoder)
+    assert embedded.process_cache.get(Decoder, Decoder) is first_decoder
+    assert first_decoder.alive
     embedded.process_cache.close()
-    assert not first.alive
+    assert not first_decoder.alive
     assert photo_files.clean_upload(embedded, JPEG).source == "jpeg"
-    assert embedded.process_cache.get(Decoder, Decoder) is not first
+    assert embedded.process_cache.get(Decoder, Decoder) is not first_decoder

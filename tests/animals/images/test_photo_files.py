@@ -1,4 +1,4 @@
-"""Pictures are stored once under their digest, however often they come; and go when nothing has them any more."""
+"""Photo files: stored once under their digest, and deleted when nothing uses them."""
 
 import threading
 from datetime import UTC, datetime, timedelta
@@ -25,85 +25,85 @@ def objects(tmp_path) -> ObjectStore:
 
 
 @pytest.fixture(scope="module")
-def accepted() -> CleanPhoto:
+def clean_photo() -> CleanPhoto:
     return clean_image(encode_image(draw_photo(1, 120, 80), "png"))
 
 
-def keep(database: Database, objects: ObjectStore, accepted: CleanPhoto) -> Photo:
+def save_photo(database: Database, objects: ObjectStore, clean_photo: CleanPhoto) -> Photo:
     with database.write() as db:
-        return photo_files.save_photo(db, objects, accepted, now=NOW)
+        return photo_files.save_photo(db, objects, clean_photo, now=NOW)
 
 
-def forget(database: Database, objects: ObjectStore, digest: str) -> bool:
+def delete_photo(database: Database, objects: ObjectStore, digest: str) -> bool:
     with database.write() as db:
         return photo_files.delete_unused_photo(db, objects, digest)
 
 
-def rows(database: Database) -> int:
+def count_photos(database: Database) -> int:
     with database.read() as db:
         return db.scalar(select(func.count()).select_from(Photo)) or 0
 
 
-def test_a_picture_is_kept_once_in_every_size(database, objects, accepted):
-    first = keep(database, objects, accepted)
-    assert (first.digest, first.width, first.height, first.source, first.added_at) == (
-        accepted.digest,
+def test_a_photo_is_stored_once_in_every_size(database, objects, clean_photo):
+    photo = save_photo(database, objects, clean_photo)
+    assert (photo.digest, photo.width, photo.height, photo.source, photo.added_at) == (
+        clean_photo.digest,
         120,
         80,
         "png",
         NOW,
     )
-    assert first.bytes == len(accepted.files["full"])
-    for size, file in accepted.files.items():
-        assert objects.get(photo_files.object_key(accepted.digest, size)) == file
-    again = keep(database, objects, accepted)
-    assert again.digest == first.digest and rows(database) == 1
+    assert photo.bytes == len(clean_photo.files["full"])
+    for size, file in clean_photo.files.items():
+        assert objects.get(photo_files.object_key(clean_photo.digest, size)) == file
+    second_photo = save_photo(database, objects, clean_photo)
+    assert second_photo.digest == photo.digest and count_photos(database) == 1
     assert len(objects.list_keys("animals/pictures")) == len(photo_files.PHOTO_SIDES)
 
 
-def test_files_are_there_before_the_record_can_be_seen(database, objects, accepted):
+def test_files_are_stored_before_the_row_is_committed(database, objects, clean_photo):
     with pytest.raises(RuntimeError, match="lost"), database.write() as db:
-        photo_files.save_photo(db, objects, accepted, now=NOW)
+        photo_files.save_photo(db, objects, clean_photo, now=NOW)
         raise RuntimeError("lost")
-    assert rows(database) == 0
-    assert objects.exists(photo_files.object_key(accepted.digest, "full"))
-    keep(database, objects, accepted)
-    assert rows(database) == 1
+    assert count_photos(database) == 0
+    assert objects.exists(photo_files.object_key(clean_photo.digest, "full"))
+    save_photo(database, objects, clean_photo)
+    assert count_photos(database) == 1
 
 
-def test_the_same_picture_from_many_at_once_is_one(database, objects, accepted):
-    start = threading.Barrier(6)
-    kept, errors = [], []
+def test_parallel_saves_of_one_photo_store_it_once(database, objects, clean_photo):
+    barrier = threading.Barrier(6)
+    digests, errors = [], []
 
-    def come() -> None:
-        start.wait()
+    def save_at_once() -> None:
+        barrier.wait()
         try:
-            kept.append(keep(database, objects, accepted).digest)
+            digests.append(save_photo(database, objects, clean_photo).digest)
         except RuntimeError as error:  # pragma: no cover
             errors.append(error)
 
-    threads = [threading.Thread(target=come) for _ in range(6)]
+    threads = [threading.Thread(target=save_at_once) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert not errors and kept == [accepted.digest] * 6
-    assert rows(database) == 1
+    assert not errors and digests == [clean_photo.digest] * 6
+    assert count_photos(database) == 1
 
 
-def test_what_nothing_uses_is_forgotten_with_its_files(database, objects, accepted):
-    keep(database, objects, accepted)
-    assert forget(database, objects, accepted.digest)
-    assert rows(database) == 0 and objects.list_keys("animals/pictures") == []
+def test_an_unused_photo_is_deleted_with_its_files(database, objects, clean_photo):
+    save_photo(database, objects, clean_photo)
+    assert delete_photo(database, objects, clean_photo.digest)
+    assert count_photos(database) == 0 and objects.list_keys("animals/pictures") == []
     with pytest.raises(NotFound):
-        objects.get(photo_files.object_key(accepted.digest, "full"))
-    assert not forget(database, objects, accepted.digest)
-    keep(database, objects, accepted)
-    assert objects.exists(photo_files.object_key(accepted.digest, "list"))
+        objects.get(photo_files.object_key(clean_photo.digest, "full"))
+    assert not delete_photo(database, objects, clean_photo.digest)
+    save_photo(database, objects, clean_photo)
+    assert objects.exists(photo_files.object_key(clean_photo.digest, "list"))
 
 
-def test_what_a_profile_uses_stays_until_it_does_not(database, objects, accepted):
-    keep(database, objects, accepted)
+def test_a_photo_of_a_profile_is_not_deleted(database, objects, clean_photo):
+    save_photo(database, objects, clean_photo)
     with database.write() as db:
         db.add(
             Account(
@@ -117,57 +117,64 @@ def test_what_a_profile_uses_stays_until_it_does_not(database, objects, accepted
         )
         db.flush()
         db.add(
-            Member(name="ana", display="Ana", pseudonym="p", joined_at=NOW, photo=accepted.digest)
+            Member(
+                name="ana", display="Ana", pseudonym="p", joined_at=NOW, photo=clean_photo.digest
+            )
         )
     with database.read() as db:
         assert photo_files.find_unused_photos(db, before=NOW + timedelta(hours=1)) == []
-    assert not forget(database, objects, accepted.digest)
-    assert objects.exists(photo_files.object_key(accepted.digest, "full"))
+    assert not delete_photo(database, objects, clean_photo.digest)
+    assert objects.exists(photo_files.object_key(clean_photo.digest, "full"))
     with database.write() as db:
         db.execute(update(Member).values(photo=None))
     with database.read() as db:
         assert photo_files.find_unused_photos(db, before=NOW) == []
         assert photo_files.find_unused_photos(db, before=NOW + timedelta(hours=1)) == [
-            accepted.digest
+            clean_photo.digest
         ]
-    assert forget(database, objects, accepted.digest)
+    assert delete_photo(database, objects, clean_photo.digest)
 
 
-def test_a_forgetting_that_is_undone_leaves_what_keep_heals(database, objects, accepted):
-    keep(database, objects, accepted)
+def test_saving_restores_files_lost_by_a_failed_deletion(database, objects, clean_photo):
+    save_photo(database, objects, clean_photo)
     with pytest.raises(RuntimeError, match="lost"), database.write() as db:
-        photo_files.delete_unused_photo(db, objects, accepted.digest)
+        photo_files.delete_unused_photo(db, objects, clean_photo.digest)
         raise RuntimeError("lost")
-    assert rows(database) == 1 and objects.list_keys("animals/pictures") == []
-    keep(database, objects, accepted)
-    assert objects.get(photo_files.object_key(accepted.digest, "page")) == accepted.files["page"]
+    assert count_photos(database) == 1 and objects.list_keys("animals/pictures") == []
+    save_photo(database, objects, clean_photo)
+    assert (
+        objects.get(photo_files.object_key(clean_photo.digest, "page")) == clean_photo.files["page"]
+    )
 
 
-def test_keeping_and_forgetting_at_once_never_leave_a_record_without_files(
-    database, objects, accepted
-):
-    def often(do: object, times: int = 25) -> None:
-        for _ in range(times):
-            do(database, objects, accepted if do is keep else accepted.digest)  # type: ignore[operator]
+def test_parallel_saves_and_deletions_leave_no_row_without_files(database, objects, clean_photo):
+    def repeat(action: object, count: int = 25) -> None:
+        for _ in range(count):
+            action(database, objects, clean_photo if action is save_photo else clean_photo.digest)  # type: ignore[operator]
 
-    threads = [threading.Thread(target=often, args=(do,)) for do in (keep, forget, keep, forget)]
+    threads = [
+        threading.Thread(target=repeat, args=(action,))
+        for action in (save_photo, delete_photo, save_photo, delete_photo)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    stored = {
+    sizes = {
         size
         for size in photo_files.PHOTO_SIDES
-        if objects.exists(photo_files.object_key(accepted.digest, size))
+        if objects.exists(photo_files.object_key(clean_photo.digest, size))
     }
-    assert stored == (set(photo_files.PHOTO_SIDES) if rows(database) else set())
+    assert sizes == (set(photo_files.PHOTO_SIDES) if count_photos(database) else set())
     with database.write() as db:
         db.execute(delete(Photo))
 
 
-def test_pictures_live_on_s3_too(database, s3, accepted):
+def test_photos_can_be_stored_on_s3(database, s3, clean_photo):
     objects = ObjectStore(s3["url"], s3["endpoint"], s3["key"], s3["secret"])
-    keep(database, objects, accepted)
-    assert objects.get(photo_files.object_key(accepted.digest, "list")) == accepted.files["list"]
-    assert forget(database, objects, accepted.digest)
+    save_photo(database, objects, clean_photo)
+    assert (
+        objects.get(photo_files.object_key(clean_photo.digest, "list")) == clean_photo.files["list"]
+    )
+    assert delete_photo(database, objects, clean_photo.digest)
     assert objects.list_keys("animals/pictures") == []
