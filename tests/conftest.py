@@ -1,4 +1,4 @@
-"""Real engines for tests: SQLite files, one PostgreSQL from a package, an S3 server, a home folder each."""
+"""Real engines for tests: SQLite files, a packaged PostgreSQL, an S3 server, home folders."""
 
 import logging
 import os
@@ -61,7 +61,7 @@ def pytest_sessionfinish() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def real_hasher() -> Iterator[PasswordHasher]:
-    """The real password hasher. Tests sign in hundreds of times, so theirs is Argon2id made cheap."""
+    """The real password hasher. Tests sign in often, so they use Argon2id with low cost."""
     with pytest.MonkeyPatch.context() as patch:
         real = passwords.password_hasher()
         patch.setattr(

@@ -1,4 +1,4 @@
-"""Settings: work with nothing set, refuse what is wrong with all faults at once, read secrets from files; and how the command line starts."""
+"""Settings: defaults, all errors reported at once, secrets from files; start of the CLI."""
 
 import json
 import subprocess
@@ -115,9 +115,8 @@ def test_a_secret_is_never_shown():
 def test_a_file_holds_a_value(tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("hush\n")
-    assert (
-        settings.read_settings({"TANUKI_S3_SECRET_FILE": str(secret)}).s3_secret.get_secret_value() == "hush"
-    )
+    s3_secret = settings.read_settings({"TANUKI_S3_SECRET_FILE": str(secret)}).s3_secret
+    assert s3_secret.get_secret_value() == "hush"
     assert "are both set" in refused(
         {"TANUKI_S3_SECRET_FILE": str(secret), "TANUKI_S3_SECRET": "x"}
     )

@@ -1,4 +1,4 @@
-"""A command ends although runs that wait for people sit in threads of its process, whoever began those threads."""
+"""A command ends although runs that wait for a decision occupy threads of its process."""
 
 import subprocess
 import sys
@@ -11,10 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from tanuki.cli.main import run_command_line
 
 def command():
-    pool, begun = ThreadPoolExecutor(), threading.Event()
-    begin = threading.Thread(target=lambda: (pool.submit(threading.Event().wait), begun.set()), daemon={daemon})
-    begin.start()
-    begun.wait()
+    pool, started = ThreadPoolExecutor(), threading.Event()
+
+    def start_waiting():
+        pool.submit(threading.Event().wait)
+        started.set()
+
+    threading.Thread(target=start_waiting, daemon={daemon}).start()
+    started.wait()
     print("done")
     raise SystemExit(3)
 

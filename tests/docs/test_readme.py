@@ -1,4 +1,4 @@
-"""What the pages for people say exists: every command, every option, every make target, every file that is linked."""
+"""Every command, option, make target and linked file that the documentation names exists."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
 
 def code_of(text: str, name: str) -> str:
-    """The code in a page: fenced blocks and `spans`; a script is code all through, its comments left out."""
+    """The code in a page: fenced blocks and `spans`, or a whole script without its comments."""
     if name.endswith(".sh"):
         return re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE)
     fenced = re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)

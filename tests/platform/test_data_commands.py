@@ -27,20 +27,20 @@ TEN_IN_TOKYO = datetime(2021, 1, 4, 1, tzinfo=UTC)
 
 @pytest.fixture
 def tanuki(tmp_path, monkeypatch):
-    """Runs a command in a home folder of its own, with one fact in the warehouse, and gives what it printed."""
+    """Runs a command in a home folder with one fact in the warehouse; gives its output."""
     monkeypatch.setenv("TANUKI_HOME", str(tmp_path / "home"))
-    made = bootstrap.create_resources(Settings(home=tmp_path / "home"))
-    with made.db.write() as db:
+    resources = bootstrap.create_resources(Settings(home=tmp_path / "home"))
+    with resources.db.write() as db:
         frame = pl.DataFrame({"day": [date(2021, 1, 3)], "units": [7]})
-        made.warehouse.append_facts(db, SOLD, frame, recorded_at=TEN_IN_TOKYO, source="tests")
-    bootstrap.close_resources(made)
+        resources.warehouse.append_facts(db, SOLD, frame, recorded_at=TEN_IN_TOKYO, source="tests")
+    bootstrap.close_resources(resources)
 
     def run(command, *arguments):
         result = CommandRunner().invoke(command, arguments, catch_exceptions=False)
         assert result.exit_code == 0, result.output
         return result.output
 
-    run.objects = made.objects
+    run.objects = resources.objects
     return run
 
 

@@ -216,7 +216,8 @@ def test_exported_events_are_facts_by_kind_and_no_longer_events(resources, event
     ) == [("e1", NOW, "p1", 1, 2.0, None)]
     rows = run_sql(
         resources,
-        "select id, n, request, post, propensity, followed, tags, more from events_shown order by n",
+        "select id, n, request, post, propensity, followed, tags, more"
+        " from events_shown order by n",
     )
     assert rows == [
         ("s1", 0, "r1", 7, 1.0, True, ["柴犬"], None),

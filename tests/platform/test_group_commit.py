@@ -32,7 +32,7 @@ def commits(database):
 
 
 class Gate:
-    """A write that keeps the writer busy until opened, so that everything sent meanwhile waits for one common commit."""
+    """A write that blocks the writer until opened, so that later writes share one commit."""
 
     def __init__(self, database):
         self.begun, self.open = threading.Event(), threading.Event()
@@ -150,7 +150,8 @@ def test_when_the_common_commit_fails_only_the_one_at_fault_is_told(database):
         db.execute(text("create table parent (id integer primary key)"))
         db.execute(
             text(
-                f"create table child (id integer primary key, parent integer references parent (id){late})"
+                "create table child (id integer primary key,"
+                f" parent integer references parent (id){late})"
             )
         )
 
@@ -265,7 +266,7 @@ def test_what_was_answered_is_there_after_a_kill(database):
 
 @pytest.mark.postgres
 def test_groups_of_two_processes_that_wait_for_each_other_end_all_the_same(postgres_url):
-    """A group holds the rows of all its writes: first one and then the other here, the other way round there."""
+    """A group locks the rows of all its writes; the two processes lock them in opposite order."""
     here, there = Database(postgres_url), Database(postgres_url)
     WorkerHeartbeat.__table__.create(here.engine)
     here.write_batched(lambda db: db.add_all([beat("a"), beat("b")]))

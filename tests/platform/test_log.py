@@ -1,4 +1,4 @@
-"""Log lines: one form for ours and the libraries', ids of requests and runs in them, console or JSON."""
+"""Log lines: one format for the project and libraries, request and run ids, console or JSON."""
 
 import json
 import logging

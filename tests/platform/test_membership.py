@@ -1,4 +1,4 @@
-"""Making oneself an account, and leaving for good: what names there can be, and what stays of somebody who left."""
+"""Sign-up and account deletion: valid names, and what remains of a deleted account."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta

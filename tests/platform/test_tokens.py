@@ -64,7 +64,10 @@ def test_a_token_reads_and_does_more_only_when_it_was_made_for_it(db):
 
 
 def test_a_token_from_before_there_were_scopes_reads_and_writes(db):
-    insert = "insert into account_token (digest, name, label, created_at) values (:digest, 'hana', 'old', '2021-01-01 00:00:00+00:00')"
+    insert = (
+        "insert into account_token (digest, name, label, created_at)"
+        " values (:digest, 'hana', 'old', '2021-01-01 00:00:00+00:00')"
+    )
     db.execute(
         text(insert.replace("+00:00", "") if db.bind.dialect.name == "sqlite" else insert),
         {"digest": accounts.digest_token("old")},

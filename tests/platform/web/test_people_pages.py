@@ -1,4 +1,4 @@
-"""Pages of people: signing up, API tokens and what they are for, the account; what strangers type stays text."""
+"""Pages for everybody: sign-up, API tokens with scopes, the account, and escaped input."""
 
 import re
 from dataclasses import replace
