@@ -35,12 +35,12 @@ def refused(environment):
 
 
 def test_everything_has_a_default():
-    made = settings.read_settings({})
-    assert made == settings.Settings()
-    assert made.database_url.endswith("/var/tanuki.db")
-    assert made.objects_url.endswith("/var/objects")
-    assert made.mlflow_url.endswith("/var/mlflow.db")
-    assert made.embedded
+    defaults = settings.read_settings({})
+    assert defaults == settings.Settings()
+    assert defaults.database_url.endswith("/var/tanuki.db")
+    assert defaults.objects_url.endswith("/var/objects")
+    assert defaults.mlflow_url.endswith("/var/mlflow.db")
+    assert defaults.embedded
 
 
 def test_variables_of_others_are_not_read():
@@ -51,7 +51,7 @@ def test_variables_of_others_are_not_read():
 
 
 def test_a_variable_sets_its_field():
-    made = settings.read_settings(
+    result = settings.read_settings(
         {
             "TANUKI_PORT": "9000",
             "TANUKI_HTTPS": "true",
@@ -59,21 +59,21 @@ def test_a_variable_sets_its_field():
             "TANUKI_OBJECTS": "s3://b/p/",
         }
     )
-    assert (made.port, made.https, made.database_url, made.objects_url) == (
+    assert (result.port, result.https, result.database_url, result.objects_url) == (
         9000,
         True,
         "postgresql://db/shop",
         "s3://b/p",
     )
-    assert not made.embedded
+    assert not result.embedded
 
 
 def test_everything_lies_in_the_home_folder_unless_told_otherwise(tmp_path):
-    made = settings.read_settings(
+    result = settings.read_settings(
         {"TANUKI_HOME": str(tmp_path / "h"), "TANUKI_OBJECTS": str(tmp_path / "o")}
     )
-    assert made.database_url == f"sqlite:///{tmp_path / 'h' / 'tanuki.db'}"
-    assert made.objects_url == str(tmp_path / "o")
+    assert result.database_url == f"sqlite:///{tmp_path / 'h' / 'tanuki.db'}"
+    assert result.objects_url == str(tmp_path / "o")
 
 
 def test_a_misspelt_name_is_refused_and_the_nearest_is_named():
@@ -86,7 +86,7 @@ def test_a_misspelt_name_is_refused_and_the_nearest_is_named():
 
 
 def test_all_faults_are_told_at_once(tmp_path):
-    said = refused(
+    message = refused(
         {
             "TANUKI_PROT": "1",
             "TANUKI_PORT": "many",
@@ -94,7 +94,7 @@ def test_all_faults_are_told_at_once(tmp_path):
             "TANUKI_S3_SECRET_FILE": str(tmp_path / "none"),
         }
     )
-    assert len(said.splitlines()) == 5
+    assert len(message.splitlines()) == 5
     for part in (
         "TANUKI_PROT is not",
         "TANUKI_PORT is 'many'",
@@ -102,14 +102,14 @@ def test_all_faults_are_told_at_once(tmp_path):
         "auto or console or json",
         "TANUKI_S3_SECRET_FILE: cannot read",
     ):
-        assert part in said
+        assert part in message
 
 
 def test_a_secret_is_never_shown():
-    made = settings.read_settings(
+    result = settings.read_settings(
         {"TANUKI_S3_SECRET": "hush", "TANUKI_DATABASE": "postgresql://shop:hush@db/shop"}
     )
-    assert "hush" not in repr(made) and "hush" not in str(settings.list_settings(made))
+    assert "hush" not in repr(result) and "hush" not in str(settings.list_settings(result))
 
 
 def test_a_file_holds_a_value(tmp_path):
@@ -133,10 +133,10 @@ def test_every_setting_has_help_and_says_what_it_takes():
 
 
 def test_the_command_prints_name_value_default_and_help():
-    shown = CommandRunner().invoke(
+    result = CommandRunner().invoke(
         tanuki, ["settings", "--json"], env={"TANUKI_PORT": "8123"}, catch_exceptions=False
     )
-    rows = {row["name"]: row for row in map(json.loads, shown.output.splitlines())}
+    rows = {row["name"]: row for row in map(json.loads, result.output.splitlines())}
     assert set(rows) == {settings.variable_name(field) for field in settings.Settings.model_fields}
     assert (rows["TANUKI_PORT"]["value"], rows["TANUKI_PORT"]["default"]) == ("8123", "8000")
     assert "TANUKI_PORT" in CommandRunner().invoke(tanuki, ["settings"]).output
@@ -149,13 +149,13 @@ def python(code, **environment):
 
 
 def test_a_misspelt_variable_stops_every_command_with_one_sentence_and_exit_code_2():
-    done = python(
+    result = python(
         "import sys; sys.argv = ['tanuki', 'settings']; from tanuki.__main__ import main; main()",
         TANUKI_HOMES="x",
     )
-    assert done.returncode == 2
-    assert "TANUKI_HOMES is not a setting. Did you mean TANUKI_HOME?" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert result.returncode == 2
+    assert "TANUKI_HOMES is not a setting. Did you mean TANUKI_HOME?" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_help_imports_nothing_heavy():
@@ -168,7 +168,7 @@ try:
 finally:
     print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)
 """
-    done = python(code)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.strip() == "[]"
-    assert "shop" in done.stdout
+    result = python(code)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.strip() == "[]"
+    assert "shop" in result.stdout

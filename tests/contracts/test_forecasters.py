@@ -19,10 +19,9 @@ from tanuki.shop.forecasting.forecaster import (
 from tanuki.shop.panel import History, Panel, history_from_sales
 
 TARGET = Week(2021, 3)
-POINTS = ["seasonal_naive", "moving_average"]
 
 
-def sold(
+def simulate_sales(
     store: str, item: str, weeks: int, mean: float, *, end: date = TARGET.cutoff, seed: int = 1
 ) -> pl.DataFrame:
     """So many weeks of Poisson sales with a weekday shape, up to `end`."""
@@ -34,14 +33,14 @@ def sold(
     return pl.DataFrame({"date": days, "store": store, "item": item, "units": units})
 
 
-def chain(weeks: int = 60) -> History:
+def simulate_chain(weeks: int = 60) -> History:
     """Three stores with two items each, and a fourth that opened three weeks ago."""
-    old = [
-        sold(store, item, weeks, mean)
+    established = [
+        simulate_sales(store, item, weeks, mean)
         for store, mean in [("a", 20), ("b", 40), ("c", 3)]
         for item in ("milk", "beer")
     ]
-    return history_from_sales(pl.concat([*old, sold("new", "milk", 3, 10)]))
+    return history_from_sales(pl.concat([*established, simulate_sales("new", "milk", 3, 10)]))
 
 
 @pytest.fixture(scope="module", params=list(FORECASTERS))
@@ -51,7 +50,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def panel() -> Panel:
-    return chain().build_panel(TARGET)
+    return simulate_chain().build_panel(TARGET)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +65,7 @@ def forecast(fitted, panel) -> pl.DataFrame:
     return fitted.predict(panel)
 
 
-def again(name: str, panel: Panel) -> pl.DataFrame:
+def fit_and_predict(name: str, panel: Panel) -> pl.DataFrame:
     model = make_forecaster(name)
     model.fit(panel)
     return model.predict(panel)
@@ -87,14 +86,14 @@ def test_quantiles_are_finite_never_negative_and_never_cross(forecast):
     assert (np.diff(values, axis=1) >= 0).all()
 
 
-def test_the_level_of_a_steady_series_is_found_within_a_fifth(forecast):
+def test_the_level_of_a_steady_series_is_within_20_percent(forecast):
     week = forecast.filter(pl.col("store") == "b", pl.col("week") == "2021-W03")
     truth = 40 * (3 * 1.3 + 4 * 0.9)
     assert week["mean"].to_list() == pytest.approx([truth, truth], rel=0.2)
 
 
-def test_the_same_panel_gives_the_same_bits(name, panel, forecast):
-    assert again(name, panel).equals(forecast)
+def test_the_same_panel_gives_the_identical_forecast(name, panel, forecast):
+    assert fit_and_predict(name, panel).equals(forecast)
 
 
 def test_a_saved_model_is_the_same_when_loaded(name, fitted, panel, forecast, tmp_path):
@@ -105,16 +104,16 @@ def test_a_saved_model_is_the_same_when_loaded(name, fitted, panel, forecast, tm
     assert loaded.parameters == fitted.parameters
 
 
-def test_what_is_saved_is_plain(fitted, tmp_path):
+def test_saved_files_have_plain_formats(fitted, tmp_path):
     fitted.save(tmp_path)
     assert {file.suffix for file in Path(tmp_path).iterdir()} <= {".json", ".txt", ".npz"}
 
 
-def test_the_input_is_left_as_it_was(name):
-    panel = chain().build_panel(TARGET)
-    before = panel.sales.clone()
-    again(name, panel)
-    assert panel.sales.equals(before)
+def test_the_panel_is_not_changed(name):
+    panel = simulate_chain().build_panel(TARGET)
+    sales_before = panel.sales.clone()
+    fit_and_predict(name, panel)
+    assert panel.sales.equals(sales_before)
 
 
 def test_the_order_of_rows_and_columns_makes_no_difference(name, panel, forecast):
@@ -124,48 +123,48 @@ def test_the_order_of_rows_and_columns_makes_no_difference(name, panel, forecast
             "units", "item", "date", "store"
         ),
     )
-    assert again(name, shuffled).equals(forecast)
+    assert fit_and_predict(name, shuffled).equals(forecast)
 
 
-def test_a_model_forecasts_stores_and_items_that_it_never_met(name, fitted):
+def test_unknown_stores_and_items_are_forecast(name, fitted):
     wider = history_from_sales(
         pl.concat(
             [
-                chain().sales,
-                sold("d", "milk", 20, 30),
-                sold("a", "tea", 2, 8),
-                sold("d", "cola", 1, 5),
+                simulate_chain().sales,
+                simulate_sales("d", "milk", 20, 30),
+                simulate_sales("a", "tea", 2, 8),
+                simulate_sales("d", "cola", 1, 5),
             ]
         )
     ).build_panel(TARGET)
     forecast = fitted.predict(wider)
     assert forecast.height == 10 * 3
     assert np.isfinite(forecast.select(QUANTILE_COLUMNS).to_numpy()).all()
-    met = forecast.filter(
+    known_item = forecast.filter(
         pl.col("store") == "d", pl.col("item") == "milk", pl.col("week") == "2021-W03"
     )
-    assert met["mean"].item() == pytest.approx(30 * 7.5, rel=0.35)
+    assert known_item["mean"].item() == pytest.approx(30 * 7.5, rel=0.35)
 
 
 def test_no_sales_give_an_empty_forecast(name):
-    empty = history_from_sales(chain().sales.clear()).build_panel(TARGET)
-    forecast = again(name, empty)
+    empty = history_from_sales(simulate_chain().sales.clear()).build_panel(TARGET)
+    forecast = fit_and_predict(name, empty)
     assert forecast.height == 0
     assert forecast.schema == FORECAST_SCHEMA
 
 
 @pytest.mark.parametrize("days", [1, 5, 9])
-def test_a_chain_that_opened_a_few_days_ago_is_forecast(name, days):
-    young = pl.concat([sold("a", item, 2, 20) for item in ("milk", "beer")]).filter(
+def test_a_chain_with_a_few_days_of_sales_is_forecast(name, days):
+    young = pl.concat([simulate_sales("a", item, 2, 20) for item in ("milk", "beer")]).filter(
         pl.col("date") > TARGET.cutoff - timedelta(days=days)
     )
-    forecast = again(name, history_from_sales(young).build_panel(TARGET))
+    forecast = fit_and_predict(name, history_from_sales(young).build_panel(TARGET))
     assert forecast.height == 6
     assert np.isfinite(forecast.select(QUANTILE_COLUMNS).to_numpy()).all()
 
 
-def test_a_series_that_sold_nothing_for_long_is_forecast_near_nothing(name):
-    ended = chain().sales.with_columns(
+def test_a_series_without_sales_for_months_is_forecast_near_zero(name):
+    ended = simulate_chain().sales.with_columns(
         pl.when(
             (pl.col("item") == "beer")
             & (pl.col("store") == "b")
@@ -175,25 +174,25 @@ def test_a_series_that_sold_nothing_for_long_is_forecast_near_nothing(name):
         .otherwise(pl.col("units"))
         .alias("units")
     )
-    forecast = again(name, history_from_sales(ended).build_panel(TARGET)).filter(
+    forecast = fit_and_predict(name, history_from_sales(ended).build_panel(TARGET)).filter(
         pl.col("store") == "b", pl.col("item") == "beer"
     )
     assert (forecast.filter(pl.col("week") != TARGET.two_week_interval)["mean"] < 30).all()
 
 
-def test_the_default_model_is_one_of_them():
+def test_the_default_forecaster_exists():
     assert DEFAULT_FORECASTER in FORECASTERS
 
 
-def test_nothing_after_the_cutoff_moves_a_forecast_by_one_bit(name, forecast):
+def test_sales_after_the_cutoff_do_not_change_the_forecast(name, forecast):
     after = [
-        sold(store, "milk", 4, 500, end=date(2021, 2, 7), seed=9)
+        simulate_sales(store, "milk", 4, 500, end=date(2021, 2, 7), seed=9)
         for store in ("a", "b", "c", "new", "later")
     ]
     history = history_from_sales(
-        pl.concat([chain().sales, *after])
+        pl.concat([simulate_chain().sales, *after])
         .filter((pl.col("date") <= TARGET.cutoff) | (pl.col("units") > 100))
         .unique(["date", "store", "item"], keep="first")
     )
     assert history.sales.filter(pl.col("date") > TARGET.cutoff).height > 100
-    assert again(name, history.build_panel(TARGET)).equals(forecast)
+    assert fit_and_predict(name, history.build_panel(TARGET)).equals(forecast)

@@ -20,7 +20,7 @@ PAGES = sorted(
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
 
-def code_of(text: str, name: str) -> str:
+def extract_code(text: str, name: str) -> str:
     """The code in a page: fenced blocks and `spans`, or a whole script without its comments."""
     if name.endswith(".sh"):
         return re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE)
@@ -35,57 +35,64 @@ def code_of(text: str, name: str) -> str:
     )
 
 
-def unknown_commands(code: str) -> list[str]:
-    """Lines that call `tanuki` with a command or an option that there is not."""
-    wrong = []
+def list_unknown_commands(code: str) -> list[str]:
+    """Lines that call `tanuki` with an unknown command or option."""
+    faults = []
     for line in re.findall(r"(?:^|[\s(/;&])\$?tanuki ((?:[\w-]+)[^\n|;&)`#>]*)", code):
-        words = [
-            word for word in line.replace("\\", " ").split() if not word.startswith(("$", '"', "'"))
+        arguments = [
+            argument
+            for argument in line.replace("\\", " ").split()
+            if not argument.startswith(("$", '"', "'"))
         ]
         command: click.Command = tanuki
-        while isinstance(command, click.Group) and words and not words[0].startswith("-"):
-            found = command.get_command(click.Context(command), words[0])
-            if found is None and command.get_command(click.Context(command), "list") is not None:
+        while isinstance(command, click.Group) and arguments and not arguments[0].startswith("-"):
+            subcommand = command.get_command(click.Context(command), arguments[0])
+            if (
+                subcommand is None
+                and command.get_command(click.Context(command), "list") is not None
+            ):
                 break
-            if found is None:
-                wrong.append(f"tanuki {line.strip()}")
+            if subcommand is None:
+                faults.append(f"tanuki {line.strip()}")
                 break
-            command = found
-            words = words[1:]
+            command = subcommand
+            arguments = arguments[1:]
         else:
-            known = {
+            known_options = {
                 option
                 for param in command.params
                 for option in (*param.opts, *param.secondary_opts)
             } | {"--help"}
-            options = {word.split("=")[0] for word in words if re.match(r"--\w", word)}
-            wrong += [
+            options = {
+                argument.split("=")[0] for argument in arguments if re.match(r"--\w", argument)
+            }
+            faults += [
                 f"tanuki {line.strip()}: {option}"
-                for option in sorted(options - known)
+                for option in sorted(options - known_options)
                 if not isinstance(command, click.Group)
             ]
-    return wrong
+    return faults
 
 
-def targets_of_make(code: str) -> set[str]:
-    """What pages tell people to `make`."""
+def extract_make_targets(code: str) -> set[str]:
+    """The make targets that a page names."""
     return set(re.findall(r"(?:^|\n|\$ )make ([a-z][\w-]*)", code))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_command_named_exists(name):
-    assert unknown_commands(code_of((ROOT / name).read_text("utf-8"), name)) == []
+    assert list_unknown_commands(extract_code((ROOT / name).read_text("utf-8"), name)) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_make_target_named_exists(name):
-    wanted = targets_of_make(code_of((ROOT / name).read_text("utf-8"), name))
-    made = (
+    named_targets = extract_make_targets(extract_code((ROOT / name).read_text("utf-8"), name))
+    existing_targets = (
         set(re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
-        if wanted
+        if named_targets
         else set()
     )
-    assert wanted - made == set()
+    assert named_targets - existing_targets == set()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -96,17 +103,17 @@ def test_every_file_linked_exists(name):
 
 
 def test_the_readme_is_there_and_names_the_two_commands():
-    assert {"run", "test"} <= targets_of_make(
-        code_of((ROOT / "README.md").read_text("utf-8"), "README.md")
+    assert {"run", "test"} <= extract_make_targets(
+        extract_code((ROOT / "README.md").read_text("utf-8"), "README.md")
     )
 
 
 def test_an_unknown_command_or_option_is_noticed():
-    assert unknown_commands("tanuki settings --json\n$ tanuki shop") == []
-    assert unknown_commands("tanuki setings") == ["tanuki setings"]
-    assert unknown_commands("$tanuki shop watch") == ["tanuki shop watch"]
-    assert unknown_commands("cd x && tanuki settings --jsn | head") == [
+    assert list_unknown_commands("tanuki settings --json\n$ tanuki shop") == []
+    assert list_unknown_commands("tanuki setings") == ["tanuki setings"]
+    assert list_unknown_commands("$tanuki shop watch") == ["tanuki shop watch"]
+    assert list_unknown_commands("cd x && tanuki settings --jsn | head") == [
         "tanuki settings --jsn: --jsn"
     ]
-    assert unknown_commands("tanuki shop imprt --sales f") == ["tanuki shop imprt --sales f"]
-    assert targets_of_make("make run\nwe make do") == {"run"}
+    assert list_unknown_commands("tanuki shop imprt --sales f") == ["tanuki shop imprt --sales f"]
+    assert extract_make_targets("make run\nwe make do") == {"run"}

@@ -7,16 +7,16 @@ from tests.factories.command_line import CommandRunner
 
 
 def test_the_pages_in_docs_are_current():
-    checked = CommandRunner().invoke(reference, ["--check"])
-    assert checked.exit_code == 0, checked.output
+    result = CommandRunner().invoke(reference, ["--check"])
+    assert result.exit_code == 0, result.output
 
 
 def test_every_setting_and_every_command_has_its_place():
-    made = render_pages()
+    pages = render_pages()
     for field in settings.Settings.model_fields:
-        assert f"| `{settings.variable_name(field)}` |" in made["settings.md"]
+        assert f"| `{settings.variable_name(field)}` |" in pages["settings.md"]
     for name in [*(f"tanuki {name}" for name in TANUKI), *(f"tanuki shop {name}" for name in SHOP)]:
-        assert f"\n## {name}" in made["commands.md"]
+        assert f"\n## {name}" in pages["commands.md"]
 
 
 def test_a_stale_page_is_named_and_writing_mends_it(tmp_path):

@@ -68,33 +68,42 @@ def content(home):
     now = datetime.now(UTC)
     hana, ken = make_member(home, "hana"), make_member(home, "ken")
     make_staff(home, "mod", "moderator")
-    other = make_staff(home, "mod-2", "moderator")
-    shown = [
+    second_moderator = make_staff(home, "mod-2", "moderator")
+    published_posts = [
         make_post(home, hana, title=f"Mugi {n}", seed=n % 5, now=now - timedelta(minutes=n))
         for n in range(30)
     ]
-    held, removed = (
+    held_post, removed_post = (
         make_post(home, hana, state="held", why="banned_word"),
         make_post(home, hana, title="Cushion"),
     )
     with home.db.write() as db:
-        engagement.like_post(db, ken, shown[0].id, now=now)
+        engagement.like_post(db, ken, published_posts[0].id, now=now)
         engagement.follow_member(db, ken, "hana", now=now)
-        engagement.add_comment(db, ken, shown[0].id, "かわいい！", key="c", now=now)
+        engagement.add_comment(db, ken, published_posts[0].id, "かわいい！", key="c", now=now)
         case = cases.report_subject(
-            db, ken, cases.SubjectRef("post", removed.id), "not_an_animal", "A cushion.", now=now
+            db,
+            ken,
+            cases.SubjectRef("post", removed_post.id),
+            "not_an_animal",
+            "A cushion.",
+            now=now,
         )
         decision = decisions.decide_case(
-            db, other, case.id, decisions.Ruling("remove", "not_an_animal", "A cushion."), now=now
+            db,
+            second_moderator,
+            case.id,
+            decisions.Ruling("remove", "not_an_animal", "A cushion."),
+            now=now,
         )
         appeal = appeals.submit_appeal(db, hana, decision.id, "Look again.", now=now)
         open_case = cases.report_subject(
-            db, ken, cases.SubjectRef("post", shown[1].id), "spam", "", now=now
+            db, ken, cases.SubjectRef("post", published_posts[1].id), "spam", "", now=now
         )
     return {
-        "shown": shown[0].id,
-        "held": held.id,
-        "removed": removed.id,
+        "shown": published_posts[0].id,
+        "held": held_post.id,
+        "removed": removed_post.id,
         "appeal": appeal.id,
         "case": open_case.id,
     }

@@ -26,9 +26,9 @@ def worker_names(database):
 @pytest.fixture
 def commits(database):
     """How many commits there were, as a list that grows."""
-    seen: list[int] = []
-    event.listen(database.engine, "commit", lambda _: seen.append(1))
-    return seen
+    commit_list: list[int] = []
+    event.listen(database.engine, "commit", lambda _: commit_list.append(1))
+    return commit_list
 
 
 class Gate:
@@ -69,7 +69,7 @@ def queue_writes(database, pool, writes):
     return answers
 
 
-def test_each_caller_gets_what_its_own_write_gives(database):
+def test_each_caller_gets_the_result_of_its_own_write(database):
     def add(number):
         def write(db):
             db.add(beat(f"w{number:03}"))
@@ -98,103 +98,105 @@ def test_two_hundred_callers_need_far_fewer_commits(database, commits):
     assert len(commits) <= 60
 
 
-def test_an_error_undoes_its_own_part_only(database, commits):
-    def good(name):
+def test_an_error_rolls_back_only_its_own_write(database, commits):
+    def make_write(name):
         def write(db):
             db.add(beat(name))
             return name
 
         return write
 
-    def refused(db):
+    def raise_conflict(db):
         db.add(beat("refused"))
         db.flush()
         raise Conflict("Somebody was faster.")
 
-    def twice(db):
+    def add_duplicate(db):
         db.add(beat("a"))  # the same key as another's
 
     with ThreadPoolExecutor(10) as pool:
-        first, second, third, last = batch_writes(
-            database, pool, [good("a"), refused, twice, good("z")]
+        first_result, conflict_result, duplicate_result, last_result = batch_writes(
+            database, pool, [make_write("a"), raise_conflict, add_duplicate, make_write("z")]
         )
-        assert (first.result(), last.result()) == ("a", "z")
+        assert (first_result.result(), last_result.result()) == ("a", "z")
         with pytest.raises(Conflict, match="Somebody was faster"):
-            second.result()
+            conflict_result.result()
         with pytest.raises(IntegrityError):
-            third.result()
+            duplicate_result.result()
     assert worker_names(database) == ["a", "z"]
     assert len(commits) == 2  # the gate's and the group's
 
 
-def test_writes_run_in_the_order_of_the_calls_and_see_those_before(database):
-    seen = []
+def test_writes_run_in_call_order_and_see_earlier_writes(database):
+    counts = []
 
-    def write(number):
-        def do(db):
-            seen.append((number, db.scalar(select(func.count()).select_from(WorkerHeartbeat))))
+    def make_write(number):
+        def count_and_add(db):
+            counts.append((number, db.scalar(select(func.count()).select_from(WorkerHeartbeat))))
             db.add(beat(f"w{number}"))
 
-        return do
+        return count_and_add
 
     with ThreadPoolExecutor(20) as pool:
-        for answer in batch_writes(database, pool, [write(number) for number in range(20)]):
+        for answer in batch_writes(database, pool, [make_write(number) for number in range(20)]):
             answer.result()
-    assert seen == [(number, number) for number in range(20)]
+    assert counts == [(number, number) for number in range(20)]
 
 
-def test_when_the_common_commit_fails_only_the_one_at_fault_is_told(database):
-    """A constraint that is looked at when the transaction ends."""
-    late = " deferrable initially deferred"
+def test_a_failed_group_commit_raises_only_for_the_faulty_write(database):
+    """The constraint is deferred to the end of the transaction."""
+    deferred = " deferrable initially deferred"
     with database.write() as db:
         db.execute(text("create table parent (id integer primary key)"))
         db.execute(
             text(
                 "create table child (id integer primary key,"
-                f" parent integer references parent (id){late})"
+                f" parent integer references parent (id){deferred})"
             )
         )
 
-    def good(db):
+    def add_worker(db):
         db.add(beat("good"))
         return "good"
 
-    def orphan(db):
+    def add_orphan(db):
         db.execute(text("insert into child values (1, 99)"))
 
     with ThreadPoolExecutor(10) as pool:
-        first, second = batch_writes(database, pool, [good, orphan])
-        assert first.result() == "good"
+        good_result, orphan_result = batch_writes(database, pool, [add_worker, add_orphan])
+        assert good_result.result() == "good"
         with pytest.raises(IntegrityError):
-            second.result()
+            orphan_result.result()
     assert worker_names(database) == ["good"]
     assert database.write_batched(lambda db: db.scalar(text("select count(*) from child"))) == 0
 
 
 @pytest.mark.postgres
-def test_a_connection_that_is_lost_in_the_middle_costs_nobody_but_the_one_who_lost_it(postgres_url):
-    database, other = Database(postgres_url), Database(postgres_url)
+def test_a_lost_connection_fails_only_the_write_that_lost_it(postgres_url):
+    database, second_database = Database(postgres_url), Database(postgres_url)
     WorkerHeartbeat.__table__.create(database.engine)
 
-    def lose(db):
-        mine = db.scalar(text("select pg_backend_pid()"))
-        with other.read() as killer:
-            killer.execute(text(f"select pg_terminate_backend({mine}, 5000)"))
+    def lose_connection(db):
+        process_id = db.scalar(text("select pg_backend_pid()"))
+        with second_database.read() as killer:
+            killer.execute(text(f"select pg_terminate_backend({process_id}, 5000)"))
         db.scalar(text("select 1"))
 
     with ThreadPoolExecutor(10) as pool:
-        first, second, third = batch_writes(
-            database, pool, [lambda db: db.add(beat("a")), lose, lambda db: db.add(beat("b"))]
+        first_result, lost_result, last_result = batch_writes(
+            database,
+            pool,
+            [lambda db: db.add(beat("a")), lose_connection, lambda db: db.add(beat("b"))],
         )
-        first.result(), third.result()
+        first_result.result(), last_result.result()
         with pytest.raises(SQLAlchemyError):
-            second.result()
+            lost_result.result()
     assert worker_names(database) == ["a", "b"]
     database.close()
-    other.close()
+    second_database.close()
 
 
-def test_what_a_request_has_bound_to_its_log_lines_is_known_to_its_write(database):
+def test_log_context_of_a_request_is_passed_to_its_write(database):
     with structlog.contextvars.bound_contextvars(request_id="r1"):
         assert database.write_batched(lambda db: structlog.contextvars.get_contextvars()) == {
             "request_id": "r1"
@@ -202,7 +204,7 @@ def test_what_a_request_has_bound_to_its_log_lines_is_known_to_its_write(databas
     assert database.write_batched(lambda db: structlog.contextvars.get_contextvars()) == {}
 
 
-def test_closing_writes_what_waits_and_ends_the_thread(database):
+def test_closing_writes_the_queue_and_ends_the_thread(database):
     with ThreadPoolExecutor(10) as pool:
         with Gate(database):
             answers = [
@@ -220,12 +222,12 @@ def test_closing_writes_what_waits_and_ends_the_thread(database):
     assert len(worker_names(database)) == 5
 
 
-def test_a_write_inside_a_write_is_a_bug_and_not_a_standstill(database):
+def test_a_nested_write_raises_instead_of_deadlocking(database):
     with pytest.raises(RuntimeError, match="waits for itself"):
         database.write_batched(lambda db: database.write_batched(lambda inner: None))
 
 
-def test_a_durable_commit_is_on_the_disk_and_other_writes_stay_as_cheap_as_they_were(sqlite):
+def test_only_batched_commits_are_synchronous(sqlite):
     def level(db):
         return db.scalar(text("PRAGMA synchronous"))
 
@@ -237,7 +239,7 @@ def test_a_durable_commit_is_on_the_disk_and_other_writes_stay_as_cheap_as_they_
 
 CHILD = """
 import sys
-sys.path.insert(0, {here!r})
+sys.path.insert(0, {root!r})
 from tanuki.platform.database.engine import Database
 from tests.platform.test_group_commit import beat
 database = Database(sys.argv[1])
@@ -247,10 +249,10 @@ for number in range(10_000):
 """
 
 
-def test_what_was_answered_is_there_after_a_kill(database):
-    here = str(Path(__file__).parents[2])
+def test_answered_writes_survive_a_kill(database):
+    root = str(Path(__file__).parents[2])
     child = subprocess.Popen(
-        [sys.executable, "-c", CHILD.format(here=here), database.url],
+        [sys.executable, "-c", CHILD.format(root=root), database.url],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -265,39 +267,41 @@ def test_what_was_answered_is_there_after_a_kill(database):
 
 
 @pytest.mark.postgres
-def test_groups_of_two_processes_that_wait_for_each_other_end_all_the_same(postgres_url):
+def test_deadlocked_groups_of_two_processes_complete(postgres_url):
     """A group locks the rows of all its writes; the two processes lock them in opposite order."""
-    here, there = Database(postgres_url), Database(postgres_url)
-    WorkerHeartbeat.__table__.create(here.engine)
-    here.write_batched(lambda db: db.add_all([beat("a"), beat("b")]))
+    database, second_database = Database(postgres_url), Database(postgres_url)
+    WorkerHeartbeat.__table__.create(database.engine)
+    database.write_batched(lambda db: db.add_all([beat("a"), beat("b")]))
 
-    def grow(name):
+    def make_update(name):
         def write(db):
             db.execute(
                 update(WorkerHeartbeat)
                 .where(WorkerHeartbeat.name == name)
                 .values(pid=WorkerHeartbeat.pid + 1)
             )
-            time.sleep(0.05)  # so that the other one has begun, too
+            time.sleep(0.05)  # so that the other process has started too
 
         return write
 
     before = {
         heartbeat.name: heartbeat.pid
-        for heartbeat in here.write_batched(lambda db: db.scalars(select(WorkerHeartbeat)).all())
+        for heartbeat in database.write_batched(
+            lambda db: db.scalars(select(WorkerHeartbeat)).all()
+        )
     }
     with ThreadPoolExecutor(20) as pool:
         for _ in range(3):
-            with Gate(here), Gate(there):
+            with Gate(database), Gate(second_database):
                 answers = [
-                    *queue_writes(here, pool, map(grow, "abab")),
-                    *queue_writes(there, pool, map(grow, "baba")),
+                    *queue_writes(database, pool, map(make_update, "abab")),
+                    *queue_writes(second_database, pool, map(make_update, "baba")),
                 ]
             assert [answer.result() for answer in answers] == [None] * 8
-    with here.read() as db:
+    with database.read() as db:
         assert {
             heartbeat.name: heartbeat.pid - before[heartbeat.name]
             for heartbeat in db.scalars(select(WorkerHeartbeat))
         } == {"a": 12, "b": 12}
-    here.close()
-    there.close()
+    database.close()
+    second_database.close()
