@@ -177,8 +177,8 @@ def test_pages_have_no_accessibility_violations_and_fit_the_screen(
             assert answer.status == (404 if "nothing" in path else 200), path
             visit.fits()
             found += [
-                (path, each["id"], each["nodes"][0]["html"][:90])
-                for each in Axe().run(visit.page, options=rules).response["violations"]
+                (path, violation["id"], violation["nodes"][0]["html"][:90])
+                for violation in Axe().run(visit.page, options=rules).response["violations"]
             ]
         visit.context.close()
     assert found == []
@@ -346,7 +346,9 @@ def test_seen_opened_and_dwell_events_are_logged(chromium, content, home, server
                 if event.values.get("request") == request
             ]
         found = {
-            each.kind: each.values for each in told if each.values.get("post") == content["shown"]
+            event.kind: event.values
+            for event in told
+            if event.values.get("post") == content["shown"]
         }
         if len(found) == 3:
             break

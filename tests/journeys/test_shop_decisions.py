@@ -157,7 +157,7 @@ def assert_sum(analyst, caption):
     total = table.locator("tfoot td:last-child").inner_text()
     units = analyst.page.locator(".figure").first.inner_text().split("=")[-1]
     assert len(shown) >= 3
-    assert sum(number(each) for each in shown) == number(total) == number(units)
+    assert sum(number(part) for part in shown) == number(total) == number(units)
 
 
 def number(text):

@@ -202,11 +202,11 @@ def test_the_projection_is_orthonormal_with_fixed_signs():
 
 def make_custom_model(folder, *, logits=True, changes=None):
     """A custom model: the mean colour as features, and 1000 classes of it."""
-    outputs = [helper.make_tensor_value_info("pooled", TensorProto.FLOAT, ["n", 3])]
-    nodes = [helper.make_node("ReduceMean", ["pixels"], ["pooled"], axes=[2, 3], keepdims=0)]
+    outputs = [helper.make_tensor_value_info("mean_pixels", TensorProto.FLOAT, ["n", 3])]
+    nodes = [helper.make_node("ReduceMean", ["pixels"], ["mean_pixels"], axes=[2, 3], keepdims=0)]
     initializers = []
     if logits:
-        nodes.append(helper.make_node("MatMul", ["pooled", "w"], ["classes"]))
+        nodes.append(helper.make_node("MatMul", ["mean_pixels", "w"], ["classes"]))
         initializers.append(onnx.numpy_helper.from_array(np.eye(3, 1000, dtype=np.float32), "w"))
         outputs.append(helper.make_tensor_value_info("classes", TensorProto.FLOAT, ["n", 1000]))
     inputs = [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", 3, 32, 32])]
@@ -220,7 +220,7 @@ def make_custom_model(folder, *, logits=True, changes=None):
     description = {
         "name": "mean colour",
         "input": "pixels",
-        "features": "pooled",
+        "features": "mean_pixels",
         "size": 32,
         "mean": [0.5, 0.5, 0.5],
         "std": [0.5, 0.5, 0.5],
@@ -258,7 +258,7 @@ def test_a_custom_model_without_classes_identifies_no_subject(tmp_path):
     [
         ({"input": "nothing"}, "no input nothing"),
         ({"features": "nothing"}, "no output nothing"),
-        ({"logits": "pooled"}, "3 classes"),
+        ({"logits": "mean_pixels"}, "3 classes"),
         ({"colour": "red"}, "does not describe"),
         ({"mean": "red"}, "does not describe"),
     ],

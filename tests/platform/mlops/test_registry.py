@@ -114,7 +114,7 @@ def test_mlflow_finds_the_files_where_it_looks_for_them(tmp_path):
     )
 
 
-def test_nothing_is_told_to_mlflows_makers(tmp_path):
+def test_mlflow_sends_no_telemetry(tmp_path):
     code = """
 import sys
 from pathlib import Path

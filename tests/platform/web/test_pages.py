@@ -594,7 +594,9 @@ def test_the_session_cookie_is_not_for_scripts_or_other_sites(app):
         "/sign-in", data={"name": "hana", "password": PASSWORD, "csrf": csrf(browser, "/sign-in")}
     )
     session = next(
-        each for each in answer.headers.get_list("set-cookie") if each.startswith("tanuki-session=")
+        cookie
+        for cookie in answer.headers.get_list("set-cookie")
+        if cookie.startswith("tanuki-session=")
     )
     assert "HttpOnly" in session and "SameSite=lax" in session and "Max-Age=1209600" in session
 

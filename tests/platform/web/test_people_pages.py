@@ -74,7 +74,9 @@ def test_a_stranger_makes_an_account_and_goes_on_signed_in_on_each_engine(resour
 def test_the_session_of_who_signs_up_is_as_safe_as_that_of_who_signs_in(app):
     answer = sign_up(visitor(app))
     session = next(
-        each for each in answer.headers.get_list("set-cookie") if each.startswith("tanuki-session=")
+        cookie
+        for cookie in answer.headers.get_list("set-cookie")
+        if cookie.startswith("tanuki-session=")
     )
     assert "HttpOnly" in session and "SameSite=lax" in session and "Max-Age=1209600" in session
 

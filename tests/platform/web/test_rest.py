@@ -202,9 +202,9 @@ def test_pages_follow_each_other_to_the_end(app):
     seen, after = [], "0"
     while after is not None:
         page = visitor(app).get(f"/api/test/cats?after={after}").json()
-        seen += [each["name"] for each in page["items"]]
+        seen += [item["name"] for item in page["items"]]
         after = page["next"]
-    assert seen == [each.name for each in CATS]
+    assert seen == [item.name for item in CATS]
 
 
 @pytest.mark.parametrize("weak", [False, True])

@@ -79,7 +79,7 @@ def test_an_alert_is_closed_on_the_page_and_then_listed_with_its_reason(app, emb
     )
     view = browser.get("/api/shop/alerts").json()
     assert view["open_alerts"] == []
-    assert [(each["closed_by"], each["why"]) for each in view["closed_alerts"]] == [
+    assert [(alert["closed_by"], alert["why"]) for alert in view["closed_alerts"]] == [
         ("ops", "closed for works")
     ]
     assert "closed for works" in browser.get("/shop/alerts").text
@@ -114,14 +114,14 @@ def test_the_chain_sees_the_value_of_all_changes_and_managers_that_of_their_own(
     assert "kento" in page
     assert "<svg role" in page
     view = browser.get("/api/shop/forecast-value-added").json()
-    assert [(each["key"], each["changes"], each["saved_yen"] > 0) for each in view["person"]] == [
+    assert [(row["key"], row["changes"], row["saved_yen"] > 0) for row in view["person"]] == [
         ("kento", 8, True),
         ("mika", 8, False),
     ]
-    assert {each["advice"] for each in view["person"]} == {"not_enough"}
+    assert {row["advice"] for row in view["person"]} == {"not_enough"}
     own = signed_in(app, "mika").get("/api/shop/forecast-value-added").json()
-    assert [each["key"] for each in own["person"]] == ["mika"]
-    assert [each["key"] for each in own["store"]] == ["chiba"]
+    assert [row["key"] for row in own["person"]] == ["mika"]
+    assert [row["key"] for row in own["store"]] == ["chiba"]
     assert "kento" not in signed_in(app, "mika").get("/shop/forecast-value-added").text
     rows = list(
         csv.DictReader(
@@ -164,5 +164,5 @@ def test_commands_list_and_close_alerts_and_show_the_value_of_changes(tmp_path):
         ("store", {"chiba", "osaka"}),
         ("item", {"beer"}),
     ):
-        assert {each["key"] for each in run(tmp_path, commands.fva, "--by", by, "--json")} == keys
+        assert {row["key"] for row in run(tmp_path, commands.fva, "--by", by, "--json")} == keys
     assert "not_enough" in run(tmp_path, commands.fva)
