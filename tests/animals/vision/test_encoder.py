@@ -4,9 +4,11 @@ import io
 import json
 import pickle
 
+import imagehash
 import numpy as np
 import onnx
 import pytest
+from bench.lib.damaged_images import draw_photo
 from onnx import TensorProto, helper
 from PIL import Image, ImageDraw, ImageFilter
 
@@ -334,6 +336,17 @@ def test_a_line_of_pixels_can_be_encoded(built_encoder, size):
 
 def hash_distance(first, second):
     return bin(int(first.phash, 16) ^ int(second.phash, 16)).count("1")
+
+
+def test_the_hash_agrees_with_imagehash():
+    """Two bits of 64 may differ, because OpenCV reduces the picture and not Pillow."""
+    distances = []
+    for seed in range(30):
+        image = draw_photo(seed, 320, 240)
+        ours = int(encoder.compute_phash(np.asarray(image.convert("L"))), 16)
+        distances.append(bin(ours ^ int(str(imagehash.phash(image)), 16)).count("1"))
+    assert max(distances) <= 2
+    assert distances.count(0) > 15
 
 
 def test_the_hash_survives_saving_and_scaling_and_differs_between_images(built_encoder):
