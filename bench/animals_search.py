@@ -14,7 +14,7 @@ import math
 import random
 import warnings
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Any
@@ -27,7 +27,7 @@ from bench.lib.reporting import print_target, write_results
 from bench.lib.timing import quantile, time_call
 from tanuki.animals.search import index
 from tanuki.animals.search.autocomplete import suggest_searches
-from tanuki.animals.search.search import SearchPage, search_posts
+from tanuki.animals.search.search import SearchOptions, SearchPage, search_posts
 from tanuki.animals.search.tokenize import tokenize, tokens_of_text
 from tanuki.animals.tables import Post, PostState
 from tanuki.animals.taxonomy import BREEDS, CATEGORIES
@@ -233,10 +233,11 @@ def index_one_post(database: Database, post: dict[str, Any]) -> float:
 
 @dataclass(frozen=True)
 class Search:
-    """The arguments of `search_posts`, and the kind of the query."""
+    """A query with its options, and the kind of the query."""
 
     kind: str
-    arguments: dict[str, Any]
+    query: str
+    options: SearchOptions
 
 
 def generate_searches(rounds: int, size: int, vocabularies: Vocabularies) -> list[Search]:
@@ -245,12 +246,10 @@ def generate_searches(rounds: int, size: int, vocabularies: Vocabularies) -> lis
     searches = []
     for number in range(rounds):
         kind = QUERY_KINDS[number % len(QUERY_KINDS)]
-        arguments = {
-            "query": draw_query(kind, vocabularies, chance),
-            "sort": SORTS[number // len(QUERY_KINDS) % len(SORTS)],
-            **draw_filters(size, chance),
-        }
-        searches.append(Search(kind, arguments))
+        query = draw_query(kind, vocabularies, chance)
+        sort = SORTS[number // len(QUERY_KINDS) % len(SORTS)]
+        options = SearchOptions(sort=sort, **draw_filters(size, chance))
+        searches.append(Search(kind, query, options))
     return searches
 
 
@@ -298,7 +297,7 @@ def time_searches(database: Database, searches: list[Search]) -> tuple[Times, li
             page, seconds = time_call(
                 lambda search=search, cursor=cursor: run_search(database, search, cursor)
             )
-            for kind in ("all", search.kind, search.arguments["sort"], *page_kinds):
+            for kind in ("all", search.kind, search.options.sort, *page_kinds):
                 times.setdefault(kind, []).append(1_000 * seconds)
             hits.append([hit.post_id for hit in page.posts])
             cursor = page.next
@@ -315,7 +314,7 @@ def time_searches(database: Database, searches: list[Search]) -> tuple[Times, li
 def run_search(database: Database, search: Search, cursor: str | None) -> SearchPage:
     tokenize.cache_clear()
     with database.read() as db:
-        return search_posts(db, **search.arguments, after=cursor)
+        return search_posts(db, search.query, replace(search.options, after=cursor))
 
 
 def suggest(database: Database, prefix: str, lang: str) -> None:

@@ -36,7 +36,7 @@ from tanuki.animals.images import photo_files
 from tanuki.animals.moderation import appeals, cases, decisions
 from tanuki.animals.moderation.cases import SubjectRef
 from tanuki.animals.moderation.decisions import Ruling
-from tanuki.animals.search.search import search_posts
+from tanuki.animals.search.search import SearchOptions, search_posts
 from tanuki.animals.tables import (
     Appeal,
     Block,
@@ -356,7 +356,7 @@ def test_the_member_is_hidden_immediately(populated):
                 "ann"
             ]
             hidden = members.load_hidden_member_ids(db, members.find_viewer_id(db, viewer))
-            assert search_posts(db, TITLES[1], hidden=hidden).posts == []
+            assert search_posts(db, TITLES[1], SearchOptions(hidden=hidden)).posts == []
         assert {
             item.actor.name
             for item in notifications.list_notifications(db, ann).items

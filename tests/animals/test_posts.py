@@ -13,7 +13,7 @@ from sqlalchemy import event, func, select
 from tanuki.animals import members, notifications, post_queries, post_states, posts
 from tanuki.animals.images import photo_files
 from tanuki.animals.notifications import NewNotification
-from tanuki.animals.search.search import search_posts
+from tanuki.animals.search.search import SearchOptions, search_posts
 from tanuki.animals.tables import (
     BlockedImageHash,
     Comment,
@@ -57,7 +57,9 @@ def search_ids(res, query, viewer=None):
             for hit in search_posts(
                 db,
                 query,
-                hidden=members.load_hidden_member_ids(db, members.find_viewer_id(db, viewer)),
+                SearchOptions(
+                    hidden=members.load_hidden_member_ids(db, members.find_viewer_id(db, viewer))
+                ),
             ).posts
         ]
 

@@ -16,7 +16,7 @@ from tanuki.animals.search import index, retrieval
 from tanuki.animals.search.autocomplete import suggest_searches
 from tanuki.animals.search.index import PostText, SearchWord, tokens_of_text
 from tanuki.animals.search.query_parser import parse_query
-from tanuki.animals.search.search import search_posts
+from tanuki.animals.search.search import SearchOptions, search_posts
 from tanuki.animals.tables import Post
 from tanuki.errors import UserError
 from tests.factories.published_posts import (
@@ -35,15 +35,15 @@ SENTENCES = [
 
 
 def search_ids(db, query, **values):
-    return [hit.post_id for hit in search_posts(db, query, **values).posts]
+    return [hit.post_id for hit in search_posts(db, query, SearchOptions(**values)).posts]
 
 
 def load_page_ids(db, query, limit, **values):
     """The post ids of all pages of a search."""
-    page = search_posts(db, query, limit=limit, **values)
+    page = search_posts(db, query, SearchOptions(limit=limit, **values))
     pages = [[hit.post_id for hit in page.posts]]
     while page.next:
-        page = search_posts(db, query, limit=limit, after=page.next, **values)
+        page = search_posts(db, query, SearchOptions(limit=limit, after=page.next, **values))
         pages.append([hit.post_id for hit in page.posts])
     return pages
 
@@ -343,13 +343,15 @@ def test_paging_is_stable_while_posts_change(database, sort):
                 db, f"cat {n}" if n % 2 else f"post {n}", "" if n % 2 else "cat", likes=n % 3
             )
         ids_before = search_ids(db, "cat", sort=sort)
-        first_page = search_posts(db, "cat", sort=sort, limit=3)
+        first_page = search_posts(db, "cat", SearchOptions(sort=sort, limit=3))
         make_indexed_post(db, "cat new", likes=9)
         index.unindex_post(db, ids_before[2])  # the last one shown
         index.unindex_post(db, ids_before[5])
         other_ids = [
             hit.post_id
-            for hit in search_posts(db, "cat", sort=sort, limit=50, after=first_page.next).posts
+            for hit in search_posts(
+                db, "cat", SearchOptions(sort=sort, limit=50, after=first_page.next)
+            ).posts
         ]
         assert [hit.post_id for hit in first_page.posts] == ids_before[:3]
         assert other_ids == [id for id in ids_before[3:] if id != ids_before[5]]
@@ -372,7 +374,7 @@ def test_the_last_page_has_no_next_cursor(database):
         for _ in range(4):
             make_indexed_post(db, "cat")
         assert [len(page) for page in load_page_ids(db, "cat", 2)] == [2, 2]
-        assert search_posts(db, "cat", limit=4).next is None
+        assert search_posts(db, "cat", SearchOptions(limit=4)).next is None
 
 
 MOMENT = pagination.microseconds_of(NOW)
@@ -412,14 +414,14 @@ def test_a_forged_cursor_is_refused(database):
         make_indexed_post(db, "cat")
         for cursor in FORGED_CURSORS:
             with pytest.raises(UserError, match="begin again"):
-                search_posts(db, "cat", after=cursor)
+                search_posts(db, "cat", SearchOptions(after=cursor))
 
 
 def test_a_cursor_can_be_used_twice(database):
     with database.write() as db:
         make_indexed_post(db, "cat a")
         make_indexed_post(db, "cat b")
-        cursor = search_posts(db, "cat", limit=1).next
+        cursor = search_posts(db, "cat", SearchOptions(limit=1)).next
         assert pagination.decode_cursor(cursor)[0] == "relevance"
         assert (
             search_titles(db, "cat", limit=1, after=cursor)
@@ -434,7 +436,7 @@ def test_a_cursor_can_be_used_twice(database):
 )
 def test_invalid_search_options_are_refused(sqlite, values):
     with sqlite.read() as db, pytest.raises(UserError):
-        search_posts(db, "cat", **values)
+        search_posts(db, "cat", SearchOptions(**values))
 
 
 # ---- comparison with a full scan ---------------------------------------------------------------

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from tanuki.animals.search import index
-from tanuki.animals.search.search import search_posts
+from tanuki.animals.search.search import SearchOptions, search_posts
 from tanuki.animals.tables import Member, Photo, Post
 from tanuki.platform.accounts import Account
 
@@ -77,5 +77,6 @@ def make_indexed_post(db: Session, title: str, description: str = "", **values: 
 def search_titles(db: Session, query: str, **values: Any) -> list[str]:
     """The titles that a search finds, in order."""
     return [
-        "".join(part for part, _ in hit.title) for hit in search_posts(db, query, **values).posts
+        "".join(part for part, _ in hit.title)
+        for hit in search_posts(db, query, SearchOptions(**values)).posts
     ]

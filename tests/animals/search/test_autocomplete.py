@@ -4,7 +4,7 @@ import pytest
 
 from tanuki.animals.search import index
 from tanuki.animals.search.autocomplete import suggest_searches
-from tanuki.animals.search.search import search_posts
+from tanuki.animals.search.search import SearchOptions, search_posts
 from tanuki.errors import UserError
 from tests.factories.published_posts import make_indexed_post
 
@@ -23,7 +23,7 @@ def test_a_breed_is_suggested_for_any_spelling_in_the_readers_language(
             assert suggest_texts(db, prefix, "en")[:1] == ["Shiba Inu"], prefix
         [suggestion] = suggest_searches(db, "shiba", "en")
         assert (suggestion.kind, suggestion.code, suggestion.posts) == ("breed", "shiba", 1)
-        assert search_posts(db, "", breed=suggestion.code).posts
+        assert search_posts(db, "", SearchOptions(breed=suggestion.code)).posts
 
 
 def test_words_of_titles_and_tags_are_suggested_by_frequency(database):

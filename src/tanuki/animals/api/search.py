@@ -155,9 +155,7 @@ def search_posts(
 ) -> Page[SearchHit]:
     """Published posts that contain all the words, in any spelling."""
     db, viewer = context.db, context.viewer
-    results = search.search_posts(
-        db,
-        fields.q,
+    options = search.SearchOptions(
         hidden=members.load_hidden_member_ids(db, members.find_viewer_id(db, viewer)),
         category=fields.category,
         breed=fields.breed,
@@ -169,6 +167,7 @@ def search_posts(
         after=page.after,
         limit=page.limit,
     )
+    results = search.search_posts(db, fields.q, options)
     visible = load_posts_out(db, viewer, [hit.post_id for hit in results.posts])
     hits = [hit for hit in results.posts if hit.post_id in visible]
     terms = [term.text for term in results.terms] if fields.q.strip() else None

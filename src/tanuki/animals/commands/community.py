@@ -117,10 +117,10 @@ def import_(folder: Path, name: str, manifest: Path | None) -> None:
 @json_option
 def search(query: str, category: str | None, sort: str, limit: int, as_json: bool) -> None:
     from tanuki.animals import post_queries
-    from tanuki.animals.search.search import search_posts
+    from tanuki.animals.search.search import SearchOptions, search_posts
 
     with open_resources() as res, res.db.read() as db:
-        page = search_posts(db, query, category=category, sort=sort, limit=limit)
+        page = search_posts(db, query, SearchOptions(category=category, sort=sort, limit=limit))
         posts = post_queries.load_listed_posts(db, None, [hit.post_id for hit in page.posts])
         rows = [
             {

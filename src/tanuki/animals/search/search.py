@@ -6,6 +6,7 @@ the description; within each of these tiers, the newest first.
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -60,35 +61,45 @@ class SearchPage(NamedTuple):
     terms: list[Term]
 
 
+@dataclass(frozen=True)
+class SearchOptions:
+    """How a search is narrowed and sorted, and which page of it is wanted.
+
+    hidden: ids of members whose posts are left out. `since` is included, `until` is not.
+    liked: only posts with likes. sort: one of SORTS. after: the cursor of the page.
+    """
+
+    hidden: Collection[int] = frozenset()
+    category: str | None = None
+    breed: str | None = None
+    tag: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    liked: bool = False
+    sort: str = "relevance"
+    after: str | None = None
+    limit: int = 24
+
+
 def search_posts(
     db: Session,
     query: str,
-    *,
-    hidden: Collection[int] = frozenset(),
-    category: str | None = None,
-    breed: str | None = None,
-    tag: str | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    liked: bool = False,
-    sort: str = "relevance",
-    after: str | None = None,
-    limit: int = 24,
+    options: SearchOptions = SearchOptions(),
 ) -> SearchPage:
     """The published posts that have all words of a query and fulfil the filters.
 
-    `hidden` are the ids of members whose posts are left out. `since` is included, `until` is not.
     An empty query with a category, a breed or a tag finds all of their posts; a query of which
     nothing remains (signs, emoji, stopwords) finds nothing. Raises UserError for values out of
     range and for a bad cursor.
     """
-    terms = validate_search(query, category, breed, sort, limit)
-    chosen = filter_tokens(category, breed, *([tag] if tag is not None else []))
+    terms = validate_search(query, options)
+    tags = [options.tag] if options.tag is not None else []
+    chosen = filter_tokens(options.category, options.breed, *tags)
     if not terms and not (chosen and not query.strip()):
         return SearchPage([], None, [])
-    filters = Filters(since, until, liked, frozenset(hidden))
-    order = "newest" if sort == "relevance" and not terms else sort
-    place = decode_place(after, order)
+    filters = Filters(options.since, options.until, options.liked, frozenset(options.hidden))
+    order = "newest" if options.sort == "relevance" and not terms else options.sort
+    place, limit = decode_place(options.after, order), options.limit
     if order == "relevance":
         tiers = [required_tokens(terms, mark, chosen) for mark in TIERS]
         rows = find_by_relevance(db, tiers, place, filters, limit + 1)
@@ -100,21 +111,20 @@ def search_posts(
     return SearchPage(load_hits(db, [row.id for row in rows[:limit]], terms), cursor, terms)
 
 
-def validate_search(
-    query: str, category: str | None, breed: str | None, sort: str, limit: int
-) -> list[Term]:
+def validate_search(query: str, options: SearchOptions) -> list[Term]:
     """The terms of a query, after checking all values. Raises UserError for those out of range."""
-    if sort not in SORTS:
+    category, breed = options.category, options.breed
+    if options.sort not in SORTS:
         raise UserError(
             "Posts can be sorted by %(sorts)s, not by %(sort)s.",
             sorts=", ".join(SORTS),
-            sort=sort[:30],
+            sort=options.sort[:30],
         )
     if category is not None and category not in CATEGORIES:
         raise UserError("There is no category %(category)s.", category=category[:30])
     if breed is not None and breed not in BREEDS:
         raise UserError("There is no breed %(breed)s.", breed=breed[:30])
-    if not 1 <= limit <= MAX_HITS_PER_PAGE:
+    if not 1 <= options.limit <= MAX_HITS_PER_PAGE:
         raise UserError("A page has 1 to %(most)s posts.", most=MAX_HITS_PER_PAGE)
     if len(query) > MAX_QUERY_LENGTH:
         raise UserError("Please search with at most %(most)s characters.", most=MAX_QUERY_LENGTH)

@@ -141,9 +141,7 @@ def search_posts(context: ReadContext, query: SearchQuery, after: str | None) ->
     """A page of results; `since` and `until` are days in Tokyo, both included."""
     db = context.db
     until = query.until and min(query.until, LAST_DAY) + ONE_DAY
-    return search.search_posts(
-        db,
-        query.q,
+    options = search.SearchOptions(
         hidden=members.load_hidden_member_ids(db, members.find_viewer_id(db, context.viewer)),
         category=query.category or None,
         breed=query.breed or None,
@@ -155,6 +153,7 @@ def search_posts(context: ReadContext, query: SearchQuery, after: str | None) ->
         after=after,
         limit=POSTS_PER_PAGE,
     )
+    return search.search_posts(db, query.q, options)
 
 
 def start_of_day(day: date | None) -> datetime | None:
