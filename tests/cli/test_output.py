@@ -7,7 +7,6 @@ import click
 import pytest
 
 from tanuki.cli.lazy_group import LazyGroup, translate_command
-from tanuki.cli.main import run_command_line
 from tanuki.cli.output import collect_passwords, emit, print_passwords
 from tanuki.cli.values import parse_moment
 from tanuki.errors import UserError
@@ -97,16 +96,6 @@ def test_a_lazy_group_lists_commands_without_importing_them():
 )
 def test_the_language_is_the_settings_or_else_the_locales(environment, lang):
     assert terminal_language(environment) == lang
-
-
-def test_an_error_is_one_translated_sentence_and_exit_code_2(capsys):
-    def fail() -> None:
-        raise UserError("There is no store %(store)s.", store="chiba")
-
-    with pytest.raises(SystemExit) as end:
-        run_command_line(fail, lambda text, **values: f"ja: {text % values}")
-    assert end.value.code == 2
-    assert capsys.readouterr().err == "ja: There is no store chiba.\n"
 
 
 def test_a_moment_without_a_zone_is_in_tokyo():
