@@ -124,9 +124,9 @@ def test_a_planted_bias_starts_exactly_one_retraining_whose_no_go_changes_nothin
         }
         assert "NO-GO" in messages.render_action(alert.code, alert.values)
         assert [
-            alert.code
-            for alert in alerts.list_alerts(db, ANALYST)[0]
-            if alert.closed_at is None and alert.id == alert.id
+            other.code
+            for other in alerts.list_alerts(db, ANALYST)[0]
+            if other.closed_at is None and other.id == alert.id
         ] == ["bias"]
     assert len(embedded.jobs.list_runs(name="retrain")) == 1
 

@@ -21,13 +21,12 @@ LIBRARIES = (
     "uvicorn",
     "uvicorn.error",
     "dbos",
-    "alembic",
     "mlflow",
     "fsspec",
     "botocore",
     "py.warnings",
 )
-NOISY_LIBRARIES = ("sqlalchemy",)  # its info lines are every SQL statement with its values
+NOISY_LIBRARIES = ("sqlalchemy", "alembic")  # every SQL statement, every migration
 SILENT_LIBRARIES = ("uvicorn.access",)  # requests have our own line, without query and address
 LEVEL_COLOURS = {"debug": "2", "warning": "33", "error": "31", "critical": "31;1"}  # ANSI SGR codes
 FIELDS_FOR_MACHINES = ("timestamp", "logger", "level", "event", "exception")
